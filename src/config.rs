@@ -1,0 +1,223 @@
+//! What the processes read from their environment, once, at their start.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::model::{ExposeSecret, Rules, Secret, SecretKey, secret};
+
+/// A setting that is missing or wrong; the message says what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub String);
+
+/// Where settings come from: a name's value, if it is set and not empty.
+#[derive(Clone, Copy)]
+pub struct Env<'a>(pub &'a dyn Fn(&str) -> Option<String>);
+
+impl Env<'_> {
+    /// The process's own environment.
+    pub fn process() -> Env<'static> {
+        Env(&|name| std::env::var(name).ok().filter(|v| !v.trim().is_empty()))
+    }
+
+    /// A setting that may be absent.
+    pub fn get(&self, name: &str) -> Option<String> {
+        (self.0)(name)
+    }
+
+    /// A setting that must be there.
+    ///
+    /// # Errors
+    /// Names the setting and says `what` it is.
+    pub fn require(&self, name: &str, what: &str) -> Result<String, ConfigError> {
+        self.get(name).ok_or_else(|| ConfigError(format!("{name} is not set: {what}")))
+    }
+
+    /// A whole number within a range, or the default.
+    ///
+    /// # Errors
+    /// If it is no number or out of range.
+    pub fn number(&self, name: &str, default: u32, min: u32, max: u32) -> Result<u32, ConfigError> {
+        let Some(text) = self.get(name) else { return Ok(default) };
+        match text.trim().parse::<u32>() {
+            Ok(n) if (min..=max).contains(&n) => Ok(n),
+            _ => Err(ConfigError(format!("{name} must be a whole number from {min} to {max}"))),
+        }
+    }
+}
+
+/// `DATABASE_URL`: the control database.
+///
+/// # Errors
+/// If it is not set.
+pub fn database_url(env: Env<'_>) -> Result<String, ConfigError> {
+    env.require(
+        "DATABASE_URL",
+        "the control database, such as postgres://drover@127.0.0.1:5432/drover",
+    )
+}
+
+/// `DROVER_SECRET_KEY`: what secrets are sealed with.
+///
+/// # Errors
+/// If it is not set or no key.
+pub fn secret_key(env: Env<'_>) -> Result<SecretKey, ConfigError> {
+    let text = env.require(
+        "DROVER_SECRET_KEY",
+        "32 bytes in base 64 that secrets are sealed with; make one with: openssl rand -base64 32",
+    )?;
+    SecretKey::from_base64(&text).map_err(|e| ConfigError(e.to_string()))
+}
+
+/// What `drover web` needs.
+#[derive(Clone)]
+pub struct WebConfig {
+    /// Address to listen on: `DROVER_BIND` (default 127.0.0.1) and `PORT` (8080).
+    pub listen: String,
+    /// What callers must present: `DROVER_API_TOKEN`, at least 16 characters.
+    pub token: Secret,
+    /// `DROVER_SECRET_KEY`.
+    pub secret_key: SecretKey,
+    /// The deployment's rules, for checking tiers against: `DROVER_RULES`.
+    pub rules: Value,
+}
+
+impl WebConfig {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Names what is missing or wrong.
+    pub fn from_env(env: Env<'_>) -> Result<Self, ConfigError> {
+        let port = env.number("PORT", 8080, 1, 65535)?;
+        let bind = env.get("DROVER_BIND").unwrap_or_else(|| "127.0.0.1".into());
+        Ok(Self {
+            listen: format!("{bind}:{port}"),
+            token: api_token(env)?,
+            secret_key: secret_key(env)?,
+            rules: rules(env)?,
+        })
+    }
+}
+
+/// `DROVER_API_TOKEN`.
+///
+/// # Errors
+/// If it is not set, or too short to be safe.
+pub fn api_token(env: Env<'_>) -> Result<Secret, ConfigError> {
+    let token = env.require(
+        "DROVER_API_TOKEN",
+        "the bearer token of the API; make one with: openssl rand -hex 24",
+    )?;
+    if token.len() < 16 {
+        return Err(ConfigError("DROVER_API_TOKEN must have at least 16 characters".into()));
+    }
+    Ok(secret(token))
+}
+
+/// `DROVER_RULES`: what differs from the built-in rules, as JSON.
+///
+/// # Errors
+/// If it is no JSON, or no such rules.
+pub fn rules(env: Env<'_>) -> Result<Value, ConfigError> {
+    let Some(text) = env.get("DROVER_RULES") else { return Ok(Value::Object(Default::default())) };
+    let layer: Value = serde_json::from_str(&text)
+        .map_err(|e| ConfigError(format!("DROVER_RULES is no JSON: {e}")))?;
+    Rules::layered(&[&layer]).map_err(|e| ConfigError(format!("DROVER_RULES: {e}")))?;
+    Ok(layer)
+}
+
+/// What `drover clock` needs.
+#[derive(Clone, Debug)]
+pub struct ClockConfig {
+    /// Days that observations are kept: `DROVER_RETENTION_DAYS` (default 14).
+    pub retention_days: u32,
+}
+
+impl ClockConfig {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// If the number is out of range.
+    pub fn from_env(env: Env<'_>) -> Result<Self, ConfigError> {
+        Ok(Self { retention_days: env.number("DROVER_RETENTION_DAYS", 14, 1, 3650)? })
+    }
+}
+
+/// What `drover-worker` needs.
+#[derive(Clone)]
+pub struct WorkerConfig {
+    /// Jobs at work at once per queue: `DROVER_CONCURRENCY` (default 100).
+    pub concurrency: u32,
+    /// `DROVER_SECRET_KEY`.
+    pub secret_key: SecretKey,
+    /// The deployment's rules: `DROVER_RULES`.
+    pub rules: Value,
+    /// The deployment's own SSH key: `DROVER_SSH_KEY`, or the file that
+    /// `DROVER_SSH_KEY_FILE` names.
+    pub ssh_key: Option<Secret>,
+    /// Where the local cloud keeps its servers: `DROVER_LOCAL_DIR`.
+    pub local_dir: Option<std::path::PathBuf>,
+    /// From SIGTERM until what is still at work is given back.
+    pub drain: Duration,
+}
+
+impl WorkerConfig {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Names what is missing or wrong.
+    pub fn from_env(env: Env<'_>) -> Result<Self, ConfigError> {
+        Ok(Self {
+            concurrency: env.number("DROVER_CONCURRENCY", 100, 1, 10_000)?,
+            secret_key: secret_key(env)?,
+            rules: rules(env)?,
+            ssh_key: ssh_key(env)?,
+            local_dir: env.get("DROVER_LOCAL_DIR").map(Into::into),
+            drain: Duration::from_secs(22),
+        })
+    }
+}
+
+/// The deployment's own SSH key.
+///
+/// # Errors
+/// If the file that is named cannot be read.
+pub fn ssh_key(env: Env<'_>) -> Result<Option<Secret>, ConfigError> {
+    if let Some(text) = env.get("DROVER_SSH_KEY") {
+        return Ok(Some(secret(text)));
+    }
+    let Some(path) = env.get("DROVER_SSH_KEY_FILE") else { return Ok(None) };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(secret(text))),
+        Err(e) => Err(ConfigError(format!("DROVER_SSH_KEY_FILE ({path}) cannot be read: {e}"))),
+    }
+}
+
+/// What the `drover` command needs as a client of the API.
+#[derive(Clone)]
+pub struct ClientConfig {
+    /// Where `drover web` answers: `DROVER_URL` (default http://127.0.0.1:8080).
+    pub url: String,
+    /// `DROVER_API_TOKEN`.
+    pub token: Secret,
+}
+
+impl ClientConfig {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// If there is no token.
+    pub fn from_env(env: Env<'_>) -> Result<Self, ConfigError> {
+        let port = env.number("PORT", 8080, 1, 65535)?;
+        Ok(Self {
+            url: env.get("DROVER_URL").unwrap_or_else(|| format!("http://127.0.0.1:{port}")),
+            token: api_token(env)?,
+        })
+    }
+}
+
+/// The value of an `Authorization` header for this token.
+pub fn bearer(token: &Secret) -> String {
+    format!("Bearer {}", token.expose_secret())
+}

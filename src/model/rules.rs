@@ -1,0 +1,198 @@
+//! The figures that thinking goes by: how often a subject is felt, and how long
+//! drover waits before it believes the worst. All of them can differ per tier.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::State;
+
+/// How long after one feel the next is due, by state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cadence {
+    /// In service; at most 60 s, because every subject is seen once a minute.
+    #[serde(with = "duration")]
+    pub available: Duration,
+    /// It failed to answer.
+    #[serde(with = "duration")]
+    pub uncertain: Duration,
+    /// It is down.
+    #[serde(with = "duration")]
+    pub unavailable: Duration,
+    /// Being made.
+    #[serde(with = "duration")]
+    pub creating: Duration,
+    /// Being taken away.
+    #[serde(with = "duration")]
+    pub destroying: Duration,
+}
+
+impl Default for Cadence {
+    fn default() -> Self {
+        Self {
+            available: Duration::from_secs(30),
+            uncertain: Duration::from_secs(2),
+            unavailable: Duration::from_secs(5),
+            creating: Duration::from_secs(3),
+            destroying: Duration::from_secs(3),
+        }
+    }
+}
+
+impl Cadence {
+    /// The cadence of a state, before jitter.
+    pub fn of(&self, state: State) -> Duration {
+        match state {
+            State::Creating => self.creating,
+            State::Available => self.available,
+            State::Uncertain => self.uncertain,
+            State::Unavailable => self.unavailable,
+            State::Destroying | State::Destroyed => self.destroying,
+        }
+    }
+}
+
+/// How much has to be seen before an uncertain subject counts as unavailable.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Patience {
+    /// One witness alone: this many failures in a row …
+    pub failures: u32,
+    /// … over at least this long …
+    #[serde(with = "duration")]
+    pub over: Duration,
+    /// … from two different workers, or this long from a single one.
+    #[serde(with = "duration")]
+    pub single_worker: Duration,
+    /// Two witnesses disagree (the port is silent, yet the process lives).
+    #[serde(with = "duration")]
+    pub disagreement: Duration,
+    /// The subject is silent and its second witness cannot be asked either.
+    #[serde(with = "duration")]
+    pub silent_witness: Duration,
+    /// Something alive answers, only not with service: starting up, in
+    /// recovery, no connection left, credentials refused.
+    #[serde(with = "duration")]
+    pub answering: Duration,
+    /// Good observations in a row that make an unavailable subject available.
+    pub recoveries: u32,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            failures: 3,
+            over: Duration::from_secs(5),
+            single_worker: Duration::from_secs(15),
+            disagreement: Duration::from_secs(30),
+            silent_witness: Duration::from_secs(60),
+            answering: Duration::from_secs(300),
+            recoveries: 2,
+        }
+    }
+}
+
+/// Cadence and patience together.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rules {
+    /// How often.
+    pub cadence: Cadence,
+    /// How long.
+    pub patience: Patience,
+}
+
+impl Rules {
+    /// The built-in rules, with each layer's entries laid over them in turn: the
+    /// deployment's (`DROVER_RULES`), then the tier's.
+    ///
+    /// # Errors
+    /// Says which entry is unknown or out of its range.
+    pub fn layered(layers: &[&Value]) -> Result<Self, String> {
+        let mut merged = serde_json::to_value(Rules::default()).map_err(|e| e.to_string())?;
+        for layer in layers {
+            lay_over(&mut merged, layer);
+        }
+        let rules: Rules = serde_json::from_value(merged).map_err(|e| format!("rules: {e}"))?;
+        rules.check()?;
+        Ok(rules)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        for state in State::ALL.iter().copied() {
+            let cadence = self.cadence.of(state);
+            if cadence < Duration::from_millis(100) || cadence > Duration::from_secs(60) {
+                return Err(format!(
+                    "rules: cadence.{state} must be from 100ms to 60s, because every live \
+                     subject is seen at least once a minute"
+                ));
+            }
+        }
+        if self.patience.failures == 0 || self.patience.recoveries == 0 {
+            return Err("rules: patience.failures and patience.recoveries must be at least 1".into());
+        }
+        Ok(())
+    }
+}
+
+fn lay_over(base: &mut Value, layer: &Value) {
+    match (base, layer) {
+        (Value::Object(base), Value::Object(layer)) => {
+            for (key, value) in layer {
+                match base.get_mut(key) {
+                    Some(slot) => lay_over(slot, value),
+                    None => {
+                        base.insert(key.clone(), value.clone());
+                    }
+                }
+            }
+        }
+        (base, layer) => *base = layer.clone(),
+    }
+}
+
+/// Durations as people write them: `"5s"`, `"1m 30s"`, `"250ms"`.
+mod duration {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&humantime::format_duration(*value))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(from)?;
+        humantime::parse_duration(&text)
+            .map_err(|e| serde::de::Error::custom(format!("`{text}` is no duration such as 5s: {e}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_tier_changes_only_what_it_names() {
+        let deployment = json!({"cadence": {"available": "5s"}});
+        let tier = json!({"cadence": {"uncertain": "1s"}, "patience": {"failures": 2}});
+        let rules = Rules::layered(&[&deployment, &tier]).unwrap();
+        assert_eq!(rules.cadence.available, Duration::from_secs(5));
+        assert_eq!(rules.cadence.uncertain, Duration::from_secs(1));
+        assert_eq!(rules.cadence.unavailable, Duration::from_secs(5));
+        assert_eq!(rules.patience.failures, 2);
+    }
+
+    #[test]
+    fn a_wrong_rule_is_named() {
+        let error = |layer: Value| Rules::layered(&[&layer]).unwrap_err();
+        assert!(error(json!({"cadence": {"available": "2m"}})).contains("60s"));
+        assert!(error(json!({"cadence": {"avalable": "5s"}})).contains("avalable"));
+        assert!(error(json!({"cadence": {"available": 5}})).contains("rules"));
+        assert!(error(json!({"patience": {"failures": 0}})).contains("at least 1"));
+        assert!(error(json!([])).contains("rules"));
+    }
+}

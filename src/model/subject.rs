@@ -1,0 +1,184 @@
+//! Servers and resources: what travels round the ring.
+
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{Secret, SubjectId};
+
+/// An enum whose values have one fixed name each, in the database, in JSON and
+/// on the command line.
+macro_rules! named {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[$vdoc])* #[serde(rename = $text)] $variant),+
+        }
+
+        impl $name {
+            /// Every value there is.
+            pub const ALL: &'static [$name] = &[$($name::$variant),+];
+
+            /// Its name.
+            pub const fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $text),+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                Self::ALL.iter().copied().find(|v| v.as_str() == text).ok_or_else(|| {
+                    let known: Vec<_> = Self::ALL.iter().map(|v| v.as_str()).collect();
+                    format!("must be one of: {}", known.join(", "))
+                })
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<Self, String> {
+                text.parse()
+            }
+        }
+    };
+}
+pub(crate) use named;
+
+named! {
+    /// What a subject is.
+    Kind {
+        /// A virtual machine that runs PostgreSQL.
+        Server = "server",
+        /// One database (cluster) on a server.
+        Resource = "resource",
+    }
+}
+
+named! {
+    /// Where a subject stands in its state machine.
+    State {
+        /// Being made; its work is the resolvers'.
+        Creating = "creating",
+        /// The last feel saw it in service.
+        Available = "available",
+        /// It failed to answer, or has not been seen yet; felt often.
+        Uncertain = "uncertain",
+        /// It is down, and enough was seen to say so.
+        Unavailable = "unavailable",
+        /// Being taken away.
+        Destroying = "destroying",
+        /// Gone.
+        Destroyed = "destroyed",
+    }
+}
+
+named! {
+    /// How a subject came to be in the herd.
+    Origin {
+        /// It was there before; drover looks after it and never destroys it.
+        Adopted = "adopted",
+        /// drover made it.
+        Created = "created",
+    }
+}
+
+named! {
+    /// A cloud that can say how an instance is, and act on it.
+    Cloud {
+        /// Directories and loopback addresses of this machine.
+        Local = "local",
+        /// Amazon EC2.
+        Ec2 = "ec2",
+    }
+}
+
+named! {
+    /// How a connection to a resource uses TLS; libpq's words.
+    TlsMode {
+        /// No TLS.
+        Disable = "disable",
+        /// TLS if the server has it.
+        Prefer = "prefer",
+        /// TLS or nothing; any certificate.
+        Require = "require",
+        /// TLS, a certificate that is trusted, and for this address.
+        VerifyFull = "verify-full",
+    }
+}
+
+/// What servers and resources have in common.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// Its id and its token's.
+    pub id: SubjectId,
+    /// Server or resource.
+    pub kind: Kind,
+    /// Unique among the live subjects of its kind.
+    pub name: String,
+    /// Where it stands.
+    pub state: State,
+    /// Since when it stands there.
+    pub state_since: DateTime<Utc>,
+    /// Adopted or created.
+    pub origin: Origin,
+    /// Whose rules it goes by.
+    pub tier: String,
+    /// When it entered the herd.
+    pub created_at: DateTime<Utc>,
+}
+
+/// A virtual machine that runs PostgreSQL, and how to reach it.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// What it has in common with resources.
+    pub subject: Subject,
+    /// IP address or host name.
+    pub address: String,
+    /// Port of its sshd.
+    pub ssh_port: u16,
+    /// Whom to log in as.
+    pub ssh_user: String,
+    /// Private key in OpenSSH's format; `None`: the deployment's own key.
+    pub ssh_key: Option<Secret>,
+    /// The pinned host key, `ssh-ed25519 AAAA…`; `None` until the first contact.
+    pub host_key: Option<String>,
+    /// The cloud it runs in, if drover may ask that cloud.
+    pub cloud: Option<Cloud>,
+    /// What that cloud calls it.
+    pub instance_id: Option<String>,
+    /// Availability zone.
+    pub zone: Option<String>,
+}
+
+/// One database (cluster) on a server, and how to log in to it.
+#[derive(Clone, Debug)]
+pub struct Resource {
+    /// What it has in common with servers.
+    pub subject: Subject,
+    /// The server it is on.
+    pub server_id: SubjectId,
+    /// Port PostgreSQL listens on, at the server's address.
+    pub port: u16,
+    /// Database to connect to.
+    pub database: String,
+    /// Role to connect as.
+    pub role: String,
+    /// Its password.
+    pub password: Secret,
+    /// How the connection uses TLS.
+    pub tls_mode: TlsMode,
+    /// PEM of the authorities `verify-full` trusts; `None`: the system's.
+    pub tls_root_cert: Option<String>,
+    /// What was bought.
+    pub plan: String,
+}

@@ -1,0 +1,108 @@
+//! SQL, a file per table: functions over a connection, so that callers own the
+//! transactions.
+//!
+//! Architecture Invariant: every statement that touches `apalis.jobs` or
+//! `apalis.workers` is in `queue.rs`.
+
+pub mod observations;
+pub mod partitions;
+pub mod queue;
+pub mod ring;
+pub mod subjects;
+pub mod tiers;
+pub mod transitions;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, PgPool};
+
+/// The oldest PostgreSQL that can hold the record: `server_version_num`.
+const OLDEST: i32 = 130_000;
+
+/// Why the control database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// `DATABASE_URL` is not a URL of PostgreSQL's.
+    #[error("DATABASE_URL is no PostgreSQL URL (postgres://user@host:port/database): {0}")]
+    Url(String),
+    /// Nobody answers there, or refuses us.
+    #[error("the control database cannot be reached: {0}")]
+    Unreachable(sqlx::Error),
+    /// It answers, but is too old.
+    #[error("the control database is PostgreSQL {0}; drover needs 13 or newer")]
+    TooOld(String),
+    /// It lacks our tables.
+    #[error("the control database has no drover tables, or old ones; run: drover migrate")]
+    NotMigrated,
+}
+
+/// Opens a pool on the control database and checks its version.
+///
+/// # Errors
+/// See [`ConnectError`]; after at most ten seconds.
+pub async fn connect(url: &str, size: u32) -> Result<PgPool, ConnectError> {
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|e| ConnectError::Url(e.to_string()))?
+        .application_name("drover")
+        .log_slow_statements(tracing::log::LevelFilter::Off, Duration::from_secs(1));
+    let pool = PgPoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(Duration::from_secs(10))
+        .connect_with(options)
+        .await
+        .map_err(ConnectError::Unreachable)?;
+    let version: String = sqlx::query_scalar("show server_version_num")
+        .fetch_one(&pool)
+        .await
+        .map_err(ConnectError::Unreachable)?;
+    if version.parse::<i32>().is_ok_and(|v| v < OLDEST) {
+        let name: String = sqlx::query_scalar("show server_version")
+            .fetch_one(&pool)
+            .await
+            .map_err(ConnectError::Unreachable)?;
+        return Err(ConnectError::TooOld(name));
+    }
+    Ok(pool)
+}
+
+/// Opens a pool on a control database whose tables are this version's.
+///
+/// # Errors
+/// As [`connect`], and [`ConnectError::NotMigrated`].
+pub async fn connect_migrated(url: &str, size: u32) -> Result<PgPool, ConnectError> {
+    let pool = connect(url, size).await?;
+    let newest = MIGRATIONS.iter().map(|m| m.version).max().unwrap_or_default();
+    let there: Result<Option<i64>, _> =
+        sqlx::query_scalar("select max(version) from _sqlx_migrations where success")
+            .fetch_one(&pool)
+            .await;
+    match there {
+        Ok(Some(version)) if version >= newest => Ok(pool),
+        Ok(_) => Err(ConnectError::NotMigrated),
+        // 42P01: undefined table
+        Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some("42P01") => {
+            Err(ConnectError::NotMigrated)
+        }
+        Err(e) => Err(ConnectError::Unreachable(e)),
+    }
+}
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// Brings apalis's tables and ours to this version; safe to run again and by
+/// several at once.
+///
+/// # Errors
+/// What the database said.
+pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
+    use anyhow::Context;
+    apalis_postgres::PostgresStorage::setup(pool)
+        .await
+        .context("setting up the queue's tables")?;
+    MIGRATIONS.run(pool).await.context("setting up drover's tables")?;
+    let mut db = pool.acquire().await?;
+    partitions::create_ahead(&mut db).await.context("creating the days' partitions")?;
+    Ok(())
+}

@@ -1,0 +1,40 @@
+//! The days of the observations: made ahead, dropped when they are old.
+
+use chrono::NaiveDate;
+use sqlx::PgConnection;
+
+/// How many days ahead partitions stand ready.
+const AHEAD: i32 = 3;
+
+/// Makes today's and the next days' partitions; tells how many were missing.
+pub async fn create_ahead(db: &mut PgConnection) -> sqlx::Result<u64> {
+    sqlx::query_scalar::<_, i64>(
+        "select count(*) filter (where create_observations_day((now() at time zone 'UTC')::date + n))
+         from generate_series(0, $1) as n",
+    )
+    .bind(AHEAD)
+    .fetch_one(db)
+    .await
+    .map(i64::unsigned_abs)
+}
+
+/// Drops the partitions of days that ended more than `keep_days` days ago;
+/// returns those days.
+pub async fn drop_old(db: &mut PgConnection, keep_days: u32) -> sqlx::Result<Vec<NaiveDate>> {
+    let old: Vec<(String, NaiveDate)> = sqlx::query_as(
+        "select c.relname::text, to_date(right(c.relname, 8), 'YYYYMMDD')
+         from pg_inherits i
+         join pg_class c on c.oid = i.inhrelid
+         where i.inhparent = 'observations'::regclass
+           and c.relname ~ '^observations_[0-9]{8}$'
+           and to_date(right(c.relname, 8), 'YYYYMMDD') < (now() at time zone 'UTC')::date - $1",
+    )
+    .bind(i32::try_from(keep_days).unwrap_or(i32::MAX))
+    .fetch_all(&mut *db)
+    .await?;
+    for (name, _) in &old {
+        // The name was matched against letters and digits above.
+        sqlx::query(sqlx::AssertSqlSafe(format!("drop table {name}"))).execute(&mut *db).await?;
+    }
+    Ok(old.into_iter().map(|(_, day)| day).collect())
+}

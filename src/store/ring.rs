@@ -1,0 +1,60 @@
+//! The ring's numbers, as `/v1/ring`, `/metrics` and `/healthz` tell them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
+
+use super::{queue, subjects};
+
+/// How the ring stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ring {
+    /// Subjects in the herd.
+    pub live_subjects: i64,
+    /// Their tokens; equal to `live_subjects` at any moment.
+    pub tokens: i64,
+    /// Live subjects without a token, plus tokens without a live subject: 0.
+    pub astray: i64,
+    /// Tokens by queue, then by status (`Pending`, `Queued`).
+    pub queues: BTreeMap<String, BTreeMap<String, i64>>,
+    /// Observations written in the last minute: one for each lap.
+    pub laps_last_minute: i64,
+    /// Age in seconds of the oldest among the newest observations of each live
+    /// subject, the ring's promise; null for an empty herd. A subject not yet
+    /// seen counts from its adoption.
+    pub oldest_observation_s: Option<f64>,
+    /// Workers alive by queue.
+    pub workers: BTreeMap<String, i64>,
+    /// Live subjects by kind, then by state.
+    pub herd: BTreeMap<String, BTreeMap<String, i64>>,
+}
+
+/// Reads the ring's numbers, in one snapshot if called in a transaction that is
+/// `repeatable read`.
+pub async fn numbers(db: &mut PgConnection) -> sqlx::Result<Ring> {
+    let mut queues: BTreeMap<String, BTreeMap<String, i64>> = BTreeMap::new();
+    for (name, status, n) in queue::count_tokens(db).await? {
+        queues.entry(name).or_default().insert(status, n);
+    }
+    let mut herd: BTreeMap<String, BTreeMap<String, i64>> = BTreeMap::new();
+    for (kind, state, n) in subjects::count_by_state(db).await? {
+        herd.entry(kind).or_default().insert(state, n);
+    }
+    let tokens = queue::token_census(db).await?;
+    let laps_last_minute: i64 = sqlx::query_scalar(
+        "select count(*) from observations where created_at > now() - interval '1 minute'",
+    )
+    .fetch_one(&mut *db)
+    .await?;
+    Ok(Ring {
+        live_subjects: tokens.subjects,
+        tokens: tokens.tokens,
+        astray: tokens.astray,
+        queues,
+        laps_last_minute,
+        oldest_observation_s: tokens.oldest_observation_s,
+        workers: queue::count_workers(db).await?.into_iter().collect(),
+        herd,
+    })
+}

@@ -1,0 +1,52 @@
+//! Transitions: append-only, written by the queue's own step (`queue.rs`), read
+//! here.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::{FromRow, PgConnection};
+
+use crate::model::{SubjectId, TransitionId};
+
+/// One change of state.
+#[derive(Clone, Debug, FromRow, Serialize)]
+pub struct Transition {
+    /// Its id, a bare ULID.
+    pub id: String,
+    /// When, by the control database's clock.
+    pub created_at: DateTime<Utc>,
+    /// The state that was left.
+    pub from_state: String,
+    /// The state that was entered.
+    pub to_state: String,
+    /// Why, for people.
+    pub reason: String,
+    /// The observation that caused it.
+    pub observation_id: String,
+    /// The kind of incident this change called for, if any.
+    pub opens: Option<String>,
+    /// The worker that thought so.
+    pub worker: String,
+}
+
+/// A subject's transitions, newest first, behind `before` if given.
+pub async fn list(
+    db: &mut PgConnection,
+    subject: SubjectId,
+    before: Option<TransitionId>,
+    limit: i64,
+) -> sqlx::Result<Vec<Transition>> {
+    sqlx::query_as(
+        "select id, created_at, from_state, to_state, reason, observation_id, opens, worker
+         from transitions
+         where subject_id = $1
+           and ($2::text is null or (created_at, id) < (
+               select b.created_at, b.id from transitions b where b.id = $2))
+         order by created_at desc, id desc
+         limit $3",
+    )
+    .bind(subject.to_string())
+    .bind(before.map(|id| id.to_string()))
+    .bind(limit)
+    .fetch_all(db)
+    .await
+}
