@@ -1,1 +1,8 @@
+//! The work of drover: feel reads the world, think reads the record, resolve
+//! changes the world.
+//!
+//! Architecture Invariant: SSH and cloud clients are dependencies of this
+//! package and of no other.
 
+pub mod ring;
+pub mod think;

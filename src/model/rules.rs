@@ -131,7 +131,9 @@ impl Rules {
             }
         }
         if self.patience.failures == 0 || self.patience.recoveries == 0 {
-            return Err("rules: patience.failures and patience.recoveries must be at least 1".into());
+            return Err(
+                "rules: patience.failures and patience.recoveries must be at least 1".into(),
+            );
         }
         Ok(())
     }
@@ -165,8 +167,9 @@ mod duration {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(from)?;
-        humantime::parse_duration(&text)
-            .map_err(|e| serde::de::Error::custom(format!("`{text}` is no duration such as 5s: {e}")))
+        humantime::parse_duration(&text).map_err(|e| {
+            serde::de::Error::custom(format!("`{text}` is no duration such as 5s: {e}"))
+        })
     }
 }
 

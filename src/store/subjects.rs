@@ -267,7 +267,8 @@ pub async fn forget(db: &mut PgConnection, kind: Kind, id: SubjectId) -> Result<
 /// holds them; secrets are still sealed.
 #[derive(Clone, FromRow)]
 pub struct SubjectRow {
-    id: String,
+    #[sqlx(try_from = "String")]
+    id: SubjectId,
     kind: String,
     name: String,
     state: String,
@@ -299,7 +300,8 @@ pub struct SubjectRow {
     plan: Option<String>,
 }
 
-const COLUMNS: &str = "s.id, s.kind, s.name, s.state, s.state_since, s.origin, s.tier, s.created_at,
+const COLUMNS: &str =
+    "s.id, s.kind, s.name, s.state, s.state_since, s.origin, s.tier, s.created_at,
         v.id as server_id, vs.name as server_name, vs.state as server_state,
         vs.state_since as server_state_since, vs.origin as server_origin,
         vs.tier as server_tier, vs.created_at as server_created_at,
@@ -330,6 +332,11 @@ impl Known {
 }
 
 impl SubjectRow {
+    /// Whose row it is.
+    pub fn id(&self) -> SubjectId {
+        self.id
+    }
+
     /// Opens the secrets and makes the typed form.
     ///
     /// # Errors
@@ -357,7 +364,7 @@ impl SubjectRow {
     fn into_known(self, ssh_key: Option<Secret>, password: Option<Secret>) -> sqlx::Result<Known> {
         let kind: Kind = decode(self.kind)?;
         let subject = Subject {
-            id: decode(self.id)?,
+            id: self.id,
             kind,
             name: self.name,
             state: decode(self.state)?,
@@ -419,11 +426,7 @@ pub async fn load(db: &mut PgConnection, ids: &[SubjectId]) -> sqlx::Result<Vec<
 }
 
 /// Reads one live subject, without secrets.
-pub async fn find(
-    db: &mut PgConnection,
-    kind: Kind,
-    id: SubjectId,
-) -> sqlx::Result<Option<Known>> {
+pub async fn find(db: &mut PgConnection, kind: Kind, id: SubjectId) -> sqlx::Result<Option<Known>> {
     let row: Option<SubjectRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
         "select {COLUMNS} where s.id = $1 and s.kind = $2 and s.forgotten_at is null"
     )))
