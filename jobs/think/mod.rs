@@ -6,7 +6,10 @@
 
 mod evidence;
 mod resource;
+pub mod replay;
 mod server;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
