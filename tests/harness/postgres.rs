@@ -49,6 +49,18 @@ fn programs() -> Result<PathBuf> {
     Ok(bin)
 }
 
+/// Makes a directory that belongs to whoever PostgreSQL runs as.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn owned_dir(path: &Path) -> Result<()> {
+    std::fs::create_dir(path)?;
+    if let Some(user) = owner()? {
+        chown(path, Some(user.uid), Some(user.gid))?;
+    }
+    Ok(())
+}
+
 /// A port that nobody listens on right now.
 pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
