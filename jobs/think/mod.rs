@@ -5,8 +5,8 @@
 //! replayed from the record, and changed rules can be tried on it.
 
 mod evidence;
-mod resource;
 pub mod replay;
+mod resource;
 mod server;
 #[cfg(test)]
 mod tests;

@@ -44,7 +44,11 @@ pub fn replay(
 /// What `scenes::load` reads: the newest first, only one while available, none
 /// older than an hour.
 fn recent(subject: &Subject, until: &[Recorded], now: DateTime<Utc>) -> Vec<Observation> {
-    let most = if subject.state == State::Available { 1 } else { MEMORY as usize };
+    let most = if subject.state == State::Available {
+        1
+    } else {
+        MEMORY as usize
+    };
     until
         .iter()
         .rev()

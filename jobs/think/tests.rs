@@ -26,19 +26,29 @@ fn bad(cause: Cause) -> Attributes {
 }
 
 fn witnessed(cause: Cause, witness: Witness) -> Attributes {
-    Attributes { witness: Some(witness), ..bad(cause) }
+    Attributes {
+        witness: Some(witness),
+        ..bad(cause)
+    }
 }
 
 fn down() -> Witness {
-    Witness::Down { detail: "cluster is down".into() }
+    Witness::Down {
+        detail: "cluster is down".into(),
+    }
 }
 
 fn up() -> Witness {
-    Witness::Up { detail: "postmaster lives".into() }
+    Witness::Up {
+        detail: "postmaster lives".into(),
+    }
 }
 
 fn silent() -> Witness {
-    Witness::Silent { cause: Cause::Refused, detail: "no sshd".into() }
+    Witness::Silent {
+        cause: Cause::Refused,
+        detail: "no sshd".into(),
+    }
 }
 
 /// A subject in a state since second 0, and what was seen of it, oldest first.
@@ -52,11 +62,20 @@ struct Play {
 
 impl Play {
     fn resource(state: State) -> Self {
-        Self { kind: Kind::Resource, state, host: State::Available, feelers: 2, seen: Vec::new() }
+        Self {
+            kind: Kind::Resource,
+            state,
+            host: State::Available,
+            feelers: 2,
+            seen: Vec::new(),
+        }
     }
 
     fn server(state: State) -> Self {
-        Self { kind: Kind::Server, ..Self::resource(state) }
+        Self {
+            kind: Kind::Server,
+            ..Self::resource(state)
+        }
     }
 
     fn host(self, host: State) -> Self {
@@ -86,17 +105,23 @@ impl Play {
     }
 
     fn think(&self) -> Decision {
-        let recent = self.seen.iter().rev().map(|(second, worker, what)| Observation {
-            id: ObservationId::generate(),
-            created_at: at(*second),
-            worker: (*worker).into(),
-            feelers: self.feelers,
-            attributes: what.clone(),
-        });
+        let recent = self
+            .seen
+            .iter()
+            .rev()
+            .map(|(second, worker, what)| Observation {
+                id: ObservationId::generate(),
+                created_at: at(*second),
+                worker: (*worker).into(),
+                feelers: self.feelers,
+                attributes: what.clone(),
+            });
         let scene = Scene {
             subject: self.subject(),
-            server: (self.kind == Kind::Resource)
-                .then(|| Host { id: SubjectId::generate(), state: self.host }),
+            server: (self.kind == Kind::Resource).then(|| Host {
+                id: SubjectId::generate(),
+                state: self.host,
+            }),
             recent: recent.collect(),
             now: at(self.seen.last().map_or(0.0, |seen| seen.0)),
         };
@@ -139,7 +164,11 @@ fn one_observation_decides_only_in_available_and_uncertain() {
                 }
             };
             assert_eq!(after(good()), on_good, "{kind} {state} good");
-            for cause in Cause::ALL.iter().copied().filter(|c| *c != Cause::HostKeyUnknown) {
+            for cause in Cause::ALL
+                .iter()
+                .copied()
+                .filter(|c| *c != Cause::HostKeyUnknown)
+            {
                 assert_eq!(after(bad(cause)), on_bad, "{kind} {state} {cause}");
             }
         }
@@ -151,7 +180,9 @@ fn one_witness_alone_needs_three_in_a_row_over_five_seconds_from_two_workers() {
     for kind in BOTH {
         let uncertain = || play(kind, State::Uncertain);
         let refused = || bad(Cause::Refused);
-        let two = uncertain().seen(0.0, "a", refused()).seen(6.0, "b", refused());
+        let two = uncertain()
+            .seen(0.0, "a", refused())
+            .seen(6.0, "b", refused());
         assert_eq!(two.turns(), None, "{kind}: two are too few");
         let quick = uncertain()
             .seen(0.0, "a", refused())
@@ -190,11 +221,14 @@ fn one_worker_suffices_if_it_is_the_only_one_or_after_a_while() {
 #[test]
 fn two_witnesses_that_agree_need_no_waiting() {
     for kind in BOTH {
-        let play =
-            play(kind, State::Uncertain).seen(0.1, "a", witnessed(Cause::Refused, down()));
+        let play = play(kind, State::Uncertain).seen(0.1, "a", witnessed(Cause::Refused, down()));
         let verdict = play.think().change.expect("a change");
         assert_eq!(verdict.to, State::Unavailable);
-        assert!(verdict.reason.contains("cluster is down"), "{}", verdict.reason);
+        assert!(
+            verdict.reason.contains("cluster is down"),
+            "{}",
+            verdict.reason
+        );
     }
 }
 
@@ -233,7 +267,10 @@ fn a_resource_whose_witness_is_silent_asks_for_its_server_and_waits() {
         .seen(0.0, "a", witnessed(Cause::Refused, silent()))
         .think();
     assert_eq!(first.change.map(|v| v.to), Some(State::Uncertain));
-    assert!(first.wake.is_some(), "the server is asked at the first doubt");
+    assert!(
+        first.wake.is_some(),
+        "the server is asked at the first doubt"
+    );
 }
 
 #[test]
@@ -248,8 +285,14 @@ fn a_servers_incident_stands_for_its_resources() {
             assert_eq!(decision.change, None, "{host}");
             assert_eq!(decision.after, Duration::from_secs(5));
         }
-        let back = Play::resource(State::Uncertain).host(host).seen(1.0, "a", good());
-        assert_eq!(back.turns(), Some(State::Available), "its own word still counts");
+        let back = Play::resource(State::Uncertain)
+            .host(host)
+            .seen(1.0, "a", good());
+        assert_eq!(
+            back.turns(),
+            Some(State::Available),
+            "its own word still counts"
+        );
     }
 }
 
@@ -270,7 +313,11 @@ fn what_answers_is_not_down_until_its_own_patience_ends() {
         };
         assert_eq!(until(298), None, "{cause}");
         let verdict = until(300).expect("a change");
-        assert_eq!((verdict.to, verdict.opens), (State::Unavailable, Some(opens)), "{cause}");
+        assert_eq!(
+            (verdict.to, verdict.opens),
+            (State::Unavailable, Some(opens)),
+            "{cause}"
+        );
     }
 }
 
@@ -319,13 +366,17 @@ fn each_incident_bears_its_kind() {
         opens(Play::server(State::Uncertain).seen(1.0, "a", agreed(Cause::HostKeyChanged))),
         Some("host_key_changed")
     );
-    assert_eq!(opens(Play::resource(State::Available).seen(1.0, "a", agreed(Cause::Refused))), None);
+    assert_eq!(
+        opens(Play::resource(State::Available).seen(1.0, "a", agreed(Cause::Refused))),
+        None
+    );
 }
 
 #[test]
 fn the_first_contact_pins_the_key_it_saw() {
     let mut seen = bad(Cause::HostKeyUnknown);
-    seen.details.insert("host_key".into(), json!("ssh-ed25519 AAAA"));
+    seen.details
+        .insert("host_key".into(), json!("ssh-ed25519 AAAA"));
     for state in [State::Uncertain, State::Available, State::Unavailable] {
         let decision = Play::server(state).seen(0.0, "a", seen.clone()).think();
         assert_eq!(decision.pin.as_deref(), Some("ssh-ed25519 AAAA"));
@@ -341,13 +392,22 @@ fn any_attributes() -> impl Strategy<Value = Attributes> {
         Just(Some(up())),
         Just(Some(silent())),
     ];
-    let failed = (proptest::sample::select(Cause::ALL), witness)
-        .prop_map(|(cause, witness)| Attributes { witness, ..bad(cause) });
+    let failed =
+        (proptest::sample::select(Cause::ALL), witness).prop_map(|(cause, witness)| Attributes {
+            witness,
+            ..bad(cause)
+        });
     prop_oneof![1 => Just(good()), 2 => failed]
 }
 
 fn any_history() -> impl Strategy<Value = Vec<Recorded>> {
-    let one = (1_u32..8000, 0_u8..3, 0_u16..4, proptest::sample::select(State::ALL), any_attributes());
+    let one = (
+        1_u32..8000,
+        0_u8..3,
+        0_u16..4,
+        proptest::sample::select(State::ALL),
+        any_attributes(),
+    );
     proptest::collection::vec(one, 1..120).prop_map(|steps| {
         let mut now = 0.0;
         let host = SubjectId::generate();

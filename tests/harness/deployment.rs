@@ -45,12 +45,15 @@ impl Deployment {
     /// If PostgreSQL cannot be started, or the programs are not built.
     pub async fn new(rules: &Value) -> Result<Self> {
         crate::init();
-        let dir = tempfile::Builder::new().prefix("drover-").tempdir_in("/tmp")?;
+        let dir = tempfile::Builder::new()
+            .prefix("drover-")
+            .tempdir_in("/tmp")?;
         std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755))?;
         let logs = dir.path().join("logs");
         std::fs::create_dir(&logs)?;
         let local = dir.path().join("local");
         postgres::owned_dir(&local)?;
+        postgres::ssh_key(&local.join("ssh_key"))?;
         let postgres = Postgres::start(&[])?;
         let (database_url, pool) = postgres.database("drover").await?;
         let port = postgres::free_port()?;
@@ -62,7 +65,10 @@ impl Deployment {
                 ("DROVER_SECRET_KEY", SECRET_KEY.to_owned()),
                 ("DROVER_RULES", rules.to_string()),
                 ("DROVER_LOCAL_DIR", local.display().to_string()),
-                ("DROVER_SSH_KEY_FILE", local.join("ssh_key").display().to_string()),
+                (
+                    "DROVER_SSH_KEY_FILE",
+                    local.join("ssh_key").display().to_string(),
+                ),
             ]
             .map(|(name, value)| (name.to_owned(), value)),
         );
@@ -70,7 +76,10 @@ impl Deployment {
         Ok(Self {
             processes: Processes::new(environment, logs),
             pool,
-            api: Client::new(ClientConfig { url: url.clone(), token: secret(TOKEN) })?,
+            api: Client::new(ClientConfig {
+                url: url.clone(),
+                token: secret(TOKEN),
+            })?,
             url,
             postgres,
             herd: false,
@@ -116,9 +125,12 @@ impl Deployment {
         let mut command = self.processes.command(line)?;
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut command = tokio::process::Command::from(command);
-        let done = tokio::time::timeout(Duration::from_secs(300), command.kill_on_drop(true).output())
-            .await
-            .with_context(|| format!("{line:?} took over five minutes"))??;
+        let done = tokio::time::timeout(
+            Duration::from_secs(300),
+            command.kill_on_drop(true).output(),
+        )
+        .await
+        .with_context(|| format!("{line:?} took over five minutes"))??;
         let out = String::from_utf8_lossy(&done.stdout).into_owned();
         if !done.status.success() {
             let err = String::from_utf8_lossy(&done.stderr);
@@ -144,7 +156,13 @@ impl Deployment {
         let mut all = Vec::new();
         for kind in ["servers", "resources"] {
             let page = self.api.get(&format!("/v1/{kind}?limit=500")).await?;
-            all.extend(page["items"].as_array().context("no items")?.iter().cloned());
+            all.extend(
+                page["items"]
+                    .as_array()
+                    .context("no items")?
+                    .iter()
+                    .cloned(),
+            );
         }
         Ok(all)
     }
@@ -154,7 +172,11 @@ impl Deployment {
     /// # Errors
     /// If there is no such subject.
     pub async fn state(&self, id: &str) -> Result<String> {
-        let kind = if id.starts_with("srv_") { "servers" } else { "resources" };
+        let kind = if id.starts_with("srv_") {
+            "servers"
+        } else {
+            "resources"
+        };
         let subject = self.api.get(&format!("/v1/{kind}/{id}")).await?;
         Ok(subject["state"].as_str().context("no state")?.to_owned())
     }
@@ -181,9 +203,16 @@ impl Deployment {
         let what = format!("{count} subjects available");
         let ((), seconds) = until(&what, deadline, || async {
             let subjects = self.subjects().await?;
-            let well = subjects.iter().filter(|s| s["state"] == "available").count();
+            let well = subjects
+                .iter()
+                .filter(|s| s["state"] == "available")
+                .count();
             let all = well == count && subjects.len() == count;
-            Ok(if all { Ok(()) } else { Err(format!("{well} of {} available", subjects.len())) })
+            Ok(if all {
+                Ok(())
+            } else {
+                Err(format!("{well} of {} available", subjects.len()))
+            })
         })
         .await?;
         Ok(seconds)
@@ -207,7 +236,8 @@ impl Drop for Deployment {
         }
         if self.herd {
             if let Ok(mut command) =
-                self.processes.command(&["drover-worker", "local", "destroy", "--all"])
+                self.processes
+                    .command(&["drover-worker", "local", "destroy", "--all"])
             {
                 let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
             }

@@ -25,7 +25,12 @@ pub fn init() {
 /// One of drover's programs, as the last `cargo build --workspace` left it.
 pub fn program(name: &str) -> Result<PathBuf> {
     let me = std::env::current_exe()?;
-    let found = me.ancestors().skip(1).take(2).map(|dir| dir.join(name)).find(|p| p.is_file());
+    let found = me
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|dir| dir.join(name))
+        .find(|p| p.is_file());
     found.with_context(|| {
         format!("{name} is not built; run: cargo build --workspace (bin/test does)")
     })
@@ -35,7 +40,11 @@ pub fn program(name: &str) -> Result<PathBuf> {
 ///
 /// # Errors
 /// If the deadline passes, with the last thing `ask` had to say.
-pub async fn until<T, F>(what: &str, deadline: Duration, mut ask: impl FnMut() -> F) -> Result<(T, f64)>
+pub async fn until<T, F>(
+    what: &str,
+    deadline: Duration,
+    mut ask: impl FnMut() -> F,
+) -> Result<(T, f64)>
 where
     F: Future<Output = Result<Result<T, String>>>,
 {

@@ -23,7 +23,12 @@ pub struct Processes {
 impl Processes {
     /// None yet; they will get this environment and write their logs there.
     pub fn new(environment: BTreeMap<String, String>, logs: PathBuf) -> Self {
-        Self { environment, logs, running: Vec::new(), started: 0 }
+        Self {
+            environment,
+            logs,
+            running: Vec::new(),
+            started: 0,
+        }
     }
 
     /// A command of drover's with the environment that the processes have.
@@ -127,7 +132,11 @@ impl Processes {
 
     /// Process ids of a type.
     pub fn pids(&self, kind: &str) -> Vec<u32> {
-        self.running.iter().filter(|(k, _)| k == kind).map(|(_, c)| c.id()).collect()
+        self.running
+            .iter()
+            .filter(|(k, _)| k == kind)
+            .map(|(_, c)| c.id())
+            .collect()
     }
 
     /// The types of which a process has ended by itself.
@@ -144,11 +153,17 @@ impl Processes {
     /// Everything the processes have logged, each line behind its process.
     pub fn logs(&self) -> String {
         let mut all = String::new();
-        let Ok(files) = std::fs::read_dir(&self.logs) else { return all };
+        let Ok(files) = std::fs::read_dir(&self.logs) else {
+            return all;
+        };
         let mut files: Vec<_> = files.filter_map(Result::ok).map(|f| f.path()).collect();
         files.sort();
         for file in files {
-            let name = file.file_stem().and_then(|s| s.to_str()).unwrap_or_default().to_owned();
+            let name = file
+                .file_stem()
+                .and_then(|s| s.to_str())
+                .unwrap_or_default()
+                .to_owned();
             for line in std::fs::read_to_string(&file).unwrap_or_default().lines() {
                 all.push_str(&format!("{name} | {line}\n"));
             }
