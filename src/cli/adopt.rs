@@ -111,7 +111,7 @@ pub async fn run(client: &Client, what: Adopt, env: Env<'_>, json: bool) -> Resu
         }
         Adopt::Resource(resource) => client.post("/v1/resources", &resource.body(env)?).await?,
     };
-    answer(&adopted, json, |adopted| table::adopted(adopted))
+    answer(&adopted, json, table::adopted)
 }
 
 impl Server {
