@@ -113,7 +113,7 @@ impl Rules {
     pub fn layered(layers: &[&Value]) -> Result<Self, String> {
         let mut merged = serde_json::to_value(Rules::default()).map_err(|e| e.to_string())?;
         for layer in layers {
-            lay_over(&mut merged, layer);
+            lay_over(&mut merged, layer)?;
         }
         let rules: Rules = serde_json::from_value(merged).map_err(|e| format!("rules: {e}"))?;
         rules.check()?;
@@ -139,20 +139,26 @@ impl Rules {
     }
 }
 
-fn lay_over(base: &mut Value, layer: &Value) {
+fn lay_over(base: &mut Value, layer: &Value) -> Result<(), String> {
     match (base, layer) {
         (Value::Object(base), Value::Object(layer)) => {
             for (key, value) in layer {
                 match base.get_mut(key) {
-                    Some(slot) => lay_over(slot, value),
+                    Some(slot) => lay_over(slot, value)?,
                     None => {
                         base.insert(key.clone(), value.clone());
                     }
                 }
             }
         }
+        // serde would take an array for a struct, and an empty one for its defaults.
+        (Value::Object(base), _) => {
+            let names: Vec<_> = base.keys().map(String::as_str).collect();
+            return Err(format!("rules: an object is needed here, with some of: {}", names.join(", ")));
+        }
         (base, layer) => *base = layer.clone(),
     }
+    Ok(())
 }
 
 /// Durations as people write them: `"5s"`, `"1m 30s"`, `"250ms"`.
@@ -197,5 +203,6 @@ mod tests {
         assert!(error(json!({"cadence": {"available": 5}})).contains("rules"));
         assert!(error(json!({"patience": {"failures": 0}})).contains("at least 1"));
         assert!(error(json!([])).contains("rules"));
+        assert!(error(json!({"cadence": []})).contains("available"));
     }
 }
