@@ -150,9 +150,31 @@ impl LocalServer {
     /// # Errors
     /// If it does not start.
     pub async fn start(&self, cluster: &Cluster) -> anyhow::Result<()> {
-        // 2: it is running already. `--skip-systemctl-redirect` and friends are
-        // not needed: outside /etc/postgresql there are no units.
+        if !self.runs(cluster) {
+            self.clear_locks(cluster)?;
+        }
+        // 2: it is running already.
         self.control(cluster, "start", "|| test $? -eq 2").await
+    }
+
+    /// Takes away what a killed postmaster left. PostgreSQL clears it by itself once
+    /// the old pid is gone; but a killed process stays a zombie until init reaps
+    /// it, which takes seconds under some inits and for ever without one.
+    fn clear_locks(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        let socket = self.socket_dir().join(format!(".s.PGSQL.{}", cluster.port));
+        for stale in [
+            self.data_dir(cluster).join("postmaster.pid"),
+            socket.with_extension(format!("{}.lock", cluster.port)),
+            socket,
+        ] {
+            match std::fs::remove_file(&stale) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                removed => {
+                    removed.with_context(|| format!("cannot remove {}", stale.display()))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Stops a cluster properly; one that is down is left alone.

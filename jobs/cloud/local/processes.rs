@@ -128,10 +128,13 @@ pub(super) async fn kill_all(matches: impl Fn(&Process) -> bool) -> anyhow::Resu
         if Instant::now() > deadline {
             bail!("process {} survives SIGKILL", doomed[0].pid);
         }
-        for process in doomed.iter().filter(|p| p.lives()) {
+        for process in &doomed {
             killed.insert((process.pid, process.started));
-            // One that ended by itself in between is no error.
-            let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+            // Children end by themselves as soon as they miss their postmaster:
+            // by now the pid may be nobody's, or another's.
+            if process.lives() {
+                let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+            }
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

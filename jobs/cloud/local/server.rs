@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use drover::model::Secret;
@@ -15,6 +15,9 @@ use crate::ssh::{self, Limits, Output, Target};
 
 /// Port of every local server's sshd.
 pub const SSH_PORT: u16 = 2222;
+
+/// How long its sshd may take to answer after its start.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The longest path that a Unix socket may have, and the longest name in it.
 const LONGEST_SOCKET: usize = 106;
@@ -194,7 +197,19 @@ impl LocalServer {
                 log.display()
             );
         }
-        self.run("true", Duration::from_secs(5)).await.map(drop)
+        self.answers().await
+    }
+
+    /// sshd goes into the background before it listens.
+    async fn answers(&self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.run("true", PATIENCE).await {
+                Err(e) if Instant::now() > deadline => return Err(e),
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                Ok(_) => return Ok(()),
+            }
+        }
     }
 
     /// Starts it: sshd, then every cluster it has.
