@@ -1,6 +1,12 @@
-//! The work.
+//! The work of drover: feel reads the world, think reads the record, resolve
+//! changes the world.
+//!
+//! Architecture Invariant: SSH and cloud clients are dependencies of this
+//! package and of no other.
 
 pub mod cloud;
 pub mod feel;
 pub mod local;
+pub mod ring;
 pub mod ssh;
+pub mod think;

@@ -1,1 +1,140 @@
-fn main() {}
+//! `drover-worker`: works at queues, and keeps the local cloud.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use drover::config::{self, ConfigError, Env, WorkerConfig};
+use drover::store::queue::Queue;
+use drover_jobs::cloud::Clouds;
+use drover_jobs::cloud::local::LocalCloud;
+use drover_jobs::feel::{FeelContext, World};
+use drover_jobs::local;
+use drover_jobs::ring::{self, RingConfig};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Works at drover's queues.
+#[derive(Parser)]
+#[command(
+    name = "drover-worker",
+    version,
+    args_conflicts_with_subcommands = true,
+    arg_required_else_help = true,
+    after_help = "Settings are read from the environment:\n  \
+        DATABASE_URL           the control database\n  \
+        DROVER_SECRET_KEY      32 bytes in base 64 that secrets are sealed with\n  \
+        DROVER_SSH_KEY_FILE    the deployment's own SSH key (or DROVER_SSH_KEY)\n  \
+        DROVER_CONCURRENCY     jobs at work at once per queue (100)\n  \
+        DROVER_POLL_MS         longest wait of an idle worker, in ms (100)\n  \
+        DROVER_RULES           what differs from the built-in rules, as JSON\n  \
+        DROVER_LOCAL_DIR       where the local cloud keeps its servers\n  \
+        DROVER_LOG             log filter (info)"
+)]
+struct Arguments {
+    /// The queues to work at, with commas between: feel, think, resolve, notify
+    queues: Option<String>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Keeps servers on this very machine: real sshd, real PostgreSQL
+    #[command(subcommand)]
+    Local(local::Command),
+}
+
+/// How it ended, for the exit code.
+enum Failure {
+    /// Exit 2: it was called wrongly.
+    Usage(String),
+    /// Exit 1: it was called rightly, and failed.
+    Failed(String),
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Failure::Usage(error.to_string())
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let arguments = Arguments::parse();
+    let done = match (arguments.command, arguments.queues) {
+        (Some(Command::Local(command)), _) => local::run(command, Env::process())
+            .await
+            .map_err(|e| Failure::Failed(format!("{e:#}"))),
+        (None, Some(queues)) => work(&queues).await,
+        (None, None) => Err(Failure::Usage(
+            "which queues? see drover-worker --help".into(),
+        )),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Failed(message)) => {
+            eprintln!("drover-worker: {message}");
+            ExitCode::FAILURE
+        }
+        Err(Failure::Usage(message)) => {
+            eprintln!("drover-worker: {message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn work(queues: &str) -> Result<(), Failure> {
+    let queues = queues
+        .split(',')
+        .map(|name| name.trim().parse::<Queue>())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(Failure::Usage)?;
+    let env = Env::process();
+    let url = config::database_url(env)?;
+    let config = WorkerConfig::from_env(env)?;
+    drover::log::init(env);
+    let stop = CancellationToken::new();
+    let stopper = stop.clone();
+    let mut term = signal(SignalKind::terminate()).map_err(|e| Failure::Failed(e.to_string()))?;
+    let mut interrupt =
+        signal(SignalKind::interrupt()).map_err(|e| Failure::Failed(e.to_string()))?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("asked to stop; draining");
+        stopper.cancel();
+    });
+    let pool = drover::store::connect_migrated(&url, pool_size(&queues))
+        .await
+        .map_err(|e| Failure::Failed(e.to_string()))?;
+    let local = config.local_dir.as_deref().map(LocalCloud::new).transpose();
+    let context = FeelContext {
+        ssh_key: config.ssh_key.clone(),
+        clouds: Clouds {
+            local: local.map_err(|e| Failure::Usage(format!("DROVER_LOCAL_DIR: {e:#}")))?,
+        },
+    };
+    let ring = RingConfig {
+        concurrency: config.concurrency,
+        secret_key: config.secret_key.clone(),
+        rules: config.rules.clone(),
+        drain: config.drain,
+        poll: config.poll,
+        cadence: None,
+    };
+    ring::run(pool.clone(), ring, World::new(context), &queues, stop)
+        .await
+        .map_err(|e| Failure::Failed(format!("{e:#}")))?;
+    let _ = tokio::time::timeout(Duration::from_secs(1), pool.close()).await;
+    Ok(())
+}
+
+/// Per queue: one connection to claim with, one to load, one to commit, one for
+/// the heartbeat and the rest.
+fn pool_size(queues: &[Queue]) -> u32 {
+    4 * u32::try_from(queues.len()).unwrap_or(4)
+}

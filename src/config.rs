@@ -31,7 +31,8 @@ impl Env<'_> {
     /// # Errors
     /// Names the setting and says `what` it is.
     pub fn require(&self, name: &str, what: &str) -> Result<String, ConfigError> {
-        self.get(name).ok_or_else(|| ConfigError(format!("{name} is not set: {what}")))
+        self.get(name)
+            .ok_or_else(|| ConfigError(format!("{name} is not set: {what}")))
     }
 
     /// A whole number within a range, or the default.
@@ -39,10 +40,14 @@ impl Env<'_> {
     /// # Errors
     /// If it is no number or out of range.
     pub fn number(&self, name: &str, default: u32, min: u32, max: u32) -> Result<u32, ConfigError> {
-        let Some(text) = self.get(name) else { return Ok(default) };
+        let Some(text) = self.get(name) else {
+            return Ok(default);
+        };
         match text.trim().parse::<u32>() {
             Ok(n) if (min..=max).contains(&n) => Ok(n),
-            _ => Err(ConfigError(format!("{name} must be a whole number from {min} to {max}"))),
+            _ => Err(ConfigError(format!(
+                "{name} must be a whole number from {min} to {max}"
+            ))),
         }
     }
 }
@@ -110,7 +115,9 @@ pub fn api_token(env: Env<'_>) -> Result<Secret, ConfigError> {
         "the bearer token of the API; make one with: openssl rand -hex 24",
     )?;
     if token.len() < 16 {
-        return Err(ConfigError("DROVER_API_TOKEN must have at least 16 characters".into()));
+        return Err(ConfigError(
+            "DROVER_API_TOKEN must have at least 16 characters".into(),
+        ));
     }
     Ok(secret(token))
 }
@@ -120,7 +127,9 @@ pub fn api_token(env: Env<'_>) -> Result<Secret, ConfigError> {
 /// # Errors
 /// If it is no JSON, or no such rules.
 pub fn rules(env: Env<'_>) -> Result<Value, ConfigError> {
-    let Some(text) = env.get("DROVER_RULES") else { return Ok(Value::Object(Default::default())) };
+    let Some(text) = env.get("DROVER_RULES") else {
+        return Ok(Value::Object(Default::default()));
+    };
     let layer: Value = serde_json::from_str(&text)
         .map_err(|e| ConfigError(format!("DROVER_RULES is no JSON: {e}")))?;
     Rules::layered(&[&layer]).map_err(|e| ConfigError(format!("DROVER_RULES: {e}")))?;
@@ -140,7 +149,9 @@ impl ClockConfig {
     /// # Errors
     /// If the number is out of range.
     pub fn from_env(env: Env<'_>) -> Result<Self, ConfigError> {
-        Ok(Self { retention_days: env.number("DROVER_RETENTION_DAYS", 14, 1, 3650)? })
+        Ok(Self {
+            retention_days: env.number("DROVER_RETENTION_DAYS", 14, 1, 3650)?,
+        })
     }
 }
 
@@ -160,6 +171,9 @@ pub struct WorkerConfig {
     pub local_dir: Option<std::path::PathBuf>,
     /// From SIGTERM until what is still at work is given back.
     pub drain: Duration,
+    /// The longest an idle worker waits before it looks for tokens again:
+    /// `DROVER_POLL_MS` (default 100).
+    pub poll: Duration,
 }
 
 impl WorkerConfig {
@@ -175,6 +189,7 @@ impl WorkerConfig {
             ssh_key: ssh_key(env)?,
             local_dir: env.get("DROVER_LOCAL_DIR").map(Into::into),
             drain: Duration::from_secs(22),
+            poll: Duration::from_millis(env.number("DROVER_POLL_MS", 100, 5, 10_000)?.into()),
         })
     }
 }
@@ -187,10 +202,14 @@ pub fn ssh_key(env: Env<'_>) -> Result<Option<Secret>, ConfigError> {
     if let Some(text) = env.get("DROVER_SSH_KEY") {
         return Ok(Some(secret(text)));
     }
-    let Some(path) = env.get("DROVER_SSH_KEY_FILE") else { return Ok(None) };
+    let Some(path) = env.get("DROVER_SSH_KEY_FILE") else {
+        return Ok(None);
+    };
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(Some(secret(text))),
-        Err(e) => Err(ConfigError(format!("DROVER_SSH_KEY_FILE ({path}) cannot be read: {e}"))),
+        Err(e) => Err(ConfigError(format!(
+            "DROVER_SSH_KEY_FILE ({path}) cannot be read: {e}"
+        ))),
     }
 }
 
@@ -211,7 +230,9 @@ impl ClientConfig {
     pub fn from_env(env: Env<'_>) -> Result<Self, ConfigError> {
         let port = env.number("PORT", 8080, 1, 65535)?;
         Ok(Self {
-            url: env.get("DROVER_URL").unwrap_or_else(|| format!("http://127.0.0.1:{port}")),
+            url: env
+                .get("DROVER_URL")
+                .unwrap_or_else(|| format!("http://127.0.0.1:{port}")),
             token: api_token(env)?,
         })
     }

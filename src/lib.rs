@@ -9,6 +9,7 @@
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod log;
 pub mod model;
 pub mod store;
 pub mod web;

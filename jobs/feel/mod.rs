@@ -1,10 +1,52 @@
-//! feel reads the world.
+//! Feel: read the world. One file per feeler.
+//!
+//! A feeler returns what it saw, never an error: that something does not answer
+//! is an observation like any other.
 
-pub mod context;
+mod context;
 mod host;
-pub mod lsclusters;
+mod lsclusters;
+mod resource;
 mod sections;
-pub mod server;
+mod server;
 mod server_log;
-pub mod volumes;
-pub mod witness;
+mod volumes;
+mod witness;
+
+pub use context::FeelContext;
+
+use drover::model::{Attributes, Cause, State};
+use drover::store::subjects::Known;
+
+use crate::ring::Feeler;
+
+/// Feels real servers and real databases.
+pub struct World {
+    context: FeelContext,
+}
+
+impl World {
+    /// With these keys and clouds.
+    pub fn new(context: FeelContext) -> Self {
+        Self { context }
+    }
+}
+
+impl Feeler for World {
+    async fn feel(&self, known: &Known) -> Attributes {
+        match known {
+            Known::Server(server) => server::feel(server, &self.context).await,
+            Known::Resource(resource, server) => {
+                let mut seen = resource::feel(resource, server).await;
+                // What answered needs no witness; and while the whole server is
+                // known to be down, its sshd would tell nothing new.
+                let silent = !seen.service_available && !seen.cause.is_some_and(Cause::answered);
+                if silent && server.subject.state != State::Unavailable {
+                    let witness = witness::ask_server(server, resource.port, &self.context).await;
+                    seen.witness = Some(witness);
+                }
+                seen
+            }
+        }
+    }
+}

@@ -117,7 +117,9 @@ impl FromStr for PublicId {
     fn from_str(text: &str) -> Result<Self, IdError> {
         for kind in Kind::ALL.iter().copied() {
             if let Some(bare) = text.strip_prefix(kind.prefix()) {
-                let id = bare.parse().map_err(|_| IdError::Malformed(shorten(text)))?;
+                let id = bare
+                    .parse()
+                    .map_err(|_| IdError::Malformed(shorten(text)))?;
                 return Ok(Self { kind, id });
             }
         }
@@ -164,9 +166,19 @@ mod tests {
     fn what_is_no_id_is_told_apart() {
         let bare = SubjectId::generate().to_string();
         assert_eq!("x".parse::<PublicId>(), Err(IdError::Malformed("x".into())));
-        assert_eq!("db_x".parse::<PublicId>(), Err(IdError::Malformed("db_x".into())));
-        assert!(matches!(format!("inc_{bare}").parse::<PublicId>(), Err(IdError::Prefix(_))));
-        let long = "a".repeat(10_000).parse::<PublicId>().unwrap_err().to_string();
+        assert_eq!(
+            "db_x".parse::<PublicId>(),
+            Err(IdError::Malformed("db_x".into()))
+        );
+        assert!(matches!(
+            format!("inc_{bare}").parse::<PublicId>(),
+            Err(IdError::Prefix(_))
+        ));
+        let long = "a"
+            .repeat(10_000)
+            .parse::<PublicId>()
+            .unwrap_err()
+            .to_string();
         assert!(long.len() < 200, "{long}");
     }
 }

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::subject::named;
 use super::ObservationId;
+use super::subject::named;
 
 named! {
     /// Why a feel failed.

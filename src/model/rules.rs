@@ -113,7 +113,7 @@ impl Rules {
     pub fn layered(layers: &[&Value]) -> Result<Self, String> {
         let mut merged = serde_json::to_value(Rules::default()).map_err(|e| e.to_string())?;
         for layer in layers {
-            lay_over(&mut merged, layer);
+            lay_over(&mut merged, layer)?;
         }
         let rules: Rules = serde_json::from_value(merged).map_err(|e| format!("rules: {e}"))?;
         rules.check()?;
@@ -131,26 +131,34 @@ impl Rules {
             }
         }
         if self.patience.failures == 0 || self.patience.recoveries == 0 {
-            return Err("rules: patience.failures and patience.recoveries must be at least 1".into());
+            return Err(
+                "rules: patience.failures and patience.recoveries must be at least 1".into(),
+            );
         }
         Ok(())
     }
 }
 
-fn lay_over(base: &mut Value, layer: &Value) {
+fn lay_over(base: &mut Value, layer: &Value) -> Result<(), String> {
     match (base, layer) {
         (Value::Object(base), Value::Object(layer)) => {
             for (key, value) in layer {
                 match base.get_mut(key) {
-                    Some(slot) => lay_over(slot, value),
+                    Some(slot) => lay_over(slot, value)?,
                     None => {
                         base.insert(key.clone(), value.clone());
                     }
                 }
             }
         }
+        // serde would take an array for a struct, and an empty one for its defaults.
+        (Value::Object(base), _) => {
+            let names: Vec<_> = base.keys().map(String::as_str).collect();
+            return Err(format!("rules: an object is needed here, with some of: {}", names.join(", ")));
+        }
         (base, layer) => *base = layer.clone(),
     }
+    Ok(())
 }
 
 /// Durations as people write them: `"5s"`, `"1m 30s"`, `"250ms"`.
@@ -165,8 +173,9 @@ mod duration {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(from)?;
-        humantime::parse_duration(&text)
-            .map_err(|e| serde::de::Error::custom(format!("`{text}` is no duration such as 5s: {e}")))
+        humantime::parse_duration(&text).map_err(|e| {
+            serde::de::Error::custom(format!("`{text}` is no duration such as 5s: {e}"))
+        })
     }
 }
 
@@ -194,5 +203,6 @@ mod tests {
         assert!(error(json!({"cadence": {"available": 5}})).contains("rules"));
         assert!(error(json!({"patience": {"failures": 0}})).contains("at least 1"));
         assert!(error(json!([])).contains("rules"));
+        assert!(error(json!({"cadence": []})).contains("available"));
     }
 }

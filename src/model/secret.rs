@@ -27,7 +27,9 @@ pub struct SecretKey(std::sync::Arc<SecretBox<[u8; 32]>>);
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
     /// The key is not 32 bytes of base 64.
-    #[error("DROVER_SECRET_KEY must be 32 bytes in base 64; make one with: openssl rand -base64 32")]
+    #[error(
+        "DROVER_SECRET_KEY must be 32 bytes in base 64; make one with: openssl rand -base64 32"
+    )]
     Key,
     /// The stored bytes are not what this key sealed for this subject.
     #[error("a stored secret cannot be opened: was DROVER_SECRET_KEY changed?")]
@@ -59,7 +61,10 @@ impl SecretKey {
     /// [`SealError::Random`] without randomness.
     pub fn seal(&self, plain: &Secret, bound_to: &str) -> Result<Vec<u8>, SealError> {
         let nonce: [u8; NONCE] = rand::random();
-        let payload = Payload { msg: plain.expose_secret().as_bytes(), aad: bound_to.as_bytes() };
+        let payload = Payload {
+            msg: plain.expose_secret().as_bytes(),
+            aad: bound_to.as_bytes(),
+        };
         let sealed = self
             .cipher()
             .encrypt(&XNonce::from(nonce), payload)
@@ -80,12 +85,17 @@ impl SecretKey {
             return Err(SealError::Open);
         }
         let nonce: [u8; NONCE] = sealed[1..=NONCE].try_into().map_err(|_| SealError::Open)?;
-        let payload = Payload { msg: &sealed[1 + NONCE..], aad: bound_to.as_bytes() };
+        let payload = Payload {
+            msg: &sealed[1 + NONCE..],
+            aad: bound_to.as_bytes(),
+        };
         let plain = self
             .cipher()
             .decrypt(&XNonce::from(nonce), payload)
             .map_err(|_| SealError::Open)?;
-        String::from_utf8(plain).map(secret).map_err(|_| SealError::Open)
+        String::from_utf8(plain)
+            .map(secret)
+            .map_err(|_| SealError::Open)
     }
 }
 
@@ -100,12 +110,18 @@ mod tests {
     #[test]
     fn opens_only_with_its_key_and_for_its_subject() {
         let sealed = key(1).seal(&secret("hunter2"), "a/password").unwrap();
-        assert_eq!(key(1).open(&sealed, "a/password").unwrap().expose_secret(), "hunter2");
+        assert_eq!(
+            key(1).open(&sealed, "a/password").unwrap().expose_secret(),
+            "hunter2"
+        );
         assert!(key(2).open(&sealed, "a/password").is_err());
         assert!(key(1).open(&sealed, "b/password").is_err());
         assert!(key(1).open(&sealed[..20], "a/password").is_err());
         assert!(!sealed.windows(7).any(|w| w == b"hunter2"));
-        assert_ne!(sealed, key(1).seal(&secret("hunter2"), "a/password").unwrap());
+        assert_ne!(
+            sealed,
+            key(1).seal(&secret("hunter2"), "a/password").unwrap()
+        );
     }
 
     #[test]

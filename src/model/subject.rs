@@ -1,6 +1,5 @@
 //! Servers and resources: what travels round the ring.
 
-
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 

@@ -8,6 +8,7 @@ pub mod observations;
 pub mod partitions;
 pub mod queue;
 pub mod ring;
+pub mod scenes;
 pub mod subjects;
 pub mod tiers;
 pub mod transitions;
@@ -73,7 +74,11 @@ pub async fn connect(url: &str, size: u32) -> Result<PgPool, ConnectError> {
 /// As [`connect`], and [`ConnectError::NotMigrated`].
 pub async fn connect_migrated(url: &str, size: u32) -> Result<PgPool, ConnectError> {
     let pool = connect(url, size).await?;
-    let newest = MIGRATIONS.iter().map(|m| m.version).max().unwrap_or_default();
+    let newest = MIGRATIONS
+        .iter()
+        .map(|m| m.version)
+        .max()
+        .unwrap_or_default();
     let there: Result<Option<i64>, _> =
         sqlx::query_scalar("select max(version) from _sqlx_migrations where success")
             .fetch_one(&pool)
@@ -101,8 +106,13 @@ pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
     apalis_postgres::PostgresStorage::setup(pool)
         .await
         .context("setting up the queue's tables")?;
-    MIGRATIONS.run(pool).await.context("setting up drover's tables")?;
+    MIGRATIONS
+        .run(pool)
+        .await
+        .context("setting up drover's tables")?;
     let mut db = pool.acquire().await?;
-    partitions::create_ahead(&mut db).await.context("creating the days' partitions")?;
+    partitions::create_ahead(&mut db)
+        .await
+        .context("creating the days' partitions")?;
     Ok(())
 }

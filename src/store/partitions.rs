@@ -34,7 +34,9 @@ pub async fn drop_old(db: &mut PgConnection, keep_days: u32) -> sqlx::Result<Vec
     .await?;
     for (name, _) in &old {
         // The name was matched against letters and digits above.
-        sqlx::query(sqlx::AssertSqlSafe(format!("drop table {name}"))).execute(&mut *db).await?;
+        sqlx::query(sqlx::AssertSqlSafe(format!("drop table {name}")))
+            .execute(&mut *db)
+            .await?;
     }
     Ok(old.into_iter().map(|(_, day)| day).collect())
 }

@@ -51,9 +51,12 @@ impl std::str::FromStr for Queue {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|q| q.as_str() == text).ok_or_else(|| {
-            format!("unknown queue `{text}`; the queues are feel, think, resolve and notify")
-        })
+        Self::ALL
+            .into_iter()
+            .find(|q| q.as_str() == text)
+            .ok_or_else(|| {
+                format!("unknown queue `{text}`; the queues are feel, think, resolve and notify")
+            })
     }
 }
 
@@ -258,7 +261,10 @@ pub async fn commit_feels(db: &mut PgConnection, steps: &[FeelStep]) -> sqlx::Re
 /// move of the token, fenced. Returns the subjects whose step took effect.
 ///
 /// Runs several statements: call it in a transaction.
-pub async fn commit_thinks(db: &mut PgConnection, steps: &[ThinkStep]) -> sqlx::Result<Vec<String>> {
+pub async fn commit_thinks(
+    db: &mut PgConnection,
+    steps: &[ThinkStep],
+) -> sqlx::Result<Vec<String>> {
     let (ids, workers, at) = locks(steps.iter().map(|s| &s.lock));
     let next: Vec<&str> = steps.iter().map(|s| s.next.as_str()).collect();
     let after: Vec<i64> = steps.iter().map(|s| millis(s.after)).collect();
@@ -333,7 +339,10 @@ pub async fn commit_thinks(db: &mut PgConnection, steps: &[ThinkStep]) -> sqlx::
         .fetch_all(&mut *db)
         .await?
     };
-    for (step, pin) in steps.iter().filter_map(|s| s.pin.as_ref().map(|pin| (s, pin))) {
+    for (step, pin) in steps
+        .iter()
+        .filter_map(|s| s.pin.as_ref().map(|pin| (s, pin)))
+    {
         let id = step.lock.subject.to_string();
         if moved.contains(&id) {
             sqlx::query("update servers set host_key = $2 where id = $1 and host_key is null")
@@ -490,18 +499,18 @@ pub async fn prune_finished(db: &mut PgConnection) -> sqlx::Result<u64> {
 
 /// Vacuums the queue's tables. Not inside a transaction.
 pub async fn vacuum(pool: &PgPool) -> sqlx::Result<()> {
-    sqlx::query("vacuum (analyze) apalis.jobs").execute(pool).await?;
+    sqlx::query("vacuum (analyze) apalis.jobs")
+        .execute(pool)
+        .await?;
     sqlx::query("vacuum apalis.workers").execute(pool).await?;
     Ok(())
 }
 
 /// Tokens by queue and status.
 pub async fn count_tokens(db: &mut PgConnection) -> sqlx::Result<Vec<(String, String, i64)>> {
-    sqlx::query_as(
-        "select job_type, status, count(*) from apalis.jobs group by 1, 2 order by 1, 2",
-    )
-    .fetch_all(db)
-    .await
+    sqlx::query_as("select job_type, status, count(*) from apalis.jobs group by 1, 2 order by 1, 2")
+        .fetch_all(db)
+        .await
 }
 
 /// Workers that have said within [`DEAD_AFTER`] that they live, by queue.
@@ -517,7 +526,10 @@ pub async fn count_workers(db: &mut PgConnection) -> sqlx::Result<Vec<(String, i
 
 /// Bytes of the queue's table, with its indexes.
 pub async fn table_bytes(db: &mut PgConnection) -> sqlx::Result<i64> {
-    sqlx::query("select pg_total_relation_size('apalis.jobs')").fetch_one(db).await?.try_get(0)
+    sqlx::query("select pg_total_relation_size('apalis.jobs')")
+        .fetch_one(db)
+        .await?
+        .try_get(0)
 }
 
 /// Subjects and tokens counted against each other.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 
 use super::{queue, subjects};
 
@@ -28,6 +28,14 @@ pub struct Ring {
     pub workers: BTreeMap<String, i64>,
     /// Live subjects by kind, then by state.
     pub herd: BTreeMap<String, BTreeMap<String, i64>>,
+}
+
+/// Reads the ring's numbers in one snapshot, so that they fit each other.
+pub async fn snapshot(pool: &PgPool) -> sqlx::Result<Ring> {
+    let mut db = pool.begin_with("begin isolation level repeatable read, read only").await?;
+    let ring = numbers(&mut db).await?;
+    db.rollback().await?;
+    Ok(ring)
 }
 
 /// Reads the ring's numbers, in one snapshot if called in a transaction that is

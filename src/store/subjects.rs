@@ -93,6 +93,13 @@ pub enum ForgetError {
     Database(#[from] sqlx::Error),
 }
 
+/// Lets one adoption pass at a time, until its transaction ends: two of the same
+/// place at once would otherwise not see each other.
+pub async fn adopt_one_at_a_time(db: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query("select pg_advisory_xact_lock(hashtext('drover.adopt'))").execute(db).await?;
+    Ok(())
+}
+
 /// Takes a server into the herd, with its token. Call it in a transaction.
 ///
 /// # Errors
@@ -102,6 +109,7 @@ pub async fn adopt_server(
     key: &SecretKey,
     new: &NewServer,
 ) -> Result<SubjectId, AdoptError> {
+    one_at_a_time(db, &format!("server {}:{}", new.address, new.ssh_port)).await?;
     let same: Option<String> = sqlx::query_scalar(
         "select v.id from servers v join subjects s using (id)
          where s.forgotten_at is null and v.address = $1 and v.ssh_port = $2",
@@ -160,6 +168,8 @@ pub async fn adopt_resource(
     .fetch_optional(&mut *db)
     .await?
     .ok_or(AdoptError::NoServer)?;
+    let place = format!("resource {}:{}/{}", new.server_id, new.port, new.database);
+    one_at_a_time(db, &place).await?;
     let same: Option<String> = sqlx::query_scalar(
         "select r.id from resources r join subjects s using (id)
          where s.forgotten_at is null and r.server_id = $1 and r.port = $2 and r.database = $3",
@@ -191,6 +201,16 @@ pub async fn adopt_resource(
     .await?;
     queue::insert_token(db, id).await?;
     Ok(id)
+}
+
+/// Two adoptions of the same thing at once: the second waits, and then finds the
+/// first's row.
+async fn one_at_a_time(db: &mut PgConnection, place: &str) -> sqlx::Result<()> {
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))")
+        .bind(place)
+        .execute(db)
+        .await?;
+    Ok(())
 }
 
 /// An adopted subject starts uncertain: nobody has seen it yet.
@@ -267,7 +287,8 @@ pub async fn forget(db: &mut PgConnection, kind: Kind, id: SubjectId) -> Result<
 /// holds them; secrets are still sealed.
 #[derive(Clone, FromRow)]
 pub struct SubjectRow {
-    id: String,
+    #[sqlx(try_from = "String")]
+    id: SubjectId,
     kind: String,
     name: String,
     state: String,
@@ -299,7 +320,8 @@ pub struct SubjectRow {
     plan: Option<String>,
 }
 
-const COLUMNS: &str = "s.id, s.kind, s.name, s.state, s.state_since, s.origin, s.tier, s.created_at,
+const COLUMNS: &str =
+    "s.id, s.kind, s.name, s.state, s.state_since, s.origin, s.tier, s.created_at,
         v.id as server_id, vs.name as server_name, vs.state as server_state,
         vs.state_since as server_state_since, vs.origin as server_origin,
         vs.tier as server_tier, vs.created_at as server_created_at,
@@ -330,6 +352,11 @@ impl Known {
 }
 
 impl SubjectRow {
+    /// Whose row it is.
+    pub fn id(&self) -> SubjectId {
+        self.id
+    }
+
     /// Opens the secrets and makes the typed form.
     ///
     /// # Errors
@@ -357,7 +384,7 @@ impl SubjectRow {
     fn into_known(self, ssh_key: Option<Secret>, password: Option<Secret>) -> sqlx::Result<Known> {
         let kind: Kind = decode(self.kind)?;
         let subject = Subject {
-            id: decode(self.id)?,
+            id: self.id,
             kind,
             name: self.name,
             state: decode(self.state)?,
@@ -419,11 +446,7 @@ pub async fn load(db: &mut PgConnection, ids: &[SubjectId]) -> sqlx::Result<Vec<
 }
 
 /// Reads one live subject, without secrets.
-pub async fn find(
-    db: &mut PgConnection,
-    kind: Kind,
-    id: SubjectId,
-) -> sqlx::Result<Option<Known>> {
+pub async fn find(db: &mut PgConnection, kind: Kind, id: SubjectId) -> sqlx::Result<Option<Known>> {
     let row: Option<SubjectRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
         "select {COLUMNS} where s.id = $1 and s.kind = $2 and s.forgotten_at is null"
     )))

@@ -5,7 +5,9 @@ use sqlx::PgConnection;
 
 /// All tiers with what differs from the deployment's rules.
 pub async fn all(db: &mut PgConnection) -> sqlx::Result<Vec<(String, Value)>> {
-    sqlx::query_as("select name, rules from tiers order by name").fetch_all(db).await
+    sqlx::query_as("select name, rules from tiers order by name")
+        .fetch_all(db)
+        .await
 }
 
 /// Makes a tier, or gives it other rules.

@@ -1,0 +1,91 @@
+//! The ring's machinery: apalis workers that claim tokens, and the two batchers
+//! every step goes through, the loader and the committer.
+//!
+//! ```text
+//!  apalis.jobs ──claim──▶ handler ──▶ loader ──▶ feel / think ──▶ committer ──▶ apalis.jobs
+//!                            └───────── failed, panicked, too late ──▶ put back with a delay
+//! ```
+//!
+//! Architecture Invariant: a handler changes the record through the committer
+//! only, in the one statement that also moves the token.
+
+mod batch;
+mod handler;
+mod name;
+mod poll;
+mod worker;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use drover::model::{Attributes, SecretKey};
+use drover::store::queue::Queue;
+use drover::store::subjects::Known;
+use serde_json::Value;
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+pub use batch::{BatchError, Batcher};
+pub use name::WorkerName;
+
+/// What the workers of one process need.
+#[derive(Clone)]
+pub struct RingConfig {
+    /// Jobs at work at once, per queue.
+    pub concurrency: u32,
+    /// Opens the subjects' secrets.
+    pub secret_key: SecretKey,
+    /// The deployment's rules, laid over the built-in ones.
+    pub rules: Value,
+    /// From the call to stop until what is still at work is given back.
+    pub drain: Duration,
+    /// The longest an idle worker waits before it looks for tokens again.
+    pub poll: Duration,
+    /// Cadence to use for every state instead of the rules' (benchmarks).
+    pub cadence: Option<Duration>,
+}
+
+/// Reads the world about one subject. A failure is an answer like any other.
+pub trait Feeler: Send + Sync + 'static {
+    /// What it saw.
+    fn feel(&self, known: &Known) -> impl Future<Output = Attributes> + Send;
+}
+
+/// Works at these queues until `stop`, then drains: no new claims, what is at
+/// work finishes within [`RingConfig::drain`], what is left goes back.
+///
+/// # Errors
+/// If a queue has no work in this version.
+pub async fn run(
+    pool: PgPool,
+    config: RingConfig,
+    feeler: impl Feeler,
+    queues: &[Queue],
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let feeler = Arc::new(feeler);
+    let mut workers = tokio::task::JoinSet::new();
+    for queue in queues.iter().copied().collect::<HashSet<_>>() {
+        let (pool, config, stop) = (pool.clone(), config.clone(), stop.clone());
+        match queue {
+            Queue::Feel => {
+                let feel = handler::Feel::new(pool.clone(), &config, feeler.clone());
+                workers.spawn(worker::supervise(pool, config, queue, feel, stop));
+            }
+            Queue::Think => {
+                let think = handler::Think::new(pool.clone(), &config);
+                workers.spawn(worker::supervise(pool, config, queue, think, stop));
+            }
+            Queue::Resolve | Queue::Notify => {
+                // Nothing is enqueued there yet; the process stands ready all
+                // the same, so that a Procfile can name it.
+                workers.spawn(async move { stop.cancelled().await });
+            }
+        }
+    }
+    while let Some(ended) = workers.join_next().await {
+        ended?;
+    }
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! One apalis worker for one queue, started again for as long as it is wanted.
+
+use std::time::Duration;
+
+use apalis::prelude::{PollWith, Task, WorkerBuilder, WorkerBuilderExt, WorkerError};
+use apalis_postgres::{Config, PostgresStorage};
+use drover::store::queue::{self, DEAD_AFTER, HEARTBEAT, Queue, Token};
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+use super::handler::{Work, handle};
+use super::poll::PollIdle;
+use super::{RingConfig, WorkerName};
+
+/// Waits between two lives of a worker that the database failed.
+const SHORTEST_REST: Duration = Duration::from_millis(200);
+const LONGEST_REST: Duration = Duration::from_secs(5);
+
+/// Keeps a worker at a queue until `stop`: any error in a claim or heartbeat ends
+/// an apalis worker, and then a new one takes its place, under a new name.
+pub(super) async fn supervise<W: Work>(
+    pool: PgPool,
+    config: RingConfig,
+    queue: Queue,
+    work: W,
+    stop: CancellationToken,
+) {
+    let mut rest = SHORTEST_REST;
+    while !stop.is_cancelled() {
+        let name = WorkerName::new(queue);
+        let born = tokio::time::Instant::now();
+        tracing::info!(worker = name.as_str(), "worker starts");
+        let ended = live(&pool, &config, queue, &name, work.clone(), &stop).await;
+        give_back(&pool, &name).await;
+        if stop.is_cancelled() {
+            tracing::info!(worker = name.as_str(), "worker stopped");
+            return;
+        }
+        if born.elapsed() > LONGEST_REST {
+            rest = SHORTEST_REST;
+        }
+        let reason = match ended {
+            Ok(()) => "it ended by itself".to_owned(),
+            Err(e) => e.to_string(),
+        };
+        tracing::warn!(worker = name.as_str(), %reason, ?rest, "worker ended; another follows");
+        tokio::select! {
+            () = tokio::time::sleep(rest) => {}
+            () = stop.cancelled() => return,
+        }
+        rest = (rest * 2).min(LONGEST_REST);
+    }
+}
+
+/// One life: from registration until an error, or until `stop` and the drain.
+async fn live<W: Work>(
+    pool: &PgPool,
+    config: &RingConfig,
+    queue: Queue,
+    name: &WorkerName,
+    work: W,
+    stop: &CancellationToken,
+) -> Result<(), WorkerError> {
+    let concurrency = config.concurrency as usize;
+    let storage = PostgresStorage::<Token>::new(pool).with_config(
+        Config::default()
+            .queue(queue.as_str())
+            .batch_size(concurrency)
+            .heartbeat_interval(HEARTBEAT)
+            .missed_heartbeats((DEAD_AFTER.as_secs() / HEARTBEAT.as_secs()) as usize)
+            .lock_tasks(false)
+            .persist_results(false),
+    );
+    let handler_pool = pool.clone();
+    let worker = WorkerBuilder::new(name.as_str())
+        .backend(PollWith::new(storage, PollIdle::new(config.poll)))
+        .concurrency(concurrency)
+        .build(tower::service_fn(move |task: Task<Token>| {
+            let step = tokio::spawn(handle(work.clone(), handler_pool.clone(), task));
+            async move { step.await }
+        }));
+    let heart = tokio::spawn(beat(pool.clone(), name.clone()));
+    let signal = {
+        let stop = stop.clone();
+        async move {
+            stop.cancelled().await;
+            Ok::<(), WorkerError>(())
+        }
+    };
+    let drained = async {
+        stop.cancelled().await;
+        tokio::time::sleep(config.drain).await;
+    };
+    let ended = tokio::select! {
+        ended = worker.run_until(signal) => ended,
+        () = drained => {
+            tracing::warn!(worker = name.as_str(), "not drained in time; what is left goes back");
+            Ok(())
+        }
+    };
+    heart.abort();
+    ended
+}
+
+/// apalis's own heartbeat rests while the worker's buffer is full; this one does
+/// not, so that a worker with slow subjects is not taken for dead.
+async fn beat(pool: PgPool, name: WorkerName) {
+    let mut every = tokio::time::interval(HEARTBEAT / 2);
+    loop {
+        every.tick().await;
+        if let Ok(mut db) = pool.acquire().await {
+            let _ = queue::heartbeat(&mut db, name.as_str()).await;
+        }
+    }
+}
+
+/// Frees what a worker that is no more still holds, so that nobody has to wait
+/// until it is found dead.
+async fn give_back(pool: &PgPool, name: &WorkerName) {
+    let give = async {
+        let mut db = pool.acquire().await?;
+        let freed = queue::release(&mut db, name.as_str()).await?;
+        queue::unregister(&mut db, name.as_str()).await?;
+        Ok::<u64, sqlx::Error>(freed)
+    };
+    match tokio::time::timeout(Duration::from_secs(3), give).await {
+        Ok(Ok(0)) => {}
+        Ok(Ok(freed)) => tracing::info!(worker = name.as_str(), freed, "tokens given back"),
+        Ok(Err(e)) => {
+            tracing::warn!(worker = name.as_str(), error = %e, "tokens wait to be rescued");
+        }
+        Err(_) => tracing::warn!(worker = name.as_str(), "tokens wait to be rescued"),
+    }
+}

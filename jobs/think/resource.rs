@@ -1,0 +1,130 @@
+//! The resource's machine.
+
+use drover::model::{Cause, Observation, Rules, State};
+
+use super::evidence::{Weight, cause, convicts, weigh};
+use super::{Decision, Scene, Verdict};
+
+pub(super) fn think(scene: &Scene, rules: &Rules) -> Decision {
+    let stay = || Decision::stay(scene, rules);
+    let Some(newest) = scene.recent.first() else {
+        return stay();
+    };
+    let well = newest.attributes.service_available;
+    match scene.subject.state {
+        State::Available if well => stay(),
+        State::Available => suspect(scene, rules, newest),
+        State::Uncertain if well => Decision::turn(
+            rules,
+            Verdict {
+                to: State::Available,
+                reason: "answers".into(),
+                because: newest.id,
+                opens: None,
+            },
+        ),
+        State::Uncertain => doubt(scene, rules, newest),
+        State::Unavailable => recover(scene, rules, newest),
+        State::Creating | State::Destroying | State::Destroyed => stay(),
+    }
+}
+
+fn suspect(scene: &Scene, rules: &Rules, failure: &Observation) -> Decision {
+    let verdict = Verdict {
+        to: State::Uncertain,
+        reason: cause(&failure.attributes),
+        because: failure.id,
+        opens: None,
+    };
+    let turn = Decision::turn(rules, verdict);
+    if host_is_available(scene) {
+        ask_the_host(scene, failure, turn)
+    } else {
+        turn
+    }
+}
+
+fn doubt(scene: &Scene, rules: &Rules, failure: &Observation) -> Decision {
+    if !host_is_available(scene) {
+        // The server's incident stands for its resources: no second alarm, and
+        // no need to knock every two seconds on a dead machine.
+        return Decision {
+            after: rules.cadence.unavailable,
+            ..Decision::stay(scene, rules)
+        };
+    }
+    match convicts(scene, failure, &rules.patience) {
+        Some(reason) => Decision::turn(
+            rules,
+            Verdict {
+                to: State::Unavailable,
+                reason,
+                because: failure.id,
+                opens: Some(incident(failure)),
+            },
+        ),
+        None => ask_the_host(scene, failure, Decision::stay(scene, rules)),
+    }
+}
+
+fn recover(scene: &Scene, rules: &Rules, newest: &Observation) -> Decision {
+    let wanted = rules.patience.recoveries as usize;
+    let well = scene
+        .recent
+        .iter()
+        .take_while(|seen| seen.attributes.service_available)
+        .count();
+    if well < wanted {
+        return Decision::stay(scene, rules);
+    }
+    Decision::turn(
+        rules,
+        Verdict {
+            to: State::Available,
+            reason: format!("answers, {well} times in a row"),
+            because: newest.id,
+            opens: None,
+        },
+    )
+}
+
+/// Neither the resource nor its server's sshd answered: the server's own feel
+/// has to say which of them is down.
+fn ask_the_host(scene: &Scene, failure: &Observation, decision: Decision) -> Decision {
+    let wake = match weigh(&failure.attributes) {
+        Weight::Unwitnessed => scene.server.map(|host| host.id),
+        Weight::Agreed | Weight::Disputed | Weight::Alone | Weight::Answering => None,
+    };
+    Decision { wake, ..decision }
+}
+
+fn host_is_available(scene: &Scene) -> bool {
+    scene
+        .server
+        .is_none_or(|host| host.state == State::Available)
+}
+
+fn incident(failure: &Observation) -> &'static str {
+    match failure.attributes.cause {
+        Some(Cause::TooManyConnections) => "connections_exhausted",
+        Some(Cause::Authentication) => "credentials_refused",
+        Some(
+            Cause::Refused
+            | Cause::Timeout
+            | Cause::NoRoute
+            | Cause::Disconnected
+            | Cause::Tls
+            | Cause::StartingUp
+            | Cause::ShuttingDown
+            | Cause::Recovery
+            | Cause::DiskFull
+            | Cause::ReadOnly
+            | Cause::Corrupt
+            | Cause::HostKeyChanged
+            | Cause::HostKeyUnknown
+            | Cause::Protocol
+            | Cause::Error,
+        )
+        | None => "resource_down",
+    }
+}

@@ -1,0 +1,101 @@
+//! The server's machine.
+
+use std::time::Duration;
+
+use drover::model::{Cause, Observation, Rules, State};
+
+use super::evidence::{cause, convicts};
+use super::{Decision, Scene, Verdict};
+
+/// How soon a server is felt again whose host key has just been read.
+const AFTER_PINNING: Duration = Duration::from_millis(100);
+
+pub(super) fn think(scene: &Scene, rules: &Rules) -> Decision {
+    let stay = || Decision::stay(scene, rules);
+    let Some(newest) = scene.recent.first() else {
+        return stay();
+    };
+    if newest.attributes.cause == Some(Cause::HostKeyUnknown) {
+        return first_contact(scene, rules, newest);
+    }
+    let well = newest.attributes.service_available;
+    match scene.subject.state {
+        State::Available if well => stay(),
+        State::Available => Decision::turn(
+            rules,
+            Verdict {
+                to: State::Uncertain,
+                reason: cause(&newest.attributes),
+                because: newest.id,
+                opens: None,
+            },
+        ),
+        State::Uncertain if well => Decision::turn(
+            rules,
+            Verdict {
+                to: State::Available,
+                reason: "answers".into(),
+                because: newest.id,
+                opens: None,
+            },
+        ),
+        State::Uncertain => doubt(scene, rules, newest),
+        State::Unavailable => recover(scene, rules, newest),
+        State::Creating | State::Destroying | State::Destroyed => stay(),
+    }
+}
+
+/// The key was read and nothing else: pin it, and come back with it.
+fn first_contact(scene: &Scene, rules: &Rules, newest: &Observation) -> Decision {
+    let pin = newest
+        .attributes
+        .details
+        .get("host_key")
+        .and_then(|key| key.as_str());
+    Decision {
+        after: AFTER_PINNING,
+        pin: pin.map(str::to_owned),
+        ..Decision::stay(scene, rules)
+    }
+}
+
+fn doubt(scene: &Scene, rules: &Rules, failure: &Observation) -> Decision {
+    let Some(reason) = convicts(scene, failure, &rules.patience) else {
+        return Decision::stay(scene, rules);
+    };
+    let opens = if failure.attributes.cause == Some(Cause::HostKeyChanged) {
+        "host_key_changed"
+    } else {
+        "server_down"
+    };
+    Decision::turn(
+        rules,
+        Verdict {
+            to: State::Unavailable,
+            reason,
+            because: failure.id,
+            opens: Some(opens),
+        },
+    )
+}
+
+fn recover(scene: &Scene, rules: &Rules, newest: &Observation) -> Decision {
+    let wanted = rules.patience.recoveries as usize;
+    let well = scene
+        .recent
+        .iter()
+        .take_while(|seen| seen.attributes.service_available)
+        .count();
+    if well < wanted {
+        return Decision::stay(scene, rules);
+    }
+    Decision::turn(
+        rules,
+        Verdict {
+            to: State::Available,
+            reason: format!("answers, {well} times in a row"),
+            because: newest.id,
+            opens: None,
+        },
+    )
+}

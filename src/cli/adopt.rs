@@ -1,0 +1,197 @@
+//! `drover adopt`. Secrets come from files or the environment, never from the
+//! arguments, which every user of the machine can read.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use drover::client::Client;
+use drover::config::Env;
+use drover::model::{Cloud, PublicId, TlsMode};
+use serde_json::{Map, Value, json};
+
+use super::{Failure, answer, table};
+
+/// More than any key, password or certificate bundle holds.
+const LARGEST: u64 = 1024 * 1024;
+
+/// What is adopted.
+#[derive(Subcommand)]
+pub enum Adopt {
+    /// A machine that runs PostgreSQL, reached over SSH.
+    Server(Server),
+    /// A database on a server of the herd.
+    Resource(Resource),
+}
+
+#[derive(Args)]
+pub struct Server {
+    /// Its name in the herd.
+    #[arg(long)]
+    name: String,
+    /// IP address or host name.
+    #[arg(long)]
+    address: String,
+    /// Port of its sshd.
+    #[arg(long, default_value_t = 22)]
+    ssh_port: u16,
+    /// Whom to log in as.
+    #[arg(long, default_value = "postgres")]
+    ssh_user: String,
+    /// File with the private key (`-`: stdin); without it, the deployment's own.
+    #[arg(long, value_name = "FILE")]
+    ssh_key_file: Option<PathBuf>,
+    /// Its host key, "ssh-ed25519 AAAA…"; without it, whichever the first
+    /// contact shows is pinned.
+    #[arg(long, value_name = "KEY")]
+    host_key: Option<String>,
+    /// Whose rules it goes by.
+    #[arg(long, default_value = "standard")]
+    tier: String,
+    /// The cloud it runs in: local or ec2.
+    #[arg(long, requires = "instance_id")]
+    cloud: Option<Cloud>,
+    /// What that cloud calls it.
+    #[arg(long, requires = "cloud")]
+    instance_id: Option<String>,
+    /// Availability zone.
+    #[arg(long)]
+    zone: Option<String>,
+    /// Do not wait for the first contact.
+    #[arg(long)]
+    no_wait: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "The password is read from DROVER_RESOURCE_PASSWORD, \
+                        or from --password-file.")]
+pub struct Resource {
+    /// The server it is on: srv_….
+    #[arg(long)]
+    server: PublicId,
+    /// Its name in the herd.
+    #[arg(long)]
+    name: String,
+    /// Port PostgreSQL listens on.
+    #[arg(long)]
+    port: u16,
+    /// Database to connect to.
+    #[arg(long)]
+    database: String,
+    /// Role to connect as.
+    #[arg(long)]
+    user: String,
+    /// File with its password (`-`: stdin).
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// How connections use TLS: disable, prefer, require or verify-full.
+    #[arg(long, default_value = "prefer")]
+    tls_mode: TlsMode,
+    /// PEM file of the authorities that verify-full trusts.
+    #[arg(long, value_name = "FILE")]
+    tls_root_cert_file: Option<PathBuf>,
+    /// What was bought.
+    #[arg(long, default_value = "standard")]
+    plan: String,
+    /// Whose rules it goes by.
+    #[arg(long, default_value = "standard")]
+    tier: String,
+}
+
+/// `drover adopt`.
+pub async fn run(client: &Client, what: Adopt, env: Env<'_>, json: bool) -> Result<(), Failure> {
+    let adopted = match what {
+        Adopt::Server(server) => {
+            let path = if server.no_wait {
+                "/v1/servers?wait=false"
+            } else {
+                "/v1/servers"
+            };
+            client.post(path, &server.body()?).await?
+        }
+        Adopt::Resource(resource) => client.post("/v1/resources", &resource.body(env)?).await?,
+    };
+    answer(&adopted, json, table::adopted)
+}
+
+impl Server {
+    fn body(self) -> Result<Value, Failure> {
+        let mut body = json!({
+            "name": self.name,
+            "address": self.address,
+            "ssh_port": self.ssh_port,
+            "ssh_user": self.ssh_user,
+            "tier": self.tier,
+        });
+        let key = self.ssh_key_file.as_deref().map(read).transpose()?;
+        let given = [
+            ("ssh_key", key),
+            ("host_key", self.host_key),
+            ("cloud", self.cloud.map(|c| c.to_string())),
+            ("instance_id", self.instance_id),
+            ("zone", self.zone),
+        ];
+        body.as_object_mut()
+            .into_iter()
+            .for_each(|body| add(body, &given));
+        Ok(body)
+    }
+}
+
+impl Resource {
+    fn body(self, env: Env<'_>) -> Result<Value, Failure> {
+        let password = match &self.password_file {
+            // An editor's last line break is no part of the password.
+            Some(path) => read(path)?.trim_end_matches(['\r', '\n']).to_owned(),
+            None => env.get("DROVER_RESOURCE_PASSWORD").ok_or_else(|| {
+                let what = "the password is missing: set DROVER_RESOURCE_PASSWORD, \
+                            or give --password-file FILE (`-`: stdin)";
+                Failure::WrongUse(what.into())
+            })?,
+        };
+        let mut body = json!({
+            "server": self.server,
+            "name": self.name,
+            "port": self.port,
+            "database": self.database,
+            "user": self.user,
+            "password": password,
+            "tls_mode": self.tls_mode,
+            "plan": self.plan,
+            "tier": self.tier,
+        });
+        let given = [(
+            "tls_root_cert",
+            self.tls_root_cert_file.as_deref().map(read).transpose()?,
+        )];
+        body.as_object_mut()
+            .into_iter()
+            .for_each(|body| add(body, &given));
+        Ok(body)
+    }
+}
+
+fn add(body: &mut Map<String, Value>, given: &[(&str, Option<String>)]) {
+    for (name, value) in given {
+        if let Some(value) = value {
+            body.insert((*name).to_owned(), value.clone().into());
+        }
+    }
+}
+
+/// Reads a small text file, or stdin for `-`.
+fn read(path: &Path) -> Result<String, Failure> {
+    let mut text = String::new();
+    let done = if path == Path::new("-") {
+        std::io::stdin().take(LARGEST).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(path).and_then(|f| f.take(LARGEST).read_to_string(&mut text))
+    };
+    match done {
+        Ok(_) => Ok(text),
+        Err(e) => Err(Failure::WrongUse(format!(
+            "{} cannot be read: {e}",
+            path.display()
+        ))),
+    }
+}

@@ -1,0 +1,46 @@
+//! The small commands that change something.
+
+use drover::client::Client;
+use drover::model::PublicId;
+use serde_json::{Value, json};
+
+use super::{Failure, answer, listing};
+
+/// `drover forget`.
+pub async fn forget(client: &Client, id: PublicId, json: bool) -> Result<(), Failure> {
+    client.delete(&listing::path(id)).await?;
+    answer(&json!({"forgotten": id}), json, |_| {
+        format!("{id} is forgotten")
+    })
+}
+
+/// `drover feel`.
+pub async fn feel(client: &Client, id: PublicId, json: bool) -> Result<(), Failure> {
+    let body = json!({"job": "feel", "subject": id});
+    let asked = client.post("/v1/jobs", &body).await?;
+    answer(&asked, json, |asked| {
+        if asked["brought_forward"] == true {
+            format!("{id} is felt now")
+        } else {
+            format!("{id} is being felt or thought about already")
+        }
+    })
+}
+
+/// `drover tier`.
+pub async fn tier(client: &Client, name: &str, rules: &str, json: bool) -> Result<(), Failure> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
+    if name.is_empty() || !name.bytes().all(plain) {
+        return Err(Failure::WrongUse(
+            "a tier's name has lower-case letters, digits, `-` and `_` only".into(),
+        ));
+    }
+    let rules: Value = serde_json::from_str(rules)
+        .map_err(|e| Failure::WrongUse(format!("--rules is not JSON: {e}")))?;
+    let tier = client
+        .put(&format!("/v1/tiers/{name}"), &json!({"rules": rules}))
+        .await?;
+    answer(&tier, json, |_| {
+        format!("tier {name} goes by these rules from its next laps on")
+    })
+}

@@ -1,0 +1,248 @@
+//! The arguments of the `drover` command, and what each of them does.
+
+mod adopt;
+mod change;
+mod listing;
+mod processes;
+mod table;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, error::ErrorKind};
+use drover::client::{Client, ClientError};
+use drover::config::{ClientConfig, ConfigError, Env};
+use drover::model::{PublicId, State};
+use drover::store::ConnectError;
+use serde_json::Value;
+
+const ENVIRONMENT: &str = "\
+Environment of the processes:
+  DATABASE_URL           the control database (migrate, web, clock)
+  DROVER_SECRET_KEY      32 bytes in base 64 that secrets are sealed with (web)
+  DROVER_API_TOKEN       the bearer token of the API (web)
+  DROVER_BIND, PORT      where web listens (127.0.0.1, 8080)
+  DROVER_RULES           what differs from the built-in rules, as JSON (web)
+  DROVER_RETENTION_DAYS  days that observations are kept (clock; 14)
+  DROVER_LOG             log filter, such as debug or drover=trace (info)
+
+Environment of the other commands:
+  DROVER_URL             where web answers (http://127.0.0.1:$PORT)
+  DROVER_API_TOKEN       the bearer token of the API
+
+Exit status: 0 done, 1 failed, 2 wrong use.";
+
+/// A control plane that keeps a herd of PostgreSQL servers and databases alive.
+#[derive(Parser)]
+#[command(name = "drover", version, after_help = ENVIRONMENT)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Answer in JSON, as the API does.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Bring the control database's tables to this version.
+    Migrate,
+    /// Serve the API and the page.
+    Web,
+    /// Keep time and keep the ring.
+    Clock,
+    /// List the servers of the herd.
+    Servers {
+        /// Only those in this state.
+        #[arg(long)]
+        state: Option<State>,
+        /// At most this many.
+        #[arg(long, default_value_t = 1000)]
+        limit: usize,
+    },
+    /// List the resources of the herd.
+    Resources {
+        /// Only those in this state.
+        #[arg(long)]
+        state: Option<State>,
+        /// Only those on this server: srv_….
+        #[arg(long)]
+        server: Option<PublicId>,
+        /// At most this many.
+        #[arg(long, default_value_t = 1000)]
+        limit: usize,
+    },
+    /// Show one server or resource with what was last seen of it.
+    Show {
+        /// srv_… or db_….
+        id: PublicId,
+    },
+    /// List what was seen of a server or resource, newest first.
+    Observations {
+        /// srv_… or db_….
+        id: PublicId,
+        /// At most this many.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+    /// List the changes of state of a server or resource, newest first.
+    Transitions {
+        /// srv_… or db_….
+        id: PublicId,
+        /// At most this many.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+    /// Show the ring's numbers.
+    Ring,
+    /// Take an existing server or resource into the herd.
+    #[command(subcommand)]
+    Adopt(adopt::Adopt),
+    /// Take a server or resource out of the herd; nothing in the world is touched.
+    Forget {
+        /// srv_… or db_….
+        id: PublicId,
+    },
+    /// Have a server or resource felt now.
+    Feel {
+        /// srv_… or db_….
+        id: PublicId,
+    },
+    /// List the tiers and their rules.
+    Tiers,
+    /// Make a tier, or give it other rules.
+    Tier {
+        /// Its name.
+        name: String,
+        /// What differs from the deployment's rules, as JSON:
+        /// '{"cadence":{"available":"5s"}}'.
+        #[arg(long, value_name = "JSON")]
+        rules: String,
+    },
+}
+
+/// Why a command ended badly.
+pub enum Failure {
+    /// It could not be done: exit 1.
+    Failed(String),
+    /// It cannot be asked like this: exit 2.
+    WrongUse(String),
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Failure::WrongUse(error.to_string())
+    }
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Url(_) => Failure::WrongUse(error.to_string()),
+            ConnectError::Unreachable(_) | ConnectError::TooOld(_) | ConnectError::NotMigrated => {
+                Failure::Failed(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Failure::Failed(error.to_string())
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Failure::Failed(format!("{error:#}"))
+    }
+}
+
+/// Does what the arguments say.
+///
+/// # Errors
+/// One line that says what failed.
+pub async fn run(cli: Cli, env: Env<'_>) -> Result<(), Failure> {
+    match cli.command {
+        Command::Migrate => processes::migrate(env).await,
+        Command::Web => processes::web(env).await,
+        Command::Clock => processes::clock(env).await,
+        Command::Servers { state, limit } => {
+            listing::servers(&client(env)?, state, limit, cli.json).await
+        }
+        Command::Resources {
+            state,
+            server,
+            limit,
+        } => listing::resources(&client(env)?, state, server, limit, cli.json).await,
+        Command::Show { id } => listing::show(&client(env)?, id, cli.json).await,
+        Command::Observations { id, limit } => {
+            listing::observations(&client(env)?, id, limit, cli.json).await
+        }
+        Command::Transitions { id, limit } => {
+            listing::transitions(&client(env)?, id, limit, cli.json).await
+        }
+        Command::Ring => listing::ring(&client(env)?, cli.json).await,
+        Command::Adopt(what) => adopt::run(&client(env)?, what, env, cli.json).await,
+        Command::Forget { id } => change::forget(&client(env)?, id, cli.json).await,
+        Command::Feel { id } => change::feel(&client(env)?, id, cli.json).await,
+        Command::Tiers => listing::tiers(&client(env)?, cli.json).await,
+        Command::Tier { name, rules } => change::tier(&client(env)?, &name, &rules, cli.json).await,
+    }
+}
+
+fn client(env: Env<'_>) -> Result<Client, Failure> {
+    Ok(Client::new(ClientConfig::from_env(env)?)?)
+}
+
+/// Tells what is wrong with the arguments, or the help that was asked for.
+pub fn wrong_arguments(error: &clap::Error) -> ExitCode {
+    let asked = matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    );
+    let no_command = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if asked || no_command {
+        // Where there is no one to read it, there is nothing to do about it.
+        let _ = error.print();
+        return if asked {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(2)
+        };
+    }
+    let text = error.to_string();
+    let told = text.split("\n\nUsage:").next().unwrap_or(&text);
+    let told = told
+        .split("\n\nFor more information")
+        .next()
+        .unwrap_or(told);
+    let told = told.strip_prefix("error: ").unwrap_or(told);
+    eprintln!("drover: {} (see drover --help)", one_line(told));
+    ExitCode::from(2)
+}
+
+/// An error is one line, whatever it was made of.
+pub fn one_line(text: &str) -> String {
+    table::plain(&text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// Prints to stdout. A reader that has enough (`| head`) is no failure.
+fn say(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::Failed(format!("writing to stdout: {e}")))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Prints an answer in JSON, or as `human` shows it.
+fn answer(value: &Value, json: bool, human: impl FnOnce(&Value) -> String) -> Result<(), Failure> {
+    if json {
+        say(&format!("{value:#}"))
+    } else {
+        say(&human(value))
+    }
+}

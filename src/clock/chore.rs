@@ -1,0 +1,93 @@
+//! What the clock does, and when.
+
+use sqlx::PgPool;
+
+use crate::config::ClockConfig;
+use crate::store::{partitions, queue};
+
+/// A thing that has to be done from time to time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Chore {
+    /// Tokens that are missing, of no subject, or stuck.
+    KeepRing,
+    /// The next days' partitions, and those that are too old.
+    Partitions,
+    /// The queue table's dead rows.
+    Vacuum,
+    /// Workers and notify jobs that are long done.
+    Prune,
+}
+
+impl Chore {
+    pub(super) const ALL: [Chore; 4] = [
+        Chore::KeepRing,
+        Chore::Partitions,
+        Chore::Vacuum,
+        Chore::Prune,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Chore::KeepRing => "keep_ring",
+            Chore::Partitions => "partitions",
+            Chore::Vacuum => "vacuum",
+            Chore::Prune => "prune",
+        }
+    }
+
+    /// Second, minute, hour, day of month, month, day of week; UTC.
+    pub(super) fn schedule(self) -> &'static str {
+        match self {
+            Chore::KeepRing => "*/30 * * * * *",
+            Chore::Partitions => "10 7 * * * *",
+            Chore::Vacuum => "20 * * * * *",
+            Chore::Prune => "40 */10 * * * *",
+        }
+    }
+
+    pub(super) async fn run(self, pool: &PgPool, config: &ClockConfig) -> sqlx::Result<()> {
+        match self {
+            Chore::KeepRing => keep_ring(pool).await,
+            Chore::Partitions => keep_days(pool, config).await,
+            Chore::Vacuum => queue::vacuum(pool).await,
+            Chore::Prune => prune(pool).await,
+        }
+    }
+}
+
+async fn keep_ring(pool: &PgPool) -> sqlx::Result<()> {
+    let mended = queue::keep(&mut *pool.acquire().await?).await?;
+    if mended == queue::Mended::default() {
+        tracing::debug!("the ring is whole");
+    } else {
+        let queue::Mended {
+            missing,
+            gone,
+            stuck,
+        } = mended;
+        tracing::warn!(missing, gone, stuck, "the ring had to be mended");
+    }
+    Ok(())
+}
+
+async fn keep_days(pool: &PgPool, config: &ClockConfig) -> sqlx::Result<()> {
+    let mut db = pool.acquire().await?;
+    let made = partitions::create_ahead(&mut db).await?;
+    if made > 0 {
+        tracing::info!(made, "days' partitions made");
+    }
+    for day in partitions::drop_old(&mut db, config.retention_days).await? {
+        tracing::info!(%day, "observations dropped: past their retention");
+    }
+    Ok(())
+}
+
+async fn prune(pool: &PgPool) -> sqlx::Result<()> {
+    let mut db = pool.acquire().await?;
+    let workers = queue::prune_workers(&mut db).await?;
+    let jobs = queue::prune_finished(&mut db).await?;
+    if workers + jobs > 0 {
+        tracing::info!(workers, jobs, "pruned");
+    }
+    Ok(())
+}

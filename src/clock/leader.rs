@@ -1,0 +1,75 @@
+//! Which of the clocks does the chores: the one that holds an advisory lock.
+
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::{PgPool, Postgres};
+use tokio::sync::Mutex;
+
+/// Any constant of ours: "drover" in ASCII.
+const LOCK: i64 = 0x64_72_6f_76_65_72;
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Holds the lock on a connection of its own; if the connection dies, so does
+/// the lock, and whoever asks first is the next leader.
+pub(super) struct Leader {
+    pool: PgPool,
+    held: Mutex<Option<PoolConnection<Postgres>>>,
+}
+
+impl Leader {
+    pub(super) fn new(pool: PgPool) -> Self {
+        Self {
+            pool,
+            held: Mutex::new(None),
+        }
+    }
+
+    /// Whether this clock leads now; takes the lead if nobody has it.
+    pub(super) async fn leads(&self) -> bool {
+        let mut held = self.held.lock().await;
+        if let Some(connection) = held.as_mut() {
+            let alive = sqlx::query("select 1").execute(&mut **connection);
+            if matches!(tokio::time::timeout(LIMIT, alive).await, Ok(Ok(_))) {
+                return true;
+            }
+            tracing::warn!("the connection that held the lead is gone");
+            // Not back into the pool: the lock must not outlive the lead.
+            if let Some(connection) = held.take() {
+                drop(connection.detach());
+            }
+        }
+        match tokio::time::timeout(LIMIT, self.take()).await {
+            Ok(Ok(Some(connection))) => {
+                tracing::info!("this clock leads");
+                *held = Some(connection);
+                true
+            }
+            Ok(Ok(None)) => false,
+            Ok(Err(e)) => {
+                tracing::warn!(error = %e, "cannot ask who leads");
+                false
+            }
+            Err(_) => {
+                tracing::warn!("cannot ask who leads: no answer in time");
+                false
+            }
+        }
+    }
+
+    async fn take(&self) -> sqlx::Result<Option<PoolConnection<Postgres>>> {
+        let mut connection = self.pool.acquire().await?;
+        let won: bool = sqlx::query_scalar("select pg_try_advisory_lock($1)")
+            .bind(LOCK)
+            .fetch_one(&mut *connection)
+            .await?;
+        Ok(won.then_some(connection))
+    }
+
+    /// Gives the lead up, so that another clock need not wait.
+    pub(super) async fn resign(&self) {
+        if let Some(connection) = self.held.lock().await.take() {
+            drop(connection.detach());
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Logs of the long-running processes: to stdout, a line each.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::Env;
+
+/// What is shown unless `DROVER_LOG` says otherwise. apalis's own words on a
+/// worker's life are left out: ours say the same once.
+const DEFAULT: &str =
+    "info,sqlx=warn,apalis=error,apalis_core=error,apalis_postgres=error,russh=warn";
+
+/// Starts logging; `DROVER_LOG` is a filter such as `debug` or `info,drover=debug`.
+pub fn init(env: Env<'_>) {
+    let filter = env.get("DROVER_LOG").unwrap_or_else(|| DEFAULT.to_owned());
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new(DEFAULT));
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .try_init();
+}

@@ -1,0 +1,130 @@
+//! What thinking needs to know of a subject, read for many at once.
+
+use chrono::{DateTime, Utc};
+use sqlx::types::Json;
+use sqlx::{FromRow, PgConnection};
+
+use super::subjects::decode;
+use crate::model::{Attributes, Observation, State, Subject, SubjectId};
+
+/// A subject, what was seen of it lately, and the time: all that a decision may
+/// depend on.
+#[derive(Clone, Debug)]
+pub struct Scene {
+    /// The subject.
+    pub subject: Subject,
+    /// A resource's server.
+    pub server: Option<Host>,
+    /// Newest first: one if the subject is available, else up to [`MEMORY`],
+    /// none older than an hour.
+    pub recent: Vec<Observation>,
+    /// When this was read, by the control database's clock.
+    pub now: DateTime<Utc>,
+}
+
+/// How many observations of a subject that is not available are looked at.
+pub const MEMORY: i64 = 30;
+
+/// How the server that a resource is on stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Host {
+    /// Its id.
+    pub id: SubjectId,
+    /// Where it stands.
+    pub state: State,
+}
+
+#[derive(FromRow)]
+struct Row {
+    id: String,
+    kind: String,
+    name: String,
+    state: String,
+    state_since: DateTime<Utc>,
+    origin: String,
+    tier: String,
+    created_at: DateTime<Utc>,
+    server_id: Option<String>,
+    server_state: Option<String>,
+    now: DateTime<Utc>,
+    ids: Option<Vec<String>>,
+    at: Option<Vec<DateTime<Utc>>>,
+    workers: Option<Vec<String>>,
+    feelers: Option<Vec<i16>>,
+    attributes: Option<Vec<Json<Attributes>>>,
+}
+
+/// Reads the scenes of these subjects; those that are gone are left out.
+pub async fn load(db: &mut PgConnection, ids: &[SubjectId]) -> sqlx::Result<Vec<Scene>> {
+    let ids: Vec<String> = ids.iter().map(SubjectId::to_string).collect();
+    let rows: Vec<Row> = sqlx::query_as(
+        "select s.id, s.kind, s.name, s.state, s.state_since, s.origin, s.tier, s.created_at,
+                vs.id as server_id, vs.state as server_state, now() as now,
+                o.ids, o.at, o.workers, o.feelers, o.attributes
+         from unnest($1::text[]) as w (id)
+         join subjects s on s.id = w.id and s.forgotten_at is null
+         left join resources r on r.id = s.id
+         left join subjects vs on vs.id = r.server_id
+         cross join lateral (
+             select array_agg(x.id) as ids, array_agg(x.created_at) as at,
+                    array_agg(x.worker) as workers, array_agg(x.feelers) as feelers,
+                    array_agg(x.attributes) as attributes
+             from (
+                 select o.id, o.created_at, o.worker, o.feelers, o.attributes
+                 from observations o
+                 where o.subject_id = s.id and o.created_at > now() - interval '1 hour'
+                 order by o.created_at desc, o.id desc
+                 limit case when s.state = 'available' then 1 else $2 end) x) o",
+    )
+    .bind(ids)
+    .bind(MEMORY)
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(Row::into_scene).collect()
+}
+
+impl Row {
+    fn into_scene(self) -> sqlx::Result<Scene> {
+        let server = match (self.server_id, self.server_state) {
+            (Some(id), Some(state)) => Some(Host {
+                id: decode(id)?,
+                state: decode(state)?,
+            }),
+            _ => None,
+        };
+        let columns = self
+            .ids
+            .unwrap_or_default()
+            .into_iter()
+            .zip(self.at.unwrap_or_default())
+            .zip(self.workers.unwrap_or_default())
+            .zip(self.feelers.unwrap_or_default())
+            .zip(self.attributes.unwrap_or_default());
+        let recent = columns
+            .map(|((((id, created_at), worker), feelers), attributes)| {
+                Ok(Observation {
+                    id: decode(id)?,
+                    created_at,
+                    worker,
+                    feelers: u16::try_from(feelers).unwrap_or_default(),
+                    attributes: attributes.0,
+                })
+            })
+            .collect::<sqlx::Result<Vec<_>>>()?;
+        Ok(Scene {
+            subject: Subject {
+                id: decode(self.id)?,
+                kind: decode(self.kind)?,
+                name: self.name,
+                state: decode(self.state)?,
+                state_since: self.state_since,
+                origin: decode(self.origin)?,
+                tier: self.tier,
+                created_at: self.created_at,
+            },
+            server,
+            recent,
+            now: self.now,
+        })
+    }
+}

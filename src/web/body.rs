@@ -1,0 +1,109 @@
+//! Reads a JSON body field by field.
+//!
+//! Not serde's derive: its messages repeat the values they stumble over, and
+//! some of ours are passwords and keys.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::StatusCode;
+use serde_json::{Map, Value};
+
+use super::error::{ApiError, Result};
+
+/// The largest body, in bytes.
+pub const LARGEST: usize = 1024 * 1024;
+
+/// A JSON object that a caller sent.
+pub struct Body(Map<String, Value>);
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self> {
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| {
+                if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                    ApiError::new(
+                        StatusCode::PAYLOAD_TOO_LARGE,
+                        "body_too_large",
+                        "the body is larger than 1 MiB",
+                    )
+                } else {
+                    ApiError::bad_request("unreadable_body", "the body ended before its time")
+                }
+            })?;
+        Self::parse(&bytes)
+    }
+}
+
+impl Body {
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        // A syntax error's message has a place and what was expected there, and
+        // nothing of the text.
+        let value = serde_json::from_slice(bytes).map_err(|e| {
+            ApiError::bad_request("invalid_json", format!("the body is not JSON: {e}"))
+        })?;
+        match value {
+            Value::Object(fields) => Ok(Self(fields)),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_) => Err(ApiError::bad_request(
+                "invalid_json",
+                "the body must be a JSON object: {…}",
+            )),
+        }
+    }
+
+    /// Refuses every field that is not among these.
+    pub fn only(&self, known: &[&str]) -> Result<()> {
+        let Some(field) = self.0.keys().find(|k| !known.contains(&k.as_str())) else {
+            return Ok(());
+        };
+        let field: String = field.chars().take(63).collect();
+        let message = format!("there is no such field; there are: {}", known.join(", "));
+        Err(ApiError::unprocessable("unknown_field", message).field(field))
+    }
+
+    /// A field's value; null is the same as absent.
+    pub fn value(&self, name: &str) -> Option<&Value> {
+        self.0.get(name).filter(|v| !v.is_null())
+    }
+
+    /// A text, if it is there.
+    pub fn text(&self, name: &str) -> Result<Option<&str>> {
+        match self.value(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(ApiError::invalid(name, format!("{name} must be a string"))),
+        }
+    }
+
+    /// A text that must be there.
+    pub fn required(&self, name: &str) -> Result<&str> {
+        self.text(name)?.ok_or_else(|| missing(name))
+    }
+
+    /// A TCP port, if it is there.
+    pub fn port(&self, name: &str) -> Result<Option<u16>> {
+        let Some(value) = self.value(name) else {
+            return Ok(None);
+        };
+        value
+            .as_u64()
+            .and_then(|n| u16::try_from(n).ok())
+            .filter(|n| *n > 0)
+            .map(Some)
+            .ok_or_else(|| {
+                let message = format!("{name} must be a whole number from 1 to 65535");
+                ApiError::invalid(name, message)
+            })
+    }
+}
+
+/// A field that must be there is not.
+pub fn missing(name: &str) -> ApiError {
+    ApiError::unprocessable("missing_field", format!("{name} is missing")).field(name)
+}

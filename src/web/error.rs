@@ -1,0 +1,126 @@
+//! What a caller is told when something is wrong.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+/// A refusal or a failure: `{"error":{"code","message","field"}}`.
+///
+/// Architecture Invariant: nothing that a caller sent as a value is repeated in
+/// a message, except names, ids and the like that were checked before; so no
+/// message can hold a secret.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    field: Option<String>,
+}
+
+/// The outcome of a handler.
+pub type Result<T> = std::result::Result<T, ApiError>;
+
+impl ApiError {
+    /// An error; `message` says what to do about it.
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+            field: None,
+        }
+    }
+
+    /// The request cannot be read at all.
+    pub fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    /// What it names is not there.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    /// It clashes with what is there.
+    pub fn conflict(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, message)
+    }
+
+    /// One field of the body is wrong.
+    pub fn invalid(field: &str, message: impl Into<String>) -> Self {
+        Self::unprocessable("invalid_field", message).field(field)
+    }
+
+    /// The request can be read, but not done.
+    pub fn unprocessable(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message)
+    }
+
+    /// Something of ours broke; the log has the reason, the caller has not.
+    pub fn internal() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "drover failed at this; its log says why",
+        )
+    }
+
+    /// Names the field of the body, or the parameter, that is wrong.
+    #[must_use]
+    pub fn field(mut self, field: impl Into<String>) -> Self {
+        self.field = Some(field.into());
+        self
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = json!({"error": {
+            "code": self.code,
+            "message": self.message,
+            "field": self.field,
+        }});
+        let mut response = (self.status, Json(body)).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            let bearer = HeaderValue::from_static("Bearer");
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, bearer);
+        }
+        response
+    }
+}
+
+impl From<sqlx::Error> for ApiError {
+    fn from(error: sqlx::Error) -> Self {
+        if is_outage(&error) {
+            tracing::warn!(%error, "the control database does not answer");
+            return Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "database_unavailable",
+                "the control database does not answer; nothing was changed, try again",
+            );
+        }
+        tracing::error!(%error, "a request failed in the control database");
+        Self::internal()
+    }
+}
+
+/// Whether the database was away, rather than asked something wrong.
+fn is_outage(error: &sqlx::Error) -> bool {
+    match error.as_database_error() {
+        // 57P0x: it is being shut down or started; 53300: no connection left
+        Some(e) => e
+            .code()
+            .is_some_and(|c| c.starts_with("57P0") || c == "53300"),
+        None => matches!(
+            error,
+            sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::WorkerCrashed
+        ),
+    }
+}

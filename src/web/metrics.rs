@@ -1,0 +1,136 @@
+//! The ring's numbers for Prometheus.
+
+use std::fmt;
+use std::sync::atomic::AtomicU64;
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::Web;
+use super::error::{ApiError, Result};
+use crate::model::{Kind, State as SubjectState};
+use crate::store::queue::Queue;
+use crate::store::ring::Ring;
+
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type Labels = Vec<(&'static str, String)>;
+type Counts = Family<Labels, Gauge>;
+
+/// `GET /metrics`. It answers without the database too, and says so: a scrape
+/// that fails would look like a dead web process.
+pub async fn show(State(web): State<Web>) -> Result<impl IntoResponse> {
+    let ring = web.ring.recent(&web.pool).await;
+    let ring = ring
+        .inspect_err(|error| tracing::warn!(%error, "the ring's numbers cannot be read"))
+        .ok();
+    let text = write(ring.as_ref()).map_err(|_| ApiError::internal())?;
+    Ok(([(header::CONTENT_TYPE, OPENMETRICS)], text))
+}
+
+fn write(ring: Option<&Ring>) -> std::result::Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("drover");
+    gauge(
+        &mut registry,
+        "database_up",
+        "1 if the control database answered",
+        ring.is_some().into(),
+    );
+    if let Some(ring) = ring {
+        register(&mut registry, ring);
+    }
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+fn register(registry: &mut Registry, ring: &Ring) {
+    let subjects = counts(registry, "subjects", "Live subjects by kind and state");
+    for kind in Kind::ALL {
+        for state in SubjectState::ALL {
+            let n = ring
+                .herd
+                .get(kind.as_str())
+                .and_then(|s| s.get(state.as_str()));
+            set(
+                &subjects,
+                &[("kind", kind.as_str()), ("state", state.as_str())],
+                n,
+            );
+        }
+    }
+    let tokens = counts(registry, "tokens", "Jobs in the queues by queue and status");
+    for queue in Queue::ALL {
+        for status in ["Pending", "Queued"] {
+            set(
+                &tokens,
+                &[("queue", queue.as_str()), ("status", status)],
+                None,
+            );
+        }
+    }
+    for (queue, statuses) in &ring.queues {
+        for (status, n) in statuses {
+            set(&tokens, &[("queue", queue), ("status", status)], Some(n));
+        }
+    }
+    let workers = counts(registry, "workers", "Workers alive by queue");
+    for queue in Queue::ALL {
+        set(
+            &workers,
+            &[("queue", queue.as_str())],
+            ring.workers.get(queue.as_str()),
+        );
+    }
+    gauge(
+        registry,
+        "live_subjects",
+        "Subjects in the herd",
+        ring.live_subjects,
+    );
+    gauge(
+        registry,
+        "tokens_astray",
+        "Live subjects without a token and tokens without a live subject; 0 in a healthy ring",
+        ring.astray,
+    );
+    gauge(
+        registry,
+        "laps_last_minute",
+        "Observations written in the last minute",
+        ring.laps_last_minute,
+    );
+    if let Some(age) = ring.oldest_observation_s {
+        let oldest = Gauge::<f64, AtomicU64>::default();
+        oldest.set(age);
+        registry.register(
+            "oldest_observation_seconds",
+            "Age of the oldest among the newest observations of each live subject",
+            oldest,
+        );
+    }
+}
+
+fn counts(registry: &mut Registry, name: &str, help: &str) -> Counts {
+    let family = Counts::default();
+    registry.register(name, help, family.clone());
+    family
+}
+
+fn set(counts: &Counts, labels: &[(&'static str, &str)], n: Option<&i64>) {
+    let labels: Labels = labels.iter().map(|(k, v)| (*k, (*v).to_owned())).collect();
+    counts
+        .get_or_create(&labels)
+        .set(n.copied().unwrap_or_default());
+}
+
+fn gauge(registry: &mut Registry, name: &str, help: &str, value: i64) {
+    let gauge = Gauge::<i64>::default();
+    gauge.set(value);
+    registry.register(name, help, gauge);
+}

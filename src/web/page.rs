@@ -1,0 +1,184 @@
+//! The page at `/`: the herd by state and the ring's numbers, and nothing that
+//! needs a token.
+
+use axum::extract::State;
+use axum::http::{HeaderName, StatusCode, header};
+use axum::response::IntoResponse;
+use chrono::Utc;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::Web;
+use super::health::complaints;
+use crate::model::{Kind, State as SubjectState};
+use crate::store::queue::Queue;
+use crate::store::ring::Ring;
+
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+
+/// `GET /`.
+pub async fn show(State(web): State<Web>) -> impl IntoResponse {
+    let (status, main) = match web.ring.recent(&web.pool).await {
+        Ok(ring) => (StatusCode::OK, herd(&ring)),
+        Err(error) => {
+            tracing::warn!(%error, "the page has no numbers to show");
+            (StatusCode::SERVICE_UNAVAILABLE, no_database())
+        }
+    };
+    let nonce = format!("{:032x}", rand::random::<u128>());
+    let headers: [(HeaderName, String); 2] = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8".into()),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            format!(
+                "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; \
+                 connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
+                 frame-ancestors 'none'"
+            ),
+        ),
+    ];
+    (status, headers, frame(&nonce, &main).into_string())
+}
+
+fn frame(nonce: &str, main: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                noscript { meta http-equiv="refresh" content="2"; }
+                link rel="icon" href="data:,";
+                title { "drover" }
+                style nonce=(nonce) { (PreEscaped(STYLE)) }
+            }
+            body {
+                header {
+                    h1 { "drover" }
+                    p id="stale" role="alert" hidden {
+                        "stale: drover web does not answer"
+                    }
+                }
+                (main)
+                script nonce=(nonce) { (PreEscaped(SCRIPT)) }
+            }
+        }
+    }
+}
+
+fn no_database() -> Markup {
+    html! {
+        main {
+            p.bad { "The control database does not answer." }
+            (time())
+        }
+    }
+}
+
+fn herd(ring: &Ring) -> Markup {
+    let complaints = complaints(ring);
+    html! {
+        main {
+            @if complaints.is_empty() {
+                p.good { "The ring turns." }
+            }
+            @for why in &complaints {
+                p.bad { (why) }
+            }
+            section {
+                h2 { "Herd" }
+                table {
+                    thead {
+                        tr {
+                            th scope="col" { "state" }
+                            @for kind in Kind::ALL { th.number scope="col" { (kind) "s" } }
+                        }
+                    }
+                    tbody {
+                        @for state in SubjectState::ALL {
+                            tr class=(state) {
+                                th scope="row" { (state) }
+                                @for kind in Kind::ALL {
+                                    td.number { (count(ring, *kind, *state)) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            section {
+                h2 { "Ring" }
+                table {
+                    tbody {
+                        (number("live subjects", &ring.live_subjects.to_string()))
+                        (number("tokens", &ring.tokens.to_string()))
+                        (number("tokens astray", &ring.astray.to_string()))
+                        (number("laps in the last minute", &ring.laps_last_minute.to_string()))
+                        (number("oldest observation", &oldest(ring)))
+                    }
+                }
+            }
+            (queues(ring))
+            (time())
+        }
+    }
+}
+
+fn queues(ring: &Ring) -> Markup {
+    html! {
+        section {
+            h2 { "Queues" }
+            table {
+                thead {
+                    tr {
+                        th scope="col" { "queue" }
+                        th.number scope="col" { "waiting" }
+                        th.number scope="col" { "at work" }
+                        th.number scope="col" { "workers" }
+                    }
+                }
+                tbody {
+                    @for queue in Queue::ALL {
+                        tr {
+                            th scope="row" { (queue) }
+                            td.number { (jobs(ring, queue, "Pending")) }
+                            td.number { (jobs(ring, queue, "Queued")) }
+                            td.number {
+                                (ring.workers.get(queue.as_str()).copied().unwrap_or_default())
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn number(what: &str, value: &str) -> Markup {
+    html! { tr { th scope="row" { (what) } td.number { (value) } } }
+}
+
+fn count(ring: &Ring, kind: Kind, state: SubjectState) -> i64 {
+    let states = ring.herd.get(kind.as_str());
+    states
+        .and_then(|s| s.get(state.as_str()))
+        .copied()
+        .unwrap_or_default()
+}
+
+fn jobs(ring: &Ring, queue: Queue, status: &str) -> i64 {
+    let statuses = ring.queues.get(queue.as_str());
+    statuses
+        .and_then(|s| s.get(status))
+        .copied()
+        .unwrap_or_default()
+}
+
+fn oldest(ring: &Ring) -> String {
+    ring.oldest_observation_s
+        .map_or("none yet".into(), |age| format!("{age:.1} s ago"))
+}
+
+fn time() -> Markup {
+    html! { footer { "as of " (Utc::now().format("%Y-%m-%d %H:%M:%S")) " UTC" } }
+}

@@ -1,0 +1,139 @@
+//! Reads what stands in a request's address: ids and query parameters.
+
+use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::request::Parts;
+
+use super::error::{ApiError, Result};
+use crate::model::{IdError, Kind, PublicId, SubjectId};
+
+/// Items of a page when the caller does not say.
+const PAGE: i64 = 100;
+/// Items of a page at most.
+const LARGEST_PAGE: i64 = 500;
+
+/// The query parameters of a request.
+pub struct Params(Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Params {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let Query(pairs) = Query::<Vec<(String, String)>>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| {
+                ApiError::bad_request("invalid_query", "the query of this address cannot be read")
+            })?;
+        Ok(Self(pairs))
+    }
+}
+
+impl Params {
+    /// Refuses every parameter that is not among these, or is there twice.
+    pub fn only(&self, known: &[&str]) -> Result<()> {
+        for (at, (name, _)) in self.0.iter().enumerate() {
+            let field: String = name.chars().take(63).collect();
+            if !known.contains(&name.as_str()) {
+                let message = format!(
+                    "there is no such parameter; there are: {}",
+                    known.join(", ")
+                );
+                return Err(ApiError::bad_request("unknown_parameter", message).field(field));
+            }
+            if self.0[..at].iter().any(|(earlier, _)| earlier == name) {
+                return Err(wrong(name, "may be given only once"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A parameter's text; an empty one is the same as none.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let (_, text) = self.0.iter().find(|(n, _)| n == name)?;
+        Some(text.as_str()).filter(|t| !t.is_empty())
+    }
+
+    /// `limit`: how many items, 1 to 500.
+    pub fn limit(&self) -> Result<i64> {
+        let Some(text) = self.get("limit") else {
+            return Ok(PAGE);
+        };
+        text.parse()
+            .ok()
+            .filter(|n| (1..=LARGEST_PAGE).contains(n))
+            .ok_or_else(|| wrong("limit", "must be a whole number from 1 to 500"))
+    }
+
+    /// `cursor`: where the page before this one ended.
+    pub fn cursor<T>(&self, read: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>> {
+        self.get("cursor")
+            .map(|text| {
+                read(text).ok_or_else(|| {
+                    let message = "cursor is not one of this listing's; \
+                                   take it from next_cursor of the page before";
+                    ApiError::bad_request("invalid_cursor", message).field("cursor")
+                })
+            })
+            .transpose()
+    }
+}
+
+/// A parameter that is wrong: `message` goes on after its name.
+pub fn wrong(name: &str, message: &str) -> ApiError {
+    ApiError::bad_request("invalid_parameter", format!("{name} {message}")).field(name)
+}
+
+/// The subject that a path below `/v1/servers` or `/v1/resources` names.
+#[derive(Clone, Copy)]
+pub struct Named {
+    /// What the path says it is.
+    pub kind: Kind,
+    /// Its id.
+    pub id: SubjectId,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let kind = *parts
+            .extensions
+            .get::<Kind>()
+            .ok_or_else(ApiError::internal)?;
+        let Path(text) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| malformed("id", &IdError::Malformed("…".into())))?;
+        let named = public_id("id", &text)?;
+        if named.kind != kind {
+            return Err(ApiError::not_found(format!(
+                "{named} is a {}'s id: ask /v1/{}s/{named}",
+                named.kind, named.kind
+            ))
+            .field("id"));
+        }
+        Ok(Self { kind, id: named.id })
+    }
+}
+
+impl Named {
+    /// There is no such live subject.
+    pub fn unknown(self) -> ApiError {
+        unknown(PublicId::new(self.kind, self.id)).field("id")
+    }
+}
+
+/// Reads an id as people write it.
+pub fn public_id(field: &str, text: &str) -> Result<PublicId> {
+    text.parse().map_err(|e| malformed(field, &e))
+}
+
+/// There is no such live subject.
+pub fn unknown(id: PublicId) -> ApiError {
+    ApiError::not_found(format!(
+        "no {} {id}: it never was, or was forgotten",
+        id.kind
+    ))
+}
+
+fn malformed(field: &str, error: &IdError) -> ApiError {
+    ApiError::bad_request("malformed_id", error.to_string()).field(field)
+}

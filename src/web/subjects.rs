@@ -1,0 +1,163 @@
+//! What servers and resources have in common: lists, single ones, their
+//! histories, and being forgotten.
+
+use std::collections::HashMap;
+
+use axum::extract::{Extension, State};
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
+use chrono::{DateTime, Datelike};
+use sqlx::PgConnection;
+
+use super::Web;
+use super::error::{ApiError, Result};
+use super::params::{Named, Params, public_id, unknown, wrong};
+use super::views::{ObservationView, PageView, SubjectView, TransitionView};
+use crate::model::{Kind, Observation, ObservationId, PublicId, SubjectId};
+use crate::store::observations::Before;
+use crate::store::subjects::{ForgetError, Known};
+use crate::store::{observations, subjects, transitions};
+
+/// The routes that both kinds have, below `/v1/servers` and `/v1/resources`.
+pub fn routes(kind: Kind) -> Router<Web> {
+    Router::new()
+        .route("/", get(list))
+        .route("/{id}", get(show).delete(forget))
+        .route("/{id}/observations", get(list_observations))
+        .route("/{id}/transitions", get(list_transitions))
+        .layer(Extension(kind))
+}
+
+async fn list(
+    State(web): State<Web>,
+    Extension(kind): Extension<Kind>,
+    params: Params,
+) -> Result<Json<PageView<SubjectView>>> {
+    let page = page(kind, &params)?;
+    let mut db = web.pool.acquire().await?;
+    let ahead = subjects::Page {
+        limit: page.limit + 1,
+        ..page
+    };
+    let rows = subjects::list(&mut db, kind, &ahead).await?;
+    let rows = PageView::cut(rows, page.limit, |known| {
+        PublicId::new(kind, known.subject().id).to_string()
+    });
+    let ids: Vec<SubjectId> = rows.items.iter().map(|known| known.subject().id).collect();
+    let newest = observations::newest(&mut db, &ids).await?;
+    let mut newest: HashMap<SubjectId, Observation> = newest.into_iter().collect();
+    Ok(Json(rows.map(|known| {
+        let last = newest.remove(&known.subject().id);
+        SubjectView::new(known, last)
+    })))
+}
+
+fn page(kind: Kind, params: &Params) -> Result<subjects::Page> {
+    match kind {
+        Kind::Server => params.only(&["state", "limit", "cursor"])?,
+        Kind::Resource => params.only(&["state", "server", "limit", "cursor"])?,
+    }
+    let state = params.get("state").map(str::parse).transpose();
+    Ok(subjects::Page {
+        state: state.map_err(|known: String| wrong("state", &known))?,
+        server: match params.get("server") {
+            None => None,
+            Some(text) => match public_id("server", text)? {
+                PublicId {
+                    kind: Kind::Server,
+                    id,
+                } => Some(id),
+                PublicId {
+                    kind: Kind::Resource,
+                    ..
+                } => return Err(wrong("server", "must be a server's id: srv_…")),
+            },
+        },
+        after: params.cursor(|text| {
+            let id: PublicId = text.parse().ok()?;
+            (id.kind == kind).then_some(id.id)
+        })?,
+        limit: params.limit()?,
+    })
+}
+
+async fn show(State(web): State<Web>, named: Named) -> Result<Json<SubjectView>> {
+    let mut db = web.pool.acquire().await?;
+    Ok(Json(view(&mut db, named).await?))
+}
+
+/// Shows one live subject with the newest that was seen of it.
+///
+/// # Errors
+/// 404 if there is none.
+pub async fn view(db: &mut PgConnection, named: Named) -> Result<SubjectView> {
+    let known = find(db, named).await?;
+    let last = observations::newest(db, &[named.id]).await?.pop();
+    Ok(SubjectView::new(known, last.map(|(_, seen)| seen)))
+}
+
+async fn find(db: &mut PgConnection, named: Named) -> Result<Known> {
+    let known = subjects::find(db, named.kind, named.id).await?;
+    known.ok_or_else(|| named.unknown())
+}
+
+async fn list_observations(
+    State(web): State<Web>,
+    named: Named,
+    params: Params,
+) -> Result<Json<PageView<ObservationView>>> {
+    params.only(&["limit", "cursor"])?;
+    let (limit, before) = (params.limit()?, params.cursor(read_before)?);
+    let mut db = web.pool.acquire().await?;
+    find(&mut db, named).await?;
+    let rows = observations::list(&mut db, named.id, before, limit + 1).await?;
+    let rows = PageView::cut(rows, limit, |seen| {
+        format!("{}-{}", seen.created_at.timestamp_micros(), seen.id)
+    });
+    Ok(Json(rows.map(ObservationView::new)))
+}
+
+fn read_before(text: &str) -> Option<Before> {
+    let (micros, id) = text.split_once('-')?;
+    let created_at = DateTime::from_timestamp_micros(micros.parse().ok()?)?;
+    // A year that PostgreSQL could not take would be an error of the database.
+    (2000..10_000)
+        .contains(&created_at.year())
+        .then_some(Before {
+            created_at,
+            id: id.parse::<ObservationId>().ok()?,
+        })
+}
+
+async fn list_transitions(
+    State(web): State<Web>,
+    named: Named,
+    params: Params,
+) -> Result<Json<PageView<TransitionView>>> {
+    params.only(&["limit", "cursor"])?;
+    let limit = params.limit()?;
+    let before = params.cursor(|text| text.strip_prefix("tra_")?.parse().ok())?;
+    let mut db = web.pool.acquire().await?;
+    find(&mut db, named).await?;
+    let rows = transitions::list(&mut db, named.id, before, limit + 1).await?;
+    let rows = PageView::cut(rows, limit, |change| format!("tra_{}", change.id));
+    Ok(Json(rows.map(TransitionView::new)))
+}
+
+async fn forget(State(web): State<Web>, named: Named) -> Result<StatusCode> {
+    let mut db = web.pool.begin().await?;
+    match subjects::forget(&mut db, named.kind, named.id).await {
+        Ok(()) => {
+            db.commit().await?;
+            Ok(StatusCode::NO_CONTENT)
+        }
+        Err(ForgetError::NotFound) => Err(unknown(PublicId::new(named.kind, named.id)).field("id")),
+        Err(ForgetError::HasResources(n)) => Err(ApiError::conflict(
+            "has_resources",
+            format!("the server still has {n} resources; forget those first"),
+        )
+        .field("id")),
+        Err(ForgetError::Database(e)) => Err(e.into()),
+    }
+}

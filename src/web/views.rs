@@ -1,0 +1,192 @@
+//! How subjects, observations and transitions are shown. No view has a place
+//! for a secret.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::check;
+use crate::model::{
+    Attributes, Cloud, Kind, Observation, Origin, PublicId, Resource, Server, State, TlsMode,
+};
+use crate::store::subjects::Known;
+use crate::store::transitions::Transition;
+
+/// A listing's page.
+#[derive(Serialize)]
+pub struct PageView<T> {
+    /// What is on it.
+    pub items: Vec<T>,
+    /// What to ask the next page with; null on the last.
+    pub next_cursor: Option<String>,
+}
+
+impl<T> PageView<T> {
+    /// A page of at most `limit` out of rows that were read with one more, which
+    /// tells whether there is a next page.
+    pub fn cut(mut rows: Vec<T>, limit: i64, cursor: impl FnOnce(&T) -> String) -> Self {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let next_cursor = rows.last().filter(|_| more).map(cursor);
+        Self {
+            items: rows,
+            next_cursor,
+        }
+    }
+
+    /// The same page, with its items shown.
+    pub fn map<U>(self, show: impl FnMut(T) -> U) -> PageView<U> {
+        PageView {
+            items: self.items.into_iter().map(show).collect(),
+            next_cursor: self.next_cursor,
+        }
+    }
+}
+
+/// A subject.
+#[derive(Serialize)]
+pub struct SubjectView {
+    id: PublicId,
+    kind: Kind,
+    name: String,
+    state: State,
+    state_since: DateTime<Utc>,
+    origin: Origin,
+    tier: String,
+    created_at: DateTime<Utc>,
+    #[serde(flatten)]
+    of_kind: OfKind,
+    last_observation: Option<ObservationView>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum OfKind {
+    Server(ServerView),
+    Resource(ResourceView),
+}
+
+#[derive(Serialize)]
+struct ServerView {
+    address: String,
+    ssh_port: u16,
+    ssh_user: String,
+    host_key: Option<String>,
+    host_key_fingerprint: Option<String>,
+    cloud: Option<Cloud>,
+    instance_id: Option<String>,
+    zone: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ResourceView {
+    server: PublicId,
+    port: u16,
+    database: String,
+    user: String,
+    tls_mode: TlsMode,
+    plan: String,
+}
+
+impl SubjectView {
+    /// Shows a subject with the newest that was seen of it.
+    pub fn new(known: Known, last: Option<Observation>) -> Self {
+        let subject = known.subject().clone();
+        let of_kind = match known {
+            Known::Server(server) => OfKind::Server(ServerView::new(server)),
+            Known::Resource(resource, _) => OfKind::Resource(ResourceView::new(resource)),
+        };
+        Self {
+            id: PublicId::new(subject.kind, subject.id),
+            kind: subject.kind,
+            name: subject.name,
+            state: subject.state,
+            state_since: subject.state_since,
+            origin: subject.origin,
+            tier: subject.tier,
+            created_at: subject.created_at,
+            of_kind,
+            last_observation: last.map(ObservationView::new),
+        }
+    }
+}
+
+impl ServerView {
+    fn new(server: Server) -> Self {
+        Self {
+            address: server.address,
+            ssh_port: server.ssh_port,
+            ssh_user: server.ssh_user,
+            host_key_fingerprint: server.host_key.as_deref().and_then(check::fingerprint),
+            host_key: server.host_key,
+            cloud: server.cloud,
+            instance_id: server.instance_id,
+            zone: server.zone,
+        }
+    }
+}
+
+impl ResourceView {
+    fn new(resource: Resource) -> Self {
+        Self {
+            server: PublicId::new(Kind::Server, resource.server_id),
+            port: resource.port,
+            database: resource.database,
+            user: resource.role,
+            tls_mode: resource.tls_mode,
+            plan: resource.plan,
+        }
+    }
+}
+
+/// An observation.
+#[derive(Serialize)]
+pub struct ObservationView {
+    id: String,
+    created_at: DateTime<Utc>,
+    worker: String,
+    feelers: u16,
+    attributes: Attributes,
+}
+
+impl ObservationView {
+    /// Shows an observation.
+    pub fn new(seen: Observation) -> Self {
+        Self {
+            id: format!("obs_{}", seen.id),
+            created_at: seen.created_at,
+            worker: seen.worker,
+            feelers: seen.feelers,
+            attributes: seen.attributes,
+        }
+    }
+}
+
+/// A change of state.
+#[derive(Serialize)]
+pub struct TransitionView {
+    id: String,
+    created_at: DateTime<Utc>,
+    from: String,
+    to: String,
+    reason: String,
+    observation: String,
+    opens: Option<String>,
+    worker: String,
+}
+
+impl TransitionView {
+    /// Shows a change of state.
+    pub fn new(change: Transition) -> Self {
+        Self {
+            id: format!("tra_{}", change.id),
+            created_at: change.created_at,
+            from: change.from_state,
+            to: change.to_state,
+            reason: change.reason,
+            observation: format!("obs_{}", change.observation_id),
+            opens: change.opens,
+            worker: change.worker,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The `drover` command as a person uses it.

@@ -1,0 +1,303 @@
+//! A control database, `drover web` on it, and the hands of a worker.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use drover::config::WebConfig;
+use drover::model::{Attributes, ObservationId, PublicId, SecretKey, TransitionId, secret};
+use drover::store::queue::{self, Change, FeelStep, Lock, Queue, ThinkStep};
+use drover::web::{Web, serve};
+use serde_json::{Map, Value, json};
+use sqlx::PgPool;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub const TOKEN: &str = "a-token-for-tests-only";
+
+/// One temporary PostgreSQL for all tests of this binary. It ends when its
+/// stdin does, which is when this process is gone, however it went.
+struct Cluster {
+    port: u16,
+    _process: Child,
+    _until: ChildStdin,
+}
+
+const CLUSTER: &str = r#"
+set -e
+trap '' INT
+bin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
+dir=$(mktemp -d /tmp/drover-api.XXXXXX)
+trap '"$bin/pg_ctl" -D "$dir/data" -m immediate stop >"$dir/out" 2>&1; rm -rf "$dir"' EXIT
+"$bin/initdb" -D "$dir/data" -U postgres -A trust --no-sync >"$dir/out" 2>&1 </dev/null
+"$bin/pg_ctl" -D "$dir/data" -l "$dir/log" -w -o "-p $1 -k $dir -c listen_addresses=127.0.0.1 \
+    -c fsync=off -c max_connections=300" start >"$dir/out" 2>&1 </dev/null
+echo ready
+cat >/dev/null
+"#;
+
+impl Cluster {
+    fn start() -> Self {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        // PostgreSQL refuses to run as root.
+        let mut command = if nix::unistd::geteuid().is_root() {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid", "drover", "--regid", "drover", "--init-groups", "sh"]);
+            command
+        } else {
+            Command::new("sh")
+        };
+        let mut process = command
+            .args(["-c", CLUSTER, "cluster", &port.to_string()])
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut out = BufReader::new(process.stdout.take().unwrap());
+        out.read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n", "the temporary PostgreSQL did not start");
+        Self {
+            port,
+            _until: process.stdin.take().unwrap(),
+            _process: process,
+        }
+    }
+
+    /// A new database's URL.
+    async fn database(&self) -> String {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("api_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let at = |name: &str| format!("postgres://postgres@127.0.0.1:{}/{name}", self.port);
+        let pool = PgPool::connect(&at("postgres")).await.unwrap();
+        let create = sqlx::AssertSqlSafe(format!("create database {name}"));
+        sqlx::query(create).execute(&pool).await.unwrap();
+        pool.close().await;
+        at(&name)
+    }
+}
+
+/// A new, empty database of this binary's cluster.
+pub async fn database() -> String {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    let cluster = tokio::task::spawn_blocking(|| CLUSTER.get_or_init(Cluster::start));
+    cluster.await.unwrap().database().await
+}
+
+/// A deployment without workers.
+pub struct Deployment {
+    pub pool: PgPool,
+    pub url: String,
+    http: reqwest::Client,
+    _stop: DropGuard,
+}
+
+/// What the API answered.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |v| v.to_str().unwrap())
+    }
+}
+
+impl Deployment {
+    pub async fn start() -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let pool = drover::store::connect(&database().await, 10).await.unwrap();
+        drover::store::migrate(&pool).await.unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listen = listener.local_addr().unwrap().to_string();
+        let config = WebConfig {
+            listen: listen.clone(),
+            token: secret(TOKEN),
+            secret_key: SecretKey::from_base64(&["A".repeat(43), "=".into()].concat()).unwrap(),
+            rules: json!({"cadence": {"available": "5s"}}),
+        };
+        let stop = CancellationToken::new();
+        tokio::spawn(serve(listener, Web::new(pool.clone(), config), stop.clone()));
+        Self {
+            pool,
+            url: format!("http://{listen}"),
+            http: reqwest::Client::new(),
+            _stop: stop.drop_guard(),
+        }
+    }
+
+    pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        self.http.request(method, format!("{}{path}", self.url))
+    }
+
+    pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
+        let response = request.send().await.unwrap();
+        Answer {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            text: response.text().await.unwrap(),
+        }
+    }
+
+    pub async fn raw(&self, method: &str, path: &str, body: impl Into<reqwest::Body>) -> Answer {
+        self.send(self.request(method, path).bearer_auth(TOKEN).body(body)).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.raw("GET", path, "").await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.raw("POST", path, body.to_string()).await
+    }
+
+    /// Adopts a server without waiting for it.
+    pub async fn server(&self, name: &str) -> String {
+        let body = json!({"name": name, "address": format!("{name}.example")});
+        let answer = self.post("/v1/servers?wait=false", &body).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.json()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Adopts a resource.
+    pub async fn resource(&self, server: &str, name: &str) -> String {
+        let answer = self.post("/v1/resources", &resource(server, name)).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.json()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Everything that a refused request must leave as it was.
+    pub async fn record(&self) -> String {
+        sqlx::query_scalar(
+            "select concat_ws(' ',
+                 (select string_agg(s::text, ',' order by id) from subjects s),
+                 (select string_agg(s::text, ',' order by id) from servers s),
+                 (select string_agg(r::text, ',' order by id) from resources r),
+                 (select string_agg(j.id || j.status || j.run_at, ',' order by id)
+                  from apalis.jobs j),
+                 (select string_agg(t::text, ',' order by name) from tiers t))",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .unwrap()
+    }
+
+    /// What a feel worker does: claims the token, sees this, passes it on.
+    pub async fn feel(&self, id: &str, seen: Attributes) -> ObservationId {
+        let observation = ObservationId::generate();
+        let step = FeelStep {
+            lock: self.claim(id).await,
+            observation,
+            attributes: seen,
+        };
+        let mut db = self.pool.begin().await.unwrap();
+        let done = queue::commit_feels(&mut db, &[step]).await.unwrap();
+        assert_eq!(done.len(), 1);
+        db.commit().await.unwrap();
+        observation
+    }
+
+    /// What a think worker does: claims the token and decides this.
+    pub async fn think(&self, id: &str, change: Option<Change>, pin: Option<&str>) {
+        let step = ThinkStep {
+            lock: self.claim(id).await,
+            next: Queue::Feel,
+            after: std::time::Duration::from_secs(30),
+            change,
+            wake: None,
+            pin: pin.map(str::to_owned),
+        };
+        let mut db = self.pool.begin().await.unwrap();
+        let done = queue::commit_thinks(&mut db, &[step]).await.unwrap();
+        assert_eq!(done.len(), 1);
+        db.commit().await.unwrap();
+    }
+
+    /// As apalis does it.
+    async fn claim(&self, id: &str) -> Lock {
+        let subject = id.parse::<PublicId>().unwrap().id;
+        sqlx::query(
+            "insert into apalis.workers (id, worker_type, storage_name)
+             values ('tester', 'feel', 'test') on conflict do nothing",
+        )
+        .execute(&self.pool)
+        .await
+        .unwrap();
+        let at = sqlx::query_scalar(
+            "update apalis.jobs set status = 'Queued', lock_by = 'tester', lock_at = now()
+             where id = $1 returning floor(extract(epoch from lock_at))::bigint",
+        )
+        .bind(subject.to_string())
+        .fetch_one(&self.pool)
+        .await
+        .unwrap();
+        Lock {
+            subject,
+            worker: "tester".into(),
+            at,
+        }
+    }
+
+    /// Waits until the record has a live server of this name.
+    pub async fn adopted(&self, name: &str) -> String {
+        for _ in 0..200 {
+            let list = self.get("/v1/servers").await.json();
+            let items = list["items"].as_array().unwrap();
+            if let Some(server) = items.iter().find(|s| s["name"] == name) {
+                return server["id"].as_str().unwrap().to_owned();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        panic!("{name} was not adopted");
+    }
+}
+
+/// A good body for `POST /v1/resources`.
+pub fn resource(server: &str, name: &str) -> Value {
+    json!({
+        "server": server, "name": name, "port": 5432, "database": name,
+        "user": "drover", "password": "swordfish-unseen",
+    })
+}
+
+/// It is in service.
+pub fn well() -> Attributes {
+    Attributes::available(1.5, Map::new())
+}
+
+/// A change of state that this observation caused.
+pub fn change(from: &str, to: &str, observation: ObservationId) -> Change {
+    Change {
+        id: TransitionId::generate(),
+        from: from.parse().unwrap(),
+        to: to.parse().unwrap(),
+        reason: "seen by the test".into(),
+        observation,
+        opens: None,
+    }
+}
+
+/// A key pair made by ssh-keygen: private, public.
+pub fn key_pair(kind: &str, passphrase: &str) -> (String, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("key");
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", kind, "-C", "a comment", "-N", passphrase, "-f"])
+        .arg(&file)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let read = |path| std::fs::read_to_string(path).unwrap();
+    (read(file.clone()), read(file.with_extension("pub")))
+}
