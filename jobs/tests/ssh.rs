@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use drover::model::{
-    Cause, Origin, Server, State, Subject, SubjectId, Witness, secret,
-};
+use drover::model::{Cause, Origin, Server, State, Subject, SubjectId, Witness, secret};
 use drover_jobs::cloud::local::{LocalCloud, LocalServer, SSH_PORT};
 use drover_jobs::cloud::{Cloud as _, Clouds, InstanceState};
 use drover_jobs::feel::{context::FeelContext, server, witness};
@@ -24,7 +22,10 @@ impl Cloud {
         // Where the user that local servers run as can reach it.
         let root = PathBuf::from(format!("/tmp/drover-test-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&root).unwrap();
-        Self { local: LocalCloud::new(&root).unwrap(), root }
+        Self {
+            local: LocalCloud::new(&root).unwrap(),
+            root,
+        }
     }
 
     async fn server(&self, name: &str) -> LocalServer {
@@ -36,7 +37,9 @@ impl Cloud {
         let key = std::fs::read_to_string(self.local.key_file()).unwrap();
         FeelContext {
             ssh_key: Some(secret(key)),
-            clouds: Clouds { local: Some(self.local.clone()) },
+            clouds: Clouds {
+                local: Some(self.local.clone()),
+            },
         }
     }
 }
@@ -46,7 +49,9 @@ impl Drop for Cloud {
         let servers = self.local.servers(None).unwrap_or_default();
         // A runtime of its own: the test's may be the one that panics.
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
             for server in servers {
                 let _ = runtime.as_ref().unwrap().block_on(server.destroy());
             }
@@ -82,7 +87,10 @@ fn subject(local: &LocalServer) -> Server {
 }
 
 fn quick() -> Limits {
-    Limits { time: Duration::from_secs(3), bytes: 64 * 1024 }
+    Limits {
+        time: Duration::from_secs(3),
+        bytes: 64 * 1024,
+    }
 }
 
 /// A listener that does with each connection what `serve` does.
@@ -129,9 +137,10 @@ async fn failures_to_connect_are_told_apart() {
         let _ = socket.write_all(&[0x5a; 4096]).await;
         let _ = socket.read_to_end(&mut vec![]).await;
     });
-    let endless = listener(|mut socket| async move {
-        while socket.write_all(&[b'x'; 4096]).await.is_ok() {}
-    });
+    let endless =
+        listener(
+            |mut socket| async move { while socket.write_all(&[b'x'; 4096]).await.is_ok() {} },
+        );
     let closing = listener(|socket| async move { drop(socket) });
 
     let begun = Instant::now();
@@ -142,7 +151,10 @@ async fn failures_to_connect_are_told_apart() {
     assert_eq!(cause(&nowhere(endless.await)).await.0, Cause::Protocol);
     assert_eq!(cause(&nowhere(closing.await)).await.0, Cause::Disconnected);
     assert_eq!(cause(&nowhere(1)).await.0, Cause::Refused);
-    let unknown = Target { address: "no-such-host.invalid".into(), ..nowhere(22) };
+    let unknown = Target {
+        address: "no-such-host.invalid".into(),
+        ..nowhere(22)
+    };
     assert_eq!(cause(&unknown).await.0, Cause::NoRoute);
 }
 
@@ -158,7 +170,10 @@ async fn giving_up_closes_the_connection() {
         }
     })
     .await;
-    let limits = Limits { time: Duration::from_millis(300), ..quick() };
+    let limits = Limits {
+        time: Duration::from_millis(300),
+        ..quick()
+    };
     let error = ssh::run(&nowhere(port), "true", limits).await.unwrap_err();
     assert_eq!(error.cause, Cause::Timeout);
     let closed = tokio::time::timeout(Duration::from_secs(2), when.recv()).await;
@@ -171,30 +186,54 @@ async fn only_the_pinned_host_is_let_in_and_only_with_its_key() {
     let server = cloud.server("pg-1").await;
     let target = server.target().unwrap();
 
-    let output = ssh::run(&target, "echo out; echo err >&2; exit 3", quick()).await.unwrap();
+    let output = ssh::run(&target, "echo out; echo err >&2; exit 3", quick())
+        .await
+        .unwrap();
     assert_eq!((output.status, output.stdout), (Some(3), b"out\n".to_vec()));
     assert_eq!(output.stderr, b"err\n");
     let output = ssh::run(&target, "kill -9 $$", quick()).await.unwrap();
     assert_eq!(output.status, None);
 
     let key = server.host_key().unwrap();
-    let read = ssh::read_host_key(&target.address, target.port, quick().time).await.unwrap();
+    let read = ssh::read_host_key(&target.address, target.port, quick().time)
+        .await
+        .unwrap();
     assert_eq!(read, key);
 
-    let unpinned = Target { host_key: None, ..target.clone() };
+    let unpinned = Target {
+        host_key: None,
+        ..target.clone()
+    };
     let error = ssh::run(&unpinned, "true", quick()).await.unwrap_err();
-    assert_eq!((error.cause, error.seen_host_key), (Cause::HostKeyUnknown, Some(key.clone())));
+    assert_eq!(
+        (error.cause, error.seen_host_key),
+        (Cause::HostKeyUnknown, Some(key.clone()))
+    );
 
     let other = cloud.server("pg-2").await.host_key().unwrap();
-    let wrong = Target { host_key: Some(other), ..target.clone() };
-    let error = ssh::run(&wrong, "touch /tmp/never", quick()).await.unwrap_err();
-    assert_eq!((error.cause, error.seen_host_key), (Cause::HostKeyChanged, Some(key)));
+    let wrong = Target {
+        host_key: Some(other),
+        ..target.clone()
+    };
+    let error = ssh::run(&wrong, "touch /tmp/never", quick())
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.cause, error.seen_host_key),
+        (Cause::HostKeyChanged, Some(key))
+    );
     assert!(error.message.contains("SHA256:"), "{}", error.message);
 
     let stranger = std::fs::read_to_string(cloud.root.join("servers/pg-2/host_key")).unwrap();
-    let stranger = Target { key: secret(stranger), ..target.clone() };
+    let stranger = Target {
+        key: secret(stranger),
+        ..target.clone()
+    };
     assert_eq!(cause(&stranger).await.0, Cause::Authentication);
-    let no_key = Target { key: secret("hunter2"), ..target.clone() };
+    let no_key = Target {
+        key: secret("hunter2"),
+        ..target.clone()
+    };
     let (why, message) = cause(&no_key).await;
     assert_eq!(why, Cause::Authentication);
     assert!(!message.contains("hunter2"));
@@ -207,7 +246,10 @@ async fn only_the_pinned_host_is_let_in_and_only_with_its_key() {
     assert!(begun.elapsed() < Duration::from_secs(4));
     let argument = "a 'b' \"c\" $HOME `id` \\ \n";
     let echo = format!("printf %s {}", ssh::quote(argument).unwrap());
-    assert_eq!(ssh::run(&target, &echo, quick()).await.unwrap().stdout, argument.as_bytes());
+    assert_eq!(
+        ssh::run(&target, &echo, quick()).await.unwrap().stdout,
+        argument.as_bytes()
+    );
 }
 
 #[tokio::test]
@@ -228,24 +270,47 @@ async fn a_local_server_lives_dies_and_comes_back() {
     assert!(seen.service_available, "{seen:?}");
     let clusters = seen.details["clusters"].as_array().unwrap();
     assert_eq!(clusters.len(), 2);
-    assert!(clusters.iter().all(|c| c["running"] == true), "{clusters:?}");
-    assert!(clusters[0].as_object().unwrap().keys().all(|k| k != "config" && k != "logfile"));
+    assert!(
+        clusters.iter().all(|c| c["running"] == true),
+        "{clusters:?}"
+    );
+    assert!(
+        clusters[0]
+            .as_object()
+            .unwrap()
+            .keys()
+            .all(|k| k != "config" && k != "logfile")
+    );
     let volumes = seen.details["volumes"].as_array().unwrap();
-    assert!(volumes.iter().any(|v| v["mount"] == "/" && v["writable"] == true), "{volumes:?}");
-    assert!(seen.details["clock_skew_ms"].as_f64().unwrap().abs() < 1000.0, "{seen:?}");
+    assert!(
+        volumes
+            .iter()
+            .any(|v| v["mount"] == "/" && v["writable"] == true),
+        "{volumes:?}"
+    );
+    assert!(
+        seen.details["clock_skew_ms"].as_f64().unwrap().abs() < 1000.0,
+        "{seen:?}"
+    );
 
     let up = witness::ask_server(&subject, one.port, &cx).await;
     assert!(matches!(up, Witness::Up { .. }), "{up:?}");
     assert!(local.kill(&one).await.unwrap() > 3);
     assert!(!local.runs(&one) && local.runs(&two));
     let down = witness::ask_server(&subject, one.port, &cx).await;
-    assert!(matches!(&down, Witness::Down { detail } if detail.contains("pg-1-db-1")), "{down:?}");
+    assert!(
+        matches!(&down, Witness::Down { detail } if detail.contains("pg-1-db-1")),
+        "{down:?}"
+    );
     local.start(&one).await.unwrap();
     local.start(&one).await.unwrap();
     assert!(local.runs(&one));
     local.stop(&one).await.unwrap();
     let down = witness::ask_server(&subject, one.port, &cx).await;
-    assert!(matches!(&down, Witness::Down { detail } if detail.contains("shut down")), "{down:?}");
+    assert!(
+        matches!(&down, Witness::Down { detail } if detail.contains("shut down")),
+        "{down:?}"
+    );
     local.start(&one).await.unwrap();
 
     assert_eq!(describe().await, InstanceState::Running);
@@ -254,11 +319,17 @@ async fn a_local_server_lives_dies_and_comes_back() {
     assert_eq!(describe().await, InstanceState::Stopped);
     let dead = server::feel(&subject, &cx).await;
     assert_eq!(dead.cause, Some(Cause::Refused), "{dead:?}");
-    assert!(matches!(dead.witness, Some(Witness::Down { .. })), "{dead:?}");
+    assert!(
+        matches!(dead.witness, Some(Witness::Down { .. })),
+        "{dead:?}"
+    );
 
     local.plug().await.unwrap();
     assert!(local.is_up() && local.runs(&one) && local.runs(&two));
-    let unpinned = Server { host_key: None, ..subject.clone() };
+    let unpinned = Server {
+        host_key: None,
+        ..subject.clone()
+    };
     let unknown = server::feel(&unpinned, &cx).await;
     assert_eq!(unknown.cause, Some(Cause::HostKeyUnknown));
     assert_eq!(unknown.details["host_key"], local.host_key().unwrap());

@@ -57,6 +57,7 @@ impl LocalServer {
     /// # Errors
     /// If one of PostgreSQL's own commands fails.
     pub async fn create(&self, name: &str) -> anyhow::Result<Cluster> {
+        super::check_name(name)?;
         let mut clusters = self.clusters()?;
         let at = match clusters.iter().position(|c| c.name == name) {
             Some(at) => at,

@@ -131,6 +131,19 @@ impl LocalCloud {
         Ok(servers)
     }
 
+    /// Removes what is left of servers that were destroyed, or never finished.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    pub fn clear(&self) -> anyhow::Result<()> {
+        match std::fs::remove_dir_all(self.servers_dir()) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            removed => {
+                removed.with_context(|| format!("cannot remove {}", self.servers_dir().display()))
+            }
+        }
+    }
+
     fn prepare(&self, owner: &Owner) -> anyhow::Result<Self> {
         owner.make_dir(&self.root, 0o755)?;
         owner.make_dir(&self.servers_dir(), 0o755)?;

@@ -1,7 +1,7 @@
 //! Whom the local cloud belongs to. PostgreSQL refuses to run as root, so root
 //! hands everything to an unprivileged user of its own.
 
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -84,6 +84,26 @@ impl Owner {
             made => made.with_context(|| format!("cannot make {}", path.display()))?,
         }
         self.give(path, mode)
+    }
+
+    /// Makes a directory that only this user gets into, in a place where others may
+    /// have been first: theirs, or a link of theirs, is refused.
+    ///
+    /// # Errors
+    /// If it cannot be made, or is somebody else's.
+    pub fn make_private_dir(&self, path: &Path) -> anyhow::Result<()> {
+        match std::fs::create_dir(path) {
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+                let found = std::fs::symlink_metadata(path)
+                    .with_context(|| format!("cannot look at {}", path.display()))?;
+                let ours = [self.uid.as_raw(), Uid::effective().as_raw()].contains(&found.uid());
+                if !found.is_dir() || !ours {
+                    bail!("{} is somebody else's; remove it", path.display());
+                }
+            }
+            made => made.with_context(|| format!("cannot make {}", path.display()))?,
+        }
+        self.give(path, 0o700)
     }
 
     /// Writes a file that is this user's; readers see the old one or the new one.

@@ -106,7 +106,7 @@ impl LocalServer {
             self.owner.make_dir(&self.path(dir), mode)?;
         }
         // Whoever gets at the sockets is superuser of the clusters.
-        self.owner.make_dir(&self.socket_dir(), 0o700)?;
+        self.owner.make_private_dir(&self.socket_dir())?;
         if !self.path("host_key").exists() {
             super::keygen(&self.owner, &self.path("host_key"), &self.name)?;
         }
