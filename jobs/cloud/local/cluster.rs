@@ -78,10 +78,10 @@ impl LocalServer {
         let cluster = clusters[at].clone();
         if !cluster.ready {
             self.make(&cluster).await?;
+            self.let_drover_in(&cluster).await?;
         }
         self.start(&cluster).await?;
         if !cluster.ready {
-            self.let_drover_in(&cluster).await?;
             clusters[at].ready = true;
             self.keep(&clusters)?;
         }
@@ -94,9 +94,12 @@ impl LocalServer {
         processes::kill_all(|p| p.serves(&data)).await?;
         let file = |path: PathBuf| path.to_string_lossy().into_owned();
         let conf = self.path("pg/conf").join(version).join(name);
+        // Without fsync, because a local server cannot lose power alone: what a
+        // killed process wrote is safe in the kernel. With it, a start after a
+        // crash syncs a thousand files first, which takes seconds.
         let settings = format!(
             "listen_addresses = '{address}'\nexternal_pid_file = '{dir}/pg/pid/{name}'\n\
-             max_connections = 30\nshared_buffers = '16MB'\nmax_wal_size = '128MB'\n\
+             fsync = off\npassword_encryption = 'scram-sha-256'\nmax_connections = 30\nshared_buffers = '16MB'\nmax_wal_size = '128MB'\n\
              min_wal_size = '32MB'\n",
             address = self.settings.address,
             dir = self.dir.display(),
@@ -121,29 +124,41 @@ impl LocalServer {
             .with_context(|| format!("cannot make {name}"))
     }
 
+    /// Adds role and database before the first start, in single-user mode. The
+    /// user's own role is for `pg_ctlcluster start`, which ends with a login as
+    /// whoever calls it, and takes 5 s to believe that it cannot.
     async fn let_drover_in(&self, cluster: &Cluster) -> anyhow::Result<()> {
-        let sql = format!(
-            "do $$ begin if not exists (select from pg_roles where rolname = '{ROLE}') then \
-             create role {ROLE}; end if; end $$;\n\
-             alter role {ROLE} login password '{password}';\n\
+        let mut sql = format!(
+            "create role {ROLE} login password '{password}';\n\
              grant pg_monitor to {ROLE};\n\
-             select 'create database {DATABASE}' where not exists \
-             (select from pg_database where datname = '{DATABASE}') \\gexec\n",
+             create database {DATABASE};\n",
             password = cluster.password.expose_secret(),
         );
-        // In a file, because everybody can read a command's arguments.
+        if self.owner.name != ROLE {
+            sql.push_str(&format!("create role \"{}\" login;\n", self.owner.name));
+        }
+        // In a file, because everybody can read a command's arguments; and not in
+        // an error either, which would quote the statement.
         let file = self.path(&format!("{}.sql", cluster.name));
         self.owner.write(&file, &sql, 0o600)?;
+        let (version, name) = (&cluster.version, &cluster.name);
+        let conf = self
+            .path("pg/conf")
+            .join(version)
+            .join(name)
+            .join("postgresql.conf");
         let command = format!(
-            "psql -qXAt -v ON_ERROR_STOP=1 -U postgres -h {} -p {} -d postgres -f {}",
-            quote(&self.socket_dir().to_string_lossy())?,
-            cluster.port,
+            "{}/{version}/bin/postgres --single -D {} -c config_file={} -c exit_on_error=on \
+             -c log_min_error_statement=panic postgres <{} >/dev/null",
+            super::POSTGRES,
+            quote(&self.data_dir(cluster).to_string_lossy())?,
+            quote(&conf.to_string_lossy())?,
             quote(&file.to_string_lossy())?,
         );
         let done = self.run(&command, PATIENCE).await;
         let _ = std::fs::remove_file(&file);
         done.map(drop)
-            .with_context(|| format!("cannot set up {}", cluster.name))
+            .with_context(|| format!("cannot set up {name}"))
     }
 
     /// Starts a cluster; one that runs is left alone.

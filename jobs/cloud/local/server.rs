@@ -218,10 +218,11 @@ impl LocalServer {
     /// If sshd or a cluster does not start.
     pub async fn plug(&self) -> anyhow::Result<()> {
         self.start_sshd().await?;
-        for cluster in self.clusters()? {
-            self.start(&cluster).await?;
-        }
-        Ok(())
+        // All at once, as a machine that boots: each start mostly waits.
+        let clusters = self.clusters()?;
+        futures::future::try_join_all(clusters.iter().map(|c| self.start(c)))
+            .await
+            .map(drop)
     }
 
     /// Pulls the plug: everything that runs on it dies at once. Gives how many
