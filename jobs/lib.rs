@@ -4,5 +4,9 @@
 //! Architecture Invariant: SSH and cloud clients are dependencies of this
 //! package and of no other.
 
+pub mod cloud;
+pub mod feel;
+pub mod local;
 pub mod ring;
+pub mod ssh;
 pub mod think;

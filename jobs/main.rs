@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use drover::config::{self, ConfigError, Env, WorkerConfig};
 use drover::store::queue::Queue;
+use drover_jobs::cloud::Clouds;
+use drover_jobs::cloud::local::LocalCloud;
 use drover_jobs::feel::{FeelContext, World};
 use drover_jobs::local;
 use drover_jobs::ring::{self, RingConfig};
@@ -109,7 +111,13 @@ async fn work(queues: &str) -> Result<(), Failure> {
     let pool = drover::store::connect_migrated(&url, pool_size(&queues))
         .await
         .map_err(|e| Failure::Failed(e.to_string()))?;
-    let context = FeelContext::new(config.ssh_key.clone(), config.local_dir.clone());
+    let local = config.local_dir.as_deref().map(LocalCloud::new).transpose();
+    let context = FeelContext {
+        ssh_key: config.ssh_key.clone(),
+        clouds: Clouds {
+            local: local.map_err(|e| Failure::Usage(format!("DROVER_LOCAL_DIR: {e:#}")))?,
+        },
+    };
     let ring = RingConfig {
         concurrency: config.concurrency,
         secret_key: config.secret_key.clone(),

@@ -15,6 +15,6 @@ pub fn init(env: Env<'_>) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new(DEFAULT));
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_target(false)
+        .with_target(false).with_ansi(false)
         .try_init();
 }

@@ -4,9 +4,13 @@
 //! is an observation like any other.
 
 mod context;
+mod host;
 mod lsclusters;
 mod resource;
+mod sections;
 mod server;
+mod server_log;
+mod volumes;
 mod witness;
 
 pub use context::FeelContext;

@@ -62,13 +62,19 @@ pub(super) async fn feel(resource: &Resource, server: &Server) -> Attributes {
     let seen = match timeout(STATEMENT, one.fetch_one(&mut connection)).await {
         Ok(Ok(1)) => {
             let latency_ms = began.elapsed().as_secs_f64() * 1000.0;
-            Attributes::available((latency_ms * 100.0).round() / 100.0, details(&mut connection).await)
+            Attributes::available(
+                (latency_ms * 100.0).round() / 100.0,
+                details(&mut connection).await,
+            )
         }
         Ok(Ok(other)) => {
             Attributes::failed(Cause::Protocol, format!("`select 1` answered {other}"))
         }
         Ok(Err(e)) => failed(&e),
-        Err(_) => Attributes::failed(Cause::Timeout, format!("no `select 1` within {STATEMENT:?}")),
+        Err(_) => Attributes::failed(
+            Cause::Timeout,
+            format!("no `select 1` within {STATEMENT:?}"),
+        ),
     };
     // Politely if it can be done at once; the socket closes either way.
     let _ = timeout(Duration::from_millis(500), connection.close()).await;
@@ -121,7 +127,10 @@ fn tell_apart(error: &sqlx::Error) -> (Cause, String) {
     match error {
         sqlx::Error::Database(e) => {
             let code = e.code().unwrap_or_default();
-            (by_sqlstate(&code, e.message()), format!("{} ({code})", e.message()))
+            (
+                by_sqlstate(&code, e.message()),
+                format!("{} ({code})", e.message()),
+            )
         }
         sqlx::Error::Io(e) => (by_io(e), e.to_string()),
         sqlx::Error::Tls(e) => (Cause::Tls, e.to_string()),
@@ -166,11 +175,26 @@ mod tests {
     #[test]
     fn sqlstates_are_told_apart() {
         let cause = |code, message| by_sqlstate(code, message);
-        assert_eq!(cause("57P03", "the database system is starting up"), Cause::StartingUp);
-        assert_eq!(cause("57P03", "the database system is shutting down"), Cause::ShuttingDown);
-        assert_eq!(cause("57P03", "the database system is in recovery mode"), Cause::Recovery);
-        assert_eq!(cause("53300", "sorry, too many clients already"), Cause::TooManyConnections);
-        assert_eq!(cause("28P01", "password authentication failed"), Cause::Authentication);
+        assert_eq!(
+            cause("57P03", "the database system is starting up"),
+            Cause::StartingUp
+        );
+        assert_eq!(
+            cause("57P03", "the database system is shutting down"),
+            Cause::ShuttingDown
+        );
+        assert_eq!(
+            cause("57P03", "the database system is in recovery mode"),
+            Cause::Recovery
+        );
+        assert_eq!(
+            cause("53300", "sorry, too many clients already"),
+            Cause::TooManyConnections
+        );
+        assert_eq!(
+            cause("28P01", "password authentication failed"),
+            Cause::Authentication
+        );
         assert_eq!(cause("53100", "could not extend file"), Cause::DiskFull);
         assert_eq!(cause("25006", "cannot execute"), Cause::ReadOnly);
         assert_eq!(cause("XX001", "invalid page"), Cause::Corrupt);

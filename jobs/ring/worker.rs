@@ -31,24 +31,25 @@ pub(super) async fn supervise<W: Work>(
         let born = tokio::time::Instant::now();
         tracing::info!(worker = name.as_str(), "worker starts");
         let ended = live(&pool, &config, queue, &name, work.clone(), &stop).await;
-        give_back(&pool, &name).await;
-        if stop.is_cancelled() {
-            tracing::info!(worker = name.as_str(), "worker stopped");
-            return;
-        }
         if born.elapsed() > LONGEST_REST {
             rest = SHORTEST_REST;
         }
-        let reason = match ended {
-            Ok(()) => "it ended by itself".to_owned(),
-            Err(e) => e.to_string(),
-        };
-        tracing::warn!(worker = name.as_str(), %reason, ?rest, "worker ended; another follows");
-        tokio::select! {
-            () = tokio::time::sleep(rest) => {}
-            () = stop.cancelled() => return,
+        if let (Err(reason), false) = (ended, stop.is_cancelled()) {
+            tracing::warn!(worker = name.as_str(), %reason, "worker ended; another follows");
         }
-        rest = (rest * 2).min(LONGEST_REST);
+        // While the database does not answer, a new life would end like this
+        // one; and what this one held should not wait until it is found dead.
+        while !give_back(&pool, &name).await && !stop.is_cancelled() {
+            tokio::select! {
+                () = tokio::time::sleep(rest) => {}
+                () = stop.cancelled() => {}
+            }
+            rest = (rest * 2).min(LONGEST_REST);
+        }
+        tracing::info!(worker = name.as_str(), "worker stopped");
+        if !stop.is_cancelled() {
+            tokio::time::sleep(rest).await;
+        }
     }
 }
 
@@ -114,9 +115,8 @@ async fn beat(pool: PgPool, name: WorkerName) {
     }
 }
 
-/// Frees what a worker that is no more still holds, so that nobody has to wait
-/// until it is found dead.
-async fn give_back(pool: &PgPool, name: &WorkerName) {
+/// Frees what a worker that is no more still holds; tells whether that was done.
+async fn give_back(pool: &PgPool, name: &WorkerName) -> bool {
     let give = async {
         let mut db = pool.acquire().await?;
         let freed = queue::release(&mut db, name.as_str()).await?;
@@ -124,11 +124,17 @@ async fn give_back(pool: &PgPool, name: &WorkerName) {
         Ok::<u64, sqlx::Error>(freed)
     };
     match tokio::time::timeout(Duration::from_secs(3), give).await {
-        Ok(Ok(0)) => {}
-        Ok(Ok(freed)) => tracing::info!(worker = name.as_str(), freed, "tokens given back"),
-        Ok(Err(e)) => {
-            tracing::warn!(worker = name.as_str(), error = %e, "tokens wait to be rescued");
+        Ok(Ok(freed)) => {
+            tracing::debug!(worker = name.as_str(), freed, "tokens given back");
+            true
         }
-        Err(_) => tracing::warn!(worker = name.as_str(), "tokens wait to be rescued"),
+        Ok(Err(e)) => {
+            tracing::warn!(worker = name.as_str(), error = %e, "tokens cannot be given back yet");
+            false
+        }
+        Err(_) => {
+            tracing::warn!(worker = name.as_str(), "tokens cannot be given back yet: no answer");
+            false
+        }
     }
 }

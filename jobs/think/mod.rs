@@ -5,8 +5,11 @@
 //! replayed from the record, and changed rules can be tried on it.
 
 mod evidence;
+pub mod replay;
 mod resource;
 mod server;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

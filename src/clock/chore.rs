@@ -40,7 +40,7 @@ impl Chore {
         match self {
             Chore::KeepRing => "*/30 * * * * *",
             Chore::Partitions => "10 7 * * * *",
-            Chore::Vacuum => "20 */3 * * * *",
+            Chore::Vacuum => "20 * * * * *",
             Chore::Prune => "40 */10 * * * *",
         }
     }

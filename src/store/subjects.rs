@@ -109,6 +109,7 @@ pub async fn adopt_server(
     key: &SecretKey,
     new: &NewServer,
 ) -> Result<SubjectId, AdoptError> {
+    one_at_a_time(db, &format!("server {}:{}", new.address, new.ssh_port)).await?;
     let same: Option<String> = sqlx::query_scalar(
         "select v.id from servers v join subjects s using (id)
          where s.forgotten_at is null and v.address = $1 and v.ssh_port = $2",
@@ -167,6 +168,8 @@ pub async fn adopt_resource(
     .fetch_optional(&mut *db)
     .await?
     .ok_or(AdoptError::NoServer)?;
+    let place = format!("resource {}:{}/{}", new.server_id, new.port, new.database);
+    one_at_a_time(db, &place).await?;
     let same: Option<String> = sqlx::query_scalar(
         "select r.id from resources r join subjects s using (id)
          where s.forgotten_at is null and r.server_id = $1 and r.port = $2 and r.database = $3",
@@ -198,6 +201,16 @@ pub async fn adopt_resource(
     .await?;
     queue::insert_token(db, id).await?;
     Ok(id)
+}
+
+/// Two adoptions of the same thing at once: the second waits, and then finds the
+/// first's row.
+async fn one_at_a_time(db: &mut PgConnection, place: &str) -> sqlx::Result<()> {
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))")
+        .bind(place)
+        .execute(db)
+        .await?;
+    Ok(())
 }
 
 /// An adopted subject starts uncertain: nobody has seen it yet.

@@ -98,6 +98,12 @@ pub async fn run(options: Options, as_json: bool) -> Result<()> {
     let (url, pool) = postgres.database("bench").await?;
     eprintln!("{} subjects into the ring …", options.subjects);
     fill(&pool, options.subjects).await?;
+    let stop_clock = CancellationToken::new();
+    let clock = tokio::spawn(drover::clock::run(
+        pool.clone(),
+        drover::config::ClockConfig { retention_days: 14 },
+        stop_clock.clone(),
+    ));
 
     eprintln!(
         "unthrottled for {} s, {} process(es) …",
@@ -147,6 +153,8 @@ pub async fn run(options: Options, as_json: bool) -> Result<()> {
         Some(worst)
     };
 
+    stop_clock.cancel();
+    clock.await??;
     let mut db = pool.acquire().await?;
     let census = drover::store::queue::token_census(&mut db).await?;
     let jobs_bytes = drover::store::queue::table_bytes(&mut db).await?;

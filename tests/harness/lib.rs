@@ -1,11 +1,64 @@
-//! What the end-to-end tests and the benchmarks stand on: a real PostgreSQL of
-//! their own, databases in it, and drover's real processes.
+//! What the end-to-end tests, the demo's check and the benchmarks stand on: a
+//! real PostgreSQL of their own, drover's real processes as the Procfile names
+//! them, and a local herd.
 
+pub mod deployment;
 pub mod postgres;
+pub mod processes;
+pub mod scenario;
 
+pub use deployment::Deployment;
 pub use postgres::Postgres;
+pub use processes::Processes;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
 
 /// The provider that TLS uses, once per process.
 pub fn init() {
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// One of drover's programs, as the last `cargo build --workspace` left it.
+pub fn program(name: &str) -> Result<PathBuf> {
+    let me = std::env::current_exe()?;
+    let found = me
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|dir| dir.join(name))
+        .find(|p| p.is_file());
+    found.with_context(|| {
+        format!("{name} is not built; run: cargo build --workspace (bin/test does)")
+    })
+}
+
+/// Asks again and again until the answer is `Some`; tells how long that took.
+///
+/// # Errors
+/// If the deadline passes, with the last thing `ask` had to say.
+pub async fn until<T, F>(
+    what: &str,
+    deadline: Duration,
+    mut ask: impl FnMut() -> F,
+) -> Result<(T, f64)>
+where
+    F: Future<Output = Result<Result<T, String>>>,
+{
+    let began = Instant::now();
+    loop {
+        let seen = match ask().await {
+            Ok(Ok(done)) => return Ok((done, began.elapsed().as_secs_f64())),
+            Ok(Err(seen)) => seen,
+            // What is being waited for may be down for a moment.
+            Err(e) => format!("{e:#}"),
+        };
+        if began.elapsed() > deadline {
+            bail!("expected within {deadline:?}: {what}; seen: {seen}");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }

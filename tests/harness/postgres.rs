@@ -49,6 +49,37 @@ fn programs() -> Result<PathBuf> {
     Ok(bin)
 }
 
+/// Makes a directory that belongs to whoever PostgreSQL runs as.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn owned_dir(path: &Path) -> Result<()> {
+    std::fs::create_dir(path)?;
+    if let Some(user) = owner()? {
+        chown(path, Some(user.uid), Some(user.gid))?;
+    }
+    Ok(())
+}
+
+/// Makes an SSH key pair that belongs to the same.
+///
+/// # Errors
+/// If ssh-keygen fails.
+pub fn ssh_key(path: &Path) -> Result<()> {
+    let mut command = Command::new("ssh-keygen");
+    command
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", "drover", "-f"])
+        .arg(path);
+    if let Some(user) = owner()? {
+        command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+    }
+    let status = command.stdin(std::process::Stdio::null()).status()?;
+    if !status.success() {
+        bail!("ssh-keygen ended with {status}");
+    }
+    Ok(())
+}
+
 /// A port that nobody listens on right now.
 pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())

@@ -1,0 +1,86 @@
+# What the scripts here share: where things are, and what the machine must have.
+# Sourced by them; not run by itself.
+
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+
+say() { printf '%s\n' "$*"; }
+die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
+is_root() { [ "$(id -u)" = 0 ]; }
+
+# As root, or through sudo.
+privileged() {
+    if is_root; then "$@"
+    elif command -v sudo >/dev/null; then sudo "$@"
+    else die "needs root for: $* (there is no sudo)"
+    fi
+}
+
+# Which packages are missing for what this script needs.
+missing_packages() {
+    command -v cc >/dev/null || printf ' build-essential'
+    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || printf ' postgresql'
+    command -v pg_createcluster >/dev/null || printf ' postgresql-common'
+    [ -x /usr/sbin/sshd ] || printf ' openssh-server'
+    command -v ssh-keygen >/dev/null || printf ' openssh-client'
+    command -v setpriv >/dev/null || printf ' util-linux'
+    if [ "${1:-}" = foreman ] && ! command -v foreman >/dev/null; then printf ' ruby-foreman'; fi
+}
+
+# Installs them where there is apt. Neither an sshd nor a PostgreSQL cluster of
+# the machine's own is started or left behind by that.
+install_packages() {
+    local missing
+    missing=$(missing_packages "${1:-}")
+    [ -n "$missing" ] || return 0
+    command -v apt-get >/dev/null ||
+        die "please install (Debian's names):$missing"
+    say "installing system packages:$missing"
+    local policy=/usr/sbin/policy-rc.d conf=/etc/postgresql-common/createcluster.d/drover-setup.conf
+    local made_policy= fresh_sshd=
+    [[ $missing == *openssh-server* ]] && fresh_sshd=1
+    if [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' | privileged tee $policy >/dev/null
+        privileged chmod 755 $policy
+        made_policy=1
+    fi
+    privileged mkdir -p "$(dirname $conf)"
+    printf 'create_main_cluster = false\n' | privileged tee $conf >/dev/null
+    local done_well=1
+    # shellcheck disable=SC2086 # the list is meant to be split
+    { privileged env DEBIAN_FRONTEND=noninteractive apt-get update -qq &&
+      privileged env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+          --no-install-recommends $missing >/dev/null; } || done_well=
+    privileged rm -f $conf
+    [ -z "$made_policy" ] || privileged rm -f $policy
+    if [ -n "$fresh_sshd" ] && [ -d /run/systemd/system ]; then
+        privileged systemctl disable --now ssh.service ssh.socket >/dev/null 2>&1 || true
+    fi
+    [ -n "$done_well" ] || die "apt-get could not install:$missing"
+}
+
+# Rust, and the parts of it that are named.
+need_rust() {
+    command -v cargo >/dev/null || PATH=$HOME/.cargo/bin:$PATH
+    command -v cargo >/dev/null || die "Rust is missing; install it from https://rustup.rs"
+    local part
+    for part in "$@"; do
+        "cargo-$part" --version >/dev/null 2>&1 || cargo "$part" --version >/dev/null 2>&1 ||
+            rustup component add "${part/fmt/rustfmt}" ||
+            die "cargo $part is missing; run: rustup component add ${part/fmt/rustfmt}"
+    done
+}
+
+# PostgreSQL refuses to run as root: as root, this user runs it.
+need_user() {
+    is_root || return 0
+    id -u drover >/dev/null 2>&1 ||
+        useradd --system --create-home --home-dir /var/lib/drover --shell /bin/sh drover
+}
+
+# Where cargo puts what it builds; in CI, a folder that survives the checkout.
+if [ -n "${CI:-}" ]; then
+    export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/drover/target}
+fi
+target=${CARGO_TARGET_DIR:-$root/target}

@@ -1,0 +1,257 @@
+//! The clusters of a local server, made and started with the commands that an
+//! EC2 host has too, over SSH.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use drover::model::{ExposeSecret, Secret, secret};
+use serde::{Deserialize, Serialize};
+
+use super::processes;
+use super::server::LocalServer;
+use crate::ssh::quote;
+
+/// The role that drover logs in with, and its database.
+pub const ROLE: &str = "drover";
+/// See [`ROLE`].
+pub const DATABASE: &str = "app";
+
+const FIRST_PORT: u16 = 5501;
+
+/// initdb and a first start take some 3 s; a machine under load, more.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// One cluster of a local server, as `resources.json` keeps it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Cluster {
+    /// Its name, and the resource's.
+    pub name: String,
+    /// Its PostgreSQL's major version.
+    pub version: String,
+    /// The port it listens on.
+    pub port: u16,
+    /// Password of [`ROLE`].
+    #[serde(with = "plain")]
+    pub password: Secret,
+    /// Whether it has been set up completely.
+    pub ready: bool,
+    /// Its id in the herd (`db_…`), once it is adopted.
+    pub id: Option<String>,
+}
+
+impl LocalServer {
+    pub(super) fn data_dir(&self, cluster: &Cluster) -> PathBuf {
+        self.path("pg/data").join(&cluster.name)
+    }
+
+    /// Whether anything of this cluster runs.
+    pub fn runs(&self, cluster: &Cluster) -> bool {
+        let data = self.data_dir(cluster);
+        processes::all().iter().any(|p| p.serves(&data))
+    }
+
+    /// Makes a cluster, with drover's role and database in it, and starts it. One
+    /// that is there already is kept; one that was left half made is made anew.
+    ///
+    /// # Errors
+    /// If one of PostgreSQL's own commands fails.
+    pub async fn create(&self, name: &str) -> anyhow::Result<Cluster> {
+        super::check_name(name)?;
+        let mut clusters = self.clusters()?;
+        let at = match clusters.iter().position(|c| c.name == name) {
+            Some(at) => at,
+            None => {
+                clusters.push(Cluster {
+                    name: name.to_owned(),
+                    version: newest_postgres()?,
+                    port: free_port(&clusters)?,
+                    password: random_password(),
+                    ready: false,
+                    id: None,
+                });
+                // Kept before it is used: a second run must find this password.
+                self.keep(&clusters)?;
+                clusters.len() - 1
+            }
+        };
+        let cluster = clusters[at].clone();
+        if !cluster.ready {
+            self.make(&cluster).await?;
+        }
+        self.start(&cluster).await?;
+        if !cluster.ready {
+            self.let_drover_in(&cluster).await?;
+            clusters[at].ready = true;
+            self.keep(&clusters)?;
+        }
+        Ok(clusters[at].clone())
+    }
+
+    async fn make(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        let (version, name) = (&cluster.version, &cluster.name);
+        let data = self.data_dir(cluster);
+        processes::kill_all(|p| p.serves(&data)).await?;
+        let file = |path: PathBuf| path.to_string_lossy().into_owned();
+        let conf = self.path("pg/conf").join(version).join(name);
+        let settings = format!(
+            "listen_addresses = '{address}'\nexternal_pid_file = '{dir}/pg/pid/{name}'\n\
+             max_connections = 30\nshared_buffers = '16MB'\nmax_wal_size = '128MB'\n\
+             min_wal_size = '32MB'\n",
+            address = self.settings.address,
+            dir = self.dir.display(),
+        );
+        let command = format!(
+            "test ! -e {conf} || pg_dropcluster {version} {name}; rm -rf {data}; \
+             pg_createcluster {version} {name} -d {data} -s {sockets} -l {log} -p {port} -- \
+             --no-sync --username=postgres --auth-local=trust --auth-host=scram-sha-256 \
+             && printf %s {settings} >{file}",
+            name = quote(name)?,
+            conf = quote(&file(conf.clone()))?,
+            data = quote(&file(data))?,
+            sockets = quote(&file(self.socket_dir()))?,
+            log = quote(&file(self.path("pg/log").join(format!("{name}.log"))))?,
+            port = cluster.port,
+            settings = quote(&settings)?,
+            file = quote(&file(conf.join("conf.d/drover.conf")))?,
+        );
+        self.run(&command, PATIENCE)
+            .await
+            .map(drop)
+            .with_context(|| format!("cannot make {name}"))
+    }
+
+    async fn let_drover_in(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        let sql = format!(
+            "do $$ begin if not exists (select from pg_roles where rolname = '{ROLE}') then \
+             create role {ROLE}; end if; end $$;\n\
+             alter role {ROLE} login password '{password}';\n\
+             grant pg_monitor to {ROLE};\n\
+             select 'create database {DATABASE}' where not exists \
+             (select from pg_database where datname = '{DATABASE}') \\gexec\n",
+            password = cluster.password.expose_secret(),
+        );
+        // In a file, because everybody can read a command's arguments.
+        let file = self.path(&format!("{}.sql", cluster.name));
+        self.owner.write(&file, &sql, 0o600)?;
+        let command = format!(
+            "psql -qXAt -v ON_ERROR_STOP=1 -U postgres -h {} -p {} -d postgres -f {}",
+            quote(&self.socket_dir().to_string_lossy())?,
+            cluster.port,
+            quote(&file.to_string_lossy())?,
+        );
+        let done = self.run(&command, PATIENCE).await;
+        let _ = std::fs::remove_file(&file);
+        done.map(drop)
+            .with_context(|| format!("cannot set up {}", cluster.name))
+    }
+
+    /// Starts a cluster; one that runs is left alone.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn start(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        if !self.runs(cluster) {
+            self.clear_locks(cluster)?;
+        }
+        // 2: it is running already.
+        self.control(cluster, "start", "|| test $? -eq 2").await
+    }
+
+    /// Takes away what a killed postmaster left. PostgreSQL clears it by itself once
+    /// the old pid is gone; but a killed process stays a zombie until init reaps
+    /// it, which takes seconds under some inits and for ever without one.
+    fn clear_locks(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        let socket = self.socket_dir().join(format!(".s.PGSQL.{}", cluster.port));
+        for stale in [
+            self.data_dir(cluster).join("postmaster.pid"),
+            socket.with_extension(format!("{}.lock", cluster.port)),
+            socket,
+        ] {
+            match std::fs::remove_file(&stale) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                removed => {
+                    removed.with_context(|| format!("cannot remove {}", stale.display()))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops a cluster properly; one that is down is left alone.
+    ///
+    /// # Errors
+    /// If it does not stop.
+    pub async fn stop(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        self.control(cluster, "stop", "-m fast || test $? -eq 2")
+            .await
+    }
+
+    async fn control(&self, cluster: &Cluster, what: &str, rest: &str) -> anyhow::Result<()> {
+        let name = quote(&cluster.name)?;
+        let command = format!("pg_ctlcluster {} {name} {what} {rest}", cluster.version);
+        let done = self.run(&command, PATIENCE).await;
+        done.map(drop)
+            .with_context(|| format!("cannot {what} {}", cluster.name))
+    }
+
+    /// SIGKILL to the cluster's postmaster and all its children. Gives how many
+    /// processes there were.
+    ///
+    /// # Errors
+    /// If something survives.
+    pub async fn kill(&self, cluster: &Cluster) -> anyhow::Result<usize> {
+        let data = self.data_dir(cluster);
+        processes::kill_all(|p| p.serves(&data)).await
+    }
+}
+
+fn free_port(clusters: &[Cluster]) -> anyhow::Result<u16> {
+    let free = (FIRST_PORT..FIRST_PORT + 1000).find(|p| clusters.iter().all(|c| c.port != *p));
+    free.context("a local server has room for 1000 clusters")
+}
+
+fn newest_postgres() -> anyhow::Result<String> {
+    let installed = std::fs::read_dir(super::POSTGRES)
+        .into_iter()
+        .flatten()
+        .flatten();
+    let versions = installed.filter(|v| v.path().join("bin/postgres").exists());
+    let newest = versions
+        .filter_map(|v| v.file_name().to_str()?.parse::<u32>().ok())
+        .max();
+    match newest {
+        Some(version) => Ok(version.to_string()),
+        None => bail!(
+            "no PostgreSQL under {}; install Debian's `postgresql`",
+            super::POSTGRES
+        ),
+    }
+}
+
+/// 32 letters and digits, so that no quoting anywhere can spoil it.
+fn random_password() -> Secret {
+    use rand::RngExt;
+    use rand::distr::Alphanumeric;
+    secret(
+        rand::rng()
+            .sample_iter(Alphanumeric)
+            .take(32)
+            .map(char::from)
+            .collect::<String>(),
+    )
+}
+
+/// `resources.json` is the one place where these passwords are readable.
+mod plain {
+    use drover::model::{ExposeSecret, Secret, secret};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &Secret, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(value.expose_secret())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Secret, D::Error> {
+        String::deserialize(from).map(secret)
+    }
+}

@@ -1,0 +1,286 @@
+//! The local cloud: servers that are directories and loopback addresses of this
+//! machine, with a real sshd and real PostgreSQL in each.
+//!
+//! Architecture Invariant: nothing supervises a local server, and no state of it
+//! is anywhere but in its directory and in `/proc`. That is what makes pulling
+//! its plug real.
+
+mod cluster;
+mod owner;
+mod processes;
+mod server;
+
+use std::collections::HashSet;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use drover::model::{Secret, secret};
+
+use super::{Cloud, Instance, InstanceState};
+pub use cluster::{Cluster, DATABASE, ROLE};
+use owner::Owner;
+pub use server::{LocalServer, SSH_PORT, Settings};
+
+const SSHD: &str = "/usr/sbin/sshd";
+const POSTGRES: &str = "/usr/lib/postgresql";
+
+/// The local servers under one directory.
+#[derive(Clone, Debug)]
+pub struct LocalCloud {
+    root: PathBuf,
+}
+
+impl LocalCloud {
+    /// The cloud under this directory, which need not exist yet.
+    ///
+    /// # Errors
+    /// If the current directory, which a relative path begins at, is gone.
+    pub fn new(root: &Path) -> anyhow::Result<Self> {
+        let root = std::path::absolute(root).context("cannot tell the current directory")?;
+        // `/proc` shows the real paths of what runs there.
+        Ok(Self {
+            root: std::fs::canonicalize(&root).unwrap_or(root),
+        })
+    }
+
+    fn servers_dir(&self) -> PathBuf {
+        self.root.join("servers")
+    }
+
+    /// The key that opens its servers: the deployment's, unless this cloud made
+    /// one of its own on first use.
+    pub fn key_file(&self) -> PathBuf {
+        self.root.join("ssh_key")
+    }
+
+    /// Every server there is, by name.
+    ///
+    /// # Errors
+    /// If something there cannot be read.
+    pub fn servers(&self, key: Option<&Secret>) -> anyhow::Result<Vec<LocalServer>> {
+        let entries = match std::fs::read_dir(self.servers_dir()) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
+            entries => {
+                entries.with_context(|| format!("cannot list {}", self.servers_dir().display()))?
+            }
+        };
+        let owner = Owner::find()?;
+        let key = match key {
+            Some(key) => key.clone(),
+            None => read_key(&self.key_file())?,
+        };
+        let mut servers = Vec::new();
+        for dir in entries.flatten().map(|e| e.path()) {
+            // Without settings it was never finished, or is half destroyed.
+            let Ok(text) = std::fs::read_to_string(dir.join("server.json")) else {
+                continue;
+            };
+            let settings = serde_json::from_str(&text)
+                .with_context(|| format!("{}/server.json is damaged", dir.display()))?;
+            servers.push(LocalServer::new(dir, settings, owner.clone(), key.clone()));
+        }
+        servers.sort_by_key(|s| natural(&s.name));
+        Ok(servers)
+    }
+
+    /// Makes the servers of these names and zones that are missing, each with its
+    /// sshd up, and gives all of them.
+    ///
+    /// # Errors
+    /// If a program is missing, or a name is not fit for a directory.
+    pub async fn create(
+        &self,
+        wanted: &[(String, String)],
+        key: Option<&Secret>,
+    ) -> anyhow::Result<Vec<LocalServer>> {
+        check_programs()?;
+        let owner = Owner::find()?;
+        let root = self.prepare(&owner)?;
+        if key.is_none() && !root.key_file().exists() {
+            keygen(&owner, &root.key_file(), "drover")?;
+        }
+        let key = match key {
+            Some(key) => key.clone(),
+            None => read_key(&root.key_file())?,
+        };
+        let public_key = public_half(&key)?;
+        let there = root.servers(Some(&key))?;
+        let mut taken: HashSet<_> = there.iter().map(|s| s.settings.address).collect();
+        let mut servers = Vec::new();
+        for (name, zone) in wanted {
+            check_name(name)?;
+            let server = match there.iter().find(|s| s.name == *name) {
+                Some(server) => server.clone(),
+                None => {
+                    let address = root.free_address(&taken)?;
+                    taken.insert(address);
+                    let settings = Settings {
+                        address,
+                        zone: zone.clone(),
+                        id: None,
+                    };
+                    let dir = root.servers_dir().join(name);
+                    LocalServer::new(dir, settings, owner.clone(), key.clone())
+                }
+            };
+            server.lay_out(&public_key)?;
+            server.start_sshd().await?;
+            servers.push(server);
+        }
+        Ok(servers)
+    }
+
+    /// Removes what is left of servers that were destroyed, or never finished.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    pub fn clear(&self) -> anyhow::Result<()> {
+        match std::fs::remove_dir_all(self.servers_dir()) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            removed => {
+                removed.with_context(|| format!("cannot remove {}", self.servers_dir().display()))
+            }
+        }
+    }
+
+    fn prepare(&self, owner: &Owner) -> anyhow::Result<Self> {
+        owner.make_dir(&self.root, 0o755)?;
+        owner.make_dir(&self.servers_dir(), 0o755)?;
+        if !owner.reaches(&self.servers_dir()) {
+            bail!(
+                "user `{}` that local servers run as cannot reach {}: set DROVER_LOCAL_DIR to a \
+                 directory it can reach, such as /var/lib/drover/local",
+                owner.name,
+                self.root.display()
+            );
+        }
+        Self::new(&self.root)
+    }
+
+    /// An address in 127.77.0.0/16 that nothing listens at. Where the search
+    /// begins depends on the directory, so that two clouds on one machine do not
+    /// meet while their servers are unplugged.
+    fn free_address(&self, taken: &HashSet<Ipv4Addr>) -> anyhow::Result<Ipv4Addr> {
+        let [first, ..] = fingerprint(&self.root).to_be_bytes();
+        let candidates = (0..=255).flat_map(|x: u8| {
+            (1..255).map(move |y| Ipv4Addr::new(127, 77, first.wrapping_add(x), y))
+        });
+        candidates
+            .filter(|a| !taken.contains(a))
+            .find(|a| TcpListener::bind((*a, SSH_PORT)).is_ok())
+            .context("no loopback address in 127.77.0.0/16 is free at port 2222")
+    }
+}
+
+impl Cloud for LocalCloud {
+    async fn describe(&self, instance_id: &str) -> anyhow::Result<Instance> {
+        check_name(instance_id)?;
+        let dir = self.servers_dir().join(instance_id);
+        let (state, word) = if !dir.join("server.json").exists() {
+            (InstanceState::Terminated, "is gone")
+        } else if server::is_up(&dir) {
+            (InstanceState::Running, "is running")
+        } else {
+            (InstanceState::Stopped, "is stopped")
+        };
+        Ok(Instance {
+            state,
+            detail: format!("local instance {instance_id} {word}"),
+        })
+    }
+}
+
+/// A name becomes a directory and a cluster: letters, digits and dashes.
+fn check_name(name: &str) -> anyhow::Result<()> {
+    let fit = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if name.is_empty() || name.len() > 40 || !name.chars().all(fit) || name.starts_with('-') {
+        bail!("a local server's name has 1 to 40 letters, digits and dashes");
+    }
+    Ok(())
+}
+
+fn check_programs() -> anyhow::Result<()> {
+    let needed = [
+        (SSHD, "openssh-server"),
+        ("/usr/bin/ssh-keygen", "openssh-client"),
+        ("/usr/bin/pg_createcluster", "postgresql"),
+        ("/usr/bin/pg_lsclusters", "postgresql"),
+    ];
+    let missing: Vec<_> = needed
+        .iter()
+        .filter(|(program, _)| !Path::new(program).exists())
+        .map(|(program, package)| format!("{program} (Debian package {package})"))
+        .collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        bail!("missing: {}", missing.join(", "))
+    }
+}
+
+fn keygen(owner: &Owner, file: &Path, comment: &str) -> anyhow::Result<()> {
+    let mut keygen = owner.command("/usr/bin/ssh-keygen");
+    keygen
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f"])
+        .arg(file);
+    let made = keygen.output().context("cannot start ssh-keygen")?;
+    if !made.status.success() {
+        bail!(
+            "ssh-keygen: {}",
+            String::from_utf8_lossy(&made.stderr).trim()
+        );
+    }
+    Ok(())
+}
+
+fn read_key(file: &Path) -> anyhow::Result<Secret> {
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("cannot read the SSH key {}", file.display()))?;
+    Ok(secret(text))
+}
+
+fn public_half(key: &Secret) -> anyhow::Result<String> {
+    use drover::model::ExposeSecret;
+    let key = russh::keys::decode_secret_key(key.expose_secret(), None)
+        .map_err(|_| anyhow::anyhow!("the SSH key is no OpenSSH private key"))?;
+    Ok(format!("{}\n", key.public_key().to_openssh()?.trim()))
+}
+
+/// FNV-1a: the same for a path in every process and every release.
+fn fingerprint(path: &Path) -> u64 {
+    use std::os::unix::ffi::OsStrExt;
+    path.as_os_str()
+        .as_bytes()
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+}
+
+/// So that pg-10 comes after pg-9.
+fn natural(name: &str) -> (String, u64) {
+    let digits = name.len() - name.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+    let (stem, number) = name.split_at(name.len() - digits);
+    (stem.to_owned(), number.parse().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_leave_the_directory_are_refused() {
+        for bad in ["", "..", "a/b", "-rf", "a b", &"x".repeat(41)] {
+            assert!(check_name(bad).is_err(), "{bad}");
+        }
+        assert!(check_name("pg-1").is_ok());
+    }
+
+    #[test]
+    fn servers_are_listed_as_people_count() {
+        let mut names = ["pg-10", "pg-9", "a"];
+        names.sort_by_key(|n| natural(n));
+        assert_eq!(names, ["a", "pg-9", "pg-10"]);
+    }
+}

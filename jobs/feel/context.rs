@@ -1,0 +1,51 @@
+//! What a feel needs beyond the subject itself.
+
+use std::time::Duration;
+
+use drover::model::{Cause, Secret, Server};
+
+use crate::cloud::Clouds;
+use crate::ssh::{Limits, SshError, Target};
+
+/// The deployment's own means of looking at the world.
+#[derive(Clone)]
+pub struct FeelContext {
+    /// The deployment's own SSH key, for servers that have none of their own.
+    pub ssh_key: Option<Secret>,
+    /// The clouds that may be asked about servers.
+    pub clouds: Clouds,
+}
+
+impl FeelContext {
+    /// How to log in to this server.
+    ///
+    /// # Errors
+    /// If neither the server nor the deployment has a key.
+    pub fn target(&self, server: &Server) -> Result<Target, SshError> {
+        let key = server
+            .ssh_key
+            .as_ref()
+            .or(self.ssh_key.as_ref())
+            .ok_or_else(|| SshError {
+                // Nobody was asked, so nothing is known of the server.
+                cause: Cause::Error,
+                message: "there is no SSH key for this server: set DROVER_SSH_KEY_FILE".into(),
+                seen_host_key: None,
+            })?;
+        Ok(Target {
+            address: server.address.clone(),
+            port: server.ssh_port,
+            user: server.ssh_user.clone(),
+            key: key.clone(),
+            host_key: server.host_key.clone(),
+        })
+    }
+}
+
+/// Limits of one round trip; bytes as everywhere.
+pub(crate) fn limits(time: Duration) -> Limits {
+    Limits {
+        time,
+        ..Limits::default()
+    }
+}

@@ -1,0 +1,164 @@
+//! What `pg_lsclusters --json` says of a server's clusters.
+//!
+//! Its `config` object holds the whole postgresql.conf, passwords in
+//! `primary_conninfo` included. The scripts drop it on the server, and what is
+//! read here has no place for it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::sections::{Malformed, Section, clean};
+
+/// Keeps the fields below and drops the rest, on the server. Perl and its JSON
+/// module are there wherever `pg_lsclusters --json` works.
+pub(crate) const FILTER: &str = r#"perl -MJSON -e 'local $/; print JSON->new->ascii->encode([map { my $c = $_; +{ map { ($_ => $c->{$_}) } qw(version cluster port running pgdata socketdir owneruid logfile) } } @{ JSON::decode_json(<STDIN>) }]), "\n"'"#;
+
+/// More clusters than a server can have.
+const MOST: usize = 1000;
+
+/// One cluster, as its server sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Cluster {
+    /// Major version: `15`.
+    pub version: String,
+    /// Its name.
+    pub cluster: String,
+    /// The port in its configuration.
+    pub port: u16,
+    /// Whether a postmaster runs for it.
+    pub running: bool,
+    /// Its data directory.
+    pub pgdata: Option<String>,
+    /// Where its Unix socket is.
+    pub socketdir: Option<String>,
+    /// Who owns the data directory.
+    pub owner_uid: Option<u32>,
+    /// Its log; only the witness looks there.
+    #[serde(skip)]
+    pub logfile: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Raw {
+    version: Value,
+    cluster: String,
+    #[serde(default)]
+    port: Value,
+    #[serde(default)]
+    running: Value,
+    #[serde(default)]
+    pgdata: Option<String>,
+    #[serde(default)]
+    socketdir: Option<String>,
+    #[serde(default)]
+    owneruid: Value,
+    #[serde(default)]
+    logfile: Option<String>,
+}
+
+/// Reads the JSON; fields it does not know are nothing to it. A cluster without
+/// a port (its configuration is gone) is left out: nothing can be asked of it.
+pub(crate) fn parse(section: &Section<'_>) -> Result<Vec<Cluster>, Malformed> {
+    let raw: Vec<Raw> = serde_json::from_str(section.text).map_err(|e| {
+        // serde's message quotes what it read, so only the place is kept.
+        section.malformed(format!(
+            "no list of clusters (line {}, column {})",
+            e.line(),
+            e.column()
+        ))
+    })?;
+    if raw.len() > MOST {
+        return Err(section.malformed(format!("more than {MOST} clusters")));
+    }
+    let mut clusters = Vec::with_capacity(raw.len());
+    for one in raw {
+        if one.port.is_null() {
+            continue;
+        }
+        let port = number(&one.port)
+            .and_then(|n| u16::try_from(n).ok())
+            .filter(|p| *p > 0);
+        let Some(port) = port else {
+            return Err(section.malformed("a cluster's port is no port"));
+        };
+        clusters.push(Cluster {
+            version: clean(&text(&one.version), 16),
+            cluster: clean(&one.cluster, 64),
+            port,
+            running: number(&one.running) == Some(1),
+            pgdata: one.pgdata.map(|p| clean(&p, 256)),
+            socketdir: one.socketdir.map(|p| clean(&p, 256)),
+            owner_uid: number(&one.owneruid).and_then(|n| n.try_into().ok()),
+            logfile: one.logfile.map(|p| clean(&p, 256)),
+        });
+    }
+    Ok(clusters)
+}
+
+/// Perl writes a number as a number or as a text, as the mood takes it.
+fn number(value: &Value) -> Option<u64> {
+    value
+        .as_u64()
+        .or_else(|| value.as_str().and_then(|s| s.trim().parse().ok()))
+}
+
+fn text(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Vec<Cluster>, Malformed> {
+        parse(&Section {
+            name: "clusters",
+            status: 0,
+            text,
+        })
+    }
+
+    #[test]
+    fn perls_mixture_of_numbers_and_texts_is_read() {
+        let one = r#"[{"version":"15","cluster":"app","port":"5501","running":1,"pgdata":"/d",
+            "socketdir":"/s","owneruid":999,"config":{"primary_conninfo":"password=hunter2"},
+            "somethingnew":[1]}]"#;
+        let clusters = read(one).unwrap();
+        assert_eq!(clusters.len(), 1);
+        assert_eq!((clusters[0].port, clusters[0].running), (5501, true));
+        assert_eq!(clusters[0].owner_uid, Some(999));
+        assert!(
+            !serde_json::to_string(&clusters)
+                .unwrap()
+                .contains("hunter2")
+        );
+        assert!(!format!("{clusters:?}").contains("hunter2"));
+        let other = read(r#"[{"version":16,"cluster":"b","port":5502,"running":"0"}]"#).unwrap();
+        assert_eq!((other[0].version.as_str(), other[0].running), ("16", false));
+    }
+
+    #[test]
+    fn no_clusters_is_an_answer_and_garbage_is_not() {
+        assert_eq!(read("[]"), Ok(vec![]));
+        for bad in [
+            "",
+            "{}",
+            "[1]",
+            r#"[{"version":"15","cluster":"a","port":"70000"}]"#,
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+        let quoted = read(r#"[{"version":"15","cluster":{"password":"hunter2"}}]"#).unwrap_err();
+        assert!(!quoted.to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_cluster_without_configuration_is_left_out() {
+        assert_eq!(
+            read(r#"[{"version":"15","cluster":"a","port":null}]"#),
+            Ok(vec![])
+        );
+    }
+}

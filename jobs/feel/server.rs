@@ -1,0 +1,241 @@
+//! The server feeler: one SSH round trip, one read-only script.
+
+use std::time::{Duration, Instant};
+
+use drover::model::{Attributes, Cause, Server, Witness};
+use serde_json::{Map, Value, json};
+
+use super::context::{FeelContext, limits};
+use super::sections::{Malformed, Sections};
+use super::{host, lsclusters, volumes};
+use crate::cloud::{Cloud as _, InstanceState};
+use crate::ssh::{self, Output, SshError};
+
+const TIME: Duration = Duration::from_secs(10);
+
+/// How long the cloud may take to say how the instance is.
+const WITNESS_TIME: Duration = Duration::from_secs(5);
+
+/// The clock comes first, so that it is read as soon as the command arrives.
+/// What may hang (`df` on a dead network filesystem) is bounded by itself.
+fn script() -> String {
+    let filter = lsclusters::FILTER;
+    format!(
+        r#"export LC_ALL=C; PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
+echo '@@ clock 0'; date +%s.%N
+say() {{ printf '@@ %s %s\n%s\n' "$1" "$2" "$3"; }}
+take() {{ n=$1; shift; r=$("$@" 2>/dev/null); say "$n" $? "$r"; }}
+take boot cat /proc/sys/kernel/random/boot_id
+take uptime cat /proc/uptime
+take load cat /proc/loadavg
+take memory grep -E '^(MemTotal|MemAvailable|SwapTotal|SwapFree):' /proc/meminfo
+take mounts awk '$2 == "/" || ($3 != "overlay" && $2 !~ "^/(proc|sys|dev|run)(/|$)") {{ print substr($4, 1, 2), $2 }}' /proc/mounts
+if command -v pg_lsclusters >/dev/null; then
+  j=$(timeout 4 pg_lsclusters --json 2>/dev/null | {filter} 2>/dev/null); say clusters $? "$j"
+  d=$(printf '%s' "$j" | perl -MJSON -e 'local $/; for (@{{ JSON::decode_json(<STDIN>) }}) {{ print "$_->{{pgdata}}\n" if $_->{{pgdata}} && $_->{{pgdata}} !~ /\n/ }}' 2>/dev/null)
+else
+  say clusters 127 ''; d=
+fi
+set -f; IFS='
+'
+take df timeout 3 df --output=source,fstype,size,used,avail,itotal,iused,target -B1 / $d
+"#
+    )
+}
+
+/// Feels one server. A failure is an answer too: it comes with its cause, and
+/// with what the server's cloud says.
+pub async fn feel(server: &Server, cx: &FeelContext) -> Attributes {
+    let begun = Instant::now();
+    let mut attributes = match look(server, cx).await {
+        Ok(output) => {
+            let latency_ms = begun.elapsed().as_secs_f64() * 1000.0;
+            match read(&output) {
+                Ok(details) => Attributes::available((latency_ms * 10.0).round() / 10.0, details),
+                Err(e) => Attributes::failed(e.cause(), format!("{}: {e}", server.address)),
+            }
+        }
+        Err(e) => failed(e),
+    };
+    attributes
+        .details
+        .insert("reachable".into(), attributes.service_available.into());
+    if !attributes.service_available {
+        attributes.witness = ask_cloud(server, cx).await;
+    }
+    attributes
+}
+
+async fn look(server: &Server, cx: &FeelContext) -> Result<Output, SshError> {
+    let target = cx.target(server)?;
+    let script = script();
+    let script = ssh::quote(&script).map_err(|e| SshError {
+        cause: Cause::Error,
+        message: e.to_string(),
+        seen_host_key: None,
+    })?;
+    // The login shell may be any; the script is for `sh`.
+    ssh::run(&target, &format!("sh -c {script}"), limits(TIME)).await
+}
+
+fn failed(e: SshError) -> Attributes {
+    let mut attributes = Attributes::failed(e.cause, e.message);
+    if let Some(key) = e.seen_host_key {
+        attributes.details.insert("host_key".into(), key.into());
+    }
+    attributes
+}
+
+/// Reads the script's output.
+fn read(output: &Output) -> Result<Map<String, Value>, Malformed> {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut sections = Sections::new(&text);
+    let clock = sections.next("clock")?;
+    let mut notes = Vec::new();
+    let mut details = Map::new();
+    let mut put = |name: &str, value: Value| details.insert(name.to_owned(), value);
+    put(
+        "clock_skew_ms",
+        host::skew_ms(&clock, output.sent_at, output.answered_at)?.into(),
+    );
+    put("boot_id", host::boot_id(&sections.next("boot")?)?.into());
+    put("uptime_s", host::uptime(&sections.next("uptime")?)?.into());
+    put("load", json!(host::load(&sections.next("load")?)?));
+    put("memory", json!(host::memory(&sections.next("memory")?)?));
+    let mounts = sections.next("mounts")?;
+    let clusters = sections.next("clusters")?;
+    put(
+        "clusters",
+        match clusters.status {
+            0 => json!(lsclusters::parse(&clusters)?),
+            127 => {
+                notes.push("pg_lsclusters is not installed");
+                Value::Null
+            }
+            _ => {
+                notes.push(
+                    "pg_lsclusters did not answer; it needs Perl's JSON module (libjson-perl)",
+                );
+                Value::Null
+            }
+        },
+    );
+    let df = sections.next("df")?;
+    put(
+        "volumes",
+        match df.text.trim().is_empty() {
+            false => json!(volumes::parse(&df, &mounts)?),
+            true => {
+                notes.push("df did not answer: a filesystem hangs");
+                Value::Null
+            }
+        },
+    );
+    if !notes.is_empty() {
+        put("notes", json!(notes));
+    }
+    Ok(details)
+}
+
+/// The second witness of a server is its cloud; `None` if it has none.
+async fn ask_cloud(server: &Server, cx: &FeelContext) -> Option<Witness> {
+    let cloud = cx.clouds.of(server.cloud?)?;
+    let asked = cloud.describe(server.instance_id.as_deref()?);
+    let silent = |cause, detail| Some(Witness::Silent { cause, detail });
+    match tokio::time::timeout(WITNESS_TIME, asked).await {
+        Err(_) => silent(Cause::Timeout, "the cloud did not answer within 5 s".into()),
+        Ok(Err(e)) => silent(Cause::Error, format!("{e:#}").chars().take(200).collect()),
+        Ok(Ok(instance)) => match instance.state {
+            InstanceState::Running => Some(Witness::Up {
+                detail: instance.detail,
+            }),
+            InstanceState::Pending
+            | InstanceState::Stopping
+            | InstanceState::Stopped
+            | InstanceState::ShuttingDown
+            | InstanceState::Terminated => Some(Witness::Down {
+                detail: instance.detail,
+            }),
+            InstanceState::Unknown(_) => silent(Cause::Error, instance.detail),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const GOOD: &str = "@@ clock 0\n1000.0\n@@ boot 0\n9df46154-a6fc-4739-98ea-196aed7a962d\n\
+        @@ uptime 0\n5.5 1\n@@ load 0\n0.1 0.2 0.3 1/1 1\n\
+        @@ memory 0\nMemTotal: 1 kB\nMemAvailable: 1 kB\n@@ mounts 0\nrw /\n\
+        @@ clusters 0\n[]\n@@ df 0\nhead\n/dev/vda ext4 10 5 5 - - /\n";
+
+    fn answer(stdout: &[u8]) -> Output {
+        let now = SystemTime::UNIX_EPOCH;
+        Output {
+            status: Some(0),
+            stdout: stdout.to_vec(),
+            stderr: vec![],
+            sent_at: now,
+            answered_at: now,
+        }
+    }
+
+    fn read_text(text: &str) -> Result<Map<String, Value>, Malformed> {
+        read(&answer(text.as_bytes()))
+    }
+
+    #[test]
+    fn a_good_answer_is_read_whole() {
+        let seen = read_text(GOOD).unwrap();
+        assert_eq!(seen["clock_skew_ms"], 1_000_000.0);
+        assert_eq!(seen["volumes"][0]["writable"], true);
+        assert_eq!(seen["clusters"], json!([]));
+        assert!(!seen.contains_key("notes"));
+    }
+
+    #[test]
+    fn what_the_server_lacks_is_noted_and_no_failure() {
+        let lacking = GOOD.replace("@@ clusters 0\n[]", "@@ clusters 127\n");
+        let seen = read_text(&lacking).unwrap();
+        assert_eq!(seen["clusters"], Value::Null);
+        assert_eq!(seen["notes"][0], "pg_lsclusters is not installed");
+        let hung = GOOD.replace(
+            "@@ df 0\nhead\n/dev/vda ext4 10 5 5 - - /\n",
+            "@@ df 124\n\n",
+        );
+        assert_eq!(read_text(&hung).unwrap()["volumes"], Value::Null);
+    }
+
+    #[test]
+    fn each_section_that_is_cut_off_is_named() {
+        for name in [
+            "clock", "boot", "uptime", "load", "memory", "mounts", "clusters", "df",
+        ] {
+            let at = GOOD.find(&format!("@@ {name} ")).unwrap();
+            let error = read_text(&GOOD[..at]).unwrap_err().to_string();
+            assert!(error.contains(&format!("`{name}`")), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+            let _ = read(&answer(&bytes));
+        }
+
+        #[test]
+        fn no_damage_to_a_good_answer_makes_it_panic(
+            at in 0..GOOD.len(), len in 0..20usize, with in proptest::collection::vec(any::<u8>(), 0..20)
+        ) {
+            let mut bytes = GOOD.as_bytes().to_vec();
+            let end = (at + len).min(bytes.len());
+            bytes.splice(at..end, with);
+            let _ = read(&answer(&bytes));
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The second witness of a resource that does not answer: its server.
+
+use std::time::Duration;
+
+use drover::model::{Cause, Server, Witness};
+
+use super::context::{FeelContext, limits};
+use super::lsclusters::{self, Cluster};
+use super::sections::{Malformed, Sections};
+use super::server_log;
+use crate::ssh::{self, Output};
+
+const TIME: Duration = Duration::from_secs(5);
+
+/// `$1` is the port. The search for the postmaster hands the data directory to
+/// awk by its environment, so that the search does not find itself.
+fn script() -> String {
+    let filter = lsclusters::FILTER;
+    let pattern = server_log::PATTERN;
+    format!(
+        r#"export LC_ALL=C; PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
+say() {{ printf '@@ %s %s\n%s\n' "$1" "$2" "$3"; }}
+if command -v pg_lsclusters >/dev/null; then
+  j=$(timeout 3 pg_lsclusters --json 2>/dev/null | {filter} 2>/dev/null); say clusters $? "$j"
+  f=$(printf '%s' "$j" | PORT=$1 perl -MJSON -e 'local $/; for (@{{ JSON::decode_json(<STDIN>) }}) {{ if ($_->{{port}} == $ENV{{PORT}}) {{ print "$_->{{pgdata}}\n$_->{{logfile}}\n"; last }} }}' 2>/dev/null)
+else
+  say clusters 127 ''; f=
+fi
+{{ IFS= read -r d; IFS= read -r l; }} <<END
+$f
+END
+p=$(ps -eo pid=,args= 2>/dev/null | D="$d" awk 'ENVIRON["D"] != "" && index($0 " ", "postgres -D " ENVIRON["D"] " ") {{ print $1; exit }}'); say postmaster $? "$p"
+p=$(awk -v p="$(printf ':%04X' "$1")" '$4 == "0A" && substr($2, length($2) - 4) == p {{ print "yes"; exit }}' /proc/net/tcp /proc/net/tcp6 2>/dev/null); say listener 0 "$p"
+p=$(timeout 1 tail -c 16384 -- "$l" 2>/dev/null | grep -aE '{pattern}' | tail -n 20 | cut -c 1-500); say log 0 "$p"
+"#
+    )
+}
+
+/// Asks a server what it says of the cluster on this port: whether
+/// `pg_lsclusters` and the list of processes show it alive, and what its log
+/// gives as the reason. Ends within 5 s.
+pub async fn ask_server(server: &Server, port: u16, cx: &FeelContext) -> Witness {
+    let target = match cx.target(server) {
+        Ok(target) => target,
+        Err(e) => {
+            return Witness::Silent {
+                cause: e.cause,
+                detail: e.message,
+            };
+        }
+    };
+    let script = script();
+    let command = match ssh::quote(&script) {
+        Ok(script) => format!("sh -c {script} drover {port}"),
+        Err(e) => {
+            return Witness::Silent {
+                cause: Cause::Error,
+                detail: e.to_string(),
+            };
+        }
+    };
+    match ssh::run(&target, &command, limits(TIME)).await {
+        Ok(output) => testimony(&output, port),
+        Err(e) => Witness::Silent {
+            cause: e.cause,
+            detail: e.message,
+        },
+    }
+}
+
+fn testimony(output: &Output, port: u16) -> Witness {
+    let text = String::from_utf8_lossy(&output.stdout);
+    read(&text, port).unwrap_or_else(|e| Witness::Silent {
+        cause: e.cause(),
+        detail: e.to_string(),
+    })
+}
+
+fn read(text: &str, port: u16) -> Result<Witness, Malformed> {
+    let mut sections = Sections::new(text);
+    let clusters = sections.next("clusters")?;
+    let known = match clusters.status {
+        0 => lsclusters::parse(&clusters)?,
+        // Not installed, or not able to: then only the port can be looked at.
+        _ => vec![],
+    };
+    let postmaster = sections.next("postmaster")?;
+    let postmaster: Option<u32> = match postmaster.text.trim() {
+        "" => None,
+        pid => Some(
+            pid.parse()
+                .map_err(|_| postmaster.malformed("no process id"))?,
+        ),
+    };
+    let listens = sections.next("listener")?.text.trim() == "yes";
+    let reason = server_log::reason(sections.next("log")?.text);
+    Ok(match known.iter().find(|c| c.port == port) {
+        Some(cluster) => verdict(cluster, postmaster, reason),
+        None if listens => Witness::Up {
+            detail: format!("something listens on port {port}"),
+        },
+        None => Witness::Down {
+            detail: format!("no cluster is set up for port {port}, and nothing listens there"),
+        },
+    })
+}
+
+fn verdict(cluster: &Cluster, postmaster: Option<u32>, reason: Option<String>) -> Witness {
+    let name = format!("{}/{}", cluster.version, cluster.cluster);
+    match (cluster.running, postmaster) {
+        (_, Some(pid)) => Witness::Up {
+            detail: format!("postmaster of {name} lives (pid {pid})"),
+        },
+        (true, None) => Witness::Up {
+            detail: format!("pg_lsclusters says {name} is online"),
+        },
+        (false, None) => {
+            let because = reason.map(|r| format!("; log: {r}")).unwrap_or_default();
+            Witness::Down {
+                detail: format!("cluster {name} is down{because}"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text(running: u8, postmaster: &str, listener: &str, log: &str) -> String {
+        format!(
+            "@@ clusters 0\n[{{\"version\":\"15\",\"cluster\":\"app\",\"port\":\"5501\",\
+             \"running\":{running}}}]\n@@ postmaster 0\n{postmaster}\n@@ listener 0\n{listener}\n\
+             @@ log 0\n{log}\n"
+        )
+    }
+
+    #[test]
+    fn a_cluster_is_down_when_neither_list_shows_it() {
+        let down = read(&text(0, "", "", "LOG:  database system is shut down"), 5501).unwrap();
+        let detail = "cluster 15/app is down; log: database system is shut down".to_owned();
+        assert_eq!(down, Witness::Down { detail });
+    }
+
+    #[test]
+    fn either_sign_of_life_is_believed() {
+        for seen in [
+            text(1, "", "", ""),
+            text(0, "4711", "", ""),
+            text(1, "4711", "", ""),
+        ] {
+            assert!(
+                matches!(read(&seen, 5501), Ok(Witness::Up { .. })),
+                "{seen}"
+            );
+        }
+    }
+
+    #[test]
+    fn without_a_known_cluster_the_port_speaks() {
+        assert!(matches!(
+            read(&text(1, "", "yes", ""), 5555),
+            Ok(Witness::Up { .. })
+        ));
+        assert!(matches!(
+            read(&text(1, "", "", ""), 5555),
+            Ok(Witness::Down { .. })
+        ));
+        let lacking = "@@ clusters 127\n\n@@ postmaster 0\n\n@@ listener 0\nyes\n@@ log 0\n\n";
+        assert!(matches!(read(lacking, 5501), Ok(Witness::Up { .. })));
+    }
+
+    #[test]
+    fn an_answer_that_breaks_off_says_nothing() {
+        assert!(read("", 5501).is_err());
+        assert!(read("@@ clusters 0\n[]\n@@ postmaster 0\nx\n", 5501).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_makes_it_panic(noise in ".{0,300}") {
+            let _ = read(&noise, 1);
+            let _ = read(&text(0, &noise, &noise, &noise), 5501);
+        }
+    }
+}

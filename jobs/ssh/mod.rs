@@ -1,0 +1,255 @@
+//! SSH, as drover uses it: connect, check the pinned host key, log in with a
+//! key, run one command, read its output, close.
+//!
+//! Architecture Invariant: no session outlives [`run`]; there is no pool and no
+//! multiplexing, so a worker holds nothing of a server between two feels.
+
+mod connect;
+mod host_key;
+
+use std::borrow::Cow;
+use std::time::{Duration, SystemTime};
+
+use drover::model::{Cause, ExposeSecret, Secret};
+use russh::ChannelMsg;
+use russh::keys::{PrivateKeyWithHashAlg, decode_secret_key};
+
+use connect::Session;
+
+/// Where to log in, as whom, and how to know that it is really there.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// IP address or host name.
+    pub address: String,
+    /// Port of its sshd.
+    pub port: u16,
+    /// Whom to log in as.
+    pub user: String,
+    /// Private key in OpenSSH's format, without a passphrase.
+    pub key: Secret,
+    /// The pinned host key, `ssh-ed25519 AAAA…`; a comment behind it is ignored.
+    pub host_key: Option<String>,
+}
+
+/// What one [`run`] may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// From the look-up of the name to the last byte.
+    pub time: Duration,
+    /// Standard output and standard error together.
+    pub bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            time: Duration::from_secs(10),
+            bytes: 64 * 1024,
+        }
+    }
+}
+
+/// What a command did.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// Its exit status; `None` if a signal ended it.
+    pub status: Option<u32>,
+    /// What it wrote to standard output.
+    pub stdout: Vec<u8>,
+    /// What it wrote to standard error.
+    pub stderr: Vec<u8>,
+    /// Our clock when the command was sent …
+    pub sent_at: SystemTime,
+    /// … and when its first byte, or its end, came back. A server's clock that
+    /// the command printed first was read between the two.
+    pub answered_at: SystemTime,
+}
+
+/// Why a command could not be run. Its exit status is not an error.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct SshError {
+    /// What kind of failure this is.
+    pub cause: Cause,
+    /// The error, for people; never holds a secret.
+    pub message: String,
+    /// The key the server showed, when it was not the pinned one or none was.
+    pub seen_host_key: Option<String>,
+}
+
+impl SshError {
+    fn new(cause: Cause, message: impl Into<String>) -> Self {
+        Self {
+            cause,
+            message: message.into(),
+            seen_host_key: None,
+        }
+    }
+}
+
+/// Runs one command and reads its output.
+///
+/// Nothing is sent, not even the user's name, unless the server has proved that
+/// it holds the pinned host key.
+///
+/// # Errors
+/// [`SshError`] with its cause. Without a pinned key it reads the server's and
+/// stops: `HostKeyUnknown`. Output beyond the limit is `Protocol`.
+pub async fn run(target: &Target, command: &str, limits: Limits) -> Result<Output, SshError> {
+    let ran = async {
+        let session =
+            Session::open(&target.address, target.port, target.host_key.as_deref()).await?;
+        run_in(session, target, command, limits.bytes).await
+    };
+    within(limits.time, &target.address, target.port, ran).await
+}
+
+/// Reads the host key of a server, without logging in.
+///
+/// # Errors
+/// [`SshError`] with its cause.
+pub async fn read_host_key(address: &str, port: u16, time: Duration) -> Result<String, SshError> {
+    let error = match within(time, address, port, Session::open(address, port, None)).await {
+        Err(error) => error,
+        Ok(_) => SshError::new(
+            Cause::Protocol,
+            format!("{address}:{port} showed no host key"),
+        ),
+    };
+    match (error.cause, &error.seen_host_key) {
+        (Cause::HostKeyUnknown, Some(key)) => Ok(key.clone()),
+        _ => Err(error),
+    }
+}
+
+/// An argument as a POSIX shell reads it back unchanged.
+///
+/// # Errors
+/// If it holds a NUL byte, which no argument can.
+pub fn quote(argument: &str) -> anyhow::Result<Cow<'_, str>> {
+    shlex::try_quote(argument).map_err(|_| anyhow::anyhow!("an argument cannot hold a NUL byte"))
+}
+
+async fn run_in(
+    mut session: Session,
+    target: &Target,
+    command: &str,
+    limit: usize,
+) -> Result<Output, SshError> {
+    // Read only now: a key that is no key is no news about a server that is down.
+    let key = decode_secret_key(target.key.expose_secret(), None).map_err(|_| {
+        SshError::new(
+            Cause::Authentication,
+            "the SSH key cannot be read: it must be an OpenSSH private key without a passphrase",
+        )
+    })?;
+    let hash = if key.algorithm().is_rsa() {
+        session.rsa_hash().await?
+    } else {
+        None
+    };
+    let key = PrivateKeyWithHashAlg::new(std::sync::Arc::new(key), hash);
+    let accepted = session
+        .handle
+        .authenticate_publickey(target.user.as_str(), key)
+        .await
+        .map_err(|e| session.error(e, "while logging in"))?;
+    if !accepted.success() {
+        return Err(SshError::new(
+            Cause::Authentication,
+            format!(
+                "{} does not let {:?} in with this SSH key",
+                session.at, target.user
+            ),
+        ));
+    }
+
+    let mut channel = session
+        .handle
+        .channel_open_session()
+        .await
+        .map_err(|e| session.error(e, "when asked for a session"))?;
+    let sent_at = SystemTime::now();
+    channel
+        .exec(true, command)
+        .await
+        .map_err(|e| session.error(e, "when given a command"))?;
+
+    let mut output = Output {
+        status: None,
+        stdout: vec![],
+        stderr: vec![],
+        sent_at,
+        answered_at: sent_at,
+    };
+    let (mut answered, mut ended, mut eof) = (false, false, false);
+    while let Some(message) = channel.wait().await {
+        let mut take = |data: &[u8], stdout: bool| {
+            if !answered {
+                answered = true;
+                output.answered_at = SystemTime::now();
+            }
+            let into = if stdout {
+                &mut output.stdout
+            } else {
+                &mut output.stderr
+            };
+            into.extend_from_slice(data);
+        };
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "a dozen messages mean nothing to the client of one command"
+        )]
+        match message {
+            ChannelMsg::Data { data } => take(&data, true),
+            ChannelMsg::ExtendedData { data, .. } => take(&data, false),
+            ChannelMsg::ExitStatus { exit_status } => {
+                output.status = Some(exit_status);
+                ended = true;
+            }
+            ChannelMsg::ExitSignal { .. } => ended = true,
+            ChannelMsg::Eof => eof = true,
+            ChannelMsg::Close => (ended, eof) = (true, true),
+            ChannelMsg::Failure => {
+                let message = format!("{} refuses to run commands", session.at);
+                return Err(SshError::new(Cause::Protocol, message));
+            }
+            _ => {}
+        }
+        if output.stdout.len() + output.stderr.len() > limit {
+            let message = format!("{} answered with more than {limit} bytes", session.at);
+            return Err(SshError::new(Cause::Protocol, message));
+        }
+        if ended && eof {
+            break;
+        }
+    }
+    if !ended {
+        return Err(SshError::new(
+            Cause::Disconnected,
+            format!("{} closed the connection while the command ran", session.at),
+        ));
+    }
+    if !answered {
+        output.answered_at = SystemTime::now();
+    }
+    Ok(output)
+}
+
+/// One deadline over everything. What is dropped at its end closes the connection.
+async fn within<T>(
+    time: Duration,
+    address: &str,
+    port: u16,
+    work: impl Future<Output = Result<T, SshError>>,
+) -> Result<T, SshError> {
+    tokio::time::timeout(time, work).await.unwrap_or_else(|_| {
+        Err(SshError::new(
+            Cause::Timeout,
+            format!(
+                "no answer from {address}:{port} within {:.1} s",
+                time.as_secs_f64()
+            ),
+        ))
+    })
+}

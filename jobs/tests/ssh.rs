@@ -1,0 +1,339 @@
+//! SSH and the local cloud, against real sshds and real clusters.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use drover::model::{Cause, Origin, Server, State, Subject, SubjectId, Witness, secret};
+use drover_jobs::cloud::local::{LocalCloud, LocalServer, SSH_PORT};
+use drover_jobs::cloud::{Cloud as _, Clouds, InstanceState};
+use drover_jobs::feel::{context::FeelContext, server, witness};
+use drover_jobs::ssh::{self, Limits, SshError, Target};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+/// A local cloud that takes its servers away again, whatever a test does.
+struct Cloud {
+    local: LocalCloud,
+    root: PathBuf,
+}
+
+impl Cloud {
+    fn new(name: &str) -> Self {
+        // Where the user that local servers run as can reach it.
+        let root = PathBuf::from(format!("/tmp/drover-test-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&root).unwrap();
+        Self {
+            local: LocalCloud::new(&root).unwrap(),
+            root,
+        }
+    }
+
+    async fn server(&self, name: &str) -> LocalServer {
+        let wanted = [(name.to_owned(), "local-a".to_owned())];
+        self.local.create(&wanted, None).await.unwrap().remove(0)
+    }
+
+    fn context(&self) -> FeelContext {
+        let key = std::fs::read_to_string(self.local.key_file()).unwrap();
+        FeelContext {
+            ssh_key: Some(secret(key)),
+            clouds: Clouds {
+                local: Some(self.local.clone()),
+            },
+        }
+    }
+}
+
+impl Drop for Cloud {
+    fn drop(&mut self) {
+        let servers = self.local.servers(None).unwrap_or_default();
+        // A runtime of its own: the test's may be the one that panics.
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            for server in servers {
+                let _ = runtime.as_ref().unwrap().block_on(server.destroy());
+            }
+        })
+        .join()
+        .unwrap();
+        let _ = std::fs::remove_dir_all(&self.root);
+    }
+}
+
+fn subject(local: &LocalServer) -> Server {
+    let now = chrono::Utc::now();
+    Server {
+        subject: Subject {
+            id: SubjectId::generate(),
+            kind: drover::model::Kind::Server,
+            name: local.name.clone(),
+            state: State::Available,
+            state_since: now,
+            origin: Origin::Adopted,
+            tier: "standard".into(),
+            created_at: now,
+        },
+        address: local.settings.address.to_string(),
+        ssh_port: SSH_PORT,
+        ssh_user: local.target().unwrap().user,
+        ssh_key: None,
+        host_key: Some(local.host_key().unwrap()),
+        cloud: Some(drover::model::Cloud::Local),
+        instance_id: Some(local.name.clone()),
+        zone: None,
+    }
+}
+
+fn quick() -> Limits {
+    Limits {
+        time: Duration::from_secs(3),
+        bytes: 64 * 1024,
+    }
+}
+
+/// A listener that does with each connection what `serve` does.
+async fn listener<F, S>(serve: S) -> u16
+where
+    F: Future<Output = ()> + Send + 'static,
+    S: Fn(tokio::net::TcpStream) -> F + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            tokio::spawn(serve(socket));
+        }
+    });
+    port
+}
+
+fn nowhere(port: u16) -> Target {
+    Target {
+        address: "127.0.0.1".into(),
+        port,
+        user: "nobody".into(),
+        key: secret("no key at all"),
+        host_key: Some("ssh-ed25519 AAAA".into()),
+    }
+}
+
+async fn cause(target: &Target) -> (Cause, String) {
+    let SshError { cause, message, .. } = ssh::run(target, "true", quick()).await.unwrap_err();
+    (cause, message)
+}
+
+#[tokio::test]
+async fn failures_to_connect_are_told_apart() {
+    let silent = listener(|mut socket| async move {
+        let _ = socket.read_to_end(&mut vec![]).await;
+    });
+    let web = listener(|mut socket| async move {
+        let _ = socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    });
+    let noise = listener(|mut socket| async move {
+        let _ = socket.write_all(b"SSH-2.0-x\r\n").await;
+        let _ = socket.write_all(&[0x5a; 4096]).await;
+        let _ = socket.read_to_end(&mut vec![]).await;
+    });
+    let endless =
+        listener(
+            |mut socket| async move { while socket.write_all(&[b'x'; 4096]).await.is_ok() {} },
+        );
+    let closing = listener(|socket| async move { drop(socket) });
+
+    let begun = Instant::now();
+    assert_eq!(cause(&nowhere(silent.await)).await.0, Cause::Timeout);
+    assert!((3.0..4.0).contains(&begun.elapsed().as_secs_f64()));
+    assert_eq!(cause(&nowhere(web.await)).await.0, Cause::Protocol);
+    assert_eq!(cause(&nowhere(noise.await)).await.0, Cause::Protocol);
+    assert_eq!(cause(&nowhere(endless.await)).await.0, Cause::Protocol);
+    assert_eq!(cause(&nowhere(closing.await)).await.0, Cause::Disconnected);
+    assert_eq!(cause(&nowhere(1)).await.0, Cause::Refused);
+    let unknown = Target {
+        address: "no-such-host.invalid".into(),
+        ..nowhere(22)
+    };
+    assert_eq!(cause(&unknown).await.0, Cause::NoRoute);
+}
+
+#[tokio::test]
+async fn giving_up_closes_the_connection() {
+    let (closed, mut when) = tokio::sync::mpsc::channel::<()>(1);
+    let port = listener(move |mut socket| {
+        let closed = closed.clone();
+        async move {
+            let _ = socket.write_all(b"SSH-2.0-stuck\r\n").await;
+            let _ = socket.read_to_end(&mut vec![]).await;
+            let _ = closed.send(()).await;
+        }
+    })
+    .await;
+    let limits = Limits {
+        time: Duration::from_millis(300),
+        ..quick()
+    };
+    let error = ssh::run(&nowhere(port), "true", limits).await.unwrap_err();
+    assert_eq!(error.cause, Cause::Timeout);
+    let closed = tokio::time::timeout(Duration::from_secs(2), when.recv()).await;
+    assert_eq!(closed, Ok(Some(())), "the session outlived its deadline");
+}
+
+#[tokio::test]
+async fn only_the_pinned_host_is_let_in_and_only_with_its_key() {
+    let cloud = Cloud::new("keys");
+    let server = cloud.server("pg-1").await;
+    let target = server.target().unwrap();
+
+    let output = ssh::run(&target, "echo out; echo err >&2; exit 3", quick())
+        .await
+        .unwrap();
+    assert_eq!((output.status, output.stdout), (Some(3), b"out\n".to_vec()));
+    assert_eq!(output.stderr, b"err\n");
+    let output = ssh::run(&target, "kill -9 $$", quick()).await.unwrap();
+    assert_eq!(output.status, None);
+
+    let key = server.host_key().unwrap();
+    let read = ssh::read_host_key(&target.address, target.port, quick().time)
+        .await
+        .unwrap();
+    assert_eq!(read, key);
+
+    let unpinned = Target {
+        host_key: None,
+        ..target.clone()
+    };
+    let error = ssh::run(&unpinned, "true", quick()).await.unwrap_err();
+    assert_eq!(
+        (error.cause, error.seen_host_key),
+        (Cause::HostKeyUnknown, Some(key.clone()))
+    );
+
+    let other = cloud.server("pg-2").await.host_key().unwrap();
+    let wrong = Target {
+        host_key: Some(other),
+        ..target.clone()
+    };
+    let error = ssh::run(&wrong, "touch /tmp/never", quick())
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.cause, error.seen_host_key),
+        (Cause::HostKeyChanged, Some(key))
+    );
+    assert!(error.message.contains("SHA256:"), "{}", error.message);
+
+    let stranger = std::fs::read_to_string(cloud.root.join("servers/pg-2/host_key")).unwrap();
+    let stranger = Target {
+        key: secret(stranger),
+        ..target.clone()
+    };
+    assert_eq!(cause(&stranger).await.0, Cause::Authentication);
+    let no_key = Target {
+        key: secret("hunter2"),
+        ..target.clone()
+    };
+    let (why, message) = cause(&no_key).await;
+    assert_eq!(why, Cause::Authentication);
+    assert!(!message.contains("hunter2"));
+
+    let error = ssh::run(&target, "yes", quick()).await.unwrap_err();
+    assert_eq!(error.cause, Cause::Protocol, "{error}");
+    let begun = Instant::now();
+    let error = ssh::run(&target, "sleep 60", quick()).await.unwrap_err();
+    assert_eq!(error.cause, Cause::Timeout);
+    assert!(begun.elapsed() < Duration::from_secs(4));
+    let argument = "a 'b' \"c\" $HOME `id` \\ \n";
+    let echo = format!("printf %s {}", ssh::quote(argument).unwrap());
+    assert_eq!(
+        ssh::run(&target, &echo, quick()).await.unwrap().stdout,
+        argument.as_bytes()
+    );
+}
+
+#[tokio::test]
+async fn a_local_server_lives_dies_and_comes_back() {
+    let cloud = Cloud::new("life");
+    let local = cloud.server("pg-1").await;
+    let cx = cloud.context();
+    let subject = subject(&local);
+    let describe = async || cloud.local.describe("pg-1").await.unwrap().state;
+
+    let one = local.create("pg-1-db-1").await.unwrap();
+    let two = local.create("pg-1-db-2").await.unwrap();
+    assert_eq!((one.port, two.port), (5501, 5502));
+    let again = local.create("pg-1-db-1").await.unwrap();
+    assert_eq!(again.port, one.port, "a second run keeps what is there");
+
+    let seen = server::feel(&subject, &cx).await;
+    assert!(seen.service_available, "{seen:?}");
+    let clusters = seen.details["clusters"].as_array().unwrap();
+    assert_eq!(clusters.len(), 2);
+    assert!(
+        clusters.iter().all(|c| c["running"] == true),
+        "{clusters:?}"
+    );
+    assert!(
+        clusters[0]
+            .as_object()
+            .unwrap()
+            .keys()
+            .all(|k| k != "config" && k != "logfile")
+    );
+    let volumes = seen.details["volumes"].as_array().unwrap();
+    assert!(
+        volumes
+            .iter()
+            .any(|v| v["mount"] == "/" && v["writable"] == true),
+        "{volumes:?}"
+    );
+    assert!(
+        seen.details["clock_skew_ms"].as_f64().unwrap().abs() < 1000.0,
+        "{seen:?}"
+    );
+
+    let up = witness::ask_server(&subject, one.port, &cx).await;
+    assert!(matches!(up, Witness::Up { .. }), "{up:?}");
+    assert!(local.kill(&one).await.unwrap() > 3);
+    assert!(!local.runs(&one) && local.runs(&two));
+    let down = witness::ask_server(&subject, one.port, &cx).await;
+    assert!(
+        matches!(&down, Witness::Down { detail } if detail.contains("pg-1-db-1")),
+        "{down:?}"
+    );
+    local.start(&one).await.unwrap();
+    local.start(&one).await.unwrap();
+    assert!(local.runs(&one));
+    local.stop(&one).await.unwrap();
+    let down = witness::ask_server(&subject, one.port, &cx).await;
+    assert!(
+        matches!(&down, Witness::Down { detail } if detail.contains("shut down")),
+        "{down:?}"
+    );
+    local.start(&one).await.unwrap();
+
+    assert_eq!(describe().await, InstanceState::Running);
+    local.unplug().await.unwrap();
+    assert!(!local.is_up() && !local.runs(&one) && !local.runs(&two));
+    assert_eq!(describe().await, InstanceState::Stopped);
+    let dead = server::feel(&subject, &cx).await;
+    assert_eq!(dead.cause, Some(Cause::Refused), "{dead:?}");
+    assert!(
+        matches!(dead.witness, Some(Witness::Down { .. })),
+        "{dead:?}"
+    );
+
+    local.plug().await.unwrap();
+    assert!(local.is_up() && local.runs(&one) && local.runs(&two));
+    let unpinned = Server {
+        host_key: None,
+        ..subject.clone()
+    };
+    let unknown = server::feel(&unpinned, &cx).await;
+    assert_eq!(unknown.cause, Some(Cause::HostKeyUnknown));
+    assert_eq!(unknown.details["host_key"], local.host_key().unwrap());
+
+    local.destroy().await.unwrap();
+    assert_eq!(describe().await, InstanceState::Terminated);
+}

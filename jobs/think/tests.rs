@@ -1,0 +1,475 @@
+//! The tables of docs/deciding.md, row by row, and what must hold for any history.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use drover::model::{
+    Attributes, Cause, Kind, Observation, ObservationId, Origin, Rules, State, Subject, SubjectId,
+    Witness,
+};
+use proptest::prelude::*;
+use serde_json::{Map, json};
+
+use super::replay::{Recorded, replay};
+use super::{Decision, Host, Scene, think};
+
+fn at(seconds: f64) -> DateTime<Utc> {
+    DateTime::<Utc>::UNIX_EPOCH + TimeDelta::milliseconds((seconds * 1000.0) as i64)
+}
+
+fn good() -> Attributes {
+    Attributes::available(1.0, Map::new())
+}
+
+fn bad(cause: Cause) -> Attributes {
+    Attributes::failed(cause, "as told")
+}
+
+fn witnessed(cause: Cause, witness: Witness) -> Attributes {
+    Attributes {
+        witness: Some(witness),
+        ..bad(cause)
+    }
+}
+
+fn down() -> Witness {
+    Witness::Down {
+        detail: "cluster is down".into(),
+    }
+}
+
+fn up() -> Witness {
+    Witness::Up {
+        detail: "postmaster lives".into(),
+    }
+}
+
+fn silent() -> Witness {
+    Witness::Silent {
+        cause: Cause::Refused,
+        detail: "no sshd".into(),
+    }
+}
+
+/// A subject in a state since second 0, and what was seen of it, oldest first.
+struct Play {
+    kind: Kind,
+    state: State,
+    host: State,
+    feelers: u16,
+    seen: Vec<(f64, &'static str, Attributes)>,
+}
+
+impl Play {
+    fn resource(state: State) -> Self {
+        Self {
+            kind: Kind::Resource,
+            state,
+            host: State::Available,
+            feelers: 2,
+            seen: Vec::new(),
+        }
+    }
+
+    fn server(state: State) -> Self {
+        Self {
+            kind: Kind::Server,
+            ..Self::resource(state)
+        }
+    }
+
+    fn host(self, host: State) -> Self {
+        Self { host, ..self }
+    }
+
+    fn feelers(self, feelers: u16) -> Self {
+        Self { feelers, ..self }
+    }
+
+    fn seen(mut self, second: f64, worker: &'static str, what: Attributes) -> Self {
+        self.seen.push((second, worker, what));
+        self
+    }
+
+    fn subject(&self) -> Subject {
+        Subject {
+            id: SubjectId::generate(),
+            kind: self.kind,
+            name: "app".into(),
+            state: self.state,
+            state_since: at(0.0),
+            origin: Origin::Adopted,
+            tier: "standard".into(),
+            created_at: at(0.0),
+        }
+    }
+
+    fn think(&self) -> Decision {
+        let recent = self
+            .seen
+            .iter()
+            .rev()
+            .map(|(second, worker, what)| Observation {
+                id: ObservationId::generate(),
+                created_at: at(*second),
+                worker: (*worker).into(),
+                feelers: self.feelers,
+                attributes: what.clone(),
+            });
+        let scene = Scene {
+            subject: self.subject(),
+            server: (self.kind == Kind::Resource).then(|| Host {
+                id: SubjectId::generate(),
+                state: self.host,
+            }),
+            recent: recent.collect(),
+            now: at(self.seen.last().map_or(0.0, |seen| seen.0)),
+        };
+        think(&scene, &Rules::default())
+    }
+
+    fn turns(&self) -> Option<State> {
+        self.think().change.map(|verdict| verdict.to)
+    }
+}
+
+const BOTH: [Kind; 2] = [Kind::Server, Kind::Resource];
+
+fn play(kind: Kind, state: State) -> Play {
+    match kind {
+        Kind::Server => Play::server(state),
+        Kind::Resource => Play::resource(state),
+    }
+}
+
+#[test]
+fn unseen_subjects_stay_whatever_their_state() {
+    for kind in BOTH {
+        for state in State::ALL.iter().copied() {
+            assert_eq!(play(kind, state).turns(), None, "{kind} {state}");
+        }
+    }
+}
+
+#[test]
+fn one_observation_decides_only_in_available_and_uncertain() {
+    for kind in BOTH {
+        for state in State::ALL.iter().copied() {
+            let after = |what| play(kind, state).seen(0.0, "a", what).turns();
+            let (on_good, on_bad) = match state {
+                State::Available => (None, Some(State::Uncertain)),
+                State::Uncertain => (Some(State::Available), None),
+                State::Unavailable | State::Creating | State::Destroying | State::Destroyed => {
+                    (None, None)
+                }
+            };
+            assert_eq!(after(good()), on_good, "{kind} {state} good");
+            for cause in Cause::ALL
+                .iter()
+                .copied()
+                .filter(|c| *c != Cause::HostKeyUnknown)
+            {
+                assert_eq!(after(bad(cause)), on_bad, "{kind} {state} {cause}");
+            }
+        }
+    }
+}
+
+#[test]
+fn one_witness_alone_needs_three_in_a_row_over_five_seconds_from_two_workers() {
+    for kind in BOTH {
+        let uncertain = || play(kind, State::Uncertain);
+        let refused = || bad(Cause::Refused);
+        let two = uncertain()
+            .seen(0.0, "a", refused())
+            .seen(6.0, "b", refused());
+        assert_eq!(two.turns(), None, "{kind}: two are too few");
+        let quick = uncertain()
+            .seen(0.0, "a", refused())
+            .seen(2.0, "b", refused())
+            .seen(4.0, "a", refused());
+        assert_eq!(quick.turns(), None, "{kind}: four seconds are too short");
+        let three = uncertain()
+            .seen(0.0, "a", refused())
+            .seen(2.5, "b", refused())
+            .seen(5.0, "a", refused());
+        assert_eq!(three.turns(), Some(State::Unavailable), "{kind}");
+        let broken = uncertain()
+            .seen(0.0, "a", refused())
+            .seen(2.5, "b", good())
+            .seen(5.0, "a", refused())
+            .seen(7.5, "b", refused());
+        assert_eq!(broken.turns(), None, "{kind}: not in a row");
+    }
+}
+
+#[test]
+fn one_worker_suffices_if_it_is_the_only_one_or_after_a_while() {
+    let by_one = |feelers, last| {
+        Play::resource(State::Uncertain)
+            .feelers(feelers)
+            .seen(0.0, "a", bad(Cause::Refused))
+            .seen(2.5, "a", bad(Cause::Refused))
+            .seen(last, "a", bad(Cause::Refused))
+            .turns()
+    };
+    assert_eq!(by_one(1, 5.0), Some(State::Unavailable));
+    assert_eq!(by_one(2, 5.0), None);
+    assert_eq!(by_one(2, 15.0), Some(State::Unavailable));
+}
+
+#[test]
+fn two_witnesses_that_agree_need_no_waiting() {
+    for kind in BOTH {
+        let play = play(kind, State::Uncertain).seen(0.1, "a", witnessed(Cause::Refused, down()));
+        let verdict = play.think().change.expect("a change");
+        assert_eq!(verdict.to, State::Unavailable);
+        assert!(
+            verdict.reason.contains("cluster is down"),
+            "{}",
+            verdict.reason
+        );
+    }
+}
+
+#[test]
+fn two_witnesses_that_disagree_are_given_time() {
+    for kind in BOTH {
+        let until = |last: f64| {
+            let mut play = play(kind, State::Uncertain);
+            let mut second = 0.0;
+            while second <= last {
+                play = play.seen(second, "a", witnessed(Cause::Timeout, up()));
+                second += 2.0;
+            }
+            play.turns()
+        };
+        assert_eq!(until(28.0), None, "{kind}");
+        assert_eq!(until(30.0), Some(State::Unavailable), "{kind}");
+    }
+}
+
+#[test]
+fn a_resource_whose_witness_is_silent_asks_for_its_server_and_waits() {
+    let until = |last: f64| {
+        let mut play = Play::resource(State::Uncertain);
+        let mut second = 0.0;
+        while second <= last {
+            play = play.seen(second, "a", witnessed(Cause::Refused, silent()));
+            second += 2.0;
+        }
+        play.think()
+    };
+    assert!(until(4.0).wake.is_some());
+    assert_eq!(until(58.0).change, None);
+    assert_eq!(until(60.0).change.map(|v| v.to), Some(State::Unavailable));
+    let first = Play::resource(State::Available)
+        .seen(0.0, "a", witnessed(Cause::Refused, silent()))
+        .think();
+    assert_eq!(first.change.map(|v| v.to), Some(State::Uncertain));
+    assert!(
+        first.wake.is_some(),
+        "the server is asked at the first doubt"
+    );
+}
+
+#[test]
+fn a_servers_incident_stands_for_its_resources() {
+    for host in [State::Uncertain, State::Unavailable] {
+        for what in [bad(Cause::Refused), witnessed(Cause::Refused, down())] {
+            let mut play = Play::resource(State::Uncertain).host(host);
+            for second in 0..600 {
+                play = play.seen(f64::from(second), "a", what.clone());
+            }
+            let decision = play.think();
+            assert_eq!(decision.change, None, "{host}");
+            assert_eq!(decision.after, Duration::from_secs(5));
+        }
+        let back = Play::resource(State::Uncertain)
+            .host(host)
+            .seen(1.0, "a", good());
+        assert_eq!(
+            back.turns(),
+            Some(State::Available),
+            "its own word still counts"
+        );
+    }
+}
+
+#[test]
+fn what_answers_is_not_down_until_its_own_patience_ends() {
+    for (cause, opens) in [
+        (Cause::StartingUp, "resource_down"),
+        (Cause::Recovery, "resource_down"),
+        (Cause::TooManyConnections, "connections_exhausted"),
+        (Cause::Authentication, "credentials_refused"),
+    ] {
+        let until = |last: u32| {
+            let mut play = Play::resource(State::Uncertain);
+            for second in (0..=last).step_by(2) {
+                play = play.seen(f64::from(second), "a", bad(cause));
+            }
+            play.think().change
+        };
+        assert_eq!(until(298), None, "{cause}");
+        let verdict = until(300).expect("a change");
+        assert_eq!(
+            (verdict.to, verdict.opens),
+            (State::Unavailable, Some(opens)),
+            "{cause}"
+        );
+    }
+}
+
+#[test]
+fn kinds_of_failure_that_take_turns_do_not_wait_for_ever() {
+    let mut play = Play::resource(State::Uncertain);
+    for second in (0..=300).step_by(2) {
+        let what = match second % 3 {
+            0 => witnessed(Cause::Timeout, up()),
+            1 => witnessed(Cause::Timeout, silent()),
+            _ => bad(Cause::StartingUp),
+        };
+        play = play.seen(f64::from(second), "a", what);
+    }
+    assert_eq!(play.turns(), Some(State::Unavailable));
+}
+
+#[test]
+fn unavailable_needs_two_good_ones_in_a_row() {
+    for kind in BOTH {
+        let down = || play(kind, State::Unavailable).seen(0.0, "a", bad(Cause::Refused));
+        assert_eq!(down().seen(5.0, "a", good()).turns(), None);
+        let back = down().seen(5.0, "a", good()).seen(10.0, "a", good());
+        assert_eq!(back.turns(), Some(State::Available));
+        let flapping = down()
+            .seen(5.0, "a", good())
+            .seen(10.0, "a", bad(Cause::Refused))
+            .seen(15.0, "a", good());
+        assert_eq!(flapping.turns(), None);
+    }
+}
+
+#[test]
+fn each_incident_bears_its_kind() {
+    let opens = |play: Play| play.think().change.and_then(|verdict| verdict.opens);
+    let agreed = |cause| witnessed(cause, down());
+    assert_eq!(
+        opens(Play::resource(State::Uncertain).seen(1.0, "a", agreed(Cause::Refused))),
+        Some("resource_down")
+    );
+    assert_eq!(
+        opens(Play::server(State::Uncertain).seen(1.0, "a", agreed(Cause::Timeout))),
+        Some("server_down")
+    );
+    assert_eq!(
+        opens(Play::server(State::Uncertain).seen(1.0, "a", agreed(Cause::HostKeyChanged))),
+        Some("host_key_changed")
+    );
+    assert_eq!(
+        opens(Play::resource(State::Available).seen(1.0, "a", agreed(Cause::Refused))),
+        None
+    );
+}
+
+#[test]
+fn the_first_contact_pins_the_key_it_saw() {
+    let mut seen = bad(Cause::HostKeyUnknown);
+    seen.details
+        .insert("host_key".into(), json!("ssh-ed25519 AAAA"));
+    for state in [State::Uncertain, State::Available, State::Unavailable] {
+        let decision = Play::server(state).seen(0.0, "a", seen.clone()).think();
+        assert_eq!(decision.pin.as_deref(), Some("ssh-ed25519 AAAA"));
+        assert_eq!(decision.change, None);
+        assert!(decision.after < Duration::from_secs(1));
+    }
+}
+
+fn any_attributes() -> impl Strategy<Value = Attributes> {
+    let witness = prop_oneof![
+        Just(None),
+        Just(Some(down())),
+        Just(Some(up())),
+        Just(Some(silent())),
+    ];
+    let failed =
+        (proptest::sample::select(Cause::ALL), witness).prop_map(|(cause, witness)| Attributes {
+            witness,
+            ..bad(cause)
+        });
+    prop_oneof![1 => Just(good()), 2 => failed]
+}
+
+fn any_history() -> impl Strategy<Value = Vec<Recorded>> {
+    let one = (
+        1_u32..8000,
+        0_u8..3,
+        0_u16..4,
+        proptest::sample::select(State::ALL),
+        any_attributes(),
+    );
+    proptest::collection::vec(one, 1..120).prop_map(|steps| {
+        let mut now = 0.0;
+        let host = SubjectId::generate();
+        steps
+            .into_iter()
+            .map(|(pause, worker, feelers, state, attributes)| {
+                now += f64::from(pause) / 1000.0;
+                Recorded {
+                    seen: Observation {
+                        id: ObservationId::generate(),
+                        created_at: at(now),
+                        worker: format!("w{worker}"),
+                        feelers,
+                        attributes,
+                    },
+                    server: Some(Host { id: host, state }),
+                }
+            })
+            .collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_history_replayed_finds_the_same_decisions(
+        history in any_history(),
+        kind in proptest::sample::select(Kind::ALL),
+        state in proptest::sample::select(State::ALL),
+    ) {
+        let subject = play(kind, state).subject();
+        let rules = Rules::default();
+        let first = replay(&subject, &history, &rules);
+        // From the record alone: through JSON and back, as the database holds it.
+        let recorded: Vec<Recorded> = history
+            .iter()
+            .map(|r| {
+                let stored = serde_json::to_string(&r.seen.attributes).unwrap();
+                let attributes = serde_json::from_str(&stored).unwrap();
+                Recorded { seen: Observation { attributes, ..r.seen.clone() }, ..r.clone() }
+            })
+            .collect();
+        prop_assert_eq!(&first, &replay(&subject, &recorded, &rules));
+
+        let mut before = state;
+        for (when, verdict) in &first {
+            let index = history.iter().position(|r| r.seen.created_at == *when).unwrap();
+            let newest = &history[index];
+            prop_assert_eq!(verdict.because, newest.seen.id);
+            let legal = matches!(
+                (before, verdict.to),
+                (State::Available, State::Uncertain)
+                    | (State::Uncertain, State::Available | State::Unavailable)
+                    | (State::Unavailable, State::Available)
+            );
+            prop_assert!(legal, "{} to {}", before, verdict.to);
+            // Only a good observation says that something is well again.
+            prop_assert_eq!(verdict.to == State::Available, newest.seen.attributes.service_available);
+            // One alarm for a server and all that is on it.
+            if verdict.opens.is_some() && kind == Kind::Resource {
+                prop_assert_eq!(newest.server.map(|h| h.state), Some(State::Available));
+            }
+            before = verdict.to;
+        }
+    }
+}

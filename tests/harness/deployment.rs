@@ -1,0 +1,246 @@
+//! A whole deployment: control database, processes, API and a place for a local
+//! herd.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use drover::client::Client;
+use drover::config::ClientConfig;
+use drover::model::secret;
+use drover::store::ring::Ring;
+use serde_json::Value;
+use sqlx::PgPool;
+use tempfile::TempDir;
+
+use crate::{Postgres, Processes, postgres, until};
+
+const TOKEN: &str = "a-token-of-the-tests-0123456789";
+const SECRET_KEY: &str = "dGhlIHRlc3RzIGtleSwgdGhpcnR5LXR3byBieXRlcyE=";
+
+/// Everything drover needs, in temporary places; gone when it is dropped.
+pub struct Deployment {
+    /// The processes. First, so that they are killed before the rest goes.
+    pub processes: Processes,
+    /// A pool on the control database.
+    pub pool: PgPool,
+    /// The API's client.
+    pub api: Client,
+    /// Where the API answers.
+    pub url: String,
+    /// The cluster that holds the control database.
+    pub postgres: Postgres,
+    herd: bool,
+    _dir: TempDir,
+}
+
+impl Deployment {
+    /// A migrated control database and no process yet. `rules` is
+    /// `DROVER_RULES`.
+    ///
+    /// # Errors
+    /// If PostgreSQL cannot be started, or the programs are not built.
+    pub async fn new(rules: &Value) -> Result<Self> {
+        crate::init();
+        let dir = tempfile::Builder::new()
+            .prefix("drover-")
+            .tempdir_in("/tmp")?;
+        std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755))?;
+        let logs = dir.path().join("logs");
+        std::fs::create_dir(&logs)?;
+        let local = dir.path().join("local");
+        postgres::owned_dir(&local)?;
+        postgres::ssh_key(&local.join("ssh_key"))?;
+        let postgres = Postgres::start(&[])?;
+        let (database_url, pool) = postgres.database("drover").await?;
+        let port = postgres::free_port()?;
+        let environment = BTreeMap::from(
+            [
+                ("DATABASE_URL", database_url),
+                ("PORT", port.to_string()),
+                ("DROVER_API_TOKEN", TOKEN.to_owned()),
+                ("DROVER_SECRET_KEY", SECRET_KEY.to_owned()),
+                ("DROVER_RULES", rules.to_string()),
+                ("DROVER_LOCAL_DIR", local.display().to_string()),
+                (
+                    "DROVER_SSH_KEY_FILE",
+                    local.join("ssh_key").display().to_string(),
+                ),
+            ]
+            .map(|(name, value)| (name.to_owned(), value)),
+        );
+        let url = format!("http://127.0.0.1:{port}");
+        Ok(Self {
+            processes: Processes::new(environment, logs),
+            pool,
+            api: Client::new(ClientConfig {
+                url: url.clone(),
+                token: secret(TOKEN),
+            })?,
+            url,
+            postgres,
+            herd: false,
+            _dir: dir,
+        })
+    }
+
+    /// Starts one process of each of these types, `web` first, and waits until
+    /// the API answers.
+    ///
+    /// # Errors
+    /// If it does not within 20 seconds.
+    pub async fn start(&mut self, kinds: &[&str]) -> Result<()> {
+        for kind in kinds {
+            self.processes.start(kind)?;
+        }
+        if kinds.contains(&"web") {
+            until("the API answers", Duration::from_secs(20), || async {
+                self.api.get("/v1/ring").await?;
+                Ok(Ok(()))
+            })
+            .await
+            .with_context(|| self.processes.logs())?;
+        }
+        Ok(())
+    }
+
+    /// Runs `drover-worker local …` and returns what it printed.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub async fn local(&mut self, arguments: &[&str]) -> Result<String> {
+        self.herd = true;
+        let line = [&["drover-worker", "local"], arguments].concat();
+        self.run(&line).await
+    }
+
+    /// Runs one of drover's commands and returns what it printed.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub async fn run(&self, line: &[&str]) -> Result<String> {
+        let mut command = self.processes.command(line)?;
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut command = tokio::process::Command::from(command);
+        let done = tokio::time::timeout(
+            Duration::from_secs(300),
+            command.kill_on_drop(true).output(),
+        )
+        .await
+        .with_context(|| format!("{line:?} took over five minutes"))??;
+        let out = String::from_utf8_lossy(&done.stdout).into_owned();
+        if !done.status.success() {
+            let err = String::from_utf8_lossy(&done.stderr);
+            bail!("{line:?} ended with {}: {out}{err}", done.status);
+        }
+        Ok(out)
+    }
+
+    /// The ring's numbers, straight from the record.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn ring(&self) -> Result<Ring> {
+        let mut db = self.pool.acquire().await?;
+        Ok(drover::store::ring::numbers(&mut db).await?)
+    }
+
+    /// All live subjects of both kinds, as the API lists them.
+    ///
+    /// # Errors
+    /// If the API refuses.
+    pub async fn subjects(&self) -> Result<Vec<Value>> {
+        let mut all = Vec::new();
+        for kind in ["servers", "resources"] {
+            let page = self.api.get(&format!("/v1/{kind}?limit=500")).await?;
+            all.extend(
+                page["items"]
+                    .as_array()
+                    .context("no items")?
+                    .iter()
+                    .cloned(),
+            );
+        }
+        Ok(all)
+    }
+
+    /// The state of one subject.
+    ///
+    /// # Errors
+    /// If there is no such subject.
+    pub async fn state(&self, id: &str) -> Result<String> {
+        let kind = if id.starts_with("srv_") {
+            "servers"
+        } else {
+            "resources"
+        };
+        let subject = self.api.get(&format!("/v1/{kind}/{id}")).await?;
+        Ok(subject["state"].as_str().context("no state")?.to_owned())
+    }
+
+    /// Waits until a subject is in a state; tells how long that took.
+    ///
+    /// # Errors
+    /// If it is not by the deadline.
+    pub async fn turn_until(&self, id: &str, wanted: &str, deadline: Duration) -> Result<f64> {
+        let what = format!("{id} {wanted}");
+        let ((), seconds) = until(&what, deadline, || async {
+            let state = self.state(id).await?;
+            Ok(if state == wanted { Ok(()) } else { Err(state) })
+        })
+        .await?;
+        Ok(seconds)
+    }
+
+    /// Waits until all subjects are available; tells how long that took.
+    ///
+    /// # Errors
+    /// If they are not by the deadline.
+    pub async fn all_available(&self, count: usize, deadline: Duration) -> Result<f64> {
+        let what = format!("{count} subjects available");
+        let ((), seconds) = until(&what, deadline, || async {
+            let subjects = self.subjects().await?;
+            let well = subjects
+                .iter()
+                .filter(|s| s["state"] == "available")
+                .count();
+            let all = well == count && subjects.len() == count;
+            Ok(if all {
+                Ok(())
+            } else {
+                Err(format!("{well} of {} available", subjects.len()))
+            })
+        })
+        .await?;
+        Ok(seconds)
+    }
+
+    /// Where the state of the local cloud lies.
+    pub fn local_dir(&self) -> std::path::PathBuf {
+        self._dir.path().join("local")
+    }
+
+    /// The directory of everything temporary.
+    pub fn dir(&self) -> &Path {
+        self._dir.path()
+    }
+}
+
+impl Drop for Deployment {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.processes.logs());
+        }
+        if self.herd {
+            if let Ok(mut command) =
+                self.processes
+                    .command(&["drover-worker", "local", "destroy", "--all"])
+            {
+                let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+            }
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The main job as a story, on a herd of three servers with four databases each:
+//! what `bin/demo --check` shows, and an end-to-end test.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::{Deployment, until};
+
+const SERVERS: usize = 3;
+const RESOURCES: usize = 4;
+const SUBJECTS: usize = SERVERS * (1 + RESOURCES);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Tells the story; every line goes to `say` as it happens. Returns the closing
+/// line.
+///
+/// # Errors
+/// Says what was expected and what was seen.
+pub async fn run(mut say: impl FnMut(String)) -> Result<String> {
+    let began = Instant::now();
+    let mut tell =
+        move |line: &str| say(format!("{:7.1} s  {line}", began.elapsed().as_secs_f64()));
+    tell("control database starts, drover migrate");
+    let mut drover = Deployment::new(&json!({"cadence": {"available": "5s"}})).await?;
+    let told = story(&mut drover, &mut tell).await;
+    match told {
+        Ok(line) => Ok(line),
+        Err(e) => {
+            tell("not as expected; what the processes logged:");
+            for line in drover
+                .processes
+                .logs()
+                .lines()
+                .rev()
+                .take(60)
+                .collect::<Vec<_>>()
+                .iter()
+                .rev()
+            {
+                tell(line);
+            }
+            Err(e)
+        }
+    }
+}
+
+async fn story(drover: &mut Deployment, tell: &mut impl FnMut(&str)) -> Result<String> {
+    drover
+        .start(&["web", "clock", "feel", "think", "resolve", "notify"])
+        .await?;
+    tell("web, clock, feel, think, resolve and notify run");
+
+    let (servers, resources) = (SERVERS.to_string(), RESOURCES.to_string());
+    drover
+        .local(&[
+            "create",
+            "--servers",
+            &servers,
+            "--resources-per-server",
+            &resources,
+        ])
+        .await?;
+    tell(&format!(
+        "{SERVERS} servers with {RESOURCES} databases each made and adopted"
+    ));
+    let all = drover.all_available(SUBJECTS, PATIENCE).await?;
+    tell(&format!("all {SUBJECTS} subjects available ({all:.1} s)"));
+
+    let (down, back) = kill_and_start(drover, tell).await?;
+    let (unplugged, plugged) = unplug_and_plug(drover, tell).await?;
+    let rescued = kill_feel(drover, tell).await?;
+    let restarted = restart_database(drover, tell).await?;
+
+    let ended = drover.processes.ended();
+    ensure!(
+        ended.is_empty(),
+        "expected every process still running; ended: {ended:?}"
+    );
+    Ok(format!(
+        "demo ok: {SUBJECTS} subjects, unavailable seen in {down:.1} s, back in {back:.1} s, \
+         server unplugged seen in {unplugged:.1} s, plugged in and back in {plugged:.1} s, \
+         feel killed and all felt again in {rescued:.1} s, database restarted and all felt \
+         again in {restarted:.1} s"
+    ))
+}
+
+async fn kill_and_start(
+    drover: &mut Deployment,
+    tell: &mut impl FnMut(&str),
+) -> Result<(f64, f64)> {
+    let victim = pick(drover, "db_").await?;
+    let (id, name) = (text(&victim, "id"), text(&victim, "name"));
+    drover.local(&["kill", &id]).await?;
+    tell(&format!("{name}: postmaster and children killed"));
+    let down = drover.turn_until(&id, "unavailable", PATIENCE).await?;
+    tell(&format!("{name}: unavailable ({down:.1} s)"));
+    drover.local(&["start", &id]).await?;
+    tell(&format!("{name}: cluster started"));
+    let back = drover.turn_until(&id, "available", PATIENCE).await?;
+    tell(&format!("{name}: available ({back:.1} s)"));
+    let path: Vec<String> = transitions(drover, &id)
+        .await?
+        .iter()
+        .map(|t| text(t, "to"))
+        .collect();
+    ensure!(
+        path.ends_with(&["uncertain".into(), "unavailable".into(), "available".into()]),
+        "expected uncertain, unavailable, available; seen: {path:?}"
+    );
+    Ok((down, back))
+}
+
+async fn unplug_and_plug(
+    drover: &mut Deployment,
+    tell: &mut impl FnMut(&str),
+) -> Result<(f64, f64)> {
+    let server = pick(drover, "srv_").await?;
+    let (id, name) = (text(&server, "id"), text(&server, "name"));
+    let guests = guests(drover, &id).await?;
+    ensure!(
+        guests.len() == RESOURCES,
+        "expected {RESOURCES} databases on {name}"
+    );
+    let mut before = Vec::new();
+    for guest in &guests {
+        before.push(alarms(drover, guest).await?);
+    }
+    drover.local(&["unplug", &id]).await?;
+    tell(&format!("{name}: unplugged, everything on it is dead"));
+    let down = drover.turn_until(&id, "unavailable", PATIENCE).await?;
+    tell(&format!("{name}: unavailable ({down:.1} s)"));
+    // Long enough for each of its databases to raise an alarm, if it would.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    for (guest, before) in guests.iter().zip(before) {
+        let after = alarms(drover, guest).await?;
+        ensure!(
+            after == before,
+            "expected no alarm of {guest}'s own; seen: {}",
+            after - before
+        );
+    }
+    tell(&format!(
+        "{name}: its {RESOURCES} databases raised nothing of their own"
+    ));
+    drover.local(&["plug", &id]).await?;
+    tell(&format!("{name}: plugged in"));
+    let back = drover.all_available(SUBJECTS, PATIENCE).await?;
+    tell(&format!("all {SUBJECTS} subjects available ({back:.1} s)"));
+    Ok((down, back))
+}
+
+async fn kill_feel(drover: &mut Deployment, tell: &mut impl FnMut(&str)) -> Result<f64> {
+    in_mid_flight(drover).await?;
+    ensure!(
+        drover.processes.kill("feel")? == 1,
+        "expected one feel process"
+    );
+    let ring = drover.ring().await?;
+    ensure!(
+        ring.tokens == SUBJECTS as i64 && ring.astray == 0,
+        "tokens after the kill: {ring:?}"
+    );
+    tell("the only feel process killed in mid-flight, with tokens in its hands");
+    drover.processes.start("feel")?;
+    let seconds = all_felt_again(drover).await?;
+    tell(&format!(
+        "a new one felt all {SUBJECTS} again ({seconds:.1} s); none lost, none doubled"
+    ));
+    Ok(seconds)
+}
+
+/// Waits until the feel process holds a token.
+async fn in_mid_flight(drover: &Deployment) -> Result<()> {
+    let held = || async {
+        let held = drover
+            .ring()
+            .await?
+            .queues
+            .get("feel")
+            .and_then(|q| q.get("Queued").copied());
+        Ok(held
+            .filter(|n| *n > 0)
+            .ok_or_else(|| "no token held".to_owned()))
+    };
+    until(
+        "a token in the hands of feel",
+        Duration::from_secs(30),
+        held,
+    )
+    .await?;
+    Ok(())
+}
+
+async fn restart_database(drover: &mut Deployment, tell: &mut impl FnMut(&str)) -> Result<f64> {
+    drover.postgres.restart_immediate()?;
+    tell("control database restarted, as after a crash");
+    let seconds = all_felt_again(drover).await?;
+    let ended = drover.processes.ended();
+    ensure!(
+        ended.is_empty(),
+        "expected every process to come through; ended: {ended:?}"
+    );
+    tell(&format!(
+        "every process came through it, and all were felt again ({seconds:.1} s)"
+    ));
+    drover.all_available(SUBJECTS, PATIENCE).await?;
+    Ok(seconds)
+}
+
+/// Waits until every subject has an observation that is younger than now, and
+/// checks that tokens and subjects are equal and nobody missed its minute.
+async fn all_felt_again(drover: &Deployment) -> Result<f64> {
+    let began = Instant::now();
+    let (ring, seconds) = until("every subject felt again", PATIENCE, || async {
+        let ring = drover.ring().await?;
+        let since = began.elapsed().as_secs_f64();
+        let oldest = ring.oldest_observation_s.unwrap_or(f64::MAX);
+        Ok(if oldest < since {
+            Ok(ring)
+        } else {
+            Err(format!("the oldest is {oldest:.1} s old"))
+        })
+    })
+    .await?;
+    ensure!(
+        ring.tokens == SUBJECTS as i64 && ring.live_subjects == SUBJECTS as i64 && ring.astray == 0,
+        "expected {SUBJECTS} tokens for {SUBJECTS} subjects; seen: {ring:?}"
+    );
+    Ok(seconds)
+}
+
+async fn pick(drover: &Deployment, prefix: &str) -> Result<Value> {
+    let subjects = drover.subjects().await?;
+    let found = subjects
+        .into_iter()
+        .find(|s| text(s, "id").starts_with(prefix));
+    found.with_context(|| format!("no {prefix}"))
+}
+
+async fn guests(drover: &Deployment, server: &str) -> Result<Vec<String>> {
+    let page = drover
+        .api
+        .get(&format!("/v1/resources?server={server}"))
+        .await?;
+    Ok(page["items"]
+        .as_array()
+        .context("no items")?
+        .iter()
+        .map(|r| text(r, "id"))
+        .collect())
+}
+
+async fn transitions(drover: &Deployment, id: &str) -> Result<Vec<Value>> {
+    let kind = if id.starts_with("srv_") {
+        "servers"
+    } else {
+        "resources"
+    };
+    let page = drover
+        .api
+        .get(&format!("/v1/{kind}/{id}/transitions?limit=500"))
+        .await?;
+    let mut all = page["items"].as_array().context("no items")?.clone();
+    all.reverse();
+    Ok(all)
+}
+
+/// How often a subject called for an incident, or was called unavailable.
+async fn alarms(drover: &Deployment, id: &str) -> Result<usize> {
+    let all = transitions(drover, id).await?;
+    Ok(all
+        .iter()
+        .filter(|t| !t["opens"].is_null() || t["to"] == "unavailable")
+        .count())
+}
+
+fn text(value: &Value, field: &str) -> String {
+    value[field].as_str().unwrap_or_default().to_owned()
+}

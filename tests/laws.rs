@@ -1,0 +1,14 @@
+//! The five laws, each by trying to break it, on a real PostgreSQL.
+
+#[path = "laws/append_only.rs"]
+mod append_only;
+#[path = "laws/clock.rs"]
+mod clock;
+#[path = "laws/fence.rs"]
+mod fence;
+#[path = "laws/herd.rs"]
+mod herd;
+#[path = "laws/ring.rs"]
+mod ring;
+#[path = "laws/tokens.rs"]
+mod tokens;

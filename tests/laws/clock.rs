@@ -1,0 +1,77 @@
+//! The clock finds what is missing, gone or stuck, and keeps the days.
+
+use std::time::Duration;
+
+use drover::config::ClockConfig;
+use drover::store::queue::{self, Mended, Queue};
+use drover::store::partitions;
+use tokio_util::sync::CancellationToken;
+
+use super::herd::Herd;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_healthy_ring_is_left_alone() {
+    let herd = Herd::of(5).await;
+    herd.claim("a", Queue::Feel).await.unwrap();
+    let mut db = herd.pool.acquire().await.unwrap();
+    assert_eq!(queue::keep(&mut db).await.unwrap(), Mended::default());
+    herd.assert_whole().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_ring_is_mended_by_a_running_clock() {
+    let herd = Herd::of(5).await;
+    let missing = herd.ids[1].to_string();
+    sqlx::query("delete from apalis.jobs where id = $1").bind(&missing).execute(&herd.pool).await.unwrap();
+    sqlx::query(
+        "insert into apalis.jobs (id, job_type, job, status)
+         values ('01ARZ3NDEKTSV4RRFFQ69G5FAV', 'feel', '{}', 'Pending')",
+    )
+    .execute(&herd.pool)
+    .await
+    .unwrap();
+    let stuck = herd.claim("alive-but-stuck", Queue::Feel).await.unwrap();
+    sqlx::query("update apalis.jobs set lock_at = now() - interval '3 minutes' where id = $1")
+        .bind(stuck.subject.to_string())
+        .execute(&herd.pool)
+        .await
+        .unwrap();
+    let stop = CancellationToken::new();
+    let config = ClockConfig { retention_days: 14 };
+    let clocks: Vec<_> = (0..2)
+        .map(|_| tokio::spawn(drover::clock::run(herd.pool.clone(), config.clone(), stop.clone())))
+        .collect();
+    let held = || async {
+        let held: i64 = sqlx::query_scalar("select count(*) from apalis.jobs where status = 'Queued'")
+            .fetch_one(&herd.pool)
+            .await?;
+        Ok(if held == 0 { Ok(()) } else { Err(format!("{held} still held")) })
+    };
+    drover_tests::until("the stuck token freed", Duration::from_secs(10), held).await.unwrap();
+    herd.assert_whole().await;
+    let mut db = herd.pool.acquire().await.unwrap();
+    assert_eq!(queue::keep(&mut db).await.unwrap(), Mended::default());
+    stop.cancel();
+    for clock in clocks {
+        clock.await.unwrap().unwrap();
+    }
+    let locks: i64 = sqlx::query_scalar("select count(*) from pg_locks where locktype = 'advisory'")
+        .fetch_one(&herd.pool)
+        .await
+        .unwrap();
+    assert_eq!(locks, 0, "the lead is given up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn days_are_made_ahead_and_dropped_when_old() {
+    let herd = Herd::of(0).await;
+    let mut db = herd.pool.acquire().await.unwrap();
+    assert_eq!(partitions::create_ahead(&mut db).await.unwrap(), 0, "migrate made them");
+    sqlx::query("select create_observations_day((now() at time zone 'UTC')::date - n) from generate_series(13, 16) n")
+        .execute(&herd.pool)
+        .await
+        .unwrap();
+    let dropped = partitions::drop_old(&mut db, 14).await.unwrap();
+    assert_eq!(dropped.len(), 2, "days 15 and 16 went: {dropped:?}");
+    assert!(partitions::drop_old(&mut db, 14).await.unwrap().is_empty());
+}

@@ -1,0 +1,180 @@
+//! A herd in the record, and claims on its tokens.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use drover::model::{
+    Attributes, Cause, Kind, ObservationId, SecretKey, State, SubjectId, TlsMode, TransitionId,
+    secret,
+};
+use drover::store::queue::{Change, FeelStep, Lock, Queue, ThinkStep};
+use drover::store::subjects::{self, Known, NewResource, NewServer};
+use drover_jobs::ring::{Feeler, RingConfig};
+use drover_tests::Postgres;
+use serde_json::{Map, json};
+use sqlx::PgPool;
+
+pub struct Herd {
+    pub pool: PgPool,
+    pub postgres: Postgres,
+    pub ids: Vec<SubjectId>,
+}
+
+pub fn key() -> SecretKey {
+    SecretKey::from_base64("dGhlIHRlc3RzIGtleSwgdGhpcnR5LXR3byBieXRlcyE=").unwrap()
+}
+
+pub fn new_server(name: &str, address: &str) -> NewServer {
+    NewServer {
+        name: name.into(),
+        tier: "standard".into(),
+        address: address.into(),
+        ssh_port: 22,
+        ssh_user: "postgres".into(),
+        ssh_key: None,
+        host_key: Some("ssh-ed25519 AAAA".into()),
+        instance: None,
+        zone: None,
+    }
+}
+
+pub async fn adopt(pool: &PgPool, new: &NewServer) -> Result<SubjectId, subjects::AdoptError> {
+    let mut tx = pool.begin().await?;
+    let id = subjects::adopt_server(&mut tx, &key(), new).await?;
+    tx.commit().await?;
+    Ok(id)
+}
+
+impl Herd {
+    /// One server and this many resources on it, all of them available.
+    pub async fn of(resources: usize) -> Self {
+        drover_tests::init();
+        let postgres = Postgres::start(&[]).unwrap();
+        let (_, pool) = postgres.database("laws").await.unwrap();
+        let server = adopt(&pool, &new_server("srv", "192.0.2.1")).await.unwrap();
+        let mut ids = vec![server];
+        for n in 0..resources {
+            let mut tx = pool.begin().await.unwrap();
+            let new = NewResource {
+                name: format!("db-{n}"),
+                tier: "standard".into(),
+                server_id: server,
+                port: 5432,
+                database: format!("app{n}"),
+                role: "drover".into(),
+                password: secret("not a password of anything"),
+                tls_mode: TlsMode::Prefer,
+                tls_root_cert: None,
+                plan: "standard".into(),
+            };
+            ids.push(subjects::adopt_resource(&mut tx, &key(), &new).await.unwrap());
+            tx.commit().await.unwrap();
+        }
+        Self { pool, postgres, ids }
+    }
+
+    /// Claims a token as apalis does, and returns the lock.
+    pub async fn claim(&self, worker: &str, queue: Queue) -> Option<Lock> {
+        self.register(worker, queue).await;
+        let row: Option<(String, i64)> = sqlx::query_as(
+            "select id, floor(extract(epoch from lock_at))::bigint from apalis.get_jobs($1, $2, 1)",
+        )
+        .bind(worker)
+        .bind(queue.as_str())
+        .fetch_optional(&self.pool)
+        .await
+        .unwrap();
+        row.map(|(id, at)| Lock { subject: id.parse().unwrap(), worker: worker.into(), at })
+    }
+
+    pub async fn register(&self, worker: &str, queue: Queue) {
+        sqlx::query(
+            "insert into apalis.workers (id, worker_type, storage_name, last_seen)
+             values ($1, $2, 'test', now()) on conflict (id) do update set last_seen = now()",
+        )
+        .bind(worker)
+        .bind(queue.as_str())
+        .execute(&self.pool)
+        .await
+        .unwrap();
+    }
+
+    pub async fn observations(&self) -> i64 {
+        sqlx::query_scalar("select count(*) from observations").fetch_one(&self.pool).await.unwrap()
+    }
+
+    pub async fn transitions(&self) -> i64 {
+        sqlx::query_scalar("select count(*) from transitions").fetch_one(&self.pool).await.unwrap()
+    }
+
+    /// Fails unless tokens and live subjects are the same set.
+    pub async fn assert_whole(&self) {
+        let mut db = self.pool.acquire().await.unwrap();
+        let census = drover::store::queue::token_census(&mut db).await.unwrap();
+        assert_eq!((census.tokens, census.astray), (census.subjects, 0), "{census:?}");
+        assert_eq!(census.subjects, self.ids.len() as i64);
+    }
+}
+
+pub fn seen_well(lock: Lock) -> FeelStep {
+    FeelStep {
+        lock,
+        observation: ObservationId::generate(),
+        attributes: Attributes::available(1.0, Map::new()),
+    }
+}
+
+pub fn thought(lock: Lock, change: Option<(State, State)>) -> ThinkStep {
+    ThinkStep {
+        lock,
+        next: Queue::Feel,
+        after: Duration::ZERO,
+        change: change.map(|(from, to)| Change {
+            id: TransitionId::generate(),
+            from,
+            to,
+            reason: "a test says so".into(),
+            observation: ObservationId::generate(),
+            opens: None,
+        }),
+        wake: None,
+        pin: None,
+    }
+}
+
+pub fn ring_config(cadence: Duration) -> RingConfig {
+    RingConfig {
+        concurrency: 20,
+        secret_key: key(),
+        rules: json!({}),
+        drain: Duration::from_secs(10),
+        poll: Duration::from_millis(20),
+        cadence: Some(cadence),
+    }
+}
+
+/// Feels at once; on demand slowly, badly, oddly or not at all.
+#[derive(Clone, Default)]
+pub struct Puppet {
+    pub feels: Arc<AtomicUsize>,
+    pub pause: Duration,
+    pub panics_once: bool,
+    pub odd: bool,
+}
+
+impl Feeler for Puppet {
+    async fn feel(&self, known: &Known) -> Attributes {
+        let before = self.feels.fetch_add(1, Ordering::SeqCst);
+        assert!(!(self.panics_once && before == 0), "as the test wants");
+        tokio::time::sleep(self.pause).await;
+        if self.odd {
+            let mut odd = Attributes::failed(Cause::Protocol, "a \0 in the middle");
+            odd.details.insert("list".into(), json!(["\0", {"deep": "\0"}]));
+            return odd;
+        }
+        match known.subject().kind {
+            Kind::Server | Kind::Resource => Attributes::available(1.0, Map::new()),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The ring itself, with real workers: failures, panics, odd answers, restarts of
+//! the database, and the end.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use drover::store::queue::Queue;
+use drover_tests::until;
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+use super::herd::{Herd, Puppet, ring_config};
+
+const BOTH: [Queue; 2] = [Queue::Feel, Queue::Think];
+
+struct Turning {
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<anyhow::Result<()>>,
+}
+
+fn turn(herd: &Herd, puppet: &Puppet, cadence: Duration) -> Turning {
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(drover_jobs::ring::run(
+        herd.pool.clone(),
+        ring_config(cadence),
+        puppet.clone(),
+        &BOTH,
+        stop.clone(),
+    ));
+    Turning { stop, task }
+}
+
+impl Turning {
+    async fn end(self) {
+        self.stop.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+/// Waits until each subject has at least this many observations.
+async fn laps(herd: &Herd, wanted: i64) {
+    let fewest = || async {
+        let fewest: i64 = sqlx::query_scalar(
+            "select min((select count(*) from observations o where o.subject_id = s.id))
+             from subjects s",
+        )
+        .fetch_one(&herd.pool)
+        .await?;
+        Ok(if fewest >= wanted { Ok(()) } else { Err(format!("{fewest} laps")) })
+    };
+    until(&format!("{wanted} laps of each"), Duration::from_secs(60), fewest).await.unwrap();
+}
+
+async fn held(pool: &PgPool) -> i64 {
+    sqlx::query_scalar("select count(*) from apalis.jobs where status <> 'Pending' or lock_by is not null")
+        .fetch_one(pool)
+        .await
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_subject_goes_round_and_round() {
+    let herd = Herd::of(30).await;
+    let turning = turn(&herd, &Puppet::default(), Duration::from_millis(50));
+    laps(&herd, 10).await;
+    turning.end().await;
+    herd.assert_whole().await;
+    assert_eq!(held(&herd.pool).await, 0, "stopping gave everything back");
+    let workers: i64 = sqlx::query_scalar("select count(*) from apalis.workers")
+        .fetch_one(&herd.pool)
+        .await
+        .unwrap();
+    assert_eq!(workers, 0, "stopped workers do not count as alive");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_in_a_feeler_costs_a_delay_and_nothing_else() {
+    let herd = Herd::of(3).await;
+    let puppet = Puppet { panics_once: true, ..Puppet::default() };
+    let turning = turn(&herd, &puppet, Duration::from_millis(50));
+    laps(&herd, 3).await;
+    turning.end().await;
+    herd.assert_whole().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_jsonb_cannot_hold_is_written_all_the_same() {
+    let herd = Herd::of(2).await;
+    let turning = turn(&herd, &Puppet { odd: true, ..Puppet::default() }, Duration::from_millis(50));
+    laps(&herd, 2).await;
+    turning.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_come_through_a_restart_of_the_database() {
+    let herd = Herd::of(10).await;
+    let turning = turn(&herd, &Puppet::default(), Duration::from_millis(100));
+    laps(&herd, 3).await;
+    for _ in 0..3 {
+        herd.postgres.restart_immediate().unwrap();
+        let before = herd.observations().await;
+        let wanted = before / herd.ids.len() as i64 + 5;
+        laps(&herd, wanted).await;
+        herd.assert_whole().await;
+    }
+    turning.end().await;
+    herd.assert_whole().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_waits_for_what_is_at_work() {
+    let herd = Herd::of(10).await;
+    let puppet = Puppet { pause: Duration::from_secs(2), ..Puppet::default() };
+    let turning = turn(&herd, &puppet, Duration::from_secs(30));
+    let begun = || async {
+        let feels = puppet.feels.load(Ordering::SeqCst);
+        Ok(if feels == herd.ids.len() { Ok(()) } else { Err(format!("{feels} begun")) })
+    };
+    until("all feels begun", Duration::from_secs(20), begun).await.unwrap();
+    turning.end().await;
+    assert_eq!(herd.observations().await, herd.ids.len() as i64, "each begun feel was committed");
+    assert_eq!(held(&herd.pool).await, 0);
+    herd.assert_whole().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_workers_tokens_are_rescued() {
+    let herd = Herd::of(5).await;
+    for _ in 0..3 {
+        herd.claim("killed", Queue::Feel).await.unwrap();
+    }
+    sqlx::query("update apalis.workers set last_seen = now() - interval '20 s'")
+        .execute(&herd.pool)
+        .await
+        .unwrap();
+    let turning = turn(&herd, &Puppet::default(), Duration::from_millis(100));
+    laps(&herd, 2).await;
+    turning.end().await;
+    herd.assert_whole().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_worker_with_a_full_buffer_is_not_taken_for_dead() {
+    let herd = Herd::of(50).await;
+    // 51 feels of 8 s by 20 at a time: the buffer is full for 24 s, longer than
+    // apalis's own heartbeat would go without a word.
+    let puppet = Puppet { pause: Duration::from_secs(8), ..Puppet::default() };
+    let turning = turn(&herd, &puppet, Duration::from_secs(60));
+    let began = std::time::Instant::now();
+    while began.elapsed() < Duration::from_secs(20) {
+        let silent: f64 = sqlx::query_scalar(
+            "select coalesce(max(extract(epoch from now() - last_seen)), 0)::float8 from apalis.workers",
+        )
+        .fetch_one(&herd.pool)
+        .await
+        .unwrap();
+        assert!(silent < 15.0, "silent for {silent} s");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    laps(&herd, 1).await;
+    turning.end().await;
+    assert_eq!(herd.observations().await, herd.ids.len() as i64, "nobody was felt twice");
+}

@@ -1,0 +1,82 @@
+//! Law 1: one token per live subject, whose id is the subject's.
+
+use drover::store::queue;
+use drover::store::subjects::{self, AdoptError};
+use drover::model::Kind;
+
+use super::herd::{Herd, adopt, new_server};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subject_cannot_have_two_tokens() {
+    let herd = Herd::of(3).await;
+    let mut db = herd.pool.acquire().await.unwrap();
+    queue::insert_token(&mut db, herd.ids[1]).await.unwrap();
+    queue::insert_tokens(&mut db, &herd.ids).await.unwrap();
+    herd.assert_whole().await;
+    let second = sqlx::query(
+        "insert into apalis.jobs (id, job_type, job, status)
+         select id, 'think', job, 'Pending' from apalis.jobs limit 1",
+    )
+    .execute(&herd.pool)
+    .await;
+    assert!(second.unwrap_err().to_string().contains("jobs_pkey"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_adoptions_of_one_server_at_once_make_one_subject() {
+    let mut herd = Herd::of(0).await;
+    let attempts = (0..20).map(|n| {
+        let pool = herd.pool.clone();
+        tokio::spawn(async move { adopt(&pool, &new_server(&format!("n-{n}"), "192.0.2.9")).await })
+    });
+    let mut adopted = Vec::new();
+    for attempt in futures::future::join_all(attempts).await {
+        match attempt.unwrap() {
+            Ok(id) => adopted.push(id),
+            Err(AdoptError::Duplicate(_)) => {}
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(adopted.len(), 1);
+    herd.ids.extend(adopted);
+    herd.assert_whole().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_taken_once() {
+    let mut herd = Herd::of(0).await;
+    let attempts = (0..10).map(|n| {
+        let pool = herd.pool.clone();
+        let new = new_server("same", &format!("192.0.2.{}", 10 + n));
+        tokio::spawn(async move { adopt(&pool, &new).await })
+    });
+    let results = futures::future::join_all(attempts).await;
+    let won: Vec<_> = results.into_iter().filter_map(|r| r.unwrap().ok()).collect();
+    assert_eq!(won.len(), 1);
+    herd.ids.extend(won);
+    herd.assert_whole().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forgetting_takes_the_token_along_and_keeps_the_record() {
+    let mut herd = Herd::of(1).await;
+    let (server, resource) = (herd.ids[0], herd.ids[1]);
+    let mut tx = herd.pool.begin().await.unwrap();
+    let refused = subjects::forget(&mut tx, Kind::Server, server).await;
+    assert!(matches!(refused, Err(subjects::ForgetError::HasResources(1))), "{refused:?}");
+    tx.rollback().await.unwrap();
+    herd.assert_whole().await;
+    for (kind, id) in [(Kind::Resource, resource), (Kind::Server, server)] {
+        let mut tx = herd.pool.begin().await.unwrap();
+        subjects::forget(&mut tx, kind, id).await.unwrap();
+        tx.commit().await.unwrap();
+        herd.ids.retain(|other| *other != id);
+        herd.assert_whole().await;
+    }
+    let kept: i64 =
+        sqlx::query_scalar("select count(*) from subjects").fetch_one(&herd.pool).await.unwrap();
+    assert_eq!(kept, 2);
+    // And the name may be used again.
+    herd.ids.push(adopt(&herd.pool, &new_server("srv", "192.0.2.1")).await.unwrap());
+    herd.assert_whole().await;
+}
