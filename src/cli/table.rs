@@ -10,7 +10,7 @@ pub fn servers(list: &Value, now: DateTime<Utc>) -> String {
         "ID",
         "NAME",
         "STATE",
-        "SINCE",
+        "CHANGED",
         "ADDRESS",
         "TIER",
         "LAST SEEN",
@@ -35,7 +35,7 @@ pub fn resources(list: &Value, now: DateTime<Utc>) -> String {
         "ID",
         "NAME",
         "STATE",
-        "SINCE",
+        "CHANGED",
         "SERVER",
         "PORT",
         "DATABASE",
@@ -58,22 +58,35 @@ pub fn resources(list: &Value, now: DateTime<Utc>) -> String {
     listed(&table, list, "resources")
 }
 
+/// What `drover show` begins with; the fields of the kind follow.
+const FIRST: [&str; 8] = [
+    "id",
+    "kind",
+    "name",
+    "state",
+    "state_since",
+    "origin",
+    "tier",
+    "created_at",
+];
+
 /// `drover show`: every field of the subject, then what was last seen.
 pub fn subject(subject: &Value, now: DateTime<Utc>) -> String {
     let mut table = bare();
-    for (name, value) in subject.as_object().into_iter().flatten() {
-        if name == "last_observation" || value.is_null() {
-            continue;
-        }
-        let shown = match name.as_str() {
+    let of_kind = entries(subject)
+        .map(|(name, _)| name.as_str())
+        .filter(|name| !FIRST.contains(name) && *name != "last_observation");
+    for name in FIRST.into_iter().chain(of_kind) {
+        let value = &subject[name];
+        let shown = match name {
             "state_since" | "created_at" => format!("{} ({})", text(value), ago(value, now)),
             _ => text(value),
         };
-        table.add_row(vec![name.clone(), shown]);
+        table.add_row(vec![name.to_owned(), shown]);
     }
     let seen = &subject["last_observation"];
     table.add_row(vec!["last_observation".into(), last_seen(seen, now)]);
-    for (name, value) in seen["attributes"].as_object().into_iter().flatten() {
+    for (name, value) in entries(&seen["attributes"]) {
         table.add_row(vec![format!("  {name}"), text(value)]);
     }
     shown(&table)

@@ -1,7 +1,9 @@
 //! Adopting and forgetting, and the first contact with a server.
 
+use std::time::Duration;
+
 use drover::model::{Attributes, Cause};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::world::{Deployment, key_pair, resource, well};
 
@@ -16,17 +18,30 @@ async fn without_a_host_key_the_first_contact_s_is_shown_and_pinned() {
         let mut seen = Attributes::failed(Cause::HostKeyUnknown, "its host key was read");
         seen.details.insert("host_key".into(), host_key.into());
         drover.feel(&id, seen).await;
+        // Between the two, the answer has to wait on.
+        tokio::time::sleep(Duration::from_millis(400)).await;
         drover.think(&id, None, Some(host_key)).await;
     };
     let (answer, ()) = tokio::join!(drover.post("/v1/servers", &body), worker);
     assert_eq!(answer.status, 201, "{answer:?}");
     let server = answer.json();
     assert_eq!(server["host_key"], host_key);
-    assert!(server["host_key_fingerprint"].as_str().unwrap().starts_with("SHA256:"));
+    assert!(
+        server["host_key_fingerprint"]
+            .as_str()
+            .unwrap()
+            .starts_with("SHA256:")
+    );
     assert!(server["note"].as_str().unwrap().contains("pinned"));
     assert_eq!(server["address"], "10.1.2.3");
-    assert_eq!((&server["ssh_port"], &server["ssh_user"]), (&json!(2222), &json!("root")));
-    assert_eq!((&server["state"], &server["origin"]), (&json!("uncertain"), &json!("adopted")));
+    assert_eq!(
+        (&server["ssh_port"], &server["ssh_user"]),
+        (&json!(2222), &json!("root"))
+    );
+    assert_eq!(
+        (&server["state"], &server["origin"]),
+        (&json!("uncertain"), &json!("adopted"))
+    );
 }
 
 #[tokio::test]
@@ -37,7 +52,9 @@ async fn a_host_key_that_does_not_match_takes_the_adoption_back() {
     let worker = async {
         let id = drover.adopted("new").await;
         let message = "it shows SHA256:another";
-        drover.feel(&id, Attributes::failed(Cause::HostKeyChanged, message)).await;
+        drover
+            .feel(&id, Attributes::failed(Cause::HostKeyChanged, message))
+            .await;
         id
     };
     let (answer, id) = tokio::join!(drover.post("/v1/servers", &body), worker);
@@ -45,12 +62,23 @@ async fn a_host_key_that_does_not_match_takes_the_adoption_back() {
     let error = &answer.json()["error"];
     assert_eq!(error["code"], "host_key_mismatch");
     assert_eq!(error["field"], "host_key");
-    assert!(error["message"].as_str().unwrap().contains("SHA256:another"));
+    assert!(
+        error["message"]
+            .as_str()
+            .unwrap()
+            .contains("SHA256:another")
+    );
     assert_eq!(drover.get(&format!("/v1/servers/{id}")).await.status, 404);
     let ring = drover.get("/v1/ring").await.json();
-    assert_eq!((&ring["live_subjects"], &ring["astray"]), (&json!(0), &json!(0)));
+    assert_eq!(
+        (&ring["live_subjects"], &ring["astray"]),
+        (&json!(0), &json!(0))
+    );
     // Name and address are free again.
-    assert_eq!(drover.post("/v1/servers?wait=false", &body).await.status, 201);
+    assert_eq!(
+        drover.post("/v1/servers?wait=false", &body).await.status,
+        201
+    );
 }
 
 #[tokio::test]
@@ -63,14 +91,24 @@ async fn a_server_that_does_not_answer_yet_is_adopted_all_the_same() {
     });
     let worker = async {
         let id = drover.adopted("new").await;
-        drover.feel(&id, Attributes::failed(Cause::Timeout, "no answer in 10 s")).await;
+        drover
+            .feel(&id, Attributes::failed(Cause::Timeout, "no answer in 10 s"))
+            .await;
     };
     let (answer, ()) = tokio::join!(drover.post("/v1/servers", &body), worker);
     assert_eq!(answer.status, 201, "{answer:?}");
     let server = answer.json();
-    assert!(server["note"].as_str().unwrap().contains("no answer in 10 s"));
+    assert!(
+        server["note"]
+            .as_str()
+            .unwrap()
+            .contains("no answer in 10 s")
+    );
     assert_eq!(server["last_observation"]["attributes"]["cause"], "timeout");
-    assert_eq!((&server["cloud"], &server["instance_id"]), (&json!("ec2"), &json!("i-123")));
+    assert_eq!(
+        (&server["cloud"], &server["instance_id"]),
+        (&json!("ec2"), &json!("i-123"))
+    );
     // A comment is no part of the pinned key, and the private one is not shown.
     assert!(!answer.text.contains("a comment"));
     assert!(!answer.text.contains("PRIVATE KEY"));
@@ -85,30 +123,51 @@ async fn without_workers_the_answer_says_so_after_ten_seconds() {
     let answer = drover.post("/v1/servers", &body).await;
     assert_eq!(answer.status, 201);
     assert!(answer.json()["host_key"].is_null());
-    assert!(answer.json()["note"].as_str().unwrap().contains("no worker"));
+    assert!(
+        answer.json()["note"]
+            .as_str()
+            .unwrap()
+            .contains("no worker")
+    );
     assert!((9.5..12.0).contains(&begun.elapsed().as_secs_f64()));
+}
+
+/// Sends all of these at once. The table is held meanwhile, so that none of them
+/// can be through before the last one has looked for duplicates.
+async fn all_at_once(drover: &Deployment, table: &str, path: &str, bodies: Vec<Value>) -> Vec<u16> {
+    let mut held = drover.pool.begin().await.unwrap();
+    let lock = format!("lock table {table} in share row exclusive mode");
+    sqlx::query(sqlx::AssertSqlSafe(lock))
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    let all = bodies.iter().map(|body| drover.post(path, body));
+    let release = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        held.rollback().await.unwrap();
+    };
+    let (answers, ()) = tokio::join!(futures::future::join_all(all), release);
+    let mut statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+    statuses.sort_unstable();
+    statuses
 }
 
 #[tokio::test]
 async fn the_same_place_cannot_be_adopted_twice_at_once() {
     let drover = Deployment::start().await;
-    let bodies = (0..8).map(|n| json!({"name": format!("n{n}"), "address": "10.1.2.3"}));
-    let bodies: Vec<_> = bodies.collect();
-    let all = bodies.iter().map(|body| drover.post("/v1/servers?wait=false", body));
-    let mut statuses: Vec<_> = futures::future::join_all(all).await.iter().map(|a| a.status).collect();
-    statuses.sort_unstable();
-    assert_eq!(statuses, [201, 409, 409, 409, 409, 409, 409, 409]);
+    let server = |n| json!({"name": format!("n{n}"), "address": "10.1.2.3"});
+    let servers = (0..5).map(server).collect();
+    let statuses = all_at_once(&drover, "servers", "/v1/servers?wait=false", servers).await;
+    assert_eq!(statuses, [201, 409, 409, 409, 409]);
     let server = drover.get("/v1/servers").await.json()["items"][0]["id"].clone();
-    let bodies = (0..8).map(|n| {
+    let on = |n| {
         let mut body = resource(server.as_str().unwrap(), &format!("n{n}"));
         body["database"] = "app".into();
         body
-    });
-    let bodies: Vec<_> = bodies.collect();
-    let all = bodies.iter().map(|body| drover.post("/v1/resources", body));
-    let mut statuses: Vec<_> = futures::future::join_all(all).await.iter().map(|a| a.status).collect();
-    statuses.sort_unstable();
-    assert_eq!(statuses, [201, 409, 409, 409, 409, 409, 409, 409]);
+    };
+    let resources = (0..5).map(on).collect();
+    let statuses = all_at_once(&drover, "resources", "/v1/resources", resources).await;
+    assert_eq!(statuses, [201, 409, 409, 409, 409]);
 }
 
 #[tokio::test]
@@ -116,7 +175,10 @@ async fn what_is_forgotten_is_gone_and_may_come_back() {
     let drover = Deployment::start().await;
     let server = drover.server("there").await;
     let db = drover.resource(&server, "app").await;
-    for path in [format!("/v1/resources/{db}"), format!("/v1/servers/{server}")] {
+    for path in [
+        format!("/v1/resources/{db}"),
+        format!("/v1/servers/{server}"),
+    ] {
         assert_eq!(drover.raw("DELETE", &path, "").await.status, 204);
         assert_eq!(drover.get(&path).await.status, 404);
         assert_eq!(drover.raw("DELETE", &path, "").await.status, 404);
@@ -135,7 +197,9 @@ async fn a_secret_is_in_no_answer_and_sealed_in_the_record() {
     let body = json!({"name": "there", "address": "there.example", "ssh_key": key});
     let answer = drover.post("/v1/servers?wait=false", &body).await;
     let server = answer.json()["id"].as_str().unwrap().to_owned();
-    let made = drover.post("/v1/resources", &resource(&server, "app")).await;
+    let made = drover
+        .post("/v1/resources", &resource(&server, "app"))
+        .await;
     let db = made.json()["id"].as_str().unwrap().to_owned();
     drover.feel(&db, well()).await;
     let mut texts = vec![answer.text, made.text, drover.record().await];
@@ -143,7 +207,12 @@ async fn a_secret_is_in_no_answer_and_sealed_in_the_record() {
         texts.push(drover.get(&format!("/v1/{path}")).await.text);
     }
     for path in ["", "/observations", "/transitions"] {
-        texts.push(drover.get(&format!("/v1/servers/{server}{path}")).await.text);
+        texts.push(
+            drover
+                .get(&format!("/v1/servers/{server}{path}"))
+                .await
+                .text,
+        );
         texts.push(drover.get(&format!("/v1/resources/{db}{path}")).await.text);
     }
     for path in ["/", "/metrics", "/healthz"] {
@@ -151,8 +220,14 @@ async fn a_secret_is_in_no_answer_and_sealed_in_the_record() {
     }
     let key_line = key.lines().nth(2).unwrap();
     for text in texts {
-        assert!(!text.contains("swordfish") && !text.contains(key_line), "{text}");
-        assert!(!text.contains("password\":") && !text.contains("ssh_key"), "{text}");
+        assert!(
+            !text.contains("swordfish") && !text.contains(key_line),
+            "{text}"
+        );
+        assert!(
+            !text.contains("password\":") && !text.contains("ssh_key"),
+            "{text}"
+        );
     }
     let sealed: Vec<u8> = sqlx::query_scalar("select password from resources")
         .fetch_one(&drover.pool)

@@ -1,1 +1,404 @@
 //! The `drover` command as a person uses it.
+
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use drover::model::{Attributes, Cause};
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use crate::world::{Deployment, TOKEN, binary, change, database, key_pair, well};
+
+const SECRET_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
+/// The command, in an environment of these settings alone.
+fn drover(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(binary("drover"));
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(settings.iter().copied());
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+async fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
+    drover(arguments, settings).output().await.unwrap()
+}
+
+/// Asserts that it failed with one plain line, and returns that.
+fn failed(output: &Output, code: i32) -> String {
+    let told = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
+    assert!(
+        told.starts_with("drover: ") && told.lines().count() == 1,
+        "{told}"
+    );
+    assert!(
+        !told.contains("swordfish") && !told.contains("backtrace"),
+        "{told}"
+    );
+    told
+}
+
+/// A person's shell: the commands that ask this deployment.
+struct Shell<'a>(&'a Deployment);
+
+impl Shell<'_> {
+    async fn output(&self, arguments: &[&str]) -> Output {
+        let settings = [
+            ("DROVER_URL", self.0.url.as_str()),
+            ("DROVER_API_TOKEN", TOKEN),
+            ("DROVER_RESOURCE_PASSWORD", "swordfish"),
+        ];
+        run(arguments, &settings).await
+    }
+
+    async fn text(&self, arguments: &[&str]) -> String {
+        let output = self.output(arguments).await;
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        assert!(output.stderr.is_empty(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    async fn json(&self, arguments: &[&str]) -> Value {
+        let arguments = [arguments, &["--json"]].concat();
+        serde_json::from_str(&self.text(&arguments).await).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn wrong_use_is_one_line_and_exit_2() {
+    for (arguments, says) in [
+        (vec!["shear"], "shear"),
+        (vec!["servers", "--color"], "--color"),
+        (vec!["servers", "--state", "well"], "must be one of"),
+        (vec!["show", "x"], "is not an id"),
+        (vec!["show"], "<ID>"),
+        (vec!["adopt", "server", "--name", "a"], "--address"),
+        (
+            vec!["adopt", "server", "--name=a", "--address=b", "--cloud=ec2"],
+            "--instance-id",
+        ),
+        (
+            vec!["adopt", "resource", "--password", "swordfish"],
+            "--password",
+        ),
+        (vec!["tier", "gold", "--rules", "{"], "--rules is not JSON"),
+        (vec!["tier", "../servers", "--rules", "{}"], "tier's name"),
+        (
+            vec![
+                "adopt",
+                "server",
+                "--name=a",
+                "--address=b",
+                "--ssh-key-file=/no/such",
+            ],
+            "/no/such cannot be read",
+        ),
+    ] {
+        let output = run(&arguments, &[("DROVER_API_TOKEN", TOKEN)]).await;
+        let told = failed(&output, 2);
+        assert!(told.contains(says), "{told}");
+    }
+    let help = run(&["--help"], &[]).await;
+    assert!(help.status.success() && help.stderr.is_empty());
+    let help = String::from_utf8(help.stdout).unwrap();
+    for word in [
+        "migrate",
+        "adopt",
+        "DATABASE_URL",
+        "DROVER_API_TOKEN",
+        "Exit status",
+    ] {
+        assert!(help.contains(word), "{word}");
+    }
+    assert_eq!(run(&[], &[]).await.status.code(), Some(2));
+    let told = failed(&run(&["servers"], &[]).await, 2);
+    assert!(told.contains("DROVER_API_TOKEN is not set"), "{told}");
+}
+
+#[tokio::test]
+async fn a_process_says_what_it_lacks() {
+    let url = database().await;
+    let here = ("DATABASE_URL", url.as_str());
+    let (key, token) = (
+        ("DROVER_SECRET_KEY", SECRET_KEY),
+        ("DROVER_API_TOKEN", TOKEN),
+    );
+    for (arguments, settings, code, says) in [
+        (["migrate"], vec![], 2, "DATABASE_URL is not set"),
+        (["clock"], vec![], 2, "DATABASE_URL is not set"),
+        (["web"], vec![here], 2, "DROVER_API_TOKEN is not set"),
+        (
+            ["web"],
+            vec![here, ("DROVER_API_TOKEN", "short")],
+            2,
+            "at least 16",
+        ),
+        (
+            ["web"],
+            vec![here, token],
+            2,
+            "DROVER_SECRET_KEY is not set",
+        ),
+        (
+            ["web"],
+            vec![here, token, ("DROVER_SECRET_KEY", "x")],
+            2,
+            "32 bytes",
+        ),
+        (
+            ["web"],
+            vec![here, token, key, ("PORT", "0")],
+            2,
+            "PORT must be",
+        ),
+        (
+            ["web"],
+            vec![here, token, key, ("DROVER_RULES", "[]")],
+            2,
+            "DROVER_RULES",
+        ),
+        (
+            ["migrate"],
+            vec![("DATABASE_URL", "nonsense")],
+            2,
+            "DATABASE_URL is no",
+        ),
+        (
+            ["migrate"],
+            vec![here, ("DROVER_LOG", "=,=")],
+            2,
+            "DROVER_LOG",
+        ),
+        (
+            ["migrate"],
+            vec![("DATABASE_URL", "postgres://u:swordfish@127.0.0.1:1/d")],
+            1,
+            "cannot be reached",
+        ),
+        (["web"], vec![here, token, key], 1, "run: drover migrate"),
+        (["clock"], vec![here], 1, "run: drover migrate"),
+    ] {
+        let told = failed(&run(&arguments, &settings).await, code);
+        assert!(told.contains(says), "{arguments:?}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn a_web_process_comes_up_and_ends_at_sigterm() {
+    let url = database().await;
+    for _ in 0..2 {
+        assert!(
+            run(&["migrate"], &[("DATABASE_URL", &url)])
+                .await
+                .status
+                .success()
+        );
+    }
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port().to_string();
+    let settings = [
+        ("DATABASE_URL", url.as_str()),
+        ("DROVER_SECRET_KEY", SECRET_KEY),
+        ("DROVER_API_TOKEN", TOKEN),
+        ("PORT", &port),
+    ];
+    let told = failed(&run(&["web"], &settings).await, 1);
+    assert!(
+        told.contains("cannot listen on") && told.contains(&port),
+        "{told}"
+    );
+    drop(free);
+    let mut web = drover(&["web"], &settings)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut answered = false;
+    for _ in 0..100 {
+        let ring = run(&["ring", "--json"], &settings).await;
+        if ring.status.success() {
+            answered = true;
+            break;
+        }
+        failed(&ring, 1);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(answered, "drover web did not come up");
+    // An answer under way is waited for: nobody sees this server within 10 s.
+    let adopt = ["adopt", "server", "--name=slow", "--address=10.1.2.3"];
+    let adopt = tokio::spawn(async move {
+        drover(&adopt, &[("DROVER_API_TOKEN", TOKEN), ("PORT", &port)])
+            .output()
+            .await
+            .unwrap()
+    });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(web.id().unwrap()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(25), web.wait()).await;
+    assert!(ended.expect("it stops within 25 s").unwrap().success());
+    let adopted = adopt.await.unwrap();
+    assert!(adopted.status.success(), "{adopted:?}");
+}
+
+#[tokio::test]
+async fn a_herd_is_adopted_looked_at_and_forgotten() {
+    let deployment = Deployment::start().await;
+    let shell = Shell(&deployment);
+    let (key, host_key) = key_pair("ed25519", "");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("key");
+    std::fs::write(&file, key).unwrap();
+    let file = format!("--ssh-key-file={}", file.display());
+    let host_key = format!("--host-key={host_key}");
+    let server = shell
+        .json(&[
+            "adopt",
+            "server",
+            "--name=web1",
+            "--address=web1.example",
+            &file,
+            &host_key,
+            "--no-wait",
+        ])
+        .await;
+    let server = server["id"].as_str().unwrap();
+    let on = format!("--server={server}");
+    let db = shell
+        .json(&[
+            "adopt",
+            "resource",
+            &on,
+            "--name=app",
+            "--port=5432",
+            "--database=app",
+            "--user=u",
+        ])
+        .await;
+    let db = db["id"].as_str().unwrap().to_owned();
+
+    let stdin = [
+        "adopt",
+        "resource",
+        &on,
+        "--name=b",
+        "--port=5433",
+        "--database=b",
+        "--user=u",
+    ];
+    let stdin = [&stdin[..], &["--password-file=-"]].concat();
+    let settings = [
+        ("DROVER_URL", deployment.url.as_str()),
+        ("DROVER_API_TOKEN", TOKEN),
+    ];
+    let mut child = drover(&stdin, &settings)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"from stdin\n")
+        .await
+        .unwrap();
+    assert!(child.wait().await.unwrap().success());
+    let without = run(&stdin[..stdin.len() - 1], &settings).await;
+    assert!(failed(&without, 2).contains("DROVER_RESOURCE_PASSWORD"));
+
+    deployment.feel(server, well()).await;
+    let seen = deployment.feel_again(server, well()).await;
+    deployment
+        .think(server, Some(change("uncertain", "available", seen)), None)
+        .await;
+    let odd = Attributes::failed(Cause::Refused, "port 5432\u{1b}[31m: refused");
+    deployment.feel(&db, odd).await;
+
+    let show = [
+        ("servers", shell.text(&["servers"]).await),
+        ("resources", shell.text(&["resources"]).await),
+        (
+            "resources in a state",
+            shell.text(&["resources", "--state", "available"]).await,
+        ),
+        ("show", shell.text(&["show", &db]).await),
+        ("observations", shell.text(&["observations", &db]).await),
+        ("transitions", shell.text(&["transitions", server]).await),
+        ("ring", shell.text(&["ring"]).await),
+        (
+            "tier",
+            shell
+                .text(&[
+                    "tier",
+                    "gold",
+                    "--rules",
+                    r#"{"cadence":{"available":"5s"}}"#,
+                ])
+                .await,
+        ),
+        ("tiers", shell.text(&["tiers"]).await),
+    ];
+    let show: String = show
+        .iter()
+        .map(|(what, text)| format!("# {what}\n{text}\n"))
+        .collect();
+    insta::with_settings!({filters => vec![
+        (r"\b(srv|db|obs|tra)_[0-9A-Z]{26}", "${1}_ID                        "),
+        (r"\d+s ago", "Ns ago"),
+        (r"\d{4}-\d\d-\d\dT[0-9:.]+Z", "TIME"),
+        (r"oldest observation( +)\d\.\d s", "oldest observation${1}N s"),
+    ]}, { insta::assert_snapshot!(show) });
+
+    let list = shell.json(&["resources", "--limit", "1"]).await;
+    assert_eq!(list["items"].as_array().unwrap().len(), 1);
+    assert!(list["next_cursor"].is_string());
+    assert_eq!(shell.json(&["show", &db]).await["id"], db);
+    assert_eq!(
+        shell.json(&["observations", &db]).await["items"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(shell.json(&["ring"]).await["live_subjects"], 3);
+    assert_eq!(
+        shell.json(&["feel", server]).await,
+        json!({"brought_forward": true})
+    );
+
+    let told = failed(&shell.output(&["forget", server]).await, 1);
+    assert!(told.contains("still has 2 resources"), "{told}");
+    assert_eq!(shell.json(&["forget", &db]).await, json!({"forgotten": db}));
+    let told = failed(&shell.output(&["show", &db]).await, 1);
+    assert!(told.contains(&db), "{told}");
+    let wrong = [
+        ("DROVER_URL", deployment.url.as_str()),
+        ("DROVER_API_TOKEN", "wrong-wrong-wrong-wrong"),
+    ];
+    assert!(failed(&run(&["ring"], &wrong).await, 1).contains("not the deployment's token"));
+}
+
+#[tokio::test]
+async fn a_list_is_followed_beyond_the_api_s_largest_page() {
+    let deployment = Deployment::start().await;
+    let server = deployment.server("there").await;
+    for n in 0..520 {
+        deployment.resource(&server, &format!("r{n}")).await;
+    }
+    let list = Shell(&deployment).json(&["resources"]).await;
+    assert_eq!(list["items"].as_array().unwrap().len(), 520);
+    let list = Shell(&deployment)
+        .json(&["resources", "--limit", "510"])
+        .await;
+    assert_eq!(list["items"].as_array().unwrap().len(), 510);
+    assert!(
+        Shell(&deployment)
+            .text(&["resources", "--limit", "3"])
+            .await
+            .contains("and more")
+    );
+}

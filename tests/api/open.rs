@@ -13,7 +13,11 @@ async fn open(drover: &Deployment, path: &str) -> Answer {
 }
 
 fn reasons(answer: &Answer) -> String {
-    assert_eq!((answer.status, &answer.json()["status"]), (503, &json!("failing")), "{answer:?}");
+    assert_eq!(
+        (answer.status, &answer.json()["status"]),
+        (503, &json!("failing")),
+        "{answer:?}"
+    );
     answer.json()["reasons"].to_string()
 }
 
@@ -21,24 +25,42 @@ fn reasons(answer: &Answer) -> String {
 async fn health_says_why_it_fails() {
     let drover = Deployment::start().await;
     let answer = open(&drover, "/healthz").await;
-    assert_eq!((answer.status, &answer.json()["status"]), (200, &json!("ok")), "an empty herd is well");
+    assert_eq!(
+        (answer.status, &answer.json()["status"]),
+        (200, &json!("ok")),
+        "an empty herd is well"
+    );
     let server = drover.server("there").await;
     drover.feel(&server, well()).await;
     let answer = open(&drover, "/healthz").await;
-    assert_eq!((answer.status, &answer.json()["live_subjects"]), (200, &json!(1)));
+    assert_eq!(
+        (answer.status, &answer.json()["live_subjects"]),
+        (200, &json!(1))
+    );
 
     let run = |sql: &'static str| sqlx::query(sql).execute(&drover.pool);
-    run("update apalis.jobs set done_at = now() - interval '61 s'").await.unwrap();
+    run("update apalis.jobs set done_at = now() - interval '61 s'")
+        .await
+        .unwrap();
     assert!(reasons(&open(&drover, "/healthz").await).contains("oldest observation is 6"));
-    run("update apalis.jobs set done_at = now() - interval '40 s'").await.unwrap();
+    run("update apalis.jobs set done_at = now() - interval '40 s'")
+        .await
+        .unwrap();
     assert_eq!(open(&drover, "/healthz").await.status, 200);
     run("delete from apalis.jobs").await.unwrap();
     assert!(reasons(&open(&drover, "/healthz").await).contains("astray"));
     let page = open(&drover, "/").await;
-    assert!(page.text.contains("astray (1 live subjects, 0 tokens)"), "{}", page.text);
+    assert!(
+        page.text.contains("astray (1 live subjects, 0 tokens)"),
+        "{}",
+        page.text
+    );
     // Someone holds the subjects: the database is there, but does not answer.
     let mut held = drover.pool.begin().await.unwrap();
-    sqlx::query("lock table subjects").execute(&mut *held).await.unwrap();
+    sqlx::query("lock table subjects")
+        .execute(&mut *held)
+        .await
+        .unwrap();
     let begun = std::time::Instant::now();
     assert!(reasons(&open(&drover, "/healthz").await).contains("within 2s"));
     assert!(begun.elapsed() < Duration::from_secs(5));
@@ -47,11 +69,20 @@ async fn health_says_why_it_fails() {
     drover.pool.close().await;
     assert!(reasons(&open(&drover, "/healthz").await).contains("control database"));
     let answer = drover.get("/v1/servers").await;
-    assert_eq!((answer.status, &answer.json()["error"]["code"]), (503, &json!("database_unavailable")));
+    assert_eq!(
+        (answer.status, &answer.json()["error"]["code"]),
+        (503, &json!("database_unavailable"))
+    );
     let page = open(&drover, "/").await;
-    assert!(page.status == 503 && page.text.contains("database does not answer"), "{page:?}");
+    assert!(
+        page.status == 503 && page.text.contains("database does not answer"),
+        "{page:?}"
+    );
     let metrics = open(&drover, "/metrics").await;
-    assert!(metrics.status == 200 && metrics.text.contains("drover_database_up 0"), "{metrics:?}");
+    assert!(
+        metrics.status == 200 && metrics.text.contains("drover_database_up 0"),
+        "{metrics:?}"
+    );
 }
 
 #[tokio::test]
@@ -62,19 +93,30 @@ async fn metrics_are_read_line_by_line() {
     drover.feel(&server, well()).await;
     let answer = open(&drover, "/metrics").await;
     assert_eq!(answer.status, 200);
-    assert!(answer.header("content-type").starts_with("application/openmetrics-text"));
+    assert!(
+        answer
+            .header("content-type")
+            .starts_with("application/openmetrics-text")
+    );
     let mut values = std::collections::BTreeMap::new();
     for line in answer.text.lines().filter(|l| !l.starts_with('#')) {
         let (name, value) = line.rsplit_once(' ').unwrap();
         assert!(name.starts_with("drover_"), "{line}");
-        assert_eq!(values.insert(name, value.parse::<f64>().unwrap()), None, "{line} twice");
+        assert_eq!(
+            values.insert(name, value.parse::<f64>().unwrap()),
+            None,
+            "{line} twice"
+        );
     }
     assert_eq!(answer.text.lines().last(), Some("# EOF"));
     for (name, value) in [
         ("drover_database_up", 1.0),
         ("drover_live_subjects", 2.0),
         ("drover_subjects{kind=\"server\",state=\"uncertain\"}", 1.0),
-        ("drover_subjects{kind=\"resource\",state=\"unavailable\"}", 0.0),
+        (
+            "drover_subjects{kind=\"resource\",state=\"unavailable\"}",
+            0.0,
+        ),
         ("drover_tokens{queue=\"think\",status=\"Pending\"}", 1.0),
         ("drover_tokens{queue=\"feel\",status=\"Queued\"}", 0.0),
         ("drover_workers{queue=\"feel\"}", 1.0),
@@ -98,7 +140,13 @@ async fn the_page_shows_counts_and_nothing_that_needs_a_token() {
         assert!(!page.text.contains(hidden));
     }
     let policy = page.header("content-security-policy");
-    let nonce = policy.split("'nonce-").nth(1).unwrap().split('\'').next().unwrap();
+    let nonce = policy
+        .split("'nonce-")
+        .nth(1)
+        .unwrap()
+        .split('\'')
+        .next()
+        .unwrap();
     assert!(page.text.contains(&format!("<script nonce=\"{nonce}\">")));
     let other = open(&drover, "/").await;
     assert!(!other.text.contains(nonce), "a nonce is used once");
@@ -106,7 +154,11 @@ async fn the_page_shows_counts_and_nothing_that_needs_a_token() {
         let answer = drover.get(path).await;
         assert_eq!(answer.header("x-content-type-options"), "nosniff");
         assert_eq!(answer.header("cache-control"), "no-store");
-        assert!(answer.header("content-security-policy").contains("default-src 'none'"));
+        assert!(
+            answer
+                .header("content-security-policy")
+                .contains("default-src 'none'")
+        );
     }
 }
 

@@ -39,8 +39,14 @@ async fn cursors_lead_through_a_whole_list_and_each_item_is_seen_once() {
     assert_eq!(seen.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3, 1]);
     assert_eq!(seen.concat(), servers);
     // A last page that is just full has no next one.
-    assert_eq!(pages(&drover, "/v1/servers?limit=7").await, [servers.clone()]);
-    assert_eq!(pages(&drover, "/v1/resources?limit=2").await.concat(), resources);
+    assert_eq!(
+        pages(&drover, "/v1/servers?limit=7").await,
+        [servers.clone()]
+    );
+    assert_eq!(
+        pages(&drover, "/v1/resources?limit=2").await.concat(),
+        resources
+    );
     let first = drover.get("/v1/resources?limit=1").await.json()["items"][0]["server"].clone();
     let of_first = format!("/v1/resources?server={}&limit=2", first.as_str().unwrap());
     let of_first = pages(&drover, &of_first).await.concat();
@@ -52,25 +58,45 @@ async fn a_list_is_filtered_by_state_and_shows_what_was_last_seen() {
     let drover = Deployment::start().await;
     let server = drover.server("there").await;
     let other = drover.server("other").await;
-    drover.feel(&server, Attributes::failed(Cause::Refused, "port 22")).await;
+    drover
+        .feel(&server, Attributes::failed(Cause::Refused, "port 22"))
+        .await;
     drover.think(&server, None, None).await;
     let seen = drover.feel(&server, well()).await;
-    drover.think(&server, Some(change("uncertain", "available", seen)), None).await;
-    let ids = pages(&drover, "/v1/servers?state=available&limit=9").await.concat();
-    assert_eq!(ids, [server.clone()]);
-    let ids = pages(&drover, "/v1/servers?state=uncertain&limit=9").await.concat();
-    assert_eq!(ids, [other.clone()]);
+    drover
+        .think(&server, Some(change("uncertain", "available", seen)), None)
+        .await;
+    let ids = pages(&drover, "/v1/servers?state=available&limit=9")
+        .await
+        .concat();
+    assert_eq!(ids, [server.as_str()]);
+    let ids = pages(&drover, "/v1/servers?state=uncertain&limit=9")
+        .await
+        .concat();
+    assert_eq!(ids, [other.as_str()]);
     let list = drover.get("/v1/servers").await.json();
     for item in list["items"].as_array().unwrap() {
-        let alone = drover.get(&format!("/v1/servers/{}", item["id"].as_str().unwrap())).await;
+        let alone = drover
+            .get(&format!("/v1/servers/{}", item["id"].as_str().unwrap()))
+            .await;
         assert_eq!(&alone.json(), item);
     }
     let shown = drover.get(&format!("/v1/servers/{server}")).await.json();
     let last = &shown["last_observation"];
     assert_eq!(last["id"], format!("obs_{seen}"));
-    assert_eq!(last["attributes"], json!({"service_available": true, "latency_ms": 1.5}));
-    assert_eq!((&last["worker"], &last["feelers"]), (&json!("tester"), &json!(1)));
-    for time in [&shown["created_at"], &shown["state_since"], &last["created_at"]] {
+    assert_eq!(
+        last["attributes"],
+        json!({"service_available": true, "latency_ms": 1.5})
+    );
+    assert_eq!(
+        (&last["worker"], &last["feelers"]),
+        (&json!("tester"), &json!(1))
+    );
+    for time in [
+        &shown["created_at"],
+        &shown["state_since"],
+        &last["created_at"],
+    ] {
         assert!(chrono::DateTime::parse_from_rfc3339(time.as_str().unwrap()).is_ok());
     }
     let unseen = drover.get(&format!("/v1/servers/{other}")).await.json();
@@ -87,7 +113,9 @@ async fn histories_come_newest_first_in_pages() {
         let observation = drover.feel(&server, well()).await;
         seen.insert(0, format!("obs_{observation}"));
         let to = if n % 2 == 0 { "available" } else { "uncertain" };
-        drover.think(&server, Some(change(at, to, observation)), None).await;
+        drover
+            .think(&server, Some(change(at, to, observation)), None)
+            .await;
         at = to;
     }
     let path = format!("/v1/servers/{server}/observations?limit=3");
@@ -98,7 +126,10 @@ async fn histories_come_newest_first_in_pages() {
     let ids = pages(&drover, &path).await;
     assert_eq!(ids.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3, 1]);
     let newest = drover.get(&path).await.json()["items"][0].clone();
-    assert_eq!((&newest["from"], &newest["to"]), (&json!("uncertain"), &json!("available")));
+    assert_eq!(
+        (&newest["from"], &newest["to"]),
+        (&json!("uncertain"), &json!("available"))
+    );
     assert_eq!(newest["observation"], seen[0].as_str());
     assert_eq!(newest["reason"], "seen by the test");
     assert!(newest["id"].as_str().unwrap().starts_with("tra_"));
@@ -111,7 +142,9 @@ async fn a_feel_is_brought_forward_once() {
     drover.feel(&server, well()).await;
     drover.think(&server, None, None).await;
     for expected in [true, false] {
-        let answer = drover.post("/v1/jobs", &json!({"job": "feel", "subject": server})).await;
+        let answer = drover
+            .post("/v1/jobs", &json!({"job": "feel", "subject": server}))
+            .await;
         assert_eq!(answer.status, 202);
         assert_eq!(answer.json(), json!({"brought_forward": expected}));
     }
@@ -121,17 +154,32 @@ async fn a_feel_is_brought_forward_once() {
 async fn the_ring_s_numbers_fit_the_herd() {
     let drover = Deployment::start().await;
     let ring = drover.get("/v1/ring").await.json();
-    assert_eq!((&ring["live_subjects"], &ring["tokens"]), (&json!(0), &json!(0)));
+    assert_eq!(
+        (&ring["live_subjects"], &ring["tokens"]),
+        (&json!(0), &json!(0))
+    );
     assert_eq!(ring["oldest_observation_s"], Value::Null);
     let server = drover.server("there").await;
     drover.resource(&server, "app").await;
     drover.feel(&server, well()).await;
     let ring = drover.get("/v1/ring").await.json();
-    assert_eq!((&ring["live_subjects"], &ring["tokens"]), (&json!(2), &json!(2)));
-    assert_eq!((&ring["astray"], &ring["laps_last_minute"]), (&json!(0), &json!(1)));
-    assert_eq!(ring["queues"], json!({"feel": {"Pending": 1}, "think": {"Pending": 1}}));
+    assert_eq!(
+        (&ring["live_subjects"], &ring["tokens"]),
+        (&json!(2), &json!(2))
+    );
+    assert_eq!(
+        (&ring["astray"], &ring["laps_last_minute"]),
+        (&json!(0), &json!(1))
+    );
+    assert_eq!(
+        ring["queues"],
+        json!({"feel": {"Pending": 1}, "think": {"Pending": 1}})
+    );
     assert_eq!(ring["workers"], json!({"feel": 1}));
-    assert_eq!(ring["herd"], json!({"server": {"uncertain": 1}, "resource": {"uncertain": 1}}));
+    assert_eq!(
+        ring["herd"],
+        json!({"server": {"uncertain": 1}, "resource": {"uncertain": 1}})
+    );
 }
 
 #[tokio::test]
@@ -145,8 +193,14 @@ async fn a_tier_is_made_changed_and_used() {
     }
     let tiers = drover.get("/v1/tiers").await.json();
     let gold = json!({"name": "gold", "rules": {"cadence": {"available": "20s"}}});
-    assert_eq!(tiers["items"], json!([gold, {"name": "standard", "rules": {}}]));
+    assert_eq!(
+        tiers["items"],
+        json!([gold, {"name": "standard", "rules": {}}])
+    );
     let body = json!({"name": "new", "address": "10.1.2.3", "tier": "gold"});
     let answer = drover.post("/v1/servers?wait=false", &body).await;
-    assert_eq!((answer.status, &answer.json()["tier"]), (201, &json!("gold")));
+    assert_eq!(
+        (answer.status, &answer.json()["tier"]),
+        (201, &json!("gold"))
+    );
 }

@@ -1,6 +1,7 @@
 //! A control database, `drover web` on it, and the hands of a worker.
 
 use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -44,7 +45,14 @@ impl Cluster {
         // PostgreSQL refuses to run as root.
         let mut command = if nix::unistd::geteuid().is_root() {
             let mut command = Command::new("setpriv");
-            command.args(["--reuid", "drover", "--regid", "drover", "--init-groups", "sh"]);
+            command.args([
+                "--reuid",
+                "drover",
+                "--regid",
+                "drover",
+                "--init-groups",
+                "sh",
+            ]);
             command
         } else {
             Command::new("sh")
@@ -87,6 +95,19 @@ pub async fn database() -> String {
     cluster.await.unwrap().database().await
 }
 
+/// A command of ours, built as these tests are.
+pub fn binary(name: &str) -> PathBuf {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "-q", "-p", "drover"])
+            .status();
+        assert!(built.unwrap().success());
+    });
+    let tests = std::env::current_exe().unwrap();
+    tests.parent().and_then(Path::parent).unwrap().join(name)
+}
+
 /// A deployment without workers.
 pub struct Deployment {
     pub pool: PgPool,
@@ -127,7 +148,11 @@ impl Deployment {
             rules: json!({"cadence": {"available": "5s"}}),
         };
         let stop = CancellationToken::new();
-        tokio::spawn(serve(listener, Web::new(pool.clone(), config), stop.clone()));
+        tokio::spawn(serve(
+            listener,
+            Web::new(pool.clone(), config),
+            stop.clone(),
+        ));
         Self {
             pool,
             url: format!("http://{listen}"),
@@ -151,7 +176,8 @@ impl Deployment {
     }
 
     pub async fn raw(&self, method: &str, path: &str, body: impl Into<reqwest::Body>) -> Answer {
-        self.send(self.request(method, path).bearer_auth(TOKEN).body(body)).await
+        self.send(self.request(method, path).bearer_auth(TOKEN).body(body))
+            .await
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -206,6 +232,12 @@ impl Deployment {
         assert_eq!(done.len(), 1);
         db.commit().await.unwrap();
         observation
+    }
+
+    /// The same once more, after thinking changed nothing.
+    pub async fn feel_again(&self, id: &str, seen: Attributes) -> ObservationId {
+        self.think(id, None, None).await;
+        self.feel(id, seen).await
     }
 
     /// What a think worker does: claims the token and decides this.
