@@ -154,7 +154,10 @@ fn lay_over(base: &mut Value, layer: &Value) -> Result<(), String> {
         // serde would take an array for a struct, and an empty one for its defaults.
         (Value::Object(base), _) => {
             let names: Vec<_> = base.keys().map(String::as_str).collect();
-            return Err(format!("rules: an object is needed here, with some of: {}", names.join(", ")));
+            return Err(format!(
+                "rules: an object is needed here, with some of: {}",
+                names.join(", ")
+            ));
         }
         (base, layer) => *base = layer.clone(),
     }

@@ -32,7 +32,9 @@ pub struct Ring {
 
 /// Reads the ring's numbers in one snapshot, so that they fit each other.
 pub async fn snapshot(pool: &PgPool) -> sqlx::Result<Ring> {
-    let mut db = pool.begin_with("begin isolation level repeatable read, read only").await?;
+    let mut db = pool
+        .begin_with("begin isolation level repeatable read, read only")
+        .await?;
     let ring = numbers(&mut db).await?;
     db.rollback().await?;
     Ok(ring)

@@ -96,7 +96,9 @@ pub enum ForgetError {
 /// Lets one adoption pass at a time, until its transaction ends: two of the same
 /// place at once would otherwise not see each other.
 pub async fn adopt_one_at_a_time(db: &mut PgConnection) -> sqlx::Result<()> {
-    sqlx::query("select pg_advisory_xact_lock(hashtext('drover.adopt'))").execute(db).await?;
+    sqlx::query("select pg_advisory_xact_lock(hashtext('drover.adopt'))")
+        .execute(db)
+        .await?;
     Ok(())
 }
 
