@@ -3,15 +3,15 @@
 //! A feeler returns what it saw, never an error: that something does not answer
 //! is an observation like any other.
 
-mod context;
+pub mod context;
 mod host;
 mod lsclusters;
 mod resource;
 mod sections;
-mod server;
+pub mod server;
 mod server_log;
 mod volumes;
-mod witness;
+pub mod witness;
 
 pub use context::FeelContext;
 

@@ -92,10 +92,8 @@ mod tests {
         let full = "x@y FATAL:  could not write to file \"pg_wal/x\": No space left on device";
         assert!(reason(full).unwrap().starts_with("could not write"));
         assert_eq!(
-            reason("PANIC:  could not locate a valid checkpoint record")
-                .unwrap()
-                .len(),
-            43
+            reason("PANIC:  no checkpoint").as_deref(),
+            Some("no checkpoint")
         );
     }
 

@@ -317,6 +317,10 @@ async fn a_local_server_lives_dies_and_comes_back() {
     local.unplug().await.unwrap();
     assert!(!local.is_up() && !local.runs(&one) && !local.runs(&two));
     assert_eq!(describe().await, InstanceState::Stopped);
+    // A pid that is another program's by now: this test's.
+    let recycled = std::process::id().to_string();
+    std::fs::write(cloud.root.join("servers/pg-1/sshd.pid"), recycled).unwrap();
+    assert_eq!(describe().await, InstanceState::Stopped);
     let dead = server::feel(&subject, &cx).await;
     assert_eq!(dead.cause, Some(Cause::Refused), "{dead:?}");
     assert!(
