@@ -94,7 +94,7 @@ async fn work(queues: &str) -> Result<(), Failure> {
     let env = Env::process();
     let url = config::database_url(env)?;
     let config = WorkerConfig::from_env(env)?;
-    drover::log::init(env);
+    drover::log::init(env)?;
     let stop = CancellationToken::new();
     let stopper = stop.clone();
     let mut term = signal(SignalKind::terminate()).map_err(|e| Failure::Failed(e.to_string()))?;

@@ -2,6 +2,11 @@
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_main_job_from_beginning_to_end() {
-    let line = drover_tests::scenario::run(|line| println!("{line}")).await.unwrap();
-    assert!(line.starts_with("demo ok: 15 subjects, unavailable seen in "), "{line}");
+    let line = drover_tests::scenario::run(|line| println!("{line}"))
+        .await
+        .unwrap();
+    assert!(
+        line.starts_with("demo ok: 15 subjects, unavailable seen in "),
+        "{line}"
+    );
 }

@@ -122,6 +122,10 @@ fn failed(error: &sqlx::Error) -> Attributes {
     Attributes::failed(cause, message.chars().take(300).collect::<String>())
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "sqlx may add kinds of errors"
+)]
 /// Which of the causes an error is, and what a person is told.
 fn tell_apart(error: &sqlx::Error) -> (Cause, String) {
     match error {
@@ -157,6 +161,10 @@ fn by_sqlstate(code: &str, message: &str) -> Cause {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "std has more kinds than matter here"
+)]
 fn by_io(error: &std::io::Error) -> Cause {
     use std::io::ErrorKind;
     match error.kind() {

@@ -77,8 +77,7 @@ async fn live<W: Work>(
         .backend(PollWith::new(storage, PollIdle::new(config.poll)))
         .concurrency(concurrency)
         .build(tower::service_fn(move |task: Task<Token>| {
-            let step = tokio::spawn(handle(work.clone(), handler_pool.clone(), task));
-            async move { step.await }
+            tokio::spawn(handle(work.clone(), handler_pool.clone(), task))
         }));
     let heart = tokio::spawn(beat(pool.clone(), name.clone()));
     let signal = {
@@ -133,7 +132,10 @@ async fn give_back(pool: &PgPool, name: &WorkerName) -> bool {
             false
         }
         Err(_) => {
-            tracing::warn!(worker = name.as_str(), "tokens cannot be given back yet: no answer");
+            tracing::warn!(
+                worker = name.as_str(),
+                "tokens cannot be given back yet: no answer"
+            );
             false
         }
     }

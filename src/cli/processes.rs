@@ -1,10 +1,9 @@
 //! The processes: migrate, web and clock.
 
 use drover::config::{ClockConfig, Env, WebConfig, database_url};
-use drover::{clock, store, web};
+use drover::{clock, log, store, web};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 use super::{Failure, say};
 
@@ -16,7 +15,7 @@ const CLOCK_POOL: u32 = 4;
 /// `drover migrate`.
 pub async fn migrate(env: Env<'_>) -> Result<(), Failure> {
     let url = database_url(env)?;
-    log(env)?;
+    log::init(env)?;
     let pool = store::connect(&url, 2).await?;
     store::migrate(&pool).await?;
     pool.close().await;
@@ -26,7 +25,7 @@ pub async fn migrate(env: Env<'_>) -> Result<(), Failure> {
 /// `drover web`.
 pub async fn web(env: Env<'_>) -> Result<(), Failure> {
     let (url, config) = (database_url(env)?, WebConfig::from_env(env)?);
-    log(env)?;
+    log::init(env)?;
     let pool = store::connect_migrated(&url, WEB_POOL).await?;
     Ok(web::run(pool, config, shutdown()?).await?)
 }
@@ -34,23 +33,9 @@ pub async fn web(env: Env<'_>) -> Result<(), Failure> {
 /// `drover clock`.
 pub async fn clock(env: Env<'_>) -> Result<(), Failure> {
     let (url, config) = (database_url(env)?, ClockConfig::from_env(env)?);
-    log(env)?;
+    log::init(env)?;
     let pool = store::connect_migrated(&url, CLOCK_POOL).await?;
     Ok(clock::run(pool, config, shutdown()?).await?)
-}
-
-/// Logs to stdout, as `DROVER_LOG` says.
-fn log(env: Env<'_>) -> Result<(), Failure> {
-    let filter = env.get("DROVER_LOG").unwrap_or_else(|| {
-        "info,sqlx=warn,apalis=warn,apalis_core=warn,apalis_postgres=warn".into()
-    });
-    let filter = EnvFilter::try_new(filter)
-        .map_err(|e| Failure::WrongUse(format!("DROVER_LOG is no log filter: {e}")))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(false)
-        .init();
-    Ok(())
 }
 
 /// Fires at the first SIGTERM or SIGINT.

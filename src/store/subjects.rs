@@ -93,15 +93,6 @@ pub enum ForgetError {
     Database(#[from] sqlx::Error),
 }
 
-/// Lets one adoption pass at a time, until its transaction ends: two of the same
-/// place at once would otherwise not see each other.
-pub async fn adopt_one_at_a_time(db: &mut PgConnection) -> sqlx::Result<()> {
-    sqlx::query("select pg_advisory_xact_lock(hashtext('drover.adopt'))")
-        .execute(db)
-        .await?;
-    Ok(())
-}
-
 /// Takes a server into the herd, with its token. Call it in a transaction.
 ///
 /// # Errors
@@ -338,9 +329,9 @@ const COLUMNS: &str =
 #[derive(Clone, Debug)]
 pub enum Known {
     /// A server.
-    Server(Server),
+    Server(Box<Server>),
     /// A resource and the server it is on.
-    Resource(Resource, Server),
+    Resource(Box<Resource>, Box<Server>),
 }
 
 impl Known {
@@ -416,7 +407,7 @@ impl SubjectRow {
             zone: self.zone,
         };
         match kind {
-            Kind::Server => Ok(Known::Server(server)),
+            Kind::Server => Ok(Known::Server(Box::new(server))),
             Kind::Resource => {
                 let missing = || sqlx::Error::Decode("a resource without its row".into());
                 let resource = Resource {
@@ -430,7 +421,7 @@ impl SubjectRow {
                     tls_root_cert: self.tls_root_cert,
                     plan: self.plan.ok_or_else(missing)?,
                 };
-                Ok(Known::Resource(resource, server))
+                Ok(Known::Resource(Box::new(resource), Box::new(server)))
             }
         }
     }

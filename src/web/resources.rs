@@ -22,7 +22,6 @@ pub fn routes() -> Router<Web> {
 async fn create(State(web): State<Web>, body: Body) -> Result<(StatusCode, Json<SubjectView>)> {
     let new = read(&body)?;
     let mut db = web.pool.begin().await?;
-    store::subjects::adopt_one_at_a_time(&mut db).await?;
     let id = store::subjects::adopt_resource(&mut db, &web.config.secret_key, &new)
         .await
         .map_err(|e| adopt::refused(Kind::Resource, "database", e))?;

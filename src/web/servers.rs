@@ -91,7 +91,6 @@ async fn run(web: &Web, new: NewServer, wait: bool) -> Result<Adopted> {
 
 async fn insert(web: &Web, new: &NewServer) -> Result<SubjectId> {
     let mut db = web.pool.begin().await?;
-    store::subjects::adopt_one_at_a_time(&mut db).await?;
     let id = store::subjects::adopt_server(&mut db, &web.config.secret_key, new)
         .await
         .map_err(|e| adopt::refused(Kind::Server, "address", e))?;

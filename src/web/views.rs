@@ -93,8 +93,8 @@ impl SubjectView {
     pub fn new(known: Known, last: Option<Observation>) -> Self {
         let subject = known.subject().clone();
         let of_kind = match known {
-            Known::Server(server) => OfKind::Server(ServerView::new(server)),
-            Known::Resource(resource, _) => OfKind::Resource(ResourceView::new(resource)),
+            Known::Server(server) => OfKind::Server(ServerView::new(*server)),
+            Known::Resource(resource, _) => OfKind::Resource(ResourceView::new(*resource)),
         };
         Self {
             id: PublicId::new(subject.kind, subject.id),

@@ -1,10 +1,6 @@
 //! A control database, `drover web` on it, and the hands of a worker.
 
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::process::Command;
 
 use drover::config::WebConfig;
 use drover::model::{Attributes, ObservationId, PublicId, SecretKey, TransitionId, secret};
@@ -15,98 +11,6 @@ use sqlx::PgPool;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub const TOKEN: &str = "a-token-for-tests-only";
-
-/// One temporary PostgreSQL for all tests of this binary. It ends when its
-/// stdin does, which is when this process is gone, however it went.
-struct Cluster {
-    port: u16,
-    _process: Child,
-    _until: ChildStdin,
-}
-
-const CLUSTER: &str = r#"
-set -e
-trap '' INT
-bin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
-dir=$(mktemp -d /tmp/drover-api.XXXXXX)
-trap '"$bin/pg_ctl" -D "$dir/data" -m immediate stop >"$dir/out" 2>&1; rm -rf "$dir"' EXIT
-"$bin/initdb" -D "$dir/data" -U postgres -A trust --no-sync >"$dir/out" 2>&1 </dev/null
-"$bin/pg_ctl" -D "$dir/data" -l "$dir/log" -w -o "-p $1 -k $dir -c listen_addresses=127.0.0.1 \
-    -c fsync=off -c max_connections=300" start >"$dir/out" 2>&1 </dev/null
-echo ready
-cat >/dev/null
-"#;
-
-impl Cluster {
-    fn start() -> Self {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
-        // PostgreSQL refuses to run as root.
-        let mut command = if nix::unistd::geteuid().is_root() {
-            let mut command = Command::new("setpriv");
-            command.args([
-                "--reuid",
-                "drover",
-                "--regid",
-                "drover",
-                "--init-groups",
-                "sh",
-            ]);
-            command
-        } else {
-            Command::new("sh")
-        };
-        let mut process = command
-            .args(["-c", CLUSTER, "cluster", &port.to_string()])
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let mut out = BufReader::new(process.stdout.take().unwrap());
-        out.read_line(&mut line).unwrap();
-        assert_eq!(line, "ready\n", "the temporary PostgreSQL did not start");
-        Self {
-            port,
-            _until: process.stdin.take().unwrap(),
-            _process: process,
-        }
-    }
-
-    /// A new database's URL.
-    async fn database(&self) -> String {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("api_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let at = |name: &str| format!("postgres://postgres@127.0.0.1:{}/{name}", self.port);
-        let pool = PgPool::connect(&at("postgres")).await.unwrap();
-        let create = sqlx::AssertSqlSafe(format!("create database {name}"));
-        sqlx::query(create).execute(&pool).await.unwrap();
-        pool.close().await;
-        at(&name)
-    }
-}
-
-/// A new, empty database of this binary's cluster.
-pub async fn database() -> String {
-    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    let cluster = tokio::task::spawn_blocking(|| CLUSTER.get_or_init(Cluster::start));
-    cluster.await.unwrap().database().await
-}
-
-/// A command of ours, built as these tests are.
-pub fn binary(name: &str) -> PathBuf {
-    static BUILT: OnceLock<()> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "-q", "-p", "drover"])
-            .status();
-        assert!(built.unwrap().success());
-    });
-    let tests = std::env::current_exe().unwrap();
-    tests.parent().and_then(Path::parent).unwrap().join(name)
-}
 
 /// A deployment without workers.
 pub struct Deployment {
@@ -137,8 +41,7 @@ impl Answer {
 impl Deployment {
     pub async fn start() -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let pool = drover::store::connect(&database().await, 10).await.unwrap();
-        drover::store::migrate(&pool).await.unwrap();
+        let (_, pool) = drover_tests::postgres::shared_database().await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let listen = listener.local_addr().unwrap().to_string();
         let config = WebConfig {

@@ -234,13 +234,12 @@ impl Drop for Deployment {
         if std::thread::panicking() {
             eprintln!("{}", self.processes.logs());
         }
-        if self.herd {
-            if let Ok(mut command) =
+        if self.herd
+            && let Ok(mut command) =
                 self.processes
                     .command(&["drover-worker", "local", "destroy", "--all"])
-            {
-                let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
-            }
+        {
+            let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
         }
     }
 }

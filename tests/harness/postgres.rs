@@ -3,20 +3,32 @@
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, bail};
 use nix::unistd::{Uid, User, chown};
 use sqlx::PgPool;
-use tempfile::TempDir;
 
-/// A running cluster in a temporary directory.
+/// A running cluster in a temporary directory. Both go when it is dropped, or
+/// when this process is gone, however it went.
 pub struct Postgres {
-    dir: TempDir,
+    dir: PathBuf,
     bin: PathBuf,
+    guard: Option<Child>,
     /// Port on 127.0.0.1.
     pub port: u16,
 }
+
+/// Waits until its stdin ends, which it does with the process that holds the
+/// other end; then stops the cluster and removes its directory.
+const GUARD: &str = r#"
+trap '' INT TERM HUP
+cat >/dev/null
+"$1/pg_ctl" -D "$2/data" -m immediate -s stop >/dev/null 2>&1
+rm -rf "$2"
+"#;
 
 /// The user that PostgreSQL runs as: ourselves, or `drover` when we are root,
 /// because PostgreSQL refuses to run as root.
@@ -90,15 +102,18 @@ impl Postgres {
     pub fn start(settings: &[&str]) -> Result<Self> {
         let dir = tempfile::Builder::new()
             .prefix("drover-pg-")
-            .tempdir_in("/tmp")?;
-        let this = Self {
+            .tempdir_in("/tmp")?
+            .keep();
+        let mut this = Self {
             dir,
             bin: programs()?,
+            guard: None,
             port: free_port()?,
         };
         if let Some(user) = owner()? {
-            chown(this.dir.path(), Some(user.uid), Some(user.gid))?;
+            chown(&this.dir, Some(user.uid), Some(user.gid))?;
         }
+        this.guard = Some(this.guard()?);
         let data = this.data();
         this.run("initdb", |c| {
             c.args([
@@ -131,7 +146,7 @@ impl Postgres {
 
     /// `pg_ctl ACTION`, waiting until it is done.
     pub fn pg_ctl(&self, action: &[&str]) -> Result<()> {
-        let (data, log) = (self.data(), self.dir.path().join("log"));
+        let (data, log) = (self.data(), self.dir.join("log"));
         self.run("pg_ctl", |c| {
             c.args(["-s", "-w", "-t", "60", "-D"])
                 .arg(&data)
@@ -146,25 +161,48 @@ impl Postgres {
         format!("postgres://drover@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// A new, migrated database.
+    /// A new, migrated database, and a pool on it.
     pub async fn database(&self, name: &str) -> Result<(String, PgPool)> {
+        let (url, pool) = self.empty_database(name).await?;
+        drover::store::migrate(&pool).await?;
+        Ok((url, pool))
+    }
+
+    /// A new database with nothing in it, and a pool on it.
+    pub async fn empty_database(&self, name: &str) -> Result<(String, PgPool)> {
         let admin = drover::store::connect(&self.url("postgres"), 1).await?;
         sqlx::query(sqlx::AssertSqlSafe(format!("create database {name}")))
             .execute(&admin)
             .await?;
+        admin.close().await;
         let url = self.url(name);
         let pool = drover::store::connect(&url, 10).await?;
-        drover::store::migrate(&pool).await?;
         Ok((url, pool))
     }
 
     /// Its log.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+        std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+
+    fn guard(&self) -> Result<Child> {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", GUARD, "guard"])
+            .args([&self.bin, &self.dir])
+            .current_dir("/")
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        if let Some(user) = owner()? {
+            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+        }
+        command.spawn().context("starting the guard")
     }
 
     fn data(&self) -> PathBuf {
-        self.dir.path().join("data")
+        self.dir.join("data")
     }
 
     fn run(&self, program: &str, arguments: impl FnOnce(&mut Command)) -> Result<()> {
@@ -196,6 +234,32 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        let _ = self.pg_ctl(&["stop", "-m", "immediate"]);
+        if let Some(mut guard) = self.guard.take() {
+            drop(guard.stdin.take());
+            let _ = guard.wait();
+        }
     }
+}
+
+/// A new, migrated database in a cluster that all tests of one binary share.
+///
+/// # Errors
+/// If PostgreSQL cannot be started.
+pub async fn shared_database() -> Result<(String, PgPool)> {
+    let (url, pool) = shared_empty_database().await?;
+    drover::store::migrate(&pool).await?;
+    Ok((url, pool))
+}
+
+/// The same, but nothing is in it yet.
+///
+/// # Errors
+/// If PostgreSQL cannot be started.
+pub async fn shared_empty_database() -> Result<(String, PgPool)> {
+    static SHARED: OnceLock<Postgres> = OnceLock::new();
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = || SHARED.get_or_init(|| Postgres::start(&[]).expect("a shared PostgreSQL"));
+    let shared = tokio::task::spawn_blocking(start).await?;
+    let name = format!("shared_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    shared.empty_database(&name).await
 }

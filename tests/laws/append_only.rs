@@ -10,10 +10,14 @@ async fn observations_and_transitions_cannot_be_changed() {
     let herd = Herd::of(0).await;
     let mut db = herd.pool.acquire().await.unwrap();
     let lock = herd.claim("a", Queue::Feel).await.unwrap();
-    queue::commit_feels(&mut db, &[seen_well(lock)]).await.unwrap();
+    queue::commit_feels(&mut db, &[seen_well(lock)])
+        .await
+        .unwrap();
     let lock = herd.claim("t", Queue::Think).await.unwrap();
     let change = Some((State::Uncertain, State::Available));
-    queue::commit_thinks(&mut db, &[thought(lock, change)]).await.unwrap();
+    queue::commit_thinks(&mut db, &[thought(lock, change)])
+        .await
+        .unwrap();
     let today: String = sqlx::query_scalar(
         "select 'observations_' || to_char(now() at time zone 'UTC', 'YYYYMMDD')",
     )
@@ -30,8 +34,14 @@ async fn observations_and_transitions_cannot_be_changed() {
                 .execute(&herd.pool)
                 .await
                 .expect_err(&statement);
-            assert!(refused.to_string().contains("append-only"), "{statement}: {refused}");
+            assert!(
+                refused.to_string().contains("append-only"),
+                "{statement}: {refused}"
+            );
         }
     }
-    assert_eq!((herd.observations().await, herd.transitions().await), (1, 1));
+    assert_eq!(
+        (herd.observations().await, herd.transitions().await),
+        (1, 1)
+    );
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use drover::config::ClockConfig;
-use drover::store::queue::{self, Mended, Queue};
 use drover::store::partitions;
+use drover::store::queue::{self, Mended, Queue};
 use tokio_util::sync::CancellationToken;
 
 use super::herd::Herd;
@@ -22,7 +22,11 @@ async fn a_healthy_ring_is_left_alone() {
 async fn a_broken_ring_is_mended_by_a_running_clock() {
     let herd = Herd::of(5).await;
     let missing = herd.ids[1].to_string();
-    sqlx::query("delete from apalis.jobs where id = $1").bind(&missing).execute(&herd.pool).await.unwrap();
+    sqlx::query("delete from apalis.jobs where id = $1")
+        .bind(&missing)
+        .execute(&herd.pool)
+        .await
+        .unwrap();
     sqlx::query(
         "insert into apalis.jobs (id, job_type, job, status)
          values ('01ARZ3NDEKTSV4RRFFQ69G5FAV', 'feel', '{}', 'Pending')",
@@ -39,15 +43,28 @@ async fn a_broken_ring_is_mended_by_a_running_clock() {
     let stop = CancellationToken::new();
     let config = ClockConfig { retention_days: 14 };
     let clocks: Vec<_> = (0..2)
-        .map(|_| tokio::spawn(drover::clock::run(herd.pool.clone(), config.clone(), stop.clone())))
+        .map(|_| {
+            tokio::spawn(drover::clock::run(
+                herd.pool.clone(),
+                config.clone(),
+                stop.clone(),
+            ))
+        })
         .collect();
     let held = || async {
-        let held: i64 = sqlx::query_scalar("select count(*) from apalis.jobs where status = 'Queued'")
-            .fetch_one(&herd.pool)
-            .await?;
-        Ok(if held == 0 { Ok(()) } else { Err(format!("{held} still held")) })
+        let held: i64 =
+            sqlx::query_scalar("select count(*) from apalis.jobs where status = 'Queued'")
+                .fetch_one(&herd.pool)
+                .await?;
+        Ok(if held == 0 {
+            Ok(())
+        } else {
+            Err(format!("{held} still held"))
+        })
     };
-    drover_tests::until("the stuck token freed", Duration::from_secs(10), held).await.unwrap();
+    drover_tests::until("the stuck token freed", Duration::from_secs(10), held)
+        .await
+        .unwrap();
     herd.assert_whole().await;
     let mut db = herd.pool.acquire().await.unwrap();
     assert_eq!(queue::keep(&mut db).await.unwrap(), Mended::default());
@@ -55,10 +72,11 @@ async fn a_broken_ring_is_mended_by_a_running_clock() {
     for clock in clocks {
         clock.await.unwrap().unwrap();
     }
-    let locks: i64 = sqlx::query_scalar("select count(*) from pg_locks where locktype = 'advisory'")
-        .fetch_one(&herd.pool)
-        .await
-        .unwrap();
+    let locks: i64 =
+        sqlx::query_scalar("select count(*) from pg_locks where locktype = 'advisory'")
+            .fetch_one(&herd.pool)
+            .await
+            .unwrap();
     assert_eq!(locks, 0, "the lead is given up");
 }
 
@@ -66,7 +84,11 @@ async fn a_broken_ring_is_mended_by_a_running_clock() {
 async fn days_are_made_ahead_and_dropped_when_old() {
     let herd = Herd::of(0).await;
     let mut db = herd.pool.acquire().await.unwrap();
-    assert_eq!(partitions::create_ahead(&mut db).await.unwrap(), 0, "migrate made them");
+    assert_eq!(
+        partitions::create_ahead(&mut db).await.unwrap(),
+        0,
+        "migrate made them"
+    );
     sqlx::query("select create_observations_day((now() at time zone 'UTC')::date - n) from generate_series(13, 16) n")
         .execute(&herd.pool)
         .await

@@ -14,16 +14,27 @@ async fn of_two_workers_racing_for_one_step_one_wins() {
             let (pool, lock) = (herd.pool.clone(), lock.clone());
             tokio::spawn(async move {
                 let mut db = pool.acquire().await.unwrap();
-                queue::commit_feels(&mut db, &[seen_well(lock)]).await.unwrap().len()
+                queue::commit_feels(&mut db, &[seen_well(lock)])
+                    .await
+                    .unwrap()
+                    .len()
             })
         });
-        let wins: usize =
-            futures::future::join_all(race).await.into_iter().map(Result::unwrap).sum();
+        let wins: usize = futures::future::join_all(race)
+            .await
+            .into_iter()
+            .map(Result::unwrap)
+            .sum();
         assert_eq!(wins, 1, "round {round}");
         assert_eq!(herd.observations().await, round + 1);
-        let lock = herd.claim("b", Queue::Think).await.expect("the token went to think");
+        let lock = herd
+            .claim("b", Queue::Think)
+            .await
+            .expect("the token went to think");
         let mut tx = herd.pool.begin().await.unwrap();
-        queue::commit_thinks(&mut tx, &[thought(lock, None)]).await.unwrap();
+        queue::commit_thinks(&mut tx, &[thought(lock, None)])
+            .await
+            .unwrap();
         tx.commit().await.unwrap();
         herd.assert_whole().await;
     }
@@ -35,12 +46,29 @@ async fn a_step_whose_lock_went_to_another_writes_nothing() {
     let stale = herd.claim("a", Queue::Feel).await.expect("a token");
     let mut db = herd.pool.acquire().await.unwrap();
     assert_eq!(queue::release(&mut db, "a").await.unwrap(), 1);
-    let lock = herd.claim("b", Queue::Feel).await.expect("the rescued token");
-    assert!(queue::commit_feels(&mut db, &[seen_well(stale.clone())]).await.unwrap().is_empty());
-    let back = PutBack { lock: stale, after: std::time::Duration::ZERO };
+    let lock = herd
+        .claim("b", Queue::Feel)
+        .await
+        .expect("the rescued token");
+    assert!(
+        queue::commit_feels(&mut db, &[seen_well(stale.clone())])
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let back = PutBack {
+        lock: stale,
+        after: std::time::Duration::ZERO,
+    };
     assert!(queue::put_back(&mut db, &[back]).await.unwrap().is_empty());
     assert_eq!(herd.observations().await, 0);
-    assert_eq!(queue::commit_feels(&mut db, &[seen_well(lock)]).await.unwrap().len(), 1);
+    assert_eq!(
+        queue::commit_feels(&mut db, &[seen_well(lock)])
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
     assert_eq!(herd.observations().await, 1);
 }
 
@@ -54,7 +82,12 @@ async fn a_lock_of_the_same_worker_but_of_another_claim_is_stale() {
         .await
         .unwrap();
     let mut db = herd.pool.acquire().await.unwrap();
-    assert!(queue::commit_feels(&mut db, &[seen_well(first)]).await.unwrap().is_empty());
+    assert!(
+        queue::commit_feels(&mut db, &[seen_well(first)])
+            .await
+            .unwrap()
+            .is_empty()
+    );
     assert_eq!(herd.observations().await, 0);
 }
 
@@ -63,13 +96,28 @@ async fn a_step_that_does_not_commit_leaves_no_trace() {
     let herd = Herd::of(0).await;
     let lock = herd.claim("a", Queue::Feel).await.expect("a token");
     let mut tx = herd.pool.begin().await.unwrap();
-    assert_eq!(queue::commit_feels(&mut tx, &[seen_well(lock.clone())]).await.unwrap().len(), 1);
+    assert_eq!(
+        queue::commit_feels(&mut tx, &[seen_well(lock.clone())])
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
     // Here the worker dies: between the effect and the end of the transaction.
     tx.rollback().await.unwrap();
     assert_eq!(herd.observations().await, 0);
-    assert!(herd.claim("b", Queue::Think).await.is_none(), "the token must not have moved");
+    assert!(
+        herd.claim("b", Queue::Think).await.is_none(),
+        "the token must not have moved"
+    );
     let mut db = herd.pool.acquire().await.unwrap();
-    assert_eq!(queue::commit_feels(&mut db, &[seen_well(lock)]).await.unwrap().len(), 1);
+    assert_eq!(
+        queue::commit_feels(&mut db, &[seen_well(lock)])
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,16 +125,34 @@ async fn a_change_is_written_with_its_transition_or_not_at_all() {
     let herd = Herd::of(0).await;
     let mut db = herd.pool.acquire().await.unwrap();
     let lock = herd.claim("a", Queue::Feel).await.expect("a token");
-    queue::commit_feels(&mut db, &[seen_well(lock)]).await.unwrap();
+    queue::commit_feels(&mut db, &[seen_well(lock)])
+        .await
+        .unwrap();
     let lock = herd.claim("t", Queue::Think).await.expect("a token");
-    let stale = queue::Lock { worker: "somebody else".into(), ..lock.clone() };
+    let stale = queue::Lock {
+        worker: "somebody else".into(),
+        ..lock.clone()
+    };
     let change = Some((State::Uncertain, State::Available));
-    assert!(queue::commit_thinks(&mut db, &[thought(stale, change)]).await.unwrap().is_empty());
+    assert!(
+        queue::commit_thinks(&mut db, &[thought(stale, change)])
+            .await
+            .unwrap()
+            .is_empty()
+    );
     assert_eq!(herd.transitions().await, 0);
-    assert_eq!(queue::commit_thinks(&mut db, &[thought(lock, change)]).await.unwrap().len(), 1);
+    assert_eq!(
+        queue::commit_thinks(&mut db, &[thought(lock, change)])
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
     assert_eq!(herd.transitions().await, 1);
-    let state: String =
-        sqlx::query_scalar("select state from subjects").fetch_one(&herd.pool).await.unwrap();
+    let state: String = sqlx::query_scalar("select state from subjects")
+        .fetch_one(&herd.pool)
+        .await
+        .unwrap();
     assert_eq!(state, "available");
 }
 
@@ -95,10 +161,18 @@ async fn a_change_decided_in_a_state_that_has_passed_is_not_made() {
     let herd = Herd::of(0).await;
     let mut db = herd.pool.acquire().await.unwrap();
     let lock = herd.claim("a", Queue::Feel).await.expect("a token");
-    queue::commit_feels(&mut db, &[seen_well(lock)]).await.unwrap();
+    queue::commit_feels(&mut db, &[seen_well(lock)])
+        .await
+        .unwrap();
     let lock = herd.claim("t", Queue::Think).await.expect("a token");
     let change = Some((State::Available, State::Uncertain));
-    assert_eq!(queue::commit_thinks(&mut db, &[thought(lock, change)]).await.unwrap().len(), 1);
+    assert_eq!(
+        queue::commit_thinks(&mut db, &[thought(lock, change)])
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
     assert_eq!(herd.transitions().await, 0, "it is uncertain already");
     herd.assert_whole().await;
 }

@@ -1,7 +1,7 @@
 //! A herd in the record, and claims on its tokens.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use drover::model::{
@@ -68,10 +68,18 @@ impl Herd {
                 tls_root_cert: None,
                 plan: "standard".into(),
             };
-            ids.push(subjects::adopt_resource(&mut tx, &key(), &new).await.unwrap());
+            ids.push(
+                subjects::adopt_resource(&mut tx, &key(), &new)
+                    .await
+                    .unwrap(),
+            );
             tx.commit().await.unwrap();
         }
-        Self { pool, postgres, ids }
+        Self {
+            pool,
+            postgres,
+            ids,
+        }
     }
 
     /// Claims a token as apalis does, and returns the lock.
@@ -85,7 +93,11 @@ impl Herd {
         .fetch_optional(&self.pool)
         .await
         .unwrap();
-        row.map(|(id, at)| Lock { subject: id.parse().unwrap(), worker: worker.into(), at })
+        row.map(|(id, at)| Lock {
+            subject: id.parse().unwrap(),
+            worker: worker.into(),
+            at,
+        })
     }
 
     pub async fn register(&self, worker: &str, queue: Queue) {
@@ -101,18 +113,28 @@ impl Herd {
     }
 
     pub async fn observations(&self) -> i64 {
-        sqlx::query_scalar("select count(*) from observations").fetch_one(&self.pool).await.unwrap()
+        sqlx::query_scalar("select count(*) from observations")
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
     }
 
     pub async fn transitions(&self) -> i64 {
-        sqlx::query_scalar("select count(*) from transitions").fetch_one(&self.pool).await.unwrap()
+        sqlx::query_scalar("select count(*) from transitions")
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
     }
 
     /// Fails unless tokens and live subjects are the same set.
     pub async fn assert_whole(&self) {
         let mut db = self.pool.acquire().await.unwrap();
         let census = drover::store::queue::token_census(&mut db).await.unwrap();
-        assert_eq!((census.tokens, census.astray), (census.subjects, 0), "{census:?}");
+        assert_eq!(
+            (census.tokens, census.astray),
+            (census.subjects, 0),
+            "{census:?}"
+        );
         assert_eq!(census.subjects, self.ids.len() as i64);
     }
 }
@@ -170,7 +192,8 @@ impl Feeler for Puppet {
         tokio::time::sleep(self.pause).await;
         if self.odd {
             let mut odd = Attributes::failed(Cause::Protocol, "a \0 in the middle");
-            odd.details.insert("list".into(), json!(["\0", {"deep": "\0"}]));
+            odd.details
+                .insert("list".into(), json!(["\0", {"deep": "\0"}]));
             return odd;
         }
         match known.subject().kind {

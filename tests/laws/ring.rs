@@ -46,16 +46,28 @@ async fn laps(herd: &Herd, wanted: i64) {
         )
         .fetch_one(&herd.pool)
         .await?;
-        Ok(if fewest >= wanted { Ok(()) } else { Err(format!("{fewest} laps")) })
+        Ok(if fewest >= wanted {
+            Ok(())
+        } else {
+            Err(format!("{fewest} laps"))
+        })
     };
-    until(&format!("{wanted} laps of each"), Duration::from_secs(60), fewest).await.unwrap();
+    until(
+        &format!("{wanted} laps of each"),
+        Duration::from_secs(60),
+        fewest,
+    )
+    .await
+    .unwrap();
 }
 
 async fn held(pool: &PgPool) -> i64 {
-    sqlx::query_scalar("select count(*) from apalis.jobs where status <> 'Pending' or lock_by is not null")
-        .fetch_one(pool)
-        .await
-        .unwrap()
+    sqlx::query_scalar(
+        "select count(*) from apalis.jobs where status <> 'Pending' or lock_by is not null",
+    )
+    .fetch_one(pool)
+    .await
+    .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,7 +88,10 @@ async fn every_subject_goes_round_and_round() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_in_a_feeler_costs_a_delay_and_nothing_else() {
     let herd = Herd::of(3).await;
-    let puppet = Puppet { panics_once: true, ..Puppet::default() };
+    let puppet = Puppet {
+        panics_once: true,
+        ..Puppet::default()
+    };
     let turning = turn(&herd, &puppet, Duration::from_millis(50));
     laps(&herd, 3).await;
     turning.end().await;
@@ -86,7 +101,14 @@ async fn a_panic_in_a_feeler_costs_a_delay_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_jsonb_cannot_hold_is_written_all_the_same() {
     let herd = Herd::of(2).await;
-    let turning = turn(&herd, &Puppet { odd: true, ..Puppet::default() }, Duration::from_millis(50));
+    let turning = turn(
+        &herd,
+        &Puppet {
+            odd: true,
+            ..Puppet::default()
+        },
+        Duration::from_millis(50),
+    );
     laps(&herd, 2).await;
     turning.end().await;
 }
@@ -110,15 +132,28 @@ async fn workers_come_through_a_restart_of_the_database() {
 #[tokio::test(flavor = "multi_thread")]
 async fn stopping_waits_for_what_is_at_work() {
     let herd = Herd::of(10).await;
-    let puppet = Puppet { pause: Duration::from_secs(2), ..Puppet::default() };
+    let puppet = Puppet {
+        pause: Duration::from_secs(2),
+        ..Puppet::default()
+    };
     let turning = turn(&herd, &puppet, Duration::from_secs(30));
     let begun = || async {
         let feels = puppet.feels.load(Ordering::SeqCst);
-        Ok(if feels == herd.ids.len() { Ok(()) } else { Err(format!("{feels} begun")) })
+        Ok(if feels == herd.ids.len() {
+            Ok(())
+        } else {
+            Err(format!("{feels} begun"))
+        })
     };
-    until("all feels begun", Duration::from_secs(20), begun).await.unwrap();
+    until("all feels begun", Duration::from_secs(20), begun)
+        .await
+        .unwrap();
     turning.end().await;
-    assert_eq!(herd.observations().await, herd.ids.len() as i64, "each begun feel was committed");
+    assert_eq!(
+        herd.observations().await,
+        herd.ids.len() as i64,
+        "each begun feel was committed"
+    );
     assert_eq!(held(&herd.pool).await, 0);
     herd.assert_whole().await;
 }
@@ -144,7 +179,10 @@ async fn a_busy_worker_with_a_full_buffer_is_not_taken_for_dead() {
     let herd = Herd::of(50).await;
     // 51 feels of 8 s by 20 at a time: the buffer is full for 24 s, longer than
     // apalis's own heartbeat would go without a word.
-    let puppet = Puppet { pause: Duration::from_secs(8), ..Puppet::default() };
+    let puppet = Puppet {
+        pause: Duration::from_secs(8),
+        ..Puppet::default()
+    };
     let turning = turn(&herd, &puppet, Duration::from_secs(60));
     let began = std::time::Instant::now();
     while began.elapsed() < Duration::from_secs(20) {
@@ -159,5 +197,9 @@ async fn a_busy_worker_with_a_full_buffer_is_not_taken_for_dead() {
     }
     laps(&herd, 1).await;
     turning.end().await;
-    assert_eq!(herd.observations().await, herd.ids.len() as i64, "nobody was felt twice");
+    assert_eq!(
+        herd.observations().await,
+        herd.ids.len() as i64,
+        "nobody was felt twice"
+    );
 }

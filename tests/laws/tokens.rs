@@ -1,8 +1,8 @@
 //! Law 1: one token per live subject, whose id is the subject's.
 
+use drover::model::Kind;
 use drover::store::queue;
 use drover::store::subjects::{self, AdoptError};
-use drover::model::Kind;
 
 use super::herd::{Herd, adopt, new_server};
 
@@ -51,7 +51,10 @@ async fn a_name_is_taken_once() {
         tokio::spawn(async move { adopt(&pool, &new).await })
     });
     let results = futures::future::join_all(attempts).await;
-    let won: Vec<_> = results.into_iter().filter_map(|r| r.unwrap().ok()).collect();
+    let won: Vec<_> = results
+        .into_iter()
+        .filter_map(|r| r.unwrap().ok())
+        .collect();
     assert_eq!(won.len(), 1);
     herd.ids.extend(won);
     herd.assert_whole().await;
@@ -63,7 +66,10 @@ async fn forgetting_takes_the_token_along_and_keeps_the_record() {
     let (server, resource) = (herd.ids[0], herd.ids[1]);
     let mut tx = herd.pool.begin().await.unwrap();
     let refused = subjects::forget(&mut tx, Kind::Server, server).await;
-    assert!(matches!(refused, Err(subjects::ForgetError::HasResources(1))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(subjects::ForgetError::HasResources(1))),
+        "{refused:?}"
+    );
     tx.rollback().await.unwrap();
     herd.assert_whole().await;
     for (kind, id) in [(Kind::Resource, resource), (Kind::Server, server)] {
@@ -73,10 +79,16 @@ async fn forgetting_takes_the_token_along_and_keeps_the_record() {
         herd.ids.retain(|other| *other != id);
         herd.assert_whole().await;
     }
-    let kept: i64 =
-        sqlx::query_scalar("select count(*) from subjects").fetch_one(&herd.pool).await.unwrap();
+    let kept: i64 = sqlx::query_scalar("select count(*) from subjects")
+        .fetch_one(&herd.pool)
+        .await
+        .unwrap();
     assert_eq!(kept, 2);
     // And the name may be used again.
-    herd.ids.push(adopt(&herd.pool, &new_server("srv", "192.0.2.1")).await.unwrap());
+    herd.ids.push(
+        adopt(&herd.pool, &new_server("srv", "192.0.2.1"))
+            .await
+            .unwrap(),
+    );
     herd.assert_whole().await;
 }

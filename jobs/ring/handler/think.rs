@@ -97,9 +97,15 @@ fn jitter(cadence: Duration) -> Duration {
 struct Tiers {
     pool: PgPool,
     deployment: Value,
-    known: Mutex<Option<(Instant, HashMap<String, Arc<Rules>>)>>,
+    known: Mutex<Option<Known>>,
     /// Only one of the handlers reads them at a time.
     reading: tokio::sync::Mutex<()>,
+}
+
+/// When the rules were read, and what they were.
+struct Known {
+    read: Instant,
+    rules: HashMap<String, Arc<Rules>>,
 }
 
 impl Tiers {
@@ -131,13 +137,16 @@ impl Tiers {
             known.insert(name, Arc::new(rules));
         }
         let rules = known.get(tier).cloned();
-        *self.known.lock().unwrap_or_else(|e| e.into_inner()) = Some((Instant::now(), known));
+        *self.known.lock().unwrap_or_else(|e| e.into_inner()) = Some(Known {
+            read: Instant::now(),
+            rules: known,
+        });
         rules.ok_or_else(|| anyhow::anyhow!("there is no tier {tier}").into())
     }
 
     fn known(&self, tier: &str) -> Option<Arc<Rules>> {
         let known = self.known.lock().unwrap_or_else(|e| e.into_inner());
-        let (read, rules) = known.as_ref()?;
+        let Known { read, rules } = known.as_ref()?;
         if read.elapsed() > Self::FRESH {
             None
         } else {
