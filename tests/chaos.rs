@@ -10,12 +10,18 @@ use serde_json::{Value, json};
 /// Databases of the deployment's own PostgreSQL, adopted as resources, on one
 /// local server with a real sshd and no database of its own.
 async fn herd(drover: &mut Deployment, resources: usize) -> usize {
-    drover.local(&["create", "--servers", "1", "--resources-per-server", "0"]).await.unwrap();
+    drover
+        .local(&["create", "--servers", "1", "--resources-per-server", "0"])
+        .await
+        .unwrap();
     let servers = drover.api.get("/v1/servers").await.unwrap();
     let text = |field: &str| servers["items"][0][field].as_str().unwrap().to_owned();
     let (server, address) = (text("id"), text("address"));
     let listen = format!("alter system set listen_addresses = '127.0.0.1,{address}'");
-    sqlx::query(sqlx::AssertSqlSafe(listen)).execute(&drover.pool).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(listen))
+        .execute(&drover.pool)
+        .await
+        .unwrap();
     drover.postgres.pg_ctl(&["restart", "-m", "fast"]).unwrap();
     for n in 0..resources {
         sqlx::query(sqlx::AssertSqlSafe(format!("create database herd_{n}")))
@@ -25,7 +31,9 @@ async fn herd(drover: &mut Deployment, resources: usize) -> usize {
     }
     let port = drover.postgres.port;
     let ready = || async { Ok(Ok(drover.api.get("/v1/ring").await?)) };
-    until("the API back", Duration::from_secs(20), ready).await.unwrap();
+    until("the API back", Duration::from_secs(20), ready)
+        .await
+        .unwrap();
     for n in 0..resources {
         let body = json!({
             "server": server, "name": format!("herd-{n}"), "port": port,
@@ -34,7 +42,10 @@ async fn herd(drover: &mut Deployment, resources: usize) -> usize {
         });
         drover.api.post("/v1/resources", &body).await.unwrap();
     }
-    drover.all_available(resources + 1, Duration::from_secs(60)).await.unwrap();
+    drover
+        .all_available(resources + 1, Duration::from_secs(60))
+        .await
+        .unwrap();
     resources + 1
 }
 
@@ -45,19 +56,30 @@ fn often() -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_minute_of_random_kills_loses_no_token_and_no_minute() {
     let mut drover = Deployment::new(&often()).await.unwrap();
-    drover.start(&["web", "clock", "feel", "feel", "think", "think"]).await.unwrap();
+    drover
+        .start(&["web", "clock", "feel", "feel", "think", "think"])
+        .await
+        .unwrap();
     let subjects = herd(&mut drover, 40).await;
     let began = Instant::now();
     let (mut kills, mut worst) = (0, 0.0_f64);
     while began.elapsed() < Duration::from_secs(60) {
-        let kind = if rand::random_bool(0.5) { "feel" } else { "think" };
+        let kind = if rand::random_bool(0.5) {
+            "feel"
+        } else {
+            "think"
+        };
         let pids = drover.processes.pids(kind);
         let victim = pids[rand::rng().random_range(0..pids.len())];
         drover.processes.kill_pid(victim).unwrap();
         drover.processes.start(kind).unwrap();
         kills += 1;
         let ring = drover.ring().await.unwrap();
-        assert_eq!((ring.tokens, ring.astray), (subjects as i64, 0), "after {kills} kills");
+        assert_eq!(
+            (ring.tokens, ring.astray),
+            (subjects as i64, 0),
+            "after {kills} kills"
+        );
         worst = worst.max(ring.oldest_observation_s.unwrap_or_default());
         tokio::time::sleep(Duration::from_millis(rand::rng().random_range(200..1500))).await;
     }
@@ -66,26 +88,36 @@ async fn a_minute_of_random_kills_loses_no_token_and_no_minute() {
     let calm = || async {
         let ring = drover.ring().await?;
         let oldest = ring.oldest_observation_s.unwrap_or(f64::MAX);
-        Ok(if oldest < 10.0 { Ok(()) } else { Err(format!("oldest {oldest:.1} s")) })
+        Ok(if oldest < 10.0 {
+            Ok(())
+        } else {
+            Err(format!("oldest {oldest:.1} s"))
+        })
     };
-    until("everybody felt again", Duration::from_secs(60), calm).await.unwrap();
+    until("everybody felt again", Duration::from_secs(60), calm)
+        .await
+        .unwrap();
     let ring = drover.ring().await.unwrap();
     assert_eq!((ring.tokens, ring.astray), (subjects as i64, 0));
-    drover.all_available(subjects, Duration::from_secs(60)).await.unwrap();
+    drover
+        .all_available(subjects, Duration::from_secs(60))
+        .await
+        .unwrap();
     // Each step wrote its observation once: the token's moves and the record agree.
-    let doubled: i64 = sqlx::query_scalar(
-        "select count(*) - count(distinct id) from observations",
-    )
-    .fetch_one(&drover.pool)
-    .await
-    .unwrap();
+    let doubled: i64 = sqlx::query_scalar("select count(*) - count(distinct id) from observations")
+        .fetch_one(&drover.pool)
+        .await
+        .unwrap();
     assert_eq!(doubled, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stopping_under_load_loses_nothing() {
     let mut drover = Deployment::new(&often()).await.unwrap();
-    drover.start(&["web", "clock", "feel", "think"]).await.unwrap();
+    drover
+        .start(&["web", "clock", "feel", "think"])
+        .await
+        .unwrap();
     let subjects = herd(&mut drover, 40).await;
     for round in 0..5 {
         for kind in ["feel", "think"] {
@@ -93,7 +125,11 @@ async fn stopping_under_load_loses_nothing() {
             let took = drover.processes.terminate(kind).unwrap();
             assert!(took < Duration::from_secs(25), "{kind} took {took:?}");
             let ring = drover.ring().await.unwrap();
-            assert_eq!((ring.tokens, ring.astray), (subjects as i64, 0), "round {round}");
+            assert_eq!(
+                (ring.tokens, ring.astray),
+                (subjects as i64, 0),
+                "round {round}"
+            );
             let held = ring.queues.get(kind).and_then(|q| q.get("Queued")).copied();
             assert_eq!(held, None, "{kind} gave back what it held");
             assert_eq!(ring.workers.get(kind), None, "{kind} is off the list");

@@ -5,6 +5,7 @@ mod change;
 mod listing;
 mod processes;
 mod table;
+mod who;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -12,9 +13,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, error::ErrorKind};
 use drover::client::{Client, ClientError};
 use drover::config::{ClientConfig, ConfigError, Env};
-use drover::model::{PublicId, State};
+use drover::model::State;
 use drover::store::ConnectError;
 use serde_json::Value;
+use who::Who;
 
 const ENVIRONMENT: &str = "\
 Environment of the processes:
@@ -65,30 +67,30 @@ enum Command {
         /// Only those in this state.
         #[arg(long)]
         state: Option<State>,
-        /// Only those on this server: srv_….
+        /// Only those on this server: srv_… or its name.
         #[arg(long)]
-        server: Option<PublicId>,
+        server: Option<Who>,
         /// At most this many.
         #[arg(long, default_value_t = 1000)]
         limit: usize,
     },
     /// Show one server or resource with what was last seen of it.
     Show {
-        /// srv_… or db_….
-        id: PublicId,
+        /// srv_…, db_… or a name.
+        id: Who,
     },
     /// List what was seen of a server or resource, newest first.
     Observations {
-        /// srv_… or db_….
-        id: PublicId,
+        /// srv_…, db_… or a name.
+        id: Who,
         /// At most this many.
         #[arg(long, default_value_t = 100)]
         limit: usize,
     },
     /// List the changes of state of a server or resource, newest first.
     Transitions {
-        /// srv_… or db_….
-        id: PublicId,
+        /// srv_…, db_… or a name.
+        id: Who,
         /// At most this many.
         #[arg(long, default_value_t = 100)]
         limit: usize,
@@ -100,13 +102,13 @@ enum Command {
     Adopt(adopt::Adopt),
     /// Take a server or resource out of the herd; nothing in the world is touched.
     Forget {
-        /// srv_… or db_….
-        id: PublicId,
+        /// srv_…, db_… or a name.
+        id: Who,
     },
     /// Have a server or resource felt now.
     Feel {
-        /// srv_… or db_….
-        id: PublicId,
+        /// srv_…, db_… or a name.
+        id: Who,
     },
     /// List the tiers and their rules.
     Tiers,
@@ -174,18 +176,36 @@ pub async fn run(cli: Cli, env: Env<'_>) -> Result<(), Failure> {
             state,
             server,
             limit,
-        } => listing::resources(&client(env)?, state, server, limit, cli.json).await,
-        Command::Show { id } => listing::show(&client(env)?, id, cli.json).await,
+        } => {
+            let client = client(env)?;
+            let server = match server {
+                Some(who) => Some(who.find(&client).await?),
+                None => None,
+            };
+            listing::resources(&client, state, server, limit, cli.json).await
+        }
+        Command::Show { id } => {
+            let client = client(env)?;
+            listing::show(&client, id.find(&client).await?, cli.json).await
+        }
         Command::Observations { id, limit } => {
-            listing::observations(&client(env)?, id, limit, cli.json).await
+            let client = client(env)?;
+            listing::observations(&client, id.find(&client).await?, limit, cli.json).await
         }
         Command::Transitions { id, limit } => {
-            listing::transitions(&client(env)?, id, limit, cli.json).await
+            let client = client(env)?;
+            listing::transitions(&client, id.find(&client).await?, limit, cli.json).await
         }
         Command::Ring => listing::ring(&client(env)?, cli.json).await,
         Command::Adopt(what) => adopt::run(&client(env)?, what, env, cli.json).await,
-        Command::Forget { id } => change::forget(&client(env)?, id, cli.json).await,
-        Command::Feel { id } => change::feel(&client(env)?, id, cli.json).await,
+        Command::Forget { id } => {
+            let client = client(env)?;
+            change::forget(&client, id.find(&client).await?, cli.json).await
+        }
+        Command::Feel { id } => {
+            let client = client(env)?;
+            change::feel(&client, id.find(&client).await?, cli.json).await
+        }
         Command::Tiers => listing::tiers(&client(env)?, cli.json).await,
         Command::Tier { name, rules } => change::tier(&client(env)?, &name, &rules, cli.json).await,
     }

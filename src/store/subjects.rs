@@ -453,6 +453,8 @@ pub async fn find(db: &mut PgConnection, kind: Kind, id: SubjectId) -> sqlx::Res
 /// A page of a listing.
 #[derive(Clone, Debug)]
 pub struct Page {
+    /// Only the one of this name.
+    pub name: Option<String>,
     /// Only in this state.
     pub state: Option<State>,
     /// Only resources on this server.
@@ -471,6 +473,7 @@ pub async fn list(db: &mut PgConnection, kind: Kind, page: &Page) -> sqlx::Resul
            and ($2::text is null or s.state = $2)
            and ($3::text is null or r.server_id = $3)
            and ($4::text is null or s.id > $4)
+           and ($6::text is null or s.name = $6)
          order by s.id
          limit $5"
     )))
@@ -479,6 +482,7 @@ pub async fn list(db: &mut PgConnection, kind: Kind, page: &Page) -> sqlx::Resul
     .bind(page.server.map(|id| id.to_string()))
     .bind(page.after.map(|id| id.to_string()))
     .bind(page.limit)
+    .bind(&page.name)
     .fetch_all(db)
     .await?;
     rows.into_iter().map(SubjectRow::without_secrets).collect()

@@ -55,11 +55,12 @@ async fn list(
 
 fn page(kind: Kind, params: &Params) -> Result<subjects::Page> {
     match kind {
-        Kind::Server => params.only(&["state", "limit", "cursor"])?,
-        Kind::Resource => params.only(&["state", "server", "limit", "cursor"])?,
+        Kind::Server => params.only(&["name", "state", "limit", "cursor"])?,
+        Kind::Resource => params.only(&["name", "state", "server", "limit", "cursor"])?,
     }
     let state = params.get("state").map(str::parse).transpose();
     Ok(subjects::Page {
+        name: params.get("name").map(str::to_owned),
         state: state.map_err(|known: String| wrong("state", &known))?,
         server: match params.get("server") {
             None => None,

@@ -363,6 +363,12 @@ async fn a_herd_is_adopted_looked_at_and_forgotten() {
     assert_eq!(list["items"].as_array().unwrap().len(), 1);
     assert!(list["next_cursor"].is_string());
     assert_eq!(shell.json(&["show", &db]).await["id"], db);
+    assert_eq!(shell.json(&["show", "app"]).await["id"], db);
+    assert_eq!(shell.json(&["show", "web1"]).await["id"], server);
+    let told = failed(&shell.output(&["show", "nobody"]).await, 1);
+    assert!(told.contains("is named `nobody`"), "{told}");
+    let on = shell.json(&["resources", "--server", "web1"]).await;
+    assert_eq!(on["items"].as_array().unwrap().len(), 2);
     assert_eq!(
         shell.json(&["observations", &db]).await["items"]
             .as_array()
