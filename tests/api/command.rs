@@ -74,7 +74,7 @@ async fn wrong_use_is_one_line_and_exit_2() {
         (vec!["shear"], "shear"),
         (vec!["servers", "--color"], "--color"),
         (vec!["servers", "--state", "well"], "must be one of"),
-        (vec!["show", "x"], "is not an id"),
+        (vec!["show", "db_x"], "is not an id"),
         (vec!["show"], "<ID>"),
         (vec!["adopt", "server", "--name", "a"], "--address"),
         (
