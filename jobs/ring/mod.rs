@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Architecture Invariant: a handler changes the record through the committer
-//! only, in the one statement that also moves the token.
+//! only, in the one transaction that also moves the token.
 
 mod batch;
 mod handler;

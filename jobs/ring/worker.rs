@@ -102,8 +102,8 @@ async fn live<W: Work>(
     ended
 }
 
-/// apalis's own heartbeat rests while the worker's buffer is full; this one does
-/// not, so that a worker with slow subjects is not taken for dead.
+/// apalis's own heartbeat rests while claimed tokens wait in the worker's buffer
+/// for a free slot; this one does not, so that a worker with slow subjects is not taken for dead.
 async fn beat(pool: PgPool, name: WorkerName) {
     let mut every = tokio::time::interval(HEARTBEAT / 2);
     loop {

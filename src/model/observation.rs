@@ -42,13 +42,16 @@ named! {
         HostKeyUnknown = "host_key_unknown",
         /// It answered, but not what such a server answers.
         Protocol = "protocol",
-        /// PostgreSQL answered with an error that is none of the above.
+        /// PostgreSQL answered with an error that is none of the above; or nobody
+        /// could be asked, because drover lacks something (an SSH key, an answer of
+        /// the cloud).
         Error = "error",
     }
 }
 
 impl Cause {
-    /// Whether this failure proves that something alive answered: then it is
+    /// Whether this failure proves that something alive answered, or, with
+    /// [`Cause::Error`], at least proves nothing about the subject: then it is
     /// not the same as down, and has its own patience.
     pub fn answered(self) -> bool {
         match self {

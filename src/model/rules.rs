@@ -12,7 +12,8 @@ use super::State;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cadence {
-    /// In service; at most 60 s, because every subject is seen once a minute.
+    /// In service; at most 60 s, because every subject is seen once a minute. The
+    /// jitter of 10 % comes on top, so no more than 50 s keeps that promise.
     #[serde(with = "duration")]
     pub available: Duration,
     /// It failed to answer.

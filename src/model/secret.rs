@@ -34,7 +34,7 @@ pub enum SealError {
     /// The stored bytes are not what this key sealed for this subject.
     #[error("a stored secret cannot be opened: was DROVER_SECRET_KEY changed?")]
     Open,
-    /// The operating system gave no randomness.
+    /// It could not be sealed.
     #[error("no random bytes to be had from the operating system")]
     Random,
 }
@@ -58,7 +58,8 @@ impl SecretKey {
     /// opens only with the same name, so rows cannot be swapped.
     ///
     /// # Errors
-    /// [`SealError::Random`] without randomness.
+    /// [`SealError::Random`] if the cipher refuses, which it does only for texts of
+    /// many gigabytes.
     pub fn seal(&self, plain: &Secret, bound_to: &str) -> Result<Vec<u8>, SealError> {
         let nonce: [u8; NONCE] = rand::random();
         let payload = Payload {

@@ -68,7 +68,7 @@ pub async fn connect(url: &str, size: u32) -> Result<PgPool, ConnectError> {
     Ok(pool)
 }
 
-/// Opens a pool on a control database whose tables are this version's.
+/// Opens a pool on a control database whose tables are this version's or newer.
 ///
 /// # Errors
 /// As [`connect`], and [`ConnectError::NotMigrated`].

@@ -8,7 +8,7 @@
 //! claimed again no longer bears that lock, and the step writes nothing.
 //!
 //! Lock order, wherever one transaction touches both: `apalis.jobs`, then
-//! `subjects`.
+//! `subjects`. Only `bring_forward` may come later: it skips rows that are locked.
 
 use std::time::Duration;
 
@@ -397,8 +397,8 @@ pub async fn release(db: &mut PgConnection, worker: &str) -> sqlx::Result<u64> {
     Ok(done.rows_affected())
 }
 
-/// Says that a worker lives. apalis does too, but only while its buffer is
-/// empty; a worker busy with slow subjects must not be taken for dead.
+/// Says that a worker lives. apalis does too, but only while no claimed token
+/// waits in its buffer; a worker busy with slow subjects must not be taken for dead.
 pub async fn heartbeat(db: &mut PgConnection, worker: &str) -> sqlx::Result<()> {
     sqlx::query("update apalis.workers set last_seen = now() where id = $1")
         .bind(worker)

@@ -23,7 +23,8 @@ type Labels = Vec<(&'static str, String)>;
 type Counts = Family<Labels, Gauge>;
 
 /// `GET /metrics`. It answers without the database too, and says so: a scrape
-/// that fails would look like a dead web process.
+/// that fails would look like a dead web process. One that hangs is cut off like
+/// any request.
 pub async fn show(State(web): State<Web>) -> Result<impl IntoResponse> {
     let ring = web.ring.recent(&web.pool).await;
     let ring = ring
