@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use drover::config::{self, ConfigError, Env, WorkerConfig};
+use drover::store::ConnectError;
 use drover::store::queue::Queue;
 use drover_jobs::cloud::Clouds;
 use drover_jobs::cloud::local::LocalCloud;
@@ -59,6 +60,26 @@ impl From<ConfigError> for Failure {
     }
 }
 
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Url(_) => Failure::Usage(error.to_string()),
+            ConnectError::Unreachable(_) | ConnectError::TooOld(_) | ConnectError::NotMigrated => {
+                Failure::Failed(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        match error.downcast_ref::<ConfigError>() {
+            Some(wrong) => Failure::Usage(wrong.to_string()),
+            None => Failure::Failed(format!("{error:#}")),
+        }
+    }
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -66,7 +87,7 @@ async fn main() -> ExitCode {
     let done = match (arguments.command, arguments.queues) {
         (Some(Command::Local(command)), _) => local::run(command, Env::process())
             .await
-            .map_err(|e| Failure::Failed(format!("{e:#}"))),
+            .map_err(Failure::from),
         (None, Some(queues)) => work(&queues).await,
         (None, None) => Err(Failure::Usage(
             "which queues? see drover-worker --help".into(),
@@ -94,6 +115,7 @@ async fn work(queues: &str) -> Result<(), Failure> {
     let env = Env::process();
     let url = config::database_url(env)?;
     let config = WorkerConfig::from_env(env)?;
+    refuse_libpq(env)?;
     drover::log::init(env)?;
     let stop = CancellationToken::new();
     let stopper = stop.clone();
@@ -108,9 +130,7 @@ async fn work(queues: &str) -> Result<(), Failure> {
         tracing::info!("asked to stop; draining");
         stopper.cancel();
     });
-    let pool = drover::store::connect_migrated(&url, pool_size(&queues))
-        .await
-        .map_err(|e| Failure::Failed(e.to_string()))?;
+    let pool = drover::store::connect_migrated(&url, pool_size(&queues)).await?;
     let local = config.local_dir.as_deref().map(LocalCloud::new).transpose();
     let context = FeelContext {
         ssh_key: config.ssh_key.clone(),
@@ -137,4 +157,17 @@ async fn work(queues: &str) -> Result<(), Failure> {
 /// the heartbeat and the rest.
 fn pool_size(queues: &[Queue]) -> u32 {
     4 * u32::try_from(queues.len()).unwrap_or(4)
+}
+
+/// libpq's own variables would apply to every connection to the herd.
+fn refuse_libpq(env: Env<'_>) -> Result<(), Failure> {
+    let set = ["PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY", "PGOPTIONS"]
+        .into_iter()
+        .find(|name| env.get(name).is_some());
+    match set {
+        Some(name) => Err(Failure::Usage(format!(
+            "{name} is set, and would apply to every database of the herd; unset it"
+        ))),
+        None => Ok(()),
+    }
 }

@@ -114,28 +114,48 @@ create trigger no_truncate before truncate on transitions
     for each statement execute function refuse_change();
 
 -- A day's partition. The triggers for rows are cloned from the parent; the one
--- for truncate is not, so each partition gets its own.
+-- for truncate is not, so each partition gets its own. Rows of that day that the
+-- default partition has taken in meanwhile move over.
 create function create_observations_day(day date) returns boolean language plpgsql as $$
 declare
     part text := 'observations_' || to_char(day, 'YYYYMMDD');
+    begins timestamptz := day::timestamp at time zone 'UTC';
+    ends timestamptz := (day + 1)::timestamp at time zone 'UTC';
+    strays boolean;
 begin
     if to_regclass(format('%I', part)) is not null then
         return false;
     end if;
+    select exists (select from observations_default
+                   where created_at >= begins and created_at < ends) into strays;
+    if strays then
+        alter table observations detach partition observations_default;
+        alter table observations_default rename to observations_strays;
+        alter index observations_default_pkey rename to observations_strays_pkey;
+        perform create_observations_default();
+    end if;
     execute format(
         'create table %I partition of observations for values from (%L) to (%L)',
-        part, day::timestamp at time zone 'UTC', (day + 1)::timestamp at time zone 'UTC');
+        part, begins, ends);
     execute format(
         'create trigger no_truncate before truncate on %I
          for each statement execute function refuse_change()', part);
+    if strays then
+        insert into observations select * from observations_strays;
+        drop table observations_strays;
+    end if;
     return true;
 end $$;
 
 -- Catches what no day's partition takes, so that a clock that slept for a week
 -- does not stop the ring.
-create table observations_default partition of observations default;
-create trigger no_truncate before truncate on observations_default
-    for each statement execute function refuse_change();
+create function create_observations_default() returns void language plpgsql as $$
+begin
+    create table observations_default partition of observations default;
+    create trigger no_truncate before truncate on observations_default
+        for each statement execute function refuse_change();
+end $$;
+select create_observations_default();
 
 select create_observations_day((now() at time zone 'UTC')::date + n)
 from generate_series(0, 3) as n;

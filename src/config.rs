@@ -188,7 +188,7 @@ impl WorkerConfig {
             rules: rules(env)?,
             ssh_key: ssh_key(env)?,
             local_dir: env.get("DROVER_LOCAL_DIR").map(Into::into),
-            drain: Duration::from_secs(22),
+            drain: Duration::from_secs(20),
             poll: Duration::from_millis(env.number("DROVER_POLL_MS", 100, 5, 10_000)?.into()),
         })
     }

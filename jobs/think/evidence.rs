@@ -6,6 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use drover::model::{Attributes, Cause, Observation, Patience, Witness};
 
+use drover::store::scenes::MEMORY;
+
 use super::Scene;
 
 /// What one failed observation is worth.
@@ -100,12 +102,21 @@ impl Streak {
 }
 
 fn streak(scene: &Scene, belongs: impl Fn(&Attributes) -> bool) -> Streak {
+    // What was seen while the server was down speaks of the server.
+    let since = scene.server.map_or(scene.subject.state_since, |host| {
+        host.since.max(scene.subject.state_since)
+    });
     let run: Vec<&Observation> = scene
         .recent
         .iter()
         .take_while(|seen| belongs(&seen.attributes))
+        .take_while(|seen| {
+            scene
+                .server
+                .is_none_or(|host| seen.created_at >= host.since)
+        })
         .collect();
-    let Some(newest) = run.first() else {
+    let (Some(newest), Some(oldest)) = (run.first(), run.last()) else {
         return Streak {
             failures: 0,
             workers: 0,
@@ -116,13 +127,12 @@ fn streak(scene: &Scene, belongs: impl Fn(&Attributes) -> bool) -> Streak {
     let mut workers: Vec<&str> = run.iter().map(|seen| seen.worker.as_str()).collect();
     workers.sort_unstable();
     workers.dedup();
-    // A run that fills the whole memory began no later than this; how much
-    // earlier, the state's own age tells.
-    let oldest = run.last().map_or(newest.created_at, |seen| seen.created_at);
-    let began = if run.len() == scene.recent.len() {
-        oldest.min(scene.subject.state_since)
+    // A run that fills the whole memory is as old as the state, or as the
+    // server's being up; a shorter one is as old as it looks.
+    let began = if run.len() >= MEMORY as usize {
+        oldest.created_at.min(since)
     } else {
-        oldest
+        oldest.created_at
     };
     Streak {
         failures: u32::try_from(run.len()).unwrap_or(u32::MAX),

@@ -56,6 +56,7 @@ struct Play {
     kind: Kind,
     state: State,
     host: State,
+    host_since: f64,
     feelers: u16,
     seen: Vec<(f64, &'static str, Attributes)>,
 }
@@ -66,6 +67,7 @@ impl Play {
             kind: Kind::Resource,
             state,
             host: State::Available,
+            host_since: 0.0,
             feelers: 2,
             seen: Vec::new(),
         }
@@ -121,6 +123,7 @@ impl Play {
             server: (self.kind == Kind::Resource).then(|| Host {
                 id: SubjectId::generate(),
                 state: self.host,
+                since: at(self.host_since),
             }),
             recent: recent.collect(),
             now: at(self.seen.last().map_or(0.0, |seen| seen.0)),
@@ -297,6 +300,25 @@ fn a_servers_incident_stands_for_its_resources() {
 }
 
 #[test]
+fn what_was_seen_while_the_server_was_down_is_not_held_against_a_resource() {
+    let mut play = Play::resource(State::Uncertain);
+    play.host_since = 400.0;
+    for second in (0..400).step_by(5) {
+        play = play.seen(f64::from(second), "a", bad(Cause::Timeout));
+    }
+    let back = play.seen(401.0, "a", bad(Cause::StartingUp));
+    assert_eq!(back.turns(), None, "it has had no time to start");
+}
+
+#[test]
+fn one_failure_is_one_failure_however_long_nobody_looked() {
+    for kind in BOTH {
+        let first = play(kind, State::Uncertain).seen(3000.0, "a", bad(Cause::Refused));
+        assert_eq!(first.turns(), None, "{kind}");
+    }
+}
+
+#[test]
 fn what_answers_is_not_down_until_its_own_patience_ends() {
     for (cause, opens) in [
         (Cause::StartingUp, "resource_down"),
@@ -423,7 +445,11 @@ fn any_history() -> impl Strategy<Value = Vec<Recorded>> {
                         feelers,
                         attributes,
                     },
-                    server: Some(Host { id: host, state }),
+                    server: Some(Host {
+                        id: host,
+                        state,
+                        since: at(0.0),
+                    }),
                 }
             })
             .collect()

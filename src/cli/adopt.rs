@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use drover::client::Client;
 use drover::config::Env;
-use drover::model::{Cloud, PublicId, TlsMode};
+use drover::model::{Cloud, TlsMode};
 use serde_json::{Map, Value, json};
 
+use super::who::Who;
 use super::{Failure, answer, table};
 
 /// More than any key, password or certificate bundle holds.
@@ -66,9 +67,9 @@ pub struct Server {
 #[command(after_help = "The password is read from DROVER_RESOURCE_PASSWORD, \
                         or from --password-file.")]
 pub struct Resource {
-    /// The server it is on: srv_….
+    /// The server it is on: srv_… or its name.
     #[arg(long)]
-    server: PublicId,
+    server: Who,
     /// Its name in the herd.
     #[arg(long)]
     name: String,
@@ -109,7 +110,12 @@ pub async fn run(client: &Client, what: Adopt, env: Env<'_>, json: bool) -> Resu
             };
             client.post(path, &server.body()?).await?
         }
-        Adopt::Resource(resource) => client.post("/v1/resources", &resource.body(env)?).await?,
+        Adopt::Resource(resource) => {
+            // What is wrong with the arguments is told before anybody is asked.
+            let (server, mut body) = resource.body(env)?;
+            body["server"] = json!(server.find(client).await?);
+            client.post("/v1/resources", &body).await?
+        }
     };
     answer(&adopted, json, table::adopted)
 }
@@ -139,7 +145,7 @@ impl Server {
 }
 
 impl Resource {
-    fn body(self, env: Env<'_>) -> Result<Value, Failure> {
+    fn body(self, env: Env<'_>) -> Result<(Who, Value), Failure> {
         let password = match &self.password_file {
             // An editor's last line break is no part of the password.
             Some(path) => read(path)?.trim_end_matches(['\r', '\n']).to_owned(),
@@ -150,7 +156,6 @@ impl Resource {
             })?,
         };
         let mut body = json!({
-            "server": self.server,
             "name": self.name,
             "port": self.port,
             "database": self.database,
@@ -167,7 +172,7 @@ impl Resource {
         body.as_object_mut()
             .into_iter()
             .for_each(|body| add(body, &given));
-        Ok(body)
+        Ok((self.server, body))
     }
 }
 

@@ -95,6 +95,9 @@ impl Default for Patience {
     }
 }
 
+/// More observations in a row than this are never waited for.
+const MOST: u32 = 20;
+
 /// Cadence and patience together.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -131,10 +134,13 @@ impl Rules {
                 ));
             }
         }
-        if self.patience.failures == 0 || self.patience.recoveries == 0 {
-            return Err(
-                "rules: patience.failures and patience.recoveries must be at least 1".into(),
-            );
+        let counted = 1..=MOST;
+        if !counted.contains(&self.patience.failures)
+            || !counted.contains(&self.patience.recoveries)
+        {
+            return Err(format!(
+                "rules: patience.failures and patience.recoveries must be from 1 to {MOST}"
+            ));
         }
         Ok(())
     }
@@ -205,7 +211,7 @@ mod tests {
         assert!(error(json!({"cadence": {"available": "2m"}})).contains("60s"));
         assert!(error(json!({"cadence": {"avalable": "5s"}})).contains("avalable"));
         assert!(error(json!({"cadence": {"available": 5}})).contains("rules"));
-        assert!(error(json!({"patience": {"failures": 0}})).contains("at least 1"));
+        assert!(error(json!({"patience": {"failures": 0}})).contains("from 1 to 20"));
         assert!(error(json!([])).contains("rules"));
         assert!(error(json!({"cadence": []})).contains("available"));
     }

@@ -35,8 +35,8 @@ pub enum SealError {
     #[error("a stored secret cannot be opened: was DROVER_SECRET_KEY changed?")]
     Open,
     /// It could not be sealed.
-    #[error("no random bytes to be had from the operating system")]
-    Random,
+    #[error("the secret is too large to be sealed")]
+    Seal,
 }
 
 impl SecretKey {
@@ -58,7 +58,7 @@ impl SecretKey {
     /// opens only with the same name, so rows cannot be swapped.
     ///
     /// # Errors
-    /// [`SealError::Random`] if the cipher refuses, which it does only for texts of
+    /// [`SealError::Seal`] if the cipher refuses, which it does only for texts of
     /// many gigabytes.
     pub fn seal(&self, plain: &Secret, bound_to: &str) -> Result<Vec<u8>, SealError> {
         let nonce: [u8; NONCE] = rand::random();
@@ -69,7 +69,7 @@ impl SecretKey {
         let sealed = self
             .cipher()
             .encrypt(&XNonce::from(nonce), payload)
-            .map_err(|_| SealError::Random)?;
+            .map_err(|_| SealError::Seal)?;
         let mut out = Vec::with_capacity(1 + NONCE + sealed.len());
         out.push(VERSION);
         out.extend_from_slice(&nonce);

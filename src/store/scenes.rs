@@ -32,6 +32,8 @@ pub struct Host {
     pub id: SubjectId,
     /// Where it stands.
     pub state: State,
+    /// Since when.
+    pub since: DateTime<Utc>,
 }
 
 #[derive(FromRow)]
@@ -46,6 +48,7 @@ struct Row {
     created_at: DateTime<Utc>,
     server_id: Option<String>,
     server_state: Option<String>,
+    server_since: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
     ids: Option<Vec<String>>,
     at: Option<Vec<DateTime<Utc>>>,
@@ -59,7 +62,8 @@ pub async fn load(db: &mut PgConnection, ids: &[SubjectId]) -> sqlx::Result<Vec<
     let ids: Vec<String> = ids.iter().map(SubjectId::to_string).collect();
     let rows: Vec<Row> = sqlx::query_as(
         "select s.id, s.kind, s.name, s.state, s.state_since, s.origin, s.tier, s.created_at,
-                vs.id as server_id, vs.state as server_state, now() as now,
+                vs.id as server_id, vs.state as server_state,
+                vs.state_since as server_since, now() as now,
                 o.ids, o.at, o.workers, o.feelers, o.attributes
          from unnest($1::text[]) as w (id)
          join subjects s on s.id = w.id and s.forgotten_at is null
@@ -85,10 +89,11 @@ pub async fn load(db: &mut PgConnection, ids: &[SubjectId]) -> sqlx::Result<Vec<
 
 impl Row {
     fn into_scene(self) -> sqlx::Result<Scene> {
-        let server = match (self.server_id, self.server_state) {
-            (Some(id), Some(state)) => Some(Host {
+        let server = match (self.server_id, self.server_state, self.server_since) {
+            (Some(id), Some(state), Some(since)) => Some(Host {
                 id: decode(id)?,
                 state: decode(state)?,
+                since,
             }),
             _ => None,
         };

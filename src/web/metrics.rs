@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::header;
@@ -12,6 +13,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::Web;
+use tokio::time::timeout;
+
 use super::error::{ApiError, Result};
 use crate::model::{Kind, State as SubjectState};
 use crate::store::queue::Queue;
@@ -22,14 +25,23 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 type Labels = Vec<(&'static str, String)>;
 type Counts = Family<Labels, Gauge>;
 
+/// How long the database may take over the numbers.
+const LIMIT: Duration = Duration::from_secs(5);
+
 /// `GET /metrics`. It answers without the database too, and says so: a scrape
-/// that fails would look like a dead web process. One that hangs is cut off like
-/// any request.
+/// that fails would look like a dead web process.
 pub async fn show(State(web): State<Web>) -> Result<impl IntoResponse> {
-    let ring = web.ring.recent(&web.pool).await;
-    let ring = ring
-        .inspect_err(|error| tracing::warn!(%error, "the ring's numbers cannot be read"))
-        .ok();
+    let ring = match timeout(LIMIT, web.ring.recent(&web.pool)).await {
+        Ok(Ok(ring)) => Some(ring),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the ring's numbers cannot be read");
+            None
+        }
+        Err(_) => {
+            tracing::warn!(limit = ?LIMIT, "the ring's numbers take too long");
+            None
+        }
+    };
     let text = write(ring.as_ref()).map_err(|_| ApiError::internal())?;
     Ok(([(header::CONTENT_TYPE, OPENMETRICS)], text))
 }

@@ -97,3 +97,43 @@ async fn days_are_made_ahead_and_dropped_when_old() {
     assert_eq!(dropped.len(), 2, "days 15 and 16 went: {dropped:?}");
     assert!(partitions::drop_old(&mut db, 14).await.unwrap().is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_while_no_day_stood_ready_moves_to_its_day() {
+    let herd = Herd::of(0).await;
+    let mut db = herd.pool.acquire().await.unwrap();
+    let in_ten_days = "now() + interval '10 days'";
+    for n in 0..3 {
+        sqlx::query(sqlx::AssertSqlSafe(format!(
+            "insert into observations (id, created_at, subject_id, worker, feelers, attributes)
+             values ('{n}', {in_ten_days}, 'x', 'w', 1, '{{\"service_available\": true}}')"
+        )))
+        .execute(&mut *db)
+        .await
+        .unwrap();
+    }
+    let strays = "select count(*) from observations_default";
+    let count: i64 = sqlx::query_scalar(strays)
+        .fetch_one(&mut *db)
+        .await
+        .unwrap();
+    assert_eq!(count, 3);
+    sqlx::query("select create_observations_day((now() at time zone 'UTC')::date + n) from generate_series(8, 11) n")
+        .execute(&mut *db)
+        .await
+        .unwrap();
+    let count: i64 = sqlx::query_scalar(strays)
+        .fetch_one(&mut *db)
+        .await
+        .unwrap();
+    assert_eq!(count, 0);
+    assert_eq!(herd.observations().await, 3, "none was lost");
+    for table in ["observations", "observations_default"] {
+        let truncate = sqlx::AssertSqlSafe(format!("truncate {table}"));
+        let refused = sqlx::query(truncate).execute(&mut *db).await.unwrap_err();
+        assert!(
+            refused.to_string().contains("append-only"),
+            "{table}: {refused}"
+        );
+    }
+}

@@ -88,9 +88,12 @@ impl Work for Think {
     }
 }
 
-/// ± 10 %, so that the herd never stampedes.
+/// ± 10 %, so that the herd never stampedes; but never so late that a subject
+/// would miss its minute.
 fn jitter(cadence: Duration) -> Duration {
-    cadence.mul_f64(rand::random_range(0.9..=1.1))
+    cadence
+        .mul_f64(rand::random_range(0.9..=1.1))
+        .min(Duration::from_secs(57))
 }
 
 /// The rules of each tier, read again every few seconds.
@@ -132,8 +135,11 @@ impl Tiers {
         let mut db = self.pool.acquire().await.map_err(database)?;
         let mut known = HashMap::new();
         for (name, layer) in tiers::all(&mut db).await.map_err(database)? {
-            let rules = Rules::layered(&[&self.deployment, &layer])
-                .map_err(|e| anyhow::anyhow!("tier {name}: {e}"))?;
+            let rules = Rules::layered(&[&self.deployment, &layer]).or_else(|e| {
+                // Its subjects go by the deployment's rules rather than by none.
+                tracing::error!(tier = %name, error = %e, "the tier's rules cannot be used");
+                Rules::layered(&[&self.deployment]).map_err(|e| anyhow::anyhow!(e))
+            })?;
             known.insert(name, Arc::new(rules));
         }
         let rules = known.get(tier).cloned();
