@@ -16,6 +16,9 @@ use sqlx::{PgPool, Row};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
+/// Long enough for every subject to come due twice.
+const CADENCE_PHASE: Duration = Duration::from_secs(130);
+
 #[derive(Args)]
 pub struct Options {
     /// Subjects in the herd.
@@ -139,11 +142,11 @@ pub async fn run(options: Options, as_json: bool) -> Result<()> {
     let oldest = if options.no_cadence {
         None
     } else {
-        eprintln!("at a cadence of 60 s for 75 s …");
+        eprintln!("at a cadence of 60 s for {} s …", CADENCE_PHASE.as_secs());
         let mut slow = start(&url, &options, 60_000)?;
-        tokio::time::sleep(Duration::from_secs(75)).await;
         let mut worst: f64 = 0.0;
-        for _ in 0..10 {
+        let began = Instant::now();
+        while began.elapsed() < CADENCE_PHASE {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let mut db = pool.acquire().await?;
             let census = drover::store::queue::token_census(&mut db).await?;
