@@ -1,21 +1,30 @@
 //! The resource's feeler: connect over the PostgreSQL protocol, `select 1`, and
 //! one further query that tells how the cluster is.
 
+use std::io;
 use std::time::{Duration, Instant};
 
-use drover::model::{Attributes, Cause, ExposeSecret, Resource, Server, TlsMode};
+use drover::model::{Attributes, Cause, Resource, Server};
 use serde_json::{Map, Value, json};
-use sqlx::postgres::{PgConnectOptions, PgSslMode};
-use sqlx::{Connection, PgConnection};
 use tokio::time::timeout;
+
+use crate::postgres::{Login, PostgresError, Session};
 
 /// From the first packet until the login is done.
 const CONNECT: Duration = Duration::from_secs(5);
-/// For each of the two statements.
+/// For each of the two statements, before the server itself ends it.
 const STATEMENT: Duration = Duration::from_secs(5);
+/// For the server's own word that it ended a statement.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// A role's or database's own search path must not put other functions before
+/// PostgreSQL's.
+const OPTIONS: &str = "-c statement_timeout=5000 -c search_path=pg_catalog";
 
 /// Sizes in bytes, ages in seconds, xid ages in transactions.
-/// `oldest_transaction_s` is that of the oldest transaction other than ours.
+/// `oldest_transaction_s` is that of the oldest transaction other than ours. A
+/// role without pg_monitor sees that there are other sessions, but not of what
+/// type they are nor since when they are in a transaction.
 const DETAILS: &str = "
 select jsonb_build_object(
     'in_recovery', pg_is_in_recovery(),
@@ -25,7 +34,9 @@ select jsonb_build_object(
     'lsn', case when pg_is_in_recovery() then pg_last_wal_replay_lsn()
                 else pg_current_wal_lsn() end,
     'connections', jsonb_build_object(
-        'used', (select count(*) from pg_stat_activity where backend_type = 'client backend'),
+        'used', (
+            select count(*) from pg_stat_activity
+            where backend_type = 'client backend' or backend_type is null and datid is not null),
         'allowed', current_setting('max_connections')::int),
     'oldest_transaction_s', (
         select round(extract(epoch from max(clock_timestamp() - xact_start))::numeric, 3)
@@ -41,34 +52,45 @@ select jsonb_build_object(
     'replication_slots', coalesce((
         select jsonb_agg(jsonb_build_object(
             'name', slot_name, 'type', slot_type, 'active', active,
-            'wal_status', wal_status, 'restart_lsn', restart_lsn,
+            'wal_status', to_jsonb(s) ->> 'wal_status', 'restart_lsn', restart_lsn,
             'retained_bytes', case when not pg_is_in_recovery()
                 then pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) end))
-        from pg_replication_slots), '[]'))::text";
+        from pg_replication_slots s), '[]'))
+    || case when pg_has_role('pg_read_all_stats', 'usage') then '{}' else jsonb_build_object(
+        'details_missing', 'oldest_transaction_s: the role is not in pg_monitor') end";
 
 /// Feels a resource. It is in service if it lets us in and answers `select 1`.
 pub(super) async fn feel(resource: &Resource, server: &Server) -> Attributes {
     let began = Instant::now();
-    let options = options(resource, server);
-    let mut connection = match timeout(CONNECT, PgConnection::connect_with(&options)).await {
-        Ok(Ok(connection)) => connection,
+    let login = Login {
+        address: &server.address,
+        port: resource.port,
+        database: &resource.database,
+        role: &resource.role,
+        password: &resource.password,
+        tls_mode: resource.tls_mode,
+        tls_root_cert: resource.tls_root_cert.as_deref(),
+        options: OPTIONS,
+    };
+    let mut session = match timeout(CONNECT, Session::open(&login)).await {
+        Ok(Ok(session)) => session,
         Ok(Err(e)) => return failed(&e),
         Err(_) => {
             let message = format!("no login on port {} within {CONNECT:?}", resource.port);
             return Attributes::failed(Cause::Timeout, message);
         }
     };
-    let one = sqlx::query_scalar::<_, i32>("select 1").persistent(false);
-    let seen = match timeout(STATEMENT, one.fetch_one(&mut connection)).await {
-        Ok(Ok(1)) => {
+    let seen = match timeout(STATEMENT + GRACE, session.ask("select 1")).await {
+        Ok(Ok(one)) if one == "1" => {
             let latency_ms = began.elapsed().as_secs_f64() * 1000.0;
             Attributes::available(
                 (latency_ms * 100.0).round() / 100.0,
-                details(&mut connection).await,
+                details(&mut session).await,
             )
         }
         Ok(Ok(other)) => {
-            Attributes::failed(Cause::Protocol, format!("`select 1` answered {other}"))
+            let message = format!("`select 1` answered {other:?}");
+            Attributes::failed(Cause::Protocol, short(&message))
         }
         Ok(Err(e)) => failed(&e),
         Err(_) => Attributes::failed(
@@ -77,70 +99,40 @@ pub(super) async fn feel(resource: &Resource, server: &Server) -> Attributes {
         ),
     };
     // Politely if it can be done at once; the socket closes either way.
-    let _ = timeout(Duration::from_millis(500), connection.close()).await;
+    let _ = timeout(Duration::from_millis(500), session.close()).await;
     seen
 }
 
 /// How the cluster is. That it cannot be told does not make it unavailable.
-async fn details(connection: &mut PgConnection) -> Map<String, Value> {
-    let query = sqlx::query_scalar::<_, String>(DETAILS).persistent(false);
-    let missing = match timeout(STATEMENT, query.fetch_one(connection)).await {
+async fn details(session: &mut Session) -> Map<String, Value> {
+    let missing = match timeout(STATEMENT + GRACE, session.ask(DETAILS)).await {
         Ok(Ok(text)) => match serde_json::from_str(&text) {
             Ok(Value::Object(details)) => return details,
             Ok(_) | Err(_) => "the answer is no JSON object".to_owned(),
         },
-        Ok(Err(e)) => failed(&e).message.unwrap_or_default(),
+        Ok(Err(e)) => short(&e.to_string()),
         Err(_) => format!("no answer within {STATEMENT:?}"),
     };
     Map::from_iter([("details_missing".to_owned(), json!(missing))])
 }
 
-fn options(resource: &Resource, server: &Server) -> PgConnectOptions {
-    let mut options = PgConnectOptions::new_without_pgpass()
-        .host(&server.address)
-        .port(resource.port)
-        .username(&resource.role)
-        .password(resource.password.expose_secret())
-        .database(&resource.database)
-        .application_name("drover")
-        .statement_cache_capacity(0)
-        .ssl_mode(match resource.tls_mode {
-            TlsMode::Disable => PgSslMode::Disable,
-            TlsMode::Prefer => PgSslMode::Prefer,
-            TlsMode::Require => PgSslMode::Require,
-            TlsMode::VerifyFull => PgSslMode::VerifyFull,
-        })
-        .options([("statement_timeout", STATEMENT.as_millis().to_string())]);
-    if let Some(pem) = &resource.tls_root_cert {
-        options = options.ssl_root_cert_from_pem(pem.clone().into_bytes());
-    }
-    options
+fn failed(error: &PostgresError) -> Attributes {
+    Attributes::failed(cause(error), short(&error.to_string()))
 }
 
-fn failed(error: &sqlx::Error) -> Attributes {
-    let (cause, message) = tell_apart(error);
-    Attributes::failed(cause, message.chars().take(300).collect::<String>())
+/// Enough for a person.
+fn short(message: &str) -> String {
+    message.chars().take(300).collect()
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "sqlx may add kinds of errors"
-)]
-/// Which of the causes an error is, and what a person is told.
-fn tell_apart(error: &sqlx::Error) -> (Cause, String) {
+fn cause(error: &PostgresError) -> Cause {
     match error {
-        sqlx::Error::Database(e) => {
-            let code = e.code().unwrap_or_default();
-            (
-                by_sqlstate(&code, e.message()),
-                format!("{} ({code})", e.message()),
-            )
-        }
-        sqlx::Error::Io(e) => (by_io(e), e.to_string()),
-        sqlx::Error::Tls(e) => (Cause::Tls, e.to_string()),
-        // The only settings that can be wrong are the certificates.
-        sqlx::Error::Configuration(e) => (Cause::Tls, e.to_string()),
-        other => (Cause::Protocol, other.to_string()),
+        PostgresError::Server { sqlstate, message } => by_sqlstate(sqlstate, message),
+        PostgresError::NoAddress(_) => Cause::NoRoute,
+        PostgresError::Io(e) => by_io(e.kind()),
+        PostgresError::Tls(_) => Cause::Tls,
+        PostgresError::Login(_) => Cause::Authentication,
+        PostgresError::Protocol(_) => Cause::Protocol,
     }
 }
 
@@ -165,13 +157,12 @@ fn by_sqlstate(code: &str, message: &str) -> Cause {
     clippy::wildcard_enum_match_arm,
     reason = "std has more kinds than matter here"
 )]
-fn by_io(error: &std::io::Error) -> Cause {
-    use std::io::ErrorKind;
-    match error.kind() {
+fn by_io(kind: io::ErrorKind) -> Cause {
+    use io::ErrorKind;
+    match kind {
         ErrorKind::ConnectionRefused => Cause::Refused,
         ErrorKind::TimedOut => Cause::Timeout,
         ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => Cause::NoRoute,
-        _ if error.to_string().contains("lookup") => Cause::NoRoute,
         _ => Cause::Disconnected,
     }
 }
@@ -207,5 +198,16 @@ mod tests {
         assert_eq!(cause("25006", "cannot execute"), Cause::ReadOnly);
         assert_eq!(cause("XX001", "invalid page"), Cause::Corrupt);
         assert_eq!(cause("3D000", "database does not exist"), Cause::Error);
+    }
+
+    #[test]
+    fn what_the_network_says_is_told_apart() {
+        use nix::errno::Errno;
+        let cause = |errno: Errno| by_io(io::Error::from(errno).kind());
+        assert_eq!(cause(Errno::ECONNREFUSED), Cause::Refused);
+        assert_eq!(cause(Errno::ETIMEDOUT), Cause::Timeout);
+        assert_eq!(cause(Errno::EHOSTUNREACH), Cause::NoRoute);
+        assert_eq!(cause(Errno::ENETUNREACH), Cause::NoRoute);
+        assert_eq!(cause(Errno::ECONNRESET), Cause::Disconnected);
     }
 }

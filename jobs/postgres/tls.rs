@@ -1,0 +1,144 @@
+//! The four TLS modes. Without `verify-full` any certificate will do, as with
+//! libpq.
+
+use std::sync::{Arc, LazyLock};
+
+use drover::model::TlsMode;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::wire::Stream;
+use super::{Login, PostgresError};
+
+static PROVIDER: LazyLock<Arc<CryptoProvider>> =
+    LazyLock::new(|| Arc::new(ring::default_provider()));
+
+static ANY: LazyLock<Result<Arc<ClientConfig>, rustls::Error>> = LazyLock::new(|| {
+    let algorithms = PROVIDER.signature_verification_algorithms;
+    let config = ClientConfig::builder_with_provider(PROVIDER.clone())
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(algorithms)))
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+});
+
+/// Read once: there are well over a hundred.
+static SYSTEM: LazyLock<Result<Arc<ClientConfig>, rustls::Error>> = LazyLock::new(|| {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    trusting(roots)
+});
+
+/// Asks for TLS as the mode says, and shakes hands.
+pub(super) async fn wrap(
+    mut stream: TcpStream,
+    login: &Login<'_>,
+) -> Result<Box<dyn Stream>, PostgresError> {
+    let config = match login.tls_mode {
+        TlsMode::Disable => return Ok(Box::new(stream)),
+        TlsMode::Prefer | TlsMode::Require => ANY.clone(),
+        TlsMode::VerifyFull => match login.tls_root_cert {
+            Some(pem) => authorities(pem).and_then(trusting),
+            None => SYSTEM.clone(),
+        },
+    };
+    let config = config.map_err(|e| PostgresError::Tls(e.to_string()))?;
+    if !offered(&mut stream).await? {
+        return match login.tls_mode {
+            TlsMode::Disable | TlsMode::Prefer => Ok(Box::new(stream)),
+            TlsMode::Require | TlsMode::VerifyFull => {
+                Err(PostgresError::Tls("the server has no TLS".into()))
+            }
+        };
+    }
+    let name = ServerName::try_from(login.address.to_owned())
+        .map_err(|e| PostgresError::Tls(e.to_string()))?;
+    let stream = TlsConnector::from(config).connect(name, stream).await;
+    match stream {
+        Ok(stream) => Ok(Box::new(stream)),
+        // rustls wraps its own errors in those of I/O.
+        Err(e) if e.get_ref().is_some_and(|e| e.is::<rustls::Error>()) => {
+            Err(PostgresError::Tls(e.to_string()))
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Whether the server answers the request for TLS with yes.
+async fn offered(stream: &mut TcpStream) -> Result<bool, PostgresError> {
+    let mut request = bytes::BytesMut::new();
+    postgres_protocol::message::frontend::ssl_request(&mut request);
+    stream.write_all(&request).await?;
+    // One byte and no more: what follows belongs to the handshake.
+    match stream.read_u8().await? {
+        b'S' => Ok(true),
+        b'N' => Ok(false),
+        other => Err(PostgresError::Protocol(format!(
+            "not what PostgreSQL says: {:?} when asked for TLS",
+            char::from(other)
+        ))),
+    }
+}
+
+fn authorities(pem: &str) -> Result<RootCertStore, rustls::Error> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        let certificate = certificate.map_err(|e| rustls::Error::General(e.to_string()))?;
+        roots.add(certificate)?;
+    }
+    Ok(roots)
+}
+
+fn trusting(roots: RootCertStore) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let config = ClientConfig::builder_with_provider(PROVIDER.clone())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// Encryption without identity: what `prefer` and `require` promise.
+#[derive(Debug)]
+struct AnyCertificate(WebPkiSupportedAlgorithms);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
+    }
+}
