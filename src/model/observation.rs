@@ -124,9 +124,20 @@ pub struct Attributes {
     pub details: Map<String, Value>,
 }
 
+/// The names that `details` cannot have.
+const OWN: [&str; 5] = [
+    "service_available",
+    "cause",
+    "message",
+    "latency_ms",
+    "witness",
+];
+
 impl Attributes {
-    /// It does its service.
-    pub fn available(latency_ms: f64, details: Map<String, Value>) -> Self {
+    /// It does its service. Details come from what was felt, which may be
+    /// anything: those that would pass for our own words are left out.
+    pub fn available(latency_ms: f64, mut details: Map<String, Value>) -> Self {
+        details.retain(|name, _| !OWN.contains(&name.as_str()));
         Self {
             service_available: true,
             cause: None,
