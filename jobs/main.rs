@@ -93,17 +93,15 @@ async fn main() -> ExitCode {
             "which queues? see drover-worker --help".into(),
         )),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Failed(message)) => {
-            eprintln!("drover-worker: {message}");
-            ExitCode::FAILURE
-        }
-        Err(Failure::Usage(message)) => {
-            eprintln!("drover-worker: {message}");
-            ExitCode::from(2)
-        }
-    }
+    let (code, message) = match done {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Failed(message)) => (1, message),
+        Err(Failure::Usage(message)) => (2, message),
+    };
+    // One line, whatever it was made of.
+    let words: Vec<&str> = message.split_whitespace().collect();
+    eprintln!("drover-worker: {}", words.join(" "));
+    ExitCode::from(code)
 }
 
 async fn work(queues: &str) -> Result<(), Failure> {

@@ -17,7 +17,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, PgPool};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 
 /// The oldest PostgreSQL that can hold the record: `server_version_num`.
 const OLDEST: i32 = 130_000;
@@ -26,7 +26,7 @@ const OLDEST: i32 = 130_000;
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// `DATABASE_URL` is not a URL of PostgreSQL's.
-    #[error("DATABASE_URL is no PostgreSQL URL (postgres://user@host:port/database): {0}")]
+    #[error("DATABASE_URL must be a PostgreSQL URL (postgres://user@host:port/database): {0}")]
     Url(String),
     /// Nobody answers there, or refuses us.
     #[error("the control database cannot be reached: {0}")]
@@ -42,18 +42,28 @@ pub enum ConnectError {
 /// Opens a pool on the control database and checks its version.
 ///
 /// # Errors
-/// See [`ConnectError`]; after at most ten seconds.
+/// See [`ConnectError`]; after at most eleven seconds.
 pub async fn connect(url: &str, size: u32) -> Result<PgPool, ConnectError> {
-    let options = PgConnectOptions::from_str(url)
-        .map_err(|e| ConnectError::Url(e.to_string()))?
-        .application_name("drover")
-        .log_slow_statements(tracing::log::LevelFilter::Off, Duration::from_secs(1));
+    let options = options(url)?;
     let pool = PgPoolOptions::new()
         .max_connections(size)
         .acquire_timeout(Duration::from_secs(10))
-        .connect_with(options)
-        .await
-        .map_err(ConnectError::Unreachable)?;
+        .connect_with(options.clone())
+        .await;
+    let pool = match pool {
+        Ok(pool) => pool,
+        // The pool waits for a database that restarts, and then says only that
+        // it waited. One more try tells why.
+        Err(e @ sqlx::Error::PoolTimedOut) => {
+            let again = PgConnection::connect_with(&options);
+            let why = tokio::time::timeout(Duration::from_secs(1), again).await;
+            return Err(ConnectError::Unreachable(match why {
+                Ok(Err(why)) => why,
+                Ok(Ok(_)) | Err(_) => e,
+            }));
+        }
+        Err(e) => return Err(ConnectError::Unreachable(e)),
+    };
     let version: String = sqlx::query_scalar("show server_version_num")
         .fetch_one(&pool)
         .await
@@ -66,6 +76,21 @@ pub async fn connect(url: &str, size: u32) -> Result<PgPool, ConnectError> {
         return Err(ConnectError::TooOld(name));
     }
     Ok(pool)
+}
+
+fn options(url: &str) -> Result<PgConnectOptions, ConnectError> {
+    // sqlx takes any scheme, and then a host of that URL's.
+    if !["postgres://", "postgresql://"]
+        .iter()
+        .any(|scheme| url.starts_with(scheme))
+    {
+        let problem = "it does not begin with postgres://";
+        return Err(ConnectError::Url(problem.into()));
+    }
+    Ok(PgConnectOptions::from_str(url)
+        .map_err(|e| ConnectError::Url(e.to_string()))?
+        .application_name("drover")
+        .log_slow_statements(tracing::log::LevelFilter::Off, Duration::from_secs(1)))
 }
 
 /// Opens a pool on a control database whose tables are this version's or newer.
