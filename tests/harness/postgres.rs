@@ -1,6 +1,7 @@
 //! A PostgreSQL cluster of our own, gone when it is dropped.
 
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -100,6 +101,32 @@ pub fn free_port() -> Result<u16> {
 impl Postgres {
     /// Starts one with these settings (`name = value`) beside the defaults.
     pub fn start(settings: &[&str]) -> Result<Self> {
+        let this = Self::empty()?;
+        let data = this.data();
+        this.run("initdb", |c| {
+            c.args([
+                "--no-sync",
+                "--auth=trust",
+                "--username=drover",
+                "--encoding=UTF8",
+            ]);
+            c.args(["--locale=C.UTF-8", "-D"]).arg(&data);
+        })?;
+        let port = format!("port = {}", this.port);
+        this.configure(&[
+            "listen_addresses = '127.0.0.1'",
+            &port,
+            "unix_socket_directories = ''",
+            "max_connections = 200",
+            "log_min_messages = warning",
+        ])?;
+        this.configure(settings)?;
+        this.pg_ctl(&["start"])?;
+        Ok(this)
+    }
+
+    /// A place for a cluster, and nothing in it yet.
+    fn empty() -> Result<Self> {
         let dir = tempfile::Builder::new()
             .prefix("drover-pg-")
             .tempdir_in("/tmp")?
@@ -114,28 +141,6 @@ impl Postgres {
             chown(&this.dir, Some(user.uid), Some(user.gid))?;
         }
         this.guard = Some(this.guard()?);
-        let data = this.data();
-        this.run("initdb", |c| {
-            c.args([
-                "--no-sync",
-                "--auth=trust",
-                "--username=drover",
-                "--encoding=UTF8",
-            ]);
-            c.args(["--locale=C.UTF-8", "-D"]).arg(&data);
-        })?;
-        let mut conf = std::fs::read_to_string(data.join("postgresql.conf"))?;
-        conf.push_str(&format!(
-            "\nlisten_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = ''\n\
-             max_connections = 200\nlog_min_messages = warning\n",
-            this.port
-        ));
-        for setting in settings {
-            conf.push_str(setting);
-            conf.push('\n');
-        }
-        std::fs::write(data.join("postgresql.conf"), conf)?;
-        this.pg_ctl(&["start"])?;
         Ok(this)
     }
 
@@ -180,6 +185,50 @@ impl Postgres {
         Ok((url, pool))
     }
 
+    /// Writes a file into its data directory, readable by PostgreSQL only.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write(&self, name: &str, text: &str) -> Result<()> {
+        let path = self.data().join(name);
+        std::fs::write(&path, text)?;
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600))?;
+        if let Some(user) = owner()? {
+            chown(&path, Some(user.uid), Some(user.gid))?;
+        }
+        Ok(())
+    }
+
+    /// Sets what the next start or reload is to use, over what was set before.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn configure(&self, settings: &[&str]) -> Result<()> {
+        let mut conf = std::fs::read_to_string(self.data().join("postgresql.conf"))?;
+        for setting in settings {
+            conf.push_str(setting);
+            conf.push('\n');
+        }
+        self.write("postgresql.conf", &conf)
+    }
+
+    /// A hot standby of it, started.
+    ///
+    /// # Errors
+    /// If the base backup fails, or the standby does not start.
+    pub fn standby(&self) -> Result<Self> {
+        let standby = Self::empty()?;
+        let (data, port) = (standby.data(), self.port.to_string());
+        standby.run("pg_basebackup", |c| {
+            c.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"])
+                .args(["-h", "127.0.0.1", "-U", "drover", "-p", &port, "-D"])
+                .arg(&data);
+        })?;
+        standby.configure(&[&format!("port = {}", standby.port)])?;
+        standby.pg_ctl(&["start"])?;
+        Ok(standby)
+    }
+
     /// Its log.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
@@ -201,7 +250,8 @@ impl Postgres {
         command.spawn().context("starting the guard")
     }
 
-    fn data(&self) -> PathBuf {
+    /// Its data directory.
+    pub fn data(&self) -> PathBuf {
         self.dir.join("data")
     }
 

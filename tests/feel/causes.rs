@@ -1,0 +1,95 @@
+//! Each cause for real, as a cluster or its network shows it.
+
+use std::time::Duration;
+
+use drover::model::Cause;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::world::{at, cluster, own_cluster, session};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_cluster_refuses() {
+    let port = drover_tests::postgres::free_port().unwrap();
+    let felt = at(port).feel().await;
+    assert!(felt.took < Duration::from_secs(1), "{felt:?}");
+    felt.failed(Cause::Refused);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_without_an_address_has_no_route() {
+    at(5432)
+        .address("no-such-host.invalid")
+        .feel()
+        .await
+        .failed(Cause::NoRoute);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_that_are_not_accepted_are_told_apart() {
+    let cluster = cluster().await;
+    for (role, password) in [
+        ("watcher", "wrong-horse"),
+        ("watcher", ""),
+        ("clear", "wrong-horse"),
+        ("hashed", "wrong-horse"),
+        ("nobody", "correct-horse-battery"),
+        ("locked_out", "correct-horse-battery"),
+        ("rejected", "correct-horse-battery"),
+    ] {
+        let message = at(cluster.port)
+            .role(role)
+            .password(password)
+            .feel()
+            .await
+            .failed(Cause::Authentication);
+        assert!(!message.is_empty(), "{role}: {message}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_database_is_an_error_that_names_it() {
+    let cluster = cluster().await;
+    let message = at(cluster.port)
+        .database("not_there")
+        .feel()
+        .await
+        .failed(Cause::Error);
+    assert!(
+        message.contains("not_there") && message.contains("3D000"),
+        "{message}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_without_a_connection_left_says_so() {
+    let small = own_cluster(&[
+        "max_connections = 5",
+        "superuser_reserved_connections = 0",
+        "max_wal_senders = 0",
+    ])
+    .await;
+    let mut sessions = Vec::new();
+    for _ in 0..5 {
+        sessions.push(session(&small).await);
+    }
+    let message = at(small.port)
+        .feel()
+        .await
+        .failed(Cause::TooManyConnections);
+    assert!(message.contains("53300"), "{message}");
+}
+
+/// The kernel still takes the connection, and nobody reads it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postmaster_that_hangs_is_a_timeout() {
+    let hung = own_cluster(&[]).await;
+    let pid = std::fs::read_to_string(hung.data().join("postmaster.pid")).unwrap();
+    let pid = Pid::from_raw(pid.lines().next().unwrap().parse().unwrap());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    let felt = at(hung.port).feel().await;
+    kill(pid, Signal::SIGCONT).unwrap();
+    assert!(felt.took > Duration::from_secs(4), "{felt:?}");
+    felt.failed(Cause::Timeout);
+    at(hung.port).feel().await.available();
+}

@@ -1,0 +1,207 @@
+//! What a feel tells of a cluster that is in service.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use drover_tests::until;
+use serde_json::{Value, json};
+use sqlx::{Connection, Row};
+
+use super::world::{at, cluster, session};
+
+fn text<'a>(details: &'a Value, name: &str) -> &'a str {
+    details[name]
+        .as_str()
+        .unwrap_or_else(|| panic!("{name}: {details}"))
+}
+
+fn number(details: &Value, pointer: &str) -> f64 {
+    details
+        .pointer(pointer)
+        .and_then(Value::as_f64)
+        .unwrap_or_else(|| panic!("{pointer}: {details}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_in_service_tells_how_it_is() {
+    let cluster = cluster().await;
+    let mut db = session(cluster).await;
+    let said = sqlx::query(
+        "select current_setting('server_version'), pg_postmaster_start_time(),
+                pg_database_size('postgres')::float8, (pg_current_wal_lsn() - '0/0')::float8",
+    )
+    .fetch_one(&mut db)
+    .await
+    .unwrap();
+    let details = at(cluster.port).role("watcher").feel().await.available();
+
+    assert_eq!(details["in_recovery"], json!(false));
+    assert_eq!(details["read_only"], json!(false));
+    assert_eq!(text(&details, "server_version"), said.get::<String, _>(0));
+    let started: DateTime<Utc> = text(&details, "started_at").parse().unwrap();
+    assert_eq!(started, said.get::<DateTime<Utc>, _>(1));
+    let (high, low) = text(&details, "lsn").split_once('/').unwrap();
+    let lsn = u64::from_str_radix(high, 16).unwrap() << 32 | u64::from_str_radix(low, 16).unwrap();
+    assert!(lsn as f64 >= said.get::<f64, _>(3), "{details}");
+    assert_eq!(number(&details, "/connections/allowed"), 200.0);
+    let used = number(&details, "/connections/used");
+    assert!(
+        (2.0..100.0).contains(&used),
+        "this session and the feel's: {used}"
+    );
+    // The oldest database of a new cluster has its first transaction ids.
+    assert!((1.0..1e6).contains(&number(&details, "/xid_age")));
+    let bytes = number(&details, "/database_bytes");
+    assert!((bytes - said.get::<f64, _>(2)).abs() < 10e6, "{bytes}");
+    assert_eq!(details["archiver"]["mode"], json!("on"));
+    assert!(details["archiver"]["failed"].is_u64(), "{details}");
+    assert!(details["replication_slots"].is_array(), "{details}");
+    assert_eq!(details.get("details_missing"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_transaction_of_another_session_is_told_in_seconds() {
+    let cluster = cluster().await;
+    let mut db = session(cluster).await;
+    let mut transaction = db.begin().await.unwrap();
+    sqlx::query("select 1")
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let details = at(cluster.port).role("watcher").feel().await.available();
+    let oldest = number(&details, "/oldest_transaction_s");
+    assert!((0.7..30.0).contains(&oldest), "{oldest}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_archived_is_told() {
+    let cluster = cluster().await;
+    let mut db = session(cluster).await;
+    sqlx::raw_sql("select pg_logical_emit_message(false, 'test', 'x'); select pg_switch_wal()")
+        .execute(&mut db)
+        .await
+        .unwrap();
+    let archived = || async {
+        let details = at(cluster.port).feel().await.available();
+        let archiver = &details["archiver"];
+        Ok(if archiver["archived"].as_u64() > Some(0) {
+            Ok(archiver["last_archived_at"]
+                .as_str()
+                .unwrap()
+                .parse::<DateTime<Utc>>()?)
+        } else {
+            Err(details.to_string())
+        })
+    };
+    let (at, _) = until("a segment is archived", Duration::from_secs(15), archived)
+        .await
+        .unwrap();
+    assert!((Utc::now() - at).num_seconds().abs() < 60, "{at}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_nobody_reads_shows_what_it_retains() {
+    let cluster = cluster().await;
+    let mut db = session(cluster).await;
+    let sql = "select pg_create_physical_replication_slot('forgotten', true);
+               select pg_logical_emit_message(false, 'test', repeat('x', 100000))";
+    sqlx::raw_sql(sql).execute(&mut db).await.unwrap();
+    let details = at(cluster.port).role("watcher").feel().await.available();
+    let slots = details["replication_slots"].as_array().unwrap();
+    let slot = slots.iter().find(|s| s["name"] == "forgotten").unwrap();
+    assert_eq!(
+        (&slot["type"], &slot["active"]),
+        (&json!("physical"), &json!(false))
+    );
+    assert_eq!(slot["wal_status"], json!("reserved"));
+    assert!(slot["restart_lsn"].as_str().unwrap().contains('/'));
+    let retained = number(slot, "/retained_bytes");
+    assert!((100_000.0..1e9).contains(&retained), "{retained}");
+    // A standby's base backup, elsewhere in these tests, must not wait for it.
+    sqlx::query("select pg_drop_replication_slot('forgotten')")
+        .execute(&mut db)
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_may_not_see_other_sessions_is_served_all_the_same() {
+    let cluster = cluster().await;
+    let mut db = session(cluster).await;
+    let mut transaction = db.begin().await.unwrap();
+    sqlx::query("select 1")
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    let details = at(cluster.port).role("plain").feel().await.available();
+    assert_eq!(details["in_recovery"], json!(false));
+    assert!(number(&details, "/database_bytes") > 1e6);
+    let missing = text(&details, "details_missing");
+    assert!(missing.contains("pg_monitor"), "{missing}");
+    // `used` is of all sessions or is not told: a role that sees only its own
+    // must not report an idle cluster.
+    assert!(
+        details["connections"]["used"].as_u64() >= Some(2),
+        "{details}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_way_to_prove_a_password_works() {
+    let cluster = cluster().await;
+    for role in ["watcher", "hashed", "clear"] {
+        at(cluster.port).role(role).feel().await.available();
+    }
+}
+
+/// A role's settings are in the hands of whoever owns the database.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_roles_own_settings_do_not_change_what_is_seen() {
+    let cluster = cluster().await;
+    let details = at(cluster.port).role("misled").feel().await.available();
+    assert_eq!(details["in_recovery"], json!(false));
+    assert_eq!(details.get("details_missing"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_only_reads_by_default_says_so() {
+    let cluster = cluster().await;
+    let details = at(cluster.port).role("careful").feel().await.available();
+    assert_eq!(details["read_only"], json!(true));
+    assert_eq!(details["in_recovery"], json!(false));
+}
+
+/// An exclusive lock on a view of the catalogue stops the one further query and
+/// nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn details_that_take_too_long_are_left_out() {
+    let cluster = cluster().await;
+    let mut db = session(cluster).await;
+    sqlx::query("create database stuck")
+        .execute(&mut db)
+        .await
+        .unwrap();
+    let mut locker = sqlx::PgConnection::connect(&cluster.url("stuck"))
+        .await
+        .unwrap();
+    sqlx::raw_sql("begin; lock table pg_catalog.pg_stat_archiver in access exclusive mode")
+        .execute(&mut locker)
+        .await
+        .unwrap();
+    let felt = at(cluster.port).database("stuck").feel().await;
+    assert!(felt.took > Duration::from_secs(4), "{felt:?}");
+    let details = felt.available();
+    let why = text(&details, "details_missing");
+    assert!(
+        why.contains("statement timeout") || why.contains("within"),
+        "{why}"
+    );
+    let left: i64 = sqlx::query_scalar(
+        "select count(*) from pg_stat_activity where datname = 'stuck' and application_name = 'drover'",
+    )
+    .fetch_one(&mut db)
+    .await
+    .unwrap();
+    assert_eq!(left, 0, "the session is gone from the server too");
+}

@@ -1,0 +1,193 @@
+//! The four TLS modes, against a cluster that has TLS and one that has not.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use drover::model::{Cause, TlsMode};
+use sqlx::{Connection, PgConnection, Row};
+use tempfile::TempDir;
+
+use super::world::{Target, at, cluster, own_cluster, session};
+
+/// An authority that signs certificates for servers.
+pub struct Authority {
+    dir: TempDir,
+    pub certificate: String,
+}
+
+pub struct Identity {
+    pub certificate: String,
+    pub key: String,
+}
+
+fn openssl(dir: &Path, arguments: &str) {
+    let done = Command::new("openssl")
+        .args(arguments.split(' '))
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .output()
+        .expect("openssl, which bin/test installs");
+    let told = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "openssl {arguments}: {told}");
+}
+
+impl Authority {
+    /// The one that the clusters of these tests have their certificates from.
+    pub fn get() -> &'static Self {
+        static AUTHORITY: OnceLock<Authority> = OnceLock::new();
+        AUTHORITY.get_or_init(Self::new)
+    }
+
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        openssl(
+            dir.path(),
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
+             -subj /CN=authority -keyout ca.key -out ca.crt",
+        );
+        let certificate = std::fs::read_to_string(dir.path().join("ca.crt")).unwrap();
+        Self { dir, certificate }
+    }
+
+    /// A certificate for 127.0.0.1 and for no other address or name.
+    pub fn identity(&self) -> Identity {
+        let dir = self.dir.path();
+        std::fs::write(dir.join("san"), "subjectAltName=IP:127.0.0.1").unwrap();
+        openssl(
+            dir,
+            "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes \
+             -subj /CN=server -keyout server.key -out server.csr",
+        );
+        openssl(
+            dir,
+            "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 \
+             -extfile san -out server.crt",
+        );
+        let read = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap();
+        Identity {
+            certificate: read("server.crt"),
+            key: read("server.key"),
+        }
+    }
+}
+
+/// Whether a feel's session used TLS, as the cluster saw it. Needs a role and a
+/// database of its own, which it makes.
+async fn used_tls(target: Target, role: &str) -> bool {
+    let cluster = cluster().await;
+    let mut db = session(cluster).await;
+    for sql in [
+        format!("create role {role} login superuser"),
+        format!("create database {role}"),
+    ] {
+        sqlx::query(sqlx::AssertSqlSafe(sql))
+            .execute(&mut db)
+            .await
+            .unwrap();
+    }
+    // A lock holds the feel at its details until its session has been seen.
+    let mut locker = PgConnection::connect(&cluster.url(role)).await.unwrap();
+    sqlx::raw_sql("begin; lock table pg_catalog.pg_stat_archiver in access exclusive mode")
+        .execute(&mut locker)
+        .await
+        .unwrap();
+    let feel = tokio::spawn(target.role(role).database(role).feel());
+    let seen = || async {
+        let row = sqlx::query(
+            "select ssl from pg_stat_ssl join pg_stat_activity using (pid) where usename = $1",
+        )
+        .bind(role)
+        .fetch_optional(&mut session(cluster).await)
+        .await?;
+        Ok(row
+            .map(|r| r.get::<bool, _>(0))
+            .ok_or_else(|| "no session".to_owned()))
+    };
+    let (used, _) = drover_tests::until(
+        "the feel's session",
+        std::time::Duration::from_secs(5),
+        seen,
+    )
+    .await
+    .unwrap();
+    sqlx::raw_sql("rollback")
+        .execute(&mut locker)
+        .await
+        .unwrap();
+    let details = feel.await.unwrap().available();
+    assert_eq!(details.get("details_missing"), None);
+    used
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_mode_uses_tls_as_it_says() {
+    let target = || async { at(cluster().await.port) };
+    assert!(!used_tls(target().await.tls(TlsMode::Disable), "tls_disabled").await);
+    assert!(used_tls(target().await.tls(TlsMode::Prefer), "tls_preferred").await);
+    assert!(used_tls(target().await.tls(TlsMode::Require), "tls_required").await);
+    let verified = target()
+        .await
+        .tls(TlsMode::VerifyFull)
+        .trusting(&Authority::get().certificate);
+    assert!(used_tls(verified, "tls_verified").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_goes_through_tls_too() {
+    let cluster = cluster().await;
+    at(cluster.port)
+        .role("watcher")
+        .tls(TlsMode::Prefer)
+        .feel()
+        .await
+        .available();
+    at(cluster.port)
+        .role("watcher")
+        .password("wrong-horse")
+        .tls(TlsMode::Require)
+        .feel()
+        .await
+        .failed(Cause::Authentication);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_an_unknown_authority_is_not_trusted() {
+    let cluster = cluster().await;
+    let verify = || at(cluster.port).tls(TlsMode::VerifyFull);
+    let other = Authority::new();
+    verify()
+        .trusting(&other.certificate)
+        .feel()
+        .await
+        .failed(Cause::Tls);
+    // The system's authorities do not know it either.
+    verify().feel().await.failed(Cause::Tls);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_for_another_name_is_not_accepted() {
+    let cluster = cluster().await;
+    let message = at(cluster.port)
+        .address("localhost")
+        .tls(TlsMode::VerifyFull)
+        .trusting(&Authority::get().certificate)
+        .feel()
+        .await
+        .failed(Cause::Tls);
+    assert!(message.contains("localhost"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_tls_only_those_that_insist_fail() {
+    let plain = own_cluster(&[]).await;
+    let target = |mode| at(plain.port).tls(mode);
+    target(TlsMode::Disable).feel().await.available();
+    target(TlsMode::Prefer).feel().await.available();
+    target(TlsMode::Require).feel().await.failed(Cause::Tls);
+    target(TlsMode::VerifyFull)
+        .trusting(&Authority::get().certificate)
+        .feel()
+        .await
+        .failed(Cause::Tls);
+}
