@@ -1,5 +1,5 @@
-//! From the first message to "ready for query": passwords in the clear, by MD5
-//! and by SCRAM-SHA-256.
+//! From the first message to "ready for query": passwords in the clear (only
+//! under TLS), by MD5 and by SCRAM-SHA-256.
 
 use drover::model::ExposeSecret;
 use fallible_iterator::FallibleIterator;
@@ -8,10 +8,15 @@ use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, Scr
 use postgres_protocol::message::backend::{AuthenticationSaslBody, Message};
 use postgres_protocol::message::frontend;
 
+use super::tls::Encrypted;
 use super::wire::Wire;
 use super::{Login, PostgresError, unexpected};
 
-pub(super) async fn log_in(wire: &mut Wire, login: &Login<'_>) -> Result<(), PostgresError> {
+pub(super) async fn log_in(
+    wire: &mut Wire,
+    login: &Login<'_>,
+    encrypted: Encrypted,
+) -> Result<(), PostgresError> {
     let parameters = [
         ("user", login.role),
         ("database", login.database),
@@ -25,6 +30,10 @@ pub(super) async fn log_in(wire: &mut Wire, login: &Login<'_>) -> Result<(), Pos
     let password = login.password.expose_secret().as_bytes();
     match wire.receive().await? {
         Message::AuthenticationOk => return until_ready(wire).await,
+        Message::AuthenticationCleartextPassword if encrypted == Encrypted::No => {
+            let message = "the server wants the password in the clear, without TLS";
+            return Err(PostgresError::Login(message.into()));
+        }
         Message::AuthenticationCleartextPassword => {
             wire.send(|buf| frontend::password_message(password, buf))
                 .await?;

@@ -99,8 +99,9 @@ impl Session {
             .collect();
         let stream = TcpStream::connect(&addresses[..]).await?;
         stream.set_nodelay(true)?;
-        let mut wire = Wire::new(tls::wrap(stream, login).await?);
-        login::log_in(&mut wire, login).await?;
+        let (stream, encrypted) = tls::wrap(stream, login).await?;
+        let mut wire = Wire::new(stream);
+        login::log_in(&mut wire, login, encrypted).await?;
         Ok(Self { wire })
     }
 

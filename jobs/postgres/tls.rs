@@ -36,13 +36,21 @@ static SYSTEM: LazyLock<Result<Arc<ClientConfig>, rustls::Error>> = LazyLock::ne
     trusting(roots)
 });
 
-/// Asks for TLS as the mode says, and shakes hands.
+/// Whether others on the network can read along.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encrypted {
+    Yes,
+    No,
+}
+
+/// Asks for TLS as the mode says, and shakes hands. Tells whether what is said
+/// from now on is encrypted.
 pub(super) async fn wrap(
     mut stream: TcpStream,
     login: &Login<'_>,
-) -> Result<Box<dyn Stream>, PostgresError> {
+) -> Result<(Box<dyn Stream>, Encrypted), PostgresError> {
     let config = match login.tls_mode {
-        TlsMode::Disable => return Ok(Box::new(stream)),
+        TlsMode::Disable => return Ok((Box::new(stream), Encrypted::No)),
         TlsMode::Prefer | TlsMode::Require => ANY.clone(),
         TlsMode::VerifyFull => match login.tls_root_cert {
             Some(pem) => authorities(pem).and_then(trusting),
@@ -52,7 +60,7 @@ pub(super) async fn wrap(
     let config = config.map_err(|e| PostgresError::Tls(e.to_string()))?;
     if !offered(&mut stream).await? {
         return match login.tls_mode {
-            TlsMode::Disable | TlsMode::Prefer => Ok(Box::new(stream)),
+            TlsMode::Disable | TlsMode::Prefer => Ok((Box::new(stream), Encrypted::No)),
             TlsMode::Require | TlsMode::VerifyFull => {
                 Err(PostgresError::Tls("the server has no TLS".into()))
             }
@@ -62,7 +70,7 @@ pub(super) async fn wrap(
         .map_err(|e| PostgresError::Tls(e.to_string()))?;
     let stream = TlsConnector::from(config).connect(name, stream).await;
     match stream {
-        Ok(stream) => Ok(Box::new(stream)),
+        Ok(stream) => Ok((Box::new(stream), Encrypted::Yes)),
         // rustls wraps its own errors in those of I/O.
         Err(e) if e.get_ref().is_some_and(|e| e.is::<rustls::Error>()) => {
             Err(PostgresError::Tls(e.to_string()))

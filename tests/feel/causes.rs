@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drover::model::Cause;
+use drover::model::{Cause, TlsMode};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -45,6 +45,18 @@ async fn credentials_that_are_not_accepted_are_told_apart() {
             .failed(Cause::Authentication);
         assert!(!message.is_empty(), "{role}: {message}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_is_not_told_in_the_clear_without_tls() {
+    let cluster = cluster().await;
+    let message = at(cluster.port)
+        .role("clear")
+        .tls(TlsMode::Disable)
+        .feel()
+        .await
+        .failed(Cause::Authentication);
+    assert!(message.contains("without TLS"), "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
