@@ -26,7 +26,7 @@ const OLDEST: i32 = 130_000;
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// `DATABASE_URL` is not a URL of PostgreSQL's.
-    #[error("DATABASE_URL must be a PostgreSQL URL (postgres://user@host:port/database): {0}")]
+    #[error("DATABASE_URL is no PostgreSQL URL (postgres://user@host:port/database): {0}")]
     Url(String),
     /// Nobody answers there, or refuses us.
     #[error("the control database cannot be reached: {0}")]
