@@ -40,6 +40,7 @@ async fn credentials_that_are_not_accepted_are_told_apart() {
         let message = at(cluster.port)
             .role(role)
             .password(password)
+            .tls(TlsMode::Require)
             .feel()
             .await
             .failed(Cause::Authentication);

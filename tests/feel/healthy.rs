@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use drover::model::TlsMode;
 use drover_tests::until;
 use serde_json::{Value, json};
 use sqlx::{Connection, Row};
@@ -151,7 +152,8 @@ async fn a_role_that_may_not_see_other_sessions_is_served_all_the_same() {
 async fn each_way_to_prove_a_password_works() {
     let cluster = cluster().await;
     for role in ["watcher", "hashed", "clear"] {
-        at(cluster.port).role(role).feel().await.available();
+        let target = at(cluster.port).role(role).tls(TlsMode::Require);
+        target.feel().await.available();
     }
 }
 
