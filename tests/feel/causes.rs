@@ -93,15 +93,32 @@ async fn a_cluster_without_a_connection_left_says_so() {
     assert!(message.contains("53300"), "{message}");
 }
 
+/// A process that is stopped until this is dropped, a failing test included: a
+/// stopped postmaster could not be taken down.
+struct Stopped(Pid);
+
+impl Stopped {
+    fn stop(pid: Pid) -> Self {
+        kill(pid, Signal::SIGSTOP).unwrap();
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGCONT);
+    }
+}
+
 /// The kernel still takes the connection, and nobody reads it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_postmaster_that_hangs_is_a_timeout() {
     let hung = own_cluster(&[]).await;
     let pid = std::fs::read_to_string(hung.data().join("postmaster.pid")).unwrap();
     let pid = Pid::from_raw(pid.lines().next().unwrap().parse().unwrap());
-    kill(pid, Signal::SIGSTOP).unwrap();
+    let stopped = Stopped::stop(pid);
     let felt = at(hung.port).feel().await;
-    kill(pid, Signal::SIGCONT).unwrap();
+    drop(stopped);
     assert!(felt.took > Duration::from_secs(4), "{felt:?}");
     felt.failed(Cause::Timeout);
     at(hung.port).feel().await.available();
