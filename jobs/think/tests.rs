@@ -431,16 +431,16 @@ fn any_history() -> impl Strategy<Value = Vec<Recorded>> {
         any_attributes(),
     );
     proptest::collection::vec(one, 1..120).prop_map(|steps| {
-        let mut now = 0.0;
+        let mut now = DateTime::<Utc>::UNIX_EPOCH;
         let host = SubjectId::generate();
         steps
             .into_iter()
             .map(|(pause, worker, feelers, state, attributes)| {
-                now += f64::from(pause) / 1000.0;
+                now += TimeDelta::milliseconds(pause.into());
                 Recorded {
                     seen: Observation {
                         id: ObservationId::generate(),
-                        created_at: at(now),
+                        created_at: now,
                         worker: format!("w{worker}"),
                         feelers,
                         attributes,
