@@ -7,48 +7,6 @@ use drover_tests::{Deployment, until};
 use rand::RngExt;
 use serde_json::{Value, json};
 
-/// Databases of the deployment's own PostgreSQL, adopted as resources, on one
-/// local server with a real sshd and no database of its own.
-async fn herd(drover: &mut Deployment, resources: usize) -> usize {
-    drover
-        .local(&["create", "--servers", "1", "--resources-per-server", "0"])
-        .await
-        .unwrap();
-    let servers = drover.api.get("/v1/servers").await.unwrap();
-    let text = |field: &str| servers["items"][0][field].as_str().unwrap().to_owned();
-    let (server, address) = (text("id"), text("address"));
-    let listen = format!("alter system set listen_addresses = '127.0.0.1,{address}'");
-    sqlx::query(sqlx::AssertSqlSafe(listen))
-        .execute(&drover.pool)
-        .await
-        .unwrap();
-    drover.postgres.pg_ctl(&["restart", "-m", "fast"]).unwrap();
-    for n in 0..resources {
-        sqlx::query(sqlx::AssertSqlSafe(format!("create database herd_{n}")))
-            .execute(&drover.pool)
-            .await
-            .unwrap();
-    }
-    let port = drover.postgres.port;
-    let ready = || async { Ok(Ok(drover.api.get("/v1/ring").await?)) };
-    until("the API back", Duration::from_secs(20), ready)
-        .await
-        .unwrap();
-    for n in 0..resources {
-        let body = json!({
-            "server": server, "name": format!("herd-{n}"), "port": port,
-            "database": format!("herd_{n}"), "user": "drover", "password": "unused with trust",
-            "tls_mode": "disable",
-        });
-        drover.api.post("/v1/resources", &body).await.unwrap();
-    }
-    drover
-        .all_available(resources + 1, Duration::from_secs(60))
-        .await
-        .unwrap();
-    resources + 1
-}
-
 fn often() -> Value {
     json!({"cadence": {"available": "1s", "uncertain": "1s", "unavailable": "1s"}})
 }
@@ -60,7 +18,7 @@ async fn a_minute_of_random_kills_loses_no_token_and_no_minute() {
         .start(&["web", "clock", "feel", "feel", "think", "think"])
         .await
         .unwrap();
-    let subjects = herd(&mut drover, 40).await;
+    let subjects = drover.adopt_own_databases(40).await.unwrap();
     let began = Instant::now();
     let (mut kills, mut worst) = (0, 0.0_f64);
     while began.elapsed() < Duration::from_secs(60) {
@@ -118,7 +76,7 @@ async fn stopping_under_load_loses_nothing() {
         .start(&["web", "clock", "feel", "think"])
         .await
         .unwrap();
-    let subjects = herd(&mut drover, 40).await;
+    let subjects = drover.adopt_own_databases(40).await.unwrap();
     for round in 0..5 {
         for kind in ["feel", "think"] {
             tokio::time::sleep(Duration::from_millis(700)).await;

@@ -1,5 +1,6 @@
 //! `bin/bench`: measures drover on a database of its own.
 
+mod feel;
 mod ring;
 
 use clap::{Parser, Subcommand};
@@ -19,6 +20,9 @@ enum Name {
     /// Laps per second of a ring whose feeler answers at once; the queue,
     /// observations, think and committer are the real ones.
     Ring(ring::Options),
+    /// What a real feel process takes: databases of one real PostgreSQL, felt by
+    /// the `drover-worker` that was built.
+    Feel(feel::Options),
     /// One of the ring's worker processes.
     #[command(hide = true)]
     RingWorker(ring::WorkerOptions),
@@ -33,7 +37,15 @@ fn main() -> anyhow::Result<()> {
     runtime.block_on(async move {
         match arguments.name {
             Name::Ring(options) => ring::run(options, arguments.json).await,
+            Name::Feel(options) => feel::run(options, arguments.json).await,
             Name::RingWorker(options) => ring::worker(options).await,
         }
     })
+}
+
+/// The table that people read.
+fn print(result: &serde_json::Value) {
+    for (name, value) in result.as_object().into_iter().flatten() {
+        println!("{name:<24}{value}");
+    }
 }

@@ -11,6 +11,7 @@ use drover::store::queue::Queue;
 use drover::store::subjects::Known;
 use drover_jobs::ring::{Feeler, RingConfig};
 use drover_tests::Postgres;
+use drover_tests::processes::resident;
 use serde_json::{Map, Value, json};
 use sqlx::{PgPool, Row};
 use tokio::process::{Child, Command};
@@ -133,7 +134,13 @@ pub async fn run(options: Options, as_json: bool) -> Result<()> {
             ticks.last().copied().unwrap_or_default()
         );
         before = laps;
-        rss = rss.max(resident(&fast));
+        rss = rss.max(
+            fast.iter()
+                .filter_map(Child::id)
+                .map(resident)
+                .max()
+                .unwrap_or(0),
+        );
     }
     let end = Mark::take(&pool).await?;
     let lap = lap_times(&pool).await?;
@@ -179,9 +186,7 @@ pub async fn run(options: Options, as_json: bool) -> Result<()> {
         "concurrency": options.concurrency,
         "seconds": seconds.round(),
     });
-    for (name, value) in result.as_object().into_iter().flatten() {
-        println!("{name:<24}{value}");
-    }
+    crate::print(&result);
     ensure!(
         census.tokens == i64::from(options.subjects) && census.astray == 0,
         "tokens and subjects differ: {census:?}"
@@ -287,20 +292,6 @@ async fn stop(workers: &mut Vec<Child>) -> Result<()> {
         ensure!(status.success(), "a worker ended with {status}");
     }
     Ok(())
-}
-
-/// Bytes resident of the largest of these processes.
-fn resident(workers: &[Child]) -> u64 {
-    let of = |pid: u32| -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let line = status.lines().find(|l| l.starts_with("VmRSS:"))?;
-        Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
-    };
-    workers
-        .iter()
-        .filter_map(|w| w.id().and_then(of))
-        .max()
-        .unwrap_or(0)
 }
 
 struct Mark {

@@ -12,7 +12,7 @@ use drover::client::Client;
 use drover::config::ClientConfig;
 use drover::model::secret;
 use drover::store::ring::Ring;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::PgPool;
 use tempfile::TempDir;
 
@@ -137,6 +137,50 @@ impl Deployment {
             bail!("{line:?} ended with {}: {out}{err}", done.status);
         }
         Ok(out)
+    }
+
+    /// A herd without clusters of its own: databases of the cluster that holds the
+    /// control database, on one local server with a real sshd. Returns how many
+    /// subjects that makes, once all are available.
+    ///
+    /// # Errors
+    /// If they cannot be made, or are not available within two minutes.
+    pub async fn adopt_own_databases(&mut self, count: usize) -> Result<usize> {
+        self.local(&["create", "--servers", "1", "--resources-per-server", "0"])
+            .await?;
+        let servers = self.api.get("/v1/servers").await?;
+        let text = |field: &str| servers["items"][0][field].as_str().map(str::to_owned);
+        let server = text("id").context("no server")?;
+        let address = text("address").context("no address")?;
+        for setting in [
+            format!("listen_addresses = '127.0.0.1,{address}'"),
+            "max_connections = 600".to_owned(),
+        ] {
+            let set = format!("alter system set {setting}");
+            sqlx::query(sqlx::AssertSqlSafe(set))
+                .execute(&self.pool)
+                .await?;
+        }
+        self.postgres.pg_ctl(&["restart", "-m", "fast"])?;
+        until("the API back", Duration::from_secs(20), || async {
+            Ok(Ok(self.api.get("/v1/ring").await?))
+        })
+        .await?;
+        for n in 0..count {
+            let create = format!("create database herd_{n}");
+            sqlx::query(sqlx::AssertSqlSafe(create))
+                .execute(&self.pool)
+                .await?;
+            let body = json!({
+                "server": server, "name": format!("herd-{n}"), "port": self.postgres.port,
+                "database": format!("herd_{n}"), "user": "drover",
+                "password": "unused with trust", "tls_mode": "prefer",
+            });
+            self.api.post("/v1/resources", &body).await?;
+        }
+        self.all_available(count + 1, Duration::from_secs(120))
+            .await?;
+        Ok(count + 1)
     }
 
     /// The ring's numbers, straight from the record.

@@ -189,3 +189,13 @@ fn procfile(kind: &str) -> Result<String> {
         .map(str::to_owned)
         .with_context(|| format!("the Procfile has no `{kind}`"))
 }
+
+/// Bytes resident of a process; 0 if it is gone.
+pub fn resident(pid: u32) -> u64 {
+    let of = || -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = status.lines().find(|l| l.starts_with("VmRSS:"))?;
+        Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+    };
+    of().unwrap_or(0)
+}
