@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use apalis::prelude::Task;
 use drover::model::SubjectId;
-use drover::store::queue::{self, Lock, PutBack, Token};
+use drover::store::queue::{self, Lock, PutBack, STUCK_AFTER, Token};
 use futures::FutureExt;
 use sqlx::PgPool;
 
@@ -60,25 +60,29 @@ pub(super) async fn handle<W: Work>(work: W, pool: PgPool, task: Task<Token>) {
     };
     let after = delay(attempt);
     tracing::warn!(subject = %lock.subject, %problem, ?after, "step failed; its token goes back");
-    if let Err(e) = put_back(
-        &pool,
-        PutBack {
-            lock: lock.clone(),
-            after,
-        },
-    )
-    .await
-    {
-        // Then it stays locked until this worker is found dead, or the clock
-        // frees it: nothing is lost, only late.
-        tracing::warn!(subject = %lock.subject, error = %e, "could not put the token back");
-    }
+    put_back(&pool, PutBack { lock, after }).await;
 }
 
-async fn put_back(pool: &PgPool, step: PutBack) -> sqlx::Result<()> {
-    let mut db = pool.acquire().await?;
-    queue::put_back(&mut db, &[step]).await?;
-    Ok(())
+/// Puts a token back, trying again for as long as the clock would leave it: a
+/// living worker's locks are freed by nobody else, and what failed the step is
+/// often a database that is away for a moment. The fence makes a late try harmless.
+async fn put_back(pool: &PgPool, step: PutBack) {
+    let began = tokio::time::Instant::now();
+    let mut rest = Duration::from_millis(200);
+    loop {
+        let tried = async {
+            let mut db = pool.acquire().await?;
+            queue::put_back(&mut db, std::slice::from_ref(&step)).await
+        };
+        let Err(e) = tried.await else { return };
+        if began.elapsed() + rest > STUCK_AFTER {
+            tracing::warn!(subject = %step.lock.subject, error = %e, "the token stays locked; \
+                the clock or another worker frees it");
+            return;
+        }
+        tokio::time::sleep(rest).await;
+        rest = (rest * 2).min(Duration::from_secs(5));
+    }
 }
 
 /// 1 s, 2 s, 4 s … up to 30 s.

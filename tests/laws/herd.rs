@@ -181,6 +181,7 @@ pub fn ring_config(cadence: Duration) -> RingConfig {
 pub struct Puppet {
     pub feels: Arc<AtomicUsize>,
     pub pause: Duration,
+    pub first_at_once: bool,
     pub panics_once: bool,
     pub odd: bool,
 }
@@ -189,7 +190,9 @@ impl Feeler for Puppet {
     async fn feel(&self, known: &Known) -> Attributes {
         let before = self.feels.fetch_add(1, Ordering::SeqCst);
         assert!(!(self.panics_once && before == 0), "as the test wants");
-        tokio::time::sleep(self.pause).await;
+        if !(self.first_at_once && before == 0) {
+            tokio::time::sleep(self.pause).await;
+        }
         if self.odd {
             let mut odd = Attributes::failed(Cause::Protocol, "a \0 in the middle");
             odd.details
