@@ -148,7 +148,7 @@ async fn a_wrong_setting_is_named_before_anything_is_tried() {
     ] {
         let began = Instant::now();
         worker(&["feel"], settings).await.failed(2, words);
-        assert!(began.elapsed() < Duration::from_secs(5), "{settings:?}");
+        assert!(began.elapsed() < Duration::from_secs(30), "{settings:?}");
     }
 }
 
@@ -307,7 +307,7 @@ async fn a_process_of_two_queues_ends_when_asked_and_returns_under_another_name(
         let (status, took) = running.terminate().await;
         assert!(status.success(), "{status}");
         assert!(
-            took < Duration::from_secs(5),
+            took < Duration::from_secs(25),
             "nothing was at work: {took:?}"
         );
         alive(&deployment, 0).await;

@@ -243,7 +243,7 @@ async fn only_the_pinned_host_is_let_in_and_only_with_its_key() {
     let begun = Instant::now();
     let error = ssh::run(&target, "sleep 60", quick()).await.unwrap_err();
     assert_eq!(error.cause, Cause::Timeout);
-    assert!(begun.elapsed() < Duration::from_secs(4));
+    assert!(begun.elapsed() < Duration::from_secs(20));
     let argument = "a 'b' \"c\" $HOME `id` \\ \n";
     let echo = format!("printf %s {}", ssh::quote(argument).unwrap());
     assert_eq!(

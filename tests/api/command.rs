@@ -167,7 +167,7 @@ async fn a_process_says_what_it_lacks() {
             ["migrate"],
             vec![("DATABASE_URL", "nonsense")],
             2,
-            "DATABASE_URL must be",
+            "DATABASE_URL is no",
         ),
         (
             ["migrate"],

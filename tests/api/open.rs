@@ -63,7 +63,7 @@ async fn health_says_why_it_fails() {
         .unwrap();
     let begun = std::time::Instant::now();
     assert!(reasons(&open(&drover, "/healthz").await).contains("within 2s"));
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(begun.elapsed() < Duration::from_secs(20));
     held.rollback().await.unwrap();
 
     drover.pool.close().await;

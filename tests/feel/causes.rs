@@ -12,7 +12,7 @@ use super::world::{at, cluster, own_cluster, session};
 async fn a_stopped_cluster_refuses() {
     let port = drover_tests::postgres::free_port().unwrap();
     let felt = at(port).feel().await;
-    assert!(felt.took < Duration::from_secs(1), "{felt:?}");
+    assert!(felt.took < Duration::from_secs(10), "{felt:?}");
     felt.failed(Cause::Refused);
 }
 

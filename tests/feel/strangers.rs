@@ -224,7 +224,7 @@ async fn two_hundred_odd_answers_are_each_an_observation() {
 fn is_a_failure((answer, felt): (Vec<u8>, super::world::Felt)) {
     assert!(!felt.seen.service_available, "{answer:?}: {felt:?}");
     assert!(felt.seen.cause.is_some(), "{answer:?}: {felt:?}");
-    assert!(felt.took < Duration::from_secs(3), "{answer:?}: {felt:?}");
+    assert!(felt.took < Duration::from_secs(20), "{answer:?}: {felt:?}");
 }
 
 fn odd(random: &mut impl Rng, shape: usize) -> Vec<u8> {
