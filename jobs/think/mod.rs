@@ -13,7 +13,7 @@ mod tests;
 
 use std::time::Duration;
 
-use drover::model::{Kind, ObservationId, Rules, State, SubjectId};
+use drover::model::{Kind, Observation, ObservationId, Rules, State, SubjectId};
 pub use drover::store::scenes::{Host, Scene};
 
 /// What is to be done after a thought.
@@ -48,6 +48,28 @@ pub fn think(scene: &Scene, rules: &Rules) -> Decision {
         Kind::Server => server::think(scene, rules),
         Kind::Resource => resource::think(scene, rules),
     }
+}
+
+/// Unavailable, until enough good observations came in a row.
+fn recover(scene: &Scene, rules: &Rules, newest: &Observation) -> Decision {
+    let wanted = rules.patience.recoveries as usize;
+    let well = scene
+        .recent
+        .iter()
+        .take_while(|seen| seen.attributes.service_available)
+        .count();
+    if well < wanted {
+        return Decision::stay(scene, rules);
+    }
+    Decision::turn(
+        rules,
+        Verdict {
+            to: State::Available,
+            reason: format!("answers, {well} times in a row"),
+            because: newest.id,
+            opens: None,
+        },
+    )
 }
 
 impl Decision {

@@ -3,7 +3,7 @@
 use drover::model::{Cause, Observation, Rules, State};
 
 use super::evidence::{Weight, cause, convicts, weigh};
-use super::{Decision, Scene, Verdict};
+use super::{Decision, Scene, Verdict, recover};
 
 pub(super) fn think(scene: &Scene, rules: &Rules) -> Decision {
     let stay = || Decision::stay(scene, rules);
@@ -65,27 +65,6 @@ fn doubt(scene: &Scene, rules: &Rules, failure: &Observation) -> Decision {
         ),
         None => ask_the_host(scene, failure, Decision::stay(scene, rules)),
     }
-}
-
-fn recover(scene: &Scene, rules: &Rules, newest: &Observation) -> Decision {
-    let wanted = rules.patience.recoveries as usize;
-    let well = scene
-        .recent
-        .iter()
-        .take_while(|seen| seen.attributes.service_available)
-        .count();
-    if well < wanted {
-        return Decision::stay(scene, rules);
-    }
-    Decision::turn(
-        rules,
-        Verdict {
-            to: State::Available,
-            reason: format!("answers, {well} times in a row"),
-            because: newest.id,
-            opens: None,
-        },
-    )
 }
 
 /// Neither the resource nor its server's sshd answered: the server's own feel

@@ -5,7 +5,7 @@ use std::time::Duration;
 use drover::model::{Cause, Observation, Rules, State};
 
 use super::evidence::{cause, convicts};
-use super::{Decision, Scene, Verdict};
+use super::{Decision, Scene, Verdict, recover};
 
 /// How soon a server is felt again whose host key has just been read.
 const AFTER_PINNING: Duration = Duration::from_millis(100);
@@ -75,27 +75,6 @@ fn doubt(scene: &Scene, rules: &Rules, failure: &Observation) -> Decision {
             reason,
             because: failure.id,
             opens: Some(opens),
-        },
-    )
-}
-
-fn recover(scene: &Scene, rules: &Rules, newest: &Observation) -> Decision {
-    let wanted = rules.patience.recoveries as usize;
-    let well = scene
-        .recent
-        .iter()
-        .take_while(|seen| seen.attributes.service_available)
-        .count();
-    if well < wanted {
-        return Decision::stay(scene, rules);
-    }
-    Decision::turn(
-        rules,
-        Verdict {
-            to: State::Available,
-            reason: format!("answers, {well} times in a row"),
-            because: newest.id,
-            opens: None,
         },
     )
 }
