@@ -113,7 +113,6 @@ async fn work(queues: &str) -> Result<(), Failure> {
     let env = Env::process();
     let url = config::database_url(env)?;
     let config = WorkerConfig::from_env(env)?;
-    refuse_libpq(env)?;
     drover::log::init(env)?;
     let stop = CancellationToken::new();
     let stopper = stop.clone();
@@ -155,17 +154,4 @@ async fn work(queues: &str) -> Result<(), Failure> {
 /// the heartbeat and the rest.
 fn pool_size(queues: &[Queue]) -> u32 {
     4 * u32::try_from(queues.len()).unwrap_or(4)
-}
-
-/// libpq's own variables would apply to every connection to the herd.
-fn refuse_libpq(env: Env<'_>) -> Result<(), Failure> {
-    let set = ["PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY", "PGOPTIONS"]
-        .into_iter()
-        .find(|name| env.get(name).is_some());
-    match set {
-        Some(name) => Err(Failure::Usage(format!(
-            "{name} is set, and would apply to every database of the herd; unset it"
-        ))),
-        None => Ok(()),
-    }
 }
