@@ -15,6 +15,8 @@ use super::{RingConfig, WorkerName};
 /// Waits between two lives of a worker that the database failed.
 const SHORTEST_REST: Duration = Duration::from_millis(200);
 const LONGEST_REST: Duration = Duration::from_secs(5);
+/// How long a worker that was asked to stop tries to give back what it holds.
+const FAREWELL: Duration = Duration::from_secs(4);
 
 /// Keeps a worker at a queue until `stop`: any error in a claim or heartbeat ends
 /// an apalis worker, and then a new one takes its place, under a new name.
@@ -39,10 +41,16 @@ pub(super) async fn supervise<W: Work>(
         }
         // While the database does not answer, a new life would end like this
         // one; and what this one held should not wait until it is found dead.
-        while !give_back(&pool, &name).await && !stop.is_cancelled() {
+        let mut farewell = None;
+        while !give_back(&pool, &name).await {
+            let asked = || stop.is_cancelled().then(tokio::time::Instant::now);
+            farewell = farewell.or_else(asked);
+            if farewell.is_some_and(|since| since.elapsed() > FAREWELL) {
+                break;
+            }
             tokio::select! {
                 () = tokio::time::sleep(rest) => {}
-                () = stop.cancelled() => {}
+                () = stop.cancelled() => tokio::time::sleep(SHORTEST_REST).await,
             }
             rest = (rest * 2).min(LONGEST_REST);
         }
@@ -114,19 +122,15 @@ async fn beat(pool: PgPool, name: WorkerName) {
     }
 }
 
-/// Frees what a worker that is no more still holds; tells whether that was done.
+/// Frees what a worker that is no more still holds, and takes it off the list;
+/// tells whether that was done.
 async fn give_back(pool: &PgPool, name: &WorkerName) -> bool {
     let give = async {
         let mut db = pool.acquire().await?;
-        let freed = queue::release(&mut db, name.as_str()).await?;
-        queue::unregister(&mut db, name.as_str()).await?;
-        Ok::<u64, sqlx::Error>(freed)
+        queue::retire(&mut db, name.as_str()).await
     };
     match tokio::time::timeout(Duration::from_secs(3), give).await {
-        Ok(Ok(freed)) => {
-            tracing::debug!(worker = name.as_str(), freed, "tokens given back");
-            true
-        }
+        Ok(Ok(off)) => off,
         Ok(Err(e)) => {
             tracing::warn!(worker = name.as_str(), error = %e, "tokens cannot be given back yet");
             false

@@ -407,16 +407,28 @@ pub async fn heartbeat(db: &mut PgConnection, worker: &str) -> sqlx::Result<()> 
     Ok(())
 }
 
-/// Takes a stopped worker off the list, so that it does not count as alive.
-pub async fn unregister(db: &mut PgConnection, worker: &str) -> sqlx::Result<()> {
-    sqlx::query(
+/// Frees what a stopped worker still holds and takes it off the list, so that it
+/// does not count as alive. Tells whether it is off: then it can hold nothing any
+/// more, because `lock_by` refers to the list. A claim that was on its way when the
+/// worker stopped may get in between; then another call is needed.
+pub async fn retire(db: &mut PgConnection, worker: &str) -> sqlx::Result<bool> {
+    release(db, worker).await?;
+    let left = sqlx::query(
         "delete from apalis.workers w where id = $1
          and not exists (select from apalis.jobs j where j.lock_by = w.id)",
     )
     .bind(worker)
-    .execute(db)
-    .await?;
-    Ok(())
+    .execute(&mut *db)
+    .await;
+    match left {
+        Ok(_) => {}
+        Err(sqlx::Error::Database(e)) if e.is_foreign_key_violation() => return Ok(false),
+        Err(e) => return Err(e),
+    }
+    sqlx::query_scalar("select not exists (select from apalis.workers where id = $1)")
+        .bind(worker)
+        .fetch_one(db)
+        .await
 }
 
 /// What the ring keeper had to mend; all noughts in a healthy ring.

@@ -176,3 +176,34 @@ async fn a_change_decided_in_a_state_that_has_passed_is_not_made() {
     assert_eq!(herd.transitions().await, 0, "it is uncertain already");
     herd.assert_whole().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_on_its_way_when_its_worker_stops_is_given_back_too() {
+    let herd = Herd::of(0).await;
+    herd.register("a", Queue::Feel).await;
+    let mut late = herd.pool.begin().await.unwrap();
+    let claimed = sqlx::query("select id from apalis.get_jobs('a', 'feel', 1)")
+        .fetch_all(&mut *late)
+        .await
+        .unwrap();
+    assert_eq!(claimed.len(), 1);
+    let pool = herd.pool.clone();
+    let retiring = tokio::spawn(async move {
+        let mut db = pool.acquire().await.unwrap();
+        queue::retire(&mut db, "a").await.unwrap()
+    });
+    // The one that retires waits for the claim's hold on the list of workers.
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    late.commit().await.unwrap();
+    assert!(!retiring.await.unwrap(), "the claim came in between");
+    let mut db = herd.pool.acquire().await.unwrap();
+    assert!(queue::retire(&mut db, "a").await.unwrap());
+    assert!(
+        sqlx::query("select id from apalis.get_jobs('a', 'feel', 1)")
+            .fetch_all(&mut *db)
+            .await
+            .is_err(),
+        "who is off the list cannot claim"
+    );
+    assert!(herd.claim("b", Queue::Feel).await.is_some());
+}
