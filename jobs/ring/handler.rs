@@ -38,6 +38,9 @@ pub(super) enum WorkError {
     /// Reading or committing failed.
     #[error(transparent)]
     Batch(#[from] BatchError),
+    /// A token in a queue where it has no business.
+    #[error("a token of the wrong sort: {0:?}")]
+    Stray(Token),
     /// The subject's record cannot be used.
     #[error("{0:#}")]
     Record(#[from] anyhow::Error),
@@ -59,7 +62,7 @@ pub(super) async fn handle<W: Work>(work: W, pool: PgPool, task: Task<Token>) {
         Err(_) => format!("not done within {LIMIT:?}"),
     };
     let after = delay(attempt);
-    tracing::warn!(subject = %lock.subject, %problem, ?after, "step failed; its token goes back");
+    tracing::warn!(token = %lock.token, %problem, ?after, "step failed; its token goes back");
     put_back(&pool, PutBack { lock, after }).await;
 }
 
@@ -76,7 +79,7 @@ async fn put_back(pool: &PgPool, step: PutBack) {
         };
         let Err(e) = tried.await else { return };
         if began.elapsed() + rest > STUCK_AFTER {
-            tracing::warn!(subject = %step.lock.subject, error = %e, "the token stays locked; \
+            tracing::warn!(token = %step.lock.token, error = %e, "the token stays locked; \
                 the clock or another worker frees it");
             return;
         }
@@ -93,10 +96,18 @@ fn delay(attempt: usize) -> Duration {
 
 fn lock_of(task: &Task<Token>) -> Option<Lock> {
     Some(Lock {
-        subject: task.args.subject,
+        token: task.args,
         worker: task.lock_by()?.to_owned(),
         at: i64::try_from(task.lock_at()?).ok()?,
     })
+}
+
+/// The subject whose token this is.
+fn subject_of(lock: &Lock) -> Result<SubjectId, WorkError> {
+    match lock.token {
+        Token::Subject(id) => Ok(id),
+        Token::Incident(_) | Token::Message(_) => Err(WorkError::Stray(lock.token)),
+    }
 }
 
 /// A loader: reads records for many subjects with one statement, and answers

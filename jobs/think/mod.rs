@@ -13,7 +13,9 @@ mod tests;
 
 use std::time::Duration;
 
-use drover::model::{Kind, Observation, ObservationId, Rules, State, SubjectId};
+use drover::model::{
+    IncidentKind, Kind, Observation, ObservationId, Opening, Rules, State, SubjectId,
+};
 pub use drover::store::scenes::{Host, Scene};
 
 /// What is to be done after a thought.
@@ -27,6 +29,9 @@ pub struct Decision {
     pub wake: Option<SubjectId>,
     /// The host key to pin, read at the first contact.
     pub pin: Option<String>,
+    /// What is wrong enough for an incident. It is named at every thought while
+    /// it lasts: one that is open already stays the only one.
+    pub opens: Vec<Opening>,
 }
 
 /// A change of state and why.
@@ -39,7 +44,7 @@ pub struct Verdict {
     /// The observation that tipped the scale.
     pub because: ObservationId,
     /// The kind of incident it calls for.
-    pub opens: Option<&'static str>,
+    pub opens: Option<IncidentKind>,
 }
 
 /// Decides.
@@ -80,16 +85,22 @@ impl Decision {
             after: rules.cadence.of(scene.subject.state),
             wake: None,
             pin: None,
+            opens: vec![],
         }
     }
 
     /// The state changes; felt again at the new one's cadence.
     fn turn(rules: &Rules, verdict: Verdict) -> Self {
+        let opens = verdict.opens.map(|kind| Opening {
+            kind,
+            reason: verdict.reason.clone(),
+        });
         Self {
             after: rules.cadence.of(verdict.to),
             change: Some(verdict),
             wake: None,
             pin: None,
+            opens: opens.into_iter().collect(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The resource's machine.
 
-use drover::model::{Cause, Observation, Rules, State};
+use drover::model::{Cause, IncidentKind, Observation, Rules, State};
 
 use super::evidence::{Weight, cause, convicts, weigh};
 use super::{Decision, Scene, Verdict, recover};
@@ -83,10 +83,10 @@ fn host_is_available(scene: &Scene) -> bool {
         .is_none_or(|host| host.state == State::Available)
 }
 
-fn incident(failure: &Observation) -> &'static str {
+fn incident(failure: &Observation) -> IncidentKind {
     match failure.attributes.cause {
-        Some(Cause::TooManyConnections) => "connections_exhausted",
-        Some(Cause::Authentication) => "credentials_refused",
+        Some(Cause::TooManyConnections) => IncidentKind::ConnectionsExhausted,
+        Some(Cause::Authentication) => IncidentKind::CredentialsRefused,
         Some(
             Cause::Refused
             | Cause::Timeout
@@ -104,6 +104,6 @@ fn incident(failure: &Observation) -> &'static str {
             | Cause::Protocol
             | Cause::Error,
         )
-        | None => "resource_down",
+        | None => IncidentKind::ResourceDown,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drover::model::{Cause, Observation, Rules, State};
+use drover::model::{Cause, IncidentKind, Observation, Rules, State};
 
 use super::evidence::{cause, convicts};
 use super::{Decision, Scene, Verdict, recover};
@@ -64,9 +64,9 @@ fn doubt(scene: &Scene, rules: &Rules, failure: &Observation) -> Decision {
         return Decision::stay(scene, rules);
     };
     let opens = if failure.attributes.cause == Some(Cause::HostKeyChanged) {
-        "host_key_changed"
+        IncidentKind::HostKeyChanged
     } else {
-        "server_down"
+        IncidentKind::ServerDown
     };
     Decision::turn(
         rules,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use drover::model::{
-    Attributes, Cause, Kind, Observation, ObservationId, Origin, Rules, State, Subject, SubjectId,
-    Witness,
+    Attributes, Cause, IncidentKind, Kind, Observation, ObservationId, Origin, Rules, State,
+    Subject, SubjectId, Witness,
 };
 use proptest::prelude::*;
 use serde_json::{Map, json};
@@ -321,10 +321,13 @@ fn one_failure_is_one_failure_however_long_nobody_looked() {
 #[test]
 fn what_answers_is_not_down_until_its_own_patience_ends() {
     for (cause, opens) in [
-        (Cause::StartingUp, "resource_down"),
-        (Cause::Recovery, "resource_down"),
-        (Cause::TooManyConnections, "connections_exhausted"),
-        (Cause::Authentication, "credentials_refused"),
+        (Cause::StartingUp, IncidentKind::ResourceDown),
+        (Cause::Recovery, IncidentKind::ResourceDown),
+        (
+            Cause::TooManyConnections,
+            IncidentKind::ConnectionsExhausted,
+        ),
+        (Cause::Authentication, IncidentKind::CredentialsRefused),
     ] {
         let until = |last: u32| {
             let mut play = Play::resource(State::Uncertain);
@@ -378,15 +381,15 @@ fn each_incident_bears_its_kind() {
     let agreed = |cause| witnessed(cause, down());
     assert_eq!(
         opens(Play::resource(State::Uncertain).seen(1.0, "a", agreed(Cause::Refused))),
-        Some("resource_down")
+        Some(IncidentKind::ResourceDown)
     );
     assert_eq!(
         opens(Play::server(State::Uncertain).seen(1.0, "a", agreed(Cause::Timeout))),
-        Some("server_down")
+        Some(IncidentKind::ServerDown)
     );
     assert_eq!(
         opens(Play::server(State::Uncertain).seen(1.0, "a", agreed(Cause::HostKeyChanged))),
-        Some("host_key_changed")
+        Some(IncidentKind::HostKeyChanged)
     );
     assert_eq!(
         opens(Play::resource(State::Available).seen(1.0, "a", agreed(Cause::Refused))),

@@ -23,6 +23,21 @@ pub struct ObservationId(Ulid);
 #[serde(transparent)]
 pub struct TransitionId(Ulid);
 
+/// An incident's id, which is also the id of its token in `apalis.jobs`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct IncidentId(Ulid);
+
+/// A message's id, which is also the id of its job in `apalis.jobs`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MessageId(Ulid);
+
+/// The id of a row that nobody looks up by it: an event, a resolver's run.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RowId(Ulid);
+
 macro_rules! ulid_id {
     ($name:ident) => {
         impl $name {
@@ -67,6 +82,27 @@ macro_rules! ulid_id {
 ulid_id!(SubjectId);
 ulid_id!(ObservationId);
 ulid_id!(TransitionId);
+ulid_id!(IncidentId);
+ulid_id!(MessageId);
+ulid_id!(RowId);
+
+impl IncidentId {
+    /// As people see it: `inc_01J…`.
+    pub fn public(self) -> String {
+        format!("inc_{self}")
+    }
+
+    /// Reads it as people write it.
+    ///
+    /// # Errors
+    /// If it is no incident's id.
+    pub fn from_public(text: &str) -> Result<Self, IdError> {
+        text.strip_prefix("inc_")
+            .ok_or_else(|| IdError::NoIncident(shorten(text)))?
+            .parse()
+            .map_err(|_| IdError::NoIncident(shorten(text)))
+    }
+}
 
 /// A subject's id as people see it: `srv_01J…` or `db_01J…`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -83,6 +119,9 @@ pub enum IdError {
     /// Not 26 characters of Crockford's base 32.
     #[error("`{0}` is not an id: ids look like srv_01J8ZC0T3YQ5V7N2M4K6H9D1XB or db_…")]
     Malformed(String),
+    /// Not `inc_` and 26 characters of Crockford's base 32.
+    #[error("`{0}` is not an incident's id: they look like inc_01J8ZC0T3YQ5V7N2M4K6H9D1XB")]
+    NoIncident(String),
     /// A ULID behind a prefix that no kind has.
     #[error("`{0}` has no known prefix: servers' ids begin with srv_, resources' with db_")]
     Prefix(String),

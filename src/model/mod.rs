@@ -1,12 +1,18 @@
 //! The words of the record, as types.
 
 mod id;
+mod incident;
 mod observation;
 mod rules;
 mod secret;
 mod subject;
 
-pub use id::{IdError, ObservationId, PublicId, SubjectId, TransitionId};
+pub use id::{
+    IdError, IncidentId, MessageId, ObservationId, PublicId, RowId, SubjectId, TransitionId,
+};
+pub use incident::{
+    Action, Channel, Deed, Incident, IncidentKind, IncidentState, Mode, Note, Opening, Severity,
+};
 pub use observation::{Attributes, Cause, Observation, Witness};
 pub use rules::{Cadence, Patience, Rules};
 pub use secret::{ExposeSecret, SealError, Secret, SecretKey, secret};

@@ -4,9 +4,13 @@
 //! Architecture Invariant: every statement that touches `apalis.jobs` or
 //! `apalis.workers` is in `queue.rs`.
 
+pub mod incidents;
+pub mod modes;
 pub mod observations;
+pub mod outbox;
 pub mod partitions;
 pub mod queue;
+pub mod resolvers;
 pub mod ring;
 pub mod scenes;
 pub mod subjects;

@@ -16,7 +16,11 @@ use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool, Row};
 
-use crate::model::{Attributes, ObservationId, State, SubjectId, TransitionId};
+use super::incidents;
+use crate::model::{
+    Attributes, IncidentId, IncidentKind, MessageId, ObservationId, Opening, State, SubjectId,
+    TransitionId,
+};
 
 /// The queues, which are also the kinds of workers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -66,18 +70,34 @@ impl std::fmt::Display for Queue {
     }
 }
 
-/// What a token carries: whose it is, and nothing else.
+/// What a token carries: whose it is, and nothing else. That id is also the row's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Token {
-    /// The subject, whose id is also the row's.
-    pub subject: SubjectId,
+#[serde(rename_all = "snake_case")]
+pub enum Token {
+    /// A subject's, in the ring.
+    Subject(SubjectId),
+    /// An open incident's, in `resolve`.
+    Incident(IncidentId),
+    /// An unsent message's, in `notify`: an ordinary job.
+    Message(MessageId),
+}
+
+impl std::fmt::Display for Token {
+    /// The row's id.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Token::Subject(id) => id.fmt(f),
+            Token::Incident(id) => id.fmt(f),
+            Token::Message(id) => id.fmt(f),
+        }
+    }
 }
 
 /// The lock under which a step may commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lock {
-    /// The token's subject.
-    pub subject: SubjectId,
+    /// The token.
+    pub token: Token,
     /// The worker that claimed it: apalis's `lock_by`.
     pub worker: String,
     /// When it did: Unix seconds of apalis's `lock_at`.
@@ -118,6 +138,8 @@ pub struct ThinkStep {
     pub wake: Option<SubjectId>,
     /// The host key to pin for a server that has none yet.
     pub pin: Option<String>,
+    /// What is wrong enough for an incident.
+    pub opens: Vec<Opening>,
 }
 
 /// A change of state and why.
@@ -134,7 +156,7 @@ pub struct Change {
     /// The observation that caused it.
     pub observation: ObservationId,
     /// The kind of incident it calls for.
-    pub opens: Option<&'static str>,
+    pub opens: Option<IncidentKind>,
 }
 
 /// A step whose handler failed: the token goes back to its queue.
@@ -154,7 +176,7 @@ fn millis(duration: Duration) -> i64 {
 fn locks<'a>(of: impl Iterator<Item = &'a Lock>) -> (Vec<String>, Vec<String>, Vec<i64>) {
     let mut columns = (Vec::new(), Vec::new(), Vec::new());
     for lock in of {
-        columns.0.push(lock.subject.to_string());
+        columns.0.push(lock.token.to_string());
         columns.1.push(lock.worker.clone());
         columns.2.push(lock.at);
     }
@@ -182,12 +204,148 @@ pub async fn insert_tokens(db: &mut PgConnection, subjects: &[SubjectId]) -> sql
     Ok(())
 }
 
+/// Puts an incident's token into `resolve`, due now.
+pub async fn insert_incident_token(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<()> {
+    insert_job(db, Token::Incident(id), Queue::Resolve).await
+}
+
+/// Puts a message's job into `notify`, due now.
+pub async fn insert_message_job(db: &mut PgConnection, id: MessageId) -> sqlx::Result<()> {
+    insert_job(db, Token::Message(id), Queue::Notify).await
+}
+
+async fn insert_job(db: &mut PgConnection, token: Token, queue: Queue) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into apalis.jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority)
+         values ($1, $2, convert_to($3::text, 'UTF8'), 'Pending', 0, 25, now(), 0)
+         on conflict (id) do update
+         set job_type = excluded.job_type, status = 'Pending', attempts = 0, run_at = now(),
+             lock_by = null, lock_at = null, done_at = null
+         where jobs.status in ('Done', 'Killed', 'Failed')",
+    )
+    .bind(token.to_string())
+    .bind(queue.as_str())
+    .bind(Json(token))
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Whether a step's lock still holds; if so, the token stays locked against
+/// everybody else until the transaction ends. Where a step takes more than one
+/// transaction, each begins with this.
+pub async fn hold(db: &mut PgConnection, lock: &Lock, queue: Queue) -> sqlx::Result<bool> {
+    let held: Option<i32> = sqlx::query_scalar(
+        "select 1 from apalis.jobs
+         where id = $1 and job_type = $2 and status = 'Queued' and lock_by = $3
+           and floor(extract(epoch from lock_at))::bigint = $4
+         for update",
+    )
+    .bind(lock.token.to_string())
+    .bind(queue.as_str())
+    .bind(&lock.worker)
+    .bind(lock.at)
+    .fetch_optional(db)
+    .await?;
+    Ok(held.is_some())
+}
+
+/// Lets a token that is held (see [`hold`]) wait for its next turn in the same
+/// queue.
+pub async fn turn(db: &mut PgConnection, token: Token, after: Duration) -> sqlx::Result<()> {
+    sqlx::query(
+        "update apalis.jobs
+         set status = 'Pending', run_at = now() + $2 * interval '1 ms',
+             lock_by = null, lock_at = null, attempts = 0
+         where id = $1",
+    )
+    .bind(token.to_string())
+    .bind(millis(after))
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Ends a message's job that is held: `Done` if it was delivered, else `Killed`.
+/// The clock prunes it later.
+pub async fn finish(db: &mut PgConnection, id: MessageId, delivered: bool) -> sqlx::Result<()> {
+    sqlx::query(
+        "update apalis.jobs
+         set status = $2, done_at = now(), lock_by = null, lock_at = null
+         where id = $1",
+    )
+    .bind(id.to_string())
+    .bind(if delivered { "Done" } else { "Killed" })
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Takes a closed incident's token out.
+pub async fn remove_incident_token(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<()> {
+    sqlx::query("delete from apalis.jobs where id = $1 and job_type = 'resolve'")
+        .bind(id.to_string())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Makes the waiting tokens of these subjects' open incidents due now; of a
+/// server's resources' incidents too, since they wait for their server.
+pub async fn wake_incidents(db: &mut PgConnection, subjects: &[SubjectId]) -> sqlx::Result<()> {
+    let ids: Vec<String> = subjects.iter().map(SubjectId::to_string).collect();
+    sqlx::query(
+        "with due as (
+             select j.id from apalis.jobs j join incidents i on i.id = j.id
+             where i.state <> 'resolved'
+               and (i.subject_id = any($1) or i.subject_id in (
+                       select id from resources where server_id = any($1)))
+               and j.job_type = 'resolve' and j.status = 'Pending' and j.run_at > now()
+             order by j.id
+             for update of j skip locked)
+         update apalis.jobs j set run_at = now() from due where j.id = due.id",
+    )
+    .bind(ids)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// The same for one incident.
+pub async fn wake_incident(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<()> {
+    sqlx::query(
+        "with due as (
+             select id from apalis.jobs
+             where id = $1 and job_type = 'resolve' and status = 'Pending' and run_at > now()
+             for update skip locked)
+         update apalis.jobs j set run_at = now() from due where j.id = due.id",
+    )
+    .bind(id.to_string())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// Locks a subject's token against steps, until the transaction ends.
 pub async fn hold_token(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<()> {
     sqlx::query("select 1 from apalis.jobs where id = $1 for update")
         .bind(subject.to_string())
         .execute(db)
         .await?;
+    Ok(())
+}
+
+/// The same for the tokens of its open incidents.
+pub async fn hold_incident_tokens(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<()> {
+    sqlx::query(
+        "select 1 from apalis.jobs
+         where id in (select id from incidents where subject_id = $1 and state <> 'resolved')
+         order by id
+         for update",
+    )
+    .bind(subject.to_string())
+    .execute(db)
+    .await?;
     Ok(())
 }
 
@@ -335,7 +493,7 @@ pub async fn commit_thinks(
         .bind(changes().map(|c| c.map(|c| c.to.as_str())).collect::<Vec<_>>())
         .bind(changes().map(|c| c.map(|c| c.reason.clone())).collect::<Vec<_>>())
         .bind(changes().map(|c| c.map(|c| c.observation.to_string())).collect::<Vec<_>>())
-        .bind(changes().map(|c| c.and_then(|c| c.opens)).collect::<Vec<_>>())
+        .bind(changes().map(|c| c.and_then(|c| c.opens.map(IncidentKind::as_str))).collect::<Vec<_>>())
         .fetch_all(&mut *db)
         .await?
     };
@@ -343,7 +501,7 @@ pub async fn commit_thinks(
         .iter()
         .filter_map(|s| s.pin.as_ref().map(|pin| (s, pin)))
     {
-        let id = step.lock.subject.to_string();
+        let id = step.lock.token.to_string();
         if moved.contains(&id) {
             sqlx::query("update servers set host_key = $2 where id = $1 and host_key is null")
                 .bind(id)
@@ -351,6 +509,31 @@ pub async fn commit_thinks(
                 .execute(&mut *db)
                 .await?;
         }
+    }
+    let took_effect = |step: &&ThinkStep| moved.contains(&step.lock.token.to_string());
+    let openings = steps
+        .iter()
+        .filter(|s| !s.opens.is_empty())
+        .filter(took_effect);
+    for step in openings {
+        if let Token::Subject(subject) = step.lock.token {
+            for opening in &step.opens {
+                incidents::open(db, Some(subject), opening, &step.lock.worker).await?;
+            }
+        }
+    }
+    // Whoever waits for a better word on this subject should hear it at once.
+    let turned: Vec<SubjectId> = steps
+        .iter()
+        .filter(|s| s.change.is_some())
+        .filter(took_effect)
+        .filter_map(|s| match s.lock.token {
+            Token::Subject(id) => Some(id),
+            Token::Incident(_) | Token::Message(_) => None,
+        })
+        .collect();
+    if !turned.is_empty() {
+        wake_incidents(db, &turned).await?;
     }
     let wake: Vec<SubjectId> = steps.iter().filter_map(|s| s.wake).collect();
     if !wake.is_empty() {
@@ -442,25 +625,36 @@ pub struct Mended {
     pub stuck: u64,
 }
 
-/// Puts in missing tokens, takes out those of subjects that are gone, and frees
-/// the stuck.
+/// Puts in missing tokens (of subjects, open incidents and unsent messages), takes
+/// out those whose owner is gone, and frees the stuck.
 pub async fn keep(db: &mut PgConnection) -> sqlx::Result<Mended> {
     let gone = sqlx::query(
         "delete from apalis.jobs j
          where j.job_type in ('feel', 'think')
            and not exists (
                select from subjects s
-               where s.id = j.id and s.forgotten_at is null and s.state <> 'destroyed')",
+               where s.id = j.id and s.forgotten_at is null and s.state <> 'destroyed')
+         or j.job_type = 'resolve' and j.status = 'Pending'
+           and not exists (
+               select from incidents i where i.id = j.id and i.state <> 'resolved')
+         or j.job_type = 'notify' and j.status = 'Pending'
+           and not exists (
+               select from outbox o where o.id = j.id and o.state = 'pending')",
     )
     .execute(&mut *db)
     .await?;
     let missing = sqlx::query(
         "insert into apalis.jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority)
-         select s.id, 'feel', convert_to(json_build_object('subject', s.id)::text, 'UTF8'),
+         select w.id, w.queue, convert_to(json_build_object(w.sort, w.id)::text, 'UTF8'),
                 'Pending', 0, 25, now(), 0
-         from subjects s
-         where s.forgotten_at is null and s.state <> 'destroyed'
-           and not exists (select from apalis.jobs j where j.id = s.id)
+         from (
+             select id, 'feel' as queue, 'subject' as sort from subjects
+             where forgotten_at is null and state <> 'destroyed'
+             union all
+             select id, 'resolve', 'incident' from incidents where state <> 'resolved'
+             union all
+             select id, 'notify', 'message' from outbox where state = 'pending') w
+         where not exists (select from apalis.jobs j where j.id = w.id)
          on conflict (id) do nothing",
     )
     .execute(&mut *db)

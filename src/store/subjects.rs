@@ -250,6 +250,7 @@ async fn insert_subject(
 /// See [`ForgetError`]; then roll back.
 pub async fn forget(db: &mut PgConnection, kind: Kind, id: SubjectId) -> Result<(), ForgetError> {
     queue::hold_token(db, id).await?;
+    queue::hold_incident_tokens(db, id).await?;
     sqlx::query(
         "select 1 from subjects where id = $1 and kind = $2 and forgotten_at is null for update",
     )
@@ -268,6 +269,7 @@ pub async fn forget(db: &mut PgConnection, kind: Kind, id: SubjectId) -> Result<
     if resources > 0 {
         return Err(ForgetError::HasResources(resources));
     }
+    super::incidents::forget(db, id).await?;
     queue::remove_token(db, id).await?;
     sqlx::query("update subjects set forgotten_at = now(), desired = 'absent' where id = $1")
         .bind(id.to_string())

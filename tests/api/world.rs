@@ -4,7 +4,7 @@ use std::process::Command;
 
 use drover::config::WebConfig;
 use drover::model::{Attributes, ObservationId, PublicId, SecretKey, TransitionId, secret};
-use drover::store::queue::{self, Change, FeelStep, Lock, Queue, ThinkStep};
+use drover::store::queue::{self, Change, FeelStep, Lock, Queue, ThinkStep, Token};
 use drover::web::{Web, serve};
 use serde_json::{Map, Value, json};
 use sqlx::PgPool;
@@ -152,6 +152,7 @@ impl Deployment {
             change,
             wake: None,
             pin: pin.map(str::to_owned),
+            opens: vec![],
         };
         let mut db = self.pool.begin().await.unwrap();
         let done = queue::commit_thinks(&mut db, &[step]).await.unwrap();
@@ -178,7 +179,7 @@ impl Deployment {
         .await
         .unwrap();
         Lock {
-            subject,
+            token: Token::Subject(subject),
             worker: "tester".into(),
             at,
         }

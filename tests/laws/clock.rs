@@ -36,7 +36,7 @@ async fn a_broken_ring_is_mended_by_a_running_clock() {
     .unwrap();
     let stuck = herd.claim("alive-but-stuck", Queue::Feel).await.unwrap();
     sqlx::query("update apalis.jobs set lock_at = now() - interval '3 minutes' where id = $1")
-        .bind(stuck.subject.to_string())
+        .bind(stuck.token.to_string())
         .execute(&herd.pool)
         .await
         .unwrap();

@@ -8,7 +8,7 @@ use drover::model::{
     Attributes, Cause, Kind, ObservationId, SecretKey, State, SubjectId, TlsMode, TransitionId,
     secret,
 };
-use drover::store::queue::{Change, FeelStep, Lock, Queue, ThinkStep};
+use drover::store::queue::{Change, FeelStep, Lock, Queue, ThinkStep, Token};
 use drover::store::subjects::{self, Known, NewResource, NewServer};
 use drover_jobs::ring::{Feeler, RingConfig};
 use drover_tests::Postgres;
@@ -94,7 +94,7 @@ impl Herd {
         .await
         .unwrap();
         row.map(|(id, at)| Lock {
-            subject: id.parse().unwrap(),
+            token: Token::Subject(id.parse().unwrap()),
             worker: worker.into(),
             at,
         })
@@ -162,6 +162,7 @@ pub fn thought(lock: Lock, change: Option<(State, State)>) -> ThinkStep {
         }),
         wake: None,
         pin: None,
+        opens: vec![],
     }
 }
 

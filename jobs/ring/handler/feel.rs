@@ -11,7 +11,7 @@ use drover::store::subjects::{self, SubjectRow};
 use serde_json::Value;
 use sqlx::PgPool;
 
-use super::{BATCH, Batcher, LINGER, Work, WorkError, loader};
+use super::{BATCH, Batcher, LINGER, Work, WorkError, loader, subject_of};
 use crate::ring::{Feeler, RingConfig};
 
 /// The longest a feel may take. Feelers have shorter limits of their own; this
@@ -60,7 +60,7 @@ impl<F: Feeler> Feel<F> {
 
 impl<F: Feeler> Work for Feel<F> {
     async fn step(&self, lock: Lock) -> Result<(), WorkError> {
-        let Some(row) = self.subjects.submit(lock.subject).await? else {
+        let Some(row) = self.subjects.submit(subject_of(&lock)?).await? else {
             // Forgotten since it was claimed; its token is gone too.
             return Ok(());
         };

@@ -12,7 +12,7 @@ use serde_json::Value;
 use sqlx::PgPool;
 
 use super::feel::report_lost;
-use super::{BATCH, Batcher, LINGER, Work, WorkError, loader};
+use super::{BATCH, Batcher, LINGER, Work, WorkError, loader, subject_of};
 use crate::ring::{BatchError, RingConfig};
 use crate::think::think;
 
@@ -49,7 +49,7 @@ impl Think {
 
 impl Work for Think {
     async fn step(&self, lock: Lock) -> Result<(), WorkError> {
-        let Some(scene) = self.scenes.submit(lock.subject).await? else {
+        let Some(scene) = self.scenes.submit(subject_of(&lock)?).await? else {
             return Ok(());
         };
         let rules = self.rules.of(&scene.subject.tier).await?;
@@ -62,7 +62,7 @@ impl Work for Think {
                 from = %subject.state,
                 to = %verdict.to,
                 reason = %verdict.reason,
-                opens = verdict.opens,
+                opens = verdict.opens.map(drover::model::IncidentKind::as_str),
                 "state changes"
             );
             Change {
@@ -82,6 +82,7 @@ impl Work for Think {
             change,
             wake: decision.wake,
             pin: decision.pin,
+            opens: decision.opens,
         };
         self.commits.submit(step).await?;
         Ok(())

@@ -1,0 +1,212 @@
+//! Incidents: what is known to be wrong, and how far its mending has come.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::subject::named;
+use super::{IncidentId, SubjectId};
+
+named! {
+    /// What is wrong. Each kind has its playbook.
+    IncidentKind {
+        /// A resource is unavailable, though its server is there.
+        ResourceDown = "resource_down",
+        /// A server is unavailable.
+        ServerDown = "server_down",
+        /// A data volume is almost full.
+        DiskCritical = "disk_critical",
+        /// A data volume takes no writes, or takes them far too slowly.
+        VolumeStuck = "volume_stuck",
+        /// No connection is left, or almost none.
+        ConnectionsExhausted = "connections_exhausted",
+        /// Transaction ids run out.
+        XidWraparound = "xid_wraparound",
+        /// WAL is not archived.
+        ArchivingStalled = "archiving_stalled",
+        /// The resource refuses drover's credentials.
+        CredentialsRefused = "credentials_refused",
+        /// A server shows another host key than the pinned one.
+        HostKeyChanged = "host_key_changed",
+        /// Too much fails at once: more likely the observer than the herd.
+        Blind = "blind",
+    }
+}
+
+named! {
+    /// Where an incident stands in its machine.
+    IncidentState {
+        /// Opened, and nothing done yet.
+        Triggered = "triggered",
+        /// A remedy is at work.
+        Resolving = "resolving",
+        /// A remedy was applied; a fresh observation has to tell.
+        Waiting = "waiting",
+        /// The playbook has run out, or is not enough.
+        NeedsHuman = "needs_human",
+        /// Over.
+        Resolved = "resolved",
+    }
+}
+
+named! {
+    /// What resolvers may do. In order: the later, the more cautious.
+    Mode {
+        /// Mend what breaks.
+        Act = "act",
+        /// Write down what would be done, and do nothing.
+        Advise = "advise",
+        /// Feel and think only.
+        Hold = "hold",
+    }
+}
+
+named! {
+    /// What a person may do with an incident.
+    Action {
+        /// Says that a human has seen it.
+        Acknowledge = "acknowledge",
+        /// Begins the playbook anew.
+        Retry = "retry",
+        /// Keeps resolvers off it.
+        Hold = "hold",
+        /// Lets them at it again.
+        Release = "release",
+        /// Ends it by a human's word.
+        Resolve = "resolve",
+    }
+}
+
+named! {
+    /// How loud a message is; PagerDuty's words.
+    Severity {
+        /// Service is lost.
+        Critical = "critical",
+        /// Service will be lost.
+        Error = "error",
+        /// It can wait for the morning.
+        Warning = "warning",
+        /// For information.
+        Info = "info",
+    }
+}
+
+/// An incident as the record has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Incident {
+    /// Its id and its token's.
+    pub id: IncidentId,
+    /// Whose; `None`: the herd's.
+    pub subject: Option<SubjectId>,
+    /// What is wrong.
+    pub kind: IncidentKind,
+    /// Where it stands.
+    pub state: IncidentState,
+    /// Since when.
+    pub state_since: DateTime<Utc>,
+    /// Counts every change, so that two writers notice each other.
+    pub revision: i64,
+    /// What is wrong, for people.
+    pub reason: String,
+    /// When it was opened first.
+    pub opened_at: DateTime<Utc>,
+    /// By when drover gives up; `None` until the first turn.
+    pub deadline: Option<DateTime<Utc>>,
+    /// Place in the playbook of the remedy that is next or at work.
+    pub remedy: u16,
+    /// Which of its steps is next or at work.
+    pub step: u16,
+    /// How often that remedy was begun.
+    pub attempt: u16,
+    /// How often any was.
+    pub attempts: u32,
+    /// Until when a remedy's effect is waited for.
+    pub wait_until: Option<DateTime<Utc>>,
+    /// When the last remedy ended: only what was seen later speaks of its effect.
+    pub acted_at: Option<DateTime<Utc>>,
+    /// What a step must know of the steps before it.
+    pub memo: Value,
+    /// Why nothing is done just now, if so.
+    pub resting: Option<String>,
+    /// How often it came back within ten minutes.
+    pub reopened: u16,
+    /// When a human saw it, and who.
+    pub acknowledged: Option<(DateTime<Utc>, String)>,
+    /// Since when a human keeps resolvers off it.
+    pub held_at: Option<DateTime<Utc>>,
+    /// When a human was called.
+    pub paged_at: Option<DateTime<Utc>>,
+    /// When the customer was told.
+    pub ticketed_at: Option<DateTime<Utc>>,
+    /// When it ended, and by whose word (`observation`, `operator`, `forgotten`).
+    pub resolved: Option<(DateTime<Utc>, String)>,
+}
+
+impl Action {
+    /// Whether an incident in this state (and held or not) can be so acted on.
+    pub fn fits(self, incident: &Incident) -> bool {
+        let open = incident.state != IncidentState::Resolved;
+        match self {
+            Action::Acknowledge => open && incident.acknowledged.is_none(),
+            Action::Retry => incident.state == IncidentState::NeedsHuman,
+            Action::Hold => open && incident.held_at.is_none(),
+            Action::Release => open && incident.held_at.is_some(),
+            // A step under way would outlive the incident.
+            Action::Resolve => open && incident.state != IncidentState::Resolving,
+        }
+    }
+}
+
+/// What is said of an incident: a row of `incident_events`, before it is one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Note {
+    /// `opened`, `attempt`, `waiting`, `escalated` …
+    pub kind: String,
+    /// For people.
+    pub text: String,
+    /// For programs.
+    #[serde(default)]
+    pub detail: Value,
+}
+
+impl Note {
+    /// A note without details.
+    pub fn new(kind: &str, text: impl Into<String>) -> Self {
+        Self {
+            kind: kind.into(),
+            text: text.into(),
+            detail: Value::Object(Default::default()),
+        }
+    }
+}
+
+/// What thinking found wrong with a subject.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opening {
+    /// What kind of wrong.
+    pub kind: IncidentKind,
+    /// For people.
+    pub reason: String,
+}
+
+named! {
+    /// Whom a message is for.
+    Channel {
+        /// The one on call.
+        Page = "page",
+        /// The customer.
+        Ticket = "ticket",
+    }
+}
+
+named! {
+    /// What a message does at the other side.
+    Deed {
+        /// Opens an alert or a ticket.
+        Trigger = "trigger",
+        /// Says that a human is at it.
+        Acknowledge = "acknowledge",
+        /// Says that it is over.
+        Resolve = "resolve",
+    }
+}

@@ -1,0 +1,330 @@
+//! Incidents: opened by think, closed by `resolve` on the word of a fresh
+//! observation, or by an operator.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::{FromRow, PgConnection};
+
+use super::queue;
+use super::subjects::decode;
+use crate::model::{
+    Incident, IncidentId, IncidentKind, IncidentState, Note, Opening, RowId, SubjectId,
+};
+
+/// An incident that returns this soon is the same one.
+pub const SAME_AGAIN: &str = "10 minutes";
+/// For this long an operator's word that it is over is not contradicted, unless
+/// the subject's state changes.
+pub const OPERATORS_WORD: &str = "1 hour";
+
+#[derive(FromRow)]
+struct Row {
+    id: String,
+    subject_id: Option<String>,
+    kind: String,
+    state: String,
+    state_since: DateTime<Utc>,
+    revision: i64,
+    reason: String,
+    opened_at: DateTime<Utc>,
+    deadline: Option<DateTime<Utc>>,
+    remedy: i16,
+    step: i16,
+    attempt: i16,
+    attempts: i32,
+    wait_until: Option<DateTime<Utc>>,
+    acted_at: Option<DateTime<Utc>>,
+    memo: Value,
+    resting: Option<String>,
+    reopened: i16,
+    acknowledged_at: Option<DateTime<Utc>>,
+    acknowledged_by: Option<String>,
+    held_at: Option<DateTime<Utc>>,
+    paged_at: Option<DateTime<Utc>>,
+    ticketed_at: Option<DateTime<Utc>>,
+    resolved_at: Option<DateTime<Utc>>,
+    resolved_by: Option<String>,
+}
+
+impl Row {
+    fn into_incident(self) -> sqlx::Result<Incident> {
+        Ok(Incident {
+            id: decode(self.id)?,
+            subject: self.subject_id.map(decode).transpose()?,
+            kind: decode(self.kind)?,
+            state: decode(self.state)?,
+            state_since: self.state_since,
+            revision: self.revision,
+            reason: self.reason,
+            opened_at: self.opened_at,
+            deadline: self.deadline,
+            remedy: small(self.remedy),
+            step: small(self.step),
+            attempt: small(self.attempt),
+            attempts: u32::try_from(self.attempts).unwrap_or_default(),
+            wait_until: self.wait_until,
+            acted_at: self.acted_at,
+            memo: self.memo,
+            resting: self.resting,
+            reopened: small(self.reopened),
+            acknowledged: self.acknowledged_at.zip(self.acknowledged_by),
+            held_at: self.held_at,
+            paged_at: self.paged_at,
+            ticketed_at: self.ticketed_at,
+            resolved: self.resolved_at.zip(self.resolved_by),
+        })
+    }
+}
+
+fn small(number: i16) -> u16 {
+    u16::try_from(number).unwrap_or_default()
+}
+
+/// Reads one incident.
+pub async fn load(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<Option<Incident>> {
+    let row: Option<Row> = sqlx::query_as("select * from incidents where id = $1")
+        .bind(id.to_string())
+        .fetch_optional(db)
+        .await?;
+    row.map(Row::into_incident).transpose()
+}
+
+/// Reads one incident and locks its row until the transaction ends.
+pub async fn lock(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<Option<Incident>> {
+    let row: Option<Row> = sqlx::query_as("select * from incidents where id = $1 for update")
+        .bind(id.to_string())
+        .fetch_optional(db)
+        .await?;
+    row.map(Row::into_incident).transpose()
+}
+
+/// Opens an incident, unless one of this subject and kind is open. One that was
+/// resolved a moment ago is opened again and counted; one that an operator has
+/// closed by hand stays closed for a while. Its token goes into the ring in the
+/// same transaction. Tells which one was opened.
+pub async fn open(
+    db: &mut PgConnection,
+    subject: Option<SubjectId>,
+    opening: &Opening,
+    actor: &str,
+) -> sqlx::Result<Option<IncidentId>> {
+    let owner = subject.map(|id| id.to_string());
+    let last: Option<(String, bool, bool, bool)> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "select i.id, i.state <> 'resolved',
+                coalesce(i.resolved_at > now() - interval '{SAME_AGAIN}', false),
+                coalesce(i.resolved_by = 'operator'
+                    and i.resolved_at > now() - interval '{OPERATORS_WORD}'
+                    and (s.state_since is null or s.state_since < i.resolved_at), false)
+         from incidents i left join subjects s on s.id = i.subject_id
+         where coalesce(i.subject_id, '') = coalesce($1, '') and i.kind = $2
+         order by i.state <> 'resolved' desc, i.resolved_at desc nulls last
+         limit 1"
+    )))
+    .bind(&owner)
+    .bind(opening.kind.as_str())
+    .fetch_optional(&mut *db)
+    .await?;
+    match last {
+        Some((_, true, _, _)) | Some((_, _, _, true)) => Ok(None),
+        Some((id, false, true, false)) => reopen(db, decode(id)?, opening, actor).await,
+        Some((_, false, false, false)) | None => insert(db, owner, opening, actor).await,
+    }
+}
+
+async fn insert(
+    db: &mut PgConnection,
+    owner: Option<String>,
+    opening: &Opening,
+    actor: &str,
+) -> sqlx::Result<Option<IncidentId>> {
+    let id = IncidentId::generate();
+    let done = sqlx::query(
+        "insert into incidents (id, subject_id, kind, state, reason)
+         values ($1, $2, $3, 'triggered', $4)
+         on conflict do nothing",
+    )
+    .bind(id.to_string())
+    .bind(owner)
+    .bind(opening.kind.as_str())
+    .bind(&opening.reason)
+    .execute(&mut *db)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(None);
+    }
+    note(db, id, actor, &Note::new("opened", &opening.reason)).await?;
+    queue::insert_incident_token(db, id).await?;
+    Ok(Some(id))
+}
+
+async fn reopen(
+    db: &mut PgConnection,
+    id: IncidentId,
+    opening: &Opening,
+    actor: &str,
+) -> sqlx::Result<Option<IncidentId>> {
+    let again: Option<i16> = sqlx::query_scalar(
+        "update incidents
+         set state = 'triggered', state_since = now(), revision = revision + 1, reason = $2,
+             deadline = null, remedy = 0, step = 0, attempt = 0, wait_until = null,
+             acted_at = null, memo = '{}', resting = null, reopened = reopened + 1,
+             acknowledged_at = null, acknowledged_by = null, held_at = null,
+             paged_at = null, ticketed_at = null, resolved_at = null, resolved_by = null
+         where id = $1 and state = 'resolved'
+         returning reopened",
+    )
+    .bind(id.to_string())
+    .bind(&opening.reason)
+    .fetch_optional(&mut *db)
+    .await?;
+    let Some(again) = again else { return Ok(None) };
+    let text = format!("back for time {}: {}", again + 1, opening.reason);
+    note(db, id, actor, &Note::new("reopened", text)).await?;
+    queue::insert_incident_token(db, id).await?;
+    Ok(Some(id))
+}
+
+/// Writes an event of an incident's timeline.
+pub async fn note(
+    db: &mut PgConnection,
+    id: IncidentId,
+    actor: &str,
+    note: &Note,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into incident_events (id, incident_id, kind, actor, text, detail)
+         values ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(RowId::generate().to_string())
+    .bind(id.to_string())
+    .bind(&note.kind)
+    .bind(actor)
+    .bind(&note.text)
+    .bind(&note.detail)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Writes an incident back as it now stands, if nobody has changed it since it
+/// was read. Tells whether that was so.
+///
+/// `held_at` and the acknowledgement are an operator's alone and are not written;
+/// `resolved_at` follows from the state.
+pub async fn save(db: &mut PgConnection, incident: &Incident) -> sqlx::Result<bool> {
+    let done = sqlx::query(
+        "update incidents
+         set state_since = case when state = $3 then state_since else now() end,
+             state = $3, revision = revision + 1, reason = $4, deadline = $5, remedy = $6,
+             step = $7, attempt = $8, attempts = $9, wait_until = $10, acted_at = $11, memo = $12,
+             resting = $13, paged_at = $14, ticketed_at = $15,
+             resolved_at = case when $3 = 'resolved' then now() end,
+             resolved_by = case when $3 = 'resolved' then $16 end
+         where id = $1 and revision = $2",
+    )
+    .bind(incident.id.to_string())
+    .bind(incident.revision)
+    .bind(incident.state.as_str())
+    .bind(&incident.reason)
+    .bind(incident.deadline)
+    .bind(i16::try_from(incident.remedy).unwrap_or(i16::MAX))
+    .bind(i16::try_from(incident.step).unwrap_or(i16::MAX))
+    .bind(i16::try_from(incident.attempt).unwrap_or(i16::MAX))
+    .bind(i32::try_from(incident.attempts).unwrap_or(i32::MAX))
+    .bind(incident.wait_until)
+    .bind(incident.acted_at)
+    .bind(&incident.memo)
+    .bind(&incident.resting)
+    .bind(incident.paged_at)
+    .bind(incident.ticketed_at)
+    .bind(incident.resolved.as_ref().map(|(_, by)| by.as_str()))
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// The open incident of a resource's server that stands for the resource's own:
+/// nothing on a server can be mended while the server itself is not.
+pub async fn covering(
+    db: &mut PgConnection,
+    subject: SubjectId,
+) -> sqlx::Result<Option<(IncidentId, IncidentKind)>> {
+    let row: Option<(String, String)> = sqlx::query_as(
+        "select i.id, i.kind from resources r join incidents i on i.subject_id = r.server_id
+         where r.id = $1 and i.state <> 'resolved'
+           and i.kind in ('server_down', 'volume_stuck', 'host_key_changed')
+         order by i.opened_at limit 1",
+    )
+    .bind(subject.to_string())
+    .fetch_optional(db)
+    .await?;
+    row.map(|(id, kind)| Ok((decode(id)?, decode(kind)?)))
+        .transpose()
+}
+
+/// The open `blind` incident, if there is one.
+pub async fn blind(db: &mut PgConnection) -> sqlx::Result<Option<IncidentId>> {
+    let id: Option<String> = sqlx::query_scalar(
+        "select id from incidents
+         where coalesce(subject_id, '') = '' and kind = 'blind' and state <> 'resolved'",
+    )
+    .fetch_optional(db)
+    .await?;
+    id.map(decode).transpose()
+}
+
+/// Open incidents by kind and state.
+pub async fn count_open(db: &mut PgConnection) -> sqlx::Result<Vec<(String, String, i64)>> {
+    sqlx::query_as(
+        "select kind, state, count(*) from incidents where state <> 'resolved'
+         group by 1, 2 order by 1, 2",
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Closes the open incidents of a subject that leaves the herd, and calls off
+/// whoever was called for them.
+pub async fn forget(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<()> {
+    let open: Vec<String> = sqlx::query_scalar(
+        "select id from incidents where subject_id = $1 and state <> 'resolved' order by id",
+    )
+    .bind(subject.to_string())
+    .fetch_all(&mut *db)
+    .await?;
+    for id in open {
+        let Some(mut incident) = lock(db, decode(id)?).await? else {
+            continue;
+        };
+        close(
+            db,
+            &mut incident,
+            "forgotten",
+            "api",
+            "the subject was forgotten",
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// Closes an incident whose row is locked: its token goes, its page and ticket
+/// are called off. Tells whether it was still as it was read.
+pub async fn close(
+    db: &mut PgConnection,
+    incident: &mut Incident,
+    by: &str,
+    actor: &str,
+    reason: &str,
+) -> sqlx::Result<bool> {
+    incident.state = IncidentState::Resolved;
+    incident.resting = None;
+    incident.resolved = Some((Utc::now(), by.to_owned()));
+    if !save(db, incident).await? {
+        return Ok(false);
+    }
+    note(db, incident.id, actor, &Note::new("resolved", reason)).await?;
+    super::outbox::call_off(db, incident, reason).await?;
+    queue::remove_incident_token(db, incident.id).await?;
+    Ok(true)
+}
