@@ -11,6 +11,7 @@ use drover_jobs::cloud::Clouds;
 use drover_jobs::cloud::local::LocalCloud;
 use drover_jobs::feel::{FeelContext, World};
 use drover_jobs::local;
+use drover_jobs::resolve::Tools;
 use drover_jobs::ring::{self, RingConfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -142,6 +143,11 @@ async fn work(queues: &str) -> Result<(), Failure> {
         drain: config.drain,
         poll: config.poll,
         cadence: None,
+        tools: Some(Tools {
+            context: context.clone(),
+            pool: pool.clone(),
+            secret_key: config.secret_key.clone(),
+        }),
     };
     ring::run(pool.clone(), ring, World::new(context), &queues, stop)
         .await

@@ -26,6 +26,8 @@ use serde_json::Value;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
+use crate::resolve::{self, Tools};
+
 pub use batch::{BatchError, Batcher};
 pub use name::WorkerName;
 
@@ -44,6 +46,8 @@ pub struct RingConfig {
     pub poll: Duration,
     /// Cadence to use for every state instead of the rules' (benchmarks).
     pub cadence: Option<Duration>,
+    /// What resolvers work with; without it, nothing is mended here.
+    pub tools: Option<Tools>,
 }
 
 /// Reads the world about one subject. A failure is an answer like any other.
@@ -77,6 +81,14 @@ pub async fn run(
                 let think = handler::Think::new(pool.clone(), &config);
                 workers.spawn(worker::supervise(pool, config, queue, think, stop));
             }
+            Queue::Resolve if config.tools.is_some() => {
+                let Some(tools) = config.tools.clone() else {
+                    continue;
+                };
+                publish(&pool).await;
+                let resolve = handler::Resolve::new(pool.clone(), &config, tools);
+                workers.spawn(worker::supervise(pool, config, queue, resolve, stop));
+            }
             Queue::Resolve | Queue::Notify => {
                 // Nothing is enqueued there yet; the process stands ready all
                 // the same, so that a Procfile can name it.
@@ -88,4 +100,16 @@ pub async fn run(
         ended?;
     }
     Ok(())
+}
+
+/// Tells web what these workers can mend. Without it everything works but the
+/// catalogue.
+async fn publish(pool: &PgPool) {
+    let published = async {
+        let mut db = pool.acquire().await?;
+        drover::store::resolvers::publish(&mut db, &resolve::catalogue()).await
+    };
+    if let Err(error) = published.await {
+        tracing::warn!(%error, "the catalogue of resolvers could not be published");
+    }
 }

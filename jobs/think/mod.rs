@@ -8,6 +8,8 @@ mod evidence;
 pub mod replay;
 mod resource;
 mod server;
+mod sight;
+pub use sight::{Sight, sight};
 #[cfg(test)]
 mod tests;
 

@@ -4,7 +4,9 @@
 //! Architecture Invariant: every statement that touches `apalis.jobs` or
 //! `apalis.workers` is in `queue.rs`.
 
+pub mod brake;
 pub mod incidents;
+pub mod leases;
 pub mod modes;
 pub mod observations;
 pub mod outbox;
@@ -12,6 +14,7 @@ pub mod partitions;
 pub mod queue;
 pub mod resolvers;
 pub mod ring;
+pub mod runs;
 pub mod scenes;
 pub mod subjects;
 pub mod tiers;

@@ -12,6 +12,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool, Row};
@@ -374,6 +375,27 @@ pub async fn bring_forward(db: &mut PgConnection, subjects: &[SubjectId]) -> sql
     .execute(db)
     .await?;
     Ok(done.rows_affected())
+}
+
+/// Live servers that have not been felt and thought about since then, those not
+/// seen for longest first.
+pub async fn unseen_servers(
+    db: &mut PgConnection,
+    since: DateTime<Utc>,
+    most: i64,
+) -> sqlx::Result<Vec<SubjectId>> {
+    let ids: Vec<String> = sqlx::query_scalar(
+        "select s.id from subjects s join apalis.jobs j on j.id = s.id
+         where s.kind = 'server' and s.forgotten_at is null
+           and not (j.job_type = 'feel' and j.done_at is not null and j.done_at > $1)
+         order by j.done_at nulls first
+         limit $2",
+    )
+    .bind(since)
+    .bind(most)
+    .fetch_all(db)
+    .await?;
+    ids.into_iter().map(super::subjects::decode).collect()
 }
 
 /// Commits finished feels: each observation and the move of its token to

@@ -83,6 +83,7 @@ pub async fn worker(options: WorkerOptions) -> Result<()> {
         drain: Duration::from_secs(5),
         poll: Duration::from_millis(100),
         cadence: Some(Duration::from_millis(options.cadence_ms)),
+        tools: None,
     };
     let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     let stopper = stop.clone();

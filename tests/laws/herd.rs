@@ -174,6 +174,7 @@ pub fn ring_config(cadence: Duration) -> RingConfig {
         drain: Duration::from_secs(10),
         poll: Duration::from_millis(20),
         cadence: Some(cadence),
+        tools: None,
     }
 }
 

@@ -98,7 +98,7 @@ fn jitter(cadence: Duration) -> Duration {
 }
 
 /// The rules of each tier, read again every few seconds.
-struct Tiers {
+pub(super) struct Tiers {
     pool: PgPool,
     deployment: Value,
     known: Mutex<Option<Known>>,
@@ -115,7 +115,7 @@ struct Known {
 impl Tiers {
     const FRESH: Duration = Duration::from_secs(5);
 
-    fn new(pool: PgPool, deployment: Value) -> Self {
+    pub(super) fn new(pool: PgPool, deployment: Value) -> Self {
         Self {
             pool,
             deployment,
@@ -124,7 +124,7 @@ impl Tiers {
         }
     }
 
-    async fn of(&self, tier: &str) -> Result<Arc<Rules>, WorkError> {
+    pub(super) async fn of(&self, tier: &str) -> Result<Arc<Rules>, WorkError> {
         if let Some(rules) = self.known(tier) {
             return Ok(rules);
         }

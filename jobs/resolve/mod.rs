@@ -1,0 +1,158 @@
+//! Resolve: what breaks is mended by playbooks, one file each.
+//!
+//! A turn of an incident's token is one step of one remedy, under the subject's
+//! lease: the step is written down as begun, done in the world, and written down
+//! as ended. A worker may die anywhere in between; the next one does the step
+//! again, which is why each step looks first whether its work is done already.
+//!
+//! Architecture Invariant: a resolver never says that something is well again.
+//! It acts, and the next observation tells.
+
+pub mod machine;
+pub mod playbook;
+mod resource_down;
+pub mod shell;
+
+use drover::model::{Incident, IncidentKind, Observation, Rules, SecretKey};
+use drover::store::subjects::Known;
+use serde_json::{Map, Value};
+use sqlx::PgPool;
+
+use crate::feel::FeelContext;
+pub use machine::Ended;
+pub use playbook::Playbook;
+
+/// What resolvers work with.
+#[derive(Clone)]
+pub struct Tools {
+    /// Keys and clouds.
+    pub context: FeelContext,
+    /// The record, for what else is on a server.
+    pub pool: PgPool,
+    /// Opens secrets.
+    pub secret_key: SecretKey,
+}
+
+/// One step to be done.
+pub struct Turn<'a> {
+    /// Of which incident.
+    pub incident: &'a Incident,
+    /// For whom.
+    pub known: &'a Known,
+    /// What was seen last.
+    pub seen: Option<&'a Observation>,
+    /// The tier's rules.
+    pub rules: &'a Rules,
+    /// What to work with.
+    pub tools: &'a Tools,
+    /// The remedy's name.
+    pub remedy: &'static str,
+    /// The step's name.
+    pub step: &'static str,
+    /// How long the step may take.
+    pub limit: std::time::Duration,
+}
+
+/// What came of a step.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How it ended.
+    pub ended: Ended,
+    /// What it touched in the world, for people: `cluster 15/app on pg-1`.
+    pub touched: Vec<String>,
+    /// What it did or saw, for people.
+    pub note: String,
+    /// What later steps must know, laid over the incident's memo; `null` takes an
+    /// entry out. Never a secret.
+    pub memo: Map<String, Value>,
+}
+
+impl Outcome {
+    /// An outcome that touched nothing.
+    pub fn new(ended: Ended, note: impl Into<String>) -> Self {
+        Self {
+            ended,
+            touched: vec![],
+            note: note.into(),
+            memo: Map::new(),
+        }
+    }
+
+    /// The step is done.
+    pub fn done(note: impl Into<String>) -> Self {
+        Self::new(Ended::Done, note)
+    }
+
+    /// The step failed.
+    pub fn failed(why: impl Into<String>) -> Self {
+        let why = why.into();
+        Self::new(Ended::Failed(why.clone()), why)
+    }
+
+    /// The remedy cannot be done here.
+    pub fn passed_over(why: impl Into<String>) -> Self {
+        let why = why.into();
+        Self::new(Ended::PassedOver(why.clone()), why)
+    }
+
+    /// Says what was touched.
+    pub fn touching(mut self, what: impl Into<String>) -> Self {
+        self.touched.push(what.into());
+        self
+    }
+
+    /// Leaves word for later steps.
+    pub fn remember(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.memo.insert(name.into(), value.into());
+        self
+    }
+}
+
+/// The playbook of a kind of incident.
+pub fn playbook(kind: IncidentKind) -> &'static Playbook {
+    match kind {
+        IncidentKind::ResourceDown => &resource_down::PLAYBOOK,
+        IncidentKind::ServerDown
+        | IncidentKind::DiskCritical
+        | IncidentKind::VolumeStuck
+        | IncidentKind::ConnectionsExhausted
+        | IncidentKind::XidWraparound
+        | IncidentKind::ArchivingStalled
+        | IncidentKind::CredentialsRefused
+        | IncidentKind::HostKeyChanged
+        | IncidentKind::Blind => &resource_down::PLAYBOOK,
+    }
+}
+
+/// Does a step.
+pub async fn perform(turn: &Turn<'_>) -> Outcome {
+    match turn.incident.kind {
+        IncidentKind::ResourceDown => resource_down::perform(turn).await,
+        IncidentKind::ServerDown
+        | IncidentKind::DiskCritical
+        | IncidentKind::VolumeStuck
+        | IncidentKind::ConnectionsExhausted
+        | IncidentKind::XidWraparound
+        | IncidentKind::ArchivingStalled
+        | IncidentKind::CredentialsRefused
+        | IncidentKind::HostKeyChanged
+        | IncidentKind::Blind => Outcome::passed_over("not written yet"),
+    }
+}
+
+/// Why a human is needed at once, whatever remedies are left.
+pub fn urgent(incident: &Incident, seen: Option<&Observation>, rules: &Rules) -> Option<String> {
+    let _ = (incident, seen, rules);
+    None
+}
+
+/// Every playbook as data, for the catalogue.
+pub fn catalogue() -> Vec<(String, Value)> {
+    IncidentKind::ALL
+        .iter()
+        .map(|kind| {
+            let book = serde_json::to_value(playbook(*kind)).unwrap_or_default();
+            (kind.to_string(), book)
+        })
+        .collect()
+}

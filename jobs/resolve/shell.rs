@@ -1,0 +1,98 @@
+//! One script on a server, over SSH: how resolvers change something there.
+//!
+//! Architecture Invariant: a script is fixed text. What differs is handed to it as
+//! quoted arguments, and what is secret as its input.
+
+use std::time::Duration;
+
+use drover::model::Server;
+
+use super::{Outcome, Tools};
+use crate::ssh::{self, Limits};
+
+/// What stands before every script: a path, and where the cluster of port `$1` is:
+/// `$v` its version, `$c` its name, `$d` its data directory, `$l` its log.
+/// `alive` prints the processes that have that directory as their own: postmaster
+/// and backends, but no zombies, which have none any more.
+pub const FIND_CLUSTER: &str = r#"export LC_ALL=C; PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
+f=$(timeout 4 pg_lsclusters --json 2>/dev/null | PORT=$1 perl -MJSON -e 'local $/; for (@{ JSON::decode_json(<STDIN>) }) { if ($_->{port} == $ENV{PORT}) { print join("\n", map { $_ // "" } @$_{qw(version cluster pgdata logfile)}), "\n"; last } }' 2>/dev/null)
+{ IFS= read -r v; IFS= read -r c; IFS= read -r d; IFS= read -r l; } <<END
+$f
+END
+[ -n "$c" ] && [ -n "$d" ] || { echo "no cluster is set up for port $1"; exit 3; }
+d=$(readlink -f -- "$d")
+alive() { for p in /proc/[0-9]*; do [ "$(readlink "$p/cwd" 2>/dev/null)" = "$d" ] && echo "${p#/proc/}"; done; }
+"#;
+
+/// What a script said.
+pub struct Said {
+    /// Its exit status.
+    pub status: u32,
+    /// Its standard output, trimmed.
+    pub out: String,
+    /// The last words of its standard error.
+    pub err: String,
+}
+
+/// Runs a script with these arguments (`$1`, `$2` …).
+///
+/// # Errors
+/// The outcome of a step whose server could not be asked, or whose script was cut
+/// off.
+pub async fn run(
+    tools: &Tools,
+    server: &Server,
+    script: &str,
+    arguments: &[&str],
+    time: Duration,
+) -> Result<Said, Outcome> {
+    let target = tools
+        .context
+        .target(server)
+        .map_err(|e| Outcome::failed(e.message))?;
+    let mut command = String::from("sh -c ");
+    for word in [script, "drover"].iter().chain(arguments) {
+        let word = ssh::quote(word).map_err(|e| Outcome::failed(e.to_string()))?;
+        command.push_str(&word);
+        command.push(' ');
+    }
+    let limits = Limits {
+        time,
+        ..Limits::default()
+    };
+    let output = ssh::run(&target, &command, limits)
+        .await
+        .map_err(|e| Outcome::failed(format!("{}: {}", server.subject.name, e.message)))?;
+    let status = output
+        .status
+        .ok_or_else(|| Outcome::failed("a signal ended the script"))?;
+    Ok(Said {
+        status,
+        out: clean(&output.stdout),
+        err: clean(&output.stderr),
+    })
+}
+
+/// For people: no control characters, and no more than they would read.
+fn clean(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let text: String = text
+        .trim()
+        .chars()
+        .map(|c| if c.is_control() && c != '\n' { ' ' } else { c })
+        .collect();
+    match text.char_indices().rev().nth(2000) {
+        Some((from, _)) => text[from..].to_owned(),
+        None => text,
+    }
+}
+
+impl Said {
+    /// The last line it wrote, for people.
+    pub fn last_words(&self) -> String {
+        let words = |text: &str| text.lines().last().unwrap_or_default().trim().to_owned();
+        let (err, out) = (words(&self.err), words(&self.out));
+        let said = if err.is_empty() { out } else { err };
+        said.chars().take(300).collect()
+    }
+}

@@ -1,0 +1,284 @@
+//! Resolve: one turn of an incident, under its token's lock and its subject's
+//! lease.
+
+mod record;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use drover::model::{Incident, IncidentId, IncidentKind, Mode, Observation, Rules, SubjectId};
+use drover::store::queue::{self, Lock, Queue, Token};
+use drover::store::scenes::{self, Scene};
+use drover::store::subjects::{self, Known};
+use drover::store::{brake, incidents, modes};
+use futures::FutureExt;
+use sqlx::PgPool;
+
+use super::think::Tiers;
+use super::{Work, WorkError};
+use crate::resolve::machine::{self, Move, Still, View};
+use crate::resolve::{self, Ended, Outcome, Playbook, Tools, Turn};
+use crate::ring::{BatchError, RingConfig};
+use crate::think::{Sight, sight};
+
+/// How long other servers are waited for before a server is mended.
+const LOOK_ROUND: Duration = Duration::from_secs(15);
+/// So many servers are felt for that; in a larger herd they stand for the rest.
+const LOOK_ROUND_SERVERS: i64 = 100;
+
+#[derive(Clone)]
+pub(in crate::ring) struct Resolve {
+    pool: PgPool,
+    tools: Arc<Tools>,
+    rules: Arc<Tiers>,
+}
+
+/// An incident, and all that a turn has to know of it.
+struct Case {
+    incident: Incident,
+    book: &'static Playbook,
+    known: Option<Known>,
+    scene: Option<Scene>,
+    rules: Arc<Rules>,
+    view: View,
+}
+
+impl Case {
+    fn subject(&self) -> Option<SubjectId> {
+        self.incident.subject
+    }
+
+    fn seen(&self) -> Option<&Observation> {
+        self.scene.as_ref()?.recent.first()
+    }
+
+    /// Name of the subject, for people.
+    fn name(&self) -> &str {
+        match &self.known {
+            Some(known) => &known.subject().name,
+            None => "the herd",
+        }
+    }
+}
+
+impl Resolve {
+    pub(in crate::ring) fn new(pool: PgPool, config: &RingConfig, tools: Tools) -> Self {
+        Self {
+            rules: Arc::new(Tiers::new(pool.clone(), config.rules.clone())),
+            tools: Arc::new(tools),
+            pool,
+        }
+    }
+
+    async fn load(&self, id: IncidentId) -> Result<Option<Case>, WorkError> {
+        let mut db = self.pool.acquire().await.map_err(database)?;
+        let Some(incident) = incidents::load(&mut db, id).await.map_err(database)? else {
+            return Ok(None);
+        };
+        let subject = incident.subject;
+        let wanted: Vec<SubjectId> = subject.into_iter().collect();
+        let row = subjects::load(&mut db, &wanted)
+            .await
+            .map_err(database)?
+            .pop();
+        let known = row
+            .map(|row| row.open(&self.tools.secret_key))
+            .transpose()?;
+        let scene = scenes::load(&mut db, &wanted)
+            .await
+            .map_err(database)?
+            .pop();
+        let mode = modes::effective(&mut db, subject).await.map_err(database)?;
+        let book = resolve::playbook(incident.kind);
+        let still = self.still(&mut db, &incident, book).await?;
+        let now = sqlx::query_scalar("select now()")
+            .fetch_one(&mut *db)
+            .await
+            .map_err(database)?;
+        let (rules, sight) = match &scene {
+            Some(scene) => {
+                let rules = self.rules.of(&scene.subject.tier).await?;
+                let sight = sight(incident.kind, scene, &rules, incident.acted_at);
+                (rules, sight)
+            }
+            None => (Arc::default(), herd_sight(&mut db, &incident).await?),
+        };
+        let seen = scene.as_ref().and_then(|s| s.recent.first());
+        let urgent = resolve::urgent(&incident, seen, &rules);
+        Ok(Some(Case {
+            view: View {
+                sight,
+                still,
+                mode,
+                urgent,
+                now,
+            },
+            incident,
+            book,
+            known,
+            scene,
+            rules,
+        }))
+    }
+
+    async fn still(
+        &self,
+        db: &mut sqlx::PgConnection,
+        incident: &Incident,
+        book: &Playbook,
+    ) -> Result<Option<Still>, WorkError> {
+        if incident.held_at.is_some() {
+            return Ok(Some(Still::Held));
+        }
+        if incident.kind == IncidentKind::Blind {
+            return Ok(None);
+        }
+        if let Some(blind) = incidents::blind(db).await.map_err(database)? {
+            return Ok(Some(Still::Blind(blind)));
+        }
+        let Some(subject) = incident.subject else {
+            return Ok(None);
+        };
+        if let Some((covering, _)) = incidents::covering(db, subject).await.map_err(database)? {
+            return Ok(Some(Still::Covered(covering)));
+        }
+        if book.looks_round && incident.attempts == 0 {
+            let unseen = queue::unseen_servers(db, incident.state_since, LOOK_ROUND_SERVERS)
+                .await
+                .map_err(database)?;
+            let waited: bool = sqlx::query_scalar("select now() > $1 + $2 * interval '1 ms'")
+                .bind(incident.state_since)
+                .bind(i64::try_from(LOOK_ROUND.as_millis()).unwrap_or(i64::MAX))
+                .fetch_one(&mut *db)
+                .await
+                .map_err(database)?;
+            if !unseen.is_empty() && !waited {
+                queue::bring_forward(db, &unseen).await.map_err(database)?;
+                return Ok(Some(Still::LookingRound));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Work for Resolve {
+    async fn step(&self, lock: Lock) -> Result<(), WorkError> {
+        let Token::Incident(id) = lock.token else {
+            return Err(WorkError::Stray(lock.token));
+        };
+        let Some(mut case) = self.load(id).await? else {
+            let mut tx = self.pool.begin().await.map_err(database)?;
+            if queue::hold(&mut tx, &lock, Queue::Resolve)
+                .await
+                .map_err(database)?
+            {
+                queue::remove_incident_token(&mut tx, id)
+                    .await
+                    .map_err(database)?;
+            }
+            return tx.commit().await.map_err(database);
+        };
+        if case.incident.deadline.is_none() {
+            case.incident.deadline = Some(case.view.now + case.book.budget.deadline);
+        }
+        let next = machine::next(&case.incident, case.book, &case.view);
+        match next {
+            Move::Gone => self.leave(&lock, &case).await,
+            Move::Close(reason) => self.close(&lock, &mut case, &reason).await,
+            Move::Rest {
+                why,
+                after,
+                clock_stands,
+            } => {
+                if clock_stands {
+                    case.incident.deadline = Some(case.view.now + case.book.budget.deadline);
+                }
+                self.rest(&lock, &mut case, why, after).await
+            }
+            Move::Advise => self.advise(&lock, &mut case).await,
+            Move::Escalate(reason) => self.escalate(&lock, &mut case, &reason).await,
+            Move::Perform {
+                remedy,
+                step,
+                attempt,
+            } => {
+                machine::begin(&mut case.incident, remedy, step, attempt);
+                let Some(run) = self.begin(&lock, &mut case).await? else {
+                    return Ok(());
+                };
+                let outcome = self.perform(&case).await;
+                self.end(&lock, case, run, outcome).await
+            }
+        }
+    }
+}
+
+impl Resolve {
+    /// Does a step in the world. Nothing that goes wrong there is this job's
+    /// failure: it is how the step ended.
+    async fn perform(&self, case: &Case) -> Outcome {
+        let incident = &case.incident;
+        let Some(remedy) = case.book.remedy(incident.remedy) else {
+            return Outcome::passed_over("the playbook has no such remedy any more");
+        };
+        let Some(step) = remedy.steps.get(usize::from(incident.step)) else {
+            return Outcome::failed("the remedy has no such step any more");
+        };
+        let Some(known) = &case.known else {
+            return Outcome::passed_over("there is no subject to mend");
+        };
+        let turn = Turn {
+            incident,
+            known,
+            seen: case.seen(),
+            rules: &case.rules,
+            tools: &self.tools,
+            remedy: remedy.name,
+            step: step.name,
+            limit: step.limit,
+        };
+        let work = AssertUnwindSafe(resolve::perform(&turn)).catch_unwind();
+        match tokio::time::timeout(step.limit + Duration::from_secs(1), work).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Outcome::failed("the resolver panicked"),
+            Err(_) => Outcome::failed(format!("not done within {:?}", step.limit)),
+        }
+    }
+}
+
+/// How an incident of the herd's stands: `blind` is over when the servers are back.
+async fn herd_sight(db: &mut sqlx::PgConnection, incident: &Incident) -> Result<Sight, WorkError> {
+    if incident.kind != IncidentKind::Blind {
+        return Ok(Sight::Cleared("its subject has left the herd".into()));
+    }
+    let counts = brake::count(db).await.map_err(database)?;
+    Ok(if brake::over(&counts) {
+        Sight::Cleared("the servers are seen again".into())
+    } else {
+        Sight::Holds(incident.reason.clone())
+    })
+}
+
+fn database(e: sqlx::Error) -> WorkError {
+    WorkError::Batch(BatchError::Database(Arc::new(e)))
+}
+
+/// The word of the record for how a step ended.
+fn word(ended: &Ended) -> &'static str {
+    match ended {
+        Ended::Done => "done",
+        Ended::Again(_) => "again",
+        Ended::PassedOver(_) => "passed_over",
+        Ended::Failed(_) => "failed",
+    }
+}
+
+/// Whether a remedy may be begun at all in this mode; checked again in the
+/// transaction that begins it.
+fn may_act(mode: Mode) -> bool {
+    match mode {
+        Mode::Act => true,
+        Mode::Advise | Mode::Hold => false,
+    }
+}

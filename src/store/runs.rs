@@ -1,0 +1,123 @@
+//! What resolvers did: append-only, a row when a step begins and one when it ends.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::{FromRow, PgConnection};
+
+use super::leases::Fence;
+use crate::model::{IncidentId, RowId, SubjectId};
+
+/// A step of a remedy, as it is written down.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The same in both rows.
+    pub run: RowId,
+    /// Of which incident.
+    pub incident: IncidentId,
+    /// For whom.
+    pub subject: SubjectId,
+    /// Who does it.
+    pub worker: String,
+    /// Under which fence.
+    pub fence: Fence,
+    /// Of which playbook.
+    pub resolver: &'static str,
+    /// The remedy's name.
+    pub remedy: &'static str,
+    /// The step's name.
+    pub step: &'static str,
+    /// How often the remedy was begun.
+    pub attempt: u16,
+}
+
+/// Writes that a step begins.
+pub async fn begun(db: &mut PgConnection, run: &Run) -> sqlx::Result<()> {
+    write(db, run, "begun", None, &[], None).await
+}
+
+/// Writes how it ended.
+pub async fn ended(
+    db: &mut PgConnection,
+    run: &Run,
+    outcome: &str,
+    touched: &[String],
+    detail: &str,
+) -> sqlx::Result<()> {
+    write(db, run, "ended", Some(outcome), touched, Some(detail)).await
+}
+
+async fn write(
+    db: &mut PgConnection,
+    run: &Run,
+    phase: &str,
+    outcome: Option<&str>,
+    touched: &[String],
+    detail: Option<&str>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into resolver_runs (id, incident_id, subject_id, run_id, phase, worker, fence,
+                                    resolver, remedy, step, attempt, outcome, touched, detail)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+    )
+    .bind(RowId::generate().to_string())
+    .bind(run.incident.to_string())
+    .bind(run.subject.to_string())
+    .bind(run.run.to_string())
+    .bind(phase)
+    .bind(&run.worker)
+    .bind(run.fence.0)
+    .bind(run.resolver)
+    .bind(run.remedy)
+    .bind(run.step)
+    .bind(i16::try_from(run.attempt).unwrap_or(i16::MAX))
+    .bind(outcome)
+    .bind(touched)
+    .bind(detail)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// A step as the record shows it; one that was cut off has no end.
+#[derive(Clone, Debug, FromRow, Serialize)]
+pub struct Recorded {
+    /// When it began.
+    pub begun_at: DateTime<Utc>,
+    /// When it ended.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// Who did it.
+    pub worker: String,
+    /// Under which fence: the later the higher.
+    pub fence: i64,
+    /// Of which playbook.
+    pub resolver: String,
+    /// Which remedy.
+    pub remedy: String,
+    /// Which step.
+    pub step: String,
+    /// How often the remedy was begun.
+    pub attempt: i16,
+    /// `done`, `again`, `passed_over`, `failed`.
+    pub outcome: Option<String>,
+    /// What it touched in the world.
+    pub touched: Vec<String>,
+    /// What it did or saw, for people.
+    pub detail: Option<String>,
+}
+
+/// The steps done for an incident, oldest first.
+pub async fn of(db: &mut PgConnection, incident: IncidentId) -> sqlx::Result<Vec<Recorded>> {
+    sqlx::query_as(
+        "select b.created_at as begun_at, e.created_at as ended_at, b.worker, b.fence, b.resolver,
+                b.remedy, b.step, b.attempt, e.outcome, coalesce(e.touched, '{}') as touched,
+                e.detail
+         from resolver_runs b
+         left join resolver_runs e on e.run_id = b.run_id and e.phase = 'ended'
+         where b.incident_id = $1 and b.phase = 'begun'
+         order by b.id
+         limit 1000",
+    )
+    .bind(incident.to_string())
+    .fetch_all(db)
+    .await
+}
