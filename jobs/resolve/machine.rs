@@ -116,7 +116,7 @@ pub fn next(incident: &Incident, book: &Playbook, view: &View) -> Move {
     if let Sight::Cleared(reason) = &view.sight {
         return if !owes_undo(incident, book) {
             Move::Close(reason.clone())
-        } else if let (Some(rest), false) = (stand_still(incident, view, at_work), at_work) {
+        } else if let Some(rest) = stand_still(incident, view, at_work) {
             rest
         } else {
             undo(incident, book)
@@ -326,3 +326,7 @@ pub fn after(
         }
     }
 }
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;
