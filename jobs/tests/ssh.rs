@@ -214,6 +214,46 @@ async fn only_the_pinned_host_is_let_in_and_only_with_its_key() {
 }
 
 #[tokio::test]
+async fn input_reaches_a_command_and_ends() {
+    let cloud = Cloud::new("input");
+    let target = cloud.server("pg-1").await.target().unwrap();
+    let run = async |command: &str, input: &[u8]| {
+        let limits = Limits {
+            bytes: 8 * 1024 * 1024,
+            ..quick()
+        };
+        ssh::run_with_input(&target, command, input, limits).await
+    };
+
+    let bytes: Vec<u8> = (0..=255).collect();
+    let echoed = run("cat; echo end", &bytes).await.unwrap();
+    assert_eq!(echoed.stdout, [&bytes[..], b"end\n"].concat());
+    let none = run("cat; echo end", b"").await.unwrap();
+    assert_eq!(none.stdout, b"end\n", "an empty input ends too");
+
+    // Far beyond every window and buffer, both ways at once.
+    let much = vec![b'x'; 4 * 1024 * 1024];
+    let echoed = run("cat", &much).await.unwrap();
+    assert_eq!((echoed.status, echoed.stdout.len()), (Some(0), much.len()));
+
+    // A command that does not want it all.
+    let deaf = run("exec <&-; echo deaf; exit 3", &much).await.unwrap();
+    assert_eq!((deaf.status, deaf.stdout), (Some(3), b"deaf\n".to_vec()));
+    let hanging = run("sleep 60 # hunter", b"hunter2").await.unwrap_err();
+    assert_eq!(hanging.cause, Cause::Timeout);
+    assert!(!hanging.message.contains("hunter2"));
+    let stuck = run("sleep 60", &much).await.unwrap_err();
+    assert_eq!(stuck.cause, Cause::Timeout);
+
+    // What is in the input is in no process's command line.
+    let seen = "read -r secret; cat /proc/[0-9]*/cmdline 2>/dev/null";
+    let seen = run(seen, b"s3cret-0f-nobody\n").await.unwrap().stdout;
+    let seen = String::from_utf8_lossy(&seen);
+    assert!(seen.contains("read -r secret"));
+    assert!(!seen.contains("s3cret-0f-nobody"));
+}
+
+#[tokio::test]
 async fn a_local_server_lives_dies_and_comes_back() {
     let cloud = Cloud::new("life");
     let local = cloud.server("pg-1").await;
