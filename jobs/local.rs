@@ -2,6 +2,7 @@
 //! break things in.
 
 mod adopt;
+mod harm;
 mod listing;
 
 use std::path::{Path, PathBuf};
@@ -63,6 +64,8 @@ pub enum Command {
         /// `srv_…` or a name.
         server: String,
     },
+    #[command(flatten)]
+    Harm(harm::Command),
     /// Takes servers away, with all that is on them.
     Destroy(Destroy),
 }
@@ -79,6 +82,10 @@ pub struct Create {
     /// What their names begin with.
     #[arg(long, default_value = "pg")]
     prefix: String,
+    /// Gives each new server a volume of this size, a tmpfs that its databases
+    /// live on. Needs root, or sudo without a password.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(128..=1_048_576))]
+    volume_mib: Option<u32>,
 }
 
 /// What to take away.
@@ -132,6 +139,7 @@ pub async fn run(command: Command, env: Env<'_>) -> anyhow::Result<()> {
             let booted = server.reboot(&ulid::Ulid::generate().to_string()).await?;
             up(&server, booted)
         }
+        Command::Harm(harm) => harm::run(harm, &herd).await,
         Command::Destroy(Destroy {
             server: Some(server),
             ..
@@ -197,7 +205,7 @@ async fn create(herd: &Herd, wanted: &Create, client: &Client) -> anyhow::Result
         .map(|(n, zone)| NewServer {
             name: format!("{}-{n}", wanted.prefix),
             zone: (*zone).to_owned(),
-            volume_mib: None,
+            volume_mib: wanted.volume_mib,
         })
         .collect();
     let servers = herd.cloud.create(&new).await?;

@@ -1,6 +1,6 @@
 //! The local cloud as a [`Cloud`].
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 
 use super::server::{self, LocalServer};
 use super::{LocalCloud, check_name};
@@ -56,20 +56,27 @@ impl Cloud for LocalCloud {
         Ok(())
     }
 
-    async fn volumes(&self, _instance_id: &str) -> Done<Vec<Volume>> {
-        Ok(vec![])
+    async fn volumes(&self, instance_id: &str) -> Done<Vec<Volume>> {
+        let volume = self.instance(instance_id)?.volume()?;
+        Ok(volume.into_iter().collect())
     }
 
-    async fn grow_volume(&self, _instance_id: &str, _volume_id: &str, _to_bytes: u64) -> Done {
-        Err(NO_VOLUME.into())
+    async fn grow_volume(&self, instance_id: &str, volume_id: &str, to_bytes: u64) -> Done {
+        let server = self.with_volume(instance_id, volume_id)?;
+        Ok(server.grow_volume(to_bytes).await?)
     }
 
-    async fn detach_volume(&self, _instance_id: &str, _volume_id: &str) -> Done {
-        Err(NO_VOLUME.into())
+    /// A tmpfs cannot be put away and brought back. What is lost and gained by
+    /// detaching and attaching is the same: nothing runs there, and what comes
+    /// back can be written to.
+    async fn detach_volume(&self, instance_id: &str, volume_id: &str) -> Done {
+        let server = self.with_volume(instance_id, volume_id)?;
+        Ok(server.detach_volume().await?)
     }
 
-    async fn attach_volume(&self, _instance_id: &str, _volume_id: &str) -> Done {
-        Err(NO_VOLUME.into())
+    async fn attach_volume(&self, instance_id: &str, volume_id: &str) -> Done {
+        let server = self.with_volume(instance_id, volume_id)?;
+        Ok(server.make_volume_writable().await?)
     }
 }
 
@@ -79,6 +86,15 @@ impl LocalCloud {
         match self.server(instance_id)? {
             Some(server) => Ok(server),
             None => bail!("local instance {instance_id} is gone"),
+        }
+    }
+
+    fn with_volume(&self, instance_id: &str, volume_id: &str) -> Done<LocalServer> {
+        let server = self.instance(instance_id)?;
+        match server.volume()? {
+            None => Err(NO_VOLUME.into()),
+            Some(volume) if volume.id == volume_id => Ok(server),
+            Some(_) => Err(anyhow!("{instance_id} has no volume {volume_id}").into()),
         }
     }
 }

@@ -42,7 +42,7 @@ pub struct Cluster {
 
 impl LocalServer {
     pub(super) fn data_dir(&self, cluster: &Cluster) -> PathBuf {
-        self.path("pg/data").join(&cluster.name)
+        self.storage().join("data").join(&cluster.name)
     }
 
     /// Whether it starts when its server does: what Debian's `start.conf` says,
@@ -98,7 +98,9 @@ impl LocalServer {
             }
         };
         let cluster = clusters[at].clone();
-        if !cluster.ready {
+        // A volume does not outlive the machine.
+        let lost = !self.data_dir(&cluster).try_exists().unwrap_or(true);
+        if !cluster.ready || lost {
             self.make(&cluster).await?;
             self.let_drover_in(&cluster).await?;
         }
@@ -135,7 +137,9 @@ impl LocalServer {
             conf = quote(&file(conf.clone()))?,
             data = quote(&file(data))?,
             sockets = quote(&file(self.socket_dir()))?,
-            log = quote(&file(self.path("pg/log").join(format!("{name}.log"))))?,
+            log = quote(&file(
+                self.storage().join("log").join(format!("{name}.log"))
+            ))?,
             port = cluster.port,
             settings = quote(&settings)?,
             file = quote(&file(conf.join("conf.d/drover.conf")))?,

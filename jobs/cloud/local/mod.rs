@@ -7,10 +7,13 @@
 
 mod actions;
 mod cluster;
+mod harm;
+mod mount;
 mod owner;
 mod power;
 mod processes;
 mod server;
+mod volume;
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, TcpListener};
@@ -23,6 +26,7 @@ pub use cluster::{Cluster, DATABASE, ROLE};
 use owner::Owner;
 pub use power::Boot;
 pub use server::{LocalServer, SSH_PORT, Settings};
+pub use volume::{Cure, MIB};
 
 const SSHD: &str = "/usr/sbin/sshd";
 const POSTGRES: &str = "/usr/lib/postgresql";
@@ -150,6 +154,13 @@ impl LocalCloud {
                 }
             };
             server.lay_out(&public_key)?;
+            if let Err(e) = server.mount().await {
+                // A new one is not finished, so it is none; an old one stays.
+                if there.iter().all(|s| s.name != server.name) {
+                    let _ = std::fs::remove_file(server.path("server.json"));
+                }
+                return Err(e);
+            }
             server.start_sshd().await?;
             servers.push(server);
         }

@@ -120,6 +120,7 @@ impl LocalServer {
     }
 
     async fn boot(&self) -> anyhow::Result<Boot> {
+        self.mount_anew().await?;
         self.start_sshd().await?;
         let clusters = self.clusters()?;
         let mut wanted = Vec::new();

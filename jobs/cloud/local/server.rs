@@ -222,6 +222,7 @@ impl LocalServer {
     /// If something survives or cannot be removed.
     pub async fn destroy(self) -> anyhow::Result<()> {
         self.unplug().await?;
+        self.unmount().await?;
         for dir in [self.socket_dir(), self.dir.clone()] {
             match std::fs::remove_dir_all(&dir) {
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
