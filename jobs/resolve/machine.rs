@@ -152,6 +152,13 @@ pub fn next(incident: &Incident, book: &Playbook, view: &View) -> Move {
         let times = incident.reopened + 1;
         return Move::Escalate(format!("it is back for time {times} within minutes"));
     }
+    if view.sight == Sight::Recovering {
+        return Move::Rest {
+            why: None,
+            after: LOOK_SOON,
+            clock_stands: false,
+        };
+    }
     if view.mode == Mode::Advise {
         return Move::Advise;
     }

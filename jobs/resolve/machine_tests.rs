@@ -121,6 +121,7 @@ fn views(now: DateTime<Utc>) -> Vec<View> {
     let sights = [
         Sight::Holds(String::new()),
         Sight::Unknown,
+        Sight::Recovering,
         Sight::Cleared(String::new()),
     ];
     let stills = [
@@ -264,7 +265,11 @@ fn every_path_ends_in_resolved_or_needs_human_when_its_time_is_up() {
         }
         for incident in all.values() {
             let late = later(incident, 1000);
-            for sight in [Sight::Holds(String::new()), Sight::Unknown] {
+            for sight in [
+                Sight::Holds(String::new()),
+                Sight::Unknown,
+                Sight::Recovering,
+            ] {
                 for mode in Mode::ALL.iter().copied() {
                     let view = View {
                         mode,
@@ -356,6 +361,7 @@ fn nothing_is_done_where_nothing_may_be_done() {
             };
             assert_ne!(incident.state, IncidentState::Resolved);
             assert_ne!(view.still, Some(Still::Held), "an operator holds it");
+            assert_ne!(view.sight, Sight::Recovering, "it answers");
             let at_work = incident.state == IncidentState::Resolving && incident.step > 0;
             assert!(
                 view.still.is_none() || at_work || incident.attempts > 0,

@@ -16,6 +16,8 @@ use super::{Scene, conditions, host_is_available, resource};
 pub enum Sight {
     /// It is still wrong: why, for people.
     Holds(String),
+    /// It answers again, but not yet often enough: nothing is done, nothing is over.
+    Recovering,
     /// It is over: why, for people.
     Cleared(String),
     /// Nothing fresh was seen, or not what it takes to tell.
@@ -52,7 +54,9 @@ pub fn sight(
             Sight::Cleared(_) if newest.attributes.service_available => {
                 connections(newest, &rules.limits)
             }
-            other => other,
+            seen @ (Sight::Holds(_) | Sight::Recovering | Sight::Cleared(_) | Sight::Unknown) => {
+                seen
+            }
         },
         IncidentKind::DiskCritical
         | IncidentKind::VolumeStuck
@@ -79,7 +83,7 @@ fn service(kind: IncidentKind, scene: &Scene, newest: &Observation) -> Sight {
             | State::Unavailable
             | State::Creating
             | State::Destroying
-            | State::Destroyed => Sight::Holds("answers again, and is watched".into()),
+            | State::Destroyed => Sight::Recovering,
         };
     }
     let reason = cause(&newest.attributes);
