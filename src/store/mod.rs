@@ -4,6 +4,7 @@
 //! Architecture Invariant: every statement that touches `apalis.jobs` or
 //! `apalis.workers` is in `queue.rs`.
 
+pub mod brake;
 pub mod incidents;
 pub mod modes;
 pub mod observations;
