@@ -24,7 +24,8 @@ const OPTIONS: &str = "-c statement_timeout=5000 -c search_path=pg_catalog";
 /// Sizes in bytes, ages in seconds, xid ages in transactions.
 /// `oldest_transaction_s` is that of the oldest transaction other than ours. A
 /// role without pg_monitor sees that there are other sessions, but not of what
-/// type they are nor since when they are in a transaction.
+/// type they are nor since when they are in a transaction, and cannot count the
+/// segments that wait to be archived.
 const DETAILS: &str = "
 select jsonb_build_object(
     'in_recovery', pg_is_in_recovery(),
@@ -47,7 +48,12 @@ select jsonb_build_object(
         select jsonb_build_object(
             'mode', current_setting('archive_mode'), 'archived', archived_count,
             'failed', failed_count, 'last_archived_at', last_archived_time,
-            'last_failed_at', last_failed_time)
+            'last_failed_at', last_failed_time,
+            'ready', case
+                when current_setting('archive_mode') <> 'off'
+                     and has_function_privilege('pg_ls_archive_statusdir()', 'execute')
+                then (select count(*) from pg_ls_archive_statusdir() where name like '%.ready')
+                end)
         from pg_stat_archiver),
     'replication_slots', coalesce((
         select jsonb_agg(jsonb_build_object(
@@ -57,7 +63,10 @@ select jsonb_build_object(
                 then pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) end))
         from pg_replication_slots s), '[]'))
     || case when pg_has_role('pg_read_all_stats', 'usage') then '{}' else jsonb_build_object(
-        'details_missing', 'oldest_transaction_s: the role is not in pg_monitor') end";
+        'details_missing', 'oldest_transaction_s: the role is not in pg_monitor') end
+    || case when has_function_privilege('pg_ls_archive_statusdir()', 'execute')
+        then '{}' else jsonb_build_object(
+        'archiver_missing', 'ready: the role is not in pg_monitor') end";
 
 /// Feels a resource. It is in service if it lets us in and answers `select 1`.
 pub(super) async fn feel(resource: &Resource, server: &Server) -> Attributes {

@@ -83,6 +83,7 @@ fn subject(local: &LocalServer) -> Server {
         cloud: Some(drover::model::Cloud::Local),
         instance_id: Some(local.name.clone()),
         zone: None,
+        host_key_changed_at: None,
     }
 }
 

@@ -188,6 +188,7 @@ impl Target {
             cloud: None,
             instance_id: None,
             zone: None,
+            host_key_changed_at: None,
         };
         let world = World::new(FeelContext {
             ssh_key: None,
