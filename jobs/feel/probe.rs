@@ -33,10 +33,10 @@ for my $o (@of) {
     $0 = "drover-probe $file"; setpgrp; close $in;
     open STDIN, "<", "/dev/null"; open STDOUT, ">", "/dev/null"; open STDERR, ">", "/dev/null";
     my $t = time;
-    my $ok = sysopen(my $f, $file, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600) && (syswrite($f, "\0" x 4096) // 0) == 4096 && $f->sync;
+    my $f; my $ok = sysopen($f, $file, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600) && (syswrite($f, "\0" x 4096) // 0) == 4096 && $f->sync;
     my $e = $! + 0; my $ms = sprintf "%.1f", (time() - $t) * 1000;
     my $w = $ok ? "ok" : $e == EROFS ? "read_only" : $e == ENOSPC || $e == EDQUOT ? "no_space" : $e == EACCES || $e == EPERM ? "denied" : "failed";
-    syswrite $out, "$w $ms\n"; unlink $file if $w ne "denied"; require POSIX; POSIX::_exit(0);
+    unlink $file if $w ne "denied"; syswrite $out, "$w $ms\n"; require POSIX; POSIX::_exit(0);
   }
   close $out; push @at, [$dev, $in, $kid];
 }
@@ -123,6 +123,10 @@ fn probed(line: &str) -> Option<Probed> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+    use std::process::Command;
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     fn read(text: &str) -> Result<Vec<Probed>, Malformed> {
@@ -159,5 +163,82 @@ mod tests {
         ] {
             assert!(read(bad).is_err(), "{bad}");
         }
+    }
+
+    /// A data directory in a place of its own, gone when it is dropped.
+    struct Data(PathBuf);
+
+    impl Data {
+        fn new(name: &str) -> Self {
+            let dir = std::env::temp_dir().join(format!("drover-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(dir.join("main")).unwrap();
+            Self(dir.canonicalize().unwrap())
+        }
+
+        fn file(&self) -> PathBuf {
+            self.0.join(".drover-probe")
+        }
+
+        /// What the program makes of it, and how long that took.
+        fn probe(&self) -> (Vec<Probed>, Duration) {
+            let began = Instant::now();
+            let output = Command::new("perl")
+                .args(["-e", PROGRAM, "--"])
+                .args([self.0.join("main"), self.0.join("gone")])
+                .output()
+                .unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+            (read(&text).unwrap(), began.elapsed())
+        }
+    }
+
+    impl Drop for Data {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_small_write_is_timed_and_leaves_nothing_behind() {
+        let data = Data::new("well");
+        let (seen, _) = data.probe();
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        assert_eq!(seen[0].fsync, Fsync::Ok);
+        assert!(seen[0].fsync_ms.is_some_and(|ms| ms > 0.0), "{seen:?}");
+        assert!(!data.file().exists());
+    }
+
+    #[test]
+    fn a_write_that_hangs_is_told_in_time() {
+        let data = Data::new("hangs");
+        // Opening a pipe that nobody reads hangs as a dead disk does.
+        nix::unistd::mkfifo(&data.file(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let (seen, took) = data.probe();
+        assert_eq!(
+            (seen[0].fsync, seen[0].fsync_ms),
+            (Fsync::Stuck, Some(5500.0))
+        );
+        assert!(took < Duration::from_secs(8), "{took:?}");
+    }
+
+    #[test]
+    fn no_second_write_is_sent_after_one_that_hangs() {
+        let data = Data::new("twice");
+        let name = format!("$0 = \"drover-probe {}\"; sleep 60", data.file().display());
+        let mut hung = Command::new("perl").args(["-e", &name]).spawn().unwrap();
+        let renamed = format!("/proc/{}/comm", hung.id());
+        while !std::fs::read_to_string(&renamed)
+            .unwrap()
+            .starts_with("drover-probe")
+        {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let (seen, took) = data.probe();
+        hung.kill().unwrap();
+        hung.wait().unwrap();
+        assert_eq!((seen[0].fsync, seen[0].fsync_ms), (Fsync::Stuck, None));
+        assert!(took < Duration::from_secs(5), "{took:?}");
+        assert_eq!(data.probe().0[0].fsync, Fsync::Ok, "it is gone");
     }
 }

@@ -1,5 +1,5 @@
 //! The resource's feeler: connect over the PostgreSQL protocol, `select 1`, and
-//! one further query that tells how the cluster is.
+//! what tells how the cluster is.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::postgres::{Login, PostgresError, Session};
 
 /// From the first packet until the login is done.
 const CONNECT: Duration = Duration::from_secs(5);
-/// For each of the two statements, before the server itself ends it.
+/// For each of the statements, before the server itself ends it.
 const STATEMENT: Duration = Duration::from_secs(5);
 /// For the server's own word that it ended a statement.
 const GRACE: Duration = Duration::from_millis(500);
@@ -48,12 +48,7 @@ select jsonb_build_object(
         select jsonb_build_object(
             'mode', current_setting('archive_mode'), 'archived', archived_count,
             'failed', failed_count, 'last_archived_at', last_archived_time,
-            'last_failed_at', last_failed_time,
-            'ready', case
-                when current_setting('archive_mode') <> 'off'
-                     and has_function_privilege('pg_ls_archive_statusdir()', 'execute')
-                then (select count(*) from pg_ls_archive_statusdir() where name like '%.ready')
-                end)
+            'last_failed_at', last_failed_time)
         from pg_stat_archiver),
     'replication_slots', coalesce((
         select jsonb_agg(jsonb_build_object(
@@ -63,10 +58,11 @@ select jsonb_build_object(
                 then pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) end))
         from pg_replication_slots s), '[]'))
     || case when pg_has_role('pg_read_all_stats', 'usage') then '{}' else jsonb_build_object(
-        'details_missing', 'oldest_transaction_s: the role is not in pg_monitor') end
-    || case when has_function_privilege('pg_ls_archive_statusdir()', 'execute')
-        then '{}' else jsonb_build_object(
-        'archiver_missing', 'ready: the role is not in pg_monitor') end";
+        'details_missing', 'oldest_transaction_s: the role is not in pg_monitor') end";
+
+/// WAL segments that wait to be archived. Asked for alone: PostgreSQL refuses the
+/// whole statement to a role that may not call this function, called or not.
+const READY: &str = "select count(*) from pg_ls_archive_statusdir() where name like '%.ready'";
 
 /// Feels a resource. It is in service if it lets us in and answers `select 1`.
 pub(super) async fn feel(resource: &Resource, server: &Server) -> Attributes {
@@ -114,6 +110,30 @@ pub(super) async fn feel(resource: &Resource, server: &Server) -> Attributes {
 
 /// How the cluster is. That it cannot be told does not make it unavailable.
 async fn details(session: &mut Session) -> Map<String, Value> {
+    let mut details = known(session).await;
+    let Some(Value::Object(archiver)) = details.get_mut("archiver") else {
+        return details;
+    };
+    let mode = archiver.get("mode").and_then(Value::as_str);
+    if mode.is_none_or(|mode| mode == "off") {
+        return details;
+    }
+    let ready = match timeout(STATEMENT + GRACE, session.ask(READY)).await {
+        Ok(Ok(text)) => text.parse::<u64>().map_err(|_| "no number".to_owned()),
+        Ok(Err(e)) => Err(short(&e.to_string())),
+        Err(_) => Err(format!("no answer within {STATEMENT:?}")),
+    };
+    match ready {
+        Ok(ready) => archiver.insert("ready".into(), ready.into()),
+        Err(why) => {
+            archiver.insert("ready".into(), Value::Null);
+            archiver.insert("ready_missing".into(), why.into())
+        }
+    };
+    details
+}
+
+async fn known(session: &mut Session) -> Map<String, Value> {
     let missing = match timeout(STATEMENT + GRACE, session.ask(DETAILS)).await {
         Ok(Ok(text)) => match serde_json::from_str(&text) {
             Ok(Value::Object(details)) => return details,

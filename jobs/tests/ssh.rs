@@ -290,6 +290,13 @@ async fn a_local_server_lives_dies_and_comes_back() {
         "{volumes:?}"
     );
     assert!(
+        volumes.iter().any(|v| v["data"] == true
+            && v["clusters"].as_array().unwrap().len() == 2
+            && v["fsync"] == "ok"
+            && v["fsync_ms"].is_f64()),
+        "{volumes:?}"
+    );
+    assert!(
         seen.details["clock_skew_ms"].as_f64().unwrap().abs() < 1000.0,
         "{seen:?}"
     );
