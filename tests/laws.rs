@@ -2,6 +2,8 @@
 
 #[path = "laws/append_only.rs"]
 mod append_only;
+#[path = "laws/brake.rs"]
+mod brake;
 #[path = "laws/clock.rs"]
 mod clock;
 #[path = "laws/fence.rs"]

@@ -5,7 +5,7 @@
 //! what opens it, so that nothing flaps at the brink.
 
 use chrono::{DateTime, Utc};
-use drover::model::{IncidentKind, Limits, Observation, Rules, State};
+use drover::model::{IncidentKind, Kind, Limits, Observation, Rules, State};
 
 use super::evidence::cause;
 use super::figures::{self, Probe};
@@ -101,7 +101,9 @@ fn other_kind(kind: IncidentKind, scene: &Scene, newest: &Observation) -> Option
         | IncidentKind::ConnectionsExhausted
         | IncidentKind::CredentialsRefused => {
             let now = resource::incident(newest);
-            let opened = scene.subject.state == State::Unavailable && host_is_available(scene);
+            let opened = scene.subject.kind == Kind::Resource
+                && scene.subject.state == State::Unavailable
+                && host_is_available(scene);
             (opened && now != kind).then_some(now)
         }
         IncidentKind::ServerDown

@@ -7,11 +7,12 @@ use drover::model::{
     Attributes, Cause, IncidentKind, Kind, Observation, ObservationId, Origin, Rules, State,
     Subject, SubjectId, Witness,
 };
-use proptest::prelude::*;
 use serde_json::{Map, json};
 
-use super::replay::{Recorded, replay};
 use super::{Decision, Host, Scene, think};
+
+mod found;
+mod history;
 
 fn at(seconds: f64) -> DateTime<Utc> {
     DateTime::<Utc>::UNIX_EPOCH + TimeDelta::milliseconds((seconds * 1000.0) as i64)
@@ -106,7 +107,7 @@ impl Play {
         }
     }
 
-    fn think(&self) -> Decision {
+    fn scene(&self) -> Scene {
         let recent = self
             .seen
             .iter()
@@ -118,7 +119,7 @@ impl Play {
                 feelers: self.feelers,
                 attributes: what.clone(),
             });
-        let scene = Scene {
+        Scene {
             subject: self.subject(),
             server: (self.kind == Kind::Resource).then(|| Host {
                 id: SubjectId::generate(),
@@ -127,8 +128,11 @@ impl Play {
             }),
             recent: recent.collect(),
             now: at(self.seen.last().map_or(0.0, |seen| seen.0)),
-        };
-        think(&scene, &Rules::default())
+        }
+    }
+
+    fn think(&self) -> Decision {
+        think(&self.scene(), &Rules::default())
     }
 
     fn turns(&self) -> Option<State> {
@@ -233,6 +237,60 @@ fn two_witnesses_that_agree_need_no_waiting() {
             verdict.reason
         );
     }
+}
+
+#[test]
+fn a_first_failure_that_a_witness_confirms_is_looked_at_again_at_once() {
+    for kind in BOTH {
+        let after = |what| {
+            play(kind, State::Available)
+                .seen(0.0, "a", what)
+                .think()
+                .after
+        };
+        let agreed = after(witnessed(Cause::Refused, down()));
+        assert_eq!(agreed, Duration::from_millis(100), "{kind}");
+        for other in [
+            bad(Cause::Refused),
+            witnessed(Cause::Refused, up()),
+            witnessed(Cause::Refused, silent()),
+            witnessed(Cause::StartingUp, down()),
+        ] {
+            assert_eq!(after(other), Duration::from_secs(2), "{kind}");
+        }
+    }
+    let covered = Play::resource(State::Available)
+        .host(State::Unavailable)
+        .seen(0.0, "a", witnessed(Cause::Refused, down()));
+    assert_eq!(covered.think().after, Duration::from_secs(2));
+}
+
+#[test]
+fn what_stays_unavailable_is_named_at_every_thought() {
+    let opens = |play: Play| -> Vec<IncidentKind> {
+        play.think().opens.into_iter().map(|o| o.kind).collect()
+    };
+    let resource = |cause| Play::resource(State::Unavailable).seen(0.0, "a", bad(cause));
+    assert_eq!(
+        opens(resource(Cause::Refused)),
+        [IncidentKind::ResourceDown]
+    );
+    assert_eq!(
+        opens(resource(Cause::Authentication)),
+        [IncidentKind::CredentialsRefused]
+    );
+    assert_eq!(
+        opens(resource(Cause::Refused).host(State::Unavailable)),
+        [],
+        "the server's incident stands for it"
+    );
+    let server = |cause| Play::server(State::Unavailable).seen(0.0, "a", bad(cause));
+    assert_eq!(opens(server(Cause::Timeout)), [IncidentKind::ServerDown]);
+    assert_eq!(
+        opens(server(Cause::HostKeyChanged)),
+        [IncidentKind::HostKeyChanged]
+    );
+    assert_eq!(opens(resource(Cause::Refused).seen(1.0, "a", good())), []);
 }
 
 #[test]
@@ -407,98 +465,5 @@ fn the_first_contact_pins_the_key_it_saw() {
         assert_eq!(decision.pin.as_deref(), Some("ssh-ed25519 AAAA"));
         assert_eq!(decision.change, None);
         assert!(decision.after < Duration::from_secs(1));
-    }
-}
-
-fn any_attributes() -> impl Strategy<Value = Attributes> {
-    let witness = prop_oneof![
-        Just(None),
-        Just(Some(down())),
-        Just(Some(up())),
-        Just(Some(silent())),
-    ];
-    let failed =
-        (proptest::sample::select(Cause::ALL), witness).prop_map(|(cause, witness)| Attributes {
-            witness,
-            ..bad(cause)
-        });
-    prop_oneof![1 => Just(good()), 2 => failed]
-}
-
-fn any_history() -> impl Strategy<Value = Vec<Recorded>> {
-    let one = (
-        1_u32..8000,
-        0_u8..3,
-        0_u16..4,
-        proptest::sample::select(State::ALL),
-        any_attributes(),
-    );
-    proptest::collection::vec(one, 1..120).prop_map(|steps| {
-        let mut now = DateTime::<Utc>::UNIX_EPOCH;
-        let host = SubjectId::generate();
-        steps
-            .into_iter()
-            .map(|(pause, worker, feelers, state, attributes)| {
-                now += TimeDelta::milliseconds(pause.into());
-                Recorded {
-                    seen: Observation {
-                        id: ObservationId::generate(),
-                        created_at: now,
-                        worker: format!("w{worker}"),
-                        feelers,
-                        attributes,
-                    },
-                    server: Some(Host {
-                        id: host,
-                        state,
-                        since: at(0.0),
-                    }),
-                }
-            })
-            .collect()
-    })
-}
-
-proptest! {
-    #[test]
-    fn any_history_replayed_finds_the_same_decisions(
-        history in any_history(),
-        kind in proptest::sample::select(Kind::ALL),
-        state in proptest::sample::select(State::ALL),
-    ) {
-        let subject = play(kind, state).subject();
-        let rules = Rules::default();
-        let first = replay(&subject, &history, &rules);
-        // From the record alone: through JSON and back, as the database holds it.
-        let recorded: Vec<Recorded> = history
-            .iter()
-            .map(|r| {
-                let stored = serde_json::to_string(&r.seen.attributes).unwrap();
-                let attributes = serde_json::from_str(&stored).unwrap();
-                Recorded { seen: Observation { attributes, ..r.seen.clone() }, ..r.clone() }
-            })
-            .collect();
-        prop_assert_eq!(&first, &replay(&subject, &recorded, &rules));
-
-        let mut before = state;
-        for (when, verdict) in &first {
-            let index = history.iter().position(|r| r.seen.created_at == *when).unwrap();
-            let newest = &history[index];
-            prop_assert_eq!(verdict.because, newest.seen.id);
-            let legal = matches!(
-                (before, verdict.to),
-                (State::Available, State::Uncertain)
-                    | (State::Uncertain, State::Available | State::Unavailable)
-                    | (State::Unavailable, State::Available)
-            );
-            prop_assert!(legal, "{} to {}", before, verdict.to);
-            // Only a good observation says that something is well again.
-            prop_assert_eq!(verdict.to == State::Available, newest.seen.attributes.service_available);
-            // One alarm for a server and all that is on it.
-            if verdict.opens.is_some() && kind == Kind::Resource {
-                prop_assert_eq!(newest.server.map(|h| h.state), Some(State::Available));
-            }
-            before = verdict.to;
-        }
     }
 }
