@@ -2,6 +2,7 @@
 //! back.
 
 mod feel;
+mod notify;
 mod think;
 
 use std::panic::AssertUnwindSafe;
@@ -14,6 +15,7 @@ use futures::FutureExt;
 use sqlx::PgPool;
 
 pub(super) use feel::Feel;
+pub(super) use notify::Notify;
 pub(super) use think::Think;
 
 use super::batch::{BatchError, Batcher};

@@ -19,6 +19,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use drover::config::NotifyConfig;
 use drover::model::{Attributes, SecretKey};
 use drover::store::queue::Queue;
 use drover::store::subjects::Known;
@@ -42,6 +43,8 @@ pub struct RingConfig {
     pub drain: Duration,
     /// The longest an idle worker waits before it looks for tokens again.
     pub poll: Duration,
+    /// Whom messages go to.
+    pub notify: NotifyConfig,
     /// Cadence to use for every state instead of the rules' (benchmarks).
     pub cadence: Option<Duration>,
 }
@@ -56,7 +59,7 @@ pub trait Feeler: Send + Sync + 'static {
 /// work finishes within [`RingConfig::drain`], what is left goes back.
 ///
 /// # Errors
-/// If a queue has no work in this version.
+/// If a queue has no work in this version, or TLS cannot be set up.
 pub async fn run(
     pool: PgPool,
     config: RingConfig,
@@ -77,7 +80,11 @@ pub async fn run(
                 let think = handler::Think::new(pool.clone(), &config);
                 workers.spawn(worker::supervise(pool, config, queue, think, stop));
             }
-            Queue::Resolve | Queue::Notify => {
+            Queue::Notify => {
+                let notify = handler::Notify::new(pool.clone(), &config)?;
+                workers.spawn(worker::supervise(pool, config, queue, notify, stop));
+            }
+            Queue::Resolve => {
                 // Nothing is enqueued there yet; the process stands ready all
                 // the same, so that a Procfile can name it.
                 workers.spawn(async move { stop.cancelled().await });
