@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use reqwest::{Client, RequestBuilder, Response, StatusCode, header, redirect};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, header, redirect};
 use serde_json::Value;
 
 use super::Outcome;
@@ -24,14 +24,18 @@ pub(super) struct Answer {
     body: Vec<u8>,
 }
 
-/// A client that follows no redirect: a secret goes to the host it is for.
-pub(super) fn client() -> anyhow::Result<Client> {
-    Ok(Client::builder()
+/// A client for calls to this URL. It follows no redirect, and without TLS it goes
+/// through no proxy: a secret is seen by the host it is for, and by nobody else.
+pub(super) fn client(url: &Url) -> anyhow::Result<Client> {
+    let mut client = Client::builder()
         .connect_timeout(CONNECT)
         .timeout(LIMIT)
         .redirect(redirect::Policy::none())
-        .user_agent(concat!("drover/", env!("CARGO_PKG_VERSION")))
-        .build()?)
+        .user_agent(concat!("drover/", env!("CARGO_PKG_VERSION")));
+    if url.scheme() != "https" {
+        client = client.no_proxy();
+    }
+    Ok(client.build()?)
 }
 
 /// Sends a request; what kept it from being answered is worth another try.

@@ -14,7 +14,7 @@ pub(super) fn send(letter: &Letter) -> Outcome {
         channel = %message.channel,
         action = %message.action,
         severity = %message.severity,
-        summary = %words::shortened(&message.summary, 1024),
+        summary = %words::line(&message.summary, 1024),
         "nobody is named to be told; this is for a human"
     );
     let unset = match message.channel {

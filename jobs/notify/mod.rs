@@ -64,24 +64,23 @@ impl Notifier {
     /// # Errors
     /// If TLS cannot be set up, or a webhook's secret is none.
     pub(crate) fn new(config: &NotifyConfig) -> anyhow::Result<Self> {
-        let client = http::client()?;
         let mut secrets = Vec::new();
         let page = match &config.page {
             PageVia::Log => Adapter::Log,
             PageVia::PagerDuty(c) => {
                 secrets.push(c.key.clone());
-                Adapter::PagerDuty(pagerduty::PagerDuty::new(client.clone(), c.clone()))
+                Adapter::PagerDuty(pagerduty::PagerDuty::new(http::client(&c.url)?, c.clone()))
             }
         };
         let ticket = match &config.ticket {
             TicketVia::Log => Adapter::Log,
             TicketVia::Webhook(c) => {
                 secrets.push(c.secret.clone());
-                Adapter::Webhook(webhook::Webhook::new(client, c)?)
+                Adapter::Webhook(webhook::Webhook::new(http::client(&c.url)?, c)?)
             }
             TicketVia::Zendesk(c) => {
                 secrets.push(c.token.clone());
-                Adapter::Zendesk(zendesk::Zendesk::new(client, c.clone()))
+                Adapter::Zendesk(zendesk::Zendesk::new(http::client(&c.url)?, c.clone()))
             }
         };
         Ok(Self {
@@ -143,8 +142,7 @@ impl Notifier {
         for secret in &self.secrets {
             text = text.replace(secret.expose_secret(), "…");
         }
-        let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-        words::shortened(&plain.collect::<String>(), 300)
+        words::line(&text, 300)
     }
 }
 

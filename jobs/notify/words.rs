@@ -88,6 +88,12 @@ fn remedy(message: &Message, by: Provider) -> String {
     )
 }
 
+/// One line of at most this many characters, that does nothing to a terminal.
+pub(super) fn line(text: &str, most: usize) -> String {
+    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    shortened(&plain.collect::<String>(), most)
+}
+
 /// A text of at most this many characters.
 pub(super) fn shortened(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
