@@ -7,6 +7,7 @@
 pub mod cloud;
 pub mod feel;
 pub mod local;
+mod notify;
 mod postgres;
 pub mod resolve;
 pub mod ring;

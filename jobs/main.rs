@@ -31,6 +31,9 @@ use tokio_util::sync::CancellationToken;
         DROVER_POLL_MS         longest wait of an idle worker, in ms (100)\n  \
         DROVER_RULES           what differs from the built-in rules, as JSON\n  \
         DROVER_LOCAL_DIR       where the local cloud keeps its servers\n  \
+        DROVER_PAGERDUTY_KEY   routing key of the one on call (and DROVER_PAGERDUTY_URL)\n  \
+        DROVER_WEBHOOK_URL     whom customers' tickets go to (and DROVER_WEBHOOK_SECRET),\n  \
+        DROVER_ZENDESK_URL     or this (and DROVER_ZENDESK_EMAIL, DROVER_ZENDESK_TOKEN)\n  \
         DROVER_LOG             log filter (info)"
 )]
 struct Arguments {
@@ -145,6 +148,7 @@ async fn work(queues: &str) -> Result<(), Failure> {
         rules: config.rules.clone(),
         drain: config.drain,
         poll: config.poll,
+        notify: config.notify.clone(),
         cadence: None,
         tools: Some(Tools {
             context: context.clone(),

@@ -115,7 +115,11 @@ create table outbox (
     detail jsonb not null default '{}',
     state text not null default 'pending' check (state in ('pending', 'delivered', 'dead')),
     attempts integer not null default 0,
-    -- what the last attempt met with
+    -- since when it waits: written, or sent anew by an operator
+    waiting_since timestamptz not null default now(),
+    -- since when it is tried in vain
+    trying_since timestamptz,
+    -- what the last attempt met with; never a secret
     last_error text,
     -- what delivered it: pagerduty, webhook, zendesk, log
     delivered_by text,

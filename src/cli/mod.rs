@@ -3,6 +3,7 @@
 mod adopt;
 mod change;
 mod listing;
+mod messages;
 mod processes;
 mod table;
 mod who;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, error::ErrorKind};
 use drover::client::{Client, ClientError};
 use drover::config::{ClientConfig, ConfigError, Env};
-use drover::model::State;
+use drover::model::{MessageId, State};
 use drover::store::ConnectError;
 use serde_json::Value;
 use who::Who;
@@ -110,6 +111,18 @@ enum Command {
         /// srv_…, db_… or a name.
         id: Who,
     },
+    /// List the messages to people, newest first.
+    Messages {
+        /// Only those that were refused or given up.
+        #[arg(long)]
+        dead: bool,
+        /// At most this many.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+    /// Do something about one message.
+    #[command(subcommand)]
+    Message(MessageCommand),
     /// List the tiers and their rules.
     Tiers,
     /// Make a tier, or give it other rules.
@@ -120,6 +133,16 @@ enum Command {
         /// '{"cadence":{"available":"5s"}}'.
         #[arg(long, value_name = "JSON")]
         rules: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum MessageCommand {
+    /// Have a dead message sent again.
+    Retry {
+        /// msg_…
+        #[arg(value_parser = messages::message_id)]
+        id: MessageId,
     },
 }
 
@@ -205,6 +228,12 @@ pub async fn run(cli: Cli, env: Env<'_>) -> Result<(), Failure> {
         Command::Feel { id } => {
             let client = client(env)?;
             change::feel(&client, id.find(&client).await?, cli.json).await
+        }
+        Command::Messages { dead, limit } => {
+            messages::list(&client(env)?, dead, limit, cli.json).await
+        }
+        Command::Message(MessageCommand::Retry { id }) => {
+            messages::retry(&client(env)?, id, cli.json).await
         }
         Command::Tiers => listing::tiers(&client(env)?, cli.json).await,
         Command::Tier { name, rules } => change::tier(&client(env)?, &name, &rules, cli.json).await,

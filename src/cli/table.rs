@@ -128,6 +128,37 @@ pub fn transitions(list: &Value, now: DateTime<Utc>) -> String {
     listed(&table, list, "transitions")
 }
 
+/// `drover messages`.
+pub fn messages(list: &Value, now: DateTime<Utc>) -> String {
+    let mut table = with_header(&[
+        "ID",
+        "WHEN",
+        "INCIDENT",
+        "FOR",
+        "ACTION",
+        "STATE",
+        "BY",
+        "TRIES",
+        "SUMMARY",
+        "LAST ERROR",
+    ]);
+    for message in items(list) {
+        table.add_row(vec![
+            text(&message["id"]),
+            ago(&message["created_at"], now),
+            text(&message["incident"]),
+            text(&message["channel"]),
+            text(&message["action"]),
+            text(&message["state"]),
+            text(&message["delivered_by"]),
+            text(&message["attempts"]),
+            text(&message["summary"]),
+            text(&message["last_error"]),
+        ]);
+    }
+    listed(&table, list, "messages")
+}
+
 /// `drover tiers`.
 pub fn tiers(list: &Value) -> String {
     let mut table = with_header(&["TIER", "RULES"]);

@@ -11,6 +11,7 @@ pub mod modes;
 pub mod observations;
 pub mod outbox;
 pub mod partitions;
+pub mod provider_calls;
 pub mod queue;
 pub mod resolvers;
 pub mod ring;

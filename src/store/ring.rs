@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, PgPool};
 
-use super::{queue, subjects};
+use super::{outbox, queue, subjects};
 
 /// How the ring stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,8 @@ pub struct Ring {
     pub workers: BTreeMap<String, i64>,
     /// Live subjects by kind, then by state.
     pub herd: BTreeMap<String, BTreeMap<String, i64>>,
+    /// How the messages to people stand.
+    pub messages: outbox::Standing,
 }
 
 /// Reads the ring's numbers in one snapshot, so that they fit each other.
@@ -66,5 +68,6 @@ pub async fn numbers(db: &mut PgConnection) -> sqlx::Result<Ring> {
         oldest_observation_s: tokens.oldest_observation_s,
         workers: queue::count_workers(db).await?.into_iter().collect(),
         herd,
+        messages: outbox::standing(db).await?,
     })
 }

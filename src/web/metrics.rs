@@ -16,7 +16,7 @@ use super::Web;
 use tokio::time::timeout;
 
 use super::error::{ApiError, Result};
-use crate::model::{Kind, State as SubjectState};
+use crate::model::{Kind, MessageState, State as SubjectState};
 use crate::store::queue::Queue;
 use crate::store::ring::Ring;
 
@@ -99,6 +99,18 @@ fn register(registry: &mut Registry, ring: &Ring) {
             &[("queue", queue.as_str())],
             ring.workers.get(queue.as_str()),
         );
+    }
+    let messages = counts(
+        registry,
+        "messages",
+        "Messages to people by state; of the delivered those of the last day",
+    );
+    for (state, n) in [
+        (MessageState::Pending, ring.messages.pending),
+        (MessageState::Delivered, ring.messages.delivered),
+        (MessageState::Dead, ring.messages.dead),
+    ] {
+        set(&messages, &[("state", state.as_str())], Some(&n));
     }
     gauge(
         registry,

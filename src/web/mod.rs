@@ -12,6 +12,7 @@ mod error;
 mod first_contact;
 mod health;
 mod jobs;
+mod messages;
 mod metrics;
 mod page;
 mod params;
@@ -113,6 +114,7 @@ pub fn router(web: Web) -> Router {
         .nest("/ring", ring::routes())
         .nest("/jobs", jobs::routes())
         .nest("/tiers", tiers::routes())
+        .nest("/messages", messages::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         // Whoever has no token learns not even which paths there are.

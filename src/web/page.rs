@@ -8,7 +8,7 @@ use chrono::Utc;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::Web;
-use super::health::complaints;
+use super::health::{complaints, worries};
 use crate::model::{Kind, State as SubjectState};
 use crate::store::queue::Queue;
 use crate::store::ring::Ring;
@@ -82,7 +82,7 @@ fn herd(ring: &Ring) -> Markup {
             @if complaints.is_empty() {
                 p.good { "The ring turns." }
             }
-            @for why in &complaints {
+            @for why in complaints.iter().chain(&worries(ring)) {
                 p.bad { (why) }
             }
             section {
