@@ -2,6 +2,7 @@
 //! break things in.
 
 mod adopt;
+mod harm;
 mod listing;
 
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use drover::config::{ClientConfig, Env, ssh_key};
 use drover::model::Secret;
 use futures::{StreamExt, TryStreamExt};
 
-use crate::cloud::local::{Cluster, LocalCloud, LocalServer};
+use crate::cloud::local::{Boot, Cluster, LocalCloud, LocalServer, NewServer};
 
 const ZONES: [&str; 3] = ["local-a", "local-b", "local-c"];
 
@@ -53,7 +54,7 @@ pub enum Command {
         /// `srv_…` or a name.
         server: String,
     },
-    /// Plugs a server in again: its sshd and every database start.
+    /// Plugs a server in again: its sshd and its databases start.
     Plug {
         /// `srv_…` or a name.
         server: String,
@@ -63,6 +64,8 @@ pub enum Command {
         /// `srv_…` or a name.
         server: String,
     },
+    #[command(flatten)]
+    Harm(harm::Command),
     /// Takes servers away, with all that is on them.
     Destroy(Destroy),
 }
@@ -79,6 +82,10 @@ pub struct Create {
     /// What their names begin with.
     #[arg(long, default_value = "pg")]
     prefix: String,
+    /// Gives each new server a volume of this size, a tmpfs that its databases
+    /// live on. Needs root, or sudo without a password.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(128..=1_048_576))]
+    volume_mib: Option<u32>,
 }
 
 /// What to take away.
@@ -128,9 +135,11 @@ pub async fn run(command: Command, env: Env<'_>) -> anyhow::Result<()> {
         Command::Plug { server } => plug(&herd.server(&server)?).await,
         Command::Reboot { server } => {
             let server = herd.server(&server)?;
-            unplug(&server).await?;
-            plug(&server).await
+            // A token of its own: this person wants a reboot each time.
+            let booted = server.reboot(&ulid::Ulid::generate().to_string()).await?;
+            up(&server, booted)
         }
+        Command::Harm(harm) => harm::run(harm, &herd).await,
         Command::Destroy(Destroy {
             server: Some(server),
             ..
@@ -147,20 +156,20 @@ pub async fn run(command: Command, env: Env<'_>) -> anyhow::Result<()> {
 
 struct Herd {
     cloud: LocalCloud,
-    /// The deployment's own key, if it has one.
-    key: Option<Secret>,
+    /// Whether the deployment has a key of its own.
+    keyed: bool,
 }
 
 impl Herd {
     fn open(dir: &Path, key: Option<Secret>) -> anyhow::Result<Self> {
         Ok(Self {
-            cloud: LocalCloud::new(dir)?,
-            key,
+            keyed: key.is_some(),
+            cloud: LocalCloud::new(dir, key)?,
         })
     }
 
     fn servers(&self) -> anyhow::Result<Vec<LocalServer>> {
-        self.cloud.servers(self.key.as_ref())
+        self.cloud.servers()
     }
 
     fn server(&self, wanted: &str) -> anyhow::Result<LocalServer> {
@@ -191,20 +200,24 @@ async fn create(herd: &Herd, wanted: &Create, client: &Client) -> anyhow::Result
         .get("/v1/servers?limit=1")
         .await
         .context("the local herd is adopted through the API")?;
-    let names: Vec<_> = (1..=wanted.servers)
+    let new: Vec<_> = (1..=wanted.servers)
         .zip(ZONES.iter().cycle())
-        .map(|(n, zone)| (format!("{}-{n}", wanted.prefix), (*zone).to_owned()))
+        .map(|(n, zone)| NewServer {
+            name: format!("{}-{n}", wanted.prefix),
+            zone: (*zone).to_owned(),
+            volume_mib: wanted.volume_mib,
+        })
         .collect();
-    let servers = herd.cloud.create(&names, herd.key.as_ref()).await?;
+    let servers = herd.cloud.create(&new).await?;
     say(&format!(
         "{} servers are up; now their databases",
         servers.len()
     ))?;
     // Servers made with a key of this cloud's own are adopted with it: the
     // deployment has none, or another.
-    let own_key = match herd.key {
-        Some(_) => None,
-        None => Some(std::fs::read_to_string(herd.cloud.key_file())?),
+    let own_key = match herd.keyed {
+        true => None,
+        false => Some(std::fs::read_to_string(herd.cloud.key_file())?),
     };
     let fill = |server| {
         fill(
@@ -252,7 +265,11 @@ async fn unplug(server: &LocalServer) -> anyhow::Result<()> {
 }
 
 async fn plug(server: &LocalServer) -> anyhow::Result<()> {
-    server.plug().await?;
+    up(server, server.plug().await?)
+}
+
+fn up(server: &LocalServer, booted: Boot) -> anyhow::Result<()> {
+    booted.complete()?;
     say(&format!(
         "{} is up, with {} databases",
         server.name,

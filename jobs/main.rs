@@ -129,11 +129,14 @@ async fn work(queues: &str) -> Result<(), Failure> {
         stopper.cancel();
     });
     let pool = drover::store::connect_migrated(&url, pool_size(&queues)).await?;
-    let local = config.local_dir.as_deref().map(LocalCloud::new).transpose();
+    let local = config.local_dir.as_deref();
+    let local = local.map(|dir| LocalCloud::new(dir, config.ssh_key.clone()));
     let context = FeelContext {
         ssh_key: config.ssh_key.clone(),
         clouds: Clouds {
-            local: local.map_err(|e| Failure::Usage(format!("DROVER_LOCAL_DIR: {e:#}")))?,
+            local: local
+                .transpose()
+                .map_err(|e| Failure::Usage(format!("DROVER_LOCAL_DIR: {e:#}")))?,
         },
     };
     let ring = RingConfig {

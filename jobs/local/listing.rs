@@ -5,7 +5,7 @@ use comfy_table::presets::NOTHING;
 use serde_json::{Value, json};
 
 use super::say;
-use crate::cloud::local::{LocalServer, SSH_PORT};
+use crate::cloud::local::{LocalServer, MIB, SSH_PORT};
 
 /// One object per server.
 pub(super) fn json(servers: &[LocalServer]) -> anyhow::Result<()> {
@@ -27,6 +27,16 @@ fn one(server: &LocalServer) -> anyhow::Result<Value> {
             "running": server.runs(c),
         })
     });
+    // One that is not mounted is a size without a place.
+    let volume = server.settings.volume_mib.map(|mib| match server.volume() {
+        Ok(volume) => json!({
+            "id": volume.as_ref().map(|v| &v.id),
+            "mount": volume.as_ref().and_then(|v| v.mount.as_deref()),
+            "size_bytes": volume.as_ref().map(|v| v.size_bytes),
+            "writable": server.volume_is_writable().ok(),
+        }),
+        Err(_) => json!({"size_bytes": u64::from(mib) * MIB}),
+    });
     Ok(json!({
         "id": server.settings.id,
         "name": server.name,
@@ -34,6 +44,7 @@ fn one(server: &LocalServer) -> anyhow::Result<Value> {
         "ssh_port": SSH_PORT,
         "zone": server.settings.zone,
         "running": server.is_up(),
+        "volume": volume,
         "resources": clusters.collect::<Vec<_>>(),
     }))
 }

@@ -4,6 +4,7 @@
 //! Architecture Invariant: no session outlives [`run`]; there is no pool and no
 //! multiplexing, so a worker holds nothing of a server between two feels.
 
+mod command;
 mod connect;
 mod host_key;
 
@@ -11,7 +12,6 @@ use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use drover::model::{Cause, ExposeSecret, Secret};
-use russh::ChannelMsg;
 use russh::keys::{PrivateKeyWithHashAlg, decode_secret_key};
 
 use connect::Session;
@@ -96,12 +96,39 @@ impl SshError {
 /// [`SshError`] with its cause. Without a pinned key it reads the server's and
 /// stops: `HostKeyUnknown`. Output beyond the limit is `Protocol`.
 pub async fn run(target: &Target, command: &str, limits: Limits) -> Result<Output, SshError> {
-    let ran = async {
-        let session =
+    talk(target, command, None, limits).await
+}
+
+/// Runs one command, writes this to its standard input and closes that, and reads
+/// its output. It is where secrets go: everybody on a machine can read a
+/// command's line.
+///
+/// A command need not read its input to the end, nor at all.
+///
+/// # Errors
+/// As [`run`]; none holds the input.
+pub async fn run_with_input(
+    target: &Target,
+    command: &str,
+    input: &[u8],
+    limits: Limits,
+) -> Result<Output, SshError> {
+    talk(target, command, Some(input), limits).await
+}
+
+async fn talk(
+    target: &Target,
+    command: &str,
+    input: Option<&[u8]>,
+    limits: Limits,
+) -> Result<Output, SshError> {
+    let talked = async {
+        let mut session =
             Session::open(&target.address, target.port, target.host_key.as_deref()).await?;
-        run_in(session, target, command, limits.bytes).await
+        log_in(&mut session, target).await?;
+        command::run(&session, command, input, limits.bytes).await
     };
-    within(limits.time, &target.address, target.port, ran).await
+    within(limits.time, &target.address, target.port, talked).await
 }
 
 /// Reads the host key of a server, without logging in.
@@ -130,12 +157,7 @@ pub fn quote(argument: &str) -> anyhow::Result<Cow<'_, str>> {
     shlex::try_quote(argument).map_err(|_| anyhow::anyhow!("an argument cannot hold a NUL byte"))
 }
 
-async fn run_in(
-    mut session: Session,
-    target: &Target,
-    command: &str,
-    limit: usize,
-) -> Result<Output, SshError> {
+async fn log_in(session: &mut Session, target: &Target) -> Result<(), SshError> {
     // Read only now: a key that is no key is no news about a server that is down.
     let key = decode_secret_key(target.key.expose_secret(), None).map_err(|_| {
         SshError::new(
@@ -163,77 +185,7 @@ async fn run_in(
             ),
         ));
     }
-
-    let mut channel = session
-        .handle
-        .channel_open_session()
-        .await
-        .map_err(|e| session.error(e, "when asked for a session"))?;
-    let sent_at = SystemTime::now();
-    channel
-        .exec(true, command)
-        .await
-        .map_err(|e| session.error(e, "when given a command"))?;
-
-    let mut output = Output {
-        status: None,
-        stdout: vec![],
-        stderr: vec![],
-        sent_at,
-        answered_at: sent_at,
-    };
-    let (mut answered, mut ended, mut eof) = (false, false, false);
-    while let Some(message) = channel.wait().await {
-        let mut take = |data: &[u8], stdout: bool| {
-            if !answered {
-                answered = true;
-                output.answered_at = SystemTime::now();
-            }
-            let into = if stdout {
-                &mut output.stdout
-            } else {
-                &mut output.stderr
-            };
-            into.extend_from_slice(data);
-        };
-        #[expect(
-            clippy::wildcard_enum_match_arm,
-            reason = "a dozen messages mean nothing to the client of one command"
-        )]
-        match message {
-            ChannelMsg::Data { data } => take(&data, true),
-            ChannelMsg::ExtendedData { data, .. } => take(&data, false),
-            ChannelMsg::ExitStatus { exit_status } => {
-                output.status = Some(exit_status);
-                ended = true;
-            }
-            ChannelMsg::ExitSignal { .. } => ended = true,
-            ChannelMsg::Eof => eof = true,
-            ChannelMsg::Close => (ended, eof) = (true, true),
-            ChannelMsg::Failure => {
-                let message = format!("{} refuses to run commands", session.at);
-                return Err(SshError::new(Cause::Protocol, message));
-            }
-            _ => {}
-        }
-        if output.stdout.len() + output.stderr.len() > limit {
-            let message = format!("{} answered with more than {limit} bytes", session.at);
-            return Err(SshError::new(Cause::Protocol, message));
-        }
-        if ended && eof {
-            break;
-        }
-    }
-    if !ended {
-        return Err(SshError::new(
-            Cause::Disconnected,
-            format!("{} closed the connection while the command ran", session.at),
-        ));
-    }
-    if !answered {
-        output.answered_at = SystemTime::now();
-    }
-    Ok(output)
+    Ok(())
 }
 
 /// One deadline over everything. What is dropped at its end closes the connection.

@@ -1,64 +1,25 @@
 //! SSH and the local cloud, against real sshds and real clusters.
 
-use std::path::PathBuf;
+mod world;
+
 use std::time::{Duration, Instant};
 
 use drover::model::{Cause, Origin, Server, State, Subject, SubjectId, Witness, secret};
-use drover_jobs::cloud::local::{LocalCloud, LocalServer, SSH_PORT};
+use drover_jobs::cloud::local::{LocalServer, SSH_PORT};
 use drover_jobs::cloud::{Cloud as _, Clouds, InstanceState};
 use drover_jobs::feel::{context::FeelContext, server, witness};
 use drover_jobs::ssh::{self, Limits, SshError, Target};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use world::Cloud;
 
-/// A local cloud that takes its servers away again, whatever a test does.
-struct Cloud {
-    local: LocalCloud,
-    root: PathBuf,
-}
-
-impl Cloud {
-    fn new(name: &str) -> Self {
-        // Where the user that local servers run as can reach it.
-        let root = PathBuf::from(format!("/tmp/drover-test-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&root).unwrap();
-        Self {
-            local: LocalCloud::new(&root).unwrap(),
-            root,
-        }
-    }
-
-    async fn server(&self, name: &str) -> LocalServer {
-        let wanted = [(name.to_owned(), "local-a".to_owned())];
-        self.local.create(&wanted, None).await.unwrap().remove(0)
-    }
-
-    fn context(&self) -> FeelContext {
-        let key = std::fs::read_to_string(self.local.key_file()).unwrap();
-        FeelContext {
-            ssh_key: Some(secret(key)),
-            clouds: Clouds {
-                local: Some(self.local.clone()),
-            },
-        }
-    }
-}
-
-impl Drop for Cloud {
-    fn drop(&mut self) {
-        let servers = self.local.servers(None).unwrap_or_default();
-        // A runtime of its own: the test's may be the one that panics.
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
-            for server in servers {
-                let _ = runtime.as_ref().unwrap().block_on(server.destroy());
-            }
-        })
-        .join()
-        .unwrap();
-        let _ = std::fs::remove_dir_all(&self.root);
+fn context(cloud: &Cloud) -> FeelContext {
+    let key = std::fs::read_to_string(cloud.local.key_file()).unwrap();
+    FeelContext {
+        ssh_key: Some(secret(key)),
+        clouds: Clouds {
+            local: Some(cloud.local.clone()),
+        },
     }
 }
 
@@ -253,10 +214,50 @@ async fn only_the_pinned_host_is_let_in_and_only_with_its_key() {
 }
 
 #[tokio::test]
+async fn input_reaches_a_command_and_ends() {
+    let cloud = Cloud::new("input");
+    let target = cloud.server("pg-1").await.target().unwrap();
+    let run = async |command: &str, input: &[u8]| {
+        let limits = Limits {
+            bytes: 8 * 1024 * 1024,
+            ..quick()
+        };
+        ssh::run_with_input(&target, command, input, limits).await
+    };
+
+    let bytes: Vec<u8> = (0..=255).collect();
+    let echoed = run("cat; echo end", &bytes).await.unwrap();
+    assert_eq!(echoed.stdout, [&bytes[..], b"end\n"].concat());
+    let none = run("cat; echo end", b"").await.unwrap();
+    assert_eq!(none.stdout, b"end\n", "an empty input ends too");
+
+    // Far beyond every window and buffer, both ways at once.
+    let much = vec![b'x'; 4 * 1024 * 1024];
+    let echoed = run("cat", &much).await.unwrap();
+    assert_eq!((echoed.status, echoed.stdout.len()), (Some(0), much.len()));
+
+    // A command that does not want it all.
+    let deaf = run("exec <&-; echo deaf; exit 3", &much).await.unwrap();
+    assert_eq!((deaf.status, deaf.stdout), (Some(3), b"deaf\n".to_vec()));
+    let hanging = run("sleep 60 # hunter", b"hunter2").await.unwrap_err();
+    assert_eq!(hanging.cause, Cause::Timeout);
+    assert!(!hanging.message.contains("hunter2"));
+    let stuck = run("sleep 60", &much).await.unwrap_err();
+    assert_eq!(stuck.cause, Cause::Timeout);
+
+    // What is in the input is in no process's command line.
+    let seen = "read -r secret; cat /proc/[0-9]*/cmdline 2>/dev/null";
+    let seen = run(seen, b"s3cret-0f-nobody\n").await.unwrap().stdout;
+    let seen = String::from_utf8_lossy(&seen);
+    assert!(seen.contains("read -r secret"));
+    assert!(!seen.contains("s3cret-0f-nobody"));
+}
+
+#[tokio::test]
 async fn a_local_server_lives_dies_and_comes_back() {
     let cloud = Cloud::new("life");
     let local = cloud.server("pg-1").await;
-    let cx = cloud.context();
+    let cx = context(&cloud);
     let subject = subject(&local);
     let describe = async || cloud.local.describe("pg-1").await.unwrap().state;
 
@@ -328,7 +329,7 @@ async fn a_local_server_lives_dies_and_comes_back() {
         "{dead:?}"
     );
 
-    local.plug().await.unwrap();
+    local.plug().await.unwrap().complete().unwrap();
     assert!(local.is_up() && local.runs(&one) && local.runs(&two));
     let unpinned = Server {
         host_key: None,

@@ -42,7 +42,29 @@ pub struct Cluster {
 
 impl LocalServer {
     pub(super) fn data_dir(&self, cluster: &Cluster) -> PathBuf {
-        self.path("pg/data").join(&cluster.name)
+        self.storage().join("data").join(&cluster.name)
+    }
+
+    /// Whether it starts when its server does: what Debian's `start.conf` says,
+    /// which `pg_createcluster` leaves at `auto`.
+    pub(super) fn starts_by_itself(&self, cluster: &Cluster) -> anyhow::Result<bool> {
+        let path = self.conf_dir(cluster).join("start.conf");
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                let lines = text
+                    .lines()
+                    .map(|l| l.split('#').next().unwrap_or("").trim());
+                Ok(lines.into_iter().find(|l| !l.is_empty()) == Some("auto"))
+            }
+            // Half made.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    fn conf_dir(&self, cluster: &Cluster) -> PathBuf {
+        let (version, name) = (&cluster.version, &cluster.name);
+        self.path("pg/conf").join(version).join(name)
     }
 
     /// Whether anything of this cluster runs.
@@ -76,7 +98,9 @@ impl LocalServer {
             }
         };
         let cluster = clusters[at].clone();
-        if !cluster.ready {
+        // A volume does not outlive the machine.
+        let lost = !self.data_dir(&cluster).try_exists().unwrap_or(true);
+        if !cluster.ready || lost {
             self.make(&cluster).await?;
             self.let_drover_in(&cluster).await?;
         }
@@ -93,7 +117,7 @@ impl LocalServer {
         let data = self.data_dir(cluster);
         processes::kill_all(|p| p.serves(&data)).await?;
         let file = |path: PathBuf| path.to_string_lossy().into_owned();
-        let conf = self.path("pg/conf").join(version).join(name);
+        let conf = self.conf_dir(cluster);
         // Without fsync, because a local server cannot lose power alone: what a
         // killed process wrote is safe in the kernel. With it, a start after a
         // crash syncs a thousand files first, which takes seconds.
@@ -113,7 +137,9 @@ impl LocalServer {
             conf = quote(&file(conf.clone()))?,
             data = quote(&file(data))?,
             sockets = quote(&file(self.socket_dir()))?,
-            log = quote(&file(self.path("pg/log").join(format!("{name}.log"))))?,
+            log = quote(&file(
+                self.storage().join("log").join(format!("{name}.log"))
+            ))?,
             port = cluster.port,
             settings = quote(&settings)?,
             file = quote(&file(conf.join("conf.d/drover.conf")))?,
@@ -142,11 +168,7 @@ impl LocalServer {
         let file = self.path(&format!("{}.sql", cluster.name));
         self.owner.write(&file, &sql, 0o600)?;
         let (version, name) = (&cluster.version, &cluster.name);
-        let conf = self
-            .path("pg/conf")
-            .join(version)
-            .join(name)
-            .join("postgresql.conf");
+        let conf = self.conf_dir(cluster).join("postgresql.conf");
         let command = format!(
             "{}/{version}/bin/postgres --single -D {} -c config_file={} -c exit_on_error=on \
              -c log_min_error_statement=panic postgres <{} >/dev/null",

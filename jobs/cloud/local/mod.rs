@@ -5,10 +5,15 @@
 //! is anywhere but in its directory and in `/proc`. That is what makes pulling
 //! its plug real.
 
+mod actions;
 mod cluster;
+mod harm;
+mod mount;
 mod owner;
+mod power;
 mod processes;
 mod server;
+mod volume;
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, TcpListener};
@@ -17,10 +22,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use drover::model::{Secret, secret};
 
-use super::{Cloud, Instance, InstanceState};
 pub use cluster::{Cluster, DATABASE, ROLE};
 use owner::Owner;
+pub use power::Boot;
 pub use server::{LocalServer, SSH_PORT, Settings};
+pub use volume::{Cure, MIB};
 
 const SSHD: &str = "/usr/sbin/sshd";
 const POSTGRES: &str = "/usr/lib/postgresql";
@@ -29,18 +35,33 @@ const POSTGRES: &str = "/usr/lib/postgresql";
 #[derive(Clone, Debug)]
 pub struct LocalCloud {
     root: PathBuf,
+    /// The deployment's own key, if it has one.
+    key: Option<Secret>,
+}
+
+/// A server to be made.
+#[derive(Clone, Debug)]
+pub struct NewServer {
+    /// Its name, and its directory's.
+    pub name: String,
+    /// Availability zone, so called.
+    pub zone: String,
+    /// See [`Settings::volume_mib`].
+    pub volume_mib: Option<u32>,
 }
 
 impl LocalCloud {
-    /// The cloud under this directory, which need not exist yet.
+    /// The cloud under this directory, which need not exist yet. Its servers let
+    /// the deployment's key in, or else one that the cloud makes on first use.
     ///
     /// # Errors
     /// If the current directory, which a relative path begins at, is gone.
-    pub fn new(root: &Path) -> anyhow::Result<Self> {
+    pub fn new(root: &Path, key: Option<Secret>) -> anyhow::Result<Self> {
         let root = std::path::absolute(root).context("cannot tell the current directory")?;
         // `/proc` shows the real paths of what runs there.
         Ok(Self {
             root: std::fs::canonicalize(&root).unwrap_or(root),
+            key,
         })
     }
 
@@ -58,30 +79,44 @@ impl LocalCloud {
     ///
     /// # Errors
     /// If something there cannot be read.
-    pub fn servers(&self, key: Option<&Secret>) -> anyhow::Result<Vec<LocalServer>> {
+    pub fn servers(&self) -> anyhow::Result<Vec<LocalServer>> {
         let entries = match std::fs::read_dir(self.servers_dir()) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
             entries => {
                 entries.with_context(|| format!("cannot list {}", self.servers_dir().display()))?
             }
         };
-        let owner = Owner::find()?;
-        let key = match key {
-            Some(key) => key.clone(),
-            None => read_key(&self.key_file())?,
-        };
         let mut servers = Vec::new();
-        for dir in entries.flatten().map(|e| e.path()) {
-            // Without settings it was never finished, or is half destroyed.
-            let Ok(text) = std::fs::read_to_string(dir.join("server.json")) else {
-                continue;
-            };
-            let settings = serde_json::from_str(&text)
-                .with_context(|| format!("{}/server.json is damaged", dir.display()))?;
-            servers.push(LocalServer::new(dir, settings, owner.clone(), key.clone()));
+        for entry in entries.flatten() {
+            if let Some(name) = entry.file_name().to_str() {
+                servers.extend(self.server(name)?);
+            }
         }
         servers.sort_by_key(|s| natural(&s.name));
         Ok(servers)
+    }
+
+    /// The server of this name; `None` also if it was never finished, or is half
+    /// destroyed.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn server(&self, name: &str) -> anyhow::Result<Option<LocalServer>> {
+        let dir = self.servers_dir().join(name);
+        let Ok(text) = std::fs::read_to_string(dir.join("server.json")) else {
+            return Ok(None);
+        };
+        let settings = serde_json::from_str(&text)
+            .with_context(|| format!("{}/server.json is damaged", dir.display()))?;
+        let server = LocalServer::new(dir, settings, Owner::find()?, self.key()?);
+        Ok(Some(server))
+    }
+
+    fn key(&self) -> anyhow::Result<Secret> {
+        match &self.key {
+            Some(key) => Ok(key.clone()),
+            None => read_key(&self.key_file()),
+        }
     }
 
     /// Makes the servers of these names and zones that are missing, each with its
@@ -89,42 +124,43 @@ impl LocalCloud {
     ///
     /// # Errors
     /// If a program is missing, or a name is not fit for a directory.
-    pub async fn create(
-        &self,
-        wanted: &[(String, String)],
-        key: Option<&Secret>,
-    ) -> anyhow::Result<Vec<LocalServer>> {
+    pub async fn create(&self, wanted: &[NewServer]) -> anyhow::Result<Vec<LocalServer>> {
         check_programs()?;
         let owner = Owner::find()?;
         let root = self.prepare(&owner)?;
-        if key.is_none() && !root.key_file().exists() {
+        if root.key.is_none() && !root.key_file().exists() {
             keygen(&owner, &root.key_file(), "drover")?;
         }
-        let key = match key {
-            Some(key) => key.clone(),
-            None => read_key(&root.key_file())?,
-        };
+        let key = root.key()?;
         let public_key = public_half(&key)?;
-        let there = root.servers(Some(&key))?;
+        let there = root.servers()?;
         let mut taken: HashSet<_> = there.iter().map(|s| s.settings.address).collect();
         let mut servers = Vec::new();
-        for (name, zone) in wanted {
-            check_name(name)?;
-            let server = match there.iter().find(|s| s.name == *name) {
+        for new in wanted {
+            check_name(&new.name)?;
+            let server = match there.iter().find(|s| s.name == new.name) {
                 Some(server) => server.clone(),
                 None => {
                     let address = root.free_address(&taken)?;
                     taken.insert(address);
                     let settings = Settings {
                         address,
-                        zone: zone.clone(),
+                        zone: new.zone.clone(),
+                        volume_mib: new.volume_mib,
                         id: None,
                     };
-                    let dir = root.servers_dir().join(name);
+                    let dir = root.servers_dir().join(&new.name);
                     LocalServer::new(dir, settings, owner.clone(), key.clone())
                 }
             };
             server.lay_out(&public_key)?;
+            if let Err(e) = server.mount().await {
+                // A new one is not finished, so it is none; an old one stays.
+                if there.iter().all(|s| s.name != server.name) {
+                    let _ = std::fs::remove_file(server.path("server.json"));
+                }
+                return Err(e);
+            }
             server.start_sshd().await?;
             servers.push(server);
         }
@@ -155,7 +191,7 @@ impl LocalCloud {
                 self.root.display()
             );
         }
-        Self::new(&self.root)
+        Self::new(&self.root, self.key.clone())
     }
 
     /// An address in 127.77.0.0/16 that nothing listens at. Where the search
@@ -170,24 +206,6 @@ impl LocalCloud {
             .filter(|a| !taken.contains(a))
             .find(|a| TcpListener::bind((*a, SSH_PORT)).is_ok())
             .context("no loopback address in 127.77.0.0/16 is free at port 2222")
-    }
-}
-
-impl Cloud for LocalCloud {
-    async fn describe(&self, instance_id: &str) -> anyhow::Result<Instance> {
-        check_name(instance_id)?;
-        let dir = self.servers_dir().join(instance_id);
-        let (state, word) = if !dir.join("server.json").exists() {
-            (InstanceState::Terminated, "is gone")
-        } else if server::is_up(&dir) {
-            (InstanceState::Running, "is running")
-        } else {
-            (InstanceState::Stopped, "is stopped")
-        };
-        Ok(Instance {
-            state,
-            detail: format!("local instance {instance_id} {word}"),
-        })
     }
 }
 

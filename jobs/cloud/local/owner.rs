@@ -52,6 +52,11 @@ impl Owner {
         }
     }
 
+    /// Its user id and its group id.
+    pub(super) fn ids(&self) -> (u32, u32) {
+        (self.uid.as_raw(), self.gid.as_raw())
+    }
+
     /// A command that will run as this user, with little of our environment.
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());

@@ -19,7 +19,7 @@ pub(super) struct Process {
     pub(super) pid: i32,
     parent: i32,
     /// Clock ticks after boot; a pid together with this is never used twice.
-    started: u64,
+    pub(super) started: u64,
     arguments: Vec<u8>,
     directory: Option<PathBuf>,
     program: Option<PathBuf>,
@@ -63,6 +63,14 @@ impl Process {
             .is_some_and(|w| *w == b"sshd:" || w.ends_with(b"/sshd"))
             && words.any(|w| w == b"-f")
             && words.next() == Some(OsStr::new(config).as_bytes())
+    }
+
+    /// Sends it a signal. That it has ended meanwhile is no failure: by now its pid
+    /// may be nobody's, or another's.
+    pub(super) fn signal(&self, signal: Signal) {
+        if self.lives() {
+            let _ = kill(Pid::from_raw(self.pid), signal);
+        }
     }
 
     fn lives(&self) -> bool {
@@ -115,6 +123,14 @@ fn with_descendants(all: &[Process], matches: &impl Fn(&Process) -> bool) -> Vec
         .collect()
 }
 
+/// Those that match, and were started by none that does: postmasters, say.
+pub(super) fn eldest(matches: impl Fn(&Process) -> bool) -> Vec<Process> {
+    let found: Vec<_> = all().into_iter().filter(|p| matches(p)).collect();
+    let pids: BTreeSet<i32> = found.iter().map(|p| p.pid).collect();
+    let eldest = found.into_iter().filter(|p| !pids.contains(&p.parent));
+    eldest.collect()
+}
+
 /// SIGKILL to all that match and all that they started, until none is left;
 /// gives how many there were.
 pub(super) async fn kill_all(matches: impl Fn(&Process) -> bool) -> anyhow::Result<usize> {
@@ -130,11 +146,8 @@ pub(super) async fn kill_all(matches: impl Fn(&Process) -> bool) -> anyhow::Resu
         }
         for process in &doomed {
             killed.insert((process.pid, process.started));
-            // Children end by themselves as soon as they miss their postmaster:
-            // by now the pid may be nobody's, or another's.
-            if process.lives() {
-                let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
-            }
+            // Children end by themselves as soon as they miss their postmaster.
+            process.signal(Signal::SIGKILL);
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

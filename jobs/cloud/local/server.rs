@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cluster::Cluster;
 use super::owner::Owner;
-use super::processes::{self, Process};
+use super::processes::Process;
 use crate::ssh::{self, Limits, Output, Target};
 
 /// Port of every local server's sshd.
@@ -30,6 +30,10 @@ pub struct Settings {
     pub address: Ipv4Addr,
     /// Availability zone, so called.
     pub zone: String,
+    /// Size of the volume that its clusters live on, in MiB; without one they
+    /// live on the machine's own disk.
+    #[serde(default)]
+    pub volume_mib: Option<u32>,
     /// Its id in the herd (`srv_…`), once it is adopted.
     pub id: Option<String>,
 }
@@ -67,7 +71,7 @@ impl LocalServer {
         self.dir.join(name)
     }
 
-    fn config(&self) -> PathBuf {
+    pub(super) fn config(&self) -> PathBuf {
         self.path("sshd_config")
     }
 
@@ -172,7 +176,7 @@ impl LocalServer {
 
     /// Whether its sshd runs.
     pub fn is_up(&self) -> bool {
-        is_up(&self.dir)
+        sshd(&self.dir).is_some()
     }
 
     /// Starts its sshd, which stays behind when we end.
@@ -212,36 +216,13 @@ impl LocalServer {
         }
     }
 
-    /// Starts it: sshd, then every cluster it has.
-    ///
-    /// # Errors
-    /// If sshd or a cluster does not start.
-    pub async fn plug(&self) -> anyhow::Result<()> {
-        self.start_sshd().await?;
-        // All at once, as a machine that boots: each start mostly waits.
-        let clusters = self.clusters()?;
-        futures::future::try_join_all(clusters.iter().map(|c| self.start(c)))
-            .await
-            .map(drop)
-    }
-
-    /// Pulls the plug: everything that runs on it dies at once. Gives how many
-    /// processes there were.
-    ///
-    /// # Errors
-    /// If something survives.
-    pub async fn unplug(&self) -> anyhow::Result<usize> {
-        let config = self.config();
-        let data: Vec<_> = self.clusters()?.iter().map(|c| self.data_dir(c)).collect();
-        processes::kill_all(|p| p.listens_by(&config) || data.iter().any(|d| p.serves(d))).await
-    }
-
     /// Takes it away, with all that is in it.
     ///
     /// # Errors
     /// If something survives or cannot be removed.
     pub async fn destroy(self) -> anyhow::Result<()> {
         self.unplug().await?;
+        self.unmount().await?;
         for dir in [self.socket_dir(), self.dir.clone()] {
             match std::fs::remove_dir_all(&dir) {
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
@@ -275,12 +256,12 @@ impl LocalServer {
     }
 }
 
-/// Whether the sshd of the server in this directory runs: its pid file names a
+/// The sshd of the server in this directory, if it runs: its pid file names a
 /// process, and that process is this sshd.
-pub(super) fn is_up(dir: &Path) -> bool {
-    let Ok(text) = std::fs::read_to_string(dir.join("sshd.pid")) else {
-        return false;
-    };
-    let process = text.trim().parse().ok().and_then(Process::read);
-    process.is_some_and(|p| p.listens_by(&dir.join("sshd_config")))
+pub(super) fn sshd(dir: &Path) -> Option<Process> {
+    let text = std::fs::read_to_string(dir.join("sshd.pid")).ok()?;
+    let process = Process::read(text.trim().parse().ok()?)?;
+    process
+        .listens_by(&dir.join("sshd_config"))
+        .then_some(process)
 }
