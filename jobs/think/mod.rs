@@ -4,21 +4,25 @@
 //! the [`Rules`]: no I/O, no clock, no randomness. So every decision can be
 //! replayed from the record, and changed rules can be tried on it.
 
+mod conditions;
 mod evidence;
+mod figures;
 pub mod replay;
 mod resource;
 mod server;
 mod sight;
-pub use sight::{Sight, sight};
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
+use evidence::{Weight, cause, weigh};
+
 use drover::model::{
     IncidentKind, Kind, Observation, ObservationId, Opening, Rules, State, SubjectId,
 };
 pub use drover::store::scenes::{Host, Scene};
+pub use sight::{Sight, sight};
 
 /// What is to be done after a thought.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,16 +53,61 @@ pub struct Verdict {
     pub opens: Option<IncidentKind>,
 }
 
+/// How soon a second look follows a first one whose second witness agrees: it is
+/// all that is missing.
+const AGREED: Duration = Duration::from_millis(100);
+
 /// Decides.
 pub fn think(scene: &Scene, rules: &Rules) -> Decision {
-    match scene.subject.kind {
+    let mut decision = match scene.subject.kind {
         Kind::Server => server::think(scene, rules),
         Kind::Resource => resource::think(scene, rules),
+    };
+    match scene.subject.state {
+        State::Available | State::Uncertain | State::Unavailable => {
+            decision.opens.extend(conditions::found(scene, rules));
+        }
+        State::Creating | State::Destroying | State::Destroyed => {}
+    }
+    decision
+}
+
+/// Whether a resource's server stands, so that what the resource says speaks of
+/// itself; true of a server.
+fn host_is_available(scene: &Scene) -> bool {
+    scene
+        .server
+        .is_none_or(|host| host.state == State::Available)
+}
+
+/// Available, and the newest observation is a failure.
+fn suspect(rules: &Rules, failure: &Observation) -> Decision {
+    let turn = Decision::turn(
+        rules,
+        Verdict {
+            to: State::Uncertain,
+            reason: cause(&failure.attributes),
+            because: failure.id,
+            opens: None,
+        },
+    );
+    match weigh(&failure.attributes) {
+        Weight::Agreed => Decision {
+            after: AGREED,
+            ..turn
+        },
+        Weight::Disputed | Weight::Unwitnessed | Weight::Alone | Weight::Answering => turn,
     }
 }
 
-/// Unavailable, until enough good observations came in a row.
-fn recover(scene: &Scene, rules: &Rules, newest: &Observation) -> Decision {
+/// Unavailable, until enough good observations came in a row. While it fails,
+/// `kind` is named again at every thought, so that no incident can get lost.
+fn recover(
+    scene: &Scene,
+    rules: &Rules,
+    newest: &Observation,
+    kind: Option<IncidentKind>,
+) -> Decision {
     let wanted = rules.patience.recoveries as usize;
     let well = scene
         .recent
@@ -66,7 +115,14 @@ fn recover(scene: &Scene, rules: &Rules, newest: &Observation) -> Decision {
         .take_while(|seen| seen.attributes.service_available)
         .count();
     if well < wanted {
-        return Decision::stay(scene, rules);
+        let opens = kind.filter(|_| well == 0).map(|kind| Opening {
+            kind,
+            reason: cause(&newest.attributes),
+        });
+        return Decision {
+            opens: opens.into_iter().collect(),
+            ..Decision::stay(scene, rules)
+        };
     }
     Decision::turn(
         rules,

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use drover::model::{Observation, Rules, State, Subject};
-use drover::store::scenes::MEMORY;
+use drover::store::scenes::{MEMORY, MEMORY_AVAILABLE};
 
 use super::{Host, Scene, Verdict, think};
 
@@ -41,11 +41,11 @@ pub fn replay(
     changes
 }
 
-/// What `scenes::load` reads: the newest first, only one while available, none
+/// What `scenes::load` reads: the newest first, only two while available, none
 /// older than an hour.
 fn recent(subject: &Subject, until: &[Recorded], now: DateTime<Utc>) -> Vec<Observation> {
     let most = if subject.state == State::Available {
-        1
+        MEMORY_AVAILABLE as usize
     } else {
         MEMORY as usize
     };

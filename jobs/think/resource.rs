@@ -2,8 +2,8 @@
 
 use drover::model::{Cause, IncidentKind, Observation, Rules, State};
 
-use super::evidence::{Weight, cause, convicts, weigh};
-use super::{Decision, Scene, Verdict, recover};
+use super::evidence::{Weight, convicts, weigh};
+use super::{Decision, Scene, Verdict, host_is_available, recover};
 
 pub(super) fn think(scene: &Scene, rules: &Rules) -> Decision {
     let stay = || Decision::stay(scene, rules);
@@ -24,23 +24,24 @@ pub(super) fn think(scene: &Scene, rules: &Rules) -> Decision {
             },
         ),
         State::Uncertain => doubt(scene, rules, newest),
-        State::Unavailable => recover(scene, rules, newest),
+        State::Unavailable => {
+            // The server's incident stands for its resources.
+            let kind = host_is_available(scene).then(|| incident(newest));
+            recover(scene, rules, newest, kind)
+        }
         State::Creating | State::Destroying | State::Destroyed => stay(),
     }
 }
 
 fn suspect(scene: &Scene, rules: &Rules, failure: &Observation) -> Decision {
-    let verdict = Verdict {
-        to: State::Uncertain,
-        reason: cause(&failure.attributes),
-        because: failure.id,
-        opens: None,
-    };
-    let turn = Decision::turn(rules, verdict);
+    let turn = super::suspect(rules, failure);
     if host_is_available(scene) {
         ask_the_host(scene, failure, turn)
     } else {
-        turn
+        Decision {
+            after: rules.cadence.uncertain,
+            ..turn
+        }
     }
 }
 
@@ -77,13 +78,8 @@ fn ask_the_host(scene: &Scene, failure: &Observation, decision: Decision) -> Dec
     Decision { wake, ..decision }
 }
 
-fn host_is_available(scene: &Scene) -> bool {
-    scene
-        .server
-        .is_none_or(|host| host.state == State::Available)
-}
-
-fn incident(failure: &Observation) -> IncidentKind {
+/// The kind that a failure calls for.
+pub(super) fn incident(failure: &Observation) -> IncidentKind {
     match failure.attributes.cause {
         Some(Cause::TooManyConnections) => IncidentKind::ConnectionsExhausted,
         Some(Cause::Authentication) => IncidentKind::CredentialsRefused,

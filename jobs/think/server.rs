@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use drover::model::{Cause, IncidentKind, Observation, Rules, State};
 
-use super::evidence::{cause, convicts};
-use super::{Decision, Scene, Verdict, recover};
+use super::evidence::convicts;
+use super::{Decision, Scene, Verdict, recover, suspect};
 
 /// How soon a server is felt again whose host key has just been read.
 const AFTER_PINNING: Duration = Duration::from_millis(100);
@@ -21,15 +21,7 @@ pub(super) fn think(scene: &Scene, rules: &Rules) -> Decision {
     let well = newest.attributes.service_available;
     match scene.subject.state {
         State::Available if well => stay(),
-        State::Available => Decision::turn(
-            rules,
-            Verdict {
-                to: State::Uncertain,
-                reason: cause(&newest.attributes),
-                because: newest.id,
-                opens: None,
-            },
-        ),
+        State::Available => suspect(rules, newest),
         State::Uncertain if well => Decision::turn(
             rules,
             Verdict {
@@ -40,7 +32,7 @@ pub(super) fn think(scene: &Scene, rules: &Rules) -> Decision {
             },
         ),
         State::Uncertain => doubt(scene, rules, newest),
-        State::Unavailable => recover(scene, rules, newest),
+        State::Unavailable => recover(scene, rules, newest, Some(incident(newest))),
         State::Creating | State::Destroying | State::Destroyed => stay(),
     }
 }
@@ -63,18 +55,22 @@ fn doubt(scene: &Scene, rules: &Rules, failure: &Observation) -> Decision {
     let Some(reason) = convicts(scene, failure, &rules.patience) else {
         return Decision::stay(scene, rules);
     };
-    let opens = if failure.attributes.cause == Some(Cause::HostKeyChanged) {
-        IncidentKind::HostKeyChanged
-    } else {
-        IncidentKind::ServerDown
-    };
     Decision::turn(
         rules,
         Verdict {
             to: State::Unavailable,
             reason,
             because: failure.id,
-            opens: Some(opens),
+            opens: Some(incident(failure)),
         },
     )
+}
+
+/// The kind that a failure calls for.
+fn incident(failure: &Observation) -> IncidentKind {
+    if failure.attributes.cause == Some(Cause::HostKeyChanged) {
+        IncidentKind::HostKeyChanged
+    } else {
+        IncidentKind::ServerDown
+    }
 }

@@ -1,12 +1,211 @@
-use super::Scene;
+//! What the newest observation says of an incident that is open.
+//!
+//! An incident ends on the word of an observation alone, and only of one that
+//! was made after the last remedy. What ends it is further from the limit than
+//! what opens it, so that nothing flaps at the brink.
+
 use chrono::{DateTime, Utc};
-use drover::model::{IncidentKind, Rules};
-#[derive(Clone, Debug, PartialEq)]
+use drover::model::{IncidentKind, Limits, Observation, Rules, State};
+
+use super::evidence::cause;
+use super::figures::{self, Probe};
+use super::{Scene, conditions, host_is_available, resource};
+
+/// What is seen of an open incident.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sight {
+    /// It is still wrong: why, for people.
     Holds(String),
+    /// It is over: why, for people.
     Cleared(String),
+    /// Nothing fresh was seen, or not what it takes to tell.
     Unknown,
 }
-pub fn sight(_k: IncidentKind, _s: &Scene, _r: &Rules, _a: Option<DateTime<Utc>>) -> Sight {
-    Sight::Unknown
+
+/// Of the room that a limit leaves, this much more is asked for before all is
+/// said to be well.
+const DISK_MARGIN: f64 = 0.02;
+const CONNECTIONS_MARGIN: f64 = 0.05;
+
+/// What the newest observation says of an incident of this kind. Observations
+/// that are not younger than `acted_at` (when the last remedy ended) say nothing.
+pub fn sight(
+    kind: IncidentKind,
+    scene: &Scene,
+    rules: &Rules,
+    acted_at: Option<DateTime<Utc>>,
+) -> Sight {
+    let fresh = |seen: &&Observation| acted_at.is_none_or(|at| seen.created_at > at);
+    let Some(newest) = scene.recent.first().filter(fresh) else {
+        return Sight::Unknown;
+    };
+    match scene.subject.state {
+        State::Available | State::Uncertain | State::Unavailable => {}
+        State::Creating | State::Destroying | State::Destroyed => return Sight::Unknown,
+    }
+    match kind {
+        IncidentKind::ResourceDown
+        | IncidentKind::ServerDown
+        | IncidentKind::CredentialsRefused
+        | IncidentKind::HostKeyChanged => service(kind, scene, newest),
+        IncidentKind::ConnectionsExhausted => match service(kind, scene, newest) {
+            Sight::Cleared(_) if newest.attributes.service_available => {
+                connections(newest, &rules.limits)
+            }
+            other => other,
+        },
+        IncidentKind::DiskCritical
+        | IncidentKind::VolumeStuck
+        | IncidentKind::XidWraparound
+        | IncidentKind::ArchivingStalled => {
+            if !newest.attributes.service_available {
+                return Sight::Unknown;
+            }
+            if let Some(reason) = conditions::wrong(kind, scene, newest, &rules.limits) {
+                return Sight::Holds(reason);
+            }
+            condition(kind, newest, &rules.limits).unwrap_or(Sight::Unknown)
+        }
+        IncidentKind::Blind => Sight::Unknown,
+    }
+}
+
+/// The kinds that say that a subject is not in service.
+fn service(kind: IncidentKind, scene: &Scene, newest: &Observation) -> Sight {
+    if newest.attributes.service_available {
+        return match scene.subject.state {
+            State::Available => Sight::Cleared("answers".into()),
+            State::Uncertain
+            | State::Unavailable
+            | State::Creating
+            | State::Destroying
+            | State::Destroyed => Sight::Holds("answers again, and is watched".into()),
+        };
+    }
+    let reason = cause(&newest.attributes);
+    match other_kind(kind, scene, newest) {
+        Some(other) => Sight::Cleared(format!("now it is {other}: {reason}")),
+        None => Sight::Holds(reason),
+    }
+}
+
+/// The kind that a resource which is unavailable fails for by now, if it is
+/// another. Thinking opens that one with the same observation.
+fn other_kind(kind: IncidentKind, scene: &Scene, newest: &Observation) -> Option<IncidentKind> {
+    match kind {
+        IncidentKind::ResourceDown
+        | IncidentKind::ConnectionsExhausted
+        | IncidentKind::CredentialsRefused => {
+            let now = resource::incident(newest);
+            let opened = scene.subject.state == State::Unavailable && host_is_available(scene);
+            (opened && now != kind).then_some(now)
+        }
+        IncidentKind::ServerDown
+        | IncidentKind::HostKeyChanged
+        | IncidentKind::DiskCritical
+        | IncidentKind::VolumeStuck
+        | IncidentKind::XidWraparound
+        | IncidentKind::ArchivingStalled
+        | IncidentKind::Blind => None,
+    }
+}
+
+/// The kinds that are seen in the figures; `None` where a figure is missing.
+fn condition(kind: IncidentKind, newest: &Observation, limits: &Limits) -> Option<Sight> {
+    let seen = &newest.attributes;
+    match kind {
+        IncidentKind::DiskCritical => disk(newest, limits),
+        IncidentKind::VolumeStuck => stuck(newest, limits),
+        IncidentKind::XidWraparound => {
+            let age = figures::xid_age(seen)?;
+            let text = format!(
+                "the oldest transaction id is {} million transactions old",
+                age / 1_000_000
+            );
+            Some(either(age < limits.xid_age / 5 * 4, text))
+        }
+        IncidentKind::ArchivingStalled => {
+            let archiver = figures::archiver(seen)?;
+            if !archiver.on {
+                return Some(Sight::Cleared("archiving is off".into()));
+            }
+            let waiting = archiver
+                .ready
+                .map_or("an unknown number of".into(), |n| n.to_string());
+            let text = if archiver.failing() {
+                "archiving fails".into()
+            } else {
+                format!("{waiting} WAL segments wait to be archived")
+            };
+            Some(either(conditions::archives(&archiver, limits), text))
+        }
+        IncidentKind::ConnectionsExhausted
+        | IncidentKind::ResourceDown
+        | IncidentKind::ServerDown
+        | IncidentKind::CredentialsRefused
+        | IncidentKind::HostKeyChanged
+        | IncidentKind::Blind => None,
+    }
+}
+
+fn either(well: bool, text: String) -> Sight {
+    if well {
+        Sight::Cleared(text)
+    } else {
+        Sight::Holds(text)
+    }
+}
+
+/// Room on every data volume.
+fn disk(newest: &Observation, limits: &Limits) -> Option<Sight> {
+    let volumes = figures::data_volumes(&newest.attributes)?;
+    let mut room = true;
+    for volume in &volumes {
+        room &= volume.used_ratio? < limits.disk_used_ratio - DISK_MARGIN
+            && volume.free_bytes? > limits.disk_free_bytes
+            && volume.probe != Some(Probe::NoSpace);
+    }
+    let words: Vec<String> = volumes.iter().map(conditions::fill).collect();
+    Some(either(room, words.join("; ")))
+}
+
+/// Every data volume takes a small write, in half the time that is too long.
+fn stuck(newest: &Observation, limits: &Limits) -> Option<Sight> {
+    let most = limits.fsync.as_secs_f64() * 1000.0 / 2.0;
+    let mut words = Vec::new();
+    let mut well = true;
+    for volume in figures::data_volumes(&newest.attributes)? {
+        let mount = volume.mount;
+        if conditions::read_only(&volume) {
+            return Some(Sight::Holds(format!("volume {mount} is read-only")));
+        }
+        match volume.probe? {
+            Probe::Done { ms } => {
+                well &= ms < most;
+                words.push(format!("volume {mount}: a small write took {ms:.0} ms"));
+            }
+            Probe::NoSpace => {
+                words.push(format!("volume {mount} refuses writes for want of space"))
+            }
+            // Only its mount can be looked at: then that has to be known.
+            Probe::Denied => match volume.writable? {
+                true => words.push(format!("volume {mount} is mounted for writing")),
+                false => well = false,
+            },
+            Probe::Stuck | Probe::ReadOnly => {
+                well = false;
+                words.push(format!("volume {mount}: a small write does not come back"));
+            }
+        }
+    }
+    Some(either(well, words.join("; ")))
+}
+
+fn connections(newest: &Observation, limits: &Limits) -> Sight {
+    let Some((used, allowed)) = figures::connections(&newest.attributes) else {
+        return Sight::Unknown;
+    };
+    let ratio = used as f64 / allowed as f64;
+    let text = format!("{used} of {allowed} connections are used");
+    either(ratio < limits.connections_ratio - CONNECTIONS_MARGIN, text)
 }

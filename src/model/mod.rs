@@ -14,6 +14,6 @@ pub use incident::{
     Action, Channel, Deed, Incident, IncidentKind, IncidentState, Mode, Note, Opening, Severity,
 };
 pub use observation::{Attributes, Cause, Observation, Witness};
-pub use rules::{Cadence, Patience, Rules};
+pub use rules::{Cadence, Limits, Patience, Rules};
 pub use secret::{ExposeSecret, SealError, Secret, SecretKey, secret};
 pub use subject::{Cloud, Kind, Origin, Resource, Server, State, Subject, TlsMode};

@@ -1,5 +1,6 @@
-//! The figures that thinking goes by: how often a subject is felt, and how long
-//! drover waits before it believes the worst. All of them can differ per tier.
+//! The figures that thinking goes by: how often a subject is felt, how long
+//! drover waits before it believes the worst, and how much is too much. All of
+//! them can differ per tier.
 
 use std::time::Duration;
 
@@ -98,7 +99,125 @@ impl Default for Patience {
 /// More observations in a row than this are never waited for.
 const MOST: u32 = 20;
 
-/// Cadence and patience together.
+/// From where on something is wrong with a subject that is in service, and what
+/// its playbook goes by. docs/deciding.md says which incident each belongs to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// A data volume that is used up to this is critical …
+    pub disk_used_ratio: f64,
+    /// … and so is one with fewer bytes free.
+    pub disk_free_bytes: u64,
+    /// With less than this free, databases on it are made read-only.
+    pub disk_read_only_free_ratio: f64,
+    /// A data volume is stuck if a small write with fsync takes this long.
+    #[serde(with = "duration")]
+    pub fsync: Duration,
+    /// More connections of those allowed than this are too many.
+    pub connections_ratio: f64,
+    /// Sessions idle in a transaction for longer may be ended.
+    #[serde(with = "duration")]
+    pub idle_in_transaction: Duration,
+    /// Age of the oldest transaction id, in transactions, from which on tables
+    /// are frozen …
+    pub xid_age: u64,
+    /// … and from which on a human is called.
+    pub xid_page_age: u64,
+    /// More WAL segments ready and not archived than this are too many.
+    pub archive_ready: u64,
+    /// An inactive replication slot that holds more bytes of WAL may be dropped.
+    pub slot_retained_bytes: u64,
+    /// How long one run of `vacuum (freeze)` may take.
+    #[serde(with = "duration")]
+    pub vacuum: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const GIB: u64 = 1 << 30;
+        Self {
+            disk_used_ratio: 0.90,
+            disk_free_bytes: GIB,
+            disk_read_only_free_ratio: 0.03,
+            fsync: Duration::from_secs(5),
+            connections_ratio: 0.95,
+            idle_in_transaction: Duration::from_secs(600),
+            xid_age: 1_200_000_000,
+            xid_page_age: 1_600_000_000,
+            archive_ready: 100,
+            slot_retained_bytes: 10 * GIB,
+            vacuum: Duration::from_secs(1800),
+        }
+    }
+}
+
+impl Limits {
+    fn check(&self) -> Result<(), String> {
+        let ratios = [
+            ("disk_used_ratio", self.disk_used_ratio, 0.05, 1.0),
+            (
+                "disk_read_only_free_ratio",
+                self.disk_read_only_free_ratio,
+                0.0,
+                0.5,
+            ),
+            ("connections_ratio", self.connections_ratio, 0.1, 1.0),
+        ];
+        for (name, value, least, most) in ratios {
+            if !(least..=most).contains(&value) {
+                return Err(format!(
+                    "rules: limits.{name} must be from {least} to {most}"
+                ));
+            }
+        }
+        let seconds = Duration::from_secs;
+        let durations = [
+            // The probe itself gives up soon after 5 s.
+            ("fsync", self.fsync, Duration::from_millis(10), seconds(5)),
+            (
+                "idle_in_transaction",
+                self.idle_in_transaction,
+                seconds(1),
+                seconds(86_400),
+            ),
+            ("vacuum", self.vacuum, seconds(1), seconds(86_400)),
+        ];
+        for (name, value, least, most) in durations {
+            if value < least || value > most {
+                return Err(format!(
+                    "rules: limits.{name} must be from {} to {}",
+                    humantime::format_duration(least),
+                    humantime::format_duration(most)
+                ));
+            }
+        }
+        // PostgreSQL itself stops at about 2^31 transactions.
+        let xids = 1_000..=2_100_000_000;
+        if !xids.contains(&self.xid_age) || !xids.contains(&self.xid_page_age) {
+            return Err(
+                "rules: limits.xid_age and limits.xid_page_age must be from 1000 to 2100000000"
+                    .into(),
+            );
+        }
+        if self.xid_page_age < self.xid_age {
+            return Err("rules: limits.xid_page_age must not be below limits.xid_age".into());
+        }
+        if !(1..=1_000_000).contains(&self.archive_ready) {
+            return Err("rules: limits.archive_ready must be from 1 to 1000000".into());
+        }
+        // What an exact JSON number holds in every language.
+        let bytes = 0..=(1_u64 << 53);
+        if !bytes.contains(&self.disk_free_bytes) || !bytes.contains(&self.slot_retained_bytes) {
+            return Err(format!(
+                "rules: limits.disk_free_bytes and limits.slot_retained_bytes must be from 0 to {}",
+                bytes.end()
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Cadence, patience and limits together.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rules {
@@ -106,6 +225,8 @@ pub struct Rules {
     pub cadence: Cadence,
     /// How long.
     pub patience: Patience,
+    /// How much.
+    pub limits: Limits,
 }
 
 impl Rules {
@@ -142,7 +263,7 @@ impl Rules {
                 "rules: patience.failures and patience.recoveries must be from 1 to {MOST}"
             ));
         }
-        Ok(())
+        self.limits.check()
     }
 }
 
@@ -212,6 +333,13 @@ mod tests {
         assert!(error(json!({"cadence": {"avalable": "5s"}})).contains("avalable"));
         assert!(error(json!({"cadence": {"available": 5}})).contains("rules"));
         assert!(error(json!({"patience": {"failures": 0}})).contains("from 1 to 20"));
+        assert!(error(json!({"limits": {"disk_used_ratio": 90}})).contains("from 0.05 to 1"));
+        assert!(error(json!({"limits": {"fsync": "6s"}})).contains("from 10ms to 5s"));
+        assert!(error(json!({"limits": {"xid_age": 10}})).contains("xid_age"));
+        assert!(error(json!({"limits": {"xid_age": 1_700_000_000}})).contains("below"));
+        assert!(error(json!({"limits": {"archive_ready": 0}})).contains("archive_ready"));
+        assert!(error(json!({"limits": {"disk_free_bytes": -1}})).contains("rules"));
+        assert!(error(json!({"limits": {"disk_free": 1}})).contains("disk_free"));
         assert!(error(json!([])).contains("rules"));
         assert!(error(json!({"cadence": []})).contains("available"));
     }

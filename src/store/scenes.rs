@@ -15,8 +15,8 @@ pub struct Scene {
     pub subject: Subject,
     /// A resource's server.
     pub server: Option<Host>,
-    /// Newest first: one if the subject is available, else up to [`MEMORY`],
-    /// none older than an hour.
+    /// Newest first: up to [`MEMORY_AVAILABLE`] if the subject is available, else
+    /// up to [`MEMORY`]; none older than an hour.
     pub recent: Vec<Observation>,
     /// When this was read, by the control database's clock.
     pub now: DateTime<Utc>,
@@ -24,6 +24,9 @@ pub struct Scene {
 
 /// How many observations of a subject that is not available are looked at.
 pub const MEMORY: i64 = 30;
+
+/// How many of one that is available: what is wrong only if it is seen twice.
+pub const MEMORY_AVAILABLE: i64 = 2;
 
 /// How the server that a resource is on stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -78,10 +81,11 @@ pub async fn load(db: &mut PgConnection, ids: &[SubjectId]) -> sqlx::Result<Vec<
                  from observations o
                  where o.subject_id = s.id and o.created_at > now() - interval '1 hour'
                  order by o.created_at desc, o.id desc
-                 limit case when s.state = 'available' then 1 else $2 end) x) o",
+                 limit case when s.state = 'available' then $3 else $2 end) x) o",
     )
     .bind(ids)
     .bind(MEMORY)
+    .bind(MEMORY_AVAILABLE)
     .fetch_all(db)
     .await?;
     rows.into_iter().map(Row::into_scene).collect()

@@ -1,0 +1,179 @@
+//! What can be wrong with a subject that is in service. The table is in
+//! docs/deciding.md.
+
+use drover::model::{IncidentKind, Kind, Limits, Observation, Opening, Rules};
+
+use super::Scene;
+use super::figures::{self, Archiver, DataVolume, Probe};
+
+/// What the newest observation shows to be wrong, though it is a good one.
+pub(super) fn found(scene: &Scene, rules: &Rules) -> Vec<Opening> {
+    let Some(newest) = scene.recent.first() else {
+        return vec![];
+    };
+    if !newest.attributes.service_available {
+        return vec![];
+    }
+    let kinds: &[IncidentKind] = match scene.subject.kind {
+        Kind::Server => &[IncidentKind::DiskCritical, IncidentKind::VolumeStuck],
+        Kind::Resource => &[
+            IncidentKind::ConnectionsExhausted,
+            IncidentKind::XidWraparound,
+            IncidentKind::ArchivingStalled,
+        ],
+    };
+    let opening = |kind: &IncidentKind| {
+        let reason = wrong(*kind, scene, newest, &rules.limits)?;
+        Some(Opening {
+            kind: *kind,
+            reason,
+        })
+    };
+    kinds.iter().filter_map(opening).collect()
+}
+
+/// What is wrong in this respect, with the figures.
+pub(super) fn wrong(
+    kind: IncidentKind,
+    scene: &Scene,
+    newest: &Observation,
+    limits: &Limits,
+) -> Option<String> {
+    match kind {
+        IncidentKind::DiskCritical => disk_critical(newest, limits),
+        IncidentKind::VolumeStuck => volume_stuck(scene, newest, limits),
+        IncidentKind::ConnectionsExhausted => connections_exhausted(newest, limits),
+        IncidentKind::XidWraparound => xid_wraparound(newest, limits),
+        IncidentKind::ArchivingStalled => archiving_stalled(scene, newest, limits),
+        IncidentKind::ResourceDown
+        | IncidentKind::ServerDown
+        | IncidentKind::CredentialsRefused
+        | IncidentKind::HostKeyChanged
+        | IncidentKind::Blind => None,
+    }
+}
+
+/// The observation before the newest, unless that one was a failure.
+fn before(scene: &Scene) -> Option<&Observation> {
+    scene
+        .recent
+        .get(1)
+        .filter(|seen| seen.attributes.service_available)
+}
+
+fn disk_critical(newest: &Observation, limits: &Limits) -> Option<String> {
+    let full: Vec<String> = figures::data_volumes(&newest.attributes)?
+        .iter()
+        .filter(|volume| {
+            volume
+                .used_ratio
+                .is_some_and(|r| r >= limits.disk_used_ratio)
+                || volume
+                    .free_bytes
+                    .is_some_and(|b| b < limits.disk_free_bytes)
+                || volume.probe == Some(Probe::NoSpace)
+        })
+        .map(fill)
+        .collect();
+    (!full.is_empty()).then(|| full.join("; "))
+}
+
+/// How full a volume is, for people.
+pub(super) fn fill(volume: &DataVolume<'_>) -> String {
+    let mut words = Vec::new();
+    if let Some(used) = volume.used_ratio {
+        words.push(format!("{:.1} % used", used * 100.0));
+    }
+    if let Some(free) = volume.free_bytes {
+        words.push(format!("{:.2} GiB free", free as f64 / f64::from(1 << 30)));
+    }
+    if volume.probe == Some(Probe::NoSpace) {
+        words.push("a small write found no space".into());
+    }
+    format!("volume {}: {}", volume.mount, words.join(", "))
+}
+
+fn volume_stuck(scene: &Scene, newest: &Observation, limits: &Limits) -> Option<String> {
+    let earlier = before(scene)
+        .and_then(|seen| figures::data_volumes(&seen.attributes))
+        .unwrap_or_default();
+    let stuck: Vec<String> = figures::data_volumes(&newest.attributes)?
+        .iter()
+        .filter_map(|volume| {
+            if read_only(volume) {
+                return Some(format!("volume {} is read-only", volume.mount));
+            }
+            let slow = slow(volume, limits)?;
+            // One slow write is no more than one slow write.
+            let again = earlier
+                .iter()
+                .find(|other| other.mount == volume.mount)
+                .is_some_and(|other| self::slow(other, limits).is_some() || read_only(other));
+            again.then(|| format!("volume {}: {slow}, twice in a row", volume.mount))
+        })
+        .collect();
+    (!stuck.is_empty()).then(|| stuck.join("; "))
+}
+
+pub(super) fn read_only(volume: &DataVolume<'_>) -> bool {
+    volume.writable == Some(false) || volume.probe == Some(Probe::ReadOnly)
+}
+
+/// What was too slow about the small write.
+pub(super) fn slow(volume: &DataVolume<'_>, limits: &Limits) -> Option<String> {
+    match volume.probe? {
+        Probe::Stuck => Some("a small write with fsync does not come back".into()),
+        Probe::Done { ms } if ms >= limits.fsync.as_secs_f64() * 1000.0 => Some(format!(
+            "a small write with fsync took {:.1} s",
+            ms / 1000.0
+        )),
+        Probe::Done { .. } | Probe::ReadOnly | Probe::NoSpace | Probe::Denied => None,
+    }
+}
+
+fn connections_exhausted(newest: &Observation, limits: &Limits) -> Option<String> {
+    let (used, allowed) = figures::connections(&newest.attributes)?;
+    (used as f64 / allowed as f64 > limits.connections_ratio)
+        .then(|| format!("{used} of {allowed} connections are used"))
+}
+
+fn xid_wraparound(newest: &Observation, limits: &Limits) -> Option<String> {
+    let age = figures::xid_age(&newest.attributes)?;
+    (age > limits.xid_age).then(|| {
+        format!(
+            "the oldest transaction id is {} million transactions old; at 2100 writes stop",
+            age / 1_000_000
+        )
+    })
+}
+
+fn archiving_stalled(scene: &Scene, newest: &Observation, limits: &Limits) -> Option<String> {
+    let archiver = figures::archiver(&newest.attributes)?;
+    if !archiver.on {
+        return None;
+    }
+    if let Some(ready) = archiver.ready.filter(|n| *n > limits.archive_ready) {
+        return Some(format!("{ready} WAL segments wait to be archived"));
+    }
+    // PostgreSQL tries three times within seconds: a single failure that the next
+    // attempt mends is not seen failing twice.
+    let earlier = before(scene).and_then(|seen| figures::archiver(&seen.attributes))?;
+    let lasts = archiver.failing()
+        && earlier.failing()
+        && archiver.last_archived_at == earlier.last_archived_at;
+    lasts.then(|| match archiver.last_archived_at {
+        Some(at) => format!(
+            "archiving fails; the last segment was archived at {}",
+            at.format("%Y-%m-%d %H:%M:%S UTC")
+        ),
+        None => "archiving fails, and no segment was ever archived".into(),
+    })
+}
+
+/// Whether the archive keeps up again.
+pub(super) fn archives(archiver: &Archiver, limits: &Limits) -> bool {
+    !archiver.failing()
+        && archiver
+            .ready
+            .is_none_or(|ready| ready <= limits.archive_ready / 2)
+}
