@@ -30,7 +30,7 @@ pub struct World {
     pub pool: PgPool,
     pub tools: Tools,
     pub rules: Rules,
-    root: PathBuf,
+    pub root: PathBuf,
 }
 
 /// What becomes of a worker at each step, the first time.
@@ -75,7 +75,7 @@ impl World {
         std::fs::create_dir_all(&root).unwrap();
         let cloud = LocalCloud::new(&root, None).unwrap();
         // The first server makes the key that all of them let in.
-        cloud.create(&[]).await.unwrap();
+        Box::pin(cloud.create(&[])).await.unwrap();
         let key = std::fs::read_to_string(cloud.key_file()).unwrap();
         let (_, pool) = drover_tests::postgres::shared_database().await.unwrap();
         let tools = Tools {
@@ -105,7 +105,10 @@ impl World {
             zone: "local-a".into(),
             volume_mib,
         };
-        self.cloud.create(&[wanted]).await.unwrap().remove(0)
+        Box::pin(self.cloud.create(&[wanted]))
+            .await
+            .unwrap()
+            .remove(0)
     }
 
     /// Takes a server into the herd.
@@ -263,17 +266,28 @@ impl Case<'_> {
         else {
             return (wanted, None);
         };
+        let ended = self.take(remedy, step, attempt).await;
+        (wanted, Some(ended))
+    }
+
+    /// A step of a remedy once more, whatever the machine would do: as by a worker
+    /// whose predecessor was cut off, and who comes late.
+    pub async fn again(&mut self, remedy: u16, step: u16) {
+        self.take(remedy, step, self.incident.attempt).await;
+    }
+
+    async fn take(&mut self, remedy: u16, step: u16, attempt: u16) -> Ended {
         machine::begin(&mut self.incident, remedy, step, attempt);
         match self.cut {
             Cut::Never => {}
-            Cut::AfterEffect => drop(self.perform().await),
-            Cut::Midway(after) => drop(tokio::time::timeout(after, self.perform()).await),
+            Cut::AfterEffect => drop(Box::pin(self.perform()).await),
+            Cut::Midway(after) => drop(tokio::time::timeout(after, Box::pin(self.perform())).await),
         }
         if self.cut != Cut::Never {
             // The next worker finds what the dead one wrote when it began.
             machine::begin(&mut self.incident, remedy, step, attempt);
         }
-        let outcome = self.perform().await;
+        let outcome = Box::pin(self.perform()).await;
         let book = resolve::playbook(self.incident.kind);
         let remedy = book.remedy(remedy).unwrap();
         let memo = self.incident.memo.as_object_mut().unwrap();
@@ -294,7 +308,7 @@ impl Case<'_> {
         if matches!(outcome.ended, Ended::Again(_)) {
             tokio::time::sleep(after).await;
         }
-        (wanted, Some(outcome.ended))
+        outcome.ended
     }
 
     async fn perform(&self) -> Outcome {
@@ -314,7 +328,7 @@ impl Case<'_> {
             limit: step.limit,
         };
         let most = step.limit + Duration::from_secs(1);
-        let done = tokio::time::timeout(most, resolve::perform(&turn)).await;
+        let done = tokio::time::timeout(most, Box::pin(resolve::perform(&turn))).await;
         done.unwrap_or_else(|_| Outcome::failed(format!("not done within {most:?}")))
     }
 
