@@ -29,6 +29,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(10);
 const LOOK_SOON: Duration = Duration::from_secs(1);
 /// Attempts made at what cannot be done: more than any playbook allows.
 const NEVER_AGAIN: u16 = 10_000;
+/// How long a remedy that must not be left half done may go on after its time.
+const FINISH: TimeDelta = TimeDelta::seconds(300);
 /// Behind a step that failed.
 const AFTER_FAILURE: TimeDelta = TimeDelta::seconds(3);
 
@@ -113,6 +115,9 @@ pub fn next(incident: &Incident, book: &Playbook, view: &View) -> Move {
     }
     let at_work = state == IncidentState::Resolving && incident.step > 0;
     let undoing = incident.remedy == UNDO;
+    if at_work && must_be_finished(incident, view) {
+        return perform(incident, book, incident.remedy, incident.step);
+    }
     if let Sight::Cleared(reason) = &view.sight {
         return if !owes_undo(incident, book) {
             Move::Close(reason.clone())
@@ -180,6 +185,16 @@ pub fn next(incident: &Incident, book: &Playbook, view: &View) -> Move {
         }
         IncidentState::NeedsHuman | IncidentState::Resolved => Move::Gone,
     }
+}
+
+/// Half done, it would leave a server stopped: `memo.half_done` is set by the step
+/// before the first of those that belong together, and taken out by the last. Neither
+/// an observation nor the clock nor a change of mode comes in between.
+fn must_be_finished(incident: &Incident, view: &View) -> bool {
+    let in_time = |deadline| view.now < deadline + FINISH;
+    incident.memo.get("half_done") == Some(&Value::Bool(true))
+        && view.still != Some(Still::Held)
+        && incident.deadline.is_none_or(in_time)
 }
 
 /// A half-done remedy is worse than none, so that only an operator stops one.

@@ -8,10 +8,16 @@
 //! Architecture Invariant: a resolver never says that something is well again.
 //! It acts, and the next observation tells.
 
+mod blind;
+mod host_key_changed;
+mod instance;
 pub mod machine;
 pub mod playbook;
 mod resource_down;
+mod server_down;
 pub mod shell;
+mod superuser;
+mod volume_stuck;
 
 use drover::model::{Incident, IncidentKind, Observation, Rules, SecretKey};
 use drover::store::subjects::Known;
@@ -112,15 +118,15 @@ impl Outcome {
 pub fn playbook(kind: IncidentKind) -> &'static Playbook {
     match kind {
         IncidentKind::ResourceDown => &resource_down::PLAYBOOK,
-        IncidentKind::ServerDown
-        | IncidentKind::DiskCritical
-        | IncidentKind::VolumeStuck
+        IncidentKind::ServerDown => &server_down::PLAYBOOK,
+        IncidentKind::VolumeStuck => &volume_stuck::PLAYBOOK,
+        IncidentKind::HostKeyChanged => &host_key_changed::PLAYBOOK,
+        IncidentKind::Blind => &blind::PLAYBOOK,
+        IncidentKind::DiskCritical
         | IncidentKind::ConnectionsExhausted
         | IncidentKind::XidWraparound
         | IncidentKind::ArchivingStalled
-        | IncidentKind::CredentialsRefused
-        | IncidentKind::HostKeyChanged
-        | IncidentKind::Blind => &resource_down::PLAYBOOK,
+        | IncidentKind::CredentialsRefused => &resource_down::PLAYBOOK,
     }
 }
 
@@ -128,15 +134,16 @@ pub fn playbook(kind: IncidentKind) -> &'static Playbook {
 pub async fn perform(turn: &Turn<'_>) -> Outcome {
     match turn.incident.kind {
         IncidentKind::ResourceDown => resource_down::perform(turn).await,
-        IncidentKind::ServerDown
-        | IncidentKind::DiskCritical
-        | IncidentKind::VolumeStuck
+        IncidentKind::ServerDown => Box::pin(server_down::perform(turn)).await,
+        IncidentKind::VolumeStuck => Box::pin(volume_stuck::perform(turn)).await,
+        IncidentKind::HostKeyChanged | IncidentKind::Blind => {
+            Outcome::passed_over("there is nothing that drover may do about it")
+        }
+        IncidentKind::DiskCritical
         | IncidentKind::ConnectionsExhausted
         | IncidentKind::XidWraparound
         | IncidentKind::ArchivingStalled
-        | IncidentKind::CredentialsRefused
-        | IncidentKind::HostKeyChanged
-        | IncidentKind::Blind => Outcome::passed_over("not written yet"),
+        | IncidentKind::CredentialsRefused => Outcome::passed_over("not written yet"),
     }
 }
 

@@ -12,8 +12,9 @@ use crate::ssh::{self, Limits};
 
 /// What stands before every script: a path, and where the cluster of port `$1` is:
 /// `$v` its version, `$c` its name, `$d` its data directory, `$l` its log.
-/// `alive` prints the processes that have that directory as their own: postmaster
-/// and backends, but no zombies, which have none any more.
+/// `alive` prints the PostgreSQL processes that have that directory as their own:
+/// postmaster and backends, but no zombies, which have none any more, and nobody's
+/// shell. Only root and the cluster's owner are shown them.
 pub const FIND_CLUSTER: &str = r#"export LC_ALL=C; PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
 f=$(timeout 4 pg_lsclusters --json 2>/dev/null | PORT=$1 perl -MJSON -e 'local $/; for (@{ JSON::decode_json(<STDIN>) }) { if ($_->{port} == $ENV{PORT}) { print join("\n", map { $_ // "" } @$_{qw(version cluster pgdata logfile)}), "\n"; last } }' 2>/dev/null)
 { IFS= read -r v; IFS= read -r c; IFS= read -r d; IFS= read -r l; } <<END
@@ -21,7 +22,7 @@ $f
 END
 [ -n "$c" ] && [ -n "$d" ] || { echo "no cluster is set up for port $1"; exit 3; }
 d=$(readlink -f -- "$d")
-alive() { for p in /proc/[0-9]*; do [ "$(readlink "$p/cwd" 2>/dev/null)" = "$d" ] && echo "${p#/proc/}"; done; }
+alive() { for p in /proc/[0-9]*; do [ "$p/cwd" -ef "$d" ] && case $(readlink "$p/exe") in */postgres|*/postgres\ *) echo "${p#/proc/}";; esac; done; }
 "#;
 
 /// What a script said.
@@ -46,6 +47,21 @@ pub async fn run(
     arguments: &[&str],
     time: Duration,
 ) -> Result<Said, Outcome> {
+    run_with_input(tools, server, script, arguments, b"", time).await
+}
+
+/// The same with something to read: where secrets go.
+///
+/// # Errors
+/// As [`run`]; none holds the input.
+pub async fn run_with_input(
+    tools: &Tools,
+    server: &Server,
+    script: &str,
+    arguments: &[&str],
+    input: &[u8],
+    time: Duration,
+) -> Result<Said, Outcome> {
     let target = tools
         .context
         .target(server)
@@ -60,7 +76,7 @@ pub async fn run(
         time,
         ..Limits::default()
     };
-    let output = ssh::run(&target, &command, limits)
+    let output = ssh::run_with_input(&target, &command, input, limits)
         .await
         .map_err(|e| Outcome::failed(format!("{}: {}", server.subject.name, e.message)))?;
     let status = output
@@ -68,20 +84,26 @@ pub async fn run(
         .ok_or_else(|| Outcome::failed("a signal ended the script"))?;
     Ok(Said {
         status,
-        out: clean(&output.stdout),
-        err: clean(&output.stderr),
+        out: clean(&output.stdout, OUTPUT),
+        err: clean(&output.stderr, WORDS),
     })
 }
 
-/// For people: no control characters, and no more than they would read.
-fn clean(bytes: &[u8]) -> String {
+/// The most characters of an output that are kept: a line for each of some hundred
+/// clusters.
+const OUTPUT: usize = 32 * 1024;
+/// The same of an error, which is for people.
+const WORDS: usize = 2000;
+
+/// No control characters, and of a longer text its end.
+fn clean(bytes: &[u8], most: usize) -> String {
     let text = String::from_utf8_lossy(bytes);
     let text: String = text
         .trim()
         .chars()
         .map(|c| if c.is_control() && c != '\n' { ' ' } else { c })
         .collect();
-    match text.char_indices().rev().nth(2000) {
+    match text.char_indices().rev().nth(most) {
         Some((from, _)) => text[from..].to_owned(),
         None => text,
     }

@@ -1,0 +1,417 @@
+//! Plays the ring's part: asks the machine, does the steps of an incident in the
+//! world, and keeps what they leave behind, as the record would.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use drover::model::{
+    self, ExposeSecret, Incident, IncidentId, IncidentKind, IncidentState, Mode, Observation,
+    Rules, SecretKey, SubjectId, TlsMode, secret,
+};
+use drover::store::subjects::{self, Known};
+use drover_jobs::cloud::Clouds;
+use drover_jobs::cloud::local::{self, Cluster, LocalCloud, LocalServer, SSH_PORT};
+use drover_jobs::feel::FeelContext;
+use drover_jobs::resolve::machine::{self, Move, View};
+use drover_jobs::resolve::{self, Ended, Outcome, Tools, Turn};
+use drover_jobs::think::Sight;
+use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection, PgPool};
+
+const SECRET_KEY: &str = "dGhlIHRlc3RzIGtleSwgdGhpcnR5LXR3byBieXRlcyE=";
+/// So many turns are taken at most: a step that never ends fails its test.
+const MOST_TURNS: usize = 120;
+
+/// A local cloud and a record of what is in it. Both go with it.
+pub struct World {
+    pub cloud: LocalCloud,
+    pub pool: PgPool,
+    pub tools: Tools,
+    pub rules: Rules,
+    pub root: PathBuf,
+}
+
+/// What becomes of a worker at each step, the first time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Cut {
+    /// It lives.
+    Never,
+    /// It dies with the step done in the world and not in the record.
+    AfterEffect,
+    /// It dies this long after it began.
+    Midway(Duration),
+}
+
+/// A step that was done, and what came of it.
+#[derive(Debug)]
+pub struct Done {
+    pub remedy: &'static str,
+    pub step: &'static str,
+    pub ended: Ended,
+    pub touched: Vec<String>,
+    pub note: String,
+}
+
+/// An incident at work.
+pub struct Case<'a> {
+    pub world: &'a World,
+    pub incident: Incident,
+    pub cut: Cut,
+    pub seen: Option<Observation>,
+    /// Every turn that the record would know of.
+    pub done: Vec<Done>,
+    /// Runs ahead of the clock where the machine only waits.
+    now: DateTime<Utc>,
+}
+
+impl World {
+    /// `rules` are laid over the built-in ones.
+    pub async fn new(name: &str, rules: &Value) -> Self {
+        drover_tests::init();
+        // Where the user that local servers run as can reach it.
+        let root = PathBuf::from(format!("/tmp/drover-book-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&root).unwrap();
+        let cloud = LocalCloud::new(&root, None).unwrap();
+        // The first server makes the key that all of them let in.
+        Box::pin(cloud.create(&[])).await.unwrap();
+        let key = std::fs::read_to_string(cloud.key_file()).unwrap();
+        let (_, pool) = drover_tests::postgres::shared_database().await.unwrap();
+        let tools = Tools {
+            context: FeelContext {
+                ssh_key: Some(secret(key)),
+                clouds: Clouds {
+                    local: Some(cloud.clone()),
+                },
+            },
+            pool: pool.clone(),
+            secret_key: SecretKey::from_base64(SECRET_KEY).unwrap(),
+        };
+        Self {
+            rules: Rules::layered(&[rules]).unwrap(),
+            cloud,
+            pool,
+            tools,
+            root,
+        }
+    }
+
+    /// A new server, with its sshd up.
+    pub async fn server(&self, volume_mib: Option<u32>) -> LocalServer {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let wanted = local::NewServer {
+            name: format!("pg-{}", NEXT.fetch_add(1, Ordering::Relaxed)),
+            zone: "local-a".into(),
+            volume_mib,
+        };
+        Box::pin(self.cloud.create(&[wanted]))
+            .await
+            .unwrap()
+            .remove(0)
+    }
+
+    /// Takes a server into the herd.
+    pub async fn adopt(&self, local: &LocalServer) -> SubjectId {
+        let new = subjects::NewServer {
+            name: local.name.clone(),
+            tier: "standard".into(),
+            address: local.settings.address.to_string(),
+            ssh_port: SSH_PORT,
+            ssh_user: local.target().unwrap().user,
+            ssh_key: None,
+            host_key: Some(local.host_key().unwrap()),
+            instance: Some((model::Cloud::Local, local.name.clone())),
+            zone: Some("local-a".into()),
+        };
+        let mut db = self.pool.acquire().await.unwrap();
+        let key = &self.tools.secret_key;
+        subjects::adopt_server(&mut db, key, &new).await.unwrap()
+    }
+
+    /// Takes a cluster on it into the herd, with the role that drover has there.
+    pub async fn adopt_cluster(&self, server_id: SubjectId, cluster: &Cluster) -> SubjectId {
+        let new = subjects::NewResource {
+            name: cluster.name.clone(),
+            tier: "standard".into(),
+            server_id,
+            port: cluster.port,
+            database: local::DATABASE.into(),
+            role: local::ROLE.into(),
+            password: cluster.password.clone(),
+            tls_mode: TlsMode::Prefer,
+            tls_root_cert: None,
+            plan: "standard".into(),
+        };
+        let mut db = self.pool.acquire().await.unwrap();
+        let key = &self.tools.secret_key;
+        subjects::adopt_resource(&mut db, key, &new).await.unwrap()
+    }
+
+    /// A server with one cluster, both in the herd.
+    pub async fn pair(
+        &self,
+        volume_mib: Option<u32>,
+    ) -> (LocalServer, Cluster, SubjectId, SubjectId) {
+        let server = self.server(volume_mib).await;
+        let cluster = server.create(&format!("{}-db", server.name)).await.unwrap();
+        let server_id = self.adopt(&server).await;
+        let resource_id = self.adopt_cluster(server_id, &cluster).await;
+        (server, cluster, server_id, resource_id)
+    }
+
+    /// What the record knows of a subject.
+    pub async fn known(&self, id: SubjectId) -> Known {
+        let mut db = self.pool.acquire().await.unwrap();
+        let row = subjects::load(&mut db, &[id]).await.unwrap().remove(0);
+        row.open(&self.tools.secret_key).unwrap()
+    }
+
+    /// An incident of this kind, just opened.
+    pub fn incident(&self, subject: SubjectId, kind: IncidentKind) -> Case<'_> {
+        let now = Utc::now();
+        let incident = Incident {
+            id: IncidentId::generate(),
+            subject: Some(subject),
+            kind,
+            state: IncidentState::Triggered,
+            state_since: now,
+            revision: 0,
+            reason: "the test says so".into(),
+            opened_at: now,
+            deadline: Some(now + resolve::playbook(kind).budget.deadline),
+            remedy: 0,
+            step: 0,
+            attempt: 0,
+            attempts: 0,
+            wait_until: None,
+            acted_at: None,
+            memo: json!({}),
+            resting: None,
+            reopened: 0,
+            acknowledged: None,
+            held_at: None,
+            paged_at: None,
+            ticketed_at: None,
+            resolved: None,
+        };
+        Case {
+            world: self,
+            incident,
+            cut: Cut::Never,
+            seen: None,
+            done: vec![],
+            now,
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let servers = self.cloud.servers().unwrap_or_default();
+        // A runtime of its own: the test's may be the one that panics.
+        let destroyed = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            for server in servers {
+                let _ = runtime.block_on(server.destroy());
+            }
+        });
+        let _ = destroyed.join();
+        let _ = std::fs::remove_dir_all(&self.root);
+    }
+}
+
+impl Case<'_> {
+    /// The same incident, with workers that die.
+    pub fn cut(mut self, cut: Cut) -> Self {
+        self.cut = cut;
+        self
+    }
+
+    /// What the machine would do next, if this is what is seen. Where it only waits
+    /// for something, that while is over.
+    pub fn next(&mut self, sight: &Sight) -> Move {
+        let book = resolve::playbook(self.incident.kind);
+        for _ in 0..10 {
+            let view = View {
+                sight: sight.clone(),
+                still: None,
+                mode: Mode::Act,
+                urgent: None,
+                now: self.now,
+            };
+            match (
+                machine::next(&self.incident, book, &view),
+                self.incident.wait_until,
+            ) {
+                (Move::Rest { .. }, Some(until)) if until > self.now => self.now = until,
+                (other, _) => return other,
+            }
+        }
+        panic!("the machine waits for ever: {:?}", self.incident);
+    }
+
+    /// One turn: a step, as far as it comes. Gives what the machine wanted, and what
+    /// came of it if that was a step.
+    pub async fn turn(&mut self, sight: &Sight) -> (Move, Option<Ended>) {
+        let wanted = self.next(sight);
+        let Move::Perform {
+            remedy,
+            step,
+            attempt,
+        } = wanted
+        else {
+            return (wanted, None);
+        };
+        let ended = self.take(remedy, step, attempt).await;
+        (wanted, Some(ended))
+    }
+
+    /// A step of a remedy once more, whatever the machine would do: as by a worker
+    /// whose predecessor was cut off, and who comes late.
+    pub async fn again(&mut self, remedy: u16, step: u16) {
+        self.take(remedy, step, self.incident.attempt).await;
+    }
+
+    async fn take(&mut self, remedy: u16, step: u16, attempt: u16) -> Ended {
+        machine::begin(&mut self.incident, remedy, step, attempt);
+        match self.cut {
+            Cut::Never => {}
+            Cut::AfterEffect => drop(Box::pin(self.perform()).await),
+            Cut::Midway(after) => drop(tokio::time::timeout(after, Box::pin(self.perform())).await),
+        }
+        if self.cut != Cut::Never {
+            // The next worker finds what the dead one wrote when it began.
+            machine::begin(&mut self.incident, remedy, step, attempt);
+        }
+        let outcome = Box::pin(self.perform()).await;
+        let book = resolve::playbook(self.incident.kind);
+        let remedy = book.remedy(remedy).unwrap();
+        let memo = self.incident.memo.as_object_mut().unwrap();
+        for (name, value) in outcome.memo {
+            match value {
+                Value::Null => drop(memo.remove(&name)),
+                value => drop(memo.insert(name, value)),
+            }
+        }
+        self.done.push(Done {
+            remedy: remedy.name,
+            step: remedy.steps[usize::from(step)].name,
+            ended: outcome.ended.clone(),
+            touched: outcome.touched,
+            note: outcome.note,
+        });
+        let after = machine::after(&mut self.incident, remedy, &outcome.ended, Utc::now());
+        if matches!(outcome.ended, Ended::Again(_)) {
+            tokio::time::sleep(after).await;
+        }
+        outcome.ended
+    }
+
+    async fn perform(&self) -> Outcome {
+        let remedy = resolve::playbook(self.incident.kind)
+            .remedy(self.incident.remedy)
+            .unwrap();
+        let step = &remedy.steps[usize::from(self.incident.step)];
+        let known = self.world.known(self.incident.subject.unwrap()).await;
+        let turn = Turn {
+            incident: &self.incident,
+            known: &known,
+            seen: self.seen.as_ref(),
+            rules: &self.world.rules,
+            tools: &self.world.tools,
+            remedy: remedy.name,
+            step: step.name,
+            limit: step.limit,
+        };
+        let most = step.limit + Duration::from_secs(1);
+        let done = tokio::time::timeout(most, Box::pin(resolve::perform(&turn))).await;
+        done.unwrap_or_else(|_| Outcome::failed(format!("not done within {most:?}")))
+    }
+
+    /// Turns until a remedy has ended, in one way or another; gives its name and how
+    /// its last step ended. `None` if the machine wants no remedy any more.
+    pub async fn remedy(&mut self, sight: &Sight) -> Option<(&'static str, Ended)> {
+        for _ in 0..MOST_TURNS {
+            let (_, ended) = self.turn(sight).await;
+            let ended = ended?;
+            if self.incident.state != IncidentState::Resolving {
+                return Some((self.done.last()?.remedy, ended));
+            }
+        }
+        panic!("no end: {}", self.story());
+    }
+
+    /// Turns until a remedy has worked; gives its name. Panics if none does.
+    pub async fn until_done(&mut self) -> &'static str {
+        loop {
+            match self.remedy(&holds()).await {
+                Some((name, Ended::Done)) => return name,
+                Some((_, Ended::PassedOver(_) | Ended::Failed(_) | Ended::Again(_))) => {}
+                None => panic!("every remedy has run out:\n{}", self.story()),
+            }
+        }
+    }
+
+    /// Turns until the machine wants no remedy any more, and gives what it wants
+    /// instead.
+    pub async fn until_escalated(&mut self) -> Move {
+        while self.remedy(&holds()).await.is_some() {}
+        self.next(&holds())
+    }
+
+    /// Everything that was touched.
+    pub fn touched(&self) -> Vec<&str> {
+        let all = self.done.iter().flat_map(|done| &done.touched);
+        all.map(String::as_str).collect()
+    }
+
+    /// What was done, for whoever reads a failed test.
+    pub fn story(&self) -> String {
+        let lines = self.done.iter().map(|done| format!("{done:?}\n"));
+        format!("{}{:?}", lines.collect::<String>(), self.incident.memo)
+    }
+}
+
+/// The newest observation says that it is still wrong.
+pub fn holds() -> Sight {
+    Sight::Holds("the test says so".into())
+}
+
+/// The newest observation says that it is over.
+pub fn cleared() -> Sight {
+    Sight::Cleared("the test says so".into())
+}
+
+/// A session of drover's own role.
+pub async fn session(server: &LocalServer, cluster: &Cluster) -> sqlx::Result<PgConnection> {
+    let (address, port) = (server.settings.address, cluster.port);
+    let password = cluster.password.expose_secret();
+    let url = format!(
+        "postgres://{}:{password}@{address}:{port}/{}",
+        local::ROLE,
+        local::DATABASE
+    );
+    PgConnection::connect(&url).await
+}
+
+/// What a superuser's statement says, through the local socket over SSH.
+pub async fn superuser(server: &LocalServer, cluster: &Cluster, sql: &str) -> String {
+    let command = format!(
+        "psql --cluster {}/{} -U postgres -XAtq -v ON_ERROR_STOP=1 -c {}",
+        cluster.version,
+        cluster.name,
+        drover_jobs::ssh::quote(sql).unwrap()
+    );
+    let target = server.target().unwrap();
+    let limits = drover_jobs::ssh::Limits::default();
+    let output = drover_jobs::ssh::run(&target, &command, limits)
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status, Some(0), "{sql}: {said}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}

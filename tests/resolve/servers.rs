@@ -1,0 +1,286 @@
+//! Playbooks of servers, and of clusters that are down.
+
+use std::time::Duration;
+
+use drover::model::{IncidentKind, SubjectId};
+use drover_jobs::cloud::local::{Cluster, Cure, LocalServer};
+use drover_jobs::resolve::Ended;
+use drover_jobs::resolve::machine::Move;
+use serde_json::json;
+
+use super::driver::{Case, Cut, World, cleared, holds, session, superuser};
+
+async fn world(name: &str) -> (World, LocalServer, Cluster, SubjectId, SubjectId) {
+    let world = World::new(name, &json!({})).await;
+    let (server, cluster, server_id, resource_id) = world.pair(None).await;
+    (world, server, cluster, server_id, resource_id)
+}
+
+async fn started_at(server: &LocalServer, cluster: &Cluster) -> String {
+    superuser(server, cluster, "select pg_postmaster_start_time()").await
+}
+
+/// How often its sshd was started.
+fn boots(world: &World, server: &LocalServer) -> usize {
+    let log = world
+        .root
+        .join("servers")
+        .join(&server.name)
+        .join("sshd.log");
+    let log = std::fs::read_to_string(log).unwrap();
+    log.matches("Server listening").count()
+}
+
+#[tokio::test]
+async fn a_killed_cluster_is_started_once_however_often_a_worker_dies() {
+    let (world, server, cluster, _, resource) = world("killed").await;
+    let midway = Cut::Midway(Duration::from_millis(700));
+    for cut in [Cut::Never, Cut::AfterEffect, midway] {
+        server.kill(&cluster).await.unwrap();
+        let mut case = world
+            .incident(resource, IncidentKind::ResourceDown)
+            .cut(cut);
+        assert_eq!(case.until_done().await, "restart_fast", "{}", case.story());
+        session(&server, &cluster).await.unwrap();
+        let started = started_at(&server, &cluster).await;
+
+        // The step that was begun is done once more, long after: nothing happens.
+        let last = case.done.last().unwrap();
+        assert!(last.touched[0].contains(&cluster.name), "{}", case.story());
+        case.again(0, 1).await;
+        let last = &case.done.last().unwrap();
+        assert!(last.note.contains("was started already"), "{last:?}");
+        assert_eq!(started_at(&server, &cluster).await, started);
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_that_hangs_is_killed_and_started() {
+    let (world, server, cluster, _, resource) = world("hang").await;
+    assert!(server.hang(&cluster).unwrap() > 3);
+    let mut case = world.incident(resource, IncidentKind::ResourceDown);
+    assert_eq!(
+        case.until_done().await,
+        "restart_immediate",
+        "{}",
+        case.story()
+    );
+    assert!(
+        case.story().contains("it does not stop"),
+        "{}",
+        case.story()
+    );
+    session(&server, &cluster).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_dead_postmaster_left_is_not_in_the_way() {
+    let (world, server, cluster, _, resource) = world("left").await;
+    // A backend that is at work does not notice that its postmaster is gone.
+    let mut busy = session(&server, &cluster).await.unwrap();
+    let busy = tokio::spawn(async move {
+        let endless = "select count(*) from generate_series(1, 100000000000)";
+        let _ = sqlx::query(endless).execute(&mut busy).await;
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let postmaster = "select (string_to_array(pg_read_file('postmaster.pid'), chr(10)))[1]";
+    let postmaster: i32 = superuser(&server, &cluster, postmaster)
+        .await
+        .parse()
+        .unwrap();
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(postmaster),
+        nix::sys::signal::Signal::SIGKILL,
+    )
+    .unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(server.runs(&cluster), "the backend has noticed");
+
+    let mut case = world.incident(resource, IncidentKind::ResourceDown);
+    assert_eq!(
+        case.until_done().await,
+        "restart_immediate",
+        "{}",
+        case.story()
+    );
+    session(&server, &cluster).await.unwrap();
+    let _ = busy.await;
+}
+
+#[tokio::test]
+async fn a_cluster_that_cannot_start_is_a_humans_and_says_why() {
+    let (world, server, cluster, _, resource) = world("spoilt").await;
+    server.spoil(&cluster).await.unwrap();
+    let mut case = world.incident(resource, IncidentKind::ResourceDown);
+    let end = case.until_escalated().await;
+    assert!(matches!(end, Move::Escalate(_)), "{end:?}");
+    let tried: Vec<_> = case.done.iter().filter(|d| d.step == "restart").collect();
+    assert_eq!(tried.len(), 4, "{}", case.story());
+    for done in tried {
+        assert!(
+            matches!(&done.ended, Ended::Failed(why) if why.contains("ermission denied")),
+            "{done:?}"
+        );
+    }
+    server.mend(&cluster).unwrap();
+}
+
+#[tokio::test]
+async fn a_cluster_that_takes_long_to_start_is_left_to_it() {
+    let (world, server, cluster, _, resource) = world("slow").await;
+    superuser(
+        &server,
+        &cluster,
+        "alter system set restore_command = 'sleep 300; false'",
+    )
+    .await;
+    server.kill(&cluster).await.unwrap();
+    let data = world
+        .root
+        .join("servers")
+        .join(&server.name)
+        .join("pg/data");
+    std::fs::write(data.join(&cluster.name).join("recovery.signal"), "").unwrap();
+    let mut case = world.incident(resource, IncidentKind::ResourceDown);
+    assert_eq!(case.until_done().await, "restart_fast", "{}", case.story());
+    assert!(case.story().contains("is starting"), "{}", case.story());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(server.runs(&cluster), "{}", case.story());
+    case.again(0, 1).await;
+    let last = case.done.last().unwrap();
+    assert!(last.note.contains("was started already"), "{last:?}");
+}
+
+/// Runs it through, and gives its story.
+async fn through(case: &mut Case<'_>, remedy: &str) -> String {
+    assert_eq!(case.until_done().await, remedy, "{}", case.story());
+    assert_eq!(case.incident.memo.get("half_done"), None);
+    case.story()
+}
+
+#[tokio::test]
+async fn a_dead_server_is_booted_once_however_often_a_worker_dies() {
+    let (world, server, cluster, id, _) = world("dead").await;
+    let midway = Cut::Midway(Duration::from_millis(1500));
+    for cut in [Cut::Never, Cut::AfterEffect, midway] {
+        let before = boots(&world, &server);
+        server.unplug().await.unwrap();
+        let mut case = world.incident(id, IncidentKind::ServerDown).cut(cut);
+        let story = through(&mut case, "reboot").await;
+        assert_eq!(boots(&world, &server), before + 1, "{cut:?} {story}");
+        session(&server, &cluster).await.unwrap();
+        assert_eq!(case.touched(), [format!("server {}", server.name)]);
+    }
+    assert_eq!(
+        world
+            .incident(id, IncidentKind::ServerDown)
+            .next(&cleared()),
+        Move::Close("the test says so".into())
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_rebooted_once() {
+    let (world, server, cluster, id, _) = world("hung").await;
+    for cut in [Cut::AfterEffect, Cut::Midway(Duration::from_millis(1500))] {
+        let before = boots(&world, &server);
+        // Its sshd takes connections and says nothing; its cloud says that it runs.
+        signal_sshd(&world, &server, nix::sys::signal::Signal::SIGSTOP);
+        let mut case = world.incident(id, IncidentKind::ServerDown).cut(cut);
+        let story = through(&mut case, "reboot").await;
+        assert_eq!(boots(&world, &server), before + 1, "{story}");
+        session(&server, &cluster).await.unwrap();
+    }
+}
+
+fn signal_sshd(world: &World, server: &LocalServer, signal: nix::sys::signal::Signal) {
+    let pid = world
+        .root
+        .join("servers")
+        .join(&server.name)
+        .join("sshd.pid");
+    let pid = std::fs::read_to_string(pid)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_answers_again_is_not_rebooted_at_once() {
+    let (world, server, _, id, _) = world("answers").await;
+    let before = boots(&world, &server);
+    let mut case = world.incident(id, IncidentKind::ServerDown);
+    let (_, ended) = case.turn(&holds()).await;
+    assert!(matches!(ended, Some(Ended::Again(_))), "{}", case.story());
+    assert!(matches!(case.next(&cleared()), Move::Close(_)));
+    assert_eq!(boots(&world, &server), before);
+}
+
+#[tokio::test]
+async fn a_server_that_was_stopped_is_started_whatever_comes_in_between() {
+    let (world, server, cluster, id, _) = world("half").await;
+    let mut case = world.incident(id, IncidentKind::VolumeStuck);
+    case.turn(&holds()).await;
+    case.turn(&holds()).await;
+    assert!(!server.is_up(), "{}", case.story());
+    // All is well, says an observation of before; and the time is up.
+    case.incident.deadline = Some(chrono::Utc::now() - chrono::TimeDelta::seconds(10));
+    while !case.incident.memo["half_done"].is_null() {
+        let (wanted, _) = case.turn(&cleared()).await;
+        assert!(matches!(wanted, Move::Perform { .. }), "{wanted:?}");
+    }
+    assert!(server.is_up(), "{}", case.story());
+    session(&server, &cluster).await.unwrap();
+    assert!(matches!(case.next(&cleared()), Move::Close(_)));
+}
+
+#[tokio::test]
+async fn a_remedy_that_no_cloud_can_do_is_passed_over() {
+    let (world, _, _, id, resource) = world("nocloud").await;
+    sqlx::query("update servers set cloud = null, instance_id = null where id = $1")
+        .bind(id.to_string())
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    for kind in [IncidentKind::ServerDown, IncidentKind::VolumeStuck] {
+        let mut case = world.incident(id, kind);
+        let end = case.until_escalated().await;
+        assert_eq!(end, Move::Escalate("every remedy was tried".into()));
+        assert_eq!(case.done.len(), 2, "{}", case.story());
+        let over =
+            |ended: &Ended| matches!(ended, Ended::PassedOver(why) if why.contains("in no cloud"));
+        assert!(
+            case.done.iter().all(|done| over(&done.ended)),
+            "{}",
+            case.story()
+        );
+    }
+    let mut case = world.incident(resource, IncidentKind::HostKeyChanged);
+    assert!(matches!(case.next(&holds()), Move::Escalate(_)));
+}
+
+#[tokio::test]
+async fn a_stuck_volume_is_mended_by_a_boot_or_by_being_attached_again() {
+    let world = World::new("stuck", &json!({})).await;
+    let (server, cluster, id, _) = world.pair(Some(256)).await;
+    for (cure, remedy) in [(Cure::Boot, "stop_start"), (Cure::Reattach, "reattach")] {
+        for cut in [Cut::Never, Cut::AfterEffect] {
+            server.make_volume_read_only(cure).await.unwrap();
+            let before = boots(&world, &server);
+            let mut case = world.incident(id, IncidentKind::VolumeStuck).cut(cut);
+            assert_eq!(case.until_done().await, "stop_start", "{}", case.story());
+            let cured = server.volume_is_writable().unwrap();
+            assert_eq!(cured, cure == Cure::Boot, "{}", case.story());
+            if !cured {
+                through(&mut case, "reattach").await;
+                assert!(server.volume_is_writable().unwrap(), "{}", case.story());
+            }
+            let story = case.story();
+            let expected = if remedy == "reattach" { 2 } else { 1 };
+            assert_eq!(boots(&world, &server), before + expected, "{story}");
+            session(&server, &cluster).await.unwrap();
+        }
+    }
+}
