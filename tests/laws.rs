@@ -10,6 +10,8 @@ mod clock;
 mod fence;
 #[path = "laws/herd.rs"]
 mod herd;
+#[path = "laws/incidents.rs"]
+mod incidents;
 #[path = "laws/ring.rs"]
 mod ring;
 #[path = "laws/tokens.rs"]
