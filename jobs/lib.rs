@@ -8,6 +8,7 @@ pub mod cloud;
 pub mod feel;
 pub mod local;
 mod postgres;
+pub mod replay;
 pub mod ring;
 pub mod ssh;
 pub mod think;
