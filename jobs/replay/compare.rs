@@ -42,7 +42,7 @@ impl Difference {
                 recorded, replayed, ..
             } => {
                 let replayed = replayed.as_ref().map(|(at, _)| *at);
-                let first = recorded.into_iter().chain(&replayed).min();
+                let first = recorded.iter().chain(&replayed).min();
                 first.copied().unwrap_or_default()
             }
         }

@@ -52,7 +52,7 @@ pub fn sight(
             Sight::Cleared(_) if newest.attributes.service_available => {
                 connections(newest, &rules.limits)
             }
-            other => other,
+            other @ (Sight::Holds(_) | Sight::Cleared(_) | Sight::Unknown) => other,
         },
         IncidentKind::DiskCritical
         | IncidentKind::VolumeStuck
