@@ -10,6 +10,7 @@ pub mod local;
 mod notify;
 mod postgres;
 pub mod resolve;
+pub mod replay;
 pub mod ring;
 pub mod ssh;
 pub mod think;

@@ -12,6 +12,7 @@ use drover_jobs::cloud::local::LocalCloud;
 use drover_jobs::feel::{FeelContext, World};
 use drover_jobs::local;
 use drover_jobs::resolve::Tools;
+use drover_jobs::replay;
 use drover_jobs::ring::{self, RingConfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -48,6 +49,8 @@ enum Command {
     /// Keeps servers on this very machine: real sshd, real PostgreSQL
     #[command(subcommand)]
     Local(local::Command),
+    /// Thinks again over recorded observations and shows what differs
+    Replay(replay::Arguments),
 }
 
 /// How it ended, for the exit code.
@@ -90,6 +93,9 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match (arguments.command, arguments.queues) {
         (Some(Command::Local(command)), _) => local::run(command, Env::process())
+            .await
+            .map_err(Failure::from),
+        (Some(Command::Replay(arguments)), _) => replay::run(arguments, Env::process())
             .await
             .map_err(Failure::from),
         (None, Some(queues)) => work(&queues).await,

@@ -5,9 +5,11 @@ mod change;
 mod listing;
 mod messages;
 mod processes;
+mod replay;
 mod table;
 mod who;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -21,11 +23,11 @@ use who::Who;
 
 const ENVIRONMENT: &str = "\
 Environment of the processes:
-  DATABASE_URL           the control database (migrate, web, clock)
+  DATABASE_URL           the control database (migrate, web, clock, replay)
   DROVER_SECRET_KEY      32 bytes in base 64 that secrets are sealed with (web)
   DROVER_API_TOKEN       the bearer token of the API (web)
   DROVER_BIND, PORT      where web listens (127.0.0.1, 8080)
-  DROVER_RULES           what differs from the built-in rules, as JSON (web)
+  DROVER_RULES           what differs from the built-in rules, as JSON (web, replay)
   DROVER_RETENTION_DAYS  days that observations are kept (clock; 14)
   DROVER_LOG             log filter, such as debug or drover=trace (info)
 
@@ -134,6 +136,14 @@ enum Command {
         #[arg(long, value_name = "JSON")]
         rules: String,
     },
+    /// Think again over what was observed, by today's rules or others, and show
+    /// what differs (see drover replay --help).
+    #[command(disable_help_flag = true)]
+    Replay {
+        /// As drover-worker replay takes them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -236,6 +246,7 @@ pub async fn run(cli: Cli, env: Env<'_>) -> Result<(), Failure> {
             messages::retry(&client(env)?, id, cli.json).await
         }
         Command::Tiers => listing::tiers(&client(env)?, cli.json).await,
+        Command::Replay { arguments } => replay::hand_over(arguments, cli.json),
         Command::Tier { name, rules } => change::tier(&client(env)?, &name, &rules, cli.json).await,
     }
 }

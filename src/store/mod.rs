@@ -5,6 +5,7 @@
 //! `apalis.workers` is in `queue.rs`.
 
 pub mod brake;
+pub mod history;
 pub mod incidents;
 pub mod leases;
 pub mod modes;
