@@ -29,7 +29,8 @@ pub struct NewMessage {
     pub detail: Value,
 }
 
-/// Writes a message, with its job. Call it in the transaction of what it tells of.
+/// Writes a message, with its job. Call it in the transaction of what it tells of, and
+/// while that holds the incident's row, so that its messages are in one order.
 pub async fn write(db: &mut PgConnection, new: &NewMessage) -> sqlx::Result<MessageId> {
     let id = MessageId::generate();
     sqlx::query(
@@ -201,9 +202,10 @@ pub async fn letter(db: &mut PgConnection, message: Message) -> sqlx::Result<Let
         "select i.kind, i.opened_at, i.subject_id, s.kind as subject_kind, s.name, s.tier,
                 coalesce(on_server.name, s.name) as server,
                 (select o.reference from outbox o
-                 where o.incident_id = i.id and o.channel = $2 and o.id < $3
+                 where o.incident_id = i.id and o.channel = $2
+                   and o.seq < (select seq from outbox where id = $3)
                    and o.action = 'trigger' and o.state = 'delivered'
-                 order by o.id desc limit 1) as opened
+                 order by o.seq desc limit 1) as opened
          from incidents i
          left join subjects s on s.id = i.subject_id
          left join resources r on r.id = s.id
@@ -239,7 +241,8 @@ pub async fn waits_for_another(db: &mut PgConnection, message: &Message) -> sqlx
     sqlx::query_scalar(
         "select exists (
              select from outbox
-             where incident_id = $1 and channel = $2 and id < $3 and state = 'pending')",
+             where incident_id = $1 and channel = $2 and state = 'pending'
+               and seq < (select seq from outbox where id = $3))",
     )
     .bind(message.incident.to_string())
     .bind(message.channel.as_str())
@@ -331,8 +334,9 @@ pub async fn retry(
     }
     let later: Option<String> = sqlx::query_scalar(
         "select id from outbox
-         where incident_id = $1 and channel = $2 and id > $3 and state = 'delivered'
-         order by id limit 1",
+         where incident_id = $1 and channel = $2 and state = 'delivered'
+           and seq > (select seq from outbox where id = $3)
+         order by seq limit 1",
     )
     .bind(message.incident.to_string())
     .bind(message.channel.as_str())
@@ -379,16 +383,16 @@ pub async fn standing(db: &mut PgConnection) -> sqlx::Result<Standing> {
     let written = u64::try_from(day_ago.timestamp_millis()).unwrap_or_default();
     sqlx::query_as(
         "with dead as (
-             select o.id, o.last_error from outbox o
+             select o.seq, o.last_error from outbox o
              where o.state = 'dead' and not exists (
                  select from outbox later
                  where later.incident_id = o.incident_id and later.channel = o.channel
-                   and later.id > o.id and later.state = 'delivered'))
+                   and later.seq > o.seq and later.state = 'delivered'))
          select (select count(*) from outbox where state = 'pending') as pending,
                 (select extract(epoch from now() - min(waiting_since))::float8
                  from outbox where state = 'pending') as oldest_pending_s,
                 (select count(*) from dead) as dead,
-                (select last_error from dead order by id desc limit 1) as last_error,
+                (select last_error from dead order by seq desc limit 1) as last_error,
                 (select count(*) from outbox where state = 'delivered' and id > $1) as delivered",
     )
     .bind(ulid::Ulid::from_parts(written, 0).to_string())
