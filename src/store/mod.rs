@@ -5,6 +5,7 @@
 //! `apalis.workers` is in `queue.rs`.
 
 pub mod incidents;
+pub mod letters;
 pub mod modes;
 pub mod observations;
 pub mod outbox;
