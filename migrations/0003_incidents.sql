@@ -105,6 +105,9 @@ alter table subjects add column lock_worker text;
 -- Messages to people, written with what they tell of and sent by `notify`.
 create table outbox (
     id text primary key check (id ~ '^[0-7][0-9A-HJKMNP-TV-Z]{25}$'),
+    -- the order of one incident's messages: ids are made by machines whose clocks
+    -- may differ
+    seq bigint generated always as identity,
     created_at timestamptz not null default now(),
     incident_id text not null references incidents (id),
     -- whom it is for: the one on call, or the customer
@@ -128,7 +131,7 @@ create table outbox (
     settled_at timestamptz,
     check ((state = 'pending') = (settled_at is null))
 );
-create index outbox_incident on outbox (incident_id, channel, id);
+create index outbox_incident on outbox (incident_id, channel, seq);
 create index outbox_open on outbox (state, id) where state <> 'delivered';
 
 -- Calls made to each provider, for its limit of calls a minute. Pruned.

@@ -41,10 +41,10 @@ pub(super) fn client(url: &Url) -> anyhow::Result<Client> {
 /// Sends a request; what kept it from being answered is worth another try.
 pub(super) async fn ask(request: RequestBuilder) -> Result<Answer, Outcome> {
     let response = request.send().await.map_err(unanswered)?;
-    let (status, retry_after) = (response.status(), retry_after(&response, Utc::now()));
+    let retry_after = response.headers().get(header::RETRY_AFTER);
     Ok(Answer {
-        status,
-        retry_after,
+        status: response.status(),
+        retry_after: retry_after.and_then(|v| rest(v.to_str().ok()?, Utc::now())),
         body: read(response).await,
     })
 }
@@ -63,7 +63,7 @@ async fn read(mut response: Response) -> Vec<u8> {
 /// The error without its URL, which may hold a token.
 fn unanswered(error: reqwest::Error) -> Outcome {
     let why = if error.is_timeout() {
-        format!("no answer within {LIMIT:?}")
+        format!("gave no answer within {LIMIT:?}")
     } else {
         let error = error.without_url();
         let mut at: &dyn std::error::Error = &error;
@@ -75,13 +75,12 @@ fn unanswered(error: reqwest::Error) -> Outcome {
     Outcome::Failed { why, after: None }
 }
 
-/// Seconds or a date.
-fn retry_after(response: &Response, now: DateTime<Utc>) -> Option<Duration> {
-    let text = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
-    let rest = match text.trim().parse::<u64>() {
+/// What `Retry-After` asks for: seconds or a date.
+fn rest(asked: &str, now: DateTime<Utc>) -> Option<Duration> {
+    let rest = match asked.trim().parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
         Err(_) => {
-            let date = DateTime::parse_from_rfc2822(text.trim()).ok()?;
+            let date = DateTime::parse_from_rfc2822(asked.trim()).ok()?;
             (date.to_utc() - now).to_std().ok()?
         }
     };
@@ -125,6 +124,17 @@ mod tests {
             body: Vec::new(),
         };
         answer.unwanted("because")
+    }
+
+    #[test]
+    fn a_rest_is_in_seconds_or_until_a_date() {
+        let now = DateTime::from_timestamp(1_445_412_420, 0).unwrap_or_default();
+        let asked = |text| rest(text, now).map(|d| d.as_secs());
+        assert_eq!(asked("7"), Some(7));
+        assert_eq!(asked("Wed, 21 Oct 2015 07:28:00 GMT"), Some(60));
+        assert_eq!(asked("Wed, 21 Oct 2015 07:20:00 GMT"), None, "past");
+        assert_eq!(asked("99999999999"), Some(3600));
+        assert_eq!(asked("soon"), None);
     }
 
     #[test]

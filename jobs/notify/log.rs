@@ -1,7 +1,7 @@
 //! The log, where nobody is named to be told.
 
 use drover::model::{Channel, PublicId};
-use drover::store::outbox::Letter;
+use drover::store::letters::Letter;
 
 use super::{Outcome, words};
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use drover::config::{NotifyConfig, PageVia, TicketVia};
 use drover::model::{Channel, ExposeSecret, Provider, Secret};
-use drover::store::outbox::Letter;
+use drover::store::letters::Letter;
 
 pub(crate) use words::{backoff, delivered, given_up, not_yet, refused, too_long};
 

@@ -6,7 +6,7 @@
 
 use drover::config::PagerDutyConfig;
 use drover::model::{Deed, ExposeSecret, IncidentId};
-use drover::store::outbox::Letter;
+use drover::store::letters::Letter;
 use reqwest::{Client, StatusCode};
 use serde_json::{Map, Value, json};
 

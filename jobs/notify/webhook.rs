@@ -4,7 +4,7 @@
 use chrono::Utc;
 use drover::config::WebhookConfig;
 use drover::model::{Deed, ExposeSecret};
-use drover::store::outbox::Letter;
+use drover::store::letters::Letter;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Url};
 use serde_json::json;

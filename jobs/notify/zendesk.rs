@@ -6,7 +6,7 @@
 
 use drover::config::ZendeskConfig;
 use drover::model::{Deed, ExposeSecret, Severity};
-use drover::store::outbox::Letter;
+use drover::store::letters::Letter;
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 

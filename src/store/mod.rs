@@ -8,6 +8,7 @@ pub mod brake;
 pub mod history;
 pub mod incidents;
 pub mod leases;
+pub mod letters;
 pub mod modes;
 pub mod observations;
 pub mod outbox;

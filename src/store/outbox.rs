@@ -8,8 +8,7 @@ use sqlx::{FromRow, PgConnection};
 use super::subjects::decode;
 use super::{incidents, queue};
 use crate::model::{
-    Channel, Deed, Incident, IncidentId, IncidentKind, Kind, Message, MessageId, MessageState,
-    Note, Provider, PublicId, Severity,
+    Channel, Deed, Incident, IncidentId, Message, MessageId, MessageState, Note, Provider, Severity,
 };
 
 /// A message to be written.
@@ -29,7 +28,8 @@ pub struct NewMessage {
     pub detail: Value,
 }
 
-/// Writes a message, with its job. Call it in the transaction of what it tells of.
+/// Writes a message, with its job. Call it in the transaction of what it tells of, and
+/// while that holds the incident's row, so that its messages are in one order.
 pub async fn write(db: &mut PgConnection, new: &NewMessage) -> sqlx::Result<MessageId> {
     let id = MessageId::generate();
     sqlx::query(
@@ -154,92 +154,14 @@ pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Messag
     rows.into_iter().map(Row::into_message).collect()
 }
 
-/// A message and what has to stand in it. Besides the message nothing here changes
-/// while it is tried, so that a repetition says the same as the first try.
-#[derive(Clone, Debug)]
-pub struct Letter {
-    /// What is to be said.
-    pub message: Message,
-    /// The kind of its incident.
-    pub kind: IncidentKind,
-    /// When that was opened.
-    pub opened_at: DateTime<Utc>,
-    /// Whose it is; `None`: the herd's.
-    pub about: Option<About>,
-    /// What the other side calls what the incident's last trigger opened there.
-    pub opened: Option<String>,
-}
-
-/// The subject of a message.
-#[derive(Clone, Debug)]
-pub struct About {
-    /// Its id.
-    pub id: PublicId,
-    /// Its name.
-    pub name: String,
-    /// Whose rules it goes by.
-    pub tier: String,
-    /// The name of the server that it is or is on.
-    pub server: String,
-}
-
-#[derive(FromRow)]
-struct Around {
-    kind: String,
-    opened_at: DateTime<Utc>,
-    subject_id: Option<String>,
-    subject_kind: Option<String>,
-    name: Option<String>,
-    tier: Option<String>,
-    server: Option<String>,
-    opened: Option<String>,
-}
-
-/// Reads what has to stand in a message.
-pub async fn letter(db: &mut PgConnection, message: Message) -> sqlx::Result<Letter> {
-    let around: Around = sqlx::query_as(
-        "select i.kind, i.opened_at, i.subject_id, s.kind as subject_kind, s.name, s.tier,
-                coalesce(on_server.name, s.name) as server,
-                (select o.reference from outbox o
-                 where o.incident_id = i.id and o.channel = $2 and o.id < $3
-                   and o.action = 'trigger' and o.state = 'delivered'
-                 order by o.id desc limit 1) as opened
-         from incidents i
-         left join subjects s on s.id = i.subject_id
-         left join resources r on r.id = s.id
-         left join subjects on_server on on_server.id = r.server_id
-         where i.id = $1",
-    )
-    .bind(message.incident.to_string())
-    .bind(message.channel.as_str())
-    .bind(message.id.to_string())
-    .fetch_one(db)
-    .await?;
-    let about = match (around.subject_id, around.subject_kind) {
-        (Some(id), Some(kind)) => Some(About {
-            id: PublicId::new(decode::<Kind>(kind)?, decode(id)?),
-            name: around.name.unwrap_or_default(),
-            tier: around.tier.unwrap_or_default(),
-            server: around.server.unwrap_or_default(),
-        }),
-        (Some(_), None) | (None, Some(_)) | (None, None) => None,
-    };
-    Ok(Letter {
-        message,
-        kind: decode(around.kind)?,
-        opened_at: around.opened_at,
-        about,
-        opened: around.opened,
-    })
-}
-
 /// Whether an earlier message of the same incident to the same people is still to be
 /// sent: nobody should hear of an end before the beginning.
 pub async fn waits_for_another(db: &mut PgConnection, message: &Message) -> sqlx::Result<bool> {
     sqlx::query_scalar(
         "select exists (
              select from outbox
-             where incident_id = $1 and channel = $2 and id < $3 and state = 'pending')",
+             where incident_id = $1 and channel = $2 and state = 'pending'
+               and seq < (select seq from outbox where id = $3))",
     )
     .bind(message.incident.to_string())
     .bind(message.channel.as_str())
@@ -331,8 +253,9 @@ pub async fn retry(
     }
     let later: Option<String> = sqlx::query_scalar(
         "select id from outbox
-         where incident_id = $1 and channel = $2 and id > $3 and state = 'delivered'
-         order by id limit 1",
+         where incident_id = $1 and channel = $2 and state = 'delivered'
+           and seq > (select seq from outbox where id = $3)
+         order by seq limit 1",
     )
     .bind(message.incident.to_string())
     .bind(message.channel.as_str())
@@ -379,16 +302,16 @@ pub async fn standing(db: &mut PgConnection) -> sqlx::Result<Standing> {
     let written = u64::try_from(day_ago.timestamp_millis()).unwrap_or_default();
     sqlx::query_as(
         "with dead as (
-             select o.id, o.last_error from outbox o
+             select o.seq, o.last_error from outbox o
              where o.state = 'dead' and not exists (
                  select from outbox later
                  where later.incident_id = o.incident_id and later.channel = o.channel
-                   and later.id > o.id and later.state = 'delivered'))
+                   and later.seq > o.seq and later.state = 'delivered'))
          select (select count(*) from outbox where state = 'pending') as pending,
                 (select extract(epoch from now() - min(waiting_since))::float8
                  from outbox where state = 'pending') as oldest_pending_s,
                 (select count(*) from dead) as dead,
-                (select last_error from dead order by id desc limit 1) as last_error,
+                (select last_error from dead order by seq desc limit 1) as last_error,
                 (select count(*) from outbox where state = 'delivered' and id > $1) as delivered",
     )
     .bind(ulid::Ulid::from_parts(written, 0).to_string())

@@ -114,8 +114,8 @@ impl PagerDuty {
     }
 
     /// All requests after those are answered like this.
-    pub fn from_now_on(&self, mood: Mood) {
-        self.0.from_now_on(mood);
+    pub fn henceforth(&self, mood: Mood) {
+        self.0.henceforth(mood);
     }
 }
 

@@ -90,7 +90,7 @@ impl<R: Role> Server<R> {
         lock(&self.shared).moods.extend(moods);
     }
 
-    pub(crate) fn from_now_on(&self, mood: Mood) {
+    pub(crate) fn henceforth(&self, mood: Mood) {
         lock(&self.shared).lasting = mood;
     }
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use drover::config::NotifyConfig;
-use drover::model::{Deed, IncidentKind, MessageState, Provider};
+use drover::model::{Deed, IncidentKind, MessageId, MessageState, Provider};
+use drover::store::queue;
 use drover_tests::postgres::free_port;
 use drover_tests::{AlertState, Mood, PagerDuty};
 use serde_json::json;
@@ -98,6 +99,31 @@ async fn nobody_hears_of_the_end_before_the_beginning() {
         .map(|call| call.action)
         .collect();
     assert_eq!(told, ["trigger", "resolve"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clocks_that_differ_do_not_change_the_order() {
+    let world = World::new().await;
+    let pagerduty = PagerDuty::start(PagerDuty::KEY).await.unwrap();
+    pagerduty.then(&[Mood::Status(503)]);
+    let incident = world.incident(IncidentKind::ResourceDown).await;
+    let trigger = world.page(incident, Deed::Trigger).await;
+    // The machine that wrote it is far ahead.
+    let ahead: MessageId = "7ZZZZZZZZZZZZZZZZZZZZZZZZZ".parse().unwrap();
+    sqlx::query("update outbox set id = $2 where id = $1")
+        .bind(trigger.to_string())
+        .bind(ahead.to_string())
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    let mut db = world.pool.acquire().await.unwrap();
+    queue::insert_message_job(&mut db, ahead).await.unwrap();
+    let resolve = world.page(incident, Deed::Resolve).await;
+    let workers = world.work(pages(&pagerduty));
+    world.delivered(resolve).await;
+    workers.end().await;
+    let alert = &pagerduty.alerts()[&dedup_key(incident)];
+    assert_eq!((alert.state, alert.triggers), (AlertState::Resolved, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

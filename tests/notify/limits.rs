@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use drover::config::{NotifyConfig, PageVia};
 use drover::model::{Deed, IncidentKind, MessageState};
+use drover::store::provider_calls;
 use drover_tests::{Mood, PagerDuty};
 
 use super::world::{World, pages};
@@ -75,6 +76,16 @@ async fn a_minute_has_120_calls_of_all_processes_together() {
     one.end().await;
     two.end().await;
     assert_eq!(pagerduty.calls().len(), 12);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_no_limit_looks_at_are_pruned() {
+    let world = World::new().await;
+    called(&world, 3, 601.0).await;
+    called(&world, 2, 59.0).await;
+    let mut db = world.pool.acquire().await.unwrap();
+    assert_eq!(provider_calls::prune(&mut db).await.unwrap(), 3);
+    assert_eq!(provider_calls::prune(&mut db).await.unwrap(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

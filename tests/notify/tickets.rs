@@ -88,7 +88,7 @@ async fn a_ticket_in_zendesk_is_opened_once_and_solved() {
     assert_eq!(
         world.told(incident).await,
         [
-            "ticket not delivered yet: Zendesk no answer within 10s; it is tried again for 24 h",
+            "ticket not delivered yet: Zendesk gave no answer within 10s; it is tried again for 24 h",
             "ticket delivered by Zendesk at attempt 2: ticket 35000",
             "ticket's end delivered by Zendesk: ticket 35000",
         ]

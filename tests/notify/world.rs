@@ -97,7 +97,14 @@ impl World {
         let subject = match kind {
             IncidentKind::ServerDown => Some(self.server),
             IncidentKind::Blind => None,
-            _ => Some(self.resource),
+            IncidentKind::ResourceDown
+            | IncidentKind::DiskCritical
+            | IncidentKind::VolumeStuck
+            | IncidentKind::ConnectionsExhausted
+            | IncidentKind::XidWraparound
+            | IncidentKind::ArchivingStalled
+            | IncidentKind::CredentialsRefused
+            | IncidentKind::HostKeyChanged => Some(self.resource),
         };
         let reason = "does not answer: refused".into();
         let mut tx = self.pool.begin().await.unwrap();

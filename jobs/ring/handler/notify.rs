@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use chrono::Utc;
 use drover::model::{Message, MessageId, MessageState, Note};
-use drover::store::outbox::{self, Letter};
+use drover::store::letters::{self, Letter};
 use drover::store::queue::{self, Lock, Queue, Token};
-use drover::store::{incidents, provider_calls};
+use drover::store::{incidents, outbox, provider_calls};
 use serde_json::json;
 use sqlx::PgPool;
 
@@ -58,7 +58,7 @@ impl Notify {
                     queue::turn(&mut tx, lock.token, wait).await?;
                     None
                 }
-                None => Some(outbox::letter(&mut tx, message).await?),
+                None => Some(letters::write_out(&mut tx, message).await?),
             },
         };
         tx.commit().await?;
