@@ -1,6 +1,8 @@
 //! The playbooks on real servers and clusters, step by step, and every step also
 //! as it is done again after a worker was cut off.
 
+#[path = "resolve/disk.rs"]
+mod disk;
 #[path = "resolve/driver.rs"]
 mod driver;
 #[path = "resolve/servers.rs"]

@@ -9,6 +9,7 @@
 //! It acts, and the next observation tells.
 
 mod blind;
+mod disk_critical;
 mod host_key_changed;
 mod instance;
 pub mod machine;
@@ -119,11 +120,11 @@ pub fn playbook(kind: IncidentKind) -> &'static Playbook {
     match kind {
         IncidentKind::ResourceDown => &resource_down::PLAYBOOK,
         IncidentKind::ServerDown => &server_down::PLAYBOOK,
+        IncidentKind::DiskCritical => &disk_critical::PLAYBOOK,
         IncidentKind::VolumeStuck => &volume_stuck::PLAYBOOK,
         IncidentKind::HostKeyChanged => &host_key_changed::PLAYBOOK,
         IncidentKind::Blind => &blind::PLAYBOOK,
-        IncidentKind::DiskCritical
-        | IncidentKind::ConnectionsExhausted
+        IncidentKind::ConnectionsExhausted
         | IncidentKind::XidWraparound
         | IncidentKind::ArchivingStalled
         | IncidentKind::CredentialsRefused => &resource_down::PLAYBOOK,
@@ -135,12 +136,12 @@ pub async fn perform(turn: &Turn<'_>) -> Outcome {
     match turn.incident.kind {
         IncidentKind::ResourceDown => resource_down::perform(turn).await,
         IncidentKind::ServerDown => Box::pin(server_down::perform(turn)).await,
+        IncidentKind::DiskCritical => Box::pin(disk_critical::perform(turn)).await,
         IncidentKind::VolumeStuck => Box::pin(volume_stuck::perform(turn)).await,
         IncidentKind::HostKeyChanged | IncidentKind::Blind => {
             Outcome::passed_over("there is nothing that drover may do about it")
         }
-        IncidentKind::DiskCritical
-        | IncidentKind::ConnectionsExhausted
+        IncidentKind::ConnectionsExhausted
         | IncidentKind::XidWraparound
         | IncidentKind::ArchivingStalled
         | IncidentKind::CredentialsRefused => Outcome::passed_over("not written yet"),

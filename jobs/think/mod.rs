@@ -22,6 +22,7 @@ use drover::model::{
     IncidentKind, Kind, Observation, ObservationId, Opening, Rules, State, SubjectId,
 };
 pub use drover::store::scenes::{Host, Scene};
+pub(crate) use sight::DISK_MARGIN;
 pub use sight::{Sight, sight};
 
 /// What is to be done after a thought.

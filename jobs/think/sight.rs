@@ -26,7 +26,7 @@ pub enum Sight {
 
 /// Of the room that a limit leaves, this much more is asked for before all is
 /// said to be well.
-const DISK_MARGIN: f64 = 0.02;
+pub(crate) const DISK_MARGIN: f64 = 0.02;
 const CONNECTIONS_MARGIN: f64 = 0.05;
 
 /// What the newest observation says of an incident of this kind. Observations

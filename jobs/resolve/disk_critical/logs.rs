@@ -1,0 +1,77 @@
+//! Rotated logs: nothing writes to them any more.
+
+use drover::model::Server;
+use serde_json::Value;
+
+use super::room::{self, Volume, amount};
+use crate::resolve::{Outcome, Turn, shell};
+
+/// `$1` is `look` or `remove`; the mount points follow. Only files that logrotate
+/// leaves behind, `*.log.N` and `.gz`, and only in the directories of clusters' logs
+/// on those mounts. The last line: how many, and how many bytes.
+const ROTATED: &str = r#"export LC_ALL=C; PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
+what=$1; shift; set -f
+wanted() { m=$1; shift; for w; do [ "$w" = "$m" ] && return; done; return 1; }
+timeout 4 pg_lsclusters --json 2>/dev/null | perl -MJSON -e 'local $/; for (@{ JSON::decode_json(<STDIN>) }) { my ($d, $l) = @$_{qw(pgdata logfile)}; $l =~ s{/[^/]*$}{} if $l; for ($l, $d && ("$d/log", "$d/pg_log")) { print "$_\n" if $_ && m{^/} && !/\n/ } }' 2>/dev/null | sort -u |
+while IFS= read -r dir; do
+  [ -d "$dir" ] && wanted "$(timeout 3 df --output=target -- "$dir" 2>/dev/null | tail -n 1)" "$@" || continue
+  case $what in remove) delete=-delete;; *) delete=;; esac
+  timeout 10 find -P "$dir" -maxdepth 1 -type f -regextype posix-extended -regex '.*\.log(\.[0-9]+|\.gz|\.[0-9]+\.gz)' $delete -printf '%s\n' 2>/dev/null
+done | awk '{ n += 1; b += $1 } END { printf "%d %.0f\n", n, b }'
+"#;
+
+async fn rotated(
+    turn: &Turn<'_>,
+    server: &Server,
+    what: &str,
+    mounts: &[&str],
+) -> Result<(u64, u64), Outcome> {
+    let arguments = [&[what], mounts].concat();
+    let said = shell::run(turn.tools, server, ROTATED, &arguments, turn.limit).await?;
+    let last = said.out.lines().last().unwrap_or_default();
+    let figures = last.split_once(' ');
+    figures
+        .and_then(|(files, bytes)| Some((files.parse().ok()?, bytes.parse().ok()?)))
+        .ok_or_else(|| {
+            let name = &server.subject.name;
+            Outcome::failed(format!(
+                "{name} does not list its logs: {}",
+                said.last_words()
+            ))
+        })
+}
+
+pub(super) async fn look(turn: &Turn<'_>, server: &Server) -> Result<Outcome, Outcome> {
+    let tight = room::tight(turn, server).await?;
+    let mounts: Vec<&str> = tight.iter().map(|volume| volume.mount.as_str()).collect();
+    let (files, bytes) = rotated(turn, server, "look", &mounts).await?;
+    if files == 0 {
+        return Err(Outcome::passed_over("there are no rotated logs"));
+    }
+    let note = format!("{files} rotated logs hold {}", amount(bytes));
+    Ok(Outcome::done(note)
+        .remember("logs_on", mounts)
+        .remember("logs_bytes", bytes))
+}
+
+/// Done again, it finds less: what is gone, the turn that was cut off removed.
+pub(super) async fn remove(turn: &Turn<'_>, server: &Server) -> Result<Outcome, Outcome> {
+    let memo = &turn.incident.memo;
+    let mounts = memo["logs_on"].as_array();
+    let mounts: Vec<&str> = mounts
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let (files, bytes) = rotated(turn, server, "remove", &mounts).await?;
+    let seen = memo["logs_bytes"].as_u64().unwrap_or(bytes);
+    let now = room::volumes(turn, server).await?;
+    let now: Vec<String> = now.iter().map(Volume::fill).collect();
+    let note = format!(
+        "removed {files} rotated logs, {} of {}; now {}",
+        amount(bytes),
+        amount(seen),
+        now.join("; ")
+    );
+    Ok(Outcome::done(note).touching(format!("rotated logs on {}", server.subject.name)))
+}

@@ -1,0 +1,257 @@
+//! `disk_critical` on a volume that really is full.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use drover::model::{IncidentKind, SubjectId};
+use drover_jobs::cloud::local::{Cluster, LocalServer, MIB};
+use drover_jobs::resolve::Ended;
+use drover_jobs::resolve::machine::Move;
+use serde_json::json;
+
+use super::driver::{Case, Cut, World, cleared, holds, session, superuser};
+
+const CUTS: [Cut; 3] = [
+    Cut::Never,
+    Cut::AfterEffect,
+    Cut::Midway(Duration::from_millis(400)),
+];
+
+struct Disk {
+    world: World,
+    server: LocalServer,
+    cluster: Cluster,
+    id: SubjectId,
+    resource: SubjectId,
+}
+
+/// A server with a volume of 256 MiB, which has too little room with 30 MiB free.
+async fn disk(name: &str) -> Disk {
+    let limits = json!({"limits": {
+        "disk_used_ratio": 0.9, "disk_free_bytes": 10 * MIB, "disk_read_only_free_ratio": 0.03,
+        "slot_retained_bytes": 20 * MIB,
+    }});
+    let world = World::new(name, &limits).await;
+    let (server, cluster, id, resource) = world.pair(Some(256)).await;
+    Disk {
+        world,
+        server,
+        cluster,
+        id,
+        resource,
+    }
+}
+
+impl Disk {
+    fn case(&self, cut: Cut) -> Case<'_> {
+        self.world
+            .incident(self.id, IncidentKind::DiskCritical)
+            .cut(cut)
+    }
+
+    fn volume(&self) -> PathBuf {
+        let server = self.world.root.join("servers").join(&self.server.name);
+        server.join("volume")
+    }
+
+    async fn sql(&self, sql: &str) -> String {
+        superuser(&self.server, &self.cluster, sql).await
+    }
+
+    async fn setting(&self) -> String {
+        let file = "select coalesce((select setting from pg_file_settings
+            where name = 'default_transaction_read_only' order by seqno desc limit 1), 'none')";
+        self.sql(file).await
+    }
+
+    /// What a new session gets; a reload reaches it a moment later.
+    async fn is(&self, wanted: &str) -> bool {
+        for _ in 0..50 {
+            let mut db = session(&self.server, &self.cluster).await.unwrap();
+            let show = sqlx::query_scalar::<_, String>("show transaction_read_only");
+            if show.fetch_one(&mut db).await.unwrap() == wanted {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        false
+    }
+
+    fn size(&self) -> u64 {
+        self.server.volume().unwrap().unwrap().size_bytes / MIB
+    }
+}
+
+fn names<'a>(case: &'a Case<'_>) -> Vec<(&'a str, bool)> {
+    let over = |ended: &Ended| matches!(ended, Ended::PassedOver(_));
+    let done = case.done.iter();
+    done.map(|d| (d.remedy, over(&d.ended))).collect()
+}
+
+#[tokio::test]
+async fn rotated_logs_go_first_and_nothing_else_goes_with_them() {
+    let disk = disk("logs").await;
+    for cut in CUTS {
+        let log = disk.volume().join("log");
+        let name = &disk.cluster.name;
+        let rotated = [
+            format!("{name}.log.1"),
+            format!("{name}.log.12"),
+            format!("{name}.log.2.gz"),
+        ];
+        let kept = ["notes.gz", "app.log.old", "app.log.1.txt", "dump.sql.gz"];
+        for file in rotated.iter().map(String::as_str).chain(kept) {
+            std::fs::write(log.join(file), vec![b'x'; 8 * MIB as usize]).unwrap();
+        }
+        disk.server.fill_volume(12).unwrap();
+        let mut case = disk.case(cut);
+        assert_eq!(case.until_done().await, "remove_logs", "{}", case.story());
+        assert!(case.story().contains("of 24.0 MiB"), "{}", case.story());
+        assert_eq!(names(&case)[0], ("read_only", true), "{}", case.story());
+        for file in rotated {
+            assert!(!log.join(&file).exists(), "{file}");
+        }
+        for file in kept {
+            assert!(log.join(file).exists(), "{file}");
+        }
+        assert!(log.join(format!("{name}.log")).exists());
+        // Now there is room, and the rest of the playbook leaves it at that.
+        disk.server.empty_volume().unwrap();
+        let end = case.until_escalated().await;
+        assert!(matches!(end, Move::Escalate(_)));
+        assert_eq!(
+            (disk.size(), case.touched().len()),
+            (256, 1),
+            "{}",
+            case.story()
+        );
+    }
+}
+
+#[tokio::test]
+async fn only_inactive_slots_that_hold_too_much_are_dropped_and_each_is_named() {
+    let disk = disk("slots").await;
+    for cut in CUTS {
+        disk.sql("select pg_create_physical_replication_slot('left_behind', true)")
+            .await;
+        for _ in 0..3 {
+            disk.sql("select pg_switch_wal() from (select pg_logical_emit_message(false, 'x', repeat('x', 15000000))) m").await;
+        }
+        disk.sql("checkpoint").await;
+        disk.sql("select pg_create_physical_replication_slot('young', true)")
+            .await;
+        disk.server.fill_volume(12).unwrap();
+        let mut case = disk.case(cut);
+        assert_eq!(case.until_done().await, "drop_slots", "{}", case.story());
+        let resource = &disk.cluster.name;
+        let named = format!(
+            "replication slot left_behind of {resource} on {}",
+            disk.server.name
+        );
+        assert_eq!(case.touched(), [named.as_str()], "{}", case.story());
+        let left = disk
+            .sql("select string_agg(slot_name, ',') from pg_replication_slots")
+            .await;
+        assert_eq!(left, "young", "{}", case.story());
+        disk.sql("select pg_drop_replication_slot('young')").await;
+        disk.server.empty_volume().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_volume_grows_once_however_often_a_worker_dies() {
+    let disk = disk("grow").await;
+    // A quarter more, but the tiny ones double.
+    for (cut, size) in CUTS.into_iter().zip([512, 1024, 2048]) {
+        disk.server.fill_volume(u32::try_from(disk.size() / 25).unwrap()).unwrap();
+        let mut case = disk.case(cut);
+        assert_eq!(case.until_done().await, "grow_volume", "{}", case.story());
+        assert_eq!(disk.size(), size, "{}", case.story());
+        case.again(3, 1).await;
+        assert_eq!(disk.size(), size, "{}", case.story());
+        disk.server.empty_volume().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn with_next_to_nothing_free_databases_are_read_only_until_there_is_room() {
+    let disk = disk("readonly").await;
+    for cut in CUTS {
+        disk.server.fill_volume(5).unwrap();
+        let mut case = disk.case(cut);
+        assert_eq!(case.until_done().await, "read_only", "{}", case.story());
+        assert!(disk.is("on").await, "{}", case.story());
+        assert_eq!(case.incident.memo["undo"], true);
+        assert_eq!(disk.setting().await, "on");
+
+        let (wanted, _) = case.turn(&holds()).await;
+        assert!(
+            matches!(wanted, Move::Perform { remedy: 1, .. }),
+            "{wanted:?}"
+        );
+        disk.server.empty_volume().unwrap();
+        while matches!(case.next(&cleared()), Move::Perform { .. }) {
+            case.remedy(&cleared()).await;
+        }
+        assert!(matches!(case.next(&cleared()), Move::Close(_)));
+        assert_eq!(case.incident.memo.get("undo"), None, "{}", case.story());
+        assert_eq!(disk.setting().await, "none", "{}", case.story());
+        assert!(disk.is("off").await, "{}", case.story());
+    }
+}
+
+#[tokio::test]
+async fn what_the_customer_had_set_stays_his() {
+    let disk = disk("his").await;
+    disk.server.fill_volume(5).unwrap();
+    // On, by himself: nothing to do, and nothing to take back.
+    disk.sql("alter system set default_transaction_read_only = on")
+        .await;
+    let mut case = disk.case(Cut::Never);
+    let (_, ended) = case.turn(&holds()).await;
+    assert!(
+        matches!(ended, Some(Ended::PassedOver(_))),
+        "{}",
+        case.story()
+    );
+    assert!(matches!(case.next(&cleared()), Move::Close(_)));
+    assert_eq!(disk.setting().await, "on");
+
+    // Off, by himself: it is off again afterwards, and not merely unset.
+    disk.sql("alter system set default_transaction_read_only = off")
+        .await;
+    let mut case = disk.case(Cut::AfterEffect);
+    assert_eq!(case.until_done().await, "read_only", "{}", case.story());
+    assert_eq!(disk.setting().await, "on");
+    case.remedy(&cleared()).await;
+    assert_eq!(disk.setting().await, "off", "{}", case.story());
+
+    // Changed by himself meanwhile: it is his.
+    let mut case = disk.case(Cut::Never);
+    assert_eq!(case.until_done().await, "read_only", "{}", case.story());
+    disk.sql("alter system set default_transaction_read_only = false")
+        .await;
+    case.remedy(&cleared()).await;
+    assert_eq!(disk.setting().await, "false", "{}", case.story());
+    assert_eq!(case.incident.memo.get("undo"), None, "{}", case.story());
+}
+
+#[tokio::test]
+async fn a_database_in_another_mode_is_left_alone() {
+    let disk = disk("mode").await;
+    disk.server.fill_volume(5).unwrap();
+    sqlx::query("insert into modes (scope, mode, reason) values ($1, 'advise', 'the test')")
+        .bind(format!("subject:{}", disk.resource))
+        .execute(&disk.world.pool)
+        .await
+        .unwrap();
+    let mut case = disk.case(Cut::Never);
+    let (_, ended) = case.turn(&holds()).await;
+    let advise = |why: &str| why.contains("is in mode advise");
+    assert!(
+        matches!(ended, Some(Ended::PassedOver(why)) if advise(&why)),
+        "{}",
+        case.story()
+    );
+    assert!(disk.is("off").await);
+}
