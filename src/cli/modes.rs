@@ -78,8 +78,21 @@ pub async fn run(client: &Client, args: Args, json: bool) -> Result<(), Failure>
     };
     let body = json!({"mode": mode, "reason": args.reason});
     let set = client.put(&path, &body).await?;
+    // For a subject, a more cautious word on the herd, its tier or its server stands.
+    let holds = match at {
+        At::Subject(_) if !json => at.look(client).await?,
+        At::Subject(_) | At::Scope(..) => set.clone(),
+    };
     answer(&set, json, |set| {
-        format!("{} is in mode {mode} now", text(&set["scope"]))
+        let whose = text(&set["scope"]);
+        if holds["mode"] == set["mode"] {
+            format!("{whose} is in mode {mode} now")
+        } else {
+            format!(
+                "{whose} is set to {mode}, but {} holds for it",
+                mode_of(&holds)
+            )
+        }
     })
 }
 

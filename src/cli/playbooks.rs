@@ -49,13 +49,15 @@ fn one(book: &Value) -> String {
     line("opened when", text(&book["opened_when"]));
     line("for tiers", text(&book["tiers"]));
     line("touches at most", touches(&book["blast_radius"]));
-    line("gives up after", {
+    let any = array(&book["remedies"]).next().is_some();
+    if any {
         let attempts = text(&book["budget"]["attempts"]);
-        format!(
-            "{attempts} attempts or {}",
-            seconds(&book["budget"]["deadline"])
-        )
-    });
+        let deadline = seconds(&book["budget"]["deadline"]);
+        line(
+            "gives up after",
+            format!("{attempts} attempts, or {deadline}"),
+        );
+    }
     if book["looks_round"] == true {
         line(
             "first",
@@ -65,7 +67,7 @@ fn one(book: &Value) -> String {
     for (n, remedy) in array(&book["remedies"]).enumerate() {
         line(&format!("remedy {}", n + 1), does(remedy));
     }
-    if !array(&book["remedies"]).any(|_| true) {
+    if !any {
         line("remedies", "none: nothing that drover may do".into());
     }
     if !book["undo"].is_null() {
@@ -82,10 +84,13 @@ fn one(book: &Value) -> String {
 fn does(remedy: &Value) -> String {
     let steps: Vec<String> = array(&remedy["steps"]).map(|s| text(&s["name"])).collect();
     format!(
-        "{}: {} (up to {} times; steps: {}; its effect is waited for {})",
+        "{}: {} ({}; steps: {}; its effect is waited for {})",
         text(&remedy["name"]),
         text(&remedy["does"]),
-        text(&remedy["attempts"]),
+        match remedy["attempts"].as_u64() {
+            Some(1) => "once".into(),
+            Some(_) | None => format!("up to {} times", text(&remedy["attempts"])),
+        },
         steps.join(", "),
         seconds(&remedy["settle"]),
     )

@@ -52,8 +52,8 @@ pub fn incident(incident: &Value, now: DateTime<Utc>) -> String {
     });
     line("opened", at_and_ago(&incident["opened_at"], now));
     if incident["state"] != "resolved" {
-        line("tried", {
-            let tried = format!("{} attempts", text(&incident["attempts"]));
+        line("attempts", {
+            let tried = text(&incident["attempts"]);
             match incident["deadline"].as_str() {
                 Some(_) => format!("{tried}, until {}", clock(&incident["deadline"])),
                 None => tried,

@@ -140,7 +140,7 @@ fn mode(ring: &Ring) -> Markup {
             Mode::Hold => p.mode { "Mode hold: drover feels and thinks only; nothing is mended." }
         }
         @if tiers + subjects > 0 {
-            p.mode { "Not mended as usual: " (tiers) " tiers, " (subjects) " single subjects." }
+            p.mode { "Not mended as usual: tiers " (tiers) ", single subjects " (subjects) "." }
         }
         @if ring.incidents.contains_key(IncidentKind::Blind.as_str()) {
             p.bad { "Blind: too much fails at once, and no resolver acts." }
