@@ -2,11 +2,15 @@
 
 mod adopt;
 mod change;
+mod incidents;
 mod listing;
 mod messages;
+mod modes;
+mod playbooks;
 mod processes;
 mod replay;
 mod table;
+mod timeline;
 mod who;
 
 use std::ffi::OsString;
@@ -16,7 +20,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, error::ErrorKind};
 use drover::client::{Client, ClientError};
 use drover::config::{ClientConfig, ConfigError, Env};
-use drover::model::{MessageId, State};
+use drover::model::{IncidentId, IncidentKind, MessageId, State};
 use drover::store::ConnectError;
 use serde_json::Value;
 use who::Who;
@@ -125,6 +129,31 @@ enum Command {
     /// Do something about one message.
     #[command(subcommand)]
     Message(MessageCommand),
+    /// List what is wrong, newest first: the open incidents.
+    Incidents(incidents::List),
+    /// Show an incident with its whole timeline, or do something about it.
+    ///
+    /// acknowledge: a human is at it. retry: have the playbook begin anew (if a
+    /// human is needed). hold, release: keep resolvers off it, and let them at it
+    /// again. resolve: say that it is over (with a reason).
+    Incident {
+        /// inc_…
+        #[arg(value_parser = incidents::id)]
+        id: IncidentId,
+        #[command(flatten)]
+        asked: incidents::Act,
+    },
+    /// Show the playbooks, or one: what drover does about a kind of incident.
+    Playbook {
+        /// resource_down, server_down …
+        kind: Option<IncidentKind>,
+    },
+    /// Show what resolvers may do, or set it: act, advise, hold.
+    ///
+    /// act: mend what breaks. advise: write down what would be done, do nothing,
+    /// and call a human. hold: feel and think only. The most cautious of the
+    /// herd's, the tier's, the server's and the subject's own mode holds.
+    Mode(modes::Args),
     /// List the tiers and their rules.
     Tiers,
     /// Make a tier, or give it other rules.
@@ -245,6 +274,12 @@ pub async fn run(cli: Cli, env: Env<'_>) -> Result<(), Failure> {
         Command::Message(MessageCommand::Retry { id }) => {
             messages::retry(&client(env)?, id, cli.json).await
         }
+        Command::Incidents(list) => incidents::list(&client(env)?, list, cli.json).await,
+        Command::Incident { id, asked } => {
+            incidents::one(&client(env)?, id, asked, env, cli.json).await
+        }
+        Command::Playbook { kind } => playbooks::run(&client(env)?, kind, cli.json).await,
+        Command::Mode(args) => modes::run(&client(env)?, args, cli.json).await,
         Command::Tiers => listing::tiers(&client(env)?, cli.json).await,
         Command::Replay { arguments } => replay::hand_over(arguments, cli.json),
         Command::Tier { name, rules } => change::tier(&client(env)?, &name, &rules, cli.json).await,

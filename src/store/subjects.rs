@@ -270,6 +270,7 @@ pub async fn forget(db: &mut PgConnection, kind: Kind, id: SubjectId) -> Result<
         return Err(ForgetError::HasResources(resources));
     }
     super::incidents::forget(db, id).await?;
+    super::modes::forget(db, id).await?;
     queue::remove_token(db, id).await?;
     sqlx::query("update subjects set forgotten_at = now(), desired = 'absent' where id = $1")
         .bind(id.to_string())

@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use super::Web;
+use crate::model::Mode;
 use crate::store::ring::Ring;
 
 /// How long the database may take.
@@ -31,6 +32,10 @@ pub struct Health {
     live_subjects: Option<i64>,
     tokens: Option<i64>,
     oldest_observation_s: Option<f64>,
+    /// What resolvers may do at most. Another mode than `act` is somebody's will
+    /// and no failure.
+    mode: Option<Mode>,
+    open_incidents: Option<i64>,
 }
 
 /// `GET /healthz`.
@@ -70,6 +75,8 @@ impl Health {
             live_subjects: ring.map(|r| r.live_subjects),
             tokens: ring.map(|r| r.tokens),
             oldest_observation_s: ring.and_then(|r| r.oldest_observation_s),
+            mode: ring.map(|r| r.mode),
+            open_incidents: ring.map(|r| r.incidents.values().flat_map(|s| s.values()).sum()),
         }
     }
 }
