@@ -24,7 +24,9 @@ pub(super) async fn restart(drover: &mut Deployment, tell: &mut impl FnMut(&str)
     tell(&format!("{name}: {}", heading(&incident)));
     let back = drover.turn_until(&id, "available", PATIENCE).await?;
     let took = down + back;
-    tell(&format!("{name}: restarted by drover, available ({took:.1} s since the kill)"));
+    tell(&format!(
+        "{name}: restarted by drover, available ({took:.1} s since the kill)"
+    ));
     let path: Vec<String> = transitions(drover, &id)
         .await?
         .iter()
@@ -37,7 +39,9 @@ pub(super) async fn restart(drover: &mut Deployment, tell: &mut impl FnMut(&str)
     let closed = stands(drover, &text(&incident, "id"), &["resolved"], PATIENCE).await?;
     tell_runs(&closed, tell);
     ensure!(
-        closed["runs"].as_array().is_some_and(|runs| !runs.is_empty()),
+        closed["runs"]
+            .as_array()
+            .is_some_and(|runs| !runs.is_empty()),
         "expected a resolver's run; seen: {closed}"
     );
     Ok(took)
@@ -48,7 +52,10 @@ pub(super) async fn reboot(drover: &mut Deployment, tell: &mut impl FnMut(&str))
     let server = pick(drover, "srv_").await?;
     let (id, name) = (text(&server, "id"), text(&server, "name"));
     let guests = guests(drover, &id).await?;
-    ensure!(guests.len() == RESOURCES, "expected {RESOURCES} databases on {name}");
+    ensure!(
+        guests.len() == RESOURCES,
+        "expected {RESOURCES} databases on {name}"
+    );
     let before = alarms(drover, &guests).await?;
     drover.local(&["unplug", &id]).await?;
     tell(&format!("{name}: unplugged, everything on it is dead"));
@@ -68,7 +75,9 @@ pub(super) async fn reboot(drover: &mut Deployment, tell: &mut impl FnMut(&str))
         after == before,
         "expected no alarm of its databases' own; seen: {after} instead of {before}"
     );
-    tell(&format!("{name}: its {RESOURCES} databases raised nothing of their own"));
+    tell(&format!(
+        "{name}: its {RESOURCES} databases raised nothing of their own"
+    ));
     Ok(took)
 }
 
@@ -88,7 +97,10 @@ pub(super) async fn advise(
     let id_of = text(&found, "id");
     let seen = drover.api.get(&format!("/v1/incidents/{id_of}")).await?;
     let advice = events(&seen, "advised");
-    ensure!(!advice.is_empty(), "expected advice in the timeline; seen: {seen}");
+    ensure!(
+        !advice.is_empty(),
+        "expected advice in the timeline; seen: {seen}"
+    );
     ensure!(
         seen["runs"].as_array().is_some_and(Vec::is_empty),
         "expected nothing to be touched; seen: {seen}"
@@ -97,12 +109,20 @@ pub(super) async fn advise(
         drover.state(&id).await? == "unavailable",
         "expected {name} to be left alone"
     );
-    tell(&format!("{name}: killed, and left alone; the timeline says: {}", advice[0]));
+    tell(&format!(
+        "{name}: killed, and left alone; the timeline says: {}",
+        advice[0]
+    ));
     drover.api.put("/v1/modes/herd", &mode("act")).await?;
     let retry = json!({"action": "retry", "reason": "the herd is in act again"});
-    drover.api.post(&format!("/v1/incidents/{id_of}/actions"), &retry).await?;
+    drover
+        .api
+        .post(&format!("/v1/incidents/{id_of}/actions"), &retry)
+        .await?;
     let back = drover.turn_until(&id, "available", PLAYBOOK).await?;
-    tell(&format!("mode act, and retry: {name} available ({back:.1} s)"));
+    tell(&format!(
+        "mode act, and retry: {name} available ({back:.1} s)"
+    ));
     stands(drover, &id_of, &["resolved"], PATIENCE).await?;
     all_clear(people).await
 }
@@ -118,7 +138,9 @@ pub(super) async fn call_a_human(
     let (id, name) = (text(&victim, "id"), text(&victim, "name"));
     let tickets = people.customer.received().len();
     drover.local(&["break", &id]).await?;
-    tell(&format!("{name}: killed, and its data directory made unreadable"));
+    tell(&format!(
+        "{name}: killed, and its data directory made unreadable"
+    ));
     let began = std::time::Instant::now();
     let found = incident(drover, &id, "resource_down", &["needs_human"], PLAYBOOK).await?;
     let id_of = text(&found, "id");
@@ -152,10 +174,16 @@ pub(super) async fn call_a_human(
     all_clear(people).await?;
     until("the ticket closed", PATIENCE, || async {
         let n = people.customer.received().len() - tickets;
-        Ok(if n == 2 { Ok(()) } else { Err(format!("{n} events")) })
+        Ok(if n == 2 {
+            Ok(())
+        } else {
+            Err(format!("{n} events"))
+        })
     })
     .await?;
-    tell(&format!("{name}: the incident is resolved, the page and the ticket with it"));
+    tell(&format!(
+        "{name}: the incident is resolved, the page and the ticket with it"
+    ));
     Ok(called)
 }
 
@@ -177,9 +205,15 @@ pub(super) async fn blind(
     for id in &ids {
         drover.local(&["unplug", id]).await?;
     }
-    tell(&format!("{} of {SERVERS} servers unplugged at once", ids.len()));
+    tell(&format!(
+        "{} of {SERVERS} servers unplugged at once",
+        ids.len()
+    ));
     let (found, seconds) = until("blind, and a human called", PATIENCE, || async {
-        let page = drover.api.get("/v1/incidents?state=open&kind=blind").await?;
+        let page = drover
+            .api
+            .get("/v1/incidents?state=open&kind=blind")
+            .await?;
         Ok(page["items"]
             .as_array()
             .and_then(|items| items.first())
@@ -192,14 +226,25 @@ pub(super) async fn blind(
     let key = format!("drover/{id_of}");
     until("one page", PATIENCE, || async {
         let open: Vec<String> = open_alerts(people);
-        Ok(if open == [key.clone()] { Ok(()) } else { Err(format!("{open:?}")) })
+        Ok(if open == [key.clone()] {
+            Ok(())
+        } else {
+            Err(format!("{open:?}"))
+        })
     })
     .await?;
-    tell(&format!("blind ({seconds:.1} s): {}; one page", text(&found, "reason")));
+    tell(&format!(
+        "blind ({seconds:.1} s): {}; one page",
+        text(&found, "reason")
+    ));
     // Long enough for any of them to be rebooted, if drover would.
     tokio::time::sleep(Duration::from_secs(15)).await;
     let after = self::runs(drover).await?;
-    ensure!(after == runs, "expected no resolver to act; seen: {} runs", after - runs);
+    ensure!(
+        after == runs,
+        "expected no resolver to act; seen: {} runs",
+        after - runs
+    );
     let open = open_alerts(people);
     ensure!(open == [key], "expected one page; open: {open:?}");
     tell("no resolver has acted");
@@ -212,14 +257,26 @@ pub(super) async fn blind(
     until("every incident closed", PATIENCE, || async {
         let page = drover.api.get("/v1/incidents?state=open").await?;
         let open = page["items"].as_array().map_or(0, Vec::len);
-        Ok(if open == 0 { Ok(()) } else { Err(page.to_string()) })
+        Ok(if open == 0 {
+            Ok(())
+        } else {
+            Err(page.to_string())
+        })
     })
     .await?;
-    tell(&format!("plugged in: all {SUBJECTS} available ({back:.1} s), all go on"));
+    tell(&format!(
+        "plugged in: all {SUBJECTS} available ({back:.1} s), all go on"
+    ));
     Ok(())
 }
 
-const ANY: [&str; 5] = ["triggered", "resolving", "waiting", "needs_human", "resolved"];
+const ANY: [&str; 5] = [
+    "triggered",
+    "resolving",
+    "waiting",
+    "needs_human",
+    "resolved",
+];
 
 /// Waits for a subject's newest incident of a kind to be in one of these states.
 async fn incident(
@@ -257,7 +314,11 @@ async fn stands(
     let (seen, _) = until(&what, deadline, || async {
         let seen = drover.api.get(&format!("/v1/incidents/{id}")).await?;
         let state = text(&seen, "state");
-        Ok(if states.contains(&state.as_str()) { Ok(seen) } else { Err(state) })
+        Ok(if states.contains(&state.as_str()) {
+            Ok(seen)
+        } else {
+            Err(state)
+        })
     })
     .await?;
     Ok(seen)
@@ -267,14 +328,26 @@ async fn stands(
 async fn all_clear(people: &People) -> Result<()> {
     until("every page resolved", PATIENCE, || async {
         let open = open_alerts(people);
-        Ok(if open.is_empty() { Ok(()) } else { Err(format!("{open:?}")) })
+        Ok(if open.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{open:?}"))
+        })
     })
     .await?;
-    let refused: Vec<_> = people.pager.calls().into_iter().filter(|c| c.status != 202).collect();
+    let refused: Vec<_> = people
+        .pager
+        .calls()
+        .into_iter()
+        .filter(|c| c.status != 202)
+        .collect();
     if let Some(call) = refused.first() {
         bail!("the pager refused a call: {call:?}");
     }
-    ensure!(people.customer.refused() == 0, "the customer's endpoint refused a call");
+    ensure!(
+        people.customer.refused() == 0,
+        "the customer's endpoint refused a call"
+    );
     Ok(())
 }
 
@@ -294,7 +367,10 @@ async fn runs(drover: &Deployment) -> Result<i64> {
 async fn alarms(drover: &Deployment, subjects: &[String]) -> Result<usize> {
     let mut alarms = 0;
     for subject in subjects {
-        let page = drover.api.get(&format!("/v1/incidents?subject={subject}&limit=500")).await?;
+        let page = drover
+            .api
+            .get(&format!("/v1/incidents?subject={subject}&limit=500"))
+            .await?;
         alarms += page["items"].as_array().context("no items")?.len();
     }
     Ok(alarms)
@@ -302,8 +378,12 @@ async fn alarms(drover: &Deployment, subjects: &[String]) -> Result<usize> {
 
 async fn nth(drover: &Deployment, prefix: &str, n: usize) -> Result<Value> {
     let subjects = drover.subjects().await?;
-    let mut found = subjects.into_iter().filter(|s| text(s, "id").starts_with(prefix));
-    found.nth(n).with_context(|| format!("no {prefix} number {n}"))
+    let mut found = subjects
+        .into_iter()
+        .filter(|s| text(s, "id").starts_with(prefix));
+    found
+        .nth(n)
+        .with_context(|| format!("no {prefix} number {n}"))
 }
 
 async fn last(drover: &Deployment, prefix: &str) -> Result<Value> {
@@ -311,12 +391,18 @@ async fn last(drover: &Deployment, prefix: &str) -> Result<Value> {
 }
 
 fn heading(incident: &Value) -> String {
-    format!("{} opened: {}", text(incident, "kind"), text(incident, "reason"))
+    format!(
+        "{} opened: {}",
+        text(incident, "kind"),
+        text(incident, "reason")
+    )
 }
 
 fn events(incident: &Value, kind: &str) -> Vec<String> {
     let all = incident["events"].as_array().into_iter().flatten();
-    all.filter(|e| e["kind"] == kind).map(|e| text(e, "text")).collect()
+    all.filter(|e| e["kind"] == kind)
+        .map(|e| text(e, "text"))
+        .collect()
 }
 
 fn tell_runs(incident: &Value, tell: &mut impl FnMut(&str)) {
