@@ -1,6 +1,7 @@
 //! `bin/bench`: measures drover on a database of its own.
 
 mod feel;
+mod incidents;
 mod mend;
 mod ring;
 
@@ -27,6 +28,8 @@ enum Name {
     /// From SIGKILL of a postmaster until its database takes a write again, mended
     /// by drover; and alarms about a healthy herd.
     Mend(mend::Options),
+    /// Many incidents opened at once, and several resolve processes.
+    Incidents(incidents::Options),
     /// One of the ring's worker processes.
     #[command(hide = true)]
     RingWorker(ring::WorkerOptions),
@@ -42,6 +45,7 @@ fn main() -> anyhow::Result<()> {
         match arguments.name {
             Name::Ring(options) => ring::run(options, arguments.json).await,
             Name::Feel(options) => feel::run(options, arguments.json).await,
+            Name::Incidents(options) => incidents::run(options, arguments.json).await,
             Name::Mend(options) => mend::run(options, arguments.json).await,
             Name::RingWorker(options) => ring::worker(options).await,
         }

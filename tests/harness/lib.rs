@@ -3,6 +3,7 @@
 //! them, and a local herd.
 
 pub mod deployment;
+pub mod flood;
 pub mod pagerduty;
 pub mod postgres;
 pub mod processes;

@@ -1,0 +1,188 @@
+//! Many incidents at once: each database of a herd is found short of connections
+//! in the same lap, and mended by several resolve processes.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+
+use crate::{Deployment, until};
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Flood {
+    /// Incidents opened.
+    pub opened: i64,
+    /// From the change of the rules until the last was opened, in seconds.
+    pub opened_s: f64,
+    /// From there until every playbook had come to its end.
+    pub worked_s: f64,
+    /// From the change back until the last was resolved.
+    pub resolved_s: f64,
+    /// Steps that resolvers did.
+    pub runs: i64,
+    /// Pairs of turns at one subject that overlapped. The lease forbids them.
+    pub overlaps: i64,
+    /// The oldest observation there was meanwhile, in seconds.
+    pub oldest_observation_s: f64,
+    /// The same, before.
+    pub calm_observation_s: f64,
+}
+
+/// Cadence of the herd.
+pub const CADENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// Opens an incident for each of `count` databases at once, with this many resolve
+/// processes, and waits until all are over.
+///
+/// # Errors
+/// If one is forgotten, or anything takes too long.
+pub async fn run(count: usize, resolvers: usize) -> Result<Flood> {
+    let cadence = format!("{}s", CADENCE.as_secs());
+    let mut drover = Deployment::new(&json!({"cadence": {"available": cadence}})).await?;
+    drover
+        .start(&["web", "clock", "feel", "think", "notify"])
+        .await?;
+    for _ in 0..resolvers {
+        drover.processes.start("resolve")?;
+    }
+    drover.adopt_own_databases(count).await?;
+    // One quiet lap, to compare with.
+    let calm = watch(&drover, CADENCE + Duration::from_secs(5)).await?;
+
+    let began = Instant::now();
+    tier(&drover, json!({"limits": {"connections_ratio": 0.001}})).await?;
+    let mut oldest = 0.0_f64;
+    let all = count as i64;
+    let opened = drover_until(&drover, &mut oldest, "every incident opened", || {
+        one(
+            &drover,
+            "select count(distinct incident_id) from incident_events where kind = 'opened'",
+            all,
+        )
+    })
+    .await?;
+    let opened_s = began.elapsed().as_secs_f64();
+    drover_until(&drover, &mut oldest, "every playbook at its end", || {
+        one(
+            &drover,
+            "select count(*) from incidents where state = 'needs_human'",
+            all,
+        )
+    })
+    .await?;
+    let worked_s = began.elapsed().as_secs_f64() - opened_s;
+    let back = Instant::now();
+    tier(&drover, json!({})).await?;
+    drover_until(&drover, &mut oldest, "every incident resolved", || {
+        one(
+            &drover,
+            "select count(*) from incidents where state = 'resolved'",
+            all,
+        )
+    })
+    .await?;
+    let resolved_s = back.elapsed().as_secs_f64();
+    let left: i64 =
+        sqlx::query_scalar("select count(*) from apalis.jobs where job_type = 'resolve'")
+            .fetch_one(&drover.pool)
+            .await?;
+    ensure!(left == 0, "{left} tokens of incidents that are over");
+    let untouched: i64 = sqlx::query_scalar(
+        "select count(*) from incidents i
+         where not exists (select from resolver_runs r where r.incident_id = i.id)",
+    )
+    .fetch_one(&drover.pool)
+    .await?;
+    ensure!(
+        untouched == 0,
+        "{untouched} incidents that no resolver came to"
+    );
+    let ended = drover.processes.ended();
+    ensure!(ended.is_empty(), "ended: {ended:?}");
+    Ok(Flood {
+        opened,
+        opened_s,
+        worked_s,
+        resolved_s,
+        runs: sqlx::query_scalar("select count(*) from resolver_runs where phase = 'ended'")
+            .fetch_one(&drover.pool)
+            .await?,
+        overlaps: overlaps(&drover).await?,
+        oldest_observation_s: oldest,
+        calm_observation_s: calm,
+    })
+}
+
+/// Turns that began at a subject while an earlier one was not over. One that never
+/// ended was cut off; its successor has to wait for the lease of 40 s.
+///
+/// # Errors
+/// If the database fails.
+pub async fn overlaps(drover: &Deployment) -> Result<i64> {
+    Ok(sqlx::query_scalar(
+        "select count(*)
+         from resolver_runs b
+         left join resolver_runs e on e.run_id = b.run_id and e.phase = 'ended'
+         join resolver_runs later
+           on later.subject_id = b.subject_id and later.phase = 'begun'
+          and later.fence > b.fence and later.run_id <> b.run_id
+         where b.phase = 'begun'
+           and later.created_at < coalesce(e.created_at, b.created_at + interval '39 s')",
+    )
+    .fetch_one(&drover.pool)
+    .await?)
+}
+
+async fn tier(drover: &Deployment, rules: serde_json::Value) -> Result<()> {
+    let body = json!({"rules": rules});
+    drover.api.put("/v1/tiers/standard", &body).await?;
+    Ok(())
+}
+
+async fn one(drover: &Deployment, count: &'static str, wanted: i64) -> Result<Result<i64, String>> {
+    let n: i64 = sqlx::query_scalar(count).fetch_one(&drover.pool).await?;
+    Ok(if n == wanted {
+        Ok(n)
+    } else {
+        Err(format!("{n} of {wanted}"))
+    })
+}
+
+/// Waits for it, and keeps an eye on the ring's promise.
+async fn drover_until<F>(
+    drover: &Deployment,
+    oldest: &mut f64,
+    what: &str,
+    ask: impl Fn() -> F,
+) -> Result<i64>
+where
+    F: Future<Output = Result<Result<i64, String>>>,
+{
+    let worst = std::sync::Mutex::new(0.0_f64);
+    let (n, _) = until(what, PATIENCE, || async {
+        let age = drover
+            .ring()
+            .await?
+            .oldest_observation_s
+            .unwrap_or_default();
+        if let Ok(mut worst) = worst.lock() {
+            *worst = worst.max(age);
+        }
+        ask().await
+    })
+    .await?;
+    *oldest = oldest.max(worst.into_inner().unwrap_or_default());
+    Ok(n)
+}
+
+async fn watch(drover: &Deployment, time: Duration) -> Result<f64> {
+    let (began, mut worst) = (Instant::now(), 0.0_f64);
+    while began.elapsed() < time {
+        let ring = drover.ring().await?;
+        worst = worst.max(ring.oldest_observation_s.unwrap_or_default());
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    Ok(worst)
+}
