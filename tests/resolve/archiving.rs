@@ -37,14 +37,17 @@ async fn archived(server: &LocalServer, cluster: &Cluster) -> u64 {
 async fn a_hung_archive_command_is_ended_and_archiving_goes_on() {
     let world = World::new("hung", &json!({"limits": {"archive_ready": 1}})).await;
     let (server, cluster, _, resource) = world.pair(None).await;
-    let hang = "test -e FLAG || (sleep 4001; sleep 4002); test -e FLAG";
-    let flag = archive(&server, &cluster, hang).await;
+    // By these they are told from whatever else runs on this machine.
+    let [first, second, third, fourth] =
+        [1, 2, 3, 4].map(|n| format!("30{n}.{}", std::process::id()));
+    let hang = format!("test -e FLAG || (sleep {first}; sleep {second}); test -e FLAG");
+    let flag = archive(&server, &cluster, &hang).await;
     // Neither is the archiver's, though both are as old; one is a child of a backend
     // whose role is called like it.
     let others = format!(
-        "setsid sleep 4003 </dev/null >/dev/null 2>&1 & \
-         setsid psql --cluster {}/{} -U archiver -Xqc \"copy (select 1) to program 'sleep 4004'\" \
-         postgres </dev/null >/dev/null 2>&1 &",
+        "setsid sleep {third} </dev/null >/dev/null 2>&1 & \
+         setsid psql --cluster {}/{} -U archiver -Xqc \
+         \"copy (select 1) to program 'sleep {fourth}'\" postgres </dev/null >/dev/null 2>&1 &",
         cluster.version, cluster.name
     );
     superuser(&server, &cluster, "create role archiver superuser login").await;
@@ -66,19 +69,18 @@ async fn a_hung_archive_command_is_ended_and_archiving_goes_on() {
     assert!(story.contains("under the archiver hangs"), "{story}");
     assert!(story.contains("sleep (pid"), "{story}");
     assert!(archived(&server, &cluster).await > 0, "{story}");
-    let left = "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline; echo; done 2>/dev/null | \
-                grep -E '^sleep 400' | sort | tr -d '\\n'";
-    assert_eq!(
-        shell(&server, left).await,
-        "sleep 4003 sleep 4004",
-        "{story}"
+    let left = format!(
+        "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline; echo; done 2>/dev/null | \
+         grep -oE '^sleep 30.[.]{}' | sort | paste -sd,",
+        std::process::id()
     );
-    shell(
-        &server,
-        "for p in /proc/[0-9]*; do case $(tr '\\0' ' ' <$p/cmdline) in 'sleep 400'*) \
-         kill ${p#/proc/};; esac; done 2>/dev/null; true",
-    )
-    .await;
+    let left = shell(&server, &left).await;
+    assert_eq!(left, format!("sleep {third},sleep {fourth}"), "{story}");
+    let end = format!(
+        "for p in /proc/[0-9]*; do [ \"$(tr '\\0' ' ' <$p/cmdline)\" = 'sleep {third} ' ] && \
+         kill ${{p#/proc/}}; done 2>/dev/null; true"
+    );
+    shell(&server, &end).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
