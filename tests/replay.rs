@@ -102,6 +102,8 @@ async fn recorded() -> (String, PgPool) {
 
     let stop = CancellationToken::new();
     let config = RingConfig {
+        notify: Default::default(),
+        tools: None,
         concurrency: 4,
         secret_key: key,
         rules: rules(),

@@ -6,7 +6,7 @@ async fn the_main_job_from_beginning_to_end() {
         .await
         .unwrap();
     assert!(
-        line.starts_with("demo ok: 15 subjects, unavailable seen in "),
+        line.starts_with("demo ok: 15 subjects, killed database available again in "),
         "{line}"
     );
 }

@@ -57,6 +57,9 @@ pub struct Verdict {
 /// How soon a second look follows a first one whose second witness agrees: it is
 /// all that is missing.
 const AGREED: Duration = Duration::from_millis(100);
+/// The same for one that is on its way back: soon enough for who waits, and not so
+/// soon that a flicker passes for health.
+const RECOVERING: Duration = Duration::from_secs(1);
 
 /// Decides.
 pub fn think(scene: &Scene, rules: &Rules) -> Decision {
@@ -122,6 +125,11 @@ fn recover(
         });
         return Decision {
             opens: opens.into_iter().collect(),
+            after: if well == 0 {
+                rules.cadence.unavailable
+            } else {
+                rules.cadence.unavailable.min(RECOVERING)
+            },
             ..Decision::stay(scene, rules)
         };
     }

@@ -157,8 +157,10 @@ impl Action {
             Action::Retry => incident.state == IncidentState::NeedsHuman,
             Action::Hold => open && incident.held_at.is_none(),
             Action::Release => open && incident.held_at.is_some(),
-            // A step under way would outlive the incident.
-            Action::Resolve => open && incident.state != IncidentState::Resolving,
+            // A step under way would outlive the incident, unless none follows it.
+            Action::Resolve => {
+                open && (incident.state != IncidentState::Resolving || incident.held_at.is_some())
+            }
         }
     }
 }

@@ -176,13 +176,14 @@ async fn open_pages_do_not_hurt_the_database() {
     let all = (0..200).map(|_| drover.send(drover.request("GET", "/metrics")));
     let answers = futures::future::join_all(all).await;
     assert!(answers.iter().all(|a| a.status == 200));
-    // The numbers are read once a second at most, by a handful of transactions.
+    // The numbers are read once a second at most, by a handful of transactions;
+    // those of the migration before may be counted late.
     let seconds = i64::try_from(began.elapsed().as_secs()).unwrap();
     // PostgreSQL counts a session's transactions with a delay of up to a second.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let done = reads(&drover).await - before;
     assert!(
-        done < 40 + 20 * seconds,
+        done < 140 + 20 * seconds,
         "{done} transactions for 200 scrapes in {seconds} s"
     );
     let _: Value = drover.get("/v1/ring").await.json();

@@ -31,6 +31,11 @@ impl Processes {
         }
     }
 
+    /// Sets a variable for what is started from now on.
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.environment.insert(name.into(), value.into());
+    }
+
     /// A command of drover's with the environment that the processes have.
     ///
     /// # Errors

@@ -145,6 +145,7 @@ impl World {
             poll: Duration::from_millis(20),
             notify,
             cadence: None,
+            tools: None,
         };
         let stop = CancellationToken::new();
         let ring = drover_jobs::ring::run(

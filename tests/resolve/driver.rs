@@ -292,9 +292,10 @@ impl Case<'_> {
         let remedy = book.remedy(remedy).unwrap();
         let memo = self.incident.memo.as_object_mut().unwrap();
         for (name, value) in outcome.memo {
-            match value {
-                Value::Null => drop(memo.remove(&name)),
-                value => drop(memo.insert(name, value)),
+            if value.is_null() {
+                memo.remove(&name);
+            } else {
+                memo.insert(name, value);
             }
         }
         self.done.push(Done {

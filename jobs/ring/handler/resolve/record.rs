@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use drover::model::{Channel, Deed, IncidentKind, IncidentState, Note, Opening, RowId};
+use drover::model::{Channel, Deed, IncidentKind, IncidentState, Note, Opening, RowId, Severity};
 use drover::store::leases::{self, Fence};
 use drover::store::outbox::{self, NewMessage};
 use drover::store::queue::{self, Lock, Queue};
@@ -111,9 +111,11 @@ impl Resolve {
                 .map_err(database)?;
             case.incident.resting = why;
         }
-        incidents::save(&mut tx, &case.incident)
+        let saved = incidents::save(&mut tx, &case.incident)
             .await
             .map_err(database)?;
+        // Somebody has changed it meanwhile: what they want is looked at now.
+        let after = if saved { after } else { Duration::ZERO };
         queue::turn(&mut tx, lock.token, after)
             .await
             .map_err(database)?;
@@ -166,6 +168,8 @@ impl Resolve {
                 .map_err(database)?;
         }
         let incident = &mut case.incident;
+        // Messages keep the order in which the incident's row was held.
+        incidents::lock(tx, incident.id).await.map_err(database)?;
         incident.state = IncidentState::NeedsHuman;
         incident.resting = None;
         let told: &[Channel] = match tells {
@@ -193,6 +197,17 @@ impl Resolve {
                 detail: json!({ "why": reason, "attempts": incident.attempts }),
             };
             outbox::write(tx, &new).await.map_err(database)?;
+            // Somebody was at it before the page went out: let it not ring on.
+            if let (Channel::Page, Some((_, by))) = (channel, &incident.acknowledged) {
+                let seen = NewMessage {
+                    action: Deed::Acknowledge,
+                    severity: Severity::Info,
+                    summary: format!("acknowledged by {by}"),
+                    detail: json!({}),
+                    ..new
+                };
+                outbox::write(tx, &seen).await.map_err(database)?;
+            }
         }
         let note = Note::new("escalated", format!("a human is needed: {reason}"));
         incidents::note(tx, incident.id, &lock.worker, &note)
@@ -234,13 +249,20 @@ impl Resolve {
             return Ok(None);
         };
         if incident.step == 0 {
-            // The last look before a remedy: nobody may have put the brake on, or
-            // changed the mode, since this turn was decided on.
+            // The last look before a remedy: nobody may have put the brake on, changed
+            // the mode or held the incident since this turn was decided on.
             let counts = brake::count(&mut tx).await.map_err(database)?;
             let mode = modes::effective(&mut tx, Some(subject))
                 .await
                 .map_err(database)?;
             let blind = incidents::blind(&mut tx).await.map_err(database)?;
+            let now = incidents::lock(&mut tx, incident.id)
+                .await
+                .map_err(database)?;
+            if now.is_none_or(|now| now.held_at.is_some()) {
+                drop(tx);
+                return self.later(lock).await.map(|()| None);
+            }
             if let (Some(reason), None) = (brake::trips(&counts), blind) {
                 drop(tx);
                 return self.brake(lock, reason).await.map(|()| None);

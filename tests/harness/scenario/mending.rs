@@ -1,0 +1,418 @@
+//! The scenes in which drover mends, advises, calls a human, and holds still.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use super::{PATIENCE, People, RESOURCES, SERVERS, SUBJECTS, guests, pick, text, transitions};
+use crate::pagerduty::AlertState;
+use crate::{Deployment, until};
+
+/// Long enough for every attempt of a playbook and the waits between.
+const PLAYBOOK: Duration = Duration::from_secs(180);
+
+/// A killed postmaster is restarted by drover itself.
+pub(super) async fn restart(drover: &mut Deployment, tell: &mut impl FnMut(&str)) -> Result<f64> {
+    let victim = pick(drover, "db_").await?;
+    let (id, name) = (text(&victim, "id"), text(&victim, "name"));
+    drover.local(&["kill", &id]).await?;
+    tell(&format!("{name}: postmaster and children killed"));
+    let down = drover.turn_until(&id, "unavailable", PATIENCE).await?;
+    tell(&format!("{name}: unavailable ({down:.1} s)"));
+    let incident = incident(drover, &id, "resource_down", &ANY, PATIENCE).await?;
+    tell(&format!("{name}: {}", heading(&incident)));
+    let back = drover.turn_until(&id, "available", PATIENCE).await?;
+    let took = down + back;
+    tell(&format!(
+        "{name}: restarted by drover, available ({took:.1} s since the kill)"
+    ));
+    let path: Vec<String> = transitions(drover, &id)
+        .await?
+        .iter()
+        .map(|t| text(t, "to"))
+        .collect();
+    ensure!(
+        path.ends_with(&["uncertain".into(), "unavailable".into(), "available".into()]),
+        "expected uncertain, unavailable, available; seen: {path:?}"
+    );
+    let closed = stands(drover, &text(&incident, "id"), &["resolved"], PATIENCE).await?;
+    tell_runs(&closed, tell);
+    ensure!(
+        closed["runs"]
+            .as_array()
+            .is_some_and(|runs| !runs.is_empty()),
+        "expected a resolver's run; seen: {closed}"
+    );
+    Ok(took)
+}
+
+/// An unplugged server is rebooted by drover, and its databases raise nothing.
+pub(super) async fn reboot(drover: &mut Deployment, tell: &mut impl FnMut(&str)) -> Result<f64> {
+    let server = pick(drover, "srv_").await?;
+    let (id, name) = (text(&server, "id"), text(&server, "name"));
+    let guests = guests(drover, &id).await?;
+    ensure!(
+        guests.len() == RESOURCES,
+        "expected {RESOURCES} databases on {name}"
+    );
+    let before = alarms(drover, &guests).await?;
+    drover.local(&["unplug", &id]).await?;
+    tell(&format!("{name}: unplugged, everything on it is dead"));
+    let down = drover.turn_until(&id, "unavailable", PATIENCE).await?;
+    tell(&format!("{name}: unavailable ({down:.1} s)"));
+    let incident = incident(drover, &id, "server_down", &ANY, PATIENCE).await?;
+    tell(&format!("{name}: {}", heading(&incident)));
+    let back = drover.all_available(SUBJECTS, PLAYBOOK).await?;
+    let took = down + back;
+    tell(&format!(
+        "{name}: rebooted by drover, all {SUBJECTS} subjects available ({took:.1} s)"
+    ));
+    let closed = stands(drover, &text(&incident, "id"), &["resolved"], PATIENCE).await?;
+    tell_runs(&closed, tell);
+    let after = alarms(drover, &guests).await?;
+    ensure!(
+        after == before,
+        "expected no alarm of its databases' own; seen: {after} instead of {before}"
+    );
+    tell(&format!(
+        "{name}: its {RESOURCES} databases raised nothing of their own"
+    ));
+    Ok(took)
+}
+
+/// In `advise` nothing is touched; in `act` a retry mends.
+pub(super) async fn advise(
+    drover: &mut Deployment,
+    people: &People,
+    tell: &mut impl FnMut(&str),
+) -> Result<()> {
+    let mode = |mode: &str| json!({"mode": mode, "reason": "the demo's scene"});
+    drover.api.put("/v1/modes/herd", &mode("advise")).await?;
+    tell("mode advise for the whole herd");
+    let victim = last(drover, "db_").await?;
+    let (id, name) = (text(&victim, "id"), text(&victim, "name"));
+    drover.local(&["kill", &id]).await?;
+    let found = incident(drover, &id, "resource_down", &["needs_human"], PATIENCE).await?;
+    let id_of = text(&found, "id");
+    let seen = drover.api.get(&format!("/v1/incidents/{id_of}")).await?;
+    let advice = events(&seen, "advised");
+    ensure!(
+        !advice.is_empty(),
+        "expected advice in the timeline; seen: {seen}"
+    );
+    ensure!(
+        seen["runs"].as_array().is_some_and(Vec::is_empty),
+        "expected nothing to be touched; seen: {seen}"
+    );
+    ensure!(
+        drover.state(&id).await? == "unavailable",
+        "expected {name} to be left alone"
+    );
+    tell(&format!(
+        "{name}: killed, and left alone; the timeline says: {}",
+        advice[0]
+    ));
+    drover.api.put("/v1/modes/herd", &mode("act")).await?;
+    let retry = json!({"action": "retry", "reason": "the herd is in act again"});
+    drover
+        .api
+        .post(&format!("/v1/incidents/{id_of}/actions"), &retry)
+        .await?;
+    let back = drover.turn_until(&id, "available", PLAYBOOK).await?;
+    tell(&format!(
+        "mode act, and retry: {name} available ({back:.1} s)"
+    ));
+    stands(drover, &id_of, &["resolved"], PATIENCE).await?;
+    all_clear(people).await
+}
+
+/// What cannot be restarted ends with one ticket and one page, and both end when
+/// a human has mended it.
+pub(super) async fn call_a_human(
+    drover: &mut Deployment,
+    people: &People,
+    tell: &mut impl FnMut(&str),
+) -> Result<f64> {
+    let victim = nth(drover, "db_", 1).await?;
+    let (id, name) = (text(&victim, "id"), text(&victim, "name"));
+    let tickets = people.customer.received().len();
+    drover.local(&["break", &id]).await?;
+    tell(&format!(
+        "{name}: killed, and its data directory made unreadable"
+    ));
+    let began = std::time::Instant::now();
+    let found = incident(drover, &id, "resource_down", &["needs_human"], PLAYBOOK).await?;
+    let id_of = text(&found, "id");
+    let called = began.elapsed().as_secs_f64();
+    let key = format!("drover/{id_of}");
+    until("one page", PATIENCE, || async {
+        let alert = people.pager.alerts().remove(&key);
+        Ok(match alert {
+            Some(alert) if alert.state == AlertState::Open && alert.triggers == 1 => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+    })
+    .await?;
+    until("one ticket", PATIENCE, || async {
+        let n = people.customer.received().len() - tickets;
+        Ok(if n == 1 { Ok(()) } else { Err(format!("{n}")) })
+    })
+    .await?;
+    let seen = drover.api.get(&format!("/v1/incidents/{id_of}")).await?;
+    for failure in events(&seen, "failed").iter().take(1) {
+        tell(&format!("{name}: {failure}"));
+    }
+    tell(&format!(
+        "{name}: after {} attempts a human is needed ({called:.1} s): one ticket, one page",
+        seen["attempts"]
+    ));
+    drover.local(&["mend", &id]).await?;
+    drover.local(&["start", &id]).await?;
+    tell(&format!("{name}: mended and started by hand"));
+    stands(drover, &id_of, &["resolved"], PATIENCE).await?;
+    all_clear(people).await?;
+    until("the ticket closed", PATIENCE, || async {
+        let n = people.customer.received().len() - tickets;
+        Ok(if n == 2 {
+            Ok(())
+        } else {
+            Err(format!("{n} events"))
+        })
+    })
+    .await?;
+    tell(&format!(
+        "{name}: the incident is resolved, the page and the ticket with it"
+    ));
+    Ok(called)
+}
+
+/// All but one server unplugged at once: the brake.
+pub(super) async fn blind(
+    drover: &mut Deployment,
+    people: &People,
+    tell: &mut impl FnMut(&str),
+) -> Result<()> {
+    let runs = runs(drover).await?;
+    let servers: Vec<Value> = drover
+        .subjects()
+        .await?
+        .into_iter()
+        .filter(|s| text(s, "id").starts_with("srv_"))
+        .take(SERVERS - 1)
+        .collect();
+    let ids: Vec<String> = servers.iter().map(|s| text(s, "id")).collect();
+    for id in &ids {
+        drover.local(&["unplug", id]).await?;
+    }
+    tell(&format!(
+        "{} of {SERVERS} servers unplugged at once",
+        ids.len()
+    ));
+    let (found, seconds) = until("blind, and a human called", PATIENCE, || async {
+        let page = drover
+            .api
+            .get("/v1/incidents?state=open&kind=blind")
+            .await?;
+        Ok(page["items"]
+            .as_array()
+            .and_then(|items| items.first())
+            .filter(|incident| incident["state"] == "needs_human")
+            .cloned()
+            .ok_or_else(|| "no such incident".to_owned()))
+    })
+    .await?;
+    let id_of = text(&found, "id");
+    let key = format!("drover/{id_of}");
+    until("one page", PATIENCE, || async {
+        let open: Vec<String> = open_alerts(people);
+        Ok(if open == [key.clone()] {
+            Ok(())
+        } else {
+            Err(format!("{open:?}"))
+        })
+    })
+    .await?;
+    tell(&format!(
+        "blind ({seconds:.1} s): {}; one page",
+        text(&found, "reason")
+    ));
+    // Long enough for any of them to be rebooted, if drover would.
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    let after = self::runs(drover).await?;
+    ensure!(
+        after == runs,
+        "expected no resolver to act; seen: {} runs",
+        after - runs
+    );
+    let open = open_alerts(people);
+    ensure!(open == [key], "expected one page; open: {open:?}");
+    tell("no resolver has acted");
+    for id in &ids {
+        drover.local(&["plug", id]).await?;
+    }
+    let back = drover.all_available(SUBJECTS, PLAYBOOK).await?;
+    stands(drover, &id_of, &["resolved"], PATIENCE).await?;
+    all_clear(people).await?;
+    until("every incident closed", PATIENCE, || async {
+        let page = drover.api.get("/v1/incidents?state=open").await?;
+        let open = page["items"].as_array().map_or(0, Vec::len);
+        Ok(if open == 0 {
+            Ok(())
+        } else {
+            Err(page.to_string())
+        })
+    })
+    .await?;
+    tell(&format!(
+        "plugged in: all {SUBJECTS} available ({back:.1} s), all go on"
+    ));
+    Ok(())
+}
+
+const ANY: [&str; 5] = [
+    "triggered",
+    "resolving",
+    "waiting",
+    "needs_human",
+    "resolved",
+];
+
+/// Waits for a subject's newest incident of a kind to be in one of these states.
+async fn incident(
+    drover: &Deployment,
+    subject: &str,
+    kind: &str,
+    states: &[&str],
+    deadline: Duration,
+) -> Result<Value> {
+    let path = format!("/v1/incidents?subject={subject}&kind={kind}&limit=1");
+    let what = format!("{kind} of {subject} in {}", states.join(" or "));
+    let (found, _) = until(&what, deadline, || async {
+        let page = drover.api.get(&path).await?;
+        let newest = page["items"].as_array().and_then(|items| items.first());
+        Ok(match newest {
+            Some(incident) if states.contains(&text(incident, "state").as_str()) => {
+                Ok(incident.clone())
+            }
+            Some(incident) => Err(text(incident, "state")),
+            None => Err("none".to_owned()),
+        })
+    })
+    .await?;
+    Ok(found)
+}
+
+/// Waits for an incident to be in one of these states; returns all of it.
+async fn stands(
+    drover: &Deployment,
+    id: &str,
+    states: &[&str],
+    deadline: Duration,
+) -> Result<Value> {
+    let what = format!("{id} {}", states.join(" or "));
+    let (seen, _) = until(&what, deadline, || async {
+        let seen = drover.api.get(&format!("/v1/incidents/{id}")).await?;
+        let state = text(&seen, "state");
+        Ok(if states.contains(&state.as_str()) {
+            Ok(seen)
+        } else {
+            Err(state)
+        })
+    })
+    .await?;
+    Ok(seen)
+}
+
+/// Waits until no alert is open or acknowledged any more.
+async fn all_clear(people: &People) -> Result<()> {
+    until("every page resolved", PATIENCE, || async {
+        let open = open_alerts(people);
+        Ok(if open.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{open:?}"))
+        })
+    })
+    .await?;
+    let refused: Vec<_> = people
+        .pager
+        .calls()
+        .into_iter()
+        .filter(|c| c.status != 202)
+        .collect();
+    if let Some(call) = refused.first() {
+        bail!("the pager refused a call: {call:?}");
+    }
+    ensure!(
+        people.customer.refused() == 0,
+        "the customer's endpoint refused a call"
+    );
+    Ok(())
+}
+
+fn open_alerts(people: &People) -> Vec<String> {
+    let alerts = people.pager.alerts().into_iter();
+    alerts
+        .filter(|(_, alert)| alert.state != AlertState::Resolved)
+        .map(|(key, _)| key)
+        .collect()
+}
+
+async fn runs(drover: &Deployment) -> Result<i64> {
+    let count = "select count(*) from resolver_runs";
+    Ok(sqlx::query_scalar(count).fetch_one(&drover.pool).await?)
+}
+
+async fn alarms(drover: &Deployment, subjects: &[String]) -> Result<usize> {
+    let mut alarms = 0;
+    for subject in subjects {
+        let page = drover
+            .api
+            .get(&format!("/v1/incidents?subject={subject}&limit=500"))
+            .await?;
+        alarms += page["items"].as_array().context("no items")?.len();
+    }
+    Ok(alarms)
+}
+
+async fn nth(drover: &Deployment, prefix: &str, n: usize) -> Result<Value> {
+    let subjects = drover.subjects().await?;
+    let mut found = subjects
+        .into_iter()
+        .filter(|s| text(s, "id").starts_with(prefix));
+    found
+        .nth(n)
+        .with_context(|| format!("no {prefix} number {n}"))
+}
+
+async fn last(drover: &Deployment, prefix: &str) -> Result<Value> {
+    nth(drover, prefix, SERVERS * RESOURCES - 1).await
+}
+
+fn heading(incident: &Value) -> String {
+    format!(
+        "{} opened: {}",
+        text(incident, "kind"),
+        text(incident, "reason")
+    )
+}
+
+fn events(incident: &Value, kind: &str) -> Vec<String> {
+    let all = incident["events"].as_array().into_iter().flatten();
+    all.filter(|e| e["kind"] == kind)
+        .map(|e| text(e, "text"))
+        .collect()
+}
+
+fn tell_runs(incident: &Value, tell: &mut impl FnMut(&str)) {
+    for run in incident["runs"].as_array().into_iter().flatten() {
+        tell(&format!(
+            "  {} / {}: {} ({})",
+            text(run, "remedy"),
+            text(run, "step"),
+            text(run, "detail"),
+            text(run, "outcome"),
+        ));
+    }
+}
