@@ -163,7 +163,9 @@ async fn a_volume_grows_once_however_often_a_worker_dies() {
     let disk = disk("grow").await;
     // A quarter more, but the tiny ones double.
     for (cut, size) in CUTS.into_iter().zip([512, 1024, 2048]) {
-        disk.server.fill_volume(u32::try_from(disk.size() / 25).unwrap()).unwrap();
+        disk.server
+            .fill_volume(u32::try_from(disk.size() / 25).unwrap())
+            .unwrap();
         let mut case = disk.case(cut);
         assert_eq!(case.until_done().await, "grow_volume", "{}", case.story());
         assert_eq!(disk.size(), size, "{}", case.story());
