@@ -7,7 +7,9 @@
 pub mod cloud;
 pub mod feel;
 pub mod local;
+mod notify;
 mod postgres;
+pub mod replay;
 pub mod resolve;
 pub mod ring;
 pub mod ssh;

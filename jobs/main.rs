@@ -11,6 +11,7 @@ use drover_jobs::cloud::Clouds;
 use drover_jobs::cloud::local::LocalCloud;
 use drover_jobs::feel::{FeelContext, World};
 use drover_jobs::local;
+use drover_jobs::replay;
 use drover_jobs::resolve::Tools;
 use drover_jobs::ring::{self, RingConfig};
 use tokio::signal::unix::{SignalKind, signal};
@@ -31,6 +32,9 @@ use tokio_util::sync::CancellationToken;
         DROVER_POLL_MS         longest wait of an idle worker, in ms (100)\n  \
         DROVER_RULES           what differs from the built-in rules, as JSON\n  \
         DROVER_LOCAL_DIR       where the local cloud keeps its servers\n  \
+        DROVER_PAGERDUTY_KEY   routing key of the one on call (and DROVER_PAGERDUTY_URL)\n  \
+        DROVER_WEBHOOK_URL     whom customers' tickets go to (and DROVER_WEBHOOK_SECRET),\n  \
+        DROVER_ZENDESK_URL     or this (and DROVER_ZENDESK_EMAIL, DROVER_ZENDESK_TOKEN)\n  \
         DROVER_LOG             log filter (info)"
 )]
 struct Arguments {
@@ -45,6 +49,8 @@ enum Command {
     /// Keeps servers on this very machine: real sshd, real PostgreSQL
     #[command(subcommand)]
     Local(local::Command),
+    /// Thinks again over recorded observations and shows what differs
+    Replay(replay::Arguments),
 }
 
 /// How it ended, for the exit code.
@@ -87,6 +93,9 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match (arguments.command, arguments.queues) {
         (Some(Command::Local(command)), _) => local::run(command, Env::process())
+            .await
+            .map_err(Failure::from),
+        (Some(Command::Replay(arguments)), _) => replay::run(arguments, Env::process())
             .await
             .map_err(Failure::from),
         (None, Some(queues)) => work(&queues).await,
@@ -145,6 +154,7 @@ async fn work(queues: &str) -> Result<(), Failure> {
         rules: config.rules.clone(),
         drain: config.drain,
         poll: config.poll,
+        notify: config.notify.clone(),
         cadence: None,
         tools: Some(Tools {
             context: context.clone(),

@@ -105,6 +105,9 @@ alter table subjects add column lock_worker text;
 -- Messages to people, written with what they tell of and sent by `notify`.
 create table outbox (
     id text primary key check (id ~ '^[0-7][0-9A-HJKMNP-TV-Z]{25}$'),
+    -- the order of one incident's messages: ids are made by machines whose clocks
+    -- may differ
+    seq bigint generated always as identity,
     created_at timestamptz not null default now(),
     incident_id text not null references incidents (id),
     -- whom it is for: the one on call, or the customer
@@ -115,7 +118,11 @@ create table outbox (
     detail jsonb not null default '{}',
     state text not null default 'pending' check (state in ('pending', 'delivered', 'dead')),
     attempts integer not null default 0,
-    -- what the last attempt met with
+    -- since when it waits: written, or sent anew by an operator
+    waiting_since timestamptz not null default now(),
+    -- since when it is tried in vain
+    trying_since timestamptz,
+    -- what the last attempt met with; never a secret
     last_error text,
     -- what delivered it: pagerduty, webhook, zendesk, log
     delivered_by text,
@@ -124,7 +131,7 @@ create table outbox (
     settled_at timestamptz,
     check ((state = 'pending') = (settled_at is null))
 );
-create index outbox_incident on outbox (incident_id, channel, id);
+create index outbox_incident on outbox (incident_id, channel, seq);
 create index outbox_open on outbox (state, id) where state <> 'delivered';
 
 -- Calls made to each provider, for its limit of calls a minute. Pruned.

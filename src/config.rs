@@ -1,10 +1,14 @@
 //! What the processes read from their environment, once, at their start.
 
+mod notify;
+
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::model::{ExposeSecret, Rules, Secret, SecretKey, secret};
+
+pub use notify::{NotifyConfig, PageVia, PagerDutyConfig, TicketVia, WebhookConfig, ZendeskConfig};
 
 /// A setting that is missing or wrong; the message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -169,6 +173,8 @@ pub struct WorkerConfig {
     pub ssh_key: Option<Secret>,
     /// Where the local cloud keeps its servers: `DROVER_LOCAL_DIR`.
     pub local_dir: Option<std::path::PathBuf>,
+    /// Whom messages go to.
+    pub notify: NotifyConfig,
     /// From SIGTERM until what is still at work is given back.
     pub drain: Duration,
     /// The longest an idle worker waits before it looks for tokens again:
@@ -188,6 +194,7 @@ impl WorkerConfig {
             rules: rules(env)?,
             ssh_key: ssh_key(env)?,
             local_dir: env.get("DROVER_LOCAL_DIR").map(Into::into),
+            notify: NotifyConfig::from_env(env)?,
             drain: Duration::from_secs(20),
             poll: Duration::from_millis(env.number("DROVER_POLL_MS", 100, 5, 10_000)?.into()),
         })

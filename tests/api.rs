@@ -1,13 +1,23 @@
 //! The API over real HTTP and a real PostgreSQL; the workers' part is played by
 //! calling the queue's own steps.
 
+#[path = "api/resolver.rs"]
+mod resolver;
 #[path = "api/world.rs"]
 mod world;
 
+#[path = "api/actions.rs"]
+mod actions;
 #[path = "api/adopting.rs"]
 mod adopting;
 #[path = "api/command.rs"]
 mod command;
+#[path = "api/incident_command.rs"]
+mod incident_command;
+#[path = "api/incidents.rs"]
+mod incidents;
+#[path = "api/modes.rs"]
+mod modes;
 #[path = "api/open.rs"]
 mod open;
 #[path = "api/reading.rs"]

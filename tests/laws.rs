@@ -2,12 +2,16 @@
 
 #[path = "laws/append_only.rs"]
 mod append_only;
+#[path = "laws/brake.rs"]
+mod brake;
 #[path = "laws/clock.rs"]
 mod clock;
 #[path = "laws/fence.rs"]
 mod fence;
 #[path = "laws/herd.rs"]
 mod herd;
+#[path = "laws/incidents.rs"]
+mod incidents;
 #[path = "laws/ring.rs"]
 mod ring;
 #[path = "laws/tokens.rs"]

@@ -6,6 +6,7 @@
 pub mod context;
 mod host;
 mod lsclusters;
+mod probe;
 mod resource;
 mod sections;
 pub mod server;
@@ -15,7 +16,7 @@ pub mod witness;
 
 pub use context::FeelContext;
 
-use drover::model::{Attributes, Cause, State};
+use drover::model::{Attributes, Cause, Server, State};
 use drover::store::subjects::Known;
 
 use crate::ring::Feeler;
@@ -36,6 +37,9 @@ impl Feeler for World {
     async fn feel(&self, known: &Known) -> Attributes {
         match known {
             Known::Server(server) => server::feel(server, &self.context).await,
+            Known::Resource(_, server) if server.host_key_changed_at.is_some() => {
+                Attributes::failed(Cause::HostKeyChanged, distrusted(server))
+            }
             Known::Resource(resource, server) => {
                 let mut seen = resource::feel(resource, server).await;
                 // What answered needs no witness; and while the whole server is
@@ -49,4 +53,12 @@ impl Feeler for World {
             }
         }
     }
+}
+
+/// Why nothing connects to what is on this server.
+fn distrusted(server: &Server) -> String {
+    format!(
+        "not connected: server {} shows another host key than the pinned one",
+        server.subject.name
+    )
 }

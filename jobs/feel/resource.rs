@@ -1,5 +1,5 @@
 //! The resource's feeler: connect over the PostgreSQL protocol, `select 1`, and
-//! one further query that tells how the cluster is.
+//! what tells how the cluster is.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::postgres::{Login, PostgresError, Session};
 
 /// From the first packet until the login is done.
 const CONNECT: Duration = Duration::from_secs(5);
-/// For each of the two statements, before the server itself ends it.
+/// For each of the statements, before the server itself ends it.
 const STATEMENT: Duration = Duration::from_secs(5);
 /// For the server's own word that it ended a statement.
 const GRACE: Duration = Duration::from_millis(500);
@@ -24,7 +24,8 @@ const OPTIONS: &str = "-c statement_timeout=5000 -c search_path=pg_catalog";
 /// Sizes in bytes, ages in seconds, xid ages in transactions.
 /// `oldest_transaction_s` is that of the oldest transaction other than ours. A
 /// role without pg_monitor sees that there are other sessions, but not of what
-/// type they are nor since when they are in a transaction.
+/// type they are nor since when they are in a transaction, and cannot count the
+/// segments that wait to be archived.
 const DETAILS: &str = "
 select jsonb_build_object(
     'in_recovery', pg_is_in_recovery(),
@@ -58,6 +59,10 @@ select jsonb_build_object(
         from pg_replication_slots s), '[]'))
     || case when pg_has_role('pg_read_all_stats', 'usage') then '{}' else jsonb_build_object(
         'details_missing', 'oldest_transaction_s: the role is not in pg_monitor') end";
+
+/// WAL segments that wait to be archived. Asked for alone: PostgreSQL refuses the
+/// whole statement to a role that may not call this function, called or not.
+const READY: &str = "select count(*) from pg_ls_archive_statusdir() where name like '%.ready'";
 
 /// Feels a resource. It is in service if it lets us in and answers `select 1`.
 pub(super) async fn feel(resource: &Resource, server: &Server) -> Attributes {
@@ -105,6 +110,30 @@ pub(super) async fn feel(resource: &Resource, server: &Server) -> Attributes {
 
 /// How the cluster is. That it cannot be told does not make it unavailable.
 async fn details(session: &mut Session) -> Map<String, Value> {
+    let mut details = known(session).await;
+    let Some(Value::Object(archiver)) = details.get_mut("archiver") else {
+        return details;
+    };
+    let mode = archiver.get("mode").and_then(Value::as_str);
+    if mode.is_none_or(|mode| mode == "off") {
+        return details;
+    }
+    let ready = match timeout(STATEMENT + GRACE, session.ask(READY)).await {
+        Ok(Ok(text)) => text.parse::<u64>().map_err(|_| "no number".to_owned()),
+        Ok(Err(e)) => Err(short(&e.to_string())),
+        Err(_) => Err(format!("no answer within {STATEMENT:?}")),
+    };
+    match ready {
+        Ok(ready) => archiver.insert("ready".into(), ready.into()),
+        Err(why) => {
+            archiver.insert("ready".into(), Value::Null);
+            archiver.insert("ready_missing".into(), why.into())
+        }
+    };
+    details
+}
+
+async fn known(session: &mut Session) -> Map<String, Value> {
     let missing = match timeout(STATEMENT + GRACE, session.ask(DETAILS)).await {
         Ok(Ok(text)) => match serde_json::from_str(&text) {
             Ok(Value::Object(details)) => return details,

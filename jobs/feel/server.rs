@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::context::{FeelContext, limits};
 use super::sections::{Malformed, Sections};
-use super::{host, lsclusters, volumes};
+use super::{host, lsclusters, probe, volumes};
 use crate::cloud::{Cloud as _, InstanceState};
 use crate::ssh::{self, Output, SshError};
 
@@ -17,7 +17,8 @@ const TIME: Duration = Duration::from_secs(10);
 const WITNESS_TIME: Duration = Duration::from_secs(5);
 
 /// The clock comes first, so that it is read as soon as the command arrives.
-/// What may hang (`df` on a dead network filesystem) is bounded by itself.
+/// What may hang (`df` on a dead network filesystem, a write to a dead disk) is
+/// bounded by itself, and all of it together ends before [`TIME`].
 fn script() -> String {
     let filter = lsclusters::FILTER;
     format!(
@@ -31,15 +32,17 @@ take load cat /proc/loadavg
 take memory grep -E '^(MemTotal|MemAvailable|SwapTotal|SwapFree):' /proc/meminfo
 take mounts awk '$2 == "/" || ($3 != "overlay" && $2 !~ "^/(proc|sys|dev|run)(/|$)") {{ print substr($4, 1, 2), $2 }}' /proc/mounts
 if command -v pg_lsclusters >/dev/null; then
-  j=$(timeout 4 pg_lsclusters --json 2>/dev/null | {filter} 2>/dev/null); say clusters $? "$j"
-  d=$(printf '%s' "$j" | perl -MJSON -e 'local $/; for (@{{ JSON::decode_json(<STDIN>) }}) {{ print "$_->{{pgdata}}\n" if $_->{{pgdata}} && $_->{{pgdata}} !~ /\n/ }}' 2>/dev/null)
+  j=$(timeout 3 pg_lsclusters --json 2>/dev/null | {filter} 2>/dev/null); say clusters $? "$j"
+  d=$(printf '%s' "$j" | perl -MJSON -e 'local $/; for (@{{ JSON::decode_json(<STDIN>) }}) {{ print "$_->{{pgdata}}\n" if $_->{{pgdata}} && $_->{{pgdata}} !~ /[\n\t]/ }}' 2>/dev/null)
 else
   say clusters 127 ''; d=
 fi
 set -f; IFS='
 '
 take df timeout 3 df --output=source,fstype,size,used,avail,itotal,iused,target -B1 / $d
-"#
+if [ -n "$d" ] && [ -n "$r" ]; then take probe perl -e '{probe}' -- $d; else say probe 0 ''; fi
+"#,
+        probe = probe::PROGRAM,
     )
 }
 
@@ -104,10 +107,14 @@ fn read(output: &Output) -> Result<Map<String, Value>, Malformed> {
     put("memory", json!(host::memory(&sections.next("memory")?)?));
     let mounts = sections.next("mounts")?;
     let clusters = sections.next("clusters")?;
+    let mut known = Vec::new();
     put(
         "clusters",
         match clusters.status {
-            0 => json!(lsclusters::parse(&clusters)?),
+            0 => {
+                known = lsclusters::parse(&clusters)?;
+                json!(known)
+            }
             127 => {
                 notes.push("pg_lsclusters is not installed");
                 Value::Null
@@ -121,10 +128,18 @@ fn read(output: &Output) -> Result<Map<String, Value>, Malformed> {
         },
     );
     let df = sections.next("df")?;
+    let probed = probe::parse(&sections.next("probe")?)?;
     put(
         "volumes",
         match df.text.trim().is_empty() {
-            false => json!(volumes::parse(&df, &mounts)?),
+            false => {
+                let mut seen = volumes::parse(&df, &mounts)?;
+                volumes::place(&mut seen, &known, &probed);
+                if probed.is_empty() && seen.iter().any(|v| v.data) {
+                    notes.push("no write could be tried on the data volumes");
+                }
+                json!(seen)
+            }
             true => {
                 notes.push("df did not answer: a filesystem hangs");
                 Value::Null
@@ -172,7 +187,7 @@ mod tests {
     const GOOD: &str = "@@ clock 0\n1000.0\n@@ boot 0\n9df46154-a6fc-4739-98ea-196aed7a962d\n\
         @@ uptime 0\n5.5 1\n@@ load 0\n0.1 0.2 0.3 1/1 1\n\
         @@ memory 0\nMemTotal: 1 kB\nMemAvailable: 1 kB\n@@ mounts 0\nrw /\n\
-        @@ clusters 0\n[]\n@@ df 0\nhead\n/dev/vda ext4 10 5 5 - - /\n";
+        @@ clusters 0\n[]\n@@ df 0\nhead\n/dev/vda ext4 10 5 5 - - /\n@@ probe 0\n\n";
 
     fn answer(stdout: &[u8]) -> Output {
         let now = SystemTime::UNIX_EPOCH;
@@ -212,9 +227,34 @@ mod tests {
     }
 
     #[test]
+    fn data_volumes_are_told_from_others_and_bear_what_was_tried_on_them() {
+        let data = GOOD
+            .replace(
+                "[]",
+                r#"[{"version":"15","cluster":"app","port":"5432","running":1,"pgdata":"/d/app"},
+                    {"version":"15","cluster":"b","port":"5433","running":1,"pgdata":"/link"},
+                    {"version":"15","cluster":"c","port":"5434","running":1,"pgdata":"/gone"}]"#,
+            )
+            .replace("5 5 - - /\n", "5 5 - - /\n/dev/vdb xfs 10 9 1 - - /d\n")
+            .replace(
+                "probe 0\n\n",
+                "probe 0\nok 2.5\t/d/app\t/d/app\nok 2.5\t/link\t/d/b\n",
+            );
+        let seen = read_text(&data).unwrap();
+        assert_eq!(seen["volumes"][0]["mount"], "/");
+        assert_eq!(seen["volumes"][1]["clusters"], json!(["15/app", "15/b"]));
+        assert_eq!(seen["volumes"][1]["data"], true);
+        assert_eq!(seen["volumes"][1]["fsync"], "ok");
+        assert_eq!(seen["volumes"][1]["fsync_ms"], 2.5);
+        assert_eq!(seen["volumes"][0]["fsync"], Value::Null);
+        // Where the probe did not come, the path has to do.
+        assert_eq!(seen["volumes"][0]["clusters"], json!(["15/c"]));
+    }
+
+    #[test]
     fn each_section_that_is_cut_off_is_named() {
         for name in [
-            "clock", "boot", "uptime", "load", "memory", "mounts", "clusters", "df",
+            "clock", "boot", "uptime", "load", "memory", "mounts", "clusters", "df", "probe",
         ] {
             let at = GOOD.find(&format!("@@ {name} ")).unwrap();
             let error = read_text(&GOOD[..at]).unwrap_err().to_string();

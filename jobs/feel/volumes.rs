@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::lsclusters::Cluster;
+use super::probe::{Fsync, Probed};
 use super::sections::{Malformed, Section, clean};
 
 /// One mounted filesystem.
@@ -27,6 +29,48 @@ pub struct Volume {
     pub inodes_used_ratio: Option<f64>,
     /// Whether it is mounted for writing; unknown if `/proc/mounts` hides it.
     pub writable: Option<bool>,
+    /// Whether it holds the data directory of a cluster.
+    pub data: bool,
+    /// Of these: `15/app`.
+    pub clusters: Vec<String>,
+    /// How a small write with fsync went; only tried where data is.
+    pub fsync: Option<Fsync>,
+    /// How long it took, in milliseconds.
+    pub fsync_ms: Option<f64>,
+}
+
+/// Says which of the volumes hold clusters, and how the small write on them went.
+pub(crate) fn place(volumes: &mut [Volume], clusters: &[Cluster], probed: &[Probed]) {
+    for cluster in clusters {
+        let Some(pgdata) = cluster.pgdata.as_deref() else {
+            continue;
+        };
+        let probe = probed.iter().find(|p| p.pgdata == pgdata);
+        // `df` was asked for each data directory, so the longest of its mount
+        // points that the path begins with is the right one.
+        let path = probe.map_or(pgdata, |p| p.path.as_str());
+        let Some(volume) = volumes
+            .iter_mut()
+            .filter(|v| below(path, &v.mount))
+            .max_by_key(|v| v.mount.len())
+        else {
+            continue;
+        };
+        volume.data = true;
+        let name = format!("{}/{}", cluster.version, cluster.cluster);
+        volume.clusters.push(name);
+        if let Some(probe) = probe {
+            volume.fsync = Some(probe.fsync);
+            volume.fsync_ms = probe.fsync_ms;
+        }
+    }
+}
+
+fn below(path: &str, mount: &str) -> bool {
+    match path.strip_prefix(mount.trim_end_matches('/')) {
+        Some(rest) => rest.is_empty() || rest.starts_with('/'),
+        None => false,
+    }
 }
 
 /// Reads `df --output=source,fstype,size,used,avail,itotal,iused,target -B1`
@@ -69,6 +113,10 @@ fn volume(line: &str, modes: &BTreeMap<String, bool>) -> Option<Volume> {
     Some(Volume {
         writable: modes.get(&mount).copied(),
         mount,
+        data: false,
+        clusters: vec![],
+        fsync: None,
+        fsync_ms: None,
         device: clean(device, 256),
         fs: clean(fs, 32),
         size_bytes: size,

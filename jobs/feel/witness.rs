@@ -40,6 +40,12 @@ p=$(timeout 1 tail -c 16384 -- "$l" 2>/dev/null | grep -aE '{pattern}' | tail -n
 /// `pg_lsclusters` and the list of processes show it alive, and what its log
 /// gives as the reason. Ends within 5 s.
 pub async fn ask_server(server: &Server, port: u16, cx: &FeelContext) -> Witness {
+    if server.host_key_changed_at.is_some() {
+        return Witness::Silent {
+            cause: Cause::HostKeyChanged,
+            detail: super::distrusted(server),
+        };
+    }
     let target = match cx.target(server) {
         Ok(target) => target,
         Err(e) => {

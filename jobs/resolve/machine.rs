@@ -121,7 +121,7 @@ pub fn next(incident: &Incident, book: &Playbook, view: &View) -> Move {
     if let Sight::Cleared(reason) = &view.sight {
         return if !owes_undo(incident, book) {
             Move::Close(reason.clone())
-        } else if let (Some(rest), false) = (stand_still(incident, view, at_work), at_work) {
+        } else if let Some(rest) = stand_still(incident, view, at_work) {
             rest
         } else {
             undo(incident, book)
@@ -156,6 +156,13 @@ pub fn next(incident: &Incident, book: &Playbook, view: &View) -> Move {
     if incident.reopened >= RETURNS {
         let times = incident.reopened + 1;
         return Move::Escalate(format!("it is back for time {times} within minutes"));
+    }
+    if view.sight == Sight::Recovering {
+        return Move::Rest {
+            why: None,
+            after: LOOK_SOON,
+            clock_stands: false,
+        };
     }
     if view.mode == Mode::Advise {
         return Move::Advise;
@@ -341,3 +348,7 @@ pub fn after(
         }
     }
 }
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

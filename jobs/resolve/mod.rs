@@ -8,17 +8,22 @@
 //! Architecture Invariant: a resolver never says that something is well again.
 //! It acts, and the next observation tells.
 
+mod archiving_stalled;
 mod blind;
+mod connections_exhausted;
+mod credentials_refused;
 mod disk_critical;
 mod host_key_changed;
 mod instance;
 pub mod machine;
+mod own_role;
 pub mod playbook;
 mod resource_down;
 mod server_down;
 pub mod shell;
 mod superuser;
 mod volume_stuck;
+mod xid_wraparound;
 
 use drover::model::{Incident, IncidentKind, Observation, Rules, SecretKey};
 use drover::store::subjects::Known;
@@ -124,10 +129,10 @@ pub fn playbook(kind: IncidentKind) -> &'static Playbook {
         IncidentKind::VolumeStuck => &volume_stuck::PLAYBOOK,
         IncidentKind::HostKeyChanged => &host_key_changed::PLAYBOOK,
         IncidentKind::Blind => &blind::PLAYBOOK,
-        IncidentKind::ConnectionsExhausted
-        | IncidentKind::XidWraparound
-        | IncidentKind::ArchivingStalled
-        | IncidentKind::CredentialsRefused => &resource_down::PLAYBOOK,
+        IncidentKind::ConnectionsExhausted => &connections_exhausted::PLAYBOOK,
+        IncidentKind::XidWraparound => &xid_wraparound::PLAYBOOK,
+        IncidentKind::ArchivingStalled => &archiving_stalled::PLAYBOOK,
+        IncidentKind::CredentialsRefused => &credentials_refused::PLAYBOOK,
     }
 }
 
@@ -141,17 +146,27 @@ pub async fn perform(turn: &Turn<'_>) -> Outcome {
         IncidentKind::HostKeyChanged | IncidentKind::Blind => {
             Outcome::passed_over("there is nothing that drover may do about it")
         }
-        IncidentKind::ConnectionsExhausted
-        | IncidentKind::XidWraparound
-        | IncidentKind::ArchivingStalled
-        | IncidentKind::CredentialsRefused => Outcome::passed_over("not written yet"),
+        IncidentKind::ConnectionsExhausted => Box::pin(connections_exhausted::perform(turn)).await,
+        IncidentKind::XidWraparound => Box::pin(xid_wraparound::perform(turn)).await,
+        IncidentKind::ArchivingStalled => Box::pin(archiving_stalled::perform(turn)).await,
+        IncidentKind::CredentialsRefused => Box::pin(credentials_refused::perform(turn)).await,
     }
 }
 
 /// Why a human is needed at once, whatever remedies are left.
 pub fn urgent(incident: &Incident, seen: Option<&Observation>, rules: &Rules) -> Option<String> {
-    let _ = (incident, seen, rules);
-    None
+    match incident.kind {
+        IncidentKind::XidWraparound => xid_wraparound::urgent(incident, seen, rules),
+        IncidentKind::ResourceDown
+        | IncidentKind::ServerDown
+        | IncidentKind::DiskCritical
+        | IncidentKind::VolumeStuck
+        | IncidentKind::ConnectionsExhausted
+        | IncidentKind::ArchivingStalled
+        | IncidentKind::CredentialsRefused
+        | IncidentKind::HostKeyChanged
+        | IncidentKind::Blind => None,
+    }
 }
 
 /// Every playbook as data, for the catalogue.

@@ -2,6 +2,7 @@
 //! back.
 
 mod feel;
+mod notify;
 mod resolve;
 mod think;
 
@@ -15,6 +16,7 @@ use futures::FutureExt;
 use sqlx::PgPool;
 
 pub(super) use feel::Feel;
+pub(super) use notify::Notify;
 pub(super) use resolve::Resolve;
 pub(super) use think::Think;
 

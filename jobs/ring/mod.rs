@@ -19,6 +19,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use drover::config::NotifyConfig;
 use drover::model::{Attributes, SecretKey};
 use drover::store::queue::Queue;
 use drover::store::subjects::Known;
@@ -44,6 +45,8 @@ pub struct RingConfig {
     pub drain: Duration,
     /// The longest an idle worker waits before it looks for tokens again.
     pub poll: Duration,
+    /// Whom messages go to.
+    pub notify: NotifyConfig,
     /// Cadence to use for every state instead of the rules' (benchmarks).
     pub cadence: Option<Duration>,
     /// What resolvers work with; without it, nothing is mended here.
@@ -60,7 +63,7 @@ pub trait Feeler: Send + Sync + 'static {
 /// work finishes within [`RingConfig::drain`], what is left goes back.
 ///
 /// # Errors
-/// If a queue has no work in this version.
+/// If a queue has no work in this version, or TLS cannot be set up.
 pub async fn run(
     pool: PgPool,
     config: RingConfig,
@@ -81,18 +84,18 @@ pub async fn run(
                 let think = handler::Think::new(pool.clone(), &config);
                 workers.spawn(worker::supervise(pool, config, queue, think, stop));
             }
-            Queue::Resolve if config.tools.is_some() => {
+            Queue::Resolve => {
                 let Some(tools) = config.tools.clone() else {
+                    workers.spawn(async move { stop.cancelled().await });
                     continue;
                 };
                 publish(&pool).await;
                 let resolve = handler::Resolve::new(pool.clone(), &config, tools);
                 workers.spawn(worker::supervise(pool, config, queue, resolve, stop));
             }
-            Queue::Resolve | Queue::Notify => {
-                // Nothing is enqueued there yet; the process stands ready all
-                // the same, so that a Procfile can name it.
-                workers.spawn(async move { stop.cancelled().await });
+            Queue::Notify => {
+                let notify = handler::Notify::new(pool.clone(), &config)?;
+                workers.spawn(worker::supervise(pool, config, queue, notify, stop));
             }
         }
     }

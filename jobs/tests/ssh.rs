@@ -44,6 +44,7 @@ fn subject(local: &LocalServer) -> Server {
         cloud: Some(drover::model::Cloud::Local),
         instance_id: Some(local.name.clone()),
         zone: None,
+        host_key_changed_at: None,
     }
 }
 
@@ -287,6 +288,13 @@ async fn a_local_server_lives_dies_and_comes_back() {
         volumes
             .iter()
             .any(|v| v["mount"] == "/" && v["writable"] == true),
+        "{volumes:?}"
+    );
+    assert!(
+        volumes.iter().any(|v| v["data"] == true
+            && v["clusters"].as_array().unwrap().len() == 2
+            && v["fsync"] == "ok"
+            && v["fsync_ms"].is_f64()),
         "{volumes:?}"
     );
     assert!(

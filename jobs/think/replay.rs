@@ -1,10 +1,12 @@
 //! Thinking again over recorded observations.
 
+use std::collections::VecDeque;
+
 use chrono::{DateTime, Utc};
 use drover::model::{Observation, Rules, State, Subject};
 use drover::store::scenes::{MEMORY, MEMORY_AVAILABLE};
 
-use super::{Host, Scene, Verdict, think};
+use super::{Decision, Host, Scene, Verdict, think};
 
 /// A recorded observation, and how the resource's server stood when it was made.
 #[derive(Clone, Debug)]
@@ -15,6 +17,64 @@ pub struct Recorded {
     pub server: Option<Host>,
 }
 
+/// A subject that is thought about again, one observation after the other. It
+/// holds no more of its history than thinking looks at.
+pub struct Replay<'r> {
+    subject: Subject,
+    rules: &'r Rules,
+    /// Newest first.
+    recent: VecDeque<Observation>,
+}
+
+impl<'r> Replay<'r> {
+    /// From the state that `subject` has; `before` is what was seen of it until
+    /// then, newest first.
+    pub fn new(subject: Subject, before: Vec<Observation>, rules: &'r Rules) -> Self {
+        Self {
+            subject,
+            rules,
+            recent: before.into(),
+        }
+    }
+
+    /// Decides after one more observation, and goes into the state that follows.
+    pub fn step(&mut self, seen: Observation, server: Option<Host>) -> Decision {
+        let now = seen.created_at;
+        self.recent.push_front(seen);
+        self.recent.truncate(MEMORY as usize);
+        // As `scenes::load` reads: fewer while available, none older than an hour.
+        let most = if self.subject.state == State::Available {
+            MEMORY_AVAILABLE
+        } else {
+            MEMORY
+        };
+        let young = |seen: &&Observation| now - seen.created_at < chrono::TimeDelta::hours(1);
+        let scene = Scene {
+            subject: self.subject.clone(),
+            server,
+            recent: self
+                .recent
+                .iter()
+                .take_while(young)
+                .take(most as usize)
+                .cloned()
+                .collect(),
+            now,
+        };
+        let decision = think(&scene, self.rules);
+        if let Some(verdict) = &decision.change {
+            self.subject.state = verdict.to;
+            self.subject.state_since = now;
+        }
+        decision
+    }
+
+    /// The state it is in by now.
+    pub fn state(&self) -> State {
+        self.subject.state
+    }
+}
+
 /// Decides anew after each of these observations (oldest first), from the state
 /// that `subject` has, and returns the changes of state with their times.
 pub fn replay(
@@ -22,38 +82,12 @@ pub fn replay(
     history: &[Recorded],
     rules: &Rules,
 ) -> Vec<(DateTime<Utc>, Verdict)> {
-    let mut subject = subject.clone();
-    let mut changes = Vec::new();
-    for (index, newest) in history.iter().enumerate() {
-        let now = newest.seen.created_at;
-        let scene = Scene {
-            recent: recent(&subject, &history[..=index], now),
-            server: newest.server,
-            subject: subject.clone(),
-            now,
-        };
-        if let Some(verdict) = think(&scene, rules).change {
-            subject.state = verdict.to;
-            subject.state_since = now;
-            changes.push((now, verdict));
-        }
-    }
-    changes
-}
-
-/// What `scenes::load` reads: the newest first, only two while available, none
-/// older than an hour.
-fn recent(subject: &Subject, until: &[Recorded], now: DateTime<Utc>) -> Vec<Observation> {
-    let most = if subject.state == State::Available {
-        MEMORY_AVAILABLE as usize
-    } else {
-        MEMORY as usize
-    };
-    until
+    let mut again = Replay::new(subject.clone(), vec![], rules);
+    history
         .iter()
-        .rev()
-        .map(|recorded| recorded.seen.clone())
-        .take_while(|seen| now - seen.created_at < chrono::TimeDelta::hours(1))
-        .take(most)
+        .filter_map(|recorded| {
+            let verdict = again.step(recorded.seen.clone(), recorded.server).change?;
+            Some((recorded.seen.created_at, verdict))
+        })
         .collect()
 }

@@ -5,7 +5,7 @@
 //! what opens it, so that nothing flaps at the brink.
 
 use chrono::{DateTime, Utc};
-use drover::model::{IncidentKind, Limits, Observation, Rules, State};
+use drover::model::{IncidentKind, Kind, Limits, Observation, Rules, State};
 
 use super::evidence::cause;
 use super::figures::{self, Probe};
@@ -16,6 +16,8 @@ use super::{Scene, conditions, host_is_available, resource};
 pub enum Sight {
     /// It is still wrong: why, for people.
     Holds(String),
+    /// It answers again, but not yet often enough: nothing is done, nothing is over.
+    Recovering,
     /// It is over: why, for people.
     Cleared(String),
     /// Nothing fresh was seen, or not what it takes to tell.
@@ -52,7 +54,9 @@ pub fn sight(
             Sight::Cleared(_) if newest.attributes.service_available => {
                 connections(newest, &rules.limits)
             }
-            other => other,
+            seen @ (Sight::Holds(_) | Sight::Recovering | Sight::Cleared(_) | Sight::Unknown) => {
+                seen
+            }
         },
         IncidentKind::DiskCritical
         | IncidentKind::VolumeStuck
@@ -79,7 +83,7 @@ fn service(kind: IncidentKind, scene: &Scene, newest: &Observation) -> Sight {
             | State::Unavailable
             | State::Creating
             | State::Destroying
-            | State::Destroyed => Sight::Holds("answers again, and is watched".into()),
+            | State::Destroyed => Sight::Recovering,
         };
     }
     let reason = cause(&newest.attributes);
@@ -97,7 +101,9 @@ fn other_kind(kind: IncidentKind, scene: &Scene, newest: &Observation) -> Option
         | IncidentKind::ConnectionsExhausted
         | IncidentKind::CredentialsRefused => {
             let now = resource::incident(newest);
-            let opened = scene.subject.state == State::Unavailable && host_is_available(scene);
+            let opened = scene.subject.kind == Kind::Resource
+                && scene.subject.state == State::Unavailable
+                && host_is_available(scene);
             (opened && now != kind).then_some(now)
         }
         IncidentKind::ServerDown

@@ -7,11 +7,15 @@ use drover::model::{
     Attributes, Cause, IncidentKind, Kind, Observation, ObservationId, Origin, Rules, State,
     Subject, SubjectId, Witness,
 };
-use proptest::prelude::*;
 use serde_json::{Map, json};
 
-use super::replay::{Recorded, replay};
 use super::{Decision, Host, Scene, think};
+
+mod evidence;
+mod found;
+mod history;
+mod noise;
+mod sights;
 
 fn at(seconds: f64) -> DateTime<Utc> {
     DateTime::<Utc>::UNIX_EPOCH + TimeDelta::milliseconds((seconds * 1000.0) as i64)
@@ -106,7 +110,7 @@ impl Play {
         }
     }
 
-    fn think(&self) -> Decision {
+    fn scene(&self) -> Scene {
         let recent = self
             .seen
             .iter()
@@ -118,7 +122,7 @@ impl Play {
                 feelers: self.feelers,
                 attributes: what.clone(),
             });
-        let scene = Scene {
+        Scene {
             subject: self.subject(),
             server: (self.kind == Kind::Resource).then(|| Host {
                 id: SubjectId::generate(),
@@ -127,8 +131,11 @@ impl Play {
             }),
             recent: recent.collect(),
             now: at(self.seen.last().map_or(0.0, |seen| seen.0)),
-        };
-        think(&scene, &Rules::default())
+        }
+    }
+
+    fn think(&self) -> Decision {
+        think(&self.scene(), &Rules::default())
     }
 
     fn turns(&self) -> Option<State> {
@@ -179,188 +186,6 @@ fn one_observation_decides_only_in_available_and_uncertain() {
 }
 
 #[test]
-fn one_witness_alone_needs_three_in_a_row_over_five_seconds_from_two_workers() {
-    for kind in BOTH {
-        let uncertain = || play(kind, State::Uncertain);
-        let refused = || bad(Cause::Refused);
-        let two = uncertain()
-            .seen(0.0, "a", refused())
-            .seen(6.0, "b", refused());
-        assert_eq!(two.turns(), None, "{kind}: two are too few");
-        let quick = uncertain()
-            .seen(0.0, "a", refused())
-            .seen(2.0, "b", refused())
-            .seen(4.0, "a", refused());
-        assert_eq!(quick.turns(), None, "{kind}: four seconds are too short");
-        let three = uncertain()
-            .seen(0.0, "a", refused())
-            .seen(2.5, "b", refused())
-            .seen(5.0, "a", refused());
-        assert_eq!(three.turns(), Some(State::Unavailable), "{kind}");
-        let broken = uncertain()
-            .seen(0.0, "a", refused())
-            .seen(2.5, "b", good())
-            .seen(5.0, "a", refused())
-            .seen(7.5, "b", refused());
-        assert_eq!(broken.turns(), None, "{kind}: not in a row");
-    }
-}
-
-#[test]
-fn one_worker_suffices_if_it_is_the_only_one_or_after_a_while() {
-    let by_one = |feelers, last| {
-        Play::resource(State::Uncertain)
-            .feelers(feelers)
-            .seen(0.0, "a", bad(Cause::Refused))
-            .seen(2.5, "a", bad(Cause::Refused))
-            .seen(last, "a", bad(Cause::Refused))
-            .turns()
-    };
-    assert_eq!(by_one(1, 5.0), Some(State::Unavailable));
-    assert_eq!(by_one(2, 5.0), None);
-    assert_eq!(by_one(2, 15.0), Some(State::Unavailable));
-}
-
-#[test]
-fn two_witnesses_that_agree_need_no_waiting() {
-    for kind in BOTH {
-        let play = play(kind, State::Uncertain).seen(0.1, "a", witnessed(Cause::Refused, down()));
-        let verdict = play.think().change.expect("a change");
-        assert_eq!(verdict.to, State::Unavailable);
-        assert!(
-            verdict.reason.contains("cluster is down"),
-            "{}",
-            verdict.reason
-        );
-    }
-}
-
-#[test]
-fn two_witnesses_that_disagree_are_given_time() {
-    for kind in BOTH {
-        let until = |last: f64| {
-            let mut play = play(kind, State::Uncertain);
-            let mut second = 0.0;
-            while second <= last {
-                play = play.seen(second, "a", witnessed(Cause::Timeout, up()));
-                second += 2.0;
-            }
-            play.turns()
-        };
-        assert_eq!(until(28.0), None, "{kind}");
-        assert_eq!(until(30.0), Some(State::Unavailable), "{kind}");
-    }
-}
-
-#[test]
-fn a_resource_whose_witness_is_silent_asks_for_its_server_and_waits() {
-    let until = |last: f64| {
-        let mut play = Play::resource(State::Uncertain);
-        let mut second = 0.0;
-        while second <= last {
-            play = play.seen(second, "a", witnessed(Cause::Refused, silent()));
-            second += 2.0;
-        }
-        play.think()
-    };
-    assert!(until(4.0).wake.is_some());
-    assert_eq!(until(58.0).change, None);
-    assert_eq!(until(60.0).change.map(|v| v.to), Some(State::Unavailable));
-    let first = Play::resource(State::Available)
-        .seen(0.0, "a", witnessed(Cause::Refused, silent()))
-        .think();
-    assert_eq!(first.change.map(|v| v.to), Some(State::Uncertain));
-    assert!(
-        first.wake.is_some(),
-        "the server is asked at the first doubt"
-    );
-}
-
-#[test]
-fn a_servers_incident_stands_for_its_resources() {
-    for host in [State::Uncertain, State::Unavailable] {
-        for what in [bad(Cause::Refused), witnessed(Cause::Refused, down())] {
-            let mut play = Play::resource(State::Uncertain).host(host);
-            for second in 0..600 {
-                play = play.seen(f64::from(second), "a", what.clone());
-            }
-            let decision = play.think();
-            assert_eq!(decision.change, None, "{host}");
-            assert_eq!(decision.after, Duration::from_secs(5));
-        }
-        let back = Play::resource(State::Uncertain)
-            .host(host)
-            .seen(1.0, "a", good());
-        assert_eq!(
-            back.turns(),
-            Some(State::Available),
-            "its own word still counts"
-        );
-    }
-}
-
-#[test]
-fn what_was_seen_while_the_server_was_down_is_not_held_against_a_resource() {
-    let mut play = Play::resource(State::Uncertain);
-    play.host_since = 400.0;
-    for second in (0..400).step_by(5) {
-        play = play.seen(f64::from(second), "a", bad(Cause::Timeout));
-    }
-    let back = play.seen(401.0, "a", bad(Cause::StartingUp));
-    assert_eq!(back.turns(), None, "it has had no time to start");
-}
-
-#[test]
-fn one_failure_is_one_failure_however_long_nobody_looked() {
-    for kind in BOTH {
-        let first = play(kind, State::Uncertain).seen(3000.0, "a", bad(Cause::Refused));
-        assert_eq!(first.turns(), None, "{kind}");
-    }
-}
-
-#[test]
-fn what_answers_is_not_down_until_its_own_patience_ends() {
-    for (cause, opens) in [
-        (Cause::StartingUp, IncidentKind::ResourceDown),
-        (Cause::Recovery, IncidentKind::ResourceDown),
-        (
-            Cause::TooManyConnections,
-            IncidentKind::ConnectionsExhausted,
-        ),
-        (Cause::Authentication, IncidentKind::CredentialsRefused),
-    ] {
-        let until = |last: u32| {
-            let mut play = Play::resource(State::Uncertain);
-            for second in (0..=last).step_by(2) {
-                play = play.seen(f64::from(second), "a", bad(cause));
-            }
-            play.think().change
-        };
-        assert_eq!(until(298), None, "{cause}");
-        let verdict = until(300).expect("a change");
-        assert_eq!(
-            (verdict.to, verdict.opens),
-            (State::Unavailable, Some(opens)),
-            "{cause}"
-        );
-    }
-}
-
-#[test]
-fn kinds_of_failure_that_take_turns_do_not_wait_for_ever() {
-    let mut play = Play::resource(State::Uncertain);
-    for second in (0..=300).step_by(2) {
-        let what = match second % 3 {
-            0 => witnessed(Cause::Timeout, up()),
-            1 => witnessed(Cause::Timeout, silent()),
-            _ => bad(Cause::StartingUp),
-        };
-        play = play.seen(f64::from(second), "a", what);
-    }
-    assert_eq!(play.turns(), Some(State::Unavailable));
-}
-
-#[test]
 fn unavailable_needs_two_good_ones_in_a_row() {
     for kind in BOTH {
         let down = || play(kind, State::Unavailable).seen(0.0, "a", bad(Cause::Refused));
@@ -407,98 +232,5 @@ fn the_first_contact_pins_the_key_it_saw() {
         assert_eq!(decision.pin.as_deref(), Some("ssh-ed25519 AAAA"));
         assert_eq!(decision.change, None);
         assert!(decision.after < Duration::from_secs(1));
-    }
-}
-
-fn any_attributes() -> impl Strategy<Value = Attributes> {
-    let witness = prop_oneof![
-        Just(None),
-        Just(Some(down())),
-        Just(Some(up())),
-        Just(Some(silent())),
-    ];
-    let failed =
-        (proptest::sample::select(Cause::ALL), witness).prop_map(|(cause, witness)| Attributes {
-            witness,
-            ..bad(cause)
-        });
-    prop_oneof![1 => Just(good()), 2 => failed]
-}
-
-fn any_history() -> impl Strategy<Value = Vec<Recorded>> {
-    let one = (
-        1_u32..8000,
-        0_u8..3,
-        0_u16..4,
-        proptest::sample::select(State::ALL),
-        any_attributes(),
-    );
-    proptest::collection::vec(one, 1..120).prop_map(|steps| {
-        let mut now = DateTime::<Utc>::UNIX_EPOCH;
-        let host = SubjectId::generate();
-        steps
-            .into_iter()
-            .map(|(pause, worker, feelers, state, attributes)| {
-                now += TimeDelta::milliseconds(pause.into());
-                Recorded {
-                    seen: Observation {
-                        id: ObservationId::generate(),
-                        created_at: now,
-                        worker: format!("w{worker}"),
-                        feelers,
-                        attributes,
-                    },
-                    server: Some(Host {
-                        id: host,
-                        state,
-                        since: at(0.0),
-                    }),
-                }
-            })
-            .collect()
-    })
-}
-
-proptest! {
-    #[test]
-    fn any_history_replayed_finds_the_same_decisions(
-        history in any_history(),
-        kind in proptest::sample::select(Kind::ALL),
-        state in proptest::sample::select(State::ALL),
-    ) {
-        let subject = play(kind, state).subject();
-        let rules = Rules::default();
-        let first = replay(&subject, &history, &rules);
-        // From the record alone: through JSON and back, as the database holds it.
-        let recorded: Vec<Recorded> = history
-            .iter()
-            .map(|r| {
-                let stored = serde_json::to_string(&r.seen.attributes).unwrap();
-                let attributes = serde_json::from_str(&stored).unwrap();
-                Recorded { seen: Observation { attributes, ..r.seen.clone() }, ..r.clone() }
-            })
-            .collect();
-        prop_assert_eq!(&first, &replay(&subject, &recorded, &rules));
-
-        let mut before = state;
-        for (when, verdict) in &first {
-            let index = history.iter().position(|r| r.seen.created_at == *when).unwrap();
-            let newest = &history[index];
-            prop_assert_eq!(verdict.because, newest.seen.id);
-            let legal = matches!(
-                (before, verdict.to),
-                (State::Available, State::Uncertain)
-                    | (State::Uncertain, State::Available | State::Unavailable)
-                    | (State::Unavailable, State::Available)
-            );
-            prop_assert!(legal, "{} to {}", before, verdict.to);
-            // Only a good observation says that something is well again.
-            prop_assert_eq!(verdict.to == State::Available, newest.seen.attributes.service_available);
-            // One alarm for a server and all that is on it.
-            if verdict.opens.is_some() && kind == Kind::Resource {
-                prop_assert_eq!(newest.server.map(|h| h.state), Some(State::Available));
-            }
-            before = verdict.to;
-        }
     }
 }

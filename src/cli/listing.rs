@@ -84,7 +84,15 @@ pub fn path(id: PublicId) -> String {
 }
 
 /// Follows a listing's cursors until its end, or until it has `limit` items.
-async fn pages(client: &Client, path: &str, query: &str, limit: usize) -> Result<Value, Failure> {
+///
+/// # Errors
+/// If the API cannot be reached, or refuses.
+pub async fn pages(
+    client: &Client,
+    path: &str,
+    query: &str,
+    limit: usize,
+) -> Result<Value, Failure> {
     let mut items: Vec<Value> = Vec::new();
     let mut next = Value::Null;
     while items.len() < limit {

@@ -2,29 +2,36 @@
 
 mod adopt;
 mod change;
+mod incidents;
 mod listing;
+mod messages;
+mod modes;
+mod playbooks;
 mod processes;
+mod replay;
 mod table;
+mod timeline;
 mod who;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 use drover::client::{Client, ClientError};
 use drover::config::{ClientConfig, ConfigError, Env};
-use drover::model::State;
+use drover::model::{IncidentId, IncidentKind, MessageId, State};
 use drover::store::ConnectError;
 use serde_json::Value;
 use who::Who;
 
 const ENVIRONMENT: &str = "\
 Environment of the processes:
-  DATABASE_URL           the control database (migrate, web, clock)
+  DATABASE_URL           the control database (migrate, web, clock, replay)
   DROVER_SECRET_KEY      32 bytes in base 64 that secrets are sealed with (web)
   DROVER_API_TOKEN       the bearer token of the API (web)
   DROVER_BIND, PORT      where web listens (127.0.0.1, 8080)
-  DROVER_RULES           what differs from the built-in rules, as JSON (web)
+  DROVER_RULES           what differs from the built-in rules, as JSON (web, replay)
   DROVER_RETENTION_DAYS  days that observations are kept (clock; 14)
   DROVER_LOG             log filter, such as debug or drover=trace (info)
 
@@ -110,6 +117,43 @@ enum Command {
         /// srv_…, db_… or a name.
         id: Who,
     },
+    /// List the messages to people, newest first.
+    Messages {
+        /// Only those that were refused or given up.
+        #[arg(long)]
+        dead: bool,
+        /// At most this many.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+    /// Do something about one message.
+    #[command(subcommand)]
+    Message(MessageCommand),
+    /// List what is wrong, newest first: the open incidents.
+    Incidents(incidents::List),
+    /// Show an incident with its whole timeline, or do something about it.
+    ///
+    /// acknowledge: a human is at it. retry: have the playbook begin anew (if a
+    /// human is needed). hold, release: keep resolvers off it, and let them at it
+    /// again. resolve: say that it is over (with a reason).
+    Incident {
+        /// inc_…
+        #[arg(value_parser = incidents::id)]
+        id: IncidentId,
+        #[command(flatten)]
+        asked: incidents::Act,
+    },
+    /// Show the playbooks, or one: what drover does about a kind of incident.
+    Playbook {
+        /// resource_down, server_down …
+        kind: Option<IncidentKind>,
+    },
+    /// Show what resolvers may do, or set it: act, advise, hold.
+    ///
+    /// act: mend what breaks. advise: write down what would be done, do nothing,
+    /// and call a human. hold: feel and think only. The most cautious of the
+    /// herd's, the tier's, the server's and the subject's own mode holds.
+    Mode(modes::Args),
     /// List the tiers and their rules.
     Tiers,
     /// Make a tier, or give it other rules.
@@ -120,6 +164,24 @@ enum Command {
         /// '{"cadence":{"available":"5s"}}'.
         #[arg(long, value_name = "JSON")]
         rules: String,
+    },
+    /// Think again over what was observed, by today's rules or others, and show
+    /// what differs (see drover replay --help).
+    #[command(disable_help_flag = true)]
+    Replay {
+        /// As drover-worker replay takes them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+#[derive(Subcommand)]
+enum MessageCommand {
+    /// Have a dead message sent again.
+    Retry {
+        /// msg_…
+        #[arg(value_parser = messages::message_id)]
+        id: MessageId,
     },
 }
 
@@ -206,7 +268,20 @@ pub async fn run(cli: Cli, env: Env<'_>) -> Result<(), Failure> {
             let client = client(env)?;
             change::feel(&client, id.find(&client).await?, cli.json).await
         }
+        Command::Messages { dead, limit } => {
+            messages::list(&client(env)?, dead, limit, cli.json).await
+        }
+        Command::Message(MessageCommand::Retry { id }) => {
+            messages::retry(&client(env)?, id, cli.json).await
+        }
+        Command::Incidents(list) => incidents::list(&client(env)?, list, cli.json).await,
+        Command::Incident { id, asked } => {
+            incidents::one(&client(env)?, id, asked, env, cli.json).await
+        }
+        Command::Playbook { kind } => playbooks::run(&client(env)?, kind, cli.json).await,
+        Command::Mode(args) => modes::run(&client(env)?, args, cli.json).await,
         Command::Tiers => listing::tiers(&client(env)?, cli.json).await,
+        Command::Replay { arguments } => replay::hand_over(arguments, cli.json),
         Command::Tier { name, rules } => change::tier(&client(env)?, &name, &rules, cli.json).await,
     }
 }

@@ -6,44 +6,40 @@ use serde_json::{Map, Value};
 
 /// `drover servers`.
 pub fn servers(list: &Value, now: DateTime<Utc>) -> String {
-    let mut table = with_header(&[
-        "ID",
-        "NAME",
-        "STATE",
-        "CHANGED",
-        "ADDRESS",
-        "TIER",
+    let beside = Beside::of(list);
+    let mut table = with_header(&beside.lay(
+        vec!["ID", "NAME", "STATE", "CHANGED", "ADDRESS", "TIER"],
+        "MODE",
+        "INCIDENTS",
         "LAST SEEN",
-    ]);
+    ));
     for server in items(list) {
-        table.add_row(vec![
+        let row = vec![
             text(&server["id"]),
             text(&server["name"]),
             text(&server["state"]),
             ago(&server["state_since"], now),
             format!("{}:{}", text(&server["address"]), text(&server["ssh_port"])),
             text(&server["tier"]),
-            last_seen(&server["last_observation"], now),
-        ]);
+        ];
+        table.add_row(beside.row(row, server, now));
     }
     listed(&table, list, "servers")
 }
 
 /// `drover resources`.
 pub fn resources(list: &Value, now: DateTime<Utc>) -> String {
-    let mut table = with_header(&[
-        "ID",
-        "NAME",
-        "STATE",
-        "CHANGED",
-        "SERVER",
-        "PORT",
-        "DATABASE",
-        "TIER",
+    let beside = Beside::of(list);
+    let mut table = with_header(&beside.lay(
+        vec![
+            "ID", "NAME", "STATE", "CHANGED", "SERVER", "PORT", "DATABASE", "TIER",
+        ],
+        "MODE",
+        "INCIDENTS",
         "LAST SEEN",
-    ]);
+    ));
     for resource in items(list) {
-        table.add_row(vec![
+        let row = vec![
             text(&resource["id"]),
             text(&resource["name"]),
             text(&resource["state"]),
@@ -52,10 +48,65 @@ pub fn resources(list: &Value, now: DateTime<Utc>) -> String {
             text(&resource["port"]),
             text(&resource["database"]),
             text(&resource["tier"]),
-            last_seen(&resource["last_observation"], now),
-        ]);
+        ];
+        table.add_row(beside.row(row, resource, now));
     }
     listed(&table, list, "resources")
+}
+
+/// Which columns a list of subjects has besides the usual ones: only those in
+/// which anything would stand.
+struct Beside {
+    modes: bool,
+    incidents: bool,
+}
+
+impl Beside {
+    fn of(list: &Value) -> Self {
+        Self {
+            modes: items(list).any(|s| s["mode"]["mode"] != "act"),
+            incidents: items(list).any(|s| s["incidents"][0].is_object()),
+        }
+    }
+
+    /// A row of cells, of which these stand between the first and the last.
+    fn lay<T>(&self, mut first: Vec<T>, mode: T, incidents: T, last: T) -> Vec<T> {
+        let between = [(self.modes, mode), (self.incidents, incidents)];
+        first.extend(
+            between
+                .into_iter()
+                .filter_map(|(is, cell)| is.then_some(cell)),
+        );
+        first.push(last);
+        first
+    }
+
+    fn row(&self, first: Vec<String>, subject: &Value, now: DateTime<Utc>) -> Vec<String> {
+        let open: Vec<String> = array(&subject["incidents"])
+            .map(|i| format!("{} {}", text(&i["kind"]), text(&i["state"])))
+            .collect();
+        let open = if open.is_empty() {
+            "-".into()
+        } else {
+            open.join(", ")
+        };
+        let mode = text(&subject["mode"]["mode"]);
+        let seen = last_seen(&subject["last_observation"], now);
+        self.lay(first, mode, open, seen)
+    }
+}
+
+/// A mode with who it was set for, and why: `hold (herd: a migration)`.
+pub(super) fn mode(mode: &Value) -> String {
+    if mode["scope"].is_null() || mode["reason"].is_null() {
+        return text(&mode["mode"]);
+    }
+    format!(
+        "{} ({}: {})",
+        text(&mode["mode"]),
+        text(&mode["scope"]),
+        text(&mode["reason"])
+    )
 }
 
 /// What `drover show` begins with; the fields of the kind follow.
@@ -70,12 +121,15 @@ const FIRST: [&str; 8] = [
     "created_at",
 ];
 
+/// What it ends with.
+const BESIDE: [&str; 3] = ["mode", "incidents", "last_observation"];
+
 /// `drover show`: every field of the subject, then what was last seen.
 pub fn subject(subject: &Value, now: DateTime<Utc>) -> String {
     let mut table = bare();
     let of_kind = entries(subject)
         .map(|(name, _)| name.as_str())
-        .filter(|name| !FIRST.contains(name) && *name != "last_observation");
+        .filter(|name| !FIRST.contains(name) && !BESIDE.contains(name));
     for name in FIRST.into_iter().chain(of_kind) {
         let value = &subject[name];
         let shown = match name {
@@ -83,6 +137,11 @@ pub fn subject(subject: &Value, now: DateTime<Utc>) -> String {
             _ => text(value),
         };
         table.add_row(vec![name.to_owned(), shown]);
+    }
+    table.add_row(vec!["mode".into(), mode(&subject["mode"])]);
+    for open in array(&subject["incidents"]) {
+        let what = [&open["id"], &open["kind"], &open["state"]].map(text);
+        table.add_row(vec!["incident".into(), what.join(" ")]);
     }
     let seen = &subject["last_observation"];
     table.add_row(vec!["last_observation".into(), last_seen(seen, now)]);
@@ -128,6 +187,37 @@ pub fn transitions(list: &Value, now: DateTime<Utc>) -> String {
     listed(&table, list, "transitions")
 }
 
+/// `drover messages`.
+pub fn messages(list: &Value, now: DateTime<Utc>) -> String {
+    let mut table = with_header(&[
+        "ID",
+        "WHEN",
+        "INCIDENT",
+        "FOR",
+        "ACTION",
+        "STATE",
+        "BY",
+        "TRIES",
+        "SUMMARY",
+        "LAST ERROR",
+    ]);
+    for message in items(list) {
+        table.add_row(vec![
+            text(&message["id"]),
+            ago(&message["created_at"], now),
+            text(&message["incident"]),
+            text(&message["channel"]),
+            text(&message["action"]),
+            text(&message["state"]),
+            text(&message["delivered_by"]),
+            text(&message["attempts"]),
+            text(&message["summary"]),
+            text(&message["last_error"]),
+        ]);
+    }
+    listed(&table, list, "messages")
+}
+
 /// `drover tiers`.
 pub fn tiers(list: &Value) -> String {
     let mut table = with_header(&["TIER", "RULES"]);
@@ -159,6 +249,17 @@ pub fn ring(ring: &Value) -> String {
         "oldest observation".into(),
         oldest.map_or("none yet".into(), |s| format!("{s:.1} s")),
     );
+    line("mode".into(), text(&ring["mode"]));
+    for (scope, modes) in entries(&ring["modes"]) {
+        for (mode, n) in entries(modes) {
+            line(format!("{scope}s in mode {mode}"), text(n));
+        }
+    }
+    for (kind, states) in entries(&ring["incidents"]) {
+        for (state, n) in entries(states) {
+            line(format!("{kind} {state}"), text(n));
+        }
+    }
     for (kind, states) in entries(&ring["herd"]) {
         for (state, n) in entries(states) {
             line(format!("{kind}s {state}"), text(n));
@@ -204,19 +305,19 @@ pub fn plain(text: &str) -> String {
         .collect()
 }
 
-fn bare() -> Table {
+pub(super) fn bare() -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table
 }
 
-fn with_header(names: &[&str]) -> Table {
+pub(super) fn with_header(names: &[&str]) -> Table {
     let mut table = bare();
     table.set_header(names.to_vec());
     table
 }
 
-fn shown(table: &Table) -> String {
+pub(super) fn shown(table: &Table) -> String {
     // Every line begins with its first cell's padding.
     let lines = table
         .lines()
@@ -224,7 +325,7 @@ fn shown(table: &Table) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn listed(table: &Table, list: &Value, what: &str) -> String {
+pub(super) fn listed(table: &Table, list: &Value, what: &str) -> String {
     if table.is_empty() {
         return format!("no {what}");
     }
@@ -234,15 +335,19 @@ fn listed(table: &Table, list: &Value, what: &str) -> String {
     }
 }
 
-fn items(list: &Value) -> impl Iterator<Item = &Value> {
-    list["items"].as_array().into_iter().flatten()
+pub(super) fn items(list: &Value) -> impl Iterator<Item = &Value> {
+    array(&list["items"])
+}
+
+pub(super) fn array(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
 }
 
 fn entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
     value.as_object().into_iter().flat_map(Map::iter)
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".into(),
         Value::String(text) => plain(text),
@@ -274,17 +379,22 @@ fn latency(attributes: &Value) -> String {
     latency.map_or("-".into(), |ms| format!("{ms:.1} ms"))
 }
 
-fn ago(time: &Value, now: DateTime<Utc>) -> String {
+pub(super) fn ago(time: &Value, now: DateTime<Utc>) -> String {
     let then = time
         .as_str()
         .and_then(|t| DateTime::parse_from_rfc3339(t).ok());
     let Some(then) = then else { return "-".into() };
     // The two clocks may differ a little; nothing was seen in the future.
     let seconds = (now - then.to_utc()).num_seconds().max(0);
+    format!("{} ago", whole(seconds))
+}
+
+/// A while in its largest unit.
+pub(super) fn whole(seconds: i64) -> String {
     match seconds {
-        0..60 => format!("{seconds}s ago"),
-        60..3600 => format!("{}m ago", seconds / 60),
-        3600..86_400 => format!("{}h ago", seconds / 3600),
-        _ => format!("{}d ago", seconds / 86_400),
+        ..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..86_400 => format!("{}h", seconds / 3600),
+        86_400.. => format!("{}d", seconds / 86_400),
     }
 }

@@ -104,6 +104,24 @@ impl IncidentId {
     }
 }
 
+impl MessageId {
+    /// As people and the other side see it: `msg_01J…`.
+    pub fn public(self) -> String {
+        format!("msg_{self}")
+    }
+
+    /// Reads it as people write it.
+    ///
+    /// # Errors
+    /// If it is no message's id.
+    pub fn from_public(text: &str) -> Result<Self, IdError> {
+        text.strip_prefix("msg_")
+            .ok_or_else(|| IdError::NoMessage(shorten(text)))?
+            .parse()
+            .map_err(|_| IdError::NoMessage(shorten(text)))
+    }
+}
+
 /// A subject's id as people see it: `srv_01J…` or `db_01J…`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct PublicId {
@@ -122,6 +140,9 @@ pub enum IdError {
     /// Not `inc_` and 26 characters of Crockford's base 32.
     #[error("`{0}` is not an incident's id: they look like inc_01J8ZC0T3YQ5V7N2M4K6H9D1XB")]
     NoIncident(String),
+    /// Not `msg_` and 26 characters of Crockford's base 32.
+    #[error("`{0}` is not a message's id: they look like msg_01J8ZC0T3YQ5V7N2M4K6H9D1XB")]
+    NoMessage(String),
     /// A ULID behind a prefix that no kind has.
     #[error("`{0}` has no known prefix: servers' ids begin with srv_, resources' with db_")]
     Prefix(String),

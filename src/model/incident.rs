@@ -143,6 +143,12 @@ pub struct Incident {
 }
 
 impl Action {
+    /// Everything that a person may do with an incident as it stands.
+    pub fn possible(incident: &Incident) -> Vec<Action> {
+        let all = Action::ALL.iter().copied();
+        all.filter(|action| action.fits(incident)).collect()
+    }
+
     /// Whether an incident in this state (and held or not) can be so acted on.
     pub fn fits(self, incident: &Incident) -> bool {
         let open = incident.state != IncidentState::Resolved;

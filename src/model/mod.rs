@@ -2,6 +2,7 @@
 
 mod id;
 mod incident;
+mod message;
 mod observation;
 mod rules;
 mod secret;
@@ -13,6 +14,7 @@ pub use id::{
 pub use incident::{
     Action, Channel, Deed, Incident, IncidentKind, IncidentState, Mode, Note, Opening, Severity,
 };
+pub use message::{Message, MessageState, Provider};
 pub use observation::{Attributes, Cause, Observation, Witness};
 pub use rules::{Cadence, Limits, Patience, Rules};
 pub use secret::{ExposeSecret, SealError, Secret, SecretKey, secret};

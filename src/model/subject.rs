@@ -157,6 +157,10 @@ pub struct Server {
     pub instance_id: Option<String>,
     /// Availability zone.
     pub zone: Option<String>,
+    /// Since when an incident says that it shows another host key than the pinned
+    /// one. While it is open, nothing connects to what is on this server, and of
+    /// the server itself only the host key is read.
+    pub host_key_changed_at: Option<DateTime<Utc>>,
 }
 
 /// One database (cluster) on a server, and how to log in to it.

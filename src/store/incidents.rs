@@ -1,6 +1,9 @@
 //! Incidents: opened by think, closed by `resolve` on the word of a fresh
 //! observation, or by an operator.
 
+mod actions;
+mod listing;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection};
@@ -11,10 +14,16 @@ use crate::model::{
     Incident, IncidentId, IncidentKind, IncidentState, Note, Opening, RowId, SubjectId,
 };
 
+pub use actions::{ActError, Asked, act};
+pub use listing::{
+    Event, Listed, MOST_EVENTS, Open, Page, Told, Wanted, events, find, list, messages, open_of,
+};
+
 /// An incident that returns this soon is the same one.
 pub const SAME_AGAIN: &str = "10 minutes";
 /// For this long an operator's word that it is over is not contradicted, unless
-/// the subject's state changes.
+/// the subject's state changes. Not for `blind`: what had turned bad before that
+/// was closed no longer counts against the brake, so whatever trips it is news.
 pub const OPERATORS_WORD: &str = "1 hour";
 
 #[derive(FromRow)]
@@ -112,7 +121,7 @@ pub async fn open(
     let last: Option<(String, bool, bool, bool)> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
         "select i.id, i.state <> 'resolved',
                 coalesce(i.resolved_at > now() - interval '{SAME_AGAIN}', false),
-                coalesce(i.resolved_by = 'operator'
+                coalesce(i.resolved_by = 'operator' and i.kind <> 'blind'
                     and i.resolved_at > now() - interval '{OPERATORS_WORD}'
                     and (s.state_since is null or s.state_since < i.resolved_at), false)
          from incidents i left join subjects s on s.id = i.subject_id

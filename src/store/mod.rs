@@ -5,12 +5,15 @@
 //! `apalis.workers` is in `queue.rs`.
 
 pub mod brake;
+pub mod history;
 pub mod incidents;
 pub mod leases;
+pub mod letters;
 pub mod modes;
 pub mod observations;
 pub mod outbox;
 pub mod partitions;
+pub mod provider_calls;
 pub mod queue;
 pub mod resolvers;
 pub mod ring;

@@ -1,31 +1,148 @@
 //! What resolvers may do: set for the herd, a tier or a subject; the most
 //! cautious of the three holds.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 use sqlx::{FromRow, PgConnection};
 
+use super::queue;
 use super::subjects::decode;
-use crate::model::{Mode, SubjectId};
+use crate::model::{Kind, Mode, PublicId, SubjectId};
+
+/// For whom a mode is set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everybody.
+    Herd,
+    /// A tier's subjects, and the resources on its servers.
+    Tier(String),
+    /// A subject; a server's resources too.
+    Subject(PublicId),
+}
+
+impl Scope {
+    /// As the table holds it.
+    pub fn stored(&self) -> String {
+        match self {
+            Scope::Herd => "herd".into(),
+            Scope::Tier(name) => format!("tier:{name}"),
+            Scope::Subject(id) => format!("subject:{}", id.id),
+        }
+    }
+
+    fn read(stored: &str, kind: Option<String>) -> sqlx::Result<Self> {
+        if let Some(name) = stored.strip_prefix("tier:") {
+            return Ok(Scope::Tier(name.into()));
+        }
+        match (stored.strip_prefix("subject:"), kind) {
+            (Some(id), Some(kind)) => {
+                let id = PublicId::new(decode::<Kind>(kind)?, decode(id.to_owned())?);
+                Ok(Scope::Subject(id))
+            }
+            (Some(_), None) | (None, _) => Ok(Scope::Herd),
+        }
+    }
+}
+
+impl std::fmt::Display for Scope {
+    /// As people write it: `herd`, `tier:gold`, `srv_…`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Scope::Herd => f.write_str("herd"),
+            Scope::Tier(name) => write!(f, "tier:{name}"),
+            Scope::Subject(id) => id.fmt(f),
+        }
+    }
+}
 
 /// A mode that was set.
-#[derive(Clone, Debug, FromRow, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Set {
-    /// `herd`, `tier:<name>` or `subject:<bare id>`.
-    pub scope: String,
+    /// For whom.
+    pub scope: Scope,
+    /// The subject's name, if it is set for one.
+    pub name: Option<String>,
     /// What holds there.
-    pub mode: String,
+    pub mode: Mode,
     /// Why, in the words of who set it.
     pub reason: String,
     /// When.
     pub set_at: DateTime<Utc>,
 }
 
-/// All that were set, the herd's first.
+#[derive(FromRow)]
+struct Row {
+    /// For whom it was asked, where that was asked.
+    subject_id: Option<String>,
+    scope: String,
+    subject_kind: Option<String>,
+    name: Option<String>,
+    mode: String,
+    reason: String,
+    set_at: DateTime<Utc>,
+}
+
+impl Row {
+    fn into_set(self) -> sqlx::Result<Set> {
+        Ok(Set {
+            scope: Scope::read(&self.scope, self.subject_kind)?,
+            name: self.name,
+            mode: decode(self.mode)?,
+            reason: self.reason,
+            set_at: self.set_at,
+        })
+    }
+}
+
+/// All that were set, the herd's first, then the tiers'.
 pub async fn all(db: &mut PgConnection) -> sqlx::Result<Vec<Set>> {
-    sqlx::query_as("select scope, mode, reason, set_at from modes order by scope <> 'herd', scope")
-        .fetch_all(db)
-        .await
+    let rows: Vec<Row> = sqlx::query_as(
+        "select null as subject_id, m.scope, s.kind as subject_kind, s.name, m.mode, m.reason,
+                m.set_at
+         from modes m left join subjects s on m.scope = 'subject:' || s.id
+         order by m.scope <> 'herd', m.scope not like 'tier:%', m.scope",
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(Row::into_set).collect()
+}
+
+/// The modes other than `act` that hold for these subjects: for each the most
+/// cautious, and of those the widest. A resource's server's counts too.
+pub async fn holding(
+    db: &mut PgConnection,
+    subjects: &[SubjectId],
+) -> sqlx::Result<HashMap<SubjectId, Set>> {
+    let ids: Vec<String> = subjects.iter().map(SubjectId::to_string).collect();
+    let rows: Vec<Row> = sqlx::query_as(
+        "with involved as (
+             select s.id as asked, s.id, s.tier from subjects s where s.id = any($1)
+             union all
+             select r.id, s.id, s.tier from resources r join subjects s on s.id = r.server_id
+             where r.id = any($1))
+         select distinct on (i.asked)
+                i.asked as subject_id, m.scope, s.kind as subject_kind, s.name, m.mode, m.reason,
+                m.set_at
+         from involved i
+         join modes m on m.scope in ('herd', 'tier:' || i.tier, 'subject:' || i.id)
+         left join subjects s on m.scope = 'subject:' || s.id
+         order by i.asked, m.mode <> 'hold', m.scope <> 'herd', m.scope not like 'tier:%', m.scope",
+    )
+    .bind(ids)
+    .fetch_all(db)
+    .await?;
+    let read = |mut row: Row| -> sqlx::Result<(SubjectId, Set)> {
+        let id = decode(row.subject_id.take().unwrap_or_default())?;
+        Ok((id, row.into_set()?))
+    };
+    rows.into_iter().map(read).collect()
+}
+
+/// What was set for the herd.
+pub async fn of_herd(db: &mut PgConnection) -> sqlx::Result<Option<Set>> {
+    let set = all(db).await?.into_iter().next();
+    Ok(set.filter(|set| set.scope == Scope::Herd))
 }
 
 /// Sets one; `act` is the same as none and takes it out.
@@ -48,6 +165,33 @@ pub async fn set(db: &mut PgConnection, scope: &str, mode: Mode, reason: &str) -
     .execute(db)
     .await?;
     Ok(())
+}
+
+/// Has the open incidents that a mode is about look at it at once.
+pub async fn wake(db: &mut PgConnection, scope: &Scope) -> sqlx::Result<()> {
+    match scope {
+        Scope::Herd => queue::wake_all_incidents(db, None).await,
+        Scope::Tier(name) => queue::wake_all_incidents(db, Some(name)).await,
+        Scope::Subject(id) => queue::wake_incidents(db, &[id.id]).await,
+    }
+}
+
+/// Takes out what was set for a subject that leaves the herd.
+pub async fn forget(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<()> {
+    sqlx::query("delete from modes where scope = 'subject:' || $1")
+        .bind(subject.to_string())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// How many scopes of each sort (`herd`, `tier`, `subject`) were set to each mode.
+pub async fn count(db: &mut PgConnection) -> sqlx::Result<Vec<(String, String, i64)>> {
+    sqlx::query_as(
+        "select split_part(scope, ':', 1), mode, count(*) from modes group by 1, 2 order by 1, 2",
+    )
+    .fetch_all(db)
+    .await
 }
 
 /// The mode that holds for a subject; for a resource its server's counts too.

@@ -9,7 +9,7 @@ use super::subjects::decode;
 use crate::model::{Attributes, Observation, ObservationId, SubjectId};
 
 #[derive(FromRow)]
-struct Row {
+pub(super) struct Row {
     id: String,
     created_at: DateTime<Utc>,
     worker: String,
@@ -18,7 +18,7 @@ struct Row {
 }
 
 impl Row {
-    fn into_observation(self) -> sqlx::Result<Observation> {
+    pub(super) fn into_observation(self) -> sqlx::Result<Observation> {
         Ok(Observation {
             id: decode(self.id)?,
             created_at: self.created_at,

@@ -1,11 +1,15 @@
 //! Messages to people: written in the transaction of what they tell of, sent by
 //! `notify` at least once.
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::PgConnection;
+use sqlx::{FromRow, PgConnection};
 
-use super::queue;
-use crate::model::{Channel, Deed, Incident, IncidentId, MessageId, Severity};
+use super::subjects::decode;
+use super::{incidents, queue};
+use crate::model::{
+    Channel, Deed, Incident, IncidentId, Message, MessageId, MessageState, Note, Provider, Severity,
+};
 
 /// A message to be written.
 #[derive(Clone, Debug)]
@@ -24,7 +28,8 @@ pub struct NewMessage {
     pub detail: Value,
 }
 
-/// Writes a message, with its job. Call it in the transaction of what it tells of.
+/// Writes a message, with its job. Call it in the transaction of what it tells of, and
+/// while that holds the incident's row, so that its messages are in one order.
 pub async fn write(db: &mut PgConnection, new: &NewMessage) -> sqlx::Result<MessageId> {
     let id = MessageId::generate();
     sqlx::query(
@@ -66,4 +71,250 @@ pub async fn call_off(
         write(db, &new).await?;
     }
     Ok(())
+}
+
+#[derive(FromRow)]
+struct Row {
+    id: String,
+    created_at: DateTime<Utc>,
+    incident_id: String,
+    channel: String,
+    action: String,
+    severity: String,
+    summary: String,
+    detail: Value,
+    state: String,
+    attempts: i32,
+    trying_since: Option<DateTime<Utc>>,
+    last_error: Option<String>,
+    delivered_by: Option<String>,
+    reference: Option<String>,
+    settled_at: Option<DateTime<Utc>>,
+}
+
+impl Row {
+    fn into_message(self) -> sqlx::Result<Message> {
+        Ok(Message {
+            id: decode(self.id)?,
+            created_at: self.created_at,
+            incident: decode(self.incident_id)?,
+            channel: decode(self.channel)?,
+            action: decode(self.action)?,
+            severity: decode(self.severity)?,
+            summary: self.summary,
+            detail: self.detail,
+            state: decode(self.state)?,
+            attempts: u32::try_from(self.attempts).unwrap_or_default(),
+            trying_since: self.trying_since,
+            last_error: self.last_error,
+            delivered_by: self.delivered_by.map(decode).transpose()?,
+            reference: self.reference,
+            settled_at: self.settled_at,
+        })
+    }
+}
+
+/// Reads one message.
+pub async fn load(db: &mut PgConnection, id: MessageId) -> sqlx::Result<Option<Message>> {
+    let row: Option<Row> = sqlx::query_as("select * from outbox where id = $1")
+        .bind(id.to_string())
+        .fetch_optional(db)
+        .await?;
+    row.map(Row::into_message).transpose()
+}
+
+/// A page of a listing of messages, newest first.
+pub struct Page {
+    /// Only those in this state.
+    pub state: Option<MessageState>,
+    /// Only those of this incident.
+    pub incident: Option<IncidentId>,
+    /// Only those written before this one.
+    pub before: Option<MessageId>,
+    /// At most this many.
+    pub limit: i64,
+}
+
+/// Lists messages.
+pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Message>> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "select * from outbox
+         where ($1::text is null or state = $1)
+           and ($2::text is null or incident_id = $2)
+           and ($3::text is null or id < $3)
+         order by id desc
+         limit $4",
+    )
+    .bind(page.state.map(MessageState::as_str))
+    .bind(page.incident.map(|id| id.to_string()))
+    .bind(page.before.map(|id| id.to_string()))
+    .bind(page.limit)
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(Row::into_message).collect()
+}
+
+/// Whether an earlier message of the same incident to the same people is still to be
+/// sent: nobody should hear of an end before the beginning.
+pub async fn waits_for_another(db: &mut PgConnection, message: &Message) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "select exists (
+             select from outbox
+             where incident_id = $1 and channel = $2 and state = 'pending'
+               and seq < (select seq from outbox where id = $3))",
+    )
+    .bind(message.incident.to_string())
+    .bind(message.channel.as_str())
+    .bind(message.id.to_string())
+    .fetch_one(db)
+    .await
+}
+
+/// Writes down that a message was delivered.
+pub async fn delivered(
+    db: &mut PgConnection,
+    id: MessageId,
+    by: Provider,
+    reference: Option<&str>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "update outbox
+         set state = 'delivered', settled_at = now(), attempts = attempts + 1,
+             trying_since = null, delivered_by = $2, reference = $3
+         where id = $1",
+    )
+    .bind(id.to_string())
+    .bind(by.as_str())
+    .bind(reference)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Writes down that a message was not delivered, and whether it is given up.
+pub async fn failed(
+    db: &mut PgConnection,
+    id: MessageId,
+    why: &str,
+    given_up: bool,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "update outbox
+         set attempts = attempts + 1, last_error = $2,
+             trying_since = coalesce(trying_since, now()),
+             state = case when $3 then 'dead' else 'pending' end,
+             settled_at = case when $3 then now() end
+         where id = $1",
+    )
+    .bind(id.to_string())
+    .bind(why)
+    .bind(given_up)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Why a message is not sent again.
+#[derive(Debug, thiserror::Error)]
+pub enum RetryError {
+    /// There is none.
+    #[error("there is no such message")]
+    NotFound,
+    /// It is not dead.
+    #[error("the message is {0}; only a dead one can be sent again")]
+    NotDead(MessageState),
+    /// A later word on the same incident is out already.
+    #[error("{0}, which is later, was delivered: what this one says is out of date")]
+    Overtaken(String),
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Has a dead message sent again, at once, for another day. Call it in a transaction.
+///
+/// # Errors
+/// See [`RetryError`].
+pub async fn retry(
+    db: &mut PgConnection,
+    id: MessageId,
+    actor: &str,
+) -> Result<Message, RetryError> {
+    let row: Option<Row> = sqlx::query_as("select * from outbox where id = $1 for update")
+        .bind(id.to_string())
+        .fetch_optional(&mut *db)
+        .await?;
+    let message = row.ok_or(RetryError::NotFound)?.into_message()?;
+    match message.state {
+        MessageState::Dead => {}
+        MessageState::Pending | MessageState::Delivered => {
+            return Err(RetryError::NotDead(message.state));
+        }
+    }
+    let later: Option<String> = sqlx::query_scalar(
+        "select id from outbox
+         where incident_id = $1 and channel = $2 and state = 'delivered'
+           and seq > (select seq from outbox where id = $3)
+         order by seq limit 1",
+    )
+    .bind(message.incident.to_string())
+    .bind(message.channel.as_str())
+    .bind(id.to_string())
+    .fetch_optional(&mut *db)
+    .await?;
+    if let Some(later) = later {
+        return Err(RetryError::Overtaken(format!("msg_{later}")));
+    }
+    let row: Row = sqlx::query_as(
+        "update outbox
+         set state = 'pending', settled_at = null, attempts = 0, waiting_since = now(),
+             trying_since = null
+         where id = $1
+         returning *",
+    )
+    .bind(id.to_string())
+    .fetch_one(&mut *db)
+    .await?;
+    queue::insert_message_job(db, id).await?;
+    let text = format!("{} is sent again: asked for", message.channel);
+    incidents::note(db, message.incident, actor, &Note::new("message", text)).await?;
+    Ok(row.into_message()?)
+}
+
+/// How the messages stand.
+#[derive(Clone, Debug, Default, PartialEq, FromRow, serde::Serialize, serde::Deserialize)]
+pub struct Standing {
+    /// Still to be sent.
+    pub pending: i64,
+    /// Since when the oldest of them waits, in seconds.
+    pub oldest_pending_s: Option<f64>,
+    /// Given up, and of their incident nothing later was delivered.
+    pub dead: i64,
+    /// What the newest of those met with.
+    pub last_error: Option<String>,
+    /// Delivered, of those written within a day.
+    pub delivered: i64,
+}
+
+/// How the messages stand.
+pub async fn standing(db: &mut PgConnection) -> sqlx::Result<Standing> {
+    let day_ago = Utc::now() - chrono::TimeDelta::days(1);
+    let written = u64::try_from(day_ago.timestamp_millis()).unwrap_or_default();
+    sqlx::query_as(
+        "with dead as (
+             select o.seq, o.last_error from outbox o
+             where o.state = 'dead' and not exists (
+                 select from outbox later
+                 where later.incident_id = o.incident_id and later.channel = o.channel
+                   and later.seq > o.seq and later.state = 'delivered'))
+         select (select count(*) from outbox where state = 'pending') as pending,
+                (select extract(epoch from now() - min(waiting_since))::float8
+                 from outbox where state = 'pending') as oldest_pending_s,
+                (select count(*) from dead) as dead,
+                (select last_error from dead order by seq desc limit 1) as last_error,
+                (select count(*) from outbox where state = 'delivered' and id > $1) as delivered",
+    )
+    .bind(ulid::Ulid::from_parts(written, 0).to_string())
+    .fetch_one(db)
+    .await
 }

@@ -312,6 +312,27 @@ pub async fn wake_incidents(db: &mut PgConnection, subjects: &[SubjectId]) -> sq
     Ok(())
 }
 
+/// The same for the open incidents of a tier, or of the whole herd.
+pub async fn wake_all_incidents(db: &mut PgConnection, tier: Option<&str>) -> sqlx::Result<()> {
+    sqlx::query(
+        "with due as (
+             select j.id from apalis.jobs j join incidents i on i.id = j.id
+             where i.state <> 'resolved'
+               and ($1::text is null or exists (
+                       select from subjects s
+                       where s.tier = $1 and s.id in (i.subject_id, (
+                           select server_id from resources where id = i.subject_id))))
+               and j.job_type = 'resolve' and j.status = 'Pending' and j.run_at > now()
+             order by j.id
+             for update of j skip locked)
+         update apalis.jobs j set run_at = now() from due where j.id = due.id",
+    )
+    .bind(tier)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// The same for one incident.
 pub async fn wake_incident(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<()> {
     sqlx::query(
@@ -336,7 +357,16 @@ pub async fn hold_token(db: &mut PgConnection, subject: SubjectId) -> sqlx::Resu
     Ok(())
 }
 
-/// The same for the tokens of its open incidents.
+/// The same for an incident's token.
+pub async fn hold_incident_token(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<()> {
+    sqlx::query("select 1 from apalis.jobs where id = $1 for update")
+        .bind(id.to_string())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// The same for the tokens of a subject's open incidents.
 pub async fn hold_incident_tokens(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<()> {
     sqlx::query(
         "select 1 from apalis.jobs

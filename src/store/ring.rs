@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, PgPool};
 
-use super::{queue, subjects};
+use super::{incidents, modes, outbox, queue, subjects};
+use crate::model::Mode;
 
 /// How the ring stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +29,15 @@ pub struct Ring {
     pub workers: BTreeMap<String, i64>,
     /// Live subjects by kind, then by state.
     pub herd: BTreeMap<String, BTreeMap<String, i64>>,
+    /// How the messages to people stand.
+    pub messages: outbox::Standing,
+    /// Open incidents by kind, then by state.
+    pub incidents: BTreeMap<String, BTreeMap<String, i64>>,
+    /// What resolvers may do at most: the herd's mode.
+    pub mode: Mode,
+    /// How many tiers and subjects were set to a mode of their own: by `tier` and
+    /// `subject`, then by mode.
+    pub modes: BTreeMap<String, BTreeMap<String, i64>>,
 }
 
 /// Reads the ring's numbers in one snapshot, so that they fit each other.
@@ -43,14 +53,12 @@ pub async fn snapshot(pool: &PgPool) -> sqlx::Result<Ring> {
 /// Reads the ring's numbers, in one snapshot if called in a transaction that is
 /// `repeatable read`.
 pub async fn numbers(db: &mut PgConnection) -> sqlx::Result<Ring> {
-    let mut queues: BTreeMap<String, BTreeMap<String, i64>> = BTreeMap::new();
-    for (name, status, n) in queue::count_tokens(db).await? {
-        queues.entry(name).or_default().insert(status, n);
-    }
-    let mut herd: BTreeMap<String, BTreeMap<String, i64>> = BTreeMap::new();
-    for (kind, state, n) in subjects::count_by_state(db).await? {
-        herd.entry(kind).or_default().insert(state, n);
-    }
+    let queues = by_two(queue::count_tokens(db).await?);
+    let herd = by_two(subjects::count_by_state(db).await?);
+    let incidents = by_two(incidents::count_open(db).await?);
+    let mut modes = by_two(modes::count(db).await?);
+    let of_herd = modes.remove("herd").unwrap_or_default();
+    let mode = of_herd.keys().find_map(|mode| mode.parse().ok());
     let tokens = queue::token_census(db).await?;
     let laps_last_minute: i64 = sqlx::query_scalar(
         "select count(*) from observations where created_at > now() - interval '1 minute'",
@@ -66,5 +74,18 @@ pub async fn numbers(db: &mut PgConnection) -> sqlx::Result<Ring> {
         oldest_observation_s: tokens.oldest_observation_s,
         workers: queue::count_workers(db).await?.into_iter().collect(),
         herd,
+        messages: outbox::standing(db).await?,
+        incidents,
+        mode: mode.unwrap_or(Mode::Act),
+        modes,
     })
+}
+
+/// Counts by their first word, then by their second.
+fn by_two(counts: Vec<(String, String, i64)>) -> BTreeMap<String, BTreeMap<String, i64>> {
+    let mut map: BTreeMap<String, BTreeMap<String, i64>> = BTreeMap::new();
+    for (first, second, n) in counts {
+        map.entry(first).or_default().insert(second, n);
+    }
+    map
 }

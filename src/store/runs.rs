@@ -114,7 +114,7 @@ pub async fn of(db: &mut PgConnection, incident: IncidentId) -> sqlx::Result<Vec
          from resolver_runs b
          left join resolver_runs e on e.run_id = b.run_id and e.phase = 'ended'
          where b.incident_id = $1 and b.phase = 'begun'
-         order by b.id
+         order by b.created_at, b.id
          limit 1000",
     )
     .bind(incident.to_string())

@@ -270,6 +270,7 @@ pub async fn forget(db: &mut PgConnection, kind: Kind, id: SubjectId) -> Result<
         return Err(ForgetError::HasResources(resources));
     }
     super::incidents::forget(db, id).await?;
+    super::modes::forget(db, id).await?;
     queue::remove_token(db, id).await?;
     sqlx::query("update subjects set forgotten_at = now(), desired = 'absent' where id = $1")
         .bind(id.to_string())
@@ -306,6 +307,7 @@ pub struct SubjectRow {
     cloud: Option<String>,
     instance_id: Option<String>,
     zone: Option<String>,
+    host_key_changed_at: Option<DateTime<Utc>>,
     port: Option<i32>,
     database: Option<String>,
     role: Option<String>,
@@ -321,6 +323,9 @@ const COLUMNS: &str =
         vs.state_since as server_state_since, vs.origin as server_origin,
         vs.tier as server_tier, vs.created_at as server_created_at,
         v.address, v.ssh_port, v.ssh_user, v.ssh_key, v.host_key, v.cloud, v.instance_id, v.zone,
+        (select i.opened_at from incidents i
+         where coalesce(i.subject_id, '') = v.id and i.kind = 'host_key_changed'
+           and i.state <> 'resolved') as host_key_changed_at,
         r.port, r.database, r.role, r.password, r.tls_mode, r.tls_root_cert, r.plan
     from subjects s
     left join resources r on r.id = s.id
@@ -407,6 +412,7 @@ impl SubjectRow {
             cloud: self.cloud.map(decode).transpose()?,
             instance_id: self.instance_id,
             zone: self.zone,
+            host_key_changed_at: self.host_key_changed_at,
         };
         match kind {
             Kind::Server => Ok(Known::Server(Box::new(server))),

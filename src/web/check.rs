@@ -41,6 +41,17 @@ pub fn line(field: &str, text: &str, most: usize) -> Result<String> {
     Err(ApiError::invalid(field, message))
 }
 
+/// Why somebody does something: a line that says something, without the blanks
+/// around it.
+pub fn reason(field: &str, text: &str) -> Result<String> {
+    let text = text.trim();
+    if text.is_empty() {
+        let message = format!("{field} must say something: people read it later");
+        return Err(ApiError::invalid(field, message));
+    }
+    line(field, text, 500)
+}
+
 /// A password: anything that PostgreSQL could take.
 pub fn password(field: &str, text: &str) -> Result<String> {
     if (1..=1000).contains(&text.len()) && !text.contains('\0') {

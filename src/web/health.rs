@@ -10,12 +10,18 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use super::Web;
+use crate::model::Mode;
 use crate::store::ring::Ring;
 
 /// How long the database may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How old the oldest observation may be, in seconds.
 const OLDEST_S: f64 = 60.0;
+/// How long a message may wait, in seconds.
+const UNTOLD_S: f64 = 300.0;
+
+/// The promise is not kept.
+const FAILING: &str = "failing";
 
 /// What `/healthz` says.
 #[derive(Serialize)]
@@ -26,40 +32,51 @@ pub struct Health {
     live_subjects: Option<i64>,
     tokens: Option<i64>,
     oldest_observation_s: Option<f64>,
+    /// What resolvers may do at most. Another mode than `act` is somebody's will
+    /// and no failure.
+    mode: Option<Mode>,
+    open_incidents: Option<i64>,
 }
 
 /// `GET /healthz`.
 pub async fn show(State(web): State<Web>) -> (StatusCode, Json<Health>) {
     let health = match timeout(PATIENCE, web.ring.recent(&web.pool)).await {
-        Ok(Ok(ring)) => Health::new(Some(&ring), complaints(&ring)),
+        Ok(Ok(ring)) => match complaints(&ring) {
+            none if none.is_empty() => Health::new("degraded", Some(&ring), worries(&ring)),
+            broken => Health::new(FAILING, Some(&ring), [broken, worries(&ring)].concat()),
+        },
         Ok(Err(error)) => {
             tracing::warn!(%error, "the control database could not tell the ring's numbers");
             Health::new(
+                FAILING,
                 None,
                 vec!["the control database does not answer as it should".into()],
             )
         }
         Err(_) => {
             let why = format!("the control database did not answer within {PATIENCE:?}");
-            Health::new(None, vec![why])
+            Health::new(FAILING, None, vec![why])
         }
     };
-    let status = if health.reasons.is_empty() {
-        StatusCode::OK
-    } else {
+    let status = if health.status == FAILING {
         StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        StatusCode::OK
     };
     (status, Json(health))
 }
 
 impl Health {
-    fn new(ring: Option<&Ring>, reasons: Vec<String>) -> Self {
+    /// In this state, if there are reasons.
+    fn new(state: &'static str, ring: Option<&Ring>, reasons: Vec<String>) -> Self {
         Self {
-            status: if reasons.is_empty() { "ok" } else { "failing" },
+            status: if reasons.is_empty() { "ok" } else { state },
             reasons,
             live_subjects: ring.map(|r| r.live_subjects),
             tokens: ring.map(|r| r.tokens),
             oldest_observation_s: ring.and_then(|r| r.oldest_observation_s),
+            mode: ring.map(|r| r.mode),
+            open_incidents: ring.map(|r| r.incidents.values().flat_map(|s| s.values()).sum()),
         }
     }
 }
@@ -77,6 +94,27 @@ pub fn complaints(ring: &Ring) -> Vec<String> {
         why.push(format!(
             "{} tokens are astray ({} live subjects, {} tokens); the clock mends this, does it run?",
             ring.astray, ring.live_subjects, ring.tokens
+        ));
+    }
+    why
+}
+
+/// What somebody should see to, though the ring's promise is kept.
+pub fn worries(ring: &Ring) -> Vec<String> {
+    let mut why = Vec::new();
+    let messages = &ring.messages;
+    if messages.dead > 0 {
+        let error = messages.last_error.as_deref().unwrap_or("no reason given");
+        why.push(format!(
+            "{} messages to people are dead, the last one because of: {error}; \
+             see `drover messages --dead`, mend that, then `drover message retry ID`",
+            messages.dead
+        ));
+    }
+    if let Some(age) = messages.oldest_pending_s.filter(|age| *age > UNTOLD_S) {
+        why.push(format!(
+            "a message to people has been waiting for {age:.0} s; are `notify` workers alive, \
+             and can they reach their providers? see `drover messages`"
         ));
     }
     why

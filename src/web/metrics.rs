@@ -16,7 +16,7 @@ use super::Web;
 use tokio::time::timeout;
 
 use super::error::{ApiError, Result};
-use crate::model::{Kind, State as SubjectState};
+use crate::model::{IncidentKind, IncidentState, Kind, MessageState, Mode, State as SubjectState};
 use crate::store::queue::Queue;
 use crate::store::ring::Ring;
 
@@ -100,6 +100,20 @@ fn register(registry: &mut Registry, ring: &Ring) {
             ring.workers.get(queue.as_str()),
         );
     }
+    let messages = counts(
+        registry,
+        "messages",
+        "Messages to people by state; of the delivered those of the last day",
+    );
+    for (state, n) in [
+        (MessageState::Pending, ring.messages.pending),
+        (MessageState::Delivered, ring.messages.delivered),
+        (MessageState::Dead, ring.messages.dead),
+    ] {
+        set(&messages, &[("state", state.as_str())], Some(&n));
+    }
+    incidents(registry, ring);
+    modes(registry, ring);
     gauge(
         registry,
         "live_subjects",
@@ -126,6 +140,48 @@ fn register(registry: &mut Registry, ring: &Ring) {
             "Age of the oldest among the newest observations of each live subject",
             oldest,
         );
+    }
+}
+
+fn incidents(registry: &mut Registry, ring: &Ring) {
+    let incidents = counts(registry, "incidents", "Open incidents by kind and state");
+    let open = IncidentState::ALL
+        .iter()
+        .filter(|state| **state != IncidentState::Resolved);
+    for state in open {
+        for kind in IncidentKind::ALL {
+            let n = ring
+                .incidents
+                .get(kind.as_str())
+                .and_then(|s| s.get(state.as_str()));
+            set(
+                &incidents,
+                &[("kind", kind.as_str()), ("state", state.as_str())],
+                n,
+            );
+        }
+    }
+}
+
+fn modes(registry: &mut Registry, ring: &Ring) {
+    let modes = counts(
+        registry,
+        "mode",
+        "1 for the herd's mode; of tiers and subjects how many were set to it",
+    );
+    for mode in Mode::ALL {
+        let herd = i64::from(ring.mode == *mode);
+        set(
+            &modes,
+            &[("scope", "herd"), ("mode", mode.as_str())],
+            Some(&herd),
+        );
+    }
+    for scope in ["tier", "subject"] {
+        for mode in [Mode::Advise, Mode::Hold] {
+            let n = ring.modes.get(scope).and_then(|s| s.get(mode.as_str()));
+            set(&modes, &[("scope", scope), ("mode", mode.as_str())], n);
+        }
     }
 }
 

@@ -11,10 +11,15 @@ mod check;
 mod error;
 mod first_contact;
 mod health;
+mod incident_views;
+mod incidents;
 mod jobs;
+mod messages;
 mod metrics;
+mod modes;
 mod page;
 mod params;
+mod resolvers;
 mod resources;
 mod ring;
 mod servers;
@@ -113,6 +118,10 @@ pub fn router(web: Web) -> Router {
         .nest("/ring", ring::routes())
         .nest("/jobs", jobs::routes())
         .nest("/tiers", tiers::routes())
+        .nest("/messages", messages::routes())
+        .nest("/incidents", incidents::routes())
+        .nest("/resolvers", resolvers::routes())
+        .nest("/modes", modes::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         // Whoever has no token learns not even which paths there are.

@@ -8,8 +8,8 @@ use chrono::Utc;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::Web;
-use super::health::complaints;
-use crate::model::{Kind, State as SubjectState};
+use super::health::{complaints, worries};
+use crate::model::{IncidentKind, IncidentState, Kind, Mode, State as SubjectState};
 use crate::store::queue::Queue;
 use crate::store::ring::Ring;
 
@@ -82,9 +82,10 @@ fn herd(ring: &Ring) -> Markup {
             @if complaints.is_empty() {
                 p.good { "The ring turns." }
             }
-            @for why in &complaints {
+            @for why in complaints.iter().chain(&worries(ring)) {
                 p.bad { (why) }
             }
+            (mode(ring))
             section {
                 h2 { "Herd" }
                 table {
@@ -119,9 +120,72 @@ fn herd(ring: &Ring) -> Markup {
                 }
             }
             (queues(ring))
+            (incidents(ring))
             (time())
         }
     }
+}
+
+/// What everybody who looks at the page has to know first: that nothing is mended.
+fn mode(ring: &Ring) -> Markup {
+    let apart = |scope: &str| -> i64 {
+        let modes = ring.modes.get(scope);
+        modes.into_iter().flat_map(|m| m.values()).sum()
+    };
+    let (tiers, subjects) = (apart("tier"), apart("subject"));
+    html! {
+        @match ring.mode {
+            Mode::Act => {}
+            Mode::Advise => p.mode { "Mode advise: drover says what it would do, and does nothing." }
+            Mode::Hold => p.mode { "Mode hold: drover feels and thinks only; nothing is mended." }
+        }
+        @if tiers + subjects > 0 {
+            p.mode { "Not mended as usual: tiers " (tiers) ", single subjects " (subjects) "." }
+        }
+        @if ring.incidents.contains_key(IncidentKind::Blind.as_str()) {
+            p.bad { "Blind: too much fails at once, and no resolver acts." }
+        }
+    }
+}
+
+fn incidents(ring: &Ring) -> Markup {
+    let open = || {
+        let all = IncidentState::ALL.iter();
+        all.filter(|state| **state != IncidentState::Resolved)
+    };
+    html! {
+        section.wide {
+            h2 { "Open incidents" }
+            @if ring.incidents.is_empty() {
+                p { "None." }
+            } @else {
+                table {
+                    thead {
+                        tr {
+                            th scope="col" { "kind" }
+                            @for state in open() { th.number scope="col" { (words(state.as_str())) } }
+                        }
+                    }
+                    tbody {
+                        @for (kind, states) in &ring.incidents {
+                            tr {
+                                th scope="row" { (words(kind)) }
+                                @for state in open() {
+                                    td.number class=(state) {
+                                        (states.get(state.as_str()).copied().unwrap_or_default())
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn words(name: &str) -> String {
+    name.replace('_', " ")
 }
 
 fn queues(ring: &Ring) -> Markup {

@@ -4,7 +4,7 @@ use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 
 use super::error::{ApiError, Result};
-use crate::model::{IdError, Kind, PublicId, SubjectId};
+use crate::model::{IdError, IncidentId, Kind, PublicId, SubjectId};
 
 /// Items of a page when the caller does not say.
 const PAGE: i64 = 100;
@@ -80,6 +80,45 @@ impl Params {
 /// A parameter that is wrong: `message` goes on after its name.
 pub fn wrong(name: &str, message: &str) -> ApiError {
     ApiError::bad_request("invalid_parameter", format!("{name} {message}")).field(name)
+}
+
+/// The incident that a path names.
+#[derive(Clone, Copy)]
+pub struct NamedIncident(pub IncidentId);
+
+impl<S: Send + Sync> FromRequestParts<S> for NamedIncident {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let id = Word::from_request_parts(parts, state)
+            .await
+            .map_err(|_| IdError::NoIncident("…".into()))
+            .and_then(|Word(text)| IncidentId::from_public(&text));
+        id.map(Self).map_err(|e| malformed("id", &e))
+    }
+}
+
+impl NamedIncident {
+    /// There is no such incident.
+    pub fn unknown(self) -> ApiError {
+        ApiError::not_found(format!("there is no incident {}", self.0.public())).field("id")
+    }
+}
+
+/// The one part of a path that is not fixed, whatever it is.
+pub struct Word(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Word {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let Path(text) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| {
+                ApiError::bad_request("invalid_path", "the path of this address cannot be read")
+            })?;
+        Ok(Self(text))
+    }
 }
 
 /// The subject that a path below `/v1/servers` or `/v1/resources` names.

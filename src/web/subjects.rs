@@ -13,11 +13,11 @@ use sqlx::PgConnection;
 use super::Web;
 use super::error::{ApiError, Result};
 use super::params::{Named, Params, public_id, unknown, wrong};
-use super::views::{ObservationView, PageView, SubjectView, TransitionView};
-use crate::model::{Kind, Observation, ObservationId, PublicId, SubjectId};
+use super::views::{Beside, ObservationView, PageView, SubjectView, TransitionView};
+use crate::model::{Kind, ObservationId, PublicId, SubjectId};
 use crate::store::observations::Before;
 use crate::store::subjects::{ForgetError, Known};
-use crate::store::{observations, subjects, transitions};
+use crate::store::{incidents, modes, observations, subjects, transitions};
 
 /// The routes that both kinds have, below `/v1/servers` and `/v1/resources`.
 pub fn routes(kind: Kind) -> Router<Web> {
@@ -45,12 +45,29 @@ async fn list(
         PublicId::new(kind, known.subject().id).to_string()
     });
     let ids: Vec<SubjectId> = rows.items.iter().map(|known| known.subject().id).collect();
-    let newest = observations::newest(&mut db, &ids).await?;
-    let mut newest: HashMap<SubjectId, Observation> = newest.into_iter().collect();
+    let mut beside = beside(&mut db, &ids).await?;
     Ok(Json(rows.map(|known| {
-        let last = newest.remove(&known.subject().id);
-        SubjectView::new(known, last)
+        let beside = beside.remove(&known.subject().id).unwrap_or_default();
+        SubjectView::new(known, beside)
     })))
+}
+
+/// What is shown with these subjects.
+async fn beside(
+    db: &mut PgConnection,
+    ids: &[SubjectId],
+) -> sqlx::Result<HashMap<SubjectId, Beside>> {
+    let mut all: HashMap<SubjectId, Beside> = HashMap::new();
+    for (id, seen) in observations::newest(db, ids).await? {
+        all.entry(id).or_default().last = Some(seen);
+    }
+    for (id, set) in modes::holding(db, ids).await? {
+        all.entry(id).or_default().mode = Some(set);
+    }
+    for open in incidents::open_of(db, ids).await? {
+        all.entry(open.subject_id).or_default().incidents.push(open);
+    }
+    Ok(all)
 }
 
 fn page(kind: Kind, params: &Params) -> Result<subjects::Page> {
@@ -88,14 +105,14 @@ async fn show(State(web): State<Web>, named: Named) -> Result<Json<SubjectView>>
     Ok(Json(view(&mut db, named).await?))
 }
 
-/// Shows one live subject with the newest that was seen of it.
+/// Shows one live subject with what stands beside it.
 ///
 /// # Errors
 /// 404 if there is none.
 pub async fn view(db: &mut PgConnection, named: Named) -> Result<SubjectView> {
     let known = find(db, named).await?;
-    let last = observations::newest(db, &[named.id]).await?.pop();
-    Ok(SubjectView::new(known, last.map(|(_, seen)| seen)))
+    let beside = beside(db, &[named.id]).await?.remove(&named.id);
+    Ok(SubjectView::new(known, beside.unwrap_or_default()))
 }
 
 async fn find(db: &mut PgConnection, named: Named) -> Result<Known> {

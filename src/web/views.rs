@@ -5,9 +5,13 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::check;
+use super::incident_views::OpenView;
+use super::modes::ModeView;
 use crate::model::{
     Attributes, Cloud, Kind, Observation, Origin, PublicId, Resource, Server, State, TlsMode,
 };
+use crate::store::incidents::Open;
+use crate::store::modes::Set;
 use crate::store::subjects::Known;
 use crate::store::transitions::Transition;
 
@@ -43,6 +47,17 @@ impl<T> PageView<T> {
     }
 }
 
+/// What is shown with a subject, besides itself.
+#[derive(Default)]
+pub struct Beside {
+    /// The newest that was seen of it.
+    pub last: Option<Observation>,
+    /// The mode that holds for it, if not `act`.
+    pub mode: Option<Set>,
+    /// Its open incidents.
+    pub incidents: Vec<Open>,
+}
+
 /// A subject.
 #[derive(Serialize)]
 pub struct SubjectView {
@@ -56,6 +71,10 @@ pub struct SubjectView {
     created_at: DateTime<Utc>,
     #[serde(flatten)]
     of_kind: OfKind,
+    /// What resolvers may do with it.
+    mode: ModeView,
+    /// Its open incidents, oldest first.
+    incidents: Vec<OpenView>,
     last_observation: Option<ObservationView>,
 }
 
@@ -89,8 +108,8 @@ struct ResourceView {
 }
 
 impl SubjectView {
-    /// Shows a subject with the newest that was seen of it.
-    pub fn new(known: Known, last: Option<Observation>) -> Self {
+    /// Shows a subject with what stands beside it in the record.
+    pub fn new(known: Known, beside: Beside) -> Self {
         let subject = known.subject().clone();
         let of_kind = match known {
             Known::Server(server) => OfKind::Server(ServerView::new(*server)),
@@ -106,7 +125,9 @@ impl SubjectView {
             tier: subject.tier,
             created_at: subject.created_at,
             of_kind,
-            last_observation: last.map(ObservationView::new),
+            mode: ModeView::new(beside.mode),
+            incidents: beside.incidents.into_iter().map(OpenView::new).collect(),
+            last_observation: beside.last.map(ObservationView::new),
         }
     }
 }

@@ -23,12 +23,12 @@ fn drover(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     command
 }
 
-async fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
+pub async fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
     drover(arguments, settings).output().await.unwrap()
 }
 
 /// Asserts that it failed with one plain line, and returns that.
-fn failed(output: &Output, code: i32) -> String {
+pub fn failed(output: &Output, code: i32) -> String {
     let told = String::from_utf8(output.stderr.clone()).unwrap();
     assert_eq!(output.status.code(), Some(code), "{output:?}");
     assert!(
@@ -43,10 +43,10 @@ fn failed(output: &Output, code: i32) -> String {
 }
 
 /// A person's shell: the commands that ask this deployment.
-struct Shell<'a>(&'a Deployment);
+pub struct Shell<'a>(pub &'a Deployment);
 
 impl Shell<'_> {
-    async fn output(&self, arguments: &[&str]) -> Output {
+    pub async fn output(&self, arguments: &[&str]) -> Output {
         let settings = [
             ("DROVER_URL", self.0.url.as_str()),
             ("DROVER_API_TOKEN", TOKEN),
@@ -55,14 +55,14 @@ impl Shell<'_> {
         run(arguments, &settings).await
     }
 
-    async fn text(&self, arguments: &[&str]) -> String {
+    pub async fn text(&self, arguments: &[&str]) -> String {
         let output = self.output(arguments).await;
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         assert!(output.stderr.is_empty(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     }
 
-    async fn json(&self, arguments: &[&str]) -> Value {
+    pub async fn json(&self, arguments: &[&str]) -> Value {
         let arguments = [arguments, &["--json"]].concat();
         serde_json::from_str(&self.text(&arguments).await).unwrap()
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::world::{Deployment, change, well};
 
 /// Follows a listing's cursors to its end: the ids, page by page.
-async fn pages(drover: &Deployment, path: &str) -> Vec<Vec<String>> {
+pub async fn pages(drover: &Deployment, path: &str) -> Vec<Vec<String>> {
     let mut pages = Vec::new();
     let mut cursor = String::new();
     loop {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::world::{Answer, Deployment, TOKEN, key_pair, resource};
 
 /// Asserts the refusal's form, and that no text of the request's secrets is in it.
-fn refused(what: &str, answer: &Answer, status: u16, code: &str, field: Option<&str>) {
+pub fn refused(what: &str, answer: &Answer, status: u16, code: &str, field: Option<&str>) {
     let error = &answer.json()["error"];
     let seen = (
         answer.status,

@@ -3,7 +3,9 @@
 use std::process::Command;
 
 use drover::config::WebConfig;
-use drover::model::{Attributes, ObservationId, PublicId, SecretKey, TransitionId, secret};
+use drover::model::{
+    Attributes, IncidentId, ObservationId, PublicId, SecretKey, TransitionId, secret,
+};
 use drover::store::queue::{self, Change, FeelStep, Lock, Queue, ThinkStep, Token};
 use drover::web::{Web, serve};
 use serde_json::{Map, Value, json};
@@ -115,11 +117,22 @@ impl Deployment {
                  (select string_agg(r::text, ',' order by id) from resources r),
                  (select string_agg(j.id || j.status || j.run_at, ',' order by id)
                   from apalis.jobs j),
-                 (select string_agg(t::text, ',' order by name) from tiers t))",
+                 (select string_agg(t::text, ',' order by name) from tiers t),
+                 (select string_agg(i::text, ',' order by id) from incidents i),
+                 (select string_agg(e::text, ',' order by id) from incident_events e),
+                 (select string_agg(o::text, ',' order by id) from outbox o),
+                 (select string_agg(m::text, ',' order by scope) from modes m))",
         )
         .fetch_one(&self.pool)
         .await
         .unwrap()
+    }
+
+    /// The newest open incident of a subject.
+    pub async fn open_incident(&self, subject: &str) -> IncidentId {
+        let path = format!("/v1/incidents?state=open&subject={subject}");
+        let list = self.get(&path).await.json();
+        IncidentId::from_public(list["items"][0]["id"].as_str().unwrap()).unwrap()
     }
 
     /// What a feel worker does: claims the token, sees this, passes it on.

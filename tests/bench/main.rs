@@ -1,6 +1,7 @@
 //! `bin/bench`: measures drover on a database of its own.
 
 mod feel;
+mod mend;
 mod ring;
 
 use clap::{Parser, Subcommand};
@@ -23,6 +24,9 @@ enum Name {
     /// What a real feel process takes: databases of one real PostgreSQL, felt by
     /// the `drover-worker` that was built.
     Feel(feel::Options),
+    /// From SIGKILL of a postmaster until its database takes a write again, mended
+    /// by drover; and alarms about a healthy herd.
+    Mend(mend::Options),
     /// One of the ring's worker processes.
     #[command(hide = true)]
     RingWorker(ring::WorkerOptions),
@@ -38,6 +42,7 @@ fn main() -> anyhow::Result<()> {
         match arguments.name {
             Name::Ring(options) => ring::run(options, arguments.json).await,
             Name::Feel(options) => feel::run(options, arguments.json).await,
+            Name::Mend(options) => mend::run(options, arguments.json).await,
             Name::RingWorker(options) => ring::worker(options).await,
         }
     })

@@ -82,6 +82,7 @@ pub async fn worker(options: WorkerOptions) -> Result<()> {
         rules: json!({}),
         drain: Duration::from_secs(5),
         poll: Duration::from_millis(100),
+        notify: Default::default(),
         cadence: Some(Duration::from_millis(options.cadence_ms)),
         tools: None,
     };

@@ -123,3 +123,15 @@ async fn a_postmaster_that_hangs_is_a_timeout() {
     felt.failed(Cause::Timeout);
     at(hung.port).feel().await.available();
 }
+
+/// Whoever answers there may not be whom we know: not even a connection is made.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_connects_to_what_is_on_a_server_with_another_host_key() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let felt = at(port).distrusted().feel().await;
+    assert_eq!(felt.seen.cause, Some(Cause::HostKeyChanged), "{felt:?}");
+    assert_eq!(felt.seen.witness, None, "its server is not asked either");
+    let called = tokio::time::timeout(Duration::from_millis(300), listener.accept()).await;
+    assert!(called.is_err(), "{called:?}");
+}

@@ -56,6 +56,7 @@ async fn a_cluster_in_service_tells_how_it_is() {
     assert!((bytes - said.get::<f64, _>(2)).abs() < 10e6, "{bytes}");
     assert_eq!(details["archiver"]["mode"], json!("on"));
     assert!(details["archiver"]["failed"].is_u64(), "{details}");
+    assert!(details["archiver"]["ready"].is_u64(), "{details}");
     assert!(details["replication_slots"].is_array(), "{details}");
     assert_eq!(details.get("details_missing"), None);
 }
@@ -140,6 +141,9 @@ async fn a_role_that_may_not_see_other_sessions_is_served_all_the_same() {
     assert!(number(&details, "/database_bytes") > 1e6);
     let missing = text(&details, "details_missing");
     assert!(missing.contains("pg_monitor"), "{missing}");
+    assert_eq!(details["archiver"]["ready"], Value::Null);
+    let missing = text(&details["archiver"], "ready_missing");
+    assert!(missing.contains("permission denied"), "{missing}");
     // `used` is of all sessions or is not told: a role that sees only its own
     // must not report an idle cluster.
     assert!(

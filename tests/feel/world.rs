@@ -103,6 +103,7 @@ pub async fn own_cluster(settings: &'static [&'static str]) -> Postgres {
 /// said otherwise.
 pub struct Target {
     address: String,
+    host_key_changed: bool,
     resource: Resource,
 }
 
@@ -116,6 +117,7 @@ pub struct Felt {
 pub fn at(port: u16) -> Target {
     Target {
         address: "127.0.0.1".into(),
+        host_key_changed: false,
         resource: Resource {
             subject: subject(Kind::Resource),
             server_id: SubjectId::generate(),
@@ -146,6 +148,12 @@ fn subject(kind: Kind) -> Subject {
 impl Target {
     pub fn address(mut self, address: &str) -> Self {
         self.address = address.into();
+        self
+    }
+
+    /// Its server shows another host key than the pinned one.
+    pub fn distrusted(mut self) -> Self {
+        self.host_key_changed = true;
         self
     }
 
@@ -188,6 +196,7 @@ impl Target {
             cloud: None,
             instance_id: None,
             zone: None,
+            host_key_changed_at: self.host_key_changed.then(Utc::now),
         };
         let world = World::new(FeelContext {
             ssh_key: None,

@@ -3,13 +3,21 @@
 //! them, and a local herd.
 
 pub mod deployment;
+pub mod pagerduty;
 pub mod postgres;
 pub mod processes;
 pub mod scenario;
+mod standin;
+pub mod webhook;
+pub mod zendesk;
 
 pub use deployment::Deployment;
+pub use pagerduty::{Alert, AlertState, PagerDuty};
 pub use postgres::Postgres;
 pub use processes::Processes;
+pub use standin::Mood;
+pub use webhook::WebhookReceiver;
+pub use zendesk::Zendesk;
 
 use std::future::Future;
 use std::path::PathBuf;

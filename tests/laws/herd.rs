@@ -173,6 +173,7 @@ pub fn ring_config(cadence: Duration) -> RingConfig {
         rules: json!({}),
         drain: Duration::from_secs(10),
         poll: Duration::from_millis(20),
+        notify: Default::default(),
         cadence: Some(cadence),
         tools: None,
     }

@@ -41,7 +41,8 @@ pub struct Cluster {
 }
 
 impl LocalServer {
-    pub(super) fn data_dir(&self, cluster: &Cluster) -> PathBuf {
+    /// Its data directory.
+    pub fn data_dir(&self, cluster: &Cluster) -> PathBuf {
         self.storage().join("data").join(&cluster.name)
     }
 

@@ -1,0 +1,244 @@
+//! A small write with fsync on each volume that holds a cluster's data: the only
+//! way to learn from outside that a disk hangs.
+
+use serde::{Deserialize, Serialize};
+
+use super::sections::{Malformed, Section, clean};
+
+/// The program, for `perl -e`, with the data directories as arguments.
+///
+/// It writes one file of 4 KiB for each filesystem, beside the data directory if
+/// that is the same filesystem and the login may write there, else in it; there
+/// under a name that base backups leave out. A write that hangs cannot be ended
+/// from outside, so each has a process of its own that holds on to nothing of
+/// ours. After 5.5 s it is left behind (to be killed when the disk returns), and
+/// as long as it is there, no other is sent after it. Nothing here but those
+/// processes touches the disk; `df` did before, so looking up a path does not hang.
+pub(super) const PROGRAM: &str = r#"
+use Fcntl; use IO::Handle; use Time::HiRes qw(time sleep); use Errno qw(EROFS ENOSPC EDQUOT EACCES EPERM); use Cwd qw(realpath);
+my %hung;
+for my $c (glob "/proc/[0-9]*/comm") {
+  open my $f, "<", $c or next; my $n = <$f>; next unless defined $n && $n =~ /^drover-probe/;
+  $c =~ s/comm$/cmdline/; open $f, "<", $c or next; local $/; $n = <$f>; $hung{$1} = 1 if ($n // "") =~ /^drover-probe ([^\0]+)/;
+}
+my (%on, @of, @at);
+for my $d (@ARGV) { my $r = realpath($d); my @s = stat $d; push @of, [$d, $r, $s[0]] if defined $r && @s && $r !~ /[\n\t]/; }
+for my $o (@of) {
+  my ($d, $r, $dev) = @$o; next if $on{$dev};
+  my $p = $r; $p =~ s{/[^/]+$}{}; my @s = length $p ? stat $p : ();
+  my $file = @s && $s[0] == $dev && -w _ ? "$p/.drover-probe" : "$r/pgsql_tmp.drover-probe";
+  if ($hung{$file}) { $on{$dev} = "stuck -"; next }
+  pipe my $in, my $out or next; my $kid = fork; next unless defined $kid;
+  if (!$kid) {
+    $0 = "drover-probe $file"; setpgrp; close $in;
+    open STDIN, "<", "/dev/null"; open STDOUT, ">", "/dev/null"; open STDERR, ">", "/dev/null";
+    my $t = time;
+    my $f; my $ok = sysopen($f, $file, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600) && (syswrite($f, "\0" x 4096) // 0) == 4096 && $f->sync;
+    my $e = $! + 0; my $ms = sprintf "%.1f", (time() - $t) * 1000;
+    my $w = $ok ? "ok" : $e == EROFS ? "read_only" : $e == ENOSPC || $e == EDQUOT ? "no_space" : $e == EACCES || $e == EPERM ? "denied" : "failed";
+    unlink $file if $w ne "denied"; syswrite $out, "$w $ms\n"; require POSIX; POSIX::_exit(0);
+  }
+  close $out; push @at, [$dev, $in, $kid];
+}
+my $end = time + 5.5;
+for my $a (@at) {
+  my ($dev, $in, $kid) = @$a; my $left = $end - time; $left = 0 if $left < 0;
+  my $v = ""; vec($v, fileno $in, 1) = 1;
+  if (select $v, undef, undef, $left) { my $l = <$in> // "failed -"; chomp $l; $on{$dev} = $l } else { kill "KILL", $kid; $on{$dev} = "stuck 5500" }
+}
+print "$on{$_->[2]}\t$_->[0]\t$_->[1]\n" for grep { $on{$_->[2]} } @of;
+"#;
+
+/// What became of the write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fsync {
+    /// It was done, however slowly.
+    Ok,
+    /// It did not come back, or an earlier one still has not.
+    Stuck,
+    /// The filesystem is read-only.
+    ReadOnly,
+    /// No space, or none within the quota.
+    NoSpace,
+    /// The login may not write there.
+    Denied,
+    /// Any other error, such as one of the device.
+    Failed,
+}
+
+/// A data directory and how the write on its filesystem went.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Probed {
+    /// As the cluster's configuration names it.
+    pub(super) pgdata: String,
+    /// Where that really is, links followed.
+    pub(super) path: String,
+    pub(super) fsync: Fsync,
+    pub(super) fsync_ms: Option<f64>,
+}
+
+/// Reads `outcome ms<tab>pgdata<tab>path` lines.
+pub(super) fn parse(section: &Section<'_>) -> Result<Vec<Probed>, Malformed> {
+    let lines = section.text.lines().filter(|l| !l.trim().is_empty());
+    lines
+        .map(|line| {
+            probed(line).ok_or_else(|| {
+                section.malformed(format!(
+                    "a line that the probe does not write: {:?}",
+                    clean(line, 80)
+                ))
+            })
+        })
+        .collect()
+}
+
+fn probed(line: &str) -> Option<Probed> {
+    let mut fields = line.split('\t');
+    let (outcome, pgdata, path) = (fields.next()?, fields.next()?, fields.next()?);
+    let (word, ms) = outcome.split_once(' ')?;
+    let fsync = match word {
+        "ok" => Fsync::Ok,
+        "stuck" => Fsync::Stuck,
+        "read_only" => Fsync::ReadOnly,
+        "no_space" => Fsync::NoSpace,
+        "denied" => Fsync::Denied,
+        "failed" => Fsync::Failed,
+        _ => return None,
+    };
+    let fsync_ms = match ms {
+        "-" => None,
+        ms => Some(ms.parse::<f64>().ok().filter(|ms| ms.is_finite())?),
+    };
+    if fsync == Fsync::Ok && fsync_ms.is_none() {
+        return None;
+    }
+    Some(Probed {
+        pgdata: clean(pgdata, 256),
+        path: clean(path, 4096),
+        fsync,
+        fsync_ms,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::process::Command;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    fn read(text: &str) -> Result<Vec<Probed>, Malformed> {
+        parse(&Section {
+            name: "probe",
+            status: 0,
+            text,
+        })
+    }
+
+    #[test]
+    fn each_outcome_is_read() {
+        let seen = read("ok 1.5\t/d/main\t/real/main\nstuck -\t/e\t/e\nread_only 0.1\t/f\t/f\n");
+        let seen = seen.unwrap();
+        assert_eq!((seen[0].fsync, seen[0].fsync_ms), (Fsync::Ok, Some(1.5)));
+        assert_eq!(
+            (seen[0].pgdata.as_str(), seen[0].path.as_str()),
+            ("/d/main", "/real/main")
+        );
+        assert_eq!((seen[1].fsync, seen[1].fsync_ms), (Fsync::Stuck, None));
+        assert_eq!(seen[2].fsync, Fsync::ReadOnly);
+        assert_eq!(read(""), Ok(vec![]));
+    }
+
+    #[test]
+    fn what_the_probe_does_not_write_is_refused() {
+        for bad in [
+            "ok",
+            "ok -\t/d\t/d",
+            "ok 1\t/d",
+            "ok x\t/d\t/d",
+            "fine 1\t/d\t/d",
+            "ok nan\t/d\t/d",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    /// A data directory in a place of its own, gone when it is dropped.
+    struct Data(PathBuf);
+
+    impl Data {
+        fn new(name: &str) -> Self {
+            let dir = std::env::temp_dir().join(format!("drover-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(dir.join("main")).unwrap();
+            Self(dir.canonicalize().unwrap())
+        }
+
+        fn file(&self) -> PathBuf {
+            self.0.join(".drover-probe")
+        }
+
+        /// What the program makes of it, and how long that took.
+        fn probe(&self) -> (Vec<Probed>, Duration) {
+            let began = Instant::now();
+            let output = Command::new("perl")
+                .args(["-e", PROGRAM, "--"])
+                .args([self.0.join("main"), self.0.join("gone")])
+                .output()
+                .unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+            (read(&text).unwrap(), began.elapsed())
+        }
+    }
+
+    impl Drop for Data {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_small_write_is_timed_and_leaves_nothing_behind() {
+        let data = Data::new("well");
+        let (seen, _) = data.probe();
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        assert_eq!(seen[0].fsync, Fsync::Ok);
+        assert!(seen[0].fsync_ms.is_some_and(|ms| ms > 0.0), "{seen:?}");
+        assert!(!data.file().exists());
+    }
+
+    #[test]
+    fn a_write_that_hangs_is_told_in_time() {
+        let data = Data::new("hangs");
+        // Opening a pipe that nobody reads hangs as a dead disk does.
+        nix::unistd::mkfifo(&data.file(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let (seen, took) = data.probe();
+        assert_eq!(
+            (seen[0].fsync, seen[0].fsync_ms),
+            (Fsync::Stuck, Some(5500.0))
+        );
+        assert!(took < Duration::from_secs(8), "{took:?}");
+    }
+
+    #[test]
+    fn no_second_write_is_sent_after_one_that_hangs() {
+        let data = Data::new("twice");
+        let name = format!("$0 = \"drover-probe {}\"; sleep 60", data.file().display());
+        let mut hung = Command::new("perl").args(["-e", &name]).spawn().unwrap();
+        let renamed = format!("/proc/{}/comm", hung.id());
+        while !std::fs::read_to_string(&renamed)
+            .unwrap()
+            .starts_with("drover-probe")
+        {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let (seen, took) = data.probe();
+        hung.kill().unwrap();
+        hung.wait().unwrap();
+        assert_eq!((seen[0].fsync, seen[0].fsync_ms), (Fsync::Stuck, None));
+        assert!(took < Duration::from_secs(5), "{took:?}");
+        assert_eq!(data.probe().0[0].fsync, Fsync::Ok, "it is gone");
+    }
+}

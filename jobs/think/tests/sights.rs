@@ -1,0 +1,210 @@
+//! The sight of an open incident, row by row.
+
+use drover::model::{Attributes, Cause, IncidentKind, Kind, Rules, State};
+use serde_json::json;
+
+use super::super::{Sight, sight};
+use super::found::{FAILED, GIB, archiver, connections, volume, with, xid};
+use super::{Play, at, bad, down, good, play, witnessed};
+
+/// What an open incident looks like after one observation.
+fn seen(kind: IncidentKind, of: Kind, state: State, seen: Attributes) -> Sight {
+    let scene = play(of, state).seen(10.0, "a", seen).scene();
+    sight(kind, &scene, &Rules::default(), Some(at(5.0)))
+}
+
+fn holds(sight: &Sight) -> bool {
+    matches!(sight, Sight::Holds(_))
+}
+
+fn cleared(sight: &Sight) -> bool {
+    matches!(sight, Sight::Cleared(_))
+}
+
+#[test]
+fn service_is_back_only_when_the_state_says_so() {
+    for (kind, of) in [
+        (IncidentKind::ResourceDown, Kind::Resource),
+        (IncidentKind::CredentialsRefused, Kind::Resource),
+        (IncidentKind::ServerDown, Kind::Server),
+        (IncidentKind::HostKeyChanged, Kind::Server),
+    ] {
+        assert!(cleared(&seen(kind, of, State::Available, good())), "{kind}");
+        for state in [State::Uncertain, State::Unavailable] {
+            assert!(holds(&seen(kind, of, state, good())), "{kind} {state}");
+        }
+        for state in [State::Creating, State::Destroying, State::Destroyed] {
+            assert_eq!(
+                seen(kind, of, state, good()),
+                Sight::Unknown,
+                "{kind} {state}"
+            );
+        }
+    }
+    let refused = || bad(Cause::Refused);
+    let down = |state| seen(IncidentKind::ResourceDown, Kind::Resource, state, refused());
+    assert!(holds(&down(State::Available)));
+    assert!(holds(&down(State::Uncertain)));
+    assert!(holds(&down(State::Unavailable)));
+}
+
+#[test]
+fn a_resource_that_fails_for_another_reason_by_now_has_another_incident() {
+    let now = |kind, cause, state| seen(kind, Kind::Resource, state, bad(cause));
+    let other = now(
+        IncidentKind::ResourceDown,
+        Cause::Authentication,
+        State::Unavailable,
+    );
+    let Sight::Cleared(reason) = &other else {
+        panic!("{other:?}");
+    };
+    assert!(reason.contains("credentials_refused"), "{reason}");
+    assert!(cleared(&now(
+        IncidentKind::CredentialsRefused,
+        Cause::Refused,
+        State::Unavailable
+    )));
+    assert!(cleared(&now(
+        IncidentKind::ConnectionsExhausted,
+        Cause::Refused,
+        State::Unavailable
+    )));
+    // Nothing has opened the other one yet.
+    assert!(holds(&now(
+        IncidentKind::ResourceDown,
+        Cause::Authentication,
+        State::Uncertain
+    )));
+    let covered = Play::resource(State::Unavailable)
+        .host(State::Unavailable)
+        .seen(10.0, "a", bad(Cause::Authentication));
+    let covered = sight(
+        IncidentKind::ResourceDown,
+        &covered.scene(),
+        &Rules::default(),
+        None,
+    );
+    assert!(holds(&covered));
+}
+
+#[test]
+fn a_limit_that_was_passed_is_left_with_a_margin() {
+    let disk = |change| {
+        let what = volume(change);
+        seen(
+            IncidentKind::DiskCritical,
+            Kind::Server,
+            State::Available,
+            what,
+        )
+    };
+    assert!(holds(&disk(json!({"used_ratio": 0.95}))));
+    assert!(holds(&disk(json!({"used_ratio": 0.89}))));
+    assert!(cleared(&disk(json!({"used_ratio": 0.879}))));
+    assert!(holds(&disk(json!({"available_bytes": GIB}))));
+    assert_eq!(disk(json!({"used_ratio": null})), Sight::Unknown);
+
+    let stuck = |change| {
+        let what = volume(change);
+        seen(
+            IncidentKind::VolumeStuck,
+            Kind::Server,
+            State::Available,
+            what,
+        )
+    };
+    assert!(cleared(&stuck(json!({}))));
+    assert!(holds(&stuck(json!({"fsync_ms": 3000.0}))));
+    assert!(holds(&stuck(json!({"fsync": "stuck"}))));
+    assert!(holds(&stuck(json!({"writable": false}))));
+    assert!(cleared(&stuck(json!({"fsync": "denied"}))));
+    assert_eq!(
+        stuck(json!({"fsync": "denied", "writable": null})),
+        Sight::Unknown
+    );
+    assert_eq!(stuck(json!({"fsync": null})), Sight::Unknown);
+
+    let of = |kind, what| seen(kind, Kind::Resource, State::Available, what);
+    let used = |n| of(IncidentKind::ConnectionsExhausted, connections(n));
+    assert!(holds(&used(96)));
+    assert!(holds(&used(90)));
+    assert!(cleared(&used(89)));
+    assert_eq!(
+        of(IncidentKind::ConnectionsExhausted, good()),
+        Sight::Unknown
+    );
+
+    let age = |n| of(IncidentKind::XidWraparound, xid(n));
+    assert!(holds(&age(960_000_000)));
+    assert!(cleared(&age(959_999_999)));
+
+    let archive = |change| of(IncidentKind::ArchivingStalled, archiver(change));
+    assert!(holds(&archive(json!({"ready": 51}))));
+    assert!(cleared(&archive(json!({"ready": 50}))));
+    assert!(holds(&archive(json!({"last_failed_at": FAILED}))));
+    assert!(cleared(&archive(json!({"ready": null}))));
+    assert!(cleared(&archive(json!({"mode": "off", "ready": 900}))));
+    assert_eq!(archive(json!({"last_archived_at": 7})), Sight::Unknown);
+}
+
+#[test]
+fn every_data_volume_needs_room() {
+    let two = |first: f64| {
+        let volume = |mount: &str, used: f64| {
+            json!({"mount": mount, "data": true, "used_ratio": used,
+                "available_bytes": 50 * GIB, "fsync": "ok", "fsync_ms": 1.0})
+        };
+        let what = with(json!({"volumes": [volume("/a", first), volume("/b", 0.1)]}));
+        seen(
+            IncidentKind::DiskCritical,
+            Kind::Server,
+            State::Available,
+            what,
+        )
+    };
+    assert!(holds(&two(0.95)));
+    assert!(cleared(&two(0.5)));
+}
+
+#[test]
+fn only_what_was_seen_after_the_remedy_counts() {
+    let scene = Play::resource(State::Available)
+        .seen(10.0, "a", good())
+        .scene();
+    let rules = Rules::default();
+    let at_time = |acted| sight(IncidentKind::ResourceDown, &scene, &rules, acted);
+    assert_eq!(at_time(Some(at(10.0))), Sight::Unknown);
+    assert_eq!(at_time(Some(at(11.0))), Sight::Unknown);
+    assert!(cleared(&at_time(Some(at(9.9)))));
+    assert!(cleared(&at_time(None)));
+    let unseen = Play::resource(State::Available).scene();
+    assert_eq!(
+        sight(IncidentKind::ResourceDown, &unseen, &rules, None),
+        Sight::Unknown
+    );
+}
+
+#[test]
+fn conditions_are_unknown_while_nothing_answers_and_the_herds_own_is_never_a_subjects() {
+    for kind in IncidentKind::ALL.iter().copied() {
+        let of = match kind {
+            IncidentKind::DiskCritical | IncidentKind::VolumeStuck => Kind::Server,
+            IncidentKind::XidWraparound | IncidentKind::ArchivingStalled => Kind::Resource,
+            IncidentKind::Blind => Kind::Server,
+            IncidentKind::ResourceDown
+            | IncidentKind::ServerDown
+            | IncidentKind::ConnectionsExhausted
+            | IncidentKind::CredentialsRefused
+            | IncidentKind::HostKeyChanged => continue,
+        };
+        let silent = witnessed(Cause::Timeout, down());
+        assert_eq!(
+            seen(kind, of, State::Unavailable, silent),
+            Sight::Unknown,
+            "{kind}"
+        );
+    }
+    let blind = seen(IncidentKind::Blind, Kind::Server, State::Available, good());
+    assert_eq!(blind, Sight::Unknown);
+}

@@ -1,0 +1,27 @@
+//! The commands about messages to people.
+
+use chrono::Utc;
+use drover::client::Client;
+use drover::model::MessageId;
+use serde_json::json;
+
+use super::{Failure, answer, listing, table};
+
+/// `drover messages`.
+pub async fn list(client: &Client, dead: bool, limit: usize, json: bool) -> Result<(), Failure> {
+    let query = if dead { "&state=dead" } else { "" };
+    let list = listing::pages(client, "/v1/messages", query, limit).await?;
+    answer(&list, json, |list| table::messages(list, Utc::now()))
+}
+
+/// `drover message retry`.
+pub async fn retry(client: &Client, id: MessageId, json: bool) -> Result<(), Failure> {
+    let path = format!("/v1/messages/{}/actions", id.public());
+    let message = client.post(&path, &json!({"action": "retry"})).await?;
+    answer(&message, json, |_| format!("{} is sent again", id.public()))
+}
+
+/// What stands on the command line.
+pub fn message_id(text: &str) -> Result<MessageId, String> {
+    MessageId::from_public(text).map_err(|e| e.to_string())
+}

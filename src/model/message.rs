@@ -1,0 +1,82 @@
+//! Messages to people about incidents.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::subject::named;
+use super::{Channel, Deed, IncidentId, MessageId, Severity};
+
+named! {
+    /// What became of a message.
+    MessageState {
+        /// Not sent yet, or not for good.
+        Pending = "pending",
+        /// The other side has it.
+        Delivered = "delivered",
+        /// Refused, or tried in vain for a day; an operator can have it sent again.
+        Dead = "dead",
+    }
+}
+
+named! {
+    /// What delivers messages.
+    Provider {
+        /// PagerDuty's Events API v2.
+        PagerDuty = "pagerduty",
+        /// A signed webhook.
+        Webhook = "webhook",
+        /// Zendesk's tickets.
+        Zendesk = "zendesk",
+        /// The process's own log, where nobody else is named.
+        Log = "log",
+    }
+}
+
+impl Provider {
+    /// As a sentence names it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Provider::PagerDuty => "PagerDuty",
+            Provider::Webhook => "the webhook",
+            Provider::Zendesk => "Zendesk",
+            Provider::Log => "the log",
+        }
+    }
+}
+
+/// A message as the record has it. All but its state and what was met on the way
+/// stays as it was written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    /// Its id, its job's, and what the other side knows a repetition by.
+    pub id: MessageId,
+    /// When it was written.
+    pub created_at: DateTime<Utc>,
+    /// Of what it tells.
+    pub incident: IncidentId,
+    /// Whom.
+    pub channel: Channel,
+    /// To what end.
+    pub action: Deed,
+    /// How loud.
+    pub severity: Severity,
+    /// One line, for people.
+    pub summary: String,
+    /// More; never a secret.
+    pub detail: Value,
+    /// What became of it.
+    pub state: MessageState,
+    /// How often it was sent, since it was written or an operator asked again.
+    pub attempts: u32,
+    /// Since when it is tried in vain.
+    pub trying_since: Option<DateTime<Utc>>,
+    /// What the last failed attempt met with.
+    pub last_error: Option<String>,
+    /// What delivered it.
+    pub delivered_by: Option<Provider>,
+    /// What the other side calls it.
+    pub reference: Option<String>,
+    /// When it was delivered or given up.
+    pub settled_at: Option<DateTime<Utc>>,
+}

@@ -1,0 +1,174 @@
+//! What a person does with an incident. Each is one transaction with the event
+//! that says who did it.
+//!
+//! Lock order: the token, the subject (its lease), the incident.
+
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+
+use super::{Incident, IncidentId, Note, close, load, lock, note};
+use crate::model::{Action, Channel, Deed, IncidentState, Severity};
+use crate::store::outbox::{self, NewMessage};
+use crate::store::{leases, queue};
+
+/// What is asked for, by whom, and why.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// What.
+    pub action: Action,
+    /// By whom: a name for the timeline.
+    pub by: String,
+    /// Why; `resolve` must have one.
+    pub reason: Option<String>,
+}
+
+/// Why an action was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum ActError {
+    /// There is no such incident.
+    #[error("there is no such incident")]
+    NotFound,
+    /// The incident does not allow it as it stands.
+    #[error("the incident does not allow that now")]
+    NotNow {
+        /// Where it stands.
+        state: IncidentState,
+        /// What it does allow.
+        possible: Vec<Action>,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Does what is asked, and has the incident's next turn come at once. Call it in a
+/// transaction.
+///
+/// # Errors
+/// See [`ActError`]; then roll back.
+pub async fn act(db: &mut PgConnection, id: IncidentId, asked: &Asked) -> Result<(), ActError> {
+    queue::hold_incident_token(db, id).await?;
+    let found = load(db, id).await?.ok_or(ActError::NotFound)?;
+    if let (Action::Resolve, Some(subject)) = (asked.action, found.subject) {
+        leases::drop_handed_on(db, subject, id).await?;
+    }
+    let mut incident = lock(db, id).await?.ok_or(ActError::NotFound)?;
+    if !asked.action.fits(&incident) {
+        return Err(ActError::NotNow {
+            state: incident.state,
+            possible: Action::possible(&incident),
+        });
+    }
+    match asked.action {
+        Action::Acknowledge => acknowledge(db, &incident, asked).await?,
+        Action::Retry => retry(db, &incident, asked).await?,
+        Action::Hold => hold(db, &incident, asked).await?,
+        Action::Release => release(db, &incident, asked).await?,
+        Action::Resolve => resolve(db, &mut incident, asked).await?,
+    }
+    queue::wake_incident(db, id).await?;
+    Ok(())
+}
+
+async fn acknowledge(
+    db: &mut PgConnection,
+    incident: &Incident,
+    asked: &Asked,
+) -> sqlx::Result<()> {
+    sqlx::query("update incidents set acknowledged_at = now(), acknowledged_by = $2 where id = $1")
+        .bind(incident.id.to_string())
+        .bind(&asked.by)
+        .execute(&mut *db)
+        .await?;
+    say(db, incident, asked, "acknowledged", "a human is at it").await?;
+    if incident.paged_at.is_some() {
+        let new = NewMessage {
+            incident: incident.id,
+            channel: Channel::Page,
+            action: Deed::Acknowledge,
+            severity: Severity::Info,
+            summary: format!("acknowledged by {}", asked.by),
+            detail: Value::Object(Default::default()),
+        };
+        outbox::write(db, &new).await?;
+    }
+    Ok(())
+}
+
+/// The playbook begins anew, with all of its attempts and time.
+///
+/// The page is called off, so that the one on call is called anew if this fails
+/// too: a second trigger to an alert that is still open wakes nobody. The
+/// customer's ticket stays open until the incident is over; a second one would
+/// tell nothing new. What a remedy owes to take back (`memo.undo`) stays owed.
+async fn retry(db: &mut PgConnection, incident: &Incident, asked: &Asked) -> sqlx::Result<()> {
+    let paged_only = Incident {
+        ticketed_at: None,
+        ..incident.clone()
+    };
+    let reason = format!("{} has drover try again", asked.by);
+    outbox::call_off(db, &paged_only, &reason).await?;
+    sqlx::query(
+        "update incidents
+         set state = 'triggered', state_since = now(), revision = revision + 1,
+             deadline = null, remedy = 0, step = 0, attempt = 0, attempts = 0,
+             wait_until = null, memo = memo - 'begun', resting = null, reopened = 0,
+             acknowledged_at = null, acknowledged_by = null, paged_at = null
+         where id = $1",
+    )
+    .bind(incident.id.to_string())
+    .execute(&mut *db)
+    .await?;
+    say(db, incident, asked, "retried", "the playbook begins anew").await
+}
+
+/// Neither this nor the acknowledgement counts as a change of the incident
+/// (`revision`): what a resolver is about to write does not touch them.
+async fn hold(db: &mut PgConnection, incident: &Incident, asked: &Asked) -> sqlx::Result<()> {
+    set_held(db, incident.id, true).await?;
+    say(db, incident, asked, "held", "resolvers are kept off it").await
+}
+
+async fn release(db: &mut PgConnection, incident: &Incident, asked: &Asked) -> sqlx::Result<()> {
+    set_held(db, incident.id, false).await?;
+    say(db, incident, asked, "released", "resolvers may go on").await
+}
+
+async fn set_held(db: &mut PgConnection, id: IncidentId, held: bool) -> sqlx::Result<()> {
+    sqlx::query("update incidents set held_at = case when $2 then now() end where id = $1")
+        .bind(id.to_string())
+        .bind(held)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+async fn resolve(
+    db: &mut PgConnection,
+    incident: &mut Incident,
+    asked: &Asked,
+) -> sqlx::Result<()> {
+    let reason = asked.reason.as_deref().unwrap_or("no reason given");
+    close(db, incident, "operator", &asked.by, reason).await?;
+    // Whoever this incident stood for goes on.
+    match incident.subject {
+        Some(subject) => queue::wake_incidents(db, &[subject]).await,
+        None => queue::wake_all_incidents(db, None).await,
+    }
+}
+
+async fn say(
+    db: &mut PgConnection,
+    incident: &Incident,
+    asked: &Asked,
+    kind: &str,
+    what: &str,
+) -> sqlx::Result<()> {
+    let text = match &asked.reason {
+        Some(reason) => format!("{what}: {reason}"),
+        None => what.to_owned(),
+    };
+    let mut event = Note::new(kind, text);
+    event.detail = json!({ "reason": asked.reason });
+    note(db, incident.id, &asked.by, &event).await
+}

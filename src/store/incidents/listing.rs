@@ -1,0 +1,232 @@
+//! Incidents as people ask for them: listed, and each with its timeline.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::{FromRow, PgConnection};
+
+use super::{Incident, IncidentId, IncidentKind, IncidentState, Row, SubjectId, decode};
+use crate::model::{Kind, PublicId, Severity};
+
+/// So many events of a timeline are read, the newest.
+pub const MOST_EVENTS: i64 = 1000;
+
+/// Which states a listing is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wanted {
+    /// All but resolved.
+    Open,
+    /// One.
+    In(IncidentState),
+}
+
+/// A page of a listing.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Only in these states.
+    pub state: Option<Wanted>,
+    /// Only of this kind.
+    pub kind: Option<IncidentKind>,
+    /// Only of this subject.
+    pub subject: Option<PublicId>,
+    /// Only those for which a human is called this loudly.
+    pub severity: Option<Severity>,
+    /// Only those first opened at this time or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Only behind this incident.
+    pub before: Option<IncidentId>,
+    /// At most this many.
+    pub limit: i64,
+}
+
+/// An incident, and what people call what it has to do with.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// The incident.
+    pub incident: Incident,
+    /// Whose, and its name; `None`: the herd's.
+    pub subject: Option<(PublicId, String)>,
+    /// How loud a human is called, if a worker has published the playbook.
+    pub severity: Option<String>,
+    /// The remedy that is next or at work, if a worker has published the playbook.
+    pub remedy: Option<String>,
+}
+
+#[derive(FromRow)]
+struct ListedRow {
+    #[sqlx(flatten)]
+    row: Row,
+    subject_kind: Option<String>,
+    subject_name: Option<String>,
+    severity: Option<String>,
+    remedy_name: Option<String>,
+}
+
+impl ListedRow {
+    fn into_listed(self) -> sqlx::Result<Listed> {
+        let incident = self.row.into_incident()?;
+        let subject = match (incident.subject, self.subject_kind, self.subject_name) {
+            (Some(id), Some(kind), Some(name)) => {
+                Some((PublicId::new(decode::<Kind>(kind)?, id), name))
+            }
+            (Some(_), _, _) | (None, _, _) => None,
+        };
+        Ok(Listed {
+            incident,
+            subject,
+            severity: self.severity,
+            remedy: self.remedy_name,
+        })
+    }
+}
+
+/// The remedy of place 1000 is the playbook's `undo`.
+const COLUMNS: &str = "
+    select i.*, s.kind as subject_kind, s.name as subject_name,
+           b.playbook ->> 'severity' as severity,
+           case when i.state not in ('resolving', 'waiting') then null
+                when i.remedy = 1000 then b.playbook #>> '{undo,name}'
+                else b.playbook #>> array['remedies', i.remedy::text, 'name']
+           end as remedy_name
+    from incidents i
+    left join subjects s on s.id = i.subject_id
+    left join resolvers b on b.kind = i.kind";
+
+/// Lists incidents, newest first.
+pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Listed>> {
+    let state = match page.state {
+        Some(Wanted::In(state)) => Some(state),
+        Some(Wanted::Open) | None => None,
+    };
+    let rows: Vec<ListedRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "{COLUMNS}
+         where (not $1 or i.state <> 'resolved')
+           and ($2::text is null or i.state = $2)
+           and ($3::text is null or i.kind = $3)
+           and ($4::text is null or (i.subject_id = $4 and s.kind = $5))
+           and ($6::text is null or b.playbook ->> 'severity' = $6)
+           and ($7::timestamptz is null or i.opened_at >= $7)
+           and ($8::text is null or i.id < $8)
+         order by i.id desc
+         limit $9"
+    )))
+    .bind(page.state == Some(Wanted::Open))
+    .bind(state.map(IncidentState::as_str))
+    .bind(page.kind.map(IncidentKind::as_str))
+    .bind(page.subject.map(|s| s.id.to_string()))
+    .bind(page.subject.map(|s| s.kind.as_str()))
+    .bind(page.severity.map(Severity::as_str))
+    .bind(page.since)
+    .bind(page.before.map(|id| id.to_string()))
+    .bind(page.limit)
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(ListedRow::into_listed).collect()
+}
+
+/// Reads one incident as [`list`] does.
+pub async fn find(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<Option<Listed>> {
+    let row: Option<ListedRow> =
+        sqlx::query_as(sqlx::AssertSqlSafe(format!("{COLUMNS} where i.id = $1")))
+            .bind(id.to_string())
+            .fetch_optional(db)
+            .await?;
+    row.map(ListedRow::into_listed).transpose()
+}
+
+/// An open incident, in few words.
+#[derive(Clone, Debug, FromRow)]
+pub struct Open {
+    /// Its id.
+    #[sqlx(try_from = "String")]
+    pub id: IncidentId,
+    /// Whose.
+    #[sqlx(try_from = "String")]
+    pub subject_id: SubjectId,
+    /// What is wrong.
+    pub kind: String,
+    /// Where it stands.
+    pub state: String,
+}
+
+/// The open incidents of these subjects, oldest first.
+pub async fn open_of(db: &mut PgConnection, subjects: &[SubjectId]) -> sqlx::Result<Vec<Open>> {
+    let ids: Vec<String> = subjects.iter().map(SubjectId::to_string).collect();
+    sqlx::query_as(
+        "select id, subject_id, kind, state from incidents
+         where subject_id = any($1) and state <> 'resolved' order by id",
+    )
+    .bind(ids)
+    .fetch_all(db)
+    .await
+}
+
+/// A row of a timeline.
+#[derive(Clone, Debug, FromRow, Serialize)]
+pub struct Event {
+    /// When, by the control database's clock.
+    pub created_at: DateTime<Utc>,
+    /// `opened`, `attempt`, `escalated` …
+    pub kind: String,
+    /// A worker, or who asked.
+    pub actor: String,
+    /// For people.
+    pub text: String,
+    /// For programs.
+    pub detail: Value,
+}
+
+/// The newest events of a timeline, oldest of them first.
+pub async fn events(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<Vec<Event>> {
+    sqlx::query_as(
+        "select created_at, kind, actor, text, detail from (
+             select * from incident_events where incident_id = $1
+             order by created_at desc, id desc limit $2) newest
+         order by created_at, id",
+    )
+    .bind(id.to_string())
+    .bind(MOST_EVENTS)
+    .fetch_all(db)
+    .await
+}
+
+/// What was told of an incident, and whether it has arrived.
+#[derive(Clone, Debug, FromRow, Serialize)]
+pub struct Told {
+    /// As people see it: `msg_…`.
+    pub id: String,
+    /// When it was written.
+    pub created_at: DateTime<Utc>,
+    /// Whom it is for.
+    pub channel: String,
+    /// What it does at the other side.
+    pub action: String,
+    /// How loud it is.
+    pub severity: String,
+    /// In one line.
+    pub summary: String,
+    /// `pending`, `delivered` or `dead`.
+    pub state: String,
+    /// How often it was sent.
+    pub attempts: i32,
+    /// What the last failed attempt met with.
+    pub last_error: Option<String>,
+    /// What delivered it.
+    pub delivered_by: Option<String>,
+    /// What the other side calls it.
+    pub reference: Option<String>,
+    /// When it was delivered or given up.
+    pub settled_at: Option<DateTime<Utc>>,
+}
+
+/// The messages about an incident, oldest first.
+pub async fn messages(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<Vec<Told>> {
+    sqlx::query_as(
+        "select 'msg_' || id as id, created_at, channel, action, severity, summary, state, attempts,
+                last_error, delivered_by, reference, settled_at
+         from outbox where incident_id = $1 order by created_at, id limit 1000",
+    )
+    .bind(id.to_string())
+    .fetch_all(db)
+    .await
+}

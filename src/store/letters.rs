@@ -1,0 +1,87 @@
+//! What has to stand in a message, read when it is sent.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection};
+
+use super::subjects::decode;
+use crate::model::{IncidentKind, Kind, Message, PublicId};
+
+/// A message and what has to stand in it. Besides the message nothing here changes
+/// while it is tried, so that a repetition says the same as the first try.
+#[derive(Clone, Debug)]
+pub struct Letter {
+    /// What is to be said.
+    pub message: Message,
+    /// The kind of its incident.
+    pub kind: IncidentKind,
+    /// When that was opened.
+    pub opened_at: DateTime<Utc>,
+    /// Whose it is; `None`: the herd's.
+    pub about: Option<About>,
+    /// What the other side calls what the incident's last trigger opened there.
+    pub opened: Option<String>,
+}
+
+/// The subject of a message.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// Its id.
+    pub id: PublicId,
+    /// Its name.
+    pub name: String,
+    /// Whose rules it goes by.
+    pub tier: String,
+    /// The name of the server that it is or is on.
+    pub server: String,
+}
+
+#[derive(FromRow)]
+struct Around {
+    kind: String,
+    opened_at: DateTime<Utc>,
+    subject_id: Option<String>,
+    subject_kind: Option<String>,
+    name: Option<String>,
+    tier: Option<String>,
+    server: Option<String>,
+    opened: Option<String>,
+}
+
+/// Reads what has to stand in a message.
+pub async fn write_out(db: &mut PgConnection, message: Message) -> sqlx::Result<Letter> {
+    let around: Around = sqlx::query_as(
+        "select i.kind, i.opened_at, i.subject_id, s.kind as subject_kind, s.name, s.tier,
+                coalesce(on_server.name, s.name) as server,
+                (select o.reference from outbox o
+                 where o.incident_id = i.id and o.channel = $2
+                   and o.seq < (select seq from outbox where id = $3)
+                   and o.action = 'trigger' and o.state = 'delivered'
+                 order by o.seq desc limit 1) as opened
+         from incidents i
+         left join subjects s on s.id = i.subject_id
+         left join resources r on r.id = s.id
+         left join subjects on_server on on_server.id = r.server_id
+         where i.id = $1",
+    )
+    .bind(message.incident.to_string())
+    .bind(message.channel.as_str())
+    .bind(message.id.to_string())
+    .fetch_one(db)
+    .await?;
+    let about = match (around.subject_id, around.subject_kind) {
+        (Some(id), Some(kind)) => Some(About {
+            id: PublicId::new(decode::<Kind>(kind)?, decode(id)?),
+            name: around.name.unwrap_or_default(),
+            tier: around.tier.unwrap_or_default(),
+            server: around.server.unwrap_or_default(),
+        }),
+        (Some(_), None) | (None, Some(_)) | (None, None) => None,
+    };
+    Ok(Letter {
+        message,
+        kind: decode(around.kind)?,
+        opened_at: around.opened_at,
+        about,
+        opened: around.opened,
+    })
+}

@@ -1,0 +1,156 @@
+//! Incidents: what is wrong, what was done about it, and what a person does.
+
+use axum::extract::State;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::Web;
+use super::body::{Body, missing};
+use super::check;
+use super::error::{ApiError, Result};
+use super::incident_views::{IncidentView, TimelineView};
+use super::modes::ModeView;
+use super::params::{NamedIncident, Params, public_id, wrong};
+use super::views::PageView;
+use crate::model::{Action, IncidentId, IncidentState};
+use crate::store::incidents::{self, ActError, Asked, Page, Wanted};
+use crate::store::{modes, runs};
+
+/// Everything below `/v1/incidents`.
+pub fn routes() -> Router<Web> {
+    Router::new()
+        .route("/", get(list))
+        .route("/{id}", get(show))
+        .route("/{id}/actions", post(act))
+}
+
+async fn list(State(web): State<Web>, params: Params) -> Result<Json<PageView<IncidentView>>> {
+    let page = page(&params)?;
+    let mut db = web.pool.acquire().await?;
+    let ahead = Page {
+        limit: page.limit + 1,
+        ..page
+    };
+    let rows = incidents::list(&mut db, &ahead).await?;
+    let rows = PageView::cut(rows, page.limit, |row| row.incident.id.public());
+    Ok(Json(rows.map(IncidentView::new)))
+}
+
+fn page(params: &Params) -> Result<Page> {
+    params.only(&[
+        "state", "kind", "subject", "severity", "since", "limit", "cursor",
+    ])?;
+    let kind = params.get("kind").map(str::parse).transpose();
+    let severity = params.get("severity").map(str::parse).transpose();
+    let subject = params.get("subject").map(|text| public_id("subject", text));
+    Ok(Page {
+        state: params.get("state").map(wanted).transpose()?,
+        kind: kind.map_err(|known: String| wrong("kind", &known))?,
+        subject: subject.transpose()?,
+        severity: severity.map_err(|known: String| wrong("severity", &known))?,
+        since: params.get("since").map(since).transpose()?,
+        before: params.cursor(|text| IncidentId::from_public(text).ok())?,
+        limit: params.limit()?,
+    })
+}
+
+fn wanted(text: &str) -> Result<Wanted> {
+    if text == "open" {
+        return Ok(Wanted::Open);
+    }
+    text.parse::<IncidentState>()
+        .map(Wanted::In)
+        .map_err(|known| wrong("state", &format!("{known}, or open: all but resolved")))
+}
+
+fn since(text: &str) -> Result<DateTime<Utc>> {
+    // In an address a + is a blank, and nobody remembers to write %2B.
+    DateTime::parse_from_rfc3339(&text.replace(' ', "+"))
+        .map(|time| time.to_utc())
+        .map_err(|_| wrong("since", "must be a time such as 2026-01-31T12:00:00Z"))
+}
+
+async fn show(State(web): State<Web>, named: NamedIncident) -> Result<Json<TimelineView>> {
+    // One snapshot: the parts of a timeline have to fit each other.
+    let mut db = web
+        .pool
+        .begin_with("begin isolation level repeatable read, read only")
+        .await?;
+    let view = view(&mut db, named).await?;
+    db.rollback().await?;
+    Ok(Json(view))
+}
+
+async fn view(db: &mut PgConnection, named: NamedIncident) -> Result<TimelineView> {
+    let id = named.0;
+    let listed = incidents::find(db, id).await?;
+    let listed = listed.ok_or_else(|| named.unknown())?;
+    let mode = match listed.incident.subject {
+        Some(subject) => modes::holding(db, &[subject]).await?.remove(&subject),
+        None => modes::of_herd(db).await?,
+    };
+    Ok(TimelineView {
+        incident: IncidentView::new(listed),
+        mode: ModeView::new(mode),
+        events: incidents::events(db, id).await?,
+        runs: runs::of(db, id).await?,
+        messages: incidents::messages(db, id).await?,
+    })
+}
+
+async fn act(
+    State(web): State<Web>,
+    named: NamedIncident,
+    body: Body,
+) -> Result<Json<TimelineView>> {
+    let asked = read(&body)?;
+    let mut db = web.pool.begin().await?;
+    match incidents::act(&mut db, named.0, &asked).await {
+        Ok(()) => {}
+        Err(ActError::NotFound) => return Err(named.unknown()),
+        Err(ActError::NotNow { state, possible }) => {
+            return Err(not_now(asked.action, state, &possible));
+        }
+        Err(ActError::Database(e)) => return Err(e.into()),
+    }
+    let view = view(&mut db, named).await?;
+    db.commit().await?;
+    let (action, by) = (asked.action, &asked.by);
+    tracing::info!(incident = %named.0.public(), %action, %by, "an operator acted on an incident");
+    Ok(Json(view))
+}
+
+fn read(body: &Body) -> Result<Asked> {
+    body.only(&["action", "reason", "by"])?;
+    let action = body.required("action")?.parse().map_err(|known: String| {
+        ApiError::unprocessable("unknown_action", format!("action {known}")).field("action")
+    })?;
+    let reason = body.text("reason")?;
+    let by = body.text("by")?;
+    let asked = Asked {
+        action,
+        by: by
+            .map(|text| check::line("by", text.trim(), 100))
+            .transpose()?
+            .unwrap_or_else(|| "api".into()),
+        reason: reason
+            .map(|text| check::reason("reason", text))
+            .transpose()?,
+    };
+    if action == Action::Resolve && asked.reason.is_none() {
+        return Err(missing("reason"));
+    }
+    Ok(asked)
+}
+
+fn not_now(action: Action, state: IncidentState, possible: &[Action]) -> ApiError {
+    let names: Vec<&str> = possible.iter().map(|a| a.as_str()).collect();
+    let possible = match names[..] {
+        [] => "nothing is possible any more".into(),
+        _ => format!("possible now: {}", names.join(", ")),
+    };
+    let message = format!("the incident is {state} and does not allow {action}; {possible}");
+    ApiError::conflict("not_now", message).field("action")
+}

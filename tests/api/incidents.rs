@@ -1,0 +1,347 @@
+//! Incidents as an operator reads them.
+
+use drover::model::IncidentKind;
+use serde_json::{Value, json};
+
+use crate::reading::pages;
+use crate::refusals::refused;
+use crate::resolver::{act, escalated, is_due, open, publish, put_off};
+use crate::world::Deployment;
+
+#[tokio::test]
+async fn wrong_questions_about_incidents_are_refused() {
+    let drover = Deployment::start().await;
+    let server = drover.server("there").await;
+    let id = open(&drover, Some(&server), IncidentKind::ServerDown)
+        .await
+        .unwrap();
+    let unknown = "inc_01J8ZC0T3YQ5V7N2M4K6H9D1XB";
+    let before = drover.record().await;
+    for (path, status, code, field) in [
+        ("?state=well", 400, "invalid_parameter", "state"),
+        ("?kind=flood", 400, "invalid_parameter", "kind"),
+        ("?severity=loud", 400, "invalid_parameter", "severity"),
+        ("?since=yesterday", 400, "invalid_parameter", "since"),
+        ("?subject=there", 400, "malformed_id", "subject"),
+        ("?limit=0", 400, "invalid_parameter", "limit"),
+        ("?cursor=srv_1", 400, "invalid_cursor", "cursor"),
+        ("?order=asc", 400, "unknown_parameter", "order"),
+        ("?kind=blind&kind=blind", 400, "invalid_parameter", "kind"),
+        ("/x", 400, "malformed_id", "id"),
+        ("/%ff", 400, "malformed_id", "id"),
+        ("/srv_01J8ZC0T3YQ5V7N2M4K6H9D1XB", 400, "malformed_id", "id"),
+        ("/inc_01J8ZC0T3YQ5V7N2M4K6H9D1XB", 404, "not_found", "id"),
+    ] {
+        let answer = drover.get(&format!("/v1/incidents{path}")).await;
+        refused(path, &answer, status, code, Some(field));
+    }
+    let long = "x".repeat(501);
+    let here = id.public();
+    for (at, body, status, code, field) in [
+        (here.as_str(), json!({}), 422, "missing_field", "action"),
+        (
+            &here,
+            json!({"action": "reboot"}),
+            422,
+            "unknown_action",
+            "action",
+        ),
+        (&here, json!({"action": 5}), 422, "invalid_field", "action"),
+        (
+            &here,
+            json!({"action": "resolve"}),
+            422,
+            "missing_field",
+            "reason",
+        ),
+        (
+            &here,
+            json!({"action": "resolve", "reason": null}),
+            422,
+            "missing_field",
+            "reason",
+        ),
+        (
+            &here,
+            json!({"action": "resolve", "reason": ""}),
+            422,
+            "invalid_field",
+            "reason",
+        ),
+        (
+            &here,
+            json!({"action": "resolve", "reason": " \t "}),
+            422,
+            "invalid_field",
+            "reason",
+        ),
+        (
+            &here,
+            json!({"action": "resolve", "reason": "a\nb"}),
+            422,
+            "invalid_field",
+            "reason",
+        ),
+        (
+            &here,
+            json!({"action": "resolve", "reason": long}),
+            422,
+            "invalid_field",
+            "reason",
+        ),
+        (
+            &here,
+            json!({"action": "hold", "reason": "\u{0}"}),
+            422,
+            "invalid_field",
+            "reason",
+        ),
+        (
+            &here,
+            json!({"action": "hold", "by": ""}),
+            422,
+            "invalid_field",
+            "by",
+        ),
+        (
+            &here,
+            json!({"action": "hold", "by": "b".repeat(101)}),
+            422,
+            "invalid_field",
+            "by",
+        ),
+        (
+            &here,
+            json!({"action": "hold", "force": true}),
+            422,
+            "unknown_field",
+            "force",
+        ),
+        (&here, json!({"action": "retry"}), 409, "not_now", "action"),
+        (
+            &here,
+            json!({"action": "release"}),
+            409,
+            "not_now",
+            "action",
+        ),
+        (unknown, json!({"action": "hold"}), 404, "not_found", "id"),
+        (
+            "inc_x",
+            json!({"action": "hold"}),
+            400,
+            "malformed_id",
+            "id",
+        ),
+    ] {
+        let path = format!("/v1/incidents/{at}/actions");
+        let answer = drover.post(&path, &body).await;
+        refused(&body.to_string(), &answer, status, code, Some(field));
+    }
+    let path = format!("/v1/incidents/{here}/actions");
+    let answer = drover.raw("POST", &path, "{").await;
+    refused("no JSON", &answer, 400, "invalid_json", None);
+    let answer = drover
+        .raw("DELETE", &format!("/v1/incidents/{here}"), "")
+        .await;
+    refused("DELETE", &answer, 405, "method_not_allowed", None);
+    for (kind, says) in [("flood", "must be one of"), ("blind", "not published")] {
+        let answer = drover.get(&format!("/v1/resolvers/{kind}")).await;
+        refused(kind, &answer, 404, "not_found", Some("kind"));
+        assert!(answer.text.contains(says), "{answer:?}");
+    }
+    let answer = drover.get("/v1/resolvers?limit=1").await;
+    refused("limit", &answer, 400, "unknown_parameter", Some("limit"));
+    assert_eq!(drover.record().await, before);
+}
+
+#[tokio::test]
+async fn incidents_are_listed_newest_first_filtered_and_in_pages() {
+    let drover = Deployment::start().await;
+    let server = drover.server("there").await;
+    let db = drover.resource(&server, "app").await;
+    let mut all = Vec::new();
+    for kind in IncidentKind::ALL {
+        let subject = match kind {
+            IncidentKind::ServerDown
+            | IncidentKind::DiskCritical
+            | IncidentKind::VolumeStuck
+            | IncidentKind::HostKeyChanged => Some(server.as_str()),
+            IncidentKind::ResourceDown
+            | IncidentKind::ConnectionsExhausted
+            | IncidentKind::XidWraparound
+            | IncidentKind::ArchivingStalled
+            | IncidentKind::CredentialsRefused => Some(db.as_str()),
+            IncidentKind::Blind => None,
+        };
+        let id = open(&drover, subject, *kind).await.unwrap();
+        all.insert(0, (*kind, id.public()));
+        // Ids of one millisecond are in no order.
+        tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+    }
+    let ids: Vec<String> = all.iter().map(|(_, id)| id.clone()).collect();
+    let list = async |query: &str| {
+        let path = format!("/v1/incidents?limit=4{query}");
+        pages(&drover, &path).await
+    };
+    let seen = list("").await;
+    assert_eq!(seen.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 2]);
+    assert_eq!(seen.concat(), ids);
+    let full = pages(&drover, "/v1/incidents?limit=10").await;
+    assert_eq!(
+        full,
+        std::slice::from_ref(&ids),
+        "a last page that is just full has no next one"
+    );
+
+    let one = drover.get("/v1/incidents?kind=blind").await.json();
+    let blind = &one["items"][0];
+    assert_eq!(
+        (&blind["id"], &blind["subject"]),
+        (&json!(ids[0]), &Value::Null)
+    );
+    assert_eq!(list(&format!("&subject={server}")).await.concat().len(), 4);
+    assert_eq!(list(&format!("&subject={db}")).await.concat().len(), 5);
+    // The right number behind the wrong prefix is nobody.
+    let nobody = server.replace("srv_", "db_");
+    assert_eq!(list(&format!("&subject={nobody}")).await.concat().len(), 0);
+
+    let closed = ids[9].strip_prefix("inc_").unwrap().parse().unwrap();
+    let over = json!({"action": "resolve", "reason": "mended by hand"});
+    assert_eq!(act(&drover, closed, over).await.status, 200);
+    assert_eq!(list("&state=open").await.concat(), ids[..9]);
+    assert_eq!(list("&state=resolved").await.concat(), ids[9..]);
+    assert_eq!(list("&state=triggered").await.concat(), ids[..9]);
+
+    let middle = drover
+        .get(&format!("/v1/incidents/{}", ids[4]))
+        .await
+        .json();
+    let since = middle["opened_at"].as_str().unwrap();
+    assert_eq!(list(&format!("&since={since}")).await.concat(), ids[..5]);
+    let since = since.replace('Z', "+00:00");
+    assert_eq!(list(&format!("&since={since}")).await.concat(), ids[..5]);
+
+    assert_eq!(list("&severity=error").await.concat().len(), 0);
+    publish(&drover).await;
+    assert_eq!(list("&severity=error").await.concat(), [ids[1].clone()]);
+    let shown = drover
+        .get(&format!("/v1/incidents/{}", ids[1]))
+        .await
+        .json();
+    assert_eq!(
+        (&shown["severity"], &shown["name"]),
+        (&json!("error"), &json!("there"))
+    );
+}
+
+#[tokio::test]
+async fn an_incident_is_shown_with_all_that_happened() {
+    let drover = Deployment::start().await;
+    let server = drover.server("there").await;
+    let db = drover.resource(&server, "app").await;
+    let id = escalated(&drover, &db).await;
+    let seen = drover
+        .get(&format!("/v1/incidents/{}", id.public()))
+        .await
+        .json();
+    assert_eq!(
+        (&seen["subject"], &seen["name"]),
+        (&json!(db), &json!("app"))
+    );
+    assert_eq!(
+        seen["actions"],
+        json!(["acknowledge", "retry", "hold", "resolve"])
+    );
+    assert_eq!(seen["mode"]["mode"], "act");
+    assert_eq!(seen["events"][0]["kind"], "opened");
+    let runs = seen["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 4);
+    assert_eq!(
+        (&runs[3]["step"], &runs[3]["outcome"]),
+        (&json!("restart"), &json!("failed"))
+    );
+    let told: Vec<_> = seen["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| (m["channel"].as_str().unwrap(), m["state"].as_str().unwrap()))
+        .collect();
+    assert_eq!(told, [("ticket", "delivered"), ("page", "dead")]);
+    assert!(
+        seen["messages"][0]["id"]
+            .as_str()
+            .unwrap()
+            .starts_with("msg_")
+    );
+    assert_eq!(seen["messages"][1]["last_error"], "PagerDuty answered 403");
+    // On its subject's view, and on nobody else's.
+    let of = |seen: &Value| seen["incidents"].clone();
+    let shown = drover.get(&format!("/v1/resources/{db}")).await.json();
+    let short = json!([{"id": id.public(), "kind": "resource_down", "state": "needs_human"}]);
+    assert_eq!(of(&shown), short);
+    assert_eq!(
+        of(&drover.get("/v1/resources").await.json()["items"][0]),
+        short
+    );
+    assert_eq!(
+        of(&drover.get(&format!("/v1/servers/{server}")).await.json()),
+        json!([])
+    );
+    // A forgotten subject's incident is still told by its name.
+    assert_eq!(
+        drover
+            .raw("DELETE", &format!("/v1/resources/{db}"), "")
+            .await
+            .status,
+        204
+    );
+    let seen = drover
+        .get(&format!("/v1/incidents/{}", id.public()))
+        .await
+        .json();
+    assert_eq!(
+        (&seen["name"], &seen["resolved_by"]),
+        (&json!("app"), &json!("forgotten"))
+    );
+    assert_eq!(seen["actions"], json!([]));
+}
+
+#[tokio::test]
+async fn an_operator_s_word_holds_but_does_not_blind_the_brake() {
+    let drover = Deployment::start().await;
+    let server = drover.server("there").await;
+    for (subject, kind, again) in [
+        (Some(server.as_str()), IncidentKind::DiskCritical, false),
+        (None, IncidentKind::Blind, true),
+    ] {
+        let id = open(&drover, subject, kind).await.unwrap();
+        assert_eq!(open(&drover, subject, kind).await, None, "one at a time");
+        let over = json!({"action": "resolve", "reason": "seen to"});
+        assert_eq!(act(&drover, id, over).await.status, 200);
+        let next = open(&drover, subject, kind).await;
+        assert_eq!(next, again.then_some(id), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_waited_for_a_resolved_incident_goes_on_at_once() {
+    let drover = Deployment::start().await;
+    let server = drover.server("there").await;
+    let db = drover.resource(&server, "app").await;
+    let over = json!({"action": "resolve", "reason": "seen to"});
+    for (subject, kind) in [
+        (Some(server.as_str()), IncidentKind::ServerDown),
+        (None, IncidentKind::Blind),
+    ] {
+        let waits = open(&drover, Some(&db), IncidentKind::ResourceDown).await;
+        let cover = open(&drover, subject, kind).await.unwrap();
+        let waits = match waits {
+            Some(id) => id,
+            None => drover.open_incident(&db).await,
+        };
+        put_off(&drover, waits).await;
+        assert_eq!(act(&drover, cover, over.clone()).await.status, 200);
+        assert_eq!(is_due(&drover, waits).await, Some(true), "{kind}");
+    }
+}

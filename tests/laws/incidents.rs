@@ -1,0 +1,338 @@
+//! Incidents and leases: opened with the thought that found them, one at a time,
+//! never lost; one resolver at a subject.
+
+use std::time::Duration;
+
+use drover::model::{IncidentId, IncidentKind, Opening, SubjectId};
+use drover::store::queue::{self, Queue};
+use drover::store::{incidents, leases, subjects};
+use sqlx::PgPool;
+
+use super::herd::{Herd, seen_well, thought};
+
+fn down() -> Opening {
+    Opening {
+        kind: IncidentKind::ResourceDown,
+        reason: "refused".into(),
+    }
+}
+
+async fn open(pool: &PgPool, subject: SubjectId) -> Option<IncidentId> {
+    let mut tx = pool.begin().await.unwrap();
+    let opened = incidents::open(&mut tx, Some(subject), &down(), "tester")
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    opened
+}
+
+async fn close(pool: &PgPool, id: IncidentId, by: &str) {
+    let mut tx = pool.begin().await.unwrap();
+    let mut incident = incidents::lock(&mut tx, id).await.unwrap().unwrap();
+    assert!(
+        incidents::close(&mut tx, &mut incident, by, "tester", "over")
+            .await
+            .unwrap()
+    );
+    tx.commit().await.unwrap();
+}
+
+async fn tokens(pool: &PgPool) -> i64 {
+    sqlx::query_scalar("select count(*) from apalis.jobs where job_type = 'resolve'")
+        .fetch_one(pool)
+        .await
+        .unwrap()
+}
+
+async fn open_incidents(pool: &PgPool) -> i64 {
+    sqlx::query_scalar("select count(*) from incidents where state <> 'resolved'")
+        .fetch_one(pool)
+        .await
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_incident_is_opened_with_the_thought_that_found_it_or_not_at_all() {
+    let herd = Herd::of(0).await;
+    let mut db = herd.pool.acquire().await.unwrap();
+    let lock = herd.claim("f", Queue::Feel).await.unwrap();
+    queue::commit_feels(&mut db, &[seen_well(lock)])
+        .await
+        .unwrap();
+    let lock = herd.claim("t", Queue::Think).await.unwrap();
+    let mut step = thought(lock.clone(), None);
+    step.opens = vec![down()];
+
+    let mut tx = herd.pool.begin().await.unwrap();
+    queue::commit_thinks(&mut tx, &[step.clone()])
+        .await
+        .unwrap();
+    tx.rollback().await.unwrap();
+    assert_eq!(
+        (open_incidents(&herd.pool).await, tokens(&herd.pool).await),
+        (0, 0)
+    );
+
+    let mut stale = step.clone();
+    stale.lock.at -= 1;
+    let mut tx = herd.pool.begin().await.unwrap();
+    assert!(
+        queue::commit_thinks(&mut tx, &[stale])
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    tx.commit().await.unwrap();
+    assert_eq!(
+        open_incidents(&herd.pool).await,
+        0,
+        "a lost lock opens nothing"
+    );
+
+    let mut tx = herd.pool.begin().await.unwrap();
+    assert_eq!(
+        queue::commit_thinks(&mut tx, &[step]).await.unwrap().len(),
+        1
+    );
+    tx.commit().await.unwrap();
+    assert_eq!(
+        (open_incidents(&herd.pool).await, tokens(&herd.pool).await),
+        (1, 1)
+    );
+    herd.assert_whole().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_twenty_openings_at_once_one_is_made() {
+    let herd = Herd::of(1).await;
+    let race = (0..20).map(|_| {
+        let (pool, subject) = (herd.pool.clone(), herd.ids[1]);
+        tokio::spawn(async move { open(&pool, subject).await })
+    });
+    let opened = futures::future::join_all(race).await;
+    let made = opened.into_iter().filter(|r| r.as_ref().unwrap().is_some());
+    assert_eq!(made.count(), 1);
+    assert_eq!(
+        (open_incidents(&herd.pool).await, tokens(&herd.pool).await),
+        (1, 1)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_returns_within_ten_minutes_is_the_same_and_counted() {
+    let herd = Herd::of(1).await;
+    let first = open(&herd.pool, herd.ids[1]).await.unwrap();
+    close(&herd.pool, first, "observation").await;
+    assert_eq!(tokens(&herd.pool).await, 0);
+    assert_eq!(
+        open(&herd.pool, herd.ids[1]).await,
+        Some(first),
+        "the same one"
+    );
+    let mut db = herd.pool.acquire().await.unwrap();
+    let again = incidents::load(&mut db, first).await.unwrap().unwrap();
+    assert_eq!(
+        (again.reopened, again.attempts, again.paged_at),
+        (1, 0, None)
+    );
+    close(&herd.pool, first, "observation").await;
+    sqlx::query("update incidents set resolved_at = now() - interval '11 minutes'")
+        .execute(&herd.pool)
+        .await
+        .unwrap();
+    let new = open(&herd.pool, herd.ids[1]).await.unwrap();
+    assert_ne!(new, first, "later it is another one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operators_word_holds_until_the_state_changes_or_an_hour_has_passed() {
+    let herd = Herd::of(1).await;
+    let first = open(&herd.pool, herd.ids[1]).await.unwrap();
+    close(&herd.pool, first, "operator").await;
+    assert_eq!(open(&herd.pool, herd.ids[1]).await, None);
+    let change = |sql: &'static str| {
+        let pool = herd.pool.clone();
+        async move { sqlx::query(sql).execute(&pool).await.unwrap() }
+    };
+    change("update incidents set resolved_at = now() - interval '61 minutes'").await;
+    let second = open(&herd.pool, herd.ids[1]).await.unwrap();
+    assert_ne!(first, second);
+    close(&herd.pool, second, "operator").await;
+    change("update subjects set state_since = clock_timestamp()").await;
+    assert_eq!(
+        open(&herd.pool, herd.ids[1]).await,
+        Some(second),
+        "it went down anew"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_token_comes_back_and_a_stray_one_goes() {
+    let herd = Herd::of(1).await;
+    let id = open(&herd.pool, herd.ids[1]).await.unwrap();
+    sqlx::query("delete from apalis.jobs where job_type = 'resolve'")
+        .execute(&herd.pool)
+        .await
+        .unwrap();
+    let mut db = herd.pool.acquire().await.unwrap();
+    assert_eq!(queue::keep(&mut db).await.unwrap().missing, 1);
+    assert_eq!(tokens(&herd.pool).await, 1);
+    sqlx::query(
+        "update incidents set state = 'resolved', resolved_at = now(), resolved_by = 'operator'",
+    )
+    .execute(&herd.pool)
+    .await
+    .unwrap();
+    assert_eq!(queue::keep(&mut db).await.unwrap().gone, 1);
+    assert_eq!(tokens(&herd.pool).await, 0);
+    assert!(incidents::load(&mut db, id).await.unwrap().is_some());
+    herd.assert_whole().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_the_herd_takes_its_incidents_along() {
+    let herd = Herd::of(1).await;
+    let id = open(&herd.pool, herd.ids[1]).await.unwrap();
+    sqlx::query("update incidents set state = 'needs_human', paged_at = now()")
+        .execute(&herd.pool)
+        .await
+        .unwrap();
+    let mut tx = herd.pool.begin().await.unwrap();
+    subjects::forget(&mut tx, drover::model::Kind::Resource, herd.ids[1])
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let mut db = herd.pool.acquire().await.unwrap();
+    let gone = incidents::load(&mut db, id).await.unwrap().unwrap();
+    assert_eq!(gone.resolved.unwrap().1, "forgotten");
+    assert_eq!(tokens(&herd.pool).await, 0);
+    let called_off: String = sqlx::query_scalar("select action from outbox")
+        .fetch_one(&mut *db)
+        .await
+        .unwrap();
+    assert_eq!(called_off, "resolve", "whoever was paged is told");
+}
+
+async fn take(
+    pool: &PgPool,
+    subject: SubjectId,
+    incident: IncidentId,
+    worker: &str,
+    lease: u64,
+) -> Option<leases::Fence> {
+    let mut tx = pool.begin().await.unwrap();
+    let lease = Duration::from_millis(lease);
+    let fence = leases::take(&mut tx, subject, incident, worker, lease)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    fence
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_who_want_the_lease_one_has_it() {
+    let herd = Herd::of(3).await;
+    let race = (0..24).map(|n| {
+        let (pool, subject) = (herd.pool.clone(), herd.ids[1]);
+        let worker = format!("w{n}");
+        tokio::spawn(
+            async move { take(&pool, subject, IncidentId::generate(), &worker, 60_000).await },
+        )
+    });
+    let taken = futures::future::join_all(race).await;
+    let won: Vec<_> = taken.into_iter().filter_map(Result::unwrap).collect();
+    assert_eq!(won.len(), 1);
+    // Other databases of that server are free, the server itself is not.
+    let incident = IncidentId::generate();
+    assert!(
+        take(&herd.pool, herd.ids[2], incident, "x", 60_000)
+            .await
+            .is_some()
+    );
+    assert!(
+        take(&herd.pool, herd.ids[0], incident, "x", 60_000)
+            .await
+            .is_none()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_server_is_mended_its_databases_are_left_alone() {
+    let herd = Herd::of(2).await;
+    let incident = IncidentId::generate();
+    let fence = take(&herd.pool, herd.ids[0], incident, "a", 60_000)
+        .await
+        .unwrap();
+    for id in &herd.ids {
+        assert!(
+            take(&herd.pool, *id, IncidentId::generate(), "b", 60_000)
+                .await
+                .is_none()
+        );
+    }
+    let mut db = herd.pool.acquire().await.unwrap();
+    assert!(
+        leases::end_turn(&mut db, herd.ids[0], fence, None)
+            .await
+            .unwrap()
+    );
+    assert!(
+        take(&herd.pool, herd.ids[1], IncidentId::generate(), "b", 60_000)
+            .await
+            .is_some()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_goes_on_to_the_incidents_next_turn_and_to_nobody_else_before_it_ends() {
+    let herd = Herd::of(1).await;
+    let (mine, other) = (IncidentId::generate(), IncidentId::generate());
+    let subject = herd.ids[1];
+    let fence = take(&herd.pool, subject, mine, "a", 60_000).await.unwrap();
+    assert!(
+        take(&herd.pool, subject, mine, "b", 60_000).await.is_none(),
+        "the turn before is still at it"
+    );
+    let mut db = herd.pool.acquire().await.unwrap();
+    let on = Some(Duration::from_secs(60));
+    assert!(leases::end_turn(&mut db, subject, fence, on).await.unwrap());
+    assert!(
+        take(&herd.pool, subject, other, "c", 60_000)
+            .await
+            .is_none()
+    );
+    let next = take(&herd.pool, subject, mine, "b", 50).await.unwrap();
+    assert!(next > fence);
+    assert!(
+        !leases::end_turn(&mut db, subject, fence, None)
+            .await
+            .unwrap(),
+        "a stale word"
+    );
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let after = take(&herd.pool, subject, other, "c", 60_000).await.unwrap();
+    assert!(after > next, "a lease that has run out is anybody's");
+    assert!(
+        !leases::end_turn(&mut db, subject, next, None)
+            .await
+            .unwrap()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn timelines_and_runs_cannot_be_changed() {
+    let herd = Herd::of(1).await;
+    open(&herd.pool, herd.ids[1]).await.unwrap();
+    for statement in [
+        "update incident_events set text = 'x'",
+        "delete from incident_events",
+        "truncate incident_events",
+        "truncate resolver_runs",
+    ] {
+        let refused = sqlx::query(statement)
+            .execute(&herd.pool)
+            .await
+            .expect_err(statement);
+        assert!(refused.to_string().contains("append-only"), "{refused}");
+    }
+}

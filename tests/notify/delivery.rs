@@ -1,0 +1,218 @@
+//! Pages: once, in order, in spite of everything.
+
+use std::time::Duration;
+
+use drover::config::NotifyConfig;
+use drover::model::{Deed, IncidentKind, MessageId, MessageState, Provider};
+use drover::store::queue;
+use drover_tests::postgres::free_port;
+use drover_tests::{AlertState, Mood, PagerDuty};
+use serde_json::json;
+
+use super::world::{World, dedup_key, pages, pages_to};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_is_opened_acknowledged_and_resolved_once_each() {
+    let world = World::new().await;
+    let pagerduty = PagerDuty::start(PagerDuty::KEY).await.unwrap();
+    let workers = world.work(pages(&pagerduty));
+    let incident = world.incident(IncidentKind::ResourceDown).await;
+    for (action, state) in [
+        (Deed::Trigger, AlertState::Open),
+        (Deed::Acknowledge, AlertState::Acknowledged),
+        (Deed::Resolve, AlertState::Resolved),
+    ] {
+        let id = world.page(incident, action).await;
+        let message = world.delivered(id).await;
+        assert_eq!(message.delivered_by, Some(Provider::PagerDuty));
+        assert_eq!((message.attempts, &message.last_error), (1, &None));
+        assert_eq!(world.job(id).await, "Done");
+        let alert = &pagerduty.alerts()[&dedup_key(incident)];
+        assert_eq!((alert.state, alert.triggers), (state, 1));
+    }
+    workers.end().await;
+    assert_eq!(pagerduty.calls().len(), 3);
+    let payload = &pagerduty.alerts()[&dedup_key(incident)].payload;
+    assert_eq!(payload["source"], "pg-1");
+    assert_eq!(payload["component"], "app");
+    assert_eq!(payload["class"], "resource_down");
+    assert_eq!(payload["severity"], "critical");
+    assert_eq!(payload["custom_details"]["tried"], json!(["restart"]));
+    assert_eq!(
+        world.told(incident).await,
+        [
+            "page delivered by PagerDuty",
+            "page's acknowledgement delivered by PagerDuty",
+            "page's end delivered by PagerDuty"
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_said_of_whatever_pagerduty_takes_it() {
+    let world = World::new().await;
+    let pagerduty = PagerDuty::start(PagerDuty::KEY).await.unwrap();
+    let mut ids = Vec::new();
+    for kind in IncidentKind::ALL {
+        let incident = world.incident(*kind).await;
+        ids.push(world.page(incident, Deed::Trigger).await);
+    }
+    let odd = format!("{}\n\u{1b}[31m \"{{ü", "long ".repeat(400));
+    sqlx::query("update outbox set summary = $1, detail = to_jsonb($1)")
+        .bind(odd)
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    let workers = world.work(pages(&pagerduty));
+    for id in ids {
+        world.delivered(id).await;
+    }
+    workers.end().await;
+    assert!(pagerduty.alerts().len() == IncidentKind::ALL.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_hears_of_the_end_before_the_beginning() {
+    let world = World::new().await;
+    let pagerduty = PagerDuty::start(PagerDuty::KEY).await.unwrap();
+    pagerduty.then(&[Mood::Status(503), Mood::Slow(Duration::from_secs(2))]);
+    let incident = world.incident(IncidentKind::ResourceDown).await;
+    let trigger = world.page(incident, Deed::Trigger).await;
+    let resolve = world.page(incident, Deed::Resolve).await;
+    // The beginning is not due yet; the end is.
+    sqlx::query("update apalis.jobs set run_at = now() + interval '1 s' where id = $1")
+        .bind(trigger.to_string())
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    // Of another incident's messages none waits for these.
+    let other = world.incident(IncidentKind::ServerDown).await;
+    let unrelated = world.page(other, Deed::Resolve).await;
+    let workers = world.work(pages(&pagerduty));
+    world.delivered(resolve).await;
+    world.delivered(unrelated).await;
+    workers.end().await;
+    let told: Vec<String> = pagerduty
+        .calls()
+        .into_iter()
+        .filter(|call| call.dedup_key == dedup_key(incident))
+        .map(|call| call.action)
+        .collect();
+    assert_eq!(told, ["trigger", "resolve"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clocks_that_differ_do_not_change_the_order() {
+    let world = World::new().await;
+    let pagerduty = PagerDuty::start(PagerDuty::KEY).await.unwrap();
+    pagerduty.then(&[Mood::Status(503)]);
+    let incident = world.incident(IncidentKind::ResourceDown).await;
+    let trigger = world.page(incident, Deed::Trigger).await;
+    // The machine that wrote it is far ahead.
+    let ahead: MessageId = "7ZZZZZZZZZZZZZZZZZZZZZZZZZ".parse().unwrap();
+    sqlx::query("update outbox set id = $2 where id = $1")
+        .bind(trigger.to_string())
+        .bind(ahead.to_string())
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    let mut db = world.pool.acquire().await.unwrap();
+    queue::insert_message_job(&mut db, ahead).await.unwrap();
+    let resolve = world.page(incident, Deed::Resolve).await;
+    let workers = world.work(pages(&pagerduty));
+    world.delivered(resolve).await;
+    workers.end().await;
+    let alert = &pagerduty.alerts()[&dedup_key(incident)];
+    assert_eq!((alert.state, alert.triggers), (AlertState::Resolved, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_is_tried_again_and_said_once() {
+    let world = World::new().await;
+    let pagerduty = PagerDuty::start(PagerDuty::KEY).await.unwrap();
+    pagerduty.then(&[
+        Mood::Status(500),
+        Mood::Status(500),
+        Mood::Redirect("http://127.0.0.1:1/"),
+    ]);
+    let incident = world.incident(IncidentKind::ResourceDown).await;
+    let id = world.page(incident, Deed::Trigger).await;
+    let workers = world.work(pages(&pagerduty));
+    let message = world.delivered(id).await;
+    workers.end().await;
+    assert_eq!(message.attempts, 4);
+    assert_eq!(pagerduty.alerts()[&dedup_key(incident)].triggers, 1);
+    assert_eq!(
+        world.told(incident).await,
+        [
+            "page not delivered yet: PagerDuty answered 500; it is tried again for 24 h",
+            "page not delivered yet: PagerDuty answered 307; it is tried again for 24 h",
+            "page delivered by PagerDuty at attempt 4",
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_is_away_is_waited_for_and_after_a_day_no_more() {
+    let world = World::new().await;
+    let nobody = format!("http://127.0.0.1:{}", free_port().unwrap());
+    let incident = world.incident(IncidentKind::ResourceDown).await;
+    let id = world.page(incident, Deed::Trigger).await;
+    let workers = world.work(pages_to(&nobody, PagerDuty::KEY));
+    let tried = |world: &World| {
+        let pool = world.pool.clone();
+        async move {
+            let n: i32 = sqlx::query_scalar("select attempts from outbox")
+                .fetch_one(&pool)
+                .await?;
+            Ok(if n >= 2 {
+                Ok(())
+            } else {
+                Err(format!("{n} attempts"))
+            })
+        }
+    };
+    drover_tests::until("two attempts", Duration::from_secs(20), || tried(&world))
+        .await
+        .unwrap();
+    let message = world.message(id).await;
+    assert_eq!(message.state, MessageState::Pending);
+    let error = message.last_error.unwrap();
+    assert!(
+        error.contains("cannot be reached") && error.contains("refused"),
+        "{error}"
+    );
+    sqlx::query("update outbox set trying_since = now() - interval '24 hours'")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    world.becomes(id, MessageState::Dead).await;
+    workers.end().await;
+    assert_eq!(world.job(id).await, "Killed");
+    let told = world.told(incident).await;
+    assert!(told[0].starts_with("page not delivered yet: PagerDuty cannot be reached"));
+    assert!(told[1].starts_with("page given up after 24 h: PagerDuty cannot be reached"));
+    assert_eq!(told.len(), 2, "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_is_named_it_is_in_the_log_and_the_timeline_says_so() {
+    let world = World::new().await;
+    let incident = world.incident(IncidentKind::Blind).await;
+    let page = world.page(incident, Deed::Trigger).await;
+    let ticket = world.ticket(incident, Deed::Trigger).await;
+    let workers = world.work(NotifyConfig::default());
+    for id in [page, ticket] {
+        assert_eq!(world.delivered(id).await.delivered_by, Some(Provider::Log));
+    }
+    workers.end().await;
+    let mut told = world.told(incident).await;
+    told.sort();
+    assert_eq!(
+        told,
+        [
+            "page written to the log: DROVER_PAGERDUTY_KEY is not set",
+            "ticket written to the log: neither DROVER_WEBHOOK_URL nor DROVER_ZENDESK_URL is set",
+        ]
+    );
+}

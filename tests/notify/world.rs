@@ -1,0 +1,265 @@
+//! A record with one server and one database on it, incidents of theirs, and
+//! workers that tell people of them.
+
+use std::time::Duration;
+
+use drover::config::{
+    NotifyConfig, PageVia, PagerDutyConfig, TicketVia, WebhookConfig, ZendeskConfig,
+};
+use drover::model::{
+    Attributes, Channel, Deed, IncidentId, IncidentKind, Message, MessageId, MessageState, Opening,
+    SecretKey, Severity, SubjectId, TlsMode, secret,
+};
+use drover::store::incidents;
+use drover::store::outbox::{self, NewMessage};
+use drover::store::queue::Queue;
+use drover::store::subjects::{self, Known, NewResource, NewServer};
+use drover_jobs::ring::{Feeler, RingConfig};
+use drover_tests::postgres::shared_database;
+use drover_tests::{PagerDuty, WebhookReceiver, until};
+use serde_json::json;
+use sqlx::PgPool;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub const SECRET_KEY: &str = "dGhlIHRlc3RzIGtleSwgdGhpcnR5LXR3byBieXRlcyE=";
+
+pub struct World {
+    pub url: String,
+    pub pool: PgPool,
+    pub server: SubjectId,
+    pub resource: SubjectId,
+}
+
+/// Nobody is felt here.
+struct Nobody;
+
+impl Feeler for Nobody {
+    async fn feel(&self, _: &Known) -> Attributes {
+        Attributes::available(1.0, serde_json::Map::new())
+    }
+}
+
+/// Workers at `notify`, until this is dropped.
+pub struct Workers {
+    _stop: DropGuard,
+    task: tokio::task::JoinHandle<anyhow::Result<()>>,
+    stop: CancellationToken,
+}
+
+impl Workers {
+    pub async fn end(self) {
+        self.stop.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+impl World {
+    pub async fn new() -> Self {
+        drover_tests::init();
+        let (url, pool) = shared_database().await.unwrap();
+        let key = SecretKey::from_base64(SECRET_KEY).unwrap();
+        let mut tx = pool.begin().await.unwrap();
+        let new = NewServer {
+            name: "pg-1".into(),
+            tier: "standard".into(),
+            address: "192.0.2.1".into(),
+            ssh_port: 22,
+            ssh_user: "postgres".into(),
+            ssh_key: None,
+            host_key: None,
+            instance: None,
+            zone: None,
+        };
+        let server = subjects::adopt_server(&mut tx, &key, &new).await.unwrap();
+        let new = NewResource {
+            name: "app".into(),
+            tier: "standard".into(),
+            server_id: server,
+            port: 5432,
+            database: "app".into(),
+            role: "drover".into(),
+            password: secret("not a password of anything"),
+            tls_mode: TlsMode::Prefer,
+            tls_root_cert: None,
+            plan: "standard".into(),
+        };
+        let resource = subjects::adopt_resource(&mut tx, &key, &new).await.unwrap();
+        tx.commit().await.unwrap();
+        Self {
+            url,
+            pool,
+            server,
+            resource,
+        }
+    }
+
+    pub async fn incident(&self, kind: IncidentKind) -> IncidentId {
+        let subject = match kind {
+            IncidentKind::ServerDown => Some(self.server),
+            IncidentKind::Blind => None,
+            IncidentKind::ResourceDown
+            | IncidentKind::DiskCritical
+            | IncidentKind::VolumeStuck
+            | IncidentKind::ConnectionsExhausted
+            | IncidentKind::XidWraparound
+            | IncidentKind::ArchivingStalled
+            | IncidentKind::CredentialsRefused
+            | IncidentKind::HostKeyChanged => Some(self.resource),
+        };
+        let reason = "does not answer: refused".into();
+        let mut tx = self.pool.begin().await.unwrap();
+        let opened = incidents::open(&mut tx, subject, &Opening { kind, reason }, "test").await;
+        tx.commit().await.unwrap();
+        opened.unwrap().expect("a new incident")
+    }
+
+    pub async fn page(&self, incident: IncidentId, action: Deed) -> MessageId {
+        self.write(incident, Channel::Page, action).await
+    }
+
+    pub async fn ticket(&self, incident: IncidentId, action: Deed) -> MessageId {
+        self.write(incident, Channel::Ticket, action).await
+    }
+
+    pub async fn write(&self, incident: IncidentId, channel: Channel, action: Deed) -> MessageId {
+        let mut tx = self.pool.begin().await.unwrap();
+        let new = NewMessage {
+            incident,
+            channel,
+            action,
+            severity: Severity::Critical,
+            summary: format!("resource_down on app: {action}"),
+            detail: json!({"tried": ["restart"]}),
+        };
+        let id = outbox::write(&mut tx, &new).await.unwrap();
+        tx.commit().await.unwrap();
+        id
+    }
+
+    pub fn work(&self, notify: NotifyConfig) -> Workers {
+        let config = RingConfig {
+            concurrency: 20,
+            secret_key: SecretKey::from_base64(SECRET_KEY).unwrap(),
+            rules: json!({}),
+            drain: Duration::from_secs(10),
+            poll: Duration::from_millis(20),
+            notify,
+            cadence: None,
+        };
+        let stop = CancellationToken::new();
+        let ring = drover_jobs::ring::run(
+            self.pool.clone(),
+            config,
+            Nobody,
+            &[Queue::Notify],
+            stop.clone(),
+        );
+        Workers {
+            _stop: stop.clone().drop_guard(),
+            task: tokio::spawn(ring),
+            stop,
+        }
+    }
+
+    pub async fn message(&self, id: MessageId) -> Message {
+        let mut db = self.pool.acquire().await.unwrap();
+        outbox::load(&mut db, id).await.unwrap().unwrap()
+    }
+
+    /// Waits until a message is in this state.
+    pub async fn becomes(&self, id: MessageId, state: MessageState) -> Message {
+        let ask = || async {
+            let message = self.message(id).await;
+            Ok(match message.state == state {
+                true => Ok(message),
+                false => Err(format!("{message:?}")),
+            })
+        };
+        let what = format!("{} is {state}", id.public());
+        until(&what, Duration::from_secs(40), ask).await.unwrap().0
+    }
+
+    pub async fn delivered(&self, id: MessageId) -> Message {
+        self.becomes(id, MessageState::Delivered).await
+    }
+
+    /// What the timeline says of messages.
+    pub async fn told(&self, incident: IncidentId) -> Vec<String> {
+        sqlx::query_scalar(
+            "select text from incident_events
+             where incident_id = $1 and kind = 'message' order by id",
+        )
+        .bind(incident.to_string())
+        .fetch_all(&self.pool)
+        .await
+        .unwrap()
+    }
+
+    /// The status of a message's job.
+    pub async fn job(&self, id: MessageId) -> String {
+        sqlx::query_scalar("select status from apalis.jobs where id = $1")
+            .bind(id.to_string())
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    /// All that the record says, but for what is sealed.
+    pub async fn record(&self) -> String {
+        sqlx::query_scalar(
+            "select concat_ws(' ',
+                 (select string_agg(o::text, ',') from outbox o),
+                 (select string_agg(e::text, ',') from incident_events e),
+                 (select string_agg(i::text, ',') from incidents i),
+                 (select string_agg(c::text, ',') from provider_calls c),
+                 (select string_agg(w::text, ',') from apalis.workers w),
+                 (select string_agg(j::text || convert_from(job, 'UTF8'), ',')
+                  from apalis.jobs j))",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .unwrap()
+    }
+}
+
+pub fn dedup_key(incident: IncidentId) -> String {
+    format!("drover/{}", incident.public())
+}
+
+pub fn pages_to(url: &str, key: &str) -> NotifyConfig {
+    NotifyConfig {
+        page: PageVia::PagerDuty(PagerDutyConfig {
+            url: url.parse().unwrap(),
+            key: secret(key),
+            per_minute: 120,
+        }),
+        ticket: TicketVia::Log,
+    }
+}
+
+pub fn pages(pagerduty: &PagerDuty) -> NotifyConfig {
+    pages_to(&pagerduty.url(), PagerDuty::KEY)
+}
+
+pub fn webhook(receiver: &WebhookReceiver) -> NotifyConfig {
+    let config = WebhookConfig {
+        url: receiver.url().parse().unwrap(),
+        secret: secret(WebhookReceiver::SECRET),
+    };
+    NotifyConfig {
+        page: PageVia::Log,
+        ticket: TicketVia::Webhook(config),
+    }
+}
+
+pub fn zendesk(url: &str, token: &str) -> NotifyConfig {
+    let config = ZendeskConfig {
+        url: url.parse().unwrap(),
+        email: "ops@example.com".into(),
+        token: secret(token),
+    };
+    NotifyConfig {
+        page: PageVia::Log,
+        ticket: TicketVia::Zendesk(config),
+    }
+}

@@ -1,0 +1,270 @@
+//! `drover replay` over a history that real workers have recorded.
+
+use std::process::{Output, Stdio};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use drover::model::{Attributes, Cause, Kind, SecretKey, TlsMode, Witness, secret};
+use drover::store::queue::Queue;
+use drover::store::subjects::{self, Known, NewResource, NewServer};
+use drover_jobs::ring::{self, Feeler, RingConfig};
+use drover_tests::postgres::shared_empty_database;
+use drover_tests::{program, until};
+use serde_json::{Map, Value, json};
+use sqlx::PgPool;
+use tokio::process::Command;
+use tokio_util::sync::CancellationToken;
+
+const KEY: &str = "dGhlIHRlc3RzIGtleSwgdGhpcnR5LXR3byBieXRlcyE=";
+
+/// Quick, and by the number of failures alone.
+fn rules() -> Value {
+    json!({
+        "cadence": {"available": "150ms", "uncertain": "150ms", "unavailable": "150ms"},
+        "patience": {"over": "0s", "single_worker": "0s"},
+    })
+}
+
+/// The server's disk fills up, and the resource fails eight times.
+#[derive(Default)]
+struct Story {
+    server: Mutex<u32>,
+    resource: Mutex<u32>,
+}
+
+impl Feeler for Story {
+    async fn feel(&self, known: &Known) -> Attributes {
+        let count = |of: &Mutex<u32>| {
+            let mut count = of.lock().unwrap();
+            *count += 1;
+            *count
+        };
+        match known.subject().kind {
+            Kind::Server => {
+                let used = if count(&self.server) < 5 { 0.5 } else { 0.85 };
+                let volume = json!({"mount": "/data", "data": true, "used_ratio": used,
+                    "available_bytes": 50_u64 << 30, "writable": true,
+                    "fsync": "ok", "fsync_ms": 2.0});
+                let details = Map::from_iter([("volumes".to_owned(), json!([volume]))]);
+                Attributes::available(1.0, details)
+            }
+            Kind::Resource => match count(&self.resource) {
+                5..13 => Attributes::failed(Cause::Refused, "nobody listens"),
+                20 => Attributes {
+                    witness: Some(Witness::Up {
+                        detail: "it lives".into(),
+                    }),
+                    ..Attributes::failed(Cause::Timeout, "no answer")
+                },
+                _ => Attributes::available(1.0, Map::new()),
+            },
+        }
+    }
+}
+
+/// Adopts a server and a resource and lets workers go round until both stories
+/// are told.
+async fn recorded() -> (String, PgPool) {
+    let (url, pool) = shared_empty_database().await.unwrap();
+    drover::store::migrate(&pool).await.unwrap();
+    let key = SecretKey::from_base64(KEY).unwrap();
+    let mut tx = pool.begin().await.unwrap();
+    let server = NewServer {
+        name: "pg-1".into(),
+        tier: "standard".into(),
+        address: "192.0.2.1".into(),
+        ssh_port: 22,
+        ssh_user: "postgres".into(),
+        ssh_key: None,
+        host_key: Some("ssh-ed25519 AAAA".into()),
+        instance: None,
+        zone: None,
+    };
+    let server_id = subjects::adopt_server(&mut tx, &key, &server)
+        .await
+        .unwrap();
+    let resource = NewResource {
+        name: "app".into(),
+        tier: "standard".into(),
+        server_id,
+        port: 5432,
+        database: "app".into(),
+        role: "drover".into(),
+        password: secret("not a password of anything"),
+        tls_mode: TlsMode::Prefer,
+        tls_root_cert: None,
+        plan: "standard".into(),
+    };
+    subjects::adopt_resource(&mut tx, &key, &resource)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+
+    let stop = CancellationToken::new();
+    let config = RingConfig {
+        concurrency: 4,
+        secret_key: key,
+        rules: rules(),
+        drain: Duration::from_secs(10),
+        poll: Duration::from_millis(20),
+        cadence: None,
+    };
+    let queues = [Queue::Feel, Queue::Think];
+    let working = {
+        let (pool, stop) = (pool.clone(), stop.clone());
+        tokio::spawn(async move { ring::run(pool, config, Story::default(), &queues, stop).await })
+    };
+    until(
+        "both stories are told",
+        Duration::from_secs(60),
+        async || {
+            let seen: i64 = sqlx::query_scalar(
+                "select min(n) from (select count(*) as n from observations group by subject_id) x",
+            )
+            .fetch_one(&pool)
+            .await?;
+            Ok(if seen > 25 {
+                Ok(())
+            } else {
+                Err(format!("{seen} observations"))
+            })
+        },
+    )
+    .await
+    .unwrap();
+    stop.cancel();
+    working.await.unwrap().unwrap();
+    (url, pool)
+}
+
+async fn run(name: &str, url: &str, arguments: &[&str]) -> Output {
+    Command::new(program(name).unwrap())
+        .arg("replay")
+        .args(arguments)
+        .env_clear()
+        .env("DATABASE_URL", url)
+        .env("DROVER_RULES", rules().to_string())
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .unwrap()
+}
+
+#[track_caller]
+fn text(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recorded_history_is_decided_again() {
+    let (url, _pool) = recorded().await;
+
+    // By the same rules, thinking again finds what was decided, to the last one.
+    let same = text(&run("drover-worker", &url, &["--since", "1h"]).await);
+    assert_eq!(same.lines().count(), 1, "{same}");
+    assert!(same.contains(": 0 differences in 0 subjects"), "{same}");
+
+    let other = [
+        "--since",
+        "1h",
+        "--set",
+        "patience.failures=5",
+        "--set",
+        "limits.disk_used_ratio=0.8",
+    ];
+    let differs = text(&run("drover", &url, &other).await);
+    insta::with_settings!({filters => [
+        (r"(srv|db)_[0-9A-Z]{26}", "${1}_ID"),
+        (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME"),
+        (r"over \d+ s", "over N s"),
+        (r"\d+ observations", "N observations"),
+        (r"\d+ recorded, \d+ replayed", "N recorded, N replayed"),
+    ]}, {
+        insta::assert_snapshot!(differs);
+    });
+
+    // The same as JSON, of one subject, from a file.
+    let file = std::env::temp_dir().join(format!("drover-rules-{}", std::process::id()));
+    std::fs::write(&file, r#"{"limits": {"disk_used_ratio": 0.8}}"#).unwrap();
+    let path = file.to_str().unwrap();
+    let arguments = [
+        "--json",
+        "--since",
+        "1h",
+        "--subject",
+        "pg-1",
+        "--rules",
+        path,
+    ];
+    let lines = text(&run("drover", &url, &arguments).await);
+    std::fs::remove_file(&file).unwrap();
+    let lines: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!(lines[0]["kind"], "disk_critical");
+    assert_eq!(lines[0]["recorded_at"], Value::Null);
+    assert!(lines[0]["replayed_at"].is_string());
+    assert_eq!(lines[1]["subjects"], 1);
+    assert_eq!(lines[1]["differences"], 1);
+
+    // A span in the middle begins with the state of that time.
+    let half = text(&run("drover-worker", &url, &["--since", "2s"]).await);
+    assert!(half.contains(": 0 differences in 0 subjects"), "{half}");
+    let before = text(
+        &run(
+            "drover-worker",
+            &url,
+            &["--since", "2days", "--until", "1day"],
+        )
+        .await,
+    );
+    assert!(
+        before.starts_with("0 observations of 0 subjects"),
+        "{before}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_use_is_told_and_ends_with_2() {
+    let nowhere = "postgres://drover@127.0.0.1:1/none";
+    for (arguments, word) in [
+        (&[][..], "--since"),
+        (&["--since", "soon"], "soon"),
+        (&["--since", "1h", "--until", "2h"], "is not before"),
+        (&["--since", "1h", "--rules", "/nowhere"], "/nowhere"),
+        (&["--since", "1h", "--set", "limits"], "--set limits"),
+        (&["--since", "1h", "--set", "limits.disk=1"], "disk"),
+        (
+            &["--since", "1h", "--set", "limits.disk_used_ratio=90"],
+            "from 0.05 to 1",
+        ),
+    ] {
+        let output = run("drover-worker", nowhere, arguments).await;
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {told}");
+        assert!(told.contains(word), "{arguments:?}: {told}");
+    }
+    let output = run("drover-worker", nowhere, &["--since", "1h"]).await;
+    assert_eq!(output.status.code(), Some(1), "nobody answers: {output:?}");
+    let help = text(&run("drover", nowhere, &["--help"]).await);
+    assert!(help.contains("--since"), "{help}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_worker_program_the_command_says_what_it_lacks() {
+    let dir = tempfile::tempdir().unwrap();
+    let alone = dir.path().join("drover");
+    std::fs::copy(program("drover").unwrap(), &alone).unwrap();
+    let output = Command::new(&alone)
+        .args(["replay", "--since", "1h"])
+        .env_clear()
+        .output()
+        .await
+        .unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("drover-worker"), "{told}");
+}

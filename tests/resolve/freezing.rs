@@ -1,0 +1,171 @@
+//! The playbook for transaction ids that run out.
+
+use std::time::Duration;
+
+use chrono::{TimeDelta, Utc};
+use drover::model::{
+    Attributes, IncidentKind, IncidentState, Observation, ObservationId, Rules, SubjectId,
+};
+use drover_jobs::cloud::local::{Cluster, LocalServer};
+use drover_jobs::resolve::machine::Move;
+use drover_jobs::resolve::{self, Ended};
+use serde_json::{Value, json};
+
+use super::driver::{Cut, World, holds, session, superuser};
+
+/// Limits that a test can reach: tables of 6,000 transactions are old.
+fn rules() -> Value {
+    json!({"limits": {"xid_age": 12_000, "xid_page_age": 1_000_000, "vacuum": "60s"}})
+}
+
+/// Uses up transaction ids.
+async fn burn(server: &LocalServer, cluster: &Cluster) {
+    let sql = "do $$ begin for i in 1..13000 loop perform txid_current(); commit; end loop; end $$";
+    superuser(
+        server,
+        cluster,
+        "create table if not exists public.old as select 1 as one",
+    )
+    .await;
+    superuser(server, cluster, sql).await;
+}
+
+/// Ages of the oldest database that can be frozen, and of the test's own table.
+async fn ages(server: &LocalServer, cluster: &Cluster) -> (u64, u64) {
+    let number = async |sql: &str| superuser(server, cluster, sql).await.parse().unwrap();
+    (
+        number("select max(age(datfrozenxid)) from pg_database where datallowconn").await,
+        number("select age(relfrozenxid) from pg_class where relname = 'old'").await,
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_tables_are_frozen_in_every_database() {
+    let world = World::new("freeze", &rules()).await;
+    let (server, cluster, _, resource) = world.pair(None).await;
+    for name in ["we;ird \" = name", "-d postgres"] {
+        let create = format!("create database \"{}\"", name.replace('"', "\"\""));
+        superuser(&server, &cluster, &create).await;
+    }
+    burn(&server, &cluster).await;
+    let (database, table) = ages(&server, &cluster).await;
+    assert!(database > 13_000 && table >= 13_000, "{database} {table}");
+
+    let mut case = world
+        .incident(resource, IncidentKind::XidWraparound)
+        .cut(Cut::AfterEffect);
+    case.until_done().await;
+
+    let (database, table) = ages(&server, &cluster).await;
+    assert!(
+        database < 6_000 && table < 6_000,
+        "{database} {table}: {}",
+        case.story()
+    );
+    assert!(
+        case.story().contains("template0 takes no connections"),
+        "{}",
+        case.story()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn freezing_that_is_under_way_is_not_begun_again() {
+    let world = World::new("twice", &rules()).await;
+    let (server, cluster, _, resource) = world.pair(None).await;
+    burn(&server, &cluster).await;
+    // A table that cannot be vacuumed for now.
+    let hold = format!(
+        "setsid sh -c \"(echo 'begin; lock table public.old;'; sleep 20) | \
+         psql --cluster {}/{} -U postgres -Xq postgres\" </dev/null >/dev/null 2>&1 &",
+        cluster.version, cluster.name
+    );
+    super::sessions::shell(&server, &hold).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let locked = "select count(*) from pg_locks where mode = 'AccessExclusiveLock' \
+                  and relation = 'public.old'::regclass";
+    assert_eq!(superuser(&server, &cluster, locked).await, "1");
+
+    let mut case = world
+        .incident(resource, IncidentKind::XidWraparound)
+        .cut(Cut::AfterEffect);
+    for _ in 0..2 {
+        case.turn(&holds()).await;
+    }
+    assert_eq!(case.incident.step, 2, "{}", case.story());
+    let last = &case.done.last().unwrap().note;
+    assert!(last.contains("under way already"), "{}", case.story());
+    let runners = "select count(distinct pid) from pg_stat_activity \
+                   where application_name = 'drover_freeze' and query like 'vacuum%'";
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(superuser(&server, &cluster, runners).await, "1");
+    let (_, ended) = case.turn(&holds()).await;
+    assert!(matches!(ended, Some(Ended::Again(_))), "{}", case.story());
+    case.until_done().await;
+
+    let (database, table) = ages(&server, &cluster).await;
+    assert!(
+        database < 6_000 && table < 6_000,
+        "{database} {table}: {}",
+        case.story()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_holds_the_ids_back_is_named() {
+    let world = World::new("held", &rules()).await;
+    let (server, cluster, _, resource) = world.pair(None).await;
+    // As old as the cluster itself, as good as.
+    let mut session = session(&server, &cluster).await.unwrap();
+    sqlx::raw_sql("begin; select txid_current()")
+        .execute(&mut session)
+        .await
+        .unwrap();
+    burn(&server, &cluster).await;
+    burn(&server, &cluster).await;
+
+    let mut case = world.incident(resource, IncidentKind::XidWraparound);
+    let last = case.until_escalated().await;
+
+    assert!(matches!(last, Move::Escalate(_)), "{last:?}");
+    let story = case.story();
+    assert!(story.contains("held back by client backend"), "{story}");
+    assert!(
+        story.contains("of drover, in a transaction since"),
+        "{story}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn near_the_end_people_are_called_once_freezing_has_begun() {
+    let seen = |age: u64| {
+        let details = json!({ "xid_age": age });
+        Observation {
+            id: ObservationId::generate(),
+            created_at: Utc::now(),
+            worker: "feel".into(),
+            feelers: 1,
+            attributes: Attributes::available(1.0, details.as_object().unwrap().clone()),
+        }
+    };
+    let rules = Rules::default();
+    let world = World::new("urgent", &json!({})).await;
+    let case = world.incident(SubjectId::generate(), IncidentKind::XidWraparound);
+    let mut incident = case.incident.clone();
+    let urgent = |incident: &_, age| resolve::urgent(incident, Some(&seen(age)), &rules);
+    let (near, nearer) = (1_500_000_000, 1_650_000_000);
+
+    assert_eq!(urgent(&incident, nearer), None);
+    incident.state = IncidentState::Resolving;
+    assert_eq!(urgent(&incident, nearer), None);
+    incident.step = 2;
+    let reason = urgent(&incident, nearer).unwrap();
+    assert!(reason.contains("1650000000"), "{reason}");
+    assert_eq!(urgent(&incident, near), None);
+    // Nothing was begun for a minute: drover may not, or cannot.
+    incident.state = IncidentState::Triggered;
+    incident.step = 0;
+    incident.state_since = Utc::now() - TimeDelta::seconds(61);
+    assert!(urgent(&incident, nearer).is_some());
+    assert_eq!(resolve::urgent(&incident, None, &rules), None);
+}
