@@ -6,6 +6,8 @@ mod append_only;
 mod brake;
 #[path = "laws/clock.rs"]
 mod clock;
+#[path = "laws/distrust.rs"]
+mod distrust;
 #[path = "laws/fence.rs"]
 mod fence;
 #[path = "laws/herd.rs"]
