@@ -59,6 +59,7 @@ pub struct Case<'a> {
     pub world: &'a World,
     pub incident: Incident,
     pub cut: Cut,
+    pub mode: Mode,
     pub seen: Option<Observation>,
     /// Every turn that the record would know of.
     pub done: Vec<Done>,
@@ -199,6 +200,7 @@ impl World {
             world: self,
             incident,
             cut: Cut::Never,
+            mode: Mode::Act,
             seen: None,
             done: vec![],
             now,
@@ -239,7 +241,7 @@ impl Case<'_> {
             let view = View {
                 sight: sight.clone(),
                 still: None,
-                mode: Mode::Act,
+                mode: self.mode,
                 urgent: None,
                 now: self.now,
             };
@@ -292,9 +294,10 @@ impl Case<'_> {
         let remedy = book.remedy(remedy).unwrap();
         let memo = self.incident.memo.as_object_mut().unwrap();
         for (name, value) in outcome.memo {
-            match value {
-                Value::Null => drop(memo.remove(&name)),
-                value => drop(memo.insert(name, value)),
+            if value.is_null() {
+                memo.remove(&name);
+            } else {
+                memo.insert(name, value);
             }
         }
         self.done.push(Done {
