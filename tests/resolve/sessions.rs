@@ -157,26 +157,24 @@ async fn refused(name: &str, harm: &str, kind_of_harm: &str) {
         "alter system set log_min_duration_statement = 0",
         "alter system set debug_print_parse = on",
         "select pg_reload_conf()",
-        harm,
     ] {
         superuser(&server, &cluster, sql).await;
     }
-    session(&server, &cluster).await.unwrap_err();
+    for cut in [Cut::AfterEffect, Cut::Midway(Duration::from_millis(250))] {
+        superuser(&server, &cluster, harm).await;
+        session(&server, &cluster).await.unwrap_err();
 
-    let mut case = world
-        .incident(resource, IncidentKind::CredentialsRefused)
-        .cut(Cut::AfterEffect);
-    case.until_done().await;
+        let mut case = world
+            .incident(resource, IncidentKind::CredentialsRefused)
+            .cut(cut);
+        case.until_done().await;
 
-    session(&server, &cluster)
-        .await
-        .unwrap()
-        .close()
-        .await
-        .unwrap();
-    let story = case.story();
-    assert!(story.contains(kind_of_harm), "{story}");
-    nothing_is_told(&server, &cluster, &story).await;
+        let again = session(&server, &cluster).await.unwrap();
+        again.close().await.unwrap();
+        let story = case.story();
+        assert!(story.contains(kind_of_harm), "{cut:?}: {story}");
+        nothing_is_told(&server, &cluster, &story).await;
+    }
     let role = "select rolsuper, rolcanlogin from pg_roles where rolname = 'drover'";
     assert_eq!(superuser(&server, &cluster, role).await, "f|t");
 }
