@@ -13,3 +13,5 @@ mod freezing;
 mod servers;
 #[path = "resolve/sessions.rs"]
 mod sessions;
+#[path = "resolve/world.rs"]
+mod world;

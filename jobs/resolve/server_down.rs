@@ -29,16 +29,13 @@ pub const PLAYBOOK: Playbook = Playbook {
             does: "reboot the server",
             attempts: 1,
             settle: Duration::from_secs(60),
-            steps: &[Step::new("mark"), POWER_STEP, Step::new("await")],
+            steps: &[Step::new("mark"), power("reboot"), Step::new("await")],
         },
         STOP_START,
     ],
     undo: None,
     tells: Tells::Page,
 };
-
-/// One that is asked of the cloud.
-const POWER_STEP: Step = power("reboot");
 
 /// To stop a server and start it again, which moves it to other hardware where
 /// there is any.

@@ -144,6 +144,7 @@ impl World {
             drain: Duration::from_secs(10),
             poll: Duration::from_millis(20),
             notify,
+            tools: None,
             cadence: None,
             tools: None,
         };

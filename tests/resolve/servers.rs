@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drover::model::{IncidentKind, SubjectId};
+use drover::model::{IncidentKind, Mode, SubjectId};
 use drover_jobs::cloud::local::{Cluster, Cure, LocalServer};
 use drover_jobs::resolve::Ended;
 use drover_jobs::resolve::machine::Move;
@@ -225,7 +225,9 @@ async fn a_server_that_was_stopped_is_started_whatever_comes_in_between() {
     case.turn(&holds()).await;
     case.turn(&holds()).await;
     assert!(!server.is_up(), "{}", case.story());
-    // All is well, says an observation of before; and the time is up.
+    // All is well, says an observation of before; the time is up; hands off, says
+    // the herd's mode.
+    case.mode = Mode::Hold;
     case.incident.deadline = Some(chrono::Utc::now() - chrono::TimeDelta::seconds(10));
     while !case.incident.memo["half_done"].is_null() {
         let (wanted, _) = case.turn(&cleared()).await;

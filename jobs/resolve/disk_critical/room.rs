@@ -1,6 +1,7 @@
 //! How much room there is, and whose clusters are there.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use drover::model::{Kind, Limits, Mode, Resource, Server};
 use drover::store::modes;
@@ -8,8 +9,12 @@ use drover::store::subjects::{self, Known, Page};
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt as _};
 
-use crate::resolve::{Outcome, Turn, shell};
+use crate::resolve::{Ended, Outcome, Turn, shell};
 use crate::think::DISK_MARGIN;
+
+/// So often, all in all, room that was made is left to the next observation.
+const ROOM_SEEN: u64 = 10;
+const SOON: Duration = Duration::from_secs(2);
 
 /// A filesystem with clusters on it.
 pub(super) struct Volume {
@@ -98,14 +103,20 @@ impl Volume {
 /// Those of them that need room.
 ///
 /// # Errors
-/// The outcome of a remedy that is not needed any more.
+/// The outcome of a remedy that is not needed any more: it waits for the observation
+/// that says so, and then is passed over.
 pub(super) async fn tight(turn: &Turn<'_>, server: &Server) -> Result<Vec<Volume>, Outcome> {
     let mut all = volumes(turn, server).await?;
     let words: Vec<String> = all.iter().map(Volume::fill).collect();
     all.retain(|volume| volume.tight(&turn.rules.limits));
     if all.is_empty() {
         let why = format!("there is room again: {}", words.join("; "));
-        return Err(Outcome::passed_over(why));
+        let times = turn.incident.memo["room_seen"].as_u64().unwrap_or(0) + 1;
+        if times >= ROOM_SEEN {
+            return Err(Outcome::passed_over(why));
+        }
+        let waits = Outcome::new(Ended::Again(SOON), why);
+        return Err(waits.remember("room_seen", times));
     }
     Ok(all)
 }
