@@ -146,7 +146,6 @@ impl World {
             notify,
             tools: None,
             cadence: None,
-            tools: None,
         };
         let stop = CancellationToken::new();
         let ring = drover_jobs::ring::run(
