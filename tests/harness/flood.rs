@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use serde_json::json;
+use sqlx::Connection;
 
 use crate::{Deployment, until};
 
@@ -32,6 +33,8 @@ pub struct Flood {
 /// Cadence of the herd.
 pub const CADENCE: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_secs(240);
+/// Sessions that do nothing.
+const IDLE: usize = 80;
 
 /// Opens an incident for each of `count` databases at once, with this many resolve
 /// processes, and waits until all are over.
@@ -48,11 +51,16 @@ pub async fn run(count: usize, resolvers: usize) -> Result<Flood> {
         drover.processes.start("resolve")?;
     }
     drover.adopt_own_databases(count).await?;
+    // More than a tenth of all connections there are, kept for the whole time.
+    let mut idle = Vec::new();
+    for _ in 0..IDLE {
+        idle.push(sqlx::PgConnection::connect(&drover.postgres.url("postgres")).await?);
+    }
     // One quiet lap, to compare with.
     let calm = watch(&drover, CADENCE + Duration::from_secs(5)).await?;
 
     let began = Instant::now();
-    tier(&drover, json!({"limits": {"connections_ratio": 0.001}})).await?;
+    tier(&drover, json!({"limits": {"connections_ratio": 0.1}})).await?;
     let mut oldest = 0.0_f64;
     let all = count as i64;
     let opened = drover_until(&drover, &mut oldest, "every incident opened", || {
