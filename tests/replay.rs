@@ -110,8 +110,6 @@ async fn recorded() -> (String, PgPool) {
         drain: Duration::from_secs(10),
         poll: Duration::from_millis(20),
         cadence: None,
-        notify: Default::default(),
-        tools: None,
     };
     let queues = [Queue::Feel, Queue::Think];
     let working = {
