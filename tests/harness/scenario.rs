@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{Deployment, PagerDuty, WebhookReceiver, until};
 
+mod asking;
 mod mending;
 
 const SERVERS: usize = 3;

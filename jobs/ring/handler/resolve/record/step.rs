@@ -1,0 +1,229 @@
+//! A step: written down as begun, under the lease, and as ended.
+
+use std::time::Duration;
+
+use drover::model::{IncidentState, Note, RowId};
+use drover::store::leases::{self, Fence};
+use drover::store::queue::{self, Lock};
+use drover::store::runs::{self, Run};
+use drover::store::{brake, incidents, modes};
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+
+use super::super::{Case, Resolve, WorkError, database, may_act, word};
+use super::LEASED;
+use crate::resolve::machine;
+use crate::resolve::playbook::UNDO;
+use crate::resolve::{Ended, Outcome};
+
+/// How long a turn may have its subject to itself: longer than any step, so that a
+/// worker that lost its token has stopped by then.
+const LEASE: Duration = Duration::from_secs(40);
+/// How long the lease is kept for the remedy's next step.
+const HANDED_ON: Duration = Duration::from_secs(60);
+
+impl Resolve {
+    /// Writes a step down as begun, under the lease. `None`: it may not begin now;
+    /// the token has gone on to its next turn.
+    pub(in super::super) async fn begin(
+        &self,
+        lock: &Lock,
+        case: &mut Case,
+    ) -> Result<Option<Run>, WorkError> {
+        let Some(mut tx) = self.held(lock).await? else {
+            return Ok(None);
+        };
+        let Some(subject) = case.subject() else {
+            return Err(anyhow::anyhow!("a remedy for no subject").into());
+        };
+        let incident = &mut case.incident;
+        let fence = leases::take(&mut tx, subject, incident.id, &lock.worker, LEASE)
+            .await
+            .map_err(database)?;
+        let Some(fence) = fence else {
+            queue::turn(&mut tx, lock.token, LEASED)
+                .await
+                .map_err(database)?;
+            tx.commit().await.map_err(database)?;
+            return Ok(None);
+        };
+        if incident.step == 0 {
+            // The last look before a remedy: nobody may have put the brake on, changed
+            // the mode or held the incident since this turn was decided on.
+            let counts = brake::count(&mut tx).await.map_err(database)?;
+            let mode = modes::effective(&mut tx, Some(subject))
+                .await
+                .map_err(database)?;
+            let blind = incidents::blind(&mut tx).await.map_err(database)?;
+            let now = incidents::lock(&mut tx, incident.id)
+                .await
+                .map_err(database)?;
+            if now.is_none_or(|now| now.held_at.is_some()) {
+                drop(tx);
+                return self.later(lock).await.map(|()| None);
+            }
+            if let (Some(reason), None) = (brake::trips(&counts), blind) {
+                drop(tx);
+                return self.brake(lock, reason).await.map(|()| None);
+            }
+            if blind.is_some() || !(may_act(mode) || incident.remedy == UNDO) {
+                drop(tx);
+                return self.later(lock).await.map(|()| None);
+            }
+        }
+        let remedy = case.book.remedy(incident.remedy);
+        let (remedy, step) =
+            match remedy.and_then(|r| Some((r, r.steps.get(usize::from(incident.step))?))) {
+                Some((remedy, step)) => (remedy, step.name),
+                None => return Err(anyhow::anyhow!("no such remedy in the playbook").into()),
+            };
+        if incident.step == 0
+            && incident.memo["begun"] != json!([incident.remedy, incident.attempt])
+        {
+            incident.memo["begun"] = json!([incident.remedy, incident.attempt]);
+            let text = format!("attempt {} to {}", incident.attempt, remedy.does);
+            let mut note = Note::new("attempt", text);
+            note.detail = json!({ "remedy": remedy.name, "attempt": incident.attempt });
+            incidents::note(&mut tx, incident.id, &lock.worker, &note)
+                .await
+                .map_err(database)?;
+        }
+        if !incidents::save(&mut tx, incident).await.map_err(database)? {
+            drop(tx);
+            return self.later(lock).await.map(|()| None);
+        }
+        let run = Run {
+            run: RowId::generate(),
+            incident: incident.id,
+            subject,
+            worker: lock.worker.clone(),
+            fence,
+            resolver: case.book.kind.as_str(),
+            remedy: remedy.name,
+            step,
+            attempt: incident.attempt,
+        };
+        runs::begun(&mut tx, &run).await.map_err(database)?;
+        tx.commit().await.map_err(database)?;
+        Ok(Some(run))
+    }
+
+    /// Writes down how a step ended, and what follows.
+    pub(in super::super) async fn end(
+        &self,
+        lock: &Lock,
+        case: Case,
+        run: Run,
+        outcome: Outcome,
+    ) -> Result<(), WorkError> {
+        let Some(mut tx) = self.held(lock).await? else {
+            return Ok(());
+        };
+        let remedy = case.book.remedy(case.incident.remedy);
+        let at_work = |i: &drover::model::Incident| i.state == IncidentState::Resolving;
+        let subject = run.subject;
+        // The lease first: subjects before incidents, as everywhere.
+        let more =
+            remedy.is_some_and(|r| goes_on(&outcome.ended, case.incident.step, r.steps.len()));
+        let fence = run.fence;
+        if !end_turn(&mut tx, subject, fence, more).await? {
+            // Its time was up and another turn has begun: this one's word is stale.
+            return Ok(());
+        }
+        runs::ended(
+            &mut tx,
+            &run,
+            word(&outcome.ended),
+            &outcome.touched,
+            &outcome.note,
+        )
+        .await
+        .map_err(database)?;
+        let loaded = incidents::lock(&mut tx, run.incident)
+            .await
+            .map_err(database)?;
+        let (Some(mut incident), Some(remedy)) = (loaded, remedy) else {
+            return tx.commit().await.map_err(database);
+        };
+        if !at_work(&incident) {
+            queue::turn(&mut tx, lock.token, Duration::ZERO)
+                .await
+                .map_err(database)?;
+            return tx.commit().await.map_err(database);
+        }
+        lay_over(&mut incident.memo, &outcome.memo);
+        let now = sqlx::query_scalar("select clock_timestamp()")
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(database)?;
+        let after = machine::after(&mut incident, remedy, &outcome.ended, now);
+        if let Some(note) = note_of(&outcome, remedy.name, run.step) {
+            incidents::note(&mut tx, incident.id, &lock.worker, &note)
+                .await
+                .map_err(database)?;
+        }
+        incidents::save(&mut tx, &incident)
+            .await
+            .map_err(database)?;
+        queue::turn(&mut tx, lock.token, after)
+            .await
+            .map_err(database)?;
+        // What was done shows in the next observation, which should come now.
+        queue::bring_forward(&mut tx, &[subject])
+            .await
+            .map_err(database)?;
+        tx.commit().await.map_err(database)?;
+        tracing::info!(incident = %incident.id.public(), subject = case.name(),
+            remedy = run.remedy, step = run.step, outcome = word(&outcome.ended),
+            note = %outcome.note, "step ended");
+        Ok(())
+    }
+}
+
+async fn end_turn(
+    tx: &mut PgConnection,
+    subject: drover::model::SubjectId,
+    fence: Fence,
+    more: bool,
+) -> Result<bool, WorkError> {
+    leases::end_turn(tx, subject, fence, more.then_some(HANDED_ON))
+        .await
+        .map_err(database)
+}
+
+/// Whether the same remedy has another turn.
+fn goes_on(ended: &Ended, step: u16, steps: usize) -> bool {
+    match ended {
+        Ended::Again(_) => true,
+        Ended::Done => usize::from(step) + 1 < steps,
+        Ended::PassedOver(_) | Ended::Failed(_) => false,
+    }
+}
+
+/// What the timeline says of a step. One that only goes on says nothing.
+fn note_of(outcome: &Outcome, remedy: &str, step: &str) -> Option<Note> {
+    let (kind, text) = match &outcome.ended {
+        Ended::Again(_) => return None,
+        Ended::Done => ("step", outcome.note.clone()),
+        Ended::PassedOver(why) => ("passed_over", format!("{remedy}: {why}")),
+        Ended::Failed(why) => ("failed", why.clone()),
+    };
+    let mut note = Note::new(kind, text);
+    note.detail = json!({ "remedy": remedy, "step": step, "touched": outcome.touched });
+    Some(note)
+}
+
+fn lay_over(memo: &mut Value, more: &serde_json::Map<String, Value>) {
+    if !memo.is_object() {
+        *memo = json!({});
+    }
+    if let Some(memo) = memo.as_object_mut() {
+        for (name, value) in more {
+            if value.is_null() {
+                memo.remove(name);
+            } else {
+                memo.insert(name.clone(), value.clone());
+            }
+        }
+    }
+}

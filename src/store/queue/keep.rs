@@ -1,0 +1,217 @@
+//! Keeping the ring: workers that come and go, what is mended, pruned and counted.
+
+use serde::Serialize;
+use sqlx::{PgConnection, PgPool, Row};
+
+use super::{DEAD_AFTER, STUCK_AFTER, millis};
+
+/// Frees every token that a worker which is no more still holds.
+pub async fn release(db: &mut PgConnection, worker: &str) -> sqlx::Result<u64> {
+    let done = sqlx::query(
+        "update apalis.jobs
+         set status = 'Pending', lock_by = null, lock_at = null
+         where lock_by = $1 and status in ('Queued', 'Running')",
+    )
+    .bind(worker)
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Says that a worker lives. apalis does too, but only while no claimed token
+/// waits in its buffer; a worker busy with slow subjects must not be taken for dead.
+pub async fn heartbeat(db: &mut PgConnection, worker: &str) -> sqlx::Result<()> {
+    sqlx::query("update apalis.workers set last_seen = now() where id = $1")
+        .bind(worker)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Frees what a stopped worker still holds and takes it off the list, so that it
+/// does not count as alive. Tells whether it is off: then it can hold nothing any
+/// more, because `lock_by` refers to the list. A claim that was on its way when the
+/// worker stopped may get in between; then another call is needed.
+pub async fn retire(db: &mut PgConnection, worker: &str) -> sqlx::Result<bool> {
+    release(db, worker).await?;
+    let left = sqlx::query(
+        "delete from apalis.workers w where id = $1
+         and not exists (select from apalis.jobs j where j.lock_by = w.id)",
+    )
+    .bind(worker)
+    .execute(&mut *db)
+    .await;
+    match left {
+        Ok(_) => {}
+        Err(sqlx::Error::Database(e)) if e.is_foreign_key_violation() => return Ok(false),
+        Err(e) => return Err(e),
+    }
+    sqlx::query_scalar("select not exists (select from apalis.workers where id = $1)")
+        .bind(worker)
+        .fetch_one(db)
+        .await
+}
+
+/// What the ring keeper had to mend; all noughts in a healthy ring.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Mended {
+    /// Tokens put in because a live subject had none.
+    pub missing: u64,
+    /// Tokens taken out because their subject is gone.
+    pub gone: u64,
+    /// Tokens freed that a living worker had held for too long.
+    pub stuck: u64,
+}
+
+/// Puts in missing tokens (of subjects, open incidents and unsent messages), takes
+/// out those whose owner is gone, and frees the stuck.
+pub async fn keep(db: &mut PgConnection) -> sqlx::Result<Mended> {
+    let gone = sqlx::query(
+        "delete from apalis.jobs j
+         where j.job_type in ('feel', 'think')
+           and not exists (
+               select from subjects s
+               where s.id = j.id and s.forgotten_at is null and s.state <> 'destroyed')
+         or j.job_type = 'resolve' and j.status = 'Pending'
+           and not exists (
+               select from incidents i where i.id = j.id and i.state <> 'resolved')
+         or j.job_type = 'notify' and j.status = 'Pending'
+           and not exists (
+               select from outbox o where o.id = j.id and o.state = 'pending')",
+    )
+    .execute(&mut *db)
+    .await?;
+    let missing = sqlx::query(
+        "insert into apalis.jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority)
+         select w.id, w.queue, convert_to(json_build_object(w.sort, w.id)::text, 'UTF8'),
+                'Pending', 0, 25, now(), 0
+         from (
+             select id, 'feel' as queue, 'subject' as sort from subjects
+             where forgotten_at is null and state <> 'destroyed'
+             union all
+             select id, 'resolve', 'incident' from incidents where state <> 'resolved'
+             union all
+             select id, 'notify', 'message' from outbox where state = 'pending') w
+         where not exists (select from apalis.jobs j where j.id = w.id)
+         on conflict (id) do nothing",
+    )
+    .execute(&mut *db)
+    .await?;
+    let stuck = sqlx::query(
+        "with stuck as (
+             select id from apalis.jobs
+             where status in ('Queued', 'Running')
+               and lock_at < now() - $1 * interval '1 ms'
+             for update skip locked)
+         update apalis.jobs j
+         set status = 'Pending', lock_by = null, lock_at = null, attempts = attempts + 1
+         from stuck where j.id = stuck.id",
+    )
+    .bind(millis(STUCK_AFTER))
+    .execute(&mut *db)
+    .await?;
+    Ok(Mended {
+        missing: missing.rows_affected(),
+        gone: gone.rows_affected(),
+        stuck: stuck.rows_affected(),
+    })
+}
+
+/// Takes workers off the list that have been silent for an hour and hold nothing.
+pub async fn prune_workers(db: &mut PgConnection) -> sqlx::Result<u64> {
+    let done = sqlx::query(
+        "delete from apalis.workers w
+         where last_seen < now() - interval '1 hour'
+           and not exists (select from apalis.jobs j where j.lock_by = w.id)",
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Takes out `notify` jobs that ended a day ago or earlier.
+pub async fn prune_finished(db: &mut PgConnection) -> sqlx::Result<u64> {
+    let done = sqlx::query(
+        "delete from apalis.jobs
+         where job_type = 'notify' and status in ('Done', 'Killed')
+           and done_at < now() - interval '1 day'",
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Vacuums the queue's tables. Not inside a transaction.
+pub async fn vacuum(pool: &PgPool) -> sqlx::Result<()> {
+    sqlx::query("vacuum (analyze) apalis.jobs")
+        .execute(pool)
+        .await?;
+    sqlx::query("vacuum apalis.workers").execute(pool).await?;
+    Ok(())
+}
+
+/// Tokens by queue and status.
+pub async fn count_tokens(db: &mut PgConnection) -> sqlx::Result<Vec<(String, String, i64)>> {
+    sqlx::query_as("select job_type, status, count(*) from apalis.jobs group by 1, 2 order by 1, 2")
+        .fetch_all(db)
+        .await
+}
+
+/// Workers that have said within [`DEAD_AFTER`] that they live, by queue.
+pub async fn count_workers(db: &mut PgConnection) -> sqlx::Result<Vec<(String, i64)>> {
+    sqlx::query_as(
+        "select worker_type, count(*) from apalis.workers
+         where last_seen > now() - $1 * interval '1 ms' group by 1 order by 1",
+    )
+    .bind(millis(DEAD_AFTER))
+    .fetch_all(db)
+    .await
+}
+
+/// Bytes of the queue's table, with its indexes.
+pub async fn table_bytes(db: &mut PgConnection) -> sqlx::Result<i64> {
+    sqlx::query("select pg_total_relation_size('apalis.jobs')")
+        .fetch_one(db)
+        .await?
+        .try_get(0)
+}
+
+/// Subjects and tokens counted against each other.
+#[derive(Clone, Copy, Debug, PartialEq, sqlx::FromRow)]
+pub struct Census {
+    /// Live subjects.
+    pub subjects: i64,
+    /// Tokens of live subjects.
+    pub tokens: i64,
+    /// Subjects without a token, and tokens without a live subject.
+    pub astray: i64,
+    /// Age in seconds of the oldest newest observation.
+    pub oldest_observation_s: Option<f64>,
+}
+
+/// Counts live subjects against tokens, and finds the oldest observation.
+///
+/// `done_at` is when the token's last feel was committed; only where a rescue
+/// wiped it out is the observation itself looked up.
+pub async fn token_census(db: &mut PgConnection) -> sqlx::Result<Census> {
+    sqlx::query_as(
+        "with live as (
+             select id, created_at from subjects
+             where forgotten_at is null and state <> 'destroyed'),
+         token as (
+             select id, done_at from apalis.jobs where job_type in ('feel', 'think'))
+         select count(live.id) as subjects,
+                count(token.id) as tokens,
+                count(*) filter (where live.id is null or token.id is null) as astray,
+                extract(epoch from now() - min(
+                    case when live.id is not null then coalesce(
+                        token.done_at,
+                        (select max(o.created_at) from observations o
+                         where o.subject_id = live.id
+                           and o.created_at > now() - interval '1 day'),
+                        live.created_at) end))::float8 as oldest_observation_s
+         from live full join token using (id)",
+    )
+    .fetch_one(db)
+    .await
+}

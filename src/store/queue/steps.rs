@@ -1,0 +1,270 @@
+//! Steps of the ring: what a handler found, and the move of its token, fenced.
+
+use std::time::Duration;
+
+use sqlx::PgConnection;
+use sqlx::types::Json;
+
+use super::{DEAD_AFTER, Lock, Queue, Token, bring_forward, millis, wake_incidents};
+use crate::model::{
+    Attributes, IncidentKind, ObservationId, Opening, State, SubjectId, TransitionId,
+};
+use crate::store::incidents;
+
+/// A feel that is done: its observation, and the token on to `think`.
+#[derive(Clone, Debug)]
+pub struct FeelStep {
+    /// Under which lock.
+    pub lock: Lock,
+    /// Id of the observation to write.
+    pub observation: ObservationId,
+    /// What was seen.
+    pub attributes: Attributes,
+}
+
+/// A think that is done: a change of state or none, and the token on.
+#[derive(Clone, Debug)]
+pub struct ThinkStep {
+    /// Under which lock.
+    pub lock: Lock,
+    /// The queue the token goes to.
+    pub next: Queue,
+    /// When it is due there.
+    pub after: Duration,
+    /// The change of state, if any.
+    pub change: Option<Change>,
+    /// A subject to be felt now: its token's wait is cut short.
+    pub wake: Option<SubjectId>,
+    /// The host key to pin for a server that has none yet.
+    pub pin: Option<String>,
+    /// What is wrong enough for an incident.
+    pub opens: Vec<Opening>,
+}
+
+/// A change of state and why.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Id of the row in `transitions`.
+    pub id: TransitionId,
+    /// The state it was decided in; another by now, and nothing changes.
+    pub from: State,
+    /// The new one.
+    pub to: State,
+    /// For people.
+    pub reason: String,
+    /// The observation that caused it.
+    pub observation: ObservationId,
+    /// The kind of incident it calls for.
+    pub opens: Option<IncidentKind>,
+}
+
+/// A step whose handler failed: the token goes back to its queue.
+#[derive(Clone, Debug)]
+pub struct PutBack {
+    /// Under which lock.
+    pub lock: Lock,
+    /// When it is due again.
+    pub after: Duration,
+}
+
+/// Splits locks into the three arrays every fenced statement begins with.
+fn locks<'a>(of: impl Iterator<Item = &'a Lock>) -> (Vec<String>, Vec<String>, Vec<i64>) {
+    let mut columns = (Vec::new(), Vec::new(), Vec::new());
+    for lock in of {
+        columns.0.push(lock.token.to_string());
+        columns.1.push(lock.worker.clone());
+        columns.2.push(lock.at);
+    }
+    columns
+}
+
+/// Commits finished feels: each observation and the move of its token to
+/// `think`, fenced. Returns the subjects whose step took effect.
+pub async fn commit_feels(db: &mut PgConnection, steps: &[FeelStep]) -> sqlx::Result<Vec<String>> {
+    let (ids, workers, at) = locks(steps.iter().map(|s| &s.lock));
+    let observations: Vec<String> = steps.iter().map(|s| s.observation.to_string()).collect();
+    let attributes: Vec<Json<&Attributes>> = steps.iter().map(|s| Json(&s.attributes)).collect();
+    sqlx::query_scalar(
+        "with step as (
+             select * from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::jsonb[])
+                 as s (id, lock_by, lock_at, observation, attributes)),
+         feelers as (
+             select least(count(*), 32767)::smallint as alive from apalis.workers
+             where worker_type = 'feel' and last_seen > now() - $6 * interval '1 ms'),
+         moved as (
+             update apalis.jobs j
+             set job_type = 'think', status = 'Pending', run_at = now(), done_at = now(),
+                 lock_by = null, lock_at = null, attempts = 0
+             from step s
+             where j.id = s.id
+               and j.job_type = 'feel'
+               and j.status = 'Queued'
+               and j.lock_by = s.lock_by
+               and floor(extract(epoch from j.lock_at))::bigint = s.lock_at
+             returning j.id)
+         insert into observations (id, subject_id, worker, feelers, attributes)
+         select s.observation, s.id, s.lock_by, f.alive, s.attributes
+         from step s join moved using (id) cross join feelers f
+         returning subject_id",
+    )
+    .bind(ids)
+    .bind(workers)
+    .bind(at)
+    .bind(observations)
+    .bind(attributes)
+    .bind(millis(DEAD_AFTER))
+    .fetch_all(db)
+    .await
+}
+
+/// Commits finished thinks: each change of state with its transition, and the
+/// move of the token, fenced. Returns the subjects whose step took effect.
+///
+/// Runs several statements: call it in a transaction.
+pub async fn commit_thinks(
+    db: &mut PgConnection,
+    steps: &[ThinkStep],
+) -> sqlx::Result<Vec<String>> {
+    let (ids, workers, at) = locks(steps.iter().map(|s| &s.lock));
+    let next: Vec<&str> = steps.iter().map(|s| s.next.as_str()).collect();
+    let after: Vec<i64> = steps.iter().map(|s| millis(s.after)).collect();
+    let moved: Vec<String> = if steps.iter().all(|s| s.change.is_none()) {
+        sqlx::query_scalar(
+            "update apalis.jobs j
+             set job_type = s.next, status = 'Pending',
+                 run_at = now() + s.after * interval '1 ms',
+                 lock_by = null, lock_at = null, attempts = 0
+             from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[])
+                 as s (id, lock_by, lock_at, next, after)
+             where j.id = s.id
+               and j.job_type = 'think'
+               and j.status = 'Queued'
+               and j.lock_by = s.lock_by
+               and floor(extract(epoch from j.lock_at))::bigint = s.lock_at
+             returning j.id",
+        )
+        .bind(ids)
+        .bind(workers)
+        .bind(at)
+        .bind(next)
+        .bind(after)
+        .fetch_all(&mut *db)
+        .await?
+    } else {
+        let changes = || steps.iter().map(|s| s.change.as_ref());
+        sqlx::query_scalar(
+            "with step as (
+                 select * from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[],
+                                      $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
+                                      $11::text[])
+                     as s (id, lock_by, lock_at, next, after,
+                           transition, from_state, to_state, reason, observation, opens)),
+             moved as (
+                 update apalis.jobs j
+                 set job_type = s.next, status = 'Pending',
+                     run_at = now() + s.after * interval '1 ms',
+                     lock_by = null, lock_at = null, attempts = 0
+                 from step s
+                 where j.id = s.id
+                   and j.job_type = 'think'
+                   and j.status = 'Queued'
+                   and j.lock_by = s.lock_by
+                   and floor(extract(epoch from j.lock_at))::bigint = s.lock_at
+                 returning j.id),
+             changed as (
+                 update subjects t
+                 set state = s.to_state, state_since = now()
+                 from step s join moved using (id)
+                 where t.id = s.id and t.state = s.from_state and s.to_state is not null
+                 returning t.id),
+             noted as (
+                 insert into transitions
+                     (id, subject_id, from_state, to_state, reason, observation_id, opens, worker)
+                 select s.transition, s.id, s.from_state, s.to_state, s.reason, s.observation,
+                        s.opens, s.lock_by
+                 from step s join changed using (id))
+             select id from moved",
+        )
+        .bind(ids)
+        .bind(workers)
+        .bind(at)
+        .bind(next)
+        .bind(after)
+        .bind(changes().map(|c| c.map(|c| c.id.to_string())).collect::<Vec<_>>())
+        .bind(changes().map(|c| c.map(|c| c.from.as_str())).collect::<Vec<_>>())
+        .bind(changes().map(|c| c.map(|c| c.to.as_str())).collect::<Vec<_>>())
+        .bind(changes().map(|c| c.map(|c| c.reason.clone())).collect::<Vec<_>>())
+        .bind(changes().map(|c| c.map(|c| c.observation.to_string())).collect::<Vec<_>>())
+        .bind(changes().map(|c| c.and_then(|c| c.opens.map(IncidentKind::as_str))).collect::<Vec<_>>())
+        .fetch_all(&mut *db)
+        .await?
+    };
+    for (step, pin) in steps
+        .iter()
+        .filter_map(|s| s.pin.as_ref().map(|pin| (s, pin)))
+    {
+        let id = step.lock.token.to_string();
+        if moved.contains(&id) {
+            sqlx::query("update servers set host_key = $2 where id = $1 and host_key is null")
+                .bind(id)
+                .bind(pin)
+                .execute(&mut *db)
+                .await?;
+        }
+    }
+    let took_effect = |step: &&ThinkStep| moved.contains(&step.lock.token.to_string());
+    let openings = steps
+        .iter()
+        .filter(|s| !s.opens.is_empty())
+        .filter(took_effect);
+    for step in openings {
+        if let Token::Subject(subject) = step.lock.token {
+            for opening in &step.opens {
+                incidents::open(db, Some(subject), opening, &step.lock.worker).await?;
+            }
+        }
+    }
+    // Whoever waits for a better word on this subject should hear it at once.
+    let turned: Vec<SubjectId> = steps
+        .iter()
+        .filter(|s| s.change.is_some())
+        .filter(took_effect)
+        .filter_map(|s| match s.lock.token {
+            Token::Subject(id) => Some(id),
+            Token::Incident(_) | Token::Message(_) => None,
+        })
+        .collect();
+    if !turned.is_empty() {
+        wake_incidents(db, &turned).await?;
+    }
+    let wake: Vec<SubjectId> = steps.iter().filter_map(|s| s.wake).collect();
+    if !wake.is_empty() {
+        bring_forward(db, &wake).await?;
+    }
+    Ok(moved)
+}
+
+/// Puts back the tokens of failed handlers, into the queue they are in, fenced.
+/// Returns the subjects whose token was put back.
+pub async fn put_back(db: &mut PgConnection, steps: &[PutBack]) -> sqlx::Result<Vec<String>> {
+    let (ids, workers, at) = locks(steps.iter().map(|s| &s.lock));
+    let after: Vec<i64> = steps.iter().map(|s| millis(s.after)).collect();
+    sqlx::query_scalar(
+        "update apalis.jobs j
+         set status = 'Pending', run_at = now() + s.after * interval '1 ms',
+             lock_by = null, lock_at = null, attempts = j.attempts + 1
+         from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[])
+             as s (id, lock_by, lock_at, after)
+         where j.id = s.id
+           and j.status = 'Queued'
+           and j.lock_by = s.lock_by
+           and floor(extract(epoch from j.lock_at))::bigint = s.lock_at
+         returning j.id",
+    )
+    .bind(ids)
+    .bind(workers)
+    .bind(at)
+    .bind(after)
+    .fetch_all(db)
+    .await
+}

@@ -1,0 +1,255 @@
+//! Tokens put in, held, moved on, woken and taken out.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use sqlx::types::Json;
+
+use super::{Lock, Queue, Token, millis};
+use crate::model::{IncidentId, MessageId, SubjectId};
+use crate::store::subjects;
+
+/// Puts a new subject's token into the ring, due now. One that is there stays.
+pub async fn insert_token(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<()> {
+    insert_tokens(db, &[subject]).await
+}
+
+/// The same for many.
+pub async fn insert_tokens(db: &mut PgConnection, subjects: &[SubjectId]) -> sqlx::Result<()> {
+    let ids: Vec<String> = subjects.iter().map(SubjectId::to_string).collect();
+    sqlx::query(
+        "insert into apalis.jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority)
+         select id, 'feel', convert_to(json_build_object('subject', id)::text, 'UTF8'),
+                'Pending', 0, 25, now(), 0
+         from unnest($1::text[]) as id
+         on conflict (id) do nothing",
+    )
+    .bind(ids)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Puts an incident's token into `resolve`, due now.
+pub async fn insert_incident_token(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<()> {
+    insert_job(db, Token::Incident(id), Queue::Resolve).await
+}
+
+/// Puts a message's job into `notify`, due now.
+pub async fn insert_message_job(db: &mut PgConnection, id: MessageId) -> sqlx::Result<()> {
+    insert_job(db, Token::Message(id), Queue::Notify).await
+}
+
+async fn insert_job(db: &mut PgConnection, token: Token, queue: Queue) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into apalis.jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority)
+         values ($1, $2, convert_to($3::text, 'UTF8'), 'Pending', 0, 25, now(), 0)
+         on conflict (id) do update
+         set job_type = excluded.job_type, status = 'Pending', attempts = 0, run_at = now(),
+             lock_by = null, lock_at = null, done_at = null
+         where jobs.status in ('Done', 'Killed', 'Failed')",
+    )
+    .bind(token.to_string())
+    .bind(queue.as_str())
+    .bind(Json(token))
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Whether a step's lock still holds; if so, the token stays locked against
+/// everybody else until the transaction ends. Where a step takes more than one
+/// transaction, each begins with this.
+pub async fn hold(db: &mut PgConnection, lock: &Lock, queue: Queue) -> sqlx::Result<bool> {
+    let held: Option<i32> = sqlx::query_scalar(
+        "select 1 from apalis.jobs
+         where id = $1 and job_type = $2 and status = 'Queued' and lock_by = $3
+           and floor(extract(epoch from lock_at))::bigint = $4
+         for update",
+    )
+    .bind(lock.token.to_string())
+    .bind(queue.as_str())
+    .bind(&lock.worker)
+    .bind(lock.at)
+    .fetch_optional(db)
+    .await?;
+    Ok(held.is_some())
+}
+
+/// Lets a token that is held (see [`hold`]) wait for its next turn in the same
+/// queue.
+pub async fn turn(db: &mut PgConnection, token: Token, after: Duration) -> sqlx::Result<()> {
+    sqlx::query(
+        "update apalis.jobs
+         set status = 'Pending', run_at = now() + $2 * interval '1 ms',
+             lock_by = null, lock_at = null, attempts = 0
+         where id = $1",
+    )
+    .bind(token.to_string())
+    .bind(millis(after))
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Ends a message's job that is held: `Done` if it was delivered, else `Killed`.
+/// The clock prunes it later.
+pub async fn finish(db: &mut PgConnection, id: MessageId, delivered: bool) -> sqlx::Result<()> {
+    sqlx::query(
+        "update apalis.jobs
+         set status = $2, done_at = now(), lock_by = null, lock_at = null
+         where id = $1",
+    )
+    .bind(id.to_string())
+    .bind(if delivered { "Done" } else { "Killed" })
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Takes a closed incident's token out.
+pub async fn remove_incident_token(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<()> {
+    sqlx::query("delete from apalis.jobs where id = $1 and job_type = 'resolve'")
+        .bind(id.to_string())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Makes the waiting tokens of these subjects' open incidents due now; of a
+/// server's resources' incidents too, since they wait for their server.
+pub async fn wake_incidents(db: &mut PgConnection, subjects: &[SubjectId]) -> sqlx::Result<()> {
+    let ids: Vec<String> = subjects.iter().map(SubjectId::to_string).collect();
+    sqlx::query(
+        "with due as (
+             select j.id from apalis.jobs j join incidents i on i.id = j.id
+             where i.state <> 'resolved'
+               and (i.subject_id = any($1) or i.subject_id in (
+                       select id from resources where server_id = any($1)))
+               and j.job_type = 'resolve' and j.status = 'Pending' and j.run_at > now()
+             order by j.id
+             for update of j skip locked)
+         update apalis.jobs j set run_at = now() from due where j.id = due.id",
+    )
+    .bind(ids)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// The same for the open incidents of a tier, or of the whole herd.
+pub async fn wake_all_incidents(db: &mut PgConnection, tier: Option<&str>) -> sqlx::Result<()> {
+    sqlx::query(
+        "with due as (
+             select j.id from apalis.jobs j join incidents i on i.id = j.id
+             where i.state <> 'resolved'
+               and ($1::text is null or exists (
+                       select from subjects s
+                       where s.tier = $1 and s.id in (i.subject_id, (
+                           select server_id from resources where id = i.subject_id))))
+               and j.job_type = 'resolve' and j.status = 'Pending' and j.run_at > now()
+             order by j.id
+             for update of j skip locked)
+         update apalis.jobs j set run_at = now() from due where j.id = due.id",
+    )
+    .bind(tier)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// The same for one incident.
+pub async fn wake_incident(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<()> {
+    sqlx::query(
+        "with due as (
+             select id from apalis.jobs
+             where id = $1 and job_type = 'resolve' and status = 'Pending' and run_at > now()
+             for update skip locked)
+         update apalis.jobs j set run_at = now() from due where j.id = due.id",
+    )
+    .bind(id.to_string())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Locks a subject's token against steps, until the transaction ends.
+pub async fn hold_token(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<()> {
+    sqlx::query("select 1 from apalis.jobs where id = $1 for update")
+        .bind(subject.to_string())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// The same for an incident's token.
+pub async fn hold_incident_token(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<()> {
+    sqlx::query("select 1 from apalis.jobs where id = $1 for update")
+        .bind(id.to_string())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// The same for the tokens of a subject's open incidents.
+pub async fn hold_incident_tokens(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<()> {
+    sqlx::query(
+        "select 1 from apalis.jobs
+         where id in (select id from incidents where subject_id = $1 and state <> 'resolved')
+         order by id
+         for update",
+    )
+    .bind(subject.to_string())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Takes a forgotten subject's token out of the ring.
+pub async fn remove_token(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<()> {
+    sqlx::query("delete from apalis.jobs where id = $1")
+        .bind(subject.to_string())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Makes a waiting token due now. Tells whether it was waiting; one that is due
+/// already, or at work, is left as it is.
+pub async fn bring_forward(db: &mut PgConnection, subjects: &[SubjectId]) -> sqlx::Result<u64> {
+    let ids: Vec<String> = subjects.iter().map(SubjectId::to_string).collect();
+    let done = sqlx::query(
+        "with due as (
+             select id from apalis.jobs
+             where id = any($1) and job_type = 'feel' and status = 'Pending' and run_at > now()
+             order by id
+             for update skip locked)
+         update apalis.jobs j set run_at = now() from due where j.id = due.id",
+    )
+    .bind(ids)
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Live servers that have not been felt and thought about since then, those not
+/// seen for longest first.
+pub async fn unseen_servers(
+    db: &mut PgConnection,
+    since: DateTime<Utc>,
+    most: i64,
+) -> sqlx::Result<Vec<SubjectId>> {
+    let ids: Vec<String> = sqlx::query_scalar(
+        "select s.id from subjects s join apalis.jobs j on j.id = s.id
+         where s.kind = 'server' and s.forgotten_at is null
+           and not (j.job_type = 'feel' and j.done_at is not null and j.done_at > $1)
+         order by j.done_at nulls first
+         limit $2",
+    )
+    .bind(since)
+    .bind(most)
+    .fetch_all(db)
+    .await?;
+    ids.into_iter().map(subjects::decode).collect()
+}
