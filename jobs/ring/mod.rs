@@ -6,8 +6,11 @@
 //!                            └───────── failed, panicked, too late ──▶ put back with a delay
 //! ```
 //!
-//! Architecture Invariant: a handler changes the record through the committer
-//! only, in the one transaction that also moves the token.
+//! Resolve and notify do without the batchers: each of their turns has transactions
+//! of its own, which begin by holding the token.
+//!
+//! Architecture Invariant: a handler changes the record only in a transaction that
+//! moves its token or holds it, under its lock.
 
 mod batch;
 mod handler;
@@ -63,7 +66,7 @@ pub trait Feeler: Send + Sync + 'static {
 /// work finishes within [`RingConfig::drain`], what is left goes back.
 ///
 /// # Errors
-/// If a queue has no work in this version, or TLS cannot be set up.
+/// If TLS cannot be set up for a provider.
 pub async fn run(
     pool: PgPool,
     config: RingConfig,
