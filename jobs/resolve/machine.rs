@@ -146,6 +146,10 @@ pub fn next(incident: &Incident, book: &Playbook, view: &View) -> Move {
     {
         return Move::Escalate("the playbook's time is up".into());
     }
+    if book.remedies.is_empty() {
+        // No mode keeps drover from calling for help; there is nothing else to do.
+        return Move::Escalate("there is nothing that drover may do about it".into());
+    }
     if view.mode == Mode::Hold {
         return Move::Rest {
             why: Some("mode hold: drover feels and thinks only".into()),
@@ -224,11 +228,7 @@ fn stand_still(incident: &Incident, view: &View, at_work: bool) -> Option<Move> 
 
 fn perform(incident: &Incident, book: &Playbook, remedy: u16, step: u16) -> Move {
     let Some(found) = book.remedies.get(usize::from(remedy)) else {
-        return Move::Escalate(if book.remedies.is_empty() {
-            "there is nothing that drover may do about it".into()
-        } else {
-            "every remedy was tried".into()
-        });
+        return Move::Escalate("every remedy was tried".into());
     };
     if step > 0 || incident.state == IncidentState::Resolving && incident.remedy == remedy {
         // Already counted when it began.

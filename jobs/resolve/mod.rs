@@ -179,3 +179,33 @@ pub fn catalogue() -> Vec<(String, Value)> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn every_step_fits_the_lease_and_every_playbook_its_budget() {
+        for kind in IncidentKind::ALL.iter().copied() {
+            let book = playbook(kind);
+            assert_eq!(book.kind, kind);
+            let remedies = book.remedies.iter().chain(&book.undo);
+            for remedy in remedies.clone() {
+                assert!(!remedy.steps.is_empty(), "{kind} {}", remedy.name);
+                for step in remedy.steps {
+                    let most = Duration::from_secs(25);
+                    assert!(step.limit <= most, "{kind} {} {}", remedy.name, step.name);
+                }
+            }
+            let waits: Duration = remedies
+                .map(|remedy| remedy.settle * u32::from(remedy.attempts))
+                .sum();
+            assert!(
+                waits < book.budget.deadline,
+                "{kind}: no time for all of it"
+            );
+        }
+    }
+}

@@ -175,8 +175,10 @@ async fn reopen(
     let again: Option<i16> = sqlx::query_scalar(
         "update incidents
          set state = 'triggered', state_since = now(), revision = revision + 1, reason = $2,
-             deadline = null, remedy = 0, step = 0, attempt = 0, wait_until = null,
-             acted_at = null, memo = '{}', resting = null, reopened = reopened + 1,
+             deadline = null, remedy = 0, step = 0, attempt = 0, attempts = 0,
+             wait_until = null, acted_at = null, resting = null, reopened = reopened + 1,
+             -- what was done for the time being is still owed
+             memo = case when memo -> 'undo' = 'true' then memo - 'begun' else '{}' end,
              acknowledged_at = null, acknowledged_by = null, held_at = null,
              paged_at = null, ticketed_at = null, resolved_at = null, resolved_by = null
          where id = $1 and state = 'resolved'

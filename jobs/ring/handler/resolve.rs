@@ -4,10 +4,12 @@
 mod record;
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use drover::model::{Incident, IncidentId, IncidentKind, Mode, Observation, Rules, SubjectId};
+use drover::model::{
+    Incident, IncidentId, IncidentKind, IncidentState, Mode, Observation, Opening, Rules, SubjectId,
+};
 use drover::store::queue::{self, Lock, Queue, Token};
 use drover::store::scenes::{self, Scene};
 use drover::store::subjects::{self, Known};
@@ -27,11 +29,16 @@ const LOOK_ROUND: Duration = Duration::from_secs(15);
 /// So many servers are felt for that; in a larger herd they stand for the rest.
 const LOOK_ROUND_SERVERS: i64 = 100;
 
+/// How long a herd that was found calm counts as calm.
+const CALM: Duration = Duration::from_millis(500);
+
 #[derive(Clone)]
 pub(in crate::ring) struct Resolve {
     pool: PgPool,
     tools: Arc<Tools>,
     rules: Arc<Tiers>,
+    /// When nothing was last found to put the brake on for.
+    calm: Arc<Mutex<Option<Instant>>>,
 }
 
 /// An incident, and all that a turn has to know of it.
@@ -67,6 +74,7 @@ impl Resolve {
         Self {
             rules: Arc::new(Tiers::new(pool.clone(), config.rules.clone())),
             tools: Arc::new(tools),
+            calm: Arc::default(),
             pool,
         }
     }
@@ -137,6 +145,9 @@ impl Resolve {
         if let Some(blind) = incidents::blind(db).await.map_err(database)? {
             return Ok(Some(Still::Blind(blind)));
         }
+        if let Some(blind) = self.look_for_the_brake(db, incident).await? {
+            return Ok(Some(Still::Blind(blind)));
+        }
         let Some(subject) = incident.subject else {
             return Ok(None);
         };
@@ -159,6 +170,40 @@ impl Resolve {
             }
         }
         Ok(None)
+    }
+}
+
+impl Resolve {
+    /// Opens `blind` if too much fails at once, whatever would be done about this
+    /// incident, be it only to call a human. Looks at the whole herd, so not at
+    /// each turn; the last look before a remedy is at its beginning.
+    async fn look_for_the_brake(
+        &self,
+        db: &mut sqlx::PgConnection,
+        incident: &Incident,
+    ) -> Result<Option<IncidentId>, WorkError> {
+        let calm = || self.calm.lock().unwrap_or_else(|e| e.into_inner());
+        if incident.state == IncidentState::NeedsHuman
+            || calm().is_some_and(|at| at.elapsed() < CALM)
+        {
+            return Ok(None);
+        }
+        let counts = brake::count(db).await.map_err(database)?;
+        let Some(reason) = brake::trips(&counts) else {
+            *calm() = Some(Instant::now());
+            return Ok(None);
+        };
+        tracing::warn!(%reason, "blind: no resolver acts");
+        let opening = Opening {
+            kind: IncidentKind::Blind,
+            reason,
+        };
+        let mut tx = self.pool.begin().await.map_err(database)?;
+        incidents::open(&mut tx, None, &opening, "resolve")
+            .await
+            .map_err(database)?;
+        tx.commit().await.map_err(database)?;
+        incidents::blind(db).await.map_err(database)
     }
 }
 

@@ -31,7 +31,8 @@ fn service_is_back_only_when_the_state_says_so() {
     ] {
         assert!(cleared(&seen(kind, of, State::Available, good())), "{kind}");
         for state in [State::Uncertain, State::Unavailable] {
-            assert!(holds(&seen(kind, of, state, good())), "{kind} {state}");
+            let back = seen(kind, of, state, good());
+            assert_eq!(back, Sight::Recovering, "{kind} {state}");
         }
         for state in [State::Creating, State::Destroying, State::Destroyed] {
             assert_eq!(

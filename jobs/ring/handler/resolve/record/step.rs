@@ -128,7 +128,10 @@ impl Resolve {
         let fence = run.fence;
         if !end_turn(&mut tx, subject, fence, more).await? {
             // Its time was up and another turn has begun: this one's word is stale.
-            return Ok(());
+            queue::turn(&mut tx, lock.token, LEASED)
+                .await
+                .map_err(database)?;
+            return tx.commit().await.map_err(database);
         }
         runs::ended(
             &mut tx,
