@@ -44,15 +44,16 @@ create table incidents (
 create unique index incidents_open on incidents (coalesce(subject_id, ''), kind)
     where state <> 'resolved';
 create index incidents_subject on incidents (subject_id, kind, opened_at desc);
+-- The last one of a subject and kind, open or not.
+create index incidents_last on incidents (coalesce(subject_id, ''), kind, resolved_at desc);
 create index incidents_listing on incidents (id desc);
 
 create table incident_events (
     id text primary key,
     created_at timestamptz not null default clock_timestamp(),
     incident_id text not null references incidents (id),
-    -- opened, reopened, attempt, step, ended, passed_over, waiting, advised,
-    -- resting, resumed, escalated, acknowledged, held, released, retried,
-    -- resolved, message …
+    -- opened, reopened, attempt, step, passed_over, failed, advised, resting,
+    -- resumed, escalated, acknowledged, held, released, retried, resolved, message
     kind text not null,
     -- a worker's name, or who asked through the API
     actor text not null,
@@ -78,7 +79,7 @@ create table resolver_runs (
     remedy text not null,
     step text not null,
     attempt smallint not null,
-    -- done, again, passed_over, failed, lost; null while it runs
+    -- done, again, passed_over, failed; null where it begins
     outcome text,
     -- what it touched in the world: `cluster 15/app on pg-1`
     touched text[] not null default '{}',

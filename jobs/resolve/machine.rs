@@ -201,7 +201,8 @@ fn must_be_finished(incident: &Incident, view: &View) -> bool {
         && incident.deadline.is_none_or(in_time)
 }
 
-/// A half-done remedy is worse than none, so that only an operator stops one.
+/// A remedy at work goes on, unless an operator or the brake stops it; what must not
+/// be left half done is [`must_be_finished`].
 fn stand_still(incident: &Incident, view: &View, at_work: bool) -> Option<Move> {
     let rest = |why: String, after| {
         Some(Move::Rest {
@@ -211,7 +212,7 @@ fn stand_still(incident: &Incident, view: &View, at_work: bool) -> Option<Move> 
         })
     };
     let still = view.still.as_ref()?;
-    if at_work && *still != Still::Held {
+    if at_work && !matches!(still, Still::Held | Still::Blind(_)) {
         return None;
     }
     match still {
@@ -221,8 +222,8 @@ fn stand_still(incident: &Incident, view: &View, at_work: bool) -> Option<Move> 
             format!("{}: too much fails at once", by.public()),
             LOOK_SOON * 2,
         ),
-        Still::LookingRound if incident.attempts > 0 => None,
-        Still::LookingRound => rest("other servers are looked at first".into(), LOOK_SOON / 4),
+        Still::LookingRound if incident.state != IncidentState::Triggered => None,
+        Still::LookingRound => rest("other servers are looked at first".into(), LOOK_SOON / 2),
     }
 }
 

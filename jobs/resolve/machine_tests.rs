@@ -364,7 +364,12 @@ fn nothing_is_done_where_nothing_may_be_done() {
             assert_ne!(view.sight, Sight::Recovering, "it answers");
             let at_work = incident.state == IncidentState::Resolving && incident.step > 0;
             assert!(
-                view.still.is_none() || at_work || incident.attempts > 0,
+                match view.still {
+                    None => true,
+                    Some(Still::Held | Still::Blind(_)) => false,
+                    Some(Still::Covered(_)) => at_work,
+                    Some(Still::LookingRound) => incident.state != IncidentState::Triggered,
+                },
                 "{view:?}"
             );
             let taking_back = remedy == UNDO && matches!(view.sight, Sight::Cleared(_));

@@ -3,7 +3,7 @@
 use sqlx::PgPool;
 
 use crate::config::ClockConfig;
-use crate::store::{partitions, queue};
+use crate::store::{partitions, provider_calls, queue};
 
 /// A thing that has to be done from time to time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,8 +86,9 @@ async fn prune(pool: &PgPool) -> sqlx::Result<()> {
     let mut db = pool.acquire().await?;
     let workers = queue::prune_workers(&mut db).await?;
     let jobs = queue::prune_finished(&mut db).await?;
-    if workers + jobs > 0 {
-        tracing::info!(workers, jobs, "pruned");
+    let calls = provider_calls::prune(&mut db).await?;
+    if workers + jobs + calls > 0 {
+        tracing::info!(workers, jobs, calls, "pruned");
     }
     Ok(())
 }

@@ -303,7 +303,10 @@ pub async fn standing(db: &mut PgConnection) -> sqlx::Result<Standing> {
     sqlx::query_as(
         "with dead as (
              select o.seq, o.last_error from outbox o
-             where o.state = 'dead' and not exists (
+             where o.state = 'dead'
+               -- that something is over need not be told for ever
+               and (o.action <> 'resolve' or o.settled_at > now() - interval '1 day')
+               and not exists (
                  select from outbox later
                  where later.incident_id = o.incident_id and later.channel = o.channel
                    and later.seq > o.seq and later.state = 'delivered'))

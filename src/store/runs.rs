@@ -105,17 +105,16 @@ pub struct Recorded {
     pub detail: Option<String>,
 }
 
-/// The steps done for an incident, oldest first.
+/// The newest steps done for an incident, the oldest of them first.
 pub async fn of(db: &mut PgConnection, incident: IncidentId) -> sqlx::Result<Vec<Recorded>> {
     sqlx::query_as(
         "select b.created_at as begun_at, e.created_at as ended_at, b.worker, b.fence, b.resolver,
                 b.remedy, b.step, b.attempt, e.outcome, coalesce(e.touched, '{}') as touched,
                 e.detail
-         from resolver_runs b
+         from (select * from resolver_runs where incident_id = $1 and phase = 'begun'
+               order by created_at desc, id desc limit 1000) b
          left join resolver_runs e on e.run_id = b.run_id and e.phase = 'ended'
-         where b.incident_id = $1 and b.phase = 'begun'
-         order by b.created_at, b.id
-         limit 1000",
+         order by b.created_at, b.id",
     )
     .bind(incident.to_string())
     .fetch_all(db)

@@ -122,6 +122,10 @@ async fn of_twenty_openings_at_once_one_is_made() {
 async fn what_returns_within_ten_minutes_is_the_same_and_counted() {
     let herd = Herd::of(1).await;
     let first = open(&herd.pool, herd.ids[1]).await.unwrap();
+    sqlx::query("update incidents set attempts = 3, remedy = 1, paged_at = now()")
+        .execute(&herd.pool)
+        .await
+        .unwrap();
     close(&herd.pool, first, "observation").await;
     assert_eq!(tokens(&herd.pool).await, 0);
     assert_eq!(

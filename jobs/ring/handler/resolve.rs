@@ -15,7 +15,7 @@ use drover::store::scenes::{self, Scene};
 use drover::store::subjects::{self, Known};
 use drover::store::{brake, incidents, modes};
 use futures::FutureExt;
-use sqlx::PgPool;
+use sqlx::{Connection, PgPool};
 
 use super::think::Tiers;
 use super::{Work, WorkError};
@@ -104,14 +104,21 @@ impl Resolve {
             .fetch_one(&mut *db)
             .await
             .map_err(database)?;
-        let (rules, sight) = match &scene {
-            Some(scene) => {
-                let rules = self.rules.of(&scene.subject.tier).await?;
-                let sight = sight(incident.kind, scene, &rules, incident.acted_at);
-                (rules, sight)
-            }
-            None => (Arc::default(), herd_sight(&mut db, &incident).await?),
+        let herd = match &scene {
+            Some(_) => None,
+            None => Some(herd_sight(&mut db, &incident).await?),
         };
+        // The rules are read over a connection of their own: with this one in hand,
+        // many turns at once would wait for each other until the pool gives up.
+        drop(db);
+        let rules = match &scene {
+            Some(scene) => self.rules.of(&scene.subject.tier).await?,
+            None => Arc::default(),
+        };
+        let seen_of = |scene: &Scene| sight(incident.kind, scene, &rules, incident.acted_at);
+        let sight = herd
+            .or_else(|| scene.as_ref().map(seen_of))
+            .unwrap_or(Sight::Unknown);
         let seen = scene.as_ref().and_then(|s| s.recent.first());
         let urgent = resolve::urgent(&incident, seen, &rules);
         Ok(Some(Case {
@@ -154,7 +161,7 @@ impl Resolve {
         if let Some((covering, _)) = incidents::covering(db, subject).await.map_err(database)? {
             return Ok(Some(Still::Covered(covering)));
         }
-        if book.looks_round && incident.attempts == 0 {
+        if book.looks_round && incident.state == IncidentState::Triggered {
             let unseen = queue::unseen_servers(db, incident.state_since, LOOK_ROUND_SERVERS)
                 .await
                 .map_err(database)?;
@@ -198,7 +205,7 @@ impl Resolve {
             kind: IncidentKind::Blind,
             reason,
         };
-        let mut tx = self.pool.begin().await.map_err(database)?;
+        let mut tx = db.begin().await.map_err(database)?;
         incidents::open(&mut tx, None, &opening, "resolve")
             .await
             .map_err(database)?;

@@ -149,6 +149,20 @@ async fn resolve(
     asked: &Asked,
 ) -> sqlx::Result<()> {
     let reason = asked.reason.as_deref().unwrap_or("no reason given");
+    if incident.memo["undo"] == true {
+        let set: Vec<&str> = incident.memo["read_only"]
+            .as_object()
+            .into_iter()
+            .flat_map(|set| set.values().filter_map(|one| one["of"].as_str()))
+            .collect();
+        let text = format!(
+            "what drover did for the time being is not taken back by it any more \
+             (read-only: {}); docs/playbooks/{}.md says how",
+            set.join(", "),
+            incident.kind
+        );
+        note(db, incident.id, &asked.by, &Note::new("owed", text)).await?;
+    }
     close(db, incident, "operator", &asked.by, reason).await?;
     // Whoever this incident stood for goes on.
     match incident.subject {

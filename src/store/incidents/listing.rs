@@ -224,7 +224,8 @@ pub async fn messages(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<Vec
     sqlx::query_as(
         "select 'msg_' || id as id, created_at, channel, action, severity, summary, state, attempts,
                 last_error, delivered_by, reference, settled_at
-         from outbox where incident_id = $1 order by created_at, id limit 1000",
+         from (select * from outbox where incident_id = $1 order by seq desc limit 1000) o
+         order by seq",
     )
     .bind(id.to_string())
     .fetch_all(db)

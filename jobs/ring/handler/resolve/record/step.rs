@@ -37,6 +37,12 @@ impl Resolve {
             return Err(anyhow::anyhow!("a remedy for no subject").into());
         };
         let incident = &mut case.incident;
+        // Before the lease is taken: nobody is to wait for a look at the whole herd.
+        let tripped = if incident.step == 0 {
+            brake::trips(&brake::count(&mut tx).await.map_err(database)?)
+        } else {
+            None
+        };
         let fence = leases::take(&mut tx, subject, incident.id, &lock.worker, LEASE)
             .await
             .map_err(database)?;
@@ -50,7 +56,6 @@ impl Resolve {
         if incident.step == 0 {
             // The last look before a remedy: nobody may have put the brake on, changed
             // the mode or held the incident since this turn was decided on.
-            let counts = brake::count(&mut tx).await.map_err(database)?;
             let mode = modes::effective(&mut tx, Some(subject))
                 .await
                 .map_err(database)?;
@@ -62,7 +67,7 @@ impl Resolve {
                 drop(tx);
                 return self.later(lock).await.map(|()| None);
             }
-            if let (Some(reason), None) = (brake::trips(&counts), blind) {
+            if let (Some(reason), None) = (tripped, blind) {
                 drop(tx);
                 return self.brake(lock, reason).await.map(|()| None);
             }
