@@ -43,7 +43,7 @@ impl Standing {
             ("retry", human),
             ("hold", open && !self.held),
             ("release", open && self.held),
-            ("resolve", open && !resolving),
+            ("resolve", open && (!resolving || self.held)),
         ]
         .into_iter()
         .filter_map(|(name, possible)| possible.then_some(name))
