@@ -292,6 +292,90 @@ async fn a_server_that_answers_again_is_not_rebooted_at_once() {
     assert_eq!(boots(&world, &server), before);
 }
 
+/// Both remedies are passed over, each at its first look and for this.
+async fn spared(case: &mut Case<'_>, for_this: &str) {
+    let end = case.until_escalated().await;
+    assert_eq!(end, Move::Escalate("every remedy was tried".into()));
+    let ends: Vec<_> = case.done.iter().filter(|d| d.ended != again()).collect();
+    assert_eq!(ends.len(), 2, "{}", case.story());
+    for done in ends {
+        assert!(
+            matches!(&done.ended, Ended::PassedOver(why) if why.contains(for_this)),
+            "{done:?}"
+        );
+    }
+}
+
+fn again() -> Ended {
+    Ended::Again(Duration::from_secs(2))
+}
+
+#[tokio::test]
+async fn a_server_that_answered_or_that_nobody_asked_keeps_its_power() {
+    let (mut world, server, _, id, _) = world("answered").await;
+    let before = boots(&world, &server);
+    // Nothing of it is seen from outside: only what was seen last keeps it.
+    signal_sshd(&world, &server, nix::sys::signal::Signal::SIGSTOP);
+    for cause in [
+        Cause::Authentication,
+        Cause::Protocol,
+        Cause::Error,
+        Cause::HostKeyChanged,
+        Cause::HostKeyUnknown,
+    ] {
+        let mut case = world.incident(id, IncidentKind::ServerDown);
+        case.seen = Some(failed(cause, "the test says so"));
+        spared(&mut case, &format!("{cause}: no reboot mends that")).await;
+    }
+    world.tools.context.ssh_key = None;
+    let mut case = world.incident(id, IncidentKind::ServerDown);
+    spared(&mut case, "there is no SSH key").await;
+    signal_sshd(&world, &server, nix::sys::signal::Signal::SIGCONT);
+    assert_eq!(boots(&world, &server), before);
+}
+
+#[tokio::test]
+async fn a_server_whose_databases_answer_keeps_its_power() {
+    let (world, server, _, id, resource) = world("serves").await;
+    let before = boots(&world, &server);
+    signal_sshd(&world, &server, nix::sys::signal::Signal::SIGSTOP);
+    sqlx::query("update subjects set state = 'available' where id = $1")
+        .bind(resource.to_string())
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    // It was well before, and nobody has looked since.
+    observe(&world, resource, true).await;
+    let mut case = world.incident(id, IncidentKind::ServerDown);
+    let (_, ended) = case.turn(&holds()).await;
+    assert_eq!(ended, Some(again()), "{}", case.story());
+    // Now somebody has.
+    observe(&world, resource, true).await;
+    spared(&mut case, "its databases answer").await;
+    assert_eq!(boots(&world, &server), before);
+
+    // Its databases are gone, too.
+    observe(&world, resource, false).await;
+    let mut case = world.incident(id, IncidentKind::ServerDown);
+    observe(&world, resource, false).await;
+    assert_eq!(case.until_done().await, "reboot", "{}", case.story());
+    assert_eq!(boots(&world, &server), before + 1);
+}
+
+/// Writes an observation of a resource into the record.
+async fn observe(world: &World, resource: SubjectId, well: bool) {
+    sqlx::query(
+        "insert into observations (id, created_at, subject_id, worker, feelers, attributes)
+         values ($1, clock_timestamp(), $2, 'the test', 1, $3)",
+    )
+    .bind(ObservationId::generate().to_string())
+    .bind(resource.to_string())
+    .bind(json!({ "service_available": well }))
+    .execute(&world.pool)
+    .await
+    .unwrap();
+}
+
 #[tokio::test]
 async fn a_server_that_was_stopped_is_started_whatever_comes_in_between() {
     let (world, server, cluster, id, _) = world("half").await;
