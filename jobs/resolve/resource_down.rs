@@ -42,14 +42,8 @@ pub const PLAYBOOK: Playbook = Playbook {
 };
 
 const STEPS: [Step; 2] = [
-    Step {
-        name: "look",
-        limit: Duration::from_secs(12),
-    },
-    Step {
-        name: "restart",
-        limit: Duration::from_secs(25),
-    },
+    Step::watching("look").within(Duration::from_secs(12)),
+    Step::new("restart").within(Duration::from_secs(25)),
 ];
 
 /// How soon a restart that another's is in the way of is tried again.

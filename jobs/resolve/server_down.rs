@@ -56,10 +56,7 @@ pub(super) const STOP_START: Remedy = Remedy {
 
 /// A step in which a cloud may have to wait for clusters.
 pub(super) const fn power(name: &'static str) -> Step {
-    Step {
-        name,
-        limit: Duration::from_secs(25),
-    }
+    Step::new(name).within(Duration::from_secs(25))
 }
 
 /// How long the last look may take.
