@@ -12,7 +12,8 @@ use serde_json::json;
 
 use super::driver::{Case, Cut, World, cleared, holds, session, superuser};
 
-/// The place of that remedy.
+/// The places of these remedies.
+const REMOVE_LOGS: u16 = 1;
 const DROP_SLOTS: u16 = 2;
 
 const CUTS: [Cut; 3] = [
@@ -134,6 +135,51 @@ async fn rotated_logs_go_first_and_nothing_else_goes_with_them() {
             "{}",
             case.story()
         );
+    }
+}
+
+#[tokio::test]
+async fn logs_of_clusters_that_are_not_drovers_to_change_stay() {
+    let disk = disk("logs-of").await;
+    // It logs to the same directory.
+    let foreign = disk.server.create("app2").await.unwrap();
+    let log = disk.volume().join("log");
+    let ours = log.join(format!("{}.log.1", disk.cluster.name));
+    let others = [
+        format!("{}.log.1", foreign.name),
+        format!("{}.log.2.gz", foreign.name),
+        "pg_upgrade.log.1".to_owned(),
+        format!("{}-old.log.1", disk.cluster.name),
+    ];
+    let others = others.map(|name| log.join(name));
+    for file in others.iter().chain([&ours]) {
+        std::fs::write(file, vec![b'x'; 8 * MIB as usize]).unwrap();
+    }
+    disk.server.fill_volume(12).unwrap();
+    let mut db = disk.world.pool.acquire().await.unwrap();
+    let scope = format!("subject:{}", disk.resource);
+    let mode = async |db: &mut sqlx::PgConnection, mode| {
+        modes::set(db, &scope, mode, "the test").await.unwrap();
+    };
+
+    mode(&mut db, Mode::Advise).await;
+    let mut case = disk.case(Cut::Never);
+    while case.incident.remedy <= REMOVE_LOGS {
+        case.remedy(&holds()).await;
+    }
+    assert!(
+        case.story().contains("is in mode advise"),
+        "{}",
+        case.story()
+    );
+    assert!(ours.exists(), "{}", case.story());
+
+    mode(&mut db, Mode::Act).await;
+    let mut case = disk.case(Cut::Never);
+    assert_eq!(case.until_done().await, "remove_logs", "{}", case.story());
+    assert!(!ours.exists(), "{}", case.story());
+    for file in others {
+        assert!(file.exists(), "{file:?}");
     }
 }
 
