@@ -160,6 +160,7 @@ async fn work(queues: &str) -> Result<(), Failure> {
             context: context.clone(),
             pool: pool.clone(),
             secret_key: config.secret_key.clone(),
+            rules: config.rules.clone(),
         }),
     };
     ring::run(pool.clone(), ring, World::new(context), &queues, stop)

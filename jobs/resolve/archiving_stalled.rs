@@ -30,7 +30,7 @@ pub const PLAYBOOK: Playbook = Playbook {
         steps: &[
             Step::new("look"),
             Step::new("restart"),
-            Step::new("catch_up"),
+            Step::watching("catch_up"),
         ],
     }],
     undo: None,

@@ -51,14 +51,7 @@ pub const PLAYBOOK: Playbook = Playbook {
             does: "drop inactive replication slots that hold too much WAL",
             attempts: 1,
             settle: Duration::from_secs(15),
-            steps: &[
-                Step::new("look"),
-                power("drop"),
-                Step {
-                    name: "checkpoint",
-                    limit: Duration::from_secs(25),
-                },
-            ],
+            steps: &[Step::new("look"), power("drop"), power("checkpoint")],
         },
         Remedy {
             name: "grow_volume",

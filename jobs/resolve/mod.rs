@@ -43,6 +43,8 @@ pub struct Tools {
     pub pool: PgPool,
     /// Opens secrets.
     pub secret_key: SecretKey,
+    /// The deployment's rules, for subjects of other tiers than the turn's own.
+    pub rules: Value,
 }
 
 /// One step to be done.

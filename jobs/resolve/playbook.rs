@@ -62,6 +62,9 @@ pub struct Step {
     /// [`super::Ended::Again`] and is asked after.
     #[serde(serialize_with = "seconds")]
     pub limit: Duration,
+    /// Whether it only watches what goes on by itself. While it waits
+    /// ([`super::Ended::Again`]), others may act on its subject and its server.
+    pub watches: bool,
 }
 
 impl Step {
@@ -70,7 +73,21 @@ impl Step {
         Self {
             name,
             limit: Duration::from_secs(20),
+            watches: false,
         }
+    }
+
+    /// The same for a step that only watches.
+    pub const fn watching(name: &'static str) -> Self {
+        Self {
+            watches: true,
+            ..Self::new(name)
+        }
+    }
+
+    /// The same step with another limit.
+    pub const fn within(self, limit: Duration) -> Self {
+        Self { limit, ..self }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drover::model::{IncidentKind, Resource, Server, Severity};
+use drover::model::{Cause, IncidentKind, Resource, Server, Severity};
 use drover::store::subjects::Known;
 
 use super::playbook::{Blast, Budget, Playbook, Remedy, Step, Tells, Tiers};
@@ -42,24 +42,48 @@ pub const PLAYBOOK: Playbook = Playbook {
 };
 
 const STEPS: [Step; 2] = [
-    Step {
-        name: "look",
-        limit: Duration::from_secs(8),
-    },
-    Step {
-        name: "restart",
-        limit: Duration::from_secs(25),
-    },
+    Step::watching("look").within(Duration::from_secs(12)),
+    Step::new("restart").within(Duration::from_secs(25)),
 ];
 
 /// How soon a restart that another's is in the way of is tried again.
 const SOON: Duration = Duration::from_secs(1);
 
-/// The server's own clock, to know later what was started after this.
-const LOOK: &str = r#"date +%s; echo "$v/$c"; [ -n "$(alive)" ] && echo alive || echo dead"#;
+/// How soon a cluster that answers, or is on its way to, is looked at again.
+const LATER: Duration = Duration::from_secs(2);
+/// So often a cluster that accepts connections is left to its feeler.
+const ACCEPTS: u64 = 5;
 
-/// `$2` is the stop mode, `$3` the server's clock before the attempt. A postmaster
-/// that was started since is the work of a turn that was cut off.
+/// `answers PORT CAUSE`, from inside, past TLS, firewalls and whatever else lies
+/// between drover and the database: 0 if it accepts connections, 1 if it will (it
+/// starts, or recovers, which a restart only begins anew), 2 if it does not answer.
+///
+/// One that shuts down refuses as one that starts does, and may do so for ever: it
+/// counts as silent. Its lock file tells them apart; before PostgreSQL 10 only what
+/// drover was told itself (`CAUSE`) does.
+const ANSWERS: &str = r#"answers() {
+  [ -n "$(alive)" ] || return 2
+  s=$(sed -n 5p -- "$d/postmaster.pid" 2>/dev/null)
+  [ -n "$s" ] || s=$(sed -n 6p -- "$d/postmaster.pid" 2>/dev/null)
+  case $s in '') return 2;; '*'|0.0.0.0|::) s=localhost;; esac
+  q=/usr/lib/postgresql/$v/bin/pg_isready; [ -x "$q" ] || q=pg_isready
+  timeout 4 "$q" -q -t 3 -h "$s" -p "$1" >/dev/null 2>&1
+  case $? in 0) return 0;; 1) ;; *) return 2;; esac
+  case $(sed -n 8p -- "$d/postmaster.pid" 2>/dev/null) in
+    stopping*) return 2;;
+    '') [ "$2" != shutting_down ] || return 2;;
+  esac
+  return 1
+}
+"#;
+
+/// `$2` is why drover could not get in. The server's own clock, to know later what
+/// was started after this.
+const LOOK: &str = r#"date +%s; echo "$v/$c"; [ -n "$(alive)" ] && echo alive || echo dead; answers "$1" "$2"; echo $?"#;
+
+/// `$2` is the stop mode, `$3` the server's clock before the attempt, `$4` why drover
+/// could not get in. A postmaster that was started since is the work of a turn that
+/// was cut off. One that answers is not touched, whatever `look` has found.
 ///
 /// One at a time: a worker's end does not end its script. The lock is on the data
 /// directory itself, and must not be handed on to the postmaster.
@@ -73,15 +97,17 @@ const LOOK: &str = r#"date +%s; echo "$v/$c"; [ -n "$(alive)" ] && echo alive ||
 ///
 /// What each part may take adds up to less than the step's limit.
 const RESTART: &str = r#"[ "$(id -u)" = 0 ] || [ -O "$d" ] || { echo "$(id -un) is neither root nor the owner of $v/$c"; exit 4; }
-exec 9<"$d" && flock -w 2 9 || { echo "another restart is at work"; exit 6; }
+exec 9<"$d" && flock -w 1 9 || { echo "another restart is at work"; exit 6; }
 lock=$d/postmaster.pid
 started=$(sed -n 3p -- "$lock" 2>/dev/null)
 if [ -n "$(alive)" ] && [ -n "$started" ] && [ "$started" -ge "$3" ] 2>/dev/null; then
   echo "was started already"; exit 0
 fi
+answers "$1" "$4"
+case $? in 0) exit 7;; 1) exit 8;; esac
 gone() { n=$1; while [ -n "$(alive)" ]; do n=$((n - 1)); [ $n -gt 0 ] || return 1; sleep 0.1; done; }
 if [ -n "$(alive)" ]; then
-  timeout 6 pg_ctlcluster "$v" "$c" stop -m "$2" >/dev/null 2>&1 9<&-
+  timeout 5 pg_ctlcluster "$v" "$c" stop -m "$2" >/dev/null 2>&1 9<&-
   if ! gone 10; then
     [ "$2" = immediate ] || { echo "it does not stop"; exit 4; }
     kill -9 $(alive) 2>/dev/null
@@ -93,7 +119,7 @@ if [ -e "$lock" ] && [ -z "$(alive)" ]; then
   rm -f -- "$lock"
   [ -n "$sockets" ] && [ -n "$port" ] && rm -f -- "$sockets/.s.PGSQL.$port" "$sockets/.s.PGSQL.$port.lock"
 fi
-out=$(timeout 9 pg_ctlcluster "$v" "$c" start 2>&1 9<&-); status=$?
+out=$(timeout 8 pg_ctlcluster "$v" "$c" start 2>&1 9<&-); status=$?
 [ $status -eq 0 ] && { echo "started"; exit 0; }
 [ $status -eq 2 ] && { echo "runs already"; exit 0; }
 [ $status -eq 124 ] && [ -n "$(alive)" ] && { echo "is starting"; exit 0; }
@@ -114,18 +140,27 @@ pub async fn perform(turn: &Turn<'_>) -> Outcome {
 }
 
 async fn look(turn: &Turn<'_>, resource: &Resource, server: &Server) -> Result<Outcome, Outcome> {
-    let script = format!("{FIND_CLUSTER}{LOOK}");
+    let script = format!("{FIND_CLUSTER}{ANSWERS}{LOOK}");
     let port = resource.port.to_string();
-    let said = shell::run(turn.tools, server, &script, &[&port], turn.limit).await?;
+    let arguments = [port.as_str(), cause(turn)];
+    let said = shell::run(turn.tools, server, &script, &arguments, turn.limit).await?;
     let mut lines = said.out.lines();
     let (clock, cluster, alive) = (lines.next(), lines.next(), lines.next());
+    let answers = lines.next();
     match (said.status, clock.map(str::parse::<i64>), cluster, alive) {
-        (0, Some(Ok(clock)), Some(cluster), Some(alive)) => Ok(Outcome::done(format!(
-            "cluster {cluster} on {} is {alive}",
-            server.subject.name
-        ))
-        .remember("clock", clock)
-        .remember("cluster", cluster)),
+        (0, Some(Ok(clock)), Some(cluster), Some(alive)) => {
+            match answers {
+                Some("0") => return Ok(accepts(turn, cluster)),
+                Some("1") => return Ok(starts(cluster)),
+                Some(_) | None => {}
+            }
+            Ok(Outcome::done(format!(
+                "cluster {cluster} on {} is {alive}",
+                server.subject.name
+            ))
+            .remember("clock", clock)
+            .remember("cluster", cluster))
+        }
         (3, ..) => Ok(Outcome::passed_over(format!(
             "{} on {}",
             said.last_words(),
@@ -139,23 +174,81 @@ async fn look(turn: &Turn<'_>, resource: &Resource, server: &Server) -> Result<O
     }
 }
 
+/// Why drover could not get in, in the record's word.
+fn cause(turn: &Turn<'_>) -> &'static str {
+    let cause = turn.seen.and_then(|seen| seen.attributes.cause);
+    cause.map_or("", Cause::as_str)
+}
+
+/// One that starts or recovers is waited for, within the playbook's time.
+fn starts(cluster: &str) -> Outcome {
+    let waits_for = format!("cluster {cluster} is starting, or recovers");
+    Outcome::new(Ended::Again(LATER), waits_for)
+}
+
+/// One that accepts connections is left to its next observations first, for it may
+/// just have come back; no restart lets drover in where it is kept out.
+fn accepts(turn: &Turn<'_>, cluster: &str) -> Outcome {
+    let seen = turn.seen.map(|seen| &seen.attributes);
+    if let Some(seen) = seen.filter(|seen| seen.cause.is_some_and(is_its_own)) {
+        let said = seen.message.as_deref().unwrap_or("an error");
+        return Outcome::passed_over(format!(
+            "cluster {cluster} accepts connections; what it says to drover no restart mends: {said}"
+        ));
+    }
+    let why = format!(
+        "cluster {cluster}: it accepts connections on its own socket; what keeps drover out lies \
+         between"
+    );
+    let times = turn.incident.memo["accepts"].as_u64().unwrap_or(0) + 1;
+    if times > ACCEPTS {
+        return Outcome::passed_over(why);
+    }
+    Outcome::new(Ended::Again(LATER), why).remember("accepts", times)
+}
+
+/// Whether it is the database's own answer that keeps drover out.
+fn is_its_own(cause: Cause) -> bool {
+    match cause {
+        Cause::Authentication
+        | Cause::TooManyConnections
+        | Cause::DiskFull
+        | Cause::ReadOnly
+        | Cause::Corrupt
+        | Cause::Error => true,
+        Cause::Refused
+        | Cause::Timeout
+        | Cause::NoRoute
+        | Cause::Disconnected
+        | Cause::Tls
+        | Cause::StartingUp
+        | Cause::ShuttingDown
+        | Cause::Recovery
+        | Cause::HostKeyChanged
+        | Cause::HostKeyUnknown
+        | Cause::Protocol => false,
+    }
+}
+
 async fn restart(
     turn: &Turn<'_>,
     resource: &Resource,
     server: &Server,
 ) -> Result<Outcome, Outcome> {
-    let script = format!("{FIND_CLUSTER}{RESTART}");
+    let script = format!("{FIND_CLUSTER}{ANSWERS}{RESTART}");
     let mode = match turn.remedy {
         "restart_immediate" => "immediate",
         _ => "fast",
     };
     let port = resource.port.to_string();
     let clock = turn.incident.memo["clock"].as_i64().unwrap_or(i64::MAX);
-    let arguments = [port.as_str(), mode, &clock.to_string()];
+    let arguments = [port.as_str(), mode, &clock.to_string(), cause(turn)];
     let said = shell::run(turn.tools, server, &script, &arguments, turn.limit).await?;
     let cluster = turn.incident.memo["cluster"].as_str().unwrap_or("cluster");
     let outcome = match said.status {
         0 => Outcome::done(format!("{cluster}: {}", said.last_words())),
+        7 => return Ok(accepts(turn, cluster)),
+        8 => return Ok(starts(cluster)),
         6 => return Ok(Outcome::new(Ended::Again(SOON), said.last_words())),
         _ => Outcome::failed(format!("{cluster} does not start: {}", said.last_words())),
     };

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use drover::model::{IncidentKind, Severity};
+use drover::model::{Cause, IncidentKind, Kind, Severity, State, SubjectId};
+use drover::store::subjects::{self, Known, Page};
+use drover::store::{observations, queue};
 use serde_json::Value;
 
 use super::instance::{self, Machine, again, half_done};
@@ -54,10 +56,7 @@ pub(super) const STOP_START: Remedy = Remedy {
 
 /// A step in which a cloud may have to wait for clusters.
 pub(super) const fn power(name: &'static str) -> Step {
-    Step {
-        name,
-        limit: Duration::from_secs(25),
-    }
+    Step::new(name).within(Duration::from_secs(25))
 }
 
 /// How long the last look may take.
@@ -65,6 +64,10 @@ const LOOK: Duration = Duration::from_secs(4);
 /// So often a server that answers is left to its feeler; then it is mended after
 /// all, for what it answers is not enough.
 const ANSWERS: u64 = 15;
+/// So often databases that were in service until now are waited for.
+const ASKED: u64 = 5;
+/// So many of them speak for the rest.
+const DATABASES: i64 = 1000;
 
 /// Does a step.
 pub async fn perform(turn: &Turn<'_>) -> Outcome {
@@ -87,7 +90,7 @@ async fn reboot(turn: &Turn<'_>) -> Result<Outcome, Outcome> {
 /// Remembers by what the reboot will be known: the boot that it ends, and a token
 /// that the cloud carries out once.
 async fn mark(turn: &Turn<'_>, machine: &Machine<'_>) -> Result<Outcome, Outcome> {
-    unless_it_answers(turn, machine).await?;
+    unless_it_lives(turn, machine).await?;
     let instance = machine.there(turn).await?;
     let token = drover::model::RowId::generate().to_string();
     let running = instance.state == InstanceState::Running;
@@ -97,12 +100,96 @@ async fn mark(turn: &Turn<'_>, machine: &Machine<'_>) -> Result<Outcome, Outcome
         .remember("token", token))
 }
 
+/// Power is cut only to a server that is silent. One that answered something that
+/// drover cannot use, one that nobody could ask, and one whose databases serve are
+/// left to a human.
+async fn unless_it_lives(turn: &Turn<'_>, machine: &Machine<'_>) -> Result<(), Outcome> {
+    let cause = turn.seen.and_then(|seen| seen.attributes.cause);
+    if let Some(cause) = cause.filter(|cause| is_no_silence(*cause)) {
+        return Err(Outcome::passed_over(format!(
+            "{cause}: no reboot mends that"
+        )));
+    }
+    unless_it_answers(turn, machine).await?;
+    unless_its_databases_answer(turn, machine).await
+}
+
+/// Whether a server that failed for this cause has answered, or was not asked.
+fn is_no_silence(cause: Cause) -> bool {
+    match cause {
+        Cause::Authentication
+        | Cause::Protocol
+        | Cause::Error
+        | Cause::HostKeyChanged
+        | Cause::HostKeyUnknown => true,
+        Cause::Refused
+        | Cause::Timeout
+        | Cause::NoRoute
+        | Cause::Disconnected
+        | Cause::Tls
+        | Cause::StartingUp
+        | Cause::ShuttingDown
+        | Cause::Recovery
+        | Cause::TooManyConnections
+        | Cause::DiskFull
+        | Cause::ReadOnly
+        | Cause::Corrupt => false,
+    }
+}
+
+/// Databases that have answered since the server does not. Those that were in
+/// service, and have not been asked since, are asked first.
+async fn unless_its_databases_answer(
+    turn: &Turn<'_>,
+    machine: &Machine<'_>,
+) -> Result<(), Outcome> {
+    let failed = |e: sqlx::Error| Outcome::failed(format!("the record does not answer: {e}"));
+    let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
+    let page = Page {
+        name: None,
+        state: None,
+        server: Some(machine.server.subject.id),
+        after: None,
+        limit: DATABASES,
+    };
+    let known = subjects::list(&mut db, Kind::Resource, &page)
+        .await
+        .map_err(failed)?;
+    let ids: Vec<SubjectId> = known.iter().map(|known| known.subject().id).collect();
+    let newest = observations::newest(&mut db, &ids).await.map_err(failed)?;
+    let since = turn.incident.state_since;
+    let subject = |id| known.iter().map(Known::subject).find(|s| s.id == id);
+    let mut unasked = Vec::new();
+    for (id, seen) in newest {
+        if seen.created_at > since && seen.attributes.service_available {
+            let name = subject(id).map_or("one", |s| s.name.as_str());
+            return Err(Outcome::passed_over(format!(
+                "its databases answer: {name} was seen at {}",
+                seen.created_at.format("%H:%M:%S")
+            )));
+        }
+        if seen.created_at <= since && subject(id).is_some_and(|s| s.state == State::Available) {
+            unasked.push(id);
+        }
+    }
+    if unasked.is_empty() {
+        return Ok(());
+    }
+    queue::bring_forward(&mut db, &unasked)
+        .await
+        .map_err(failed)?;
+    let waits = again(turn, ASKED, "its databases are asked first");
+    match waits.ended {
+        Ended::Again(_) => Err(waits),
+        Ended::Done | Ended::PassedOver(_) | Ended::Failed(_) => Ok(()),
+    }
+}
+
 /// The last look. A server that came back by itself, or whose other incident was
 /// just mended, needs no reboot, but a fresh observation.
 async fn unless_it_answers(turn: &Turn<'_>, machine: &Machine<'_>) -> Result<(), Outcome> {
-    let Ok(target) = turn.tools.context.target(machine.server) else {
-        return Ok(());
-    };
+    let target = turn.tools.context.target(machine.server);
+    let target = target.map_err(|e| Outcome::passed_over(e.message))?;
     let limits = Limits {
         time: LOOK,
         ..Limits::default()
@@ -158,7 +245,7 @@ pub(super) async fn stop_start(turn: &Turn<'_>) -> Result<Outcome, Outcome> {
     let done = match turn.step {
         "mark" => {
             if turn.incident.kind == IncidentKind::ServerDown {
-                unless_it_answers(turn, &machine).await?;
+                unless_it_lives(turn, &machine).await?;
             }
             let instance = machine.there(turn).await?;
             let marked = Outcome::done(instance.detail).remember("boot", Value::Null);

@@ -29,7 +29,11 @@ pub const PLAYBOOK: Playbook = Playbook {
                limits.vacuum",
         attempts: 2,
         settle: Duration::from_secs(90),
-        steps: &[Step::new("look"), Step::new("start"), Step::new("watch")],
+        steps: &[
+            Step::new("look"),
+            Step::new("start"),
+            Step::watching("watch"),
+        ],
     }],
     undo: None,
     tells: Tells::Page,

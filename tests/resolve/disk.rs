@@ -3,13 +3,18 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use drover::model::{IncidentKind, SubjectId};
+use drover::model::{IncidentKind, Mode, SubjectId};
+use drover::store::{modes, tiers};
 use drover_jobs::cloud::local::{Cluster, LocalServer, MIB};
 use drover_jobs::resolve::Ended;
 use drover_jobs::resolve::machine::Move;
 use serde_json::json;
 
 use super::driver::{Case, Cut, World, cleared, holds, session, superuser};
+
+/// The places of these remedies.
+const REMOVE_LOGS: u16 = 1;
+const DROP_SLOTS: u16 = 2;
 
 const CUTS: [Cut; 3] = [
     Cut::Never,
@@ -134,6 +139,51 @@ async fn rotated_logs_go_first_and_nothing_else_goes_with_them() {
 }
 
 #[tokio::test]
+async fn logs_of_clusters_that_are_not_drovers_to_change_stay() {
+    let disk = disk("logs-of").await;
+    // It logs to the same directory.
+    let foreign = disk.server.create("app2").await.unwrap();
+    let log = disk.volume().join("log");
+    let ours = log.join(format!("{}.log.1", disk.cluster.name));
+    let others = [
+        format!("{}.log.1", foreign.name),
+        format!("{}.log.2.gz", foreign.name),
+        "pg_upgrade.log.1".to_owned(),
+        format!("{}-old.log.1", disk.cluster.name),
+    ];
+    let others = others.map(|name| log.join(name));
+    for file in others.iter().chain([&ours]) {
+        std::fs::write(file, vec![b'x'; 8 * MIB as usize]).unwrap();
+    }
+    disk.server.fill_volume(12).unwrap();
+    let mut db = disk.world.pool.acquire().await.unwrap();
+    let scope = format!("subject:{}", disk.resource);
+    let mode = async |db: &mut sqlx::PgConnection, mode| {
+        modes::set(db, &scope, mode, "the test").await.unwrap();
+    };
+
+    mode(&mut db, Mode::Advise).await;
+    let mut case = disk.case(Cut::Never);
+    while case.incident.remedy <= REMOVE_LOGS {
+        case.remedy(&holds()).await;
+    }
+    assert!(
+        case.story().contains("is in mode advise"),
+        "{}",
+        case.story()
+    );
+    assert!(ours.exists(), "{}", case.story());
+
+    mode(&mut db, Mode::Act).await;
+    let mut case = disk.case(Cut::Never);
+    assert_eq!(case.until_done().await, "remove_logs", "{}", case.story());
+    assert!(!ours.exists(), "{}", case.story());
+    for file in others {
+        assert!(file.exists(), "{file:?}");
+    }
+}
+
+#[tokio::test]
 async fn only_inactive_slots_that_hold_too_much_are_dropped_and_each_is_named() {
     let disk = disk("slots").await;
     for cut in CUTS {
@@ -161,6 +211,57 @@ async fn only_inactive_slots_that_hold_too_much_are_dropped_and_each_is_named() 
         disk.sql("select pg_drop_replication_slot('young')").await;
         disk.server.empty_volume().unwrap();
     }
+}
+
+#[tokio::test]
+async fn slots_go_by_the_rules_and_the_mode_of_their_own_database() {
+    let disk = disk("slots-tier").await;
+    disk.sql("select pg_create_physical_replication_slot('left_behind', true)")
+        .await;
+    for _ in 0..3 {
+        disk.sql("select pg_switch_wal() from (select pg_logical_emit_message(false, 'x', repeat('x', 15000000))) m").await;
+    }
+    disk.sql("checkpoint").await;
+    disk.server.fill_volume(12).unwrap();
+    let slots = "select count(*) from pg_replication_slots";
+
+    // Its tier lets slots hold more than the server's does.
+    let (pool, more) = (
+        &disk.world.pool,
+        json!({"limits": {"slot_retained_bytes": 1024 * MIB}}),
+    );
+    let mut db = pool.acquire().await.unwrap();
+    tiers::put(&mut db, "roomy", &more).await.unwrap();
+    let tier = |tier: &'static str| {
+        let moved = sqlx::query("update subjects set tier = $1 where id = $2").bind(tier);
+        moved.bind(disk.resource.to_string()).execute(pool)
+    };
+    tier("roomy").await.unwrap();
+    let mut case = disk.case(Cut::Never);
+    while case.incident.remedy <= DROP_SLOTS {
+        case.remedy(&holds()).await;
+    }
+    assert!(
+        case.story().contains("holds over 1.00 GiB"),
+        "{}",
+        case.story()
+    );
+    assert_eq!(disk.sql(slots).await, "1", "{}", case.story());
+
+    // Between the look and the drop an operator wants it left alone.
+    tier("standard").await.unwrap();
+    let mut case = disk.case(Cut::Never);
+    while (case.incident.remedy, case.incident.step) != (DROP_SLOTS, 1) {
+        case.turn(&holds()).await;
+    }
+    let scope = format!("subject:{}", disk.resource);
+    modes::set(&mut db, &scope, Mode::Hold, "the test")
+        .await
+        .unwrap();
+    case.remedy(&holds()).await;
+    assert!(case.story().contains("is in mode hold"), "{}", case.story());
+    assert_eq!(disk.sql(slots).await, "1", "{}", case.story());
+    assert_eq!(case.touched(), [""; 0]);
 }
 
 #[tokio::test]

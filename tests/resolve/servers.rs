@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drover::model::{IncidentKind, Mode, SubjectId};
+use drover::model::{Attributes, Cause, IncidentKind, Mode, Observation, ObservationId, SubjectId};
 use drover_jobs::cloud::local::{Cluster, Cure, LocalServer};
 use drover_jobs::resolve::Ended;
 use drover_jobs::resolve::machine::Move;
@@ -144,11 +144,85 @@ async fn a_cluster_that_takes_long_to_start_is_left_to_it() {
     let mut case = world.incident(resource, IncidentKind::ResourceDown);
     assert_eq!(case.until_done().await, "restart_fast", "{}", case.story());
     assert!(case.story().contains("is starting"), "{}", case.story());
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert!(server.runs(&cluster), "{}", case.story());
+    let postmaster = || {
+        let file = data.join(&cluster.name).join("postmaster.pid");
+        let text = std::fs::read_to_string(file).unwrap();
+        text.lines().next().unwrap().to_owned()
+    };
+    let started = postmaster();
     case.again(0, 1).await;
     let last = case.done.last().unwrap();
     assert!(last.note.contains("was started already"), "{last:?}");
+    // Observations go on to say that it is starting: it is waited for, and no attempt
+    // is made at what a restart would only begin anew.
+    for _ in 0..4 {
+        let (_, ended) = case.turn(&holds()).await;
+        assert!(matches!(ended, Some(Ended::Again(_))), "{}", case.story());
+    }
+    // The second step, too, looks before it stops anything.
+    let long_ago = case.incident.memo["clock"].as_i64().unwrap();
+    for remedy in [0, 1] {
+        case.incident.memo["clock"] = json!(long_ago + 3600);
+        case.again(remedy, 1).await;
+        let last = case.done.last().unwrap();
+        assert!(matches!(last.ended, Ended::Again(_)), "{last:?}");
+    }
+    assert_eq!(postmaster(), started, "{}", case.story());
+    assert!(server.runs(&cluster), "{}", case.story());
+}
+
+#[tokio::test]
+async fn a_cluster_that_answers_its_own_server_is_not_restarted() {
+    let (world, server, cluster, _, resource) = world("inside").await;
+    let started = started_at(&server, &cluster).await;
+    let mut case = world.incident(resource, IncidentKind::ResourceDown);
+    let end = case.until_escalated().await;
+    assert_eq!(end, Move::Escalate("every remedy was tried".into()));
+    assert!(case.story().contains("lies between"), "{}", case.story());
+
+    // What the database itself says is told, and not waited for.
+    let mut case = world.incident(resource, IncidentKind::ResourceDown);
+    case.seen = Some(failed(Cause::Error, "database \"app\" does not exist"));
+    case.until_escalated().await;
+    assert_eq!(case.done.len(), 2, "{}", case.story());
+    for done in &case.done {
+        let why = |why: &str| why.contains("does not exist");
+        assert!(
+            matches!(&done.ended, Ended::PassedOver(said) if why(said)),
+            "{done:?}"
+        );
+    }
+    assert_eq!(started_at(&server, &cluster).await, started);
+    assert_eq!(case.touched(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_cluster_that_shuts_down_for_ever_is_restarted() {
+    let (world, server, cluster, _, resource) = world("ending").await;
+    // A smart shutdown waits for this session, and lets nobody else in.
+    let open = session(&server, &cluster).await.unwrap();
+    let started = started_at(&server, &cluster).await;
+    let pid = "select (string_to_array(pg_read_file('postmaster.pid'), chr(10)))[1]";
+    let pid: i32 = superuser(&server, &cluster, pid).await.parse().unwrap();
+    let postmaster = nix::unistd::Pid::from_raw(pid);
+    nix::sys::signal::kill(postmaster, nix::sys::signal::Signal::SIGTERM).unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(session(&server, &cluster).await.is_err());
+    let mut case = world.incident(resource, IncidentKind::ResourceDown);
+    assert_eq!(case.until_done().await, "restart_fast", "{}", case.story());
+    assert_ne!(started_at(&server, &cluster).await, started);
+    drop(open);
+}
+
+/// An observation of just now, of something that does no service for this cause.
+fn failed(cause: Cause, message: &str) -> Observation {
+    Observation {
+        id: ObservationId::generate(),
+        created_at: chrono::Utc::now(),
+        worker: "the test".into(),
+        feelers: 1,
+        attributes: Attributes::failed(cause, message),
+    }
 }
 
 /// Runs it through, and gives its story.
@@ -216,6 +290,90 @@ async fn a_server_that_answers_again_is_not_rebooted_at_once() {
     assert!(matches!(ended, Some(Ended::Again(_))), "{}", case.story());
     assert!(matches!(case.next(&cleared()), Move::Close(_)));
     assert_eq!(boots(&world, &server), before);
+}
+
+/// Both remedies are passed over, each at its first look and for this.
+async fn spared(case: &mut Case<'_>, for_this: &str) {
+    let end = case.until_escalated().await;
+    assert_eq!(end, Move::Escalate("every remedy was tried".into()));
+    let ends: Vec<_> = case.done.iter().filter(|d| d.ended != again()).collect();
+    assert_eq!(ends.len(), 2, "{}", case.story());
+    for done in ends {
+        assert!(
+            matches!(&done.ended, Ended::PassedOver(why) if why.contains(for_this)),
+            "{done:?}"
+        );
+    }
+}
+
+fn again() -> Ended {
+    Ended::Again(Duration::from_secs(2))
+}
+
+#[tokio::test]
+async fn a_server_that_answered_or_that_nobody_asked_keeps_its_power() {
+    let (mut world, server, _, id, _) = world("answered").await;
+    let before = boots(&world, &server);
+    // Nothing of it is seen from outside: only what was seen last keeps it.
+    signal_sshd(&world, &server, nix::sys::signal::Signal::SIGSTOP);
+    for cause in [
+        Cause::Authentication,
+        Cause::Protocol,
+        Cause::Error,
+        Cause::HostKeyChanged,
+        Cause::HostKeyUnknown,
+    ] {
+        let mut case = world.incident(id, IncidentKind::ServerDown);
+        case.seen = Some(failed(cause, "the test says so"));
+        spared(&mut case, &format!("{cause}: no reboot mends that")).await;
+    }
+    world.tools.context.ssh_key = None;
+    let mut case = world.incident(id, IncidentKind::ServerDown);
+    spared(&mut case, "there is no SSH key").await;
+    signal_sshd(&world, &server, nix::sys::signal::Signal::SIGCONT);
+    assert_eq!(boots(&world, &server), before);
+}
+
+#[tokio::test]
+async fn a_server_whose_databases_answer_keeps_its_power() {
+    let (world, server, _, id, resource) = world("serves").await;
+    let before = boots(&world, &server);
+    signal_sshd(&world, &server, nix::sys::signal::Signal::SIGSTOP);
+    sqlx::query("update subjects set state = 'available' where id = $1")
+        .bind(resource.to_string())
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    // It was well before, and nobody has looked since.
+    observe(&world, resource, true).await;
+    let mut case = world.incident(id, IncidentKind::ServerDown);
+    let (_, ended) = case.turn(&holds()).await;
+    assert_eq!(ended, Some(again()), "{}", case.story());
+    // Now somebody has.
+    observe(&world, resource, true).await;
+    spared(&mut case, "its databases answer").await;
+    assert_eq!(boots(&world, &server), before);
+
+    // Its databases are gone, too.
+    observe(&world, resource, false).await;
+    let mut case = world.incident(id, IncidentKind::ServerDown);
+    observe(&world, resource, false).await;
+    assert_eq!(case.until_done().await, "reboot", "{}", case.story());
+    assert_eq!(boots(&world, &server), before + 1);
+}
+
+/// Writes an observation of a resource into the record.
+async fn observe(world: &World, resource: SubjectId, well: bool) {
+    sqlx::query(
+        "insert into observations (id, created_at, subject_id, worker, feelers, attributes)
+         values ($1, clock_timestamp(), $2, 'the test', 1, $3)",
+    )
+    .bind(ObservationId::generate().to_string())
+    .bind(resource.to_string())
+    .bind(json!({ "service_available": well }))
+    .execute(&world.pool)
+    .await
+    .unwrap();
 }
 
 #[tokio::test]

@@ -93,7 +93,8 @@ pub(super) async fn look(turn: &Turn<'_>, server: &Server) -> Result<Outcome, Ou
         )));
     }
     let (ours, mut words) = room::ours(turn, server, &volumes).await?;
-    let asked = ours.iter().map(|resource| {
+    let asked = ours.iter().map(|ours| {
+        let resource = &ours.resource;
         let told = async move { superuser::ask(turn, (resource, server), LOOK, &[]).await };
         told.map(move |told| (resource, told)).boxed()
     });

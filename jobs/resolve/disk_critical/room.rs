@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use drover::model::{Kind, Limits, Mode, Resource, Server};
-use drover::store::modes;
+use drover::model::{Kind, Limits, Mode, Resource, Rules, Server};
 use drover::store::subjects::{self, Known, Page};
+use drover::store::{modes, tiers};
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt as _};
+use serde_json::Value;
 
 use crate::resolve::{Ended, Outcome, Turn, shell};
 use crate::think::DISK_MARGIN;
@@ -121,14 +122,21 @@ pub(super) async fn tight(turn: &Turn<'_>, server: &Server) -> Result<Vec<Volume
     Ok(all)
 }
 
-/// What may be changed on these volumes: the clusters that are in the herd, each by
-/// one of its resources. A resource that is not in mode `act` keeps its cluster out.
-/// The others come as words.
-pub(super) async fn ours(
+/// A cluster that is in the herd, and may be changed.
+pub(super) struct Ours {
+    /// One of its resources.
+    pub(super) resource: Resource,
+    /// From how many bytes on a slot of it may be dropped: the most that the rules
+    /// of any of its resources' tiers allow.
+    pub(super) slot_bytes: u64,
+}
+
+/// The server's clusters that are in the herd, by port. A resource that is not in
+/// mode `act` keeps its cluster out, and that is said instead.
+pub(super) async fn herd(
     turn: &Turn<'_>,
     server: &Server,
-    volumes: &[Volume],
-) -> Result<(Vec<Resource>, Vec<String>), Outcome> {
+) -> Result<BTreeMap<u16, Result<Ours, String>>, Outcome> {
     let failed = |e: sqlx::Error| Outcome::failed(format!("the record does not answer: {e}"));
     let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
     let page = Page {
@@ -141,37 +149,64 @@ pub(super) async fn ours(
     let known = subjects::list(&mut db, Kind::Resource, &page)
         .await
         .map_err(failed)?;
-    let mut ours: BTreeMap<u16, Result<Resource, String>> = BTreeMap::new();
+    let tiers: BTreeMap<String, Value> = tiers::all(&mut db)
+        .await
+        .map_err(failed)?
+        .into_iter()
+        .collect();
+    let mut herd: BTreeMap<u16, Result<Ours, String>> = BTreeMap::new();
     for known in known {
         let Known::Resource(resource, _) = known else {
             continue;
         };
-        if !volumes.iter().any(|v| v.ports.contains(&resource.port)) {
-            continue;
-        }
         let mode = modes::effective(&mut db, Some(resource.subject.id))
             .await
             .map_err(failed)?;
         let port = resource.port;
         match mode {
-            Mode::Act => drop(ours.entry(port).or_insert(Ok(*resource))),
+            Mode::Act => {
+                let tier = tiers.get(&resource.subject.tier);
+                let slot_bytes = slot_bytes(&turn.tools.rules, tier).map_err(Outcome::failed)?;
+                let ours = herd.entry(port).or_insert(Ok(Ours {
+                    resource: *resource,
+                    slot_bytes,
+                }));
+                if let Ok(ours) = ours {
+                    ours.slot_bytes = ours.slot_bytes.max(slot_bytes);
+                }
+            }
             Mode::Advise | Mode::Hold => {
                 let name = &resource.subject.name;
-                ours.insert(port, Err(format!("{name} is in mode {mode}")));
+                herd.insert(port, Err(format!("{name} is in mode {mode}")));
             }
         }
     }
-    let mut left_out: Vec<String> = volumes
-        .iter()
-        .flat_map(|volume| &volume.ports)
-        .filter(|port| !ours.contains_key(port))
-        .map(|port| format!("the cluster on port {port} is not in the herd"))
-        .collect();
-    let mut may = Vec::new();
-    for one in ours.into_values() {
-        match one {
-            Ok(resource) => may.push(resource),
-            Err(why) => left_out.push(why),
+    Ok(herd)
+}
+
+/// By the rules of a tier; by the deployment's, if the tier's cannot be used.
+fn slot_bytes(deployment: &Value, tier: Option<&Value>) -> Result<u64, String> {
+    let own = tier.and_then(|tier| Rules::layered(&[deployment, tier]).ok());
+    let rules = match own {
+        Some(rules) => rules,
+        None => Rules::layered(&[deployment])?,
+    };
+    Ok(rules.limits.slot_retained_bytes)
+}
+
+/// What may be changed on these volumes. The other clusters come as words.
+pub(super) async fn ours(
+    turn: &Turn<'_>,
+    server: &Server,
+    volumes: &[Volume],
+) -> Result<(Vec<Ours>, Vec<String>), Outcome> {
+    let mut herd = herd(turn, server).await?;
+    let (mut may, mut left_out) = (Vec::new(), Vec::new());
+    for port in volumes.iter().flat_map(|volume| &volume.ports) {
+        match herd.remove(port) {
+            Some(Ok(ours)) => may.push(ours),
+            Some(Err(why)) => left_out.push(why),
+            None => left_out.push(format!("the cluster on port {port} is not in the herd")),
         }
     }
     Ok((may, left_out))
@@ -195,6 +230,17 @@ pub(super) fn amount(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_slot_goes_by_its_own_tier_and_without_one_by_the_deployment() {
+        let of = |bytes: u64| json!({"limits": {"slot_retained_bytes": bytes}});
+        assert_eq!(slot_bytes(&of(5), Some(&of(7))), Ok(7));
+        assert_eq!(slot_bytes(&of(5), Some(&json!({}))), Ok(5));
+        assert_eq!(slot_bytes(&of(5), Some(&json!({"limit": 1}))), Ok(5));
+        assert_eq!(slot_bytes(&of(5), None), Ok(5));
+        assert!(slot_bytes(&json!([]), None).is_err());
+    }
 
     #[test]
     fn lines_of_df_are_read_and_others_are_not() {

@@ -68,10 +68,10 @@ printf '{\"dropped\": %s, \"there\": %s}\\n' \"$dropped\" \"$there\"
 pub(super) async fn look(turn: &Turn<'_>, server: &Server) -> Result<Outcome, Outcome> {
     let tight = room::tight(turn, server).await?;
     let (ours, mut left_out) = room::ours(turn, server, &tight).await?;
-    let most = turn.rules.limits.slot_retained_bytes;
-    let text = &most.to_string();
-    let asked = ours.iter().map(|resource| {
-        let told = async move { superuser::ask(turn, (resource, server), LOOK, &[text]).await };
+    let asked = ours.iter().map(|ours| {
+        let resource = &ours.resource;
+        let most = ours.slot_bytes.to_string();
+        let told = async move { superuser::ask(turn, (resource, server), LOOK, &[&most]).await };
         told.map(move |told| (resource, told)).boxed()
     });
     let mut slots: Vec<Slot> = Vec::new();
@@ -94,7 +94,14 @@ pub(super) async fn look(turn: &Turn<'_>, server: &Server) -> Result<Outcome, Ou
         }
     }
     if slots.is_empty() {
-        let mut why = vec![format!("no inactive slot holds over {}", amount(most))];
+        let mut most: Vec<u64> = ours.iter().map(|ours| ours.slot_bytes).collect();
+        most.sort_unstable();
+        most.dedup();
+        let most: Vec<String> = most.into_iter().map(amount).collect();
+        let mut why = match most.is_empty() {
+            true => vec!["no cluster's slots may be dropped".to_owned()],
+            false => vec![format!("no inactive slot holds over {}", most.join(" or "))],
+        };
         why.append(&mut left_out);
         return Err(Outcome::passed_over(why.join("; ")));
     }
@@ -110,18 +117,29 @@ pub(super) async fn look(turn: &Turn<'_>, server: &Server) -> Result<Outcome, Ou
 }
 
 /// Only those that were written down by `look`, so that each can be named whatever
-/// becomes of its turn.
+/// becomes of its turn. What holds for its cluster by now, mode and limit, is looked
+/// at once more for each.
 pub(super) async fn drop_them(turn: &Turn<'_>, server: &Server) -> Result<Outcome, Outcome> {
     let slots: Vec<Slot> = serde_json::from_value(turn.incident.memo["slots"].clone())
         .map_err(|e| Outcome::failed(format!("which slots is not known: {e}")))?;
-    let most = turn.rules.limits.slot_retained_bytes.to_string();
     let (now, later) = slots.split_at(slots.len().min(A_TURN));
     let mut touched = Vec::new();
     let mut words = Vec::new();
     for slot in now {
-        let resource = cluster(server, slot.port);
-        let told = superuser::ask(turn, (&resource, server), DROP, &[&slot.name, &most]).await?;
         let name = format!("slot {} of {}", slot.name, slot.of);
+        let ours = match room::herd(turn, server).await?.remove(&slot.port) {
+            Some(Ok(ours)) => ours,
+            Some(Err(why)) => {
+                words.push(format!("{name} stays: {why}"));
+                continue;
+            }
+            None => {
+                words.push(format!("{name} stays: it has left the herd"));
+                continue;
+            }
+        };
+        let (resource, most) = (&ours.resource, ours.slot_bytes.to_string());
+        let told = superuser::ask(turn, (resource, server), DROP, &[&slot.name, &most]).await?;
         match (told["dropped"].as_u64(), &told["there"]) {
             (Some(1), _) => words.push(format!("{name} is dropped")),
             (_, Value::Bool(false)) => words.push(format!("{name} is gone")),

@@ -13,7 +13,7 @@ use sqlx::PgConnection;
 use super::super::{Case, Resolve, WorkError, database, may_act, word};
 use super::LEASED;
 use crate::resolve::machine;
-use crate::resolve::playbook::UNDO;
+use crate::resolve::playbook::{Step, UNDO};
 use crate::resolve::{Ended, Outcome};
 
 /// How long a turn may have its subject to itself: longer than any step, so that a
@@ -128,8 +128,7 @@ impl Resolve {
         let at_work = |i: &drover::model::Incident| i.state == IncidentState::Resolving;
         let subject = run.subject;
         // The lease first: subjects before incidents, as everywhere.
-        let more =
-            remedy.is_some_and(|r| goes_on(&outcome.ended, case.incident.step, r.steps.len()));
+        let more = remedy.is_some_and(|r| keeps(&outcome.ended, case.incident.step, r.steps));
         let fence = run.fence;
         if !end_turn(&mut tx, subject, fence, more).await? {
             // Its time was up and another turn has begun: this one's word is stale.
@@ -199,11 +198,13 @@ async fn end_turn(
         .map_err(database)
 }
 
-/// Whether the same remedy has another turn.
-fn goes_on(ended: &Ended, step: u16, steps: usize) -> bool {
+/// Whether the lease is kept for the same remedy's next turn. What only watches
+/// leaves the subject to whoever has something to do there, for as long as it takes.
+fn keeps(ended: &Ended, step: u16, steps: &[Step]) -> bool {
+    let at = usize::from(step);
     match ended {
-        Ended::Again(_) => true,
-        Ended::Done => usize::from(step) + 1 < steps,
+        Ended::Again(_) => !steps.get(at).is_some_and(|step| step.watches),
+        Ended::Done => at + 1 < steps.len(),
         Ended::PassedOver(_) | Ended::Failed(_) => false,
     }
 }
@@ -232,6 +233,35 @@ fn lay_over(memo: &mut Value, more: &serde_json::Map<String, Value>) {
             } else {
                 memo.insert(name.clone(), value.clone());
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use drover::model::IncidentKind;
+
+    #[test]
+    fn only_what_acts_keeps_others_away_while_it_goes_on() {
+        let again = Ended::Again(Duration::ZERO);
+        let steps = [Step::new("start"), Step::watching("watch")];
+        assert!(keeps(&again, 0, &steps));
+        assert!(!keeps(&again, 1, &steps));
+        assert!(keeps(&Ended::Done, 0, &steps));
+        assert!(!keeps(&Ended::Done, 1, &steps));
+        assert!(!keeps(&Ended::Failed(String::new()), 0, &steps));
+    }
+
+    #[test]
+    fn what_takes_many_minutes_only_watches() {
+        for (kind, name) in [
+            (IncidentKind::XidWraparound, "watch"),
+            (IncidentKind::ArchivingStalled, "catch_up"),
+        ] {
+            let steps = crate::resolve::playbook(kind).remedies[0].steps;
+            let step = steps.iter().find(|step| step.name == name);
+            assert!(step.is_some_and(|step| step.watches), "{kind}");
         }
     }
 }
