@@ -82,7 +82,7 @@ fn doubt(scene: &Scene, rules: &Rules, failure: &Observation) -> Decision {
 }
 
 /// The kind that a failure calls for.
-fn incident(failure: &Observation) -> IncidentKind {
+pub(super) fn incident(failure: &Observation) -> IncidentKind {
     if another_key(failure) {
         IncidentKind::HostKeyChanged
     } else {
