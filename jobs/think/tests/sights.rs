@@ -71,6 +71,14 @@ fn a_resource_that_fails_for_another_reason_by_now_has_another_incident() {
         Cause::Refused,
         State::Unavailable
     )));
+    for state in [State::Uncertain, State::Unavailable] {
+        let refused = now(
+            IncidentKind::ConnectionsExhausted,
+            Cause::TooManyConnections,
+            state,
+        );
+        assert!(holds(&refused), "{state}");
+    }
     // Nothing has opened the other one yet.
     assert!(holds(&now(
         IncidentKind::ResourceDown,
