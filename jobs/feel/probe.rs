@@ -219,7 +219,7 @@ mod tests {
             (seen[0].fsync, seen[0].fsync_ms),
             (Fsync::Stuck, Some(5500.0))
         );
-        assert!(took < Duration::from_secs(8), "{took:?}");
+        assert!(took < Duration::from_secs(60), "{took:?}");
     }
 
     #[test]

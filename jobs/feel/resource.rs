@@ -21,7 +21,9 @@ const GRACE: Duration = Duration::from_millis(500);
 /// PostgreSQL's.
 const OPTIONS: &str = "-c statement_timeout=5000 -c search_path=pg_catalog";
 
-/// Sizes in bytes, ages in seconds, xid ages in transactions.
+/// Sizes in bytes, ages in seconds, xid ages in transactions. `allowed` connections
+/// are those that ordinary sessions may have: what is kept back (for superusers, and
+/// since PostgreSQL 16 for `pg_use_reserved_connections`) is out of their reach.
 /// `oldest_transaction_s` is that of the oldest transaction other than ours. A
 /// role without pg_monitor sees that there are other sessions, but not of what
 /// type they are nor since when they are in a transaction, and cannot count the
@@ -38,7 +40,10 @@ select jsonb_build_object(
         'used', (
             select count(*) from pg_stat_activity
             where backend_type = 'client backend' or backend_type is null and datid is not null),
-        'allowed', current_setting('max_connections')::int),
+        'allowed', current_setting('max_connections')::int
+            - current_setting('superuser_reserved_connections')::int
+            - coalesce(current_setting('reserved_connections', true), '0')::int,
+        'max', current_setting('max_connections')::int),
     'oldest_transaction_s', (
         select round(extract(epoch from max(clock_timestamp() - xact_start))::numeric, 3)
         from pg_stat_activity where pid <> pg_backend_pid()),

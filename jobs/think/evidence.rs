@@ -142,6 +142,11 @@ fn streak(scene: &Scene, belongs: impl Fn(&Attributes) -> bool) -> Streak {
     }
 }
 
+/// How many observations in a row failed for this cause, up to the newest.
+pub(super) fn run_of(scene: &Scene, cause: Cause) -> u32 {
+    streak(scene, |seen| seen.cause == Some(cause)).failures
+}
+
 /// What a person is told of a failed observation: `refused: connection refused`.
 pub(super) fn cause(seen: &Attributes) -> String {
     let cause = seen.cause.map_or("no service", Cause::as_str);

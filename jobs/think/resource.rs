@@ -1,8 +1,8 @@
 //! The resource's machine.
 
-use drover::model::{Cause, IncidentKind, Observation, Rules, State};
+use drover::model::{Cause, IncidentKind, Observation, Opening, Rules, State};
 
-use super::evidence::{Weight, convicts, weigh};
+use super::evidence::{Weight, cause, convicts, run_of, weigh};
 use super::{Decision, Scene, Verdict, host_is_available, recover};
 
 pub(super) fn think(scene: &Scene, rules: &Rules) -> Decision {
@@ -64,8 +64,23 @@ fn doubt(scene: &Scene, rules: &Rules, failure: &Observation) -> Decision {
                 opens: Some(incident(failure)),
             },
         ),
-        None => ask_the_host(scene, failure, Decision::stay(scene, rules)),
+        None => {
+            let stay = Decision {
+                opens: crowded_out(scene, failure).into_iter().collect(),
+                ..Decision::stay(scene, rules)
+            };
+            ask_the_host(scene, failure, stay)
+        }
     }
+}
+
+/// PostgreSQL itself says that no connection is left: that needs no patience, only to
+/// be no single moment's peak.
+fn crowded_out(scene: &Scene, failure: &Observation) -> Option<Opening> {
+    (run_of(scene, Cause::TooManyConnections) >= 2).then(|| Opening {
+        kind: IncidentKind::ConnectionsExhausted,
+        reason: cause(&failure.attributes),
+    })
 }
 
 /// Neither the resource nor its server's sshd answered: the server's own feel

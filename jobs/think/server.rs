@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drover::model::{Cause, IncidentKind, Observation, Rules, State};
 
-use super::evidence::convicts;
+use super::evidence::{cause, convicts};
 use super::{Decision, Scene, Verdict, recover, suspect};
 
 /// How soon a server is felt again whose host key has just been read.
@@ -20,6 +20,7 @@ pub(super) fn think(scene: &Scene, rules: &Rules) -> Decision {
     }
     let well = newest.attributes.service_available;
     match scene.subject.state {
+        State::Available | State::Uncertain if another_key(newest) => distrust(rules, newest),
         State::Available if well => stay(),
         State::Available => suspect(rules, newest),
         State::Uncertain if well => Decision::turn(
@@ -51,6 +52,20 @@ fn first_contact(scene: &Scene, rules: &Rules, newest: &Observation) -> Decision
     }
 }
 
+/// A server's proof that it holds another key is no flicker that a second look would
+/// see gone, and until the incident is open its resources are logged in to.
+fn distrust(rules: &Rules, failure: &Observation) -> Decision {
+    Decision::turn(
+        rules,
+        Verdict {
+            to: State::Unavailable,
+            reason: cause(&failure.attributes),
+            because: failure.id,
+            opens: Some(incident(failure)),
+        },
+    )
+}
+
 fn doubt(scene: &Scene, rules: &Rules, failure: &Observation) -> Decision {
     let Some(reason) = convicts(scene, failure, &rules.patience) else {
         return Decision::stay(scene, rules);
@@ -67,10 +82,14 @@ fn doubt(scene: &Scene, rules: &Rules, failure: &Observation) -> Decision {
 }
 
 /// The kind that a failure calls for.
-fn incident(failure: &Observation) -> IncidentKind {
-    if failure.attributes.cause == Some(Cause::HostKeyChanged) {
+pub(super) fn incident(failure: &Observation) -> IncidentKind {
+    if another_key(failure) {
         IncidentKind::HostKeyChanged
     } else {
         IncidentKind::ServerDown
     }
+}
+
+fn another_key(seen: &Observation) -> bool {
+    seen.attributes.cause == Some(Cause::HostKeyChanged)
 }

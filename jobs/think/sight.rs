@@ -9,7 +9,7 @@ use drover::model::{IncidentKind, Kind, Limits, Observation, Rules, State};
 
 use super::evidence::cause;
 use super::figures::{self, Probe};
-use super::{Scene, conditions, host_is_available, resource};
+use super::{Scene, conditions, host_is_available, resource, server};
 
 /// What is seen of an open incident.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,8 +93,7 @@ fn service(kind: IncidentKind, scene: &Scene, newest: &Observation) -> Sight {
     }
 }
 
-/// The kind that a resource which is unavailable fails for by now, if it is
-/// another. Thinking opens that one with the same observation.
+/// The kind that a subject which is unavailable fails for by now, if it is another. Thinking opens that one with the same observation.
 fn other_kind(kind: IncidentKind, scene: &Scene, newest: &Observation) -> Option<IncidentKind> {
     match kind {
         IncidentKind::ResourceDown
@@ -106,8 +105,14 @@ fn other_kind(kind: IncidentKind, scene: &Scene, newest: &Observation) -> Option
                 && host_is_available(scene);
             (opened && now != kind).then_some(now)
         }
-        IncidentKind::ServerDown
-        | IncidentKind::HostKeyChanged
+        IncidentKind::ServerDown => {
+            let now = server::incident(newest);
+            let opened =
+                scene.subject.kind == Kind::Server && scene.subject.state == State::Unavailable;
+            (opened && now != kind).then_some(now)
+        }
+        // That nothing answers by now does not lift the distrust.
+        IncidentKind::HostKeyChanged
         | IncidentKind::DiskCritical
         | IncidentKind::VolumeStuck
         | IncidentKind::XidWraparound

@@ -178,10 +178,36 @@ fn one_observation_decides_only_in_available_and_uncertain() {
                 .iter()
                 .copied()
                 .filter(|c| *c != Cause::HostKeyUnknown)
+                .filter(|c| kind == Kind::Resource || *c != Cause::HostKeyChanged)
             {
                 assert_eq!(after(bad(cause)), on_bad, "{kind} {state} {cause}");
             }
         }
+    }
+}
+
+#[test]
+fn another_host_key_needs_no_second_look_whatever_a_witness_says() {
+    for state in [State::Available, State::Uncertain] {
+        for seen in [
+            bad(Cause::HostKeyChanged),
+            witnessed(Cause::HostKeyChanged, up()),
+            witnessed(Cause::HostKeyChanged, down()),
+            witnessed(Cause::HostKeyChanged, silent()),
+        ] {
+            let decision = Play::server(state).seen(0.0, "a", seen).think();
+            let kinds: Vec<_> = decision.opens.iter().map(|o| o.kind).collect();
+            assert_eq!(kinds, [IncidentKind::HostKeyChanged], "{state}");
+            let verdict = decision.change.expect("a change");
+            assert_eq!(verdict.to, State::Unavailable, "{state}");
+            assert_eq!(verdict.opens, Some(IncidentKind::HostKeyChanged));
+            assert_eq!(verdict.reason, "host_key_changed: as told");
+        }
+    }
+    for state in [State::Creating, State::Destroying, State::Destroyed] {
+        let play = Play::server(state).seen(0.0, "a", bad(Cause::HostKeyChanged));
+        assert_eq!(play.think().opens, [], "{state}");
+        assert_eq!(play.turns(), None, "{state}");
     }
 }
 

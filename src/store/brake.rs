@@ -20,9 +20,9 @@ const AT_ONCE: &str = "1 minute";
 pub struct Count {
     /// All that are in the herd for good: neither coming nor going.
     pub servers: u32,
-    /// Those that were available, turned bad within the last minute, and are so.
+    /// Those that were well, turned bad within the last minute, and are so.
     pub turned: u32,
-    /// Those that were available and are not any more, however long since.
+    /// Those that were well and are not any more, however long since.
     pub away: u32,
 }
 
@@ -38,14 +38,19 @@ pub struct Counts {
 /// Counts the servers, with one query.
 ///
 /// A server turned bad when it left `available`; until it has been `uncertain` or
-/// `unavailable` for a minute, it has done so just now.
+/// `unavailable` for a minute, it has done so just now. One that is `available` with
+/// a stuck volume turned bad when that incident was opened, or opened again.
+///
+/// A server that drover itself has stopped turned bad when the incident was opened
+/// for which it was: its stop is nothing new, neither for this minute nor after a
+/// human has closed `blind`.
 pub async fn count(db: &mut PgConnection) -> sqlx::Result<Counts> {
     let rows: Vec<(Option<String>, i64, i64, i64)> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
         "with closed as (
                  select coalesce(max(resolved_at), '-infinity') as at from incidents
                  where subject_id is null and kind = 'blind' and state = 'resolved'),
-             fallen as (
-                 select v.zone, s.state_since, t.at
+             standing as (
+                 select s.id, v.zone, s.state, s.state_since, t.at as left_at
                  from subjects s
                  join servers v using (id)
                  left join lateral (
@@ -53,11 +58,36 @@ pub async fn count(db: &mut PgConnection) -> sqlx::Result<Counts> {
                      where t.subject_id = s.id and t.from_state = 'available'
                        and s.state in ('uncertain', 'unavailable')) t on true
                  where s.kind = 'server' and s.forgotten_at is null
-                   and s.state in ('available', 'uncertain', 'unavailable'))
+                   and s.state in ('available', 'uncertain', 'unavailable')),
+             fallen as (
+                 select s.zone,
+                        -- null: it is well, or never was
+                        coalesce(least(s.left_at, i.stopped), i.stuck) as at,
+                        coalesce(
+                            i.stopped,
+                            case when s.left_at is not null
+                                then greatest(s.left_at, s.state_since) end,
+                            i.stuck) as lately
+                 from standing s
+                 left join lateral (
+                     select min(greatest(i.opened_at, e.reopened_at)) filter (
+                                where s.state = 'available' and i.kind = 'volume_stuck') as stuck,
+                            min(greatest(i.opened_at, e.reopened_at)) filter (
+                                where s.left_at is not null
+                                  and (i.memo ->> 'half_done' = 'true'
+                                    or i.attempts > 0
+                                       and (i.state in ('resolving', 'waiting')
+                                         -- before a human was called
+                                         or s.left_at < i.state_since))) as stopped
+                     from incidents i
+                     left join lateral (
+                         select max(created_at) as reopened_at from incident_events e
+                         where e.incident_id = i.id and e.kind = 'reopened') e on true
+                     where i.subject_id = s.id and i.state <> 'resolved'
+                       and i.kind in ('volume_stuck', 'server_down')) i on true)
              select zone, count(*),
                     count(*) filter (
-                        where f.at > closed.at
-                          and greatest(f.at, f.state_since) > now() - interval '{AT_ONCE}'),
+                        where f.at > closed.at and f.lately > now() - interval '{AT_ONCE}'),
                     count(*) filter (where f.at > closed.at)
              from fallen f cross join closed
              group by zone"

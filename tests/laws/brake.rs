@@ -1,6 +1,6 @@
 //! The brake, counted on a real record.
 
-use drover::model::{IncidentKind, Opening, State, SubjectId, TransitionId};
+use drover::model::{IncidentId, IncidentKind, Opening, State, SubjectId, TransitionId};
 use drover::store::brake::{self, Count, Counts};
 use drover::store::incidents;
 use sqlx::PgPool;
@@ -167,4 +167,166 @@ async fn what_was_bad_before_a_human_closed_the_last_one_does_not_count_again() 
     let counts = count(&herd).await;
     assert_eq!(counts.herd, of(6, 2, 2));
     assert!(brake::trips(&counts).is_some());
+}
+
+/// So many servers without a zone, all seen available.
+async fn well(servers: usize) -> Herd {
+    let mut herd = Herd::of(0).await;
+    for n in 1..servers {
+        let new = new_server(&format!("srv-{n}"), &format!("192.0.2.{}", 10 + n));
+        herd.ids.push(adopt(&herd.pool, &new).await.unwrap());
+    }
+    for id in &herd.ids {
+        turn(&herd.pool, *id, State::Uncertain, State::Available, 3600).await;
+    }
+    herd
+}
+
+/// Opens an incident of a server, or of the herd, some seconds ago.
+async fn open(pool: &PgPool, of: Option<SubjectId>, kind: IncidentKind, ago: i32) -> IncidentId {
+    let mut tx = pool.begin().await.unwrap();
+    let opening = Opening {
+        kind,
+        reason: "as told".into(),
+    };
+    let id = incidents::open(&mut tx, of, &opening, "test").await;
+    let id = id.unwrap().expect("a new one");
+    sqlx::query("update incidents set opened_at = now() - $2 * interval '1 s' where id = $1")
+        .bind(id.to_string())
+        .bind(ago)
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    id
+}
+
+/// A remedy of an incident has begun, and is where this memo says.
+async fn at_work(pool: &PgPool, id: IncidentId, memo: &str) {
+    sqlx::query(
+        "update incidents set state = 'resolving', attempts = 1, memo = $2::text::jsonb
+         where id = $1",
+    )
+    .bind(id.to_string())
+    .bind(memo)
+    .execute(pool)
+    .await
+    .unwrap();
+}
+
+async fn close(pool: &PgPool, id: IncidentId) {
+    let mut tx = pool.begin().await.unwrap();
+    let mut incident = incidents::lock(&mut tx, id).await.unwrap().unwrap();
+    incidents::close(&mut tx, &mut incident, "observation", "test", "it is over")
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn volumes_that_are_stuck_together_trip_it_though_their_servers_are_available() {
+    let herd = well(10).await;
+    let mut open_ones = Vec::new();
+    for (id, ago) in herd.ids.iter().zip([50, 40, 20]) {
+        open_ones.push(open(&herd.pool, Some(*id), IncidentKind::VolumeStuck, ago).await);
+    }
+    // Full disks stop nothing.
+    for id in &herd.ids[3..] {
+        open(&herd.pool, Some(*id), IncidentKind::DiskCritical, 0).await;
+    }
+    let counts = count(&herd).await;
+    assert_eq!(counts.herd, of(10, 3, 3));
+    assert_eq!(brake::trips(&counts), None);
+    assert!(brake::over(&counts));
+
+    open_ones.push(open(&herd.pool, Some(herd.ids[3]), IncidentKind::VolumeStuck, 0).await);
+    let counts = count(&herd).await;
+    assert_eq!(counts.herd, of(10, 4, 4));
+    assert!(brake::trips(&counts).is_some(), "four of ten");
+    assert!(!brake::over(&counts));
+
+    close(&herd.pool, open_ones[0]).await;
+    let counts = count(&herd).await;
+    assert_eq!(counts.herd, of(10, 3, 3));
+    assert!(brake::over(&counts));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_is_stuck_again_turned_bad_when_it_was_seen_again() {
+    let herd = well(2).await;
+    let server = Some(herd.ids[0]);
+    let id = open(&herd.pool, server, IncidentKind::VolumeStuck, 300).await;
+    assert_eq!(count(&herd).await.herd, of(2, 0, 1));
+    close(&herd.pool, id).await;
+    assert_eq!(count(&herd).await.herd, of(2, 0, 0));
+    let mut tx = herd.pool.begin().await.unwrap();
+    let opening = Opening {
+        kind: IncidentKind::VolumeStuck,
+        reason: "as told".into(),
+    };
+    let again = incidents::open(&mut tx, server, &opening, "test").await;
+    assert_eq!(again.unwrap(), Some(id), "the same one");
+    tx.commit().await.unwrap();
+    assert_eq!(count(&herd).await.herd, of(2, 1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_drover_stopped_has_not_turned_bad_by_that() {
+    let herd = well(3).await;
+    let (stuck, other) = (herd.ids[0], herd.ids[1]);
+    let id = open(&herd.pool, Some(stuck), IncidentKind::VolumeStuck, 20).await;
+    assert_eq!(count(&herd).await.herd, of(3, 1, 1));
+
+    // Stopped for it: still one, and not two.
+    at_work(&herd.pool, id, r#"{"half_done": true}"#).await;
+    let from = State::Available;
+    turn(&herd.pool, stuck, from, State::Uncertain, 10).await;
+    turn(&herd.pool, stuck, State::Uncertain, State::Unavailable, 5).await;
+    open(&herd.pool, Some(stuck), IncidentKind::ServerDown, 5).await;
+    let counts = count(&herd).await;
+    assert_eq!(counts.herd, of(3, 1, 1));
+    assert_eq!(brake::trips(&counts), None);
+    assert!(brake::over(&counts));
+
+    // Five minutes in, the stop is news of this minute, its cause is not.
+    sqlx::query("update incidents set opened_at = now() - interval '5 min' where id = $1")
+        .bind(id.to_string())
+        .execute(&herd.pool)
+        .await
+        .unwrap();
+    turn(&herd.pool, other, from, State::Uncertain, 5).await;
+    for memo in [r#"{"half_done": true}"#, "{}"] {
+        at_work(&herd.pool, id, memo).await;
+        let counts = count(&herd).await;
+        assert_eq!(counts.herd, of(3, 1, 2), "{memo}");
+        assert_eq!(brake::trips(&counts), None, "{memo}");
+        assert!(!brake::over(&counts), "{memo}");
+    }
+
+    // Had it fallen by itself, there would be two.
+    sqlx::query("update incidents set state = 'triggered', attempts = 0 where id = $1")
+        .bind(id.to_string())
+        .execute(&herd.pool)
+        .await
+        .unwrap();
+    let counts = count(&herd).await;
+    assert_eq!(counts.herd, of(3, 2, 2));
+    assert!(brake::trips(&counts).is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_drover_stops_after_a_human_closed_the_last_one_does_not_trip_it_again() {
+    let herd = well(10).await;
+    let mut stuck = Vec::new();
+    for id in &herd.ids[..4] {
+        stuck.push(open(&herd.pool, Some(*id), IncidentKind::VolumeStuck, 30).await);
+    }
+    assert!(brake::trips(&count(&herd).await).is_some());
+    let blind = open(&herd.pool, None, IncidentKind::Blind, 0).await;
+    close(&herd.pool, blind).await;
+    for (server, incident) in herd.ids.iter().zip(stuck) {
+        at_work(&herd.pool, incident, r#"{"half_done": true}"#).await;
+        turn(&herd.pool, *server, State::Available, State::Unavailable, 0).await;
+    }
+    assert_eq!(count(&herd).await.herd, of(10, 0, 0));
 }

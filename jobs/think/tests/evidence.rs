@@ -229,6 +229,39 @@ fn what_answers_is_not_down_until_its_own_patience_ends() {
 }
 
 #[test]
+fn refused_twice_for_want_of_connections_calls_for_help_while_still_in_doubt() {
+    let full = || bad(Cause::TooManyConnections);
+    let uncertain = || Play::resource(State::Uncertain).seen(0.0, "a", full());
+    let opens = |play: Play| -> Vec<IncidentKind> {
+        let decision = play.think();
+        assert_eq!(decision.change, None);
+        decision.opens.into_iter().map(|o| o.kind).collect()
+    };
+    let exhausted = [IncidentKind::ConnectionsExhausted];
+    assert_eq!(opens(uncertain()), [], "one moment's peak");
+    assert_eq!(opens(uncertain().seen(2.0, "a", full())), exhausted);
+    let in_turns = uncertain()
+        .seen(2.0, "a", bad(Cause::Refused))
+        .seen(4.0, "a", full());
+    assert_eq!(opens(in_turns), []);
+    let peaks = uncertain().seen(2.0, "a", good()).seen(4.0, "a", full());
+    assert_eq!(opens(peaks), []);
+    for host in [State::Uncertain, State::Unavailable] {
+        let covered = uncertain().host(host).seen(2.0, "a", full());
+        assert_eq!(opens(covered), [], "the server's trouble stands for it");
+    }
+    let mut before = uncertain().seen(2.0, "a", full());
+    before.host_since = 1.0;
+    assert_eq!(opens(before), [], "one of them speaks of the server");
+    let mut long = uncertain();
+    for second in (2..=300).step_by(2) {
+        long = long.seen(f64::from(second), "a", full());
+    }
+    let kinds: Vec<_> = long.think().opens.into_iter().map(|o| o.kind).collect();
+    assert_eq!(kinds, exhausted, "named once, also when it turns");
+}
+
+#[test]
 fn kinds_of_failure_that_take_turns_do_not_wait_for_ever() {
     let mut play = Play::resource(State::Uncertain);
     for second in (0..=300).step_by(2) {

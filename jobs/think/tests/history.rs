@@ -83,12 +83,18 @@ proptest! {
             let index = history.iter().position(|r| r.seen.created_at == *when).unwrap();
             let newest = &history[index];
             prop_assert_eq!(verdict.because, newest.seen.id);
-            let legal = matches!(
-                (before, verdict.to),
-                (State::Available, State::Uncertain)
-                    | (State::Uncertain, State::Available | State::Unavailable)
-                    | (State::Unavailable, State::Available)
-            );
+            let distrust = kind == Kind::Server
+                && newest.seen.attributes.cause == Some(Cause::HostKeyChanged);
+            let legal = match (before, verdict.to) {
+                (State::Available, State::Uncertain) => !distrust,
+                // Only another host key needs no doubt first.
+                (State::Available, State::Unavailable) => distrust,
+                (from, to) => matches!(
+                    (from, to),
+                    (State::Uncertain, State::Available | State::Unavailable)
+                        | (State::Unavailable, State::Available)
+                ),
+            };
             prop_assert!(legal, "{} to {}", before, verdict.to);
             // Only a good observation says that something is well again.
             prop_assert_eq!(verdict.to == State::Available, newest.seen.attributes.service_available);

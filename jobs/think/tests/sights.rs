@@ -71,6 +71,14 @@ fn a_resource_that_fails_for_another_reason_by_now_has_another_incident() {
         Cause::Refused,
         State::Unavailable
     )));
+    for state in [State::Uncertain, State::Unavailable] {
+        let refused = now(
+            IncidentKind::ConnectionsExhausted,
+            Cause::TooManyConnections,
+            state,
+        );
+        assert!(holds(&refused), "{state}");
+    }
     // Nothing has opened the other one yet.
     assert!(holds(&now(
         IncidentKind::ResourceDown,
@@ -87,6 +95,34 @@ fn a_resource_that_fails_for_another_reason_by_now_has_another_incident() {
         None,
     );
     assert!(holds(&covered));
+}
+
+#[test]
+fn a_server_with_another_host_key_is_not_just_down_and_stays_distrusted() {
+    let now = |kind, cause, state| seen(kind, Kind::Server, state, bad(cause));
+    let other = now(
+        IncidentKind::ServerDown,
+        Cause::HostKeyChanged,
+        State::Unavailable,
+    );
+    let Sight::Cleared(reason) = &other else {
+        panic!("{other:?}");
+    };
+    assert_eq!(
+        reason,
+        "now it is host_key_changed: host_key_changed: as told"
+    );
+    for cause in [Cause::Refused, Cause::Timeout] {
+        for kind in [IncidentKind::ServerDown, IncidentKind::HostKeyChanged] {
+            assert!(holds(&now(kind, cause, State::Unavailable)), "{kind}");
+        }
+    }
+    // Nothing has opened the other one yet.
+    assert!(holds(&now(
+        IncidentKind::ServerDown,
+        Cause::HostKeyChanged,
+        State::Uncertain
+    )));
 }
 
 #[test]
