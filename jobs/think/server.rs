@@ -20,7 +20,9 @@ pub(super) fn think(scene: &Scene, rules: &Rules) -> Decision {
     }
     let well = newest.attributes.service_available;
     match scene.subject.state {
-        State::Available | State::Uncertain if another_key(newest) => distrust(rules, newest),
+        State::Available | State::Uncertain if another_key(newest) && !just_adopted(scene) => {
+            distrust(rules, newest)
+        }
         State::Available if well => stay(),
         State::Available => suspect(rules, newest),
         State::Uncertain if well => Decision::turn(
@@ -50,6 +52,12 @@ fn first_contact(scene: &Scene, rules: &Rules, newest: &Observation) -> Decision
         pin: pin.map(str::to_owned),
         ..Decision::stay(scene, rules)
     }
+}
+
+/// Whether nothing but its adoption is known of it. Then another key is more likely a
+/// slip of who adopted it, and web takes the adoption back; nobody is to be woken.
+fn just_adopted(scene: &Scene) -> bool {
+    scene.subject.state_since <= scene.subject.created_at
 }
 
 /// A server's proof that it holds another key is no flicker that a second look would

@@ -61,6 +61,7 @@ struct Play {
     state: State,
     host: State,
     host_since: f64,
+    adopted: f64,
     feelers: u16,
     seen: Vec<(f64, &'static str, Attributes)>,
 }
@@ -72,6 +73,7 @@ impl Play {
             state,
             host: State::Available,
             host_since: 0.0,
+            adopted: -60.0,
             feelers: 2,
             seen: Vec::new(),
         }
@@ -106,7 +108,7 @@ impl Play {
             state_since: at(0.0),
             origin: Origin::Adopted,
             tier: "standard".into(),
-            created_at: at(0.0),
+            created_at: at(self.adopted),
         }
     }
 
@@ -224,6 +226,14 @@ fn unavailable_needs_two_good_ones_in_a_row() {
             .seen(15.0, "a", good());
         assert_eq!(flapping.turns(), None);
     }
+}
+
+#[test]
+fn another_key_right_after_the_adoption_wakes_nobody() {
+    let mut play = Play::server(State::Uncertain);
+    play.adopted = 0.0;
+    let first = play.seen(0.1, "a", bad(Cause::HostKeyChanged)).think();
+    assert_eq!((first.change, first.opens), (None, vec![]));
 }
 
 #[test]
