@@ -222,6 +222,10 @@ impl LocalServer {
     /// If something survives or cannot be removed.
     pub async fn destroy(self) -> anyhow::Result<()> {
         self.unplug().await?;
+        for cluster in self.clusters()? {
+            // What was made unreadable on purpose could not be removed either.
+            let _ = self.mend(&cluster);
+        }
         self.unmount().await?;
         for dir in [self.socket_dir(), self.dir.clone()] {
             match std::fs::remove_dir_all(&dir) {
