@@ -90,6 +90,14 @@ pub(super) async fn all_clear(people: &People) -> Result<()> {
     Ok(())
 }
 
+/// How often the customer was told something of this incident.
+pub(super) fn told(people: &People, incident: &str) -> usize {
+    let received = people.customer.received().into_iter();
+    received
+        .filter(|message| message.event.to_string().contains(incident))
+        .count()
+}
+
 pub(super) fn open_alerts(people: &People) -> Vec<String> {
     let alerts = people.pager.alerts().into_iter();
     alerts

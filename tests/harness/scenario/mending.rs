@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::asking::{
     ANY, alarms, all_clear, events, heading, incident, last, nth, open_alerts, runs, stands,
-    tell_runs,
+    tell_runs, told,
 };
 use super::{PATIENCE, People, RESOURCES, SERVERS, SUBJECTS, guests, pick, text, transitions};
 use crate::pagerduty::AlertState;
@@ -140,7 +140,6 @@ pub(super) async fn call_a_human(
 ) -> Result<f64> {
     let victim = nth(drover, "db_", 1).await?;
     let (id, name) = (text(&victim, "id"), text(&victim, "name"));
-    let tickets = people.customer.received().len();
     drover.local(&["break", &id]).await?;
     tell(&format!(
         "{name}: killed, and its data directory made unreadable"
@@ -159,7 +158,7 @@ pub(super) async fn call_a_human(
     })
     .await?;
     until("one ticket", PATIENCE, || async {
-        let n = people.customer.received().len() - tickets;
+        let n = told(people, &id_of);
         Ok(if n == 1 { Ok(()) } else { Err(format!("{n}")) })
     })
     .await?;
@@ -177,7 +176,7 @@ pub(super) async fn call_a_human(
     stands(drover, &id_of, &["resolved"], PATIENCE).await?;
     all_clear(people).await?;
     until("the ticket closed", PATIENCE, || async {
-        let n = people.customer.received().len() - tickets;
+        let n = told(people, &id_of);
         Ok(if n == 2 {
             Ok(())
         } else {
