@@ -25,6 +25,7 @@ missing_packages() {
     [ -x /usr/sbin/sshd ] || printf ' openssh-server'
     command -v ssh-keygen >/dev/null || printf ' openssh-client'
     command -v setpriv >/dev/null || printf ' util-linux'
+    [ -x /bin/mount ] || [ -x /usr/bin/mount ] || printf ' mount'
     command -v ps >/dev/null || printf ' procps'
     command -v openssl >/dev/null || printf ' openssl'
     if [ "${1:-}" = foreman ] && ! command -v foreman >/dev/null; then printf ' ruby-foreman'; fi
