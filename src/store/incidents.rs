@@ -4,6 +4,8 @@
 mod actions;
 mod listing;
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection};
@@ -105,6 +107,30 @@ pub async fn lock(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<Option<
         .fetch_optional(db)
         .await?;
     row.map(Row::into_incident).transpose()
+}
+
+/// Which of these subjects and kinds have an open incident.
+pub async fn open_among(
+    db: &mut PgConnection,
+    asked: &[(SubjectId, IncidentKind)],
+) -> sqlx::Result<HashSet<(SubjectId, IncidentKind)>> {
+    let (ids, kinds): (Vec<String>, Vec<&str>) = asked
+        .iter()
+        .map(|(id, kind)| (id.to_string(), kind.as_str()))
+        .unzip();
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "select i.subject_id, i.kind
+         from unnest($1::text[], $2::text[]) as a (id, kind)
+         join incidents i on coalesce(i.subject_id, '') = a.id and i.kind = a.kind
+         where i.state <> 'resolved'",
+    )
+    .bind(ids)
+    .bind(kinds)
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .map(|(id, kind)| Ok((decode(id)?, decode(kind)?)))
+        .collect()
 }
 
 /// Opens an incident, unless one of this subject and kind is open. One that was

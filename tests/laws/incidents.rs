@@ -340,3 +340,34 @@ async fn timelines_and_runs_cannot_be_changed() {
         assert!(refused.to_string().contains("append-only"), "{refused}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_named_at_every_thought_is_opened_once_for_each_kind() {
+    let herd = Herd::of(0).await;
+    let full = Opening {
+        kind: IncidentKind::DiskCritical,
+        reason: "93 % used".into(),
+    };
+    for named in [vec![down()], vec![down(), full]] {
+        let mut db = herd.pool.begin().await.unwrap();
+        let lock = herd.claim("f", Queue::Feel).await.unwrap();
+        queue::commit_feels(&mut db, &[seen_well(lock)])
+            .await
+            .unwrap();
+        db.commit().await.unwrap();
+        let mut db = herd.pool.begin().await.unwrap();
+        let mut step = thought(herd.claim("t", Queue::Think).await.unwrap(), None);
+        step.opens = named;
+        queue::commit_thinks(&mut db, &[step]).await.unwrap();
+        db.commit().await.unwrap();
+    }
+    let kinds: Vec<String> = sqlx::query_scalar(
+        "select i.kind from incident_events e join incidents i on i.id = e.incident_id
+         where e.kind = 'opened' order by 1",
+    )
+    .fetch_all(&herd.pool)
+    .await
+    .unwrap();
+    assert_eq!(kinds, ["disk_critical", "resource_down"]);
+    assert_eq!(tokens(&herd.pool).await, 2);
+}

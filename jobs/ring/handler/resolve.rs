@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use drover::model::{
-    Incident, IncidentId, IncidentKind, IncidentState, Mode, Observation, Opening, Rules, SubjectId,
+    Incident, IncidentId, IncidentKind, IncidentState, Mode, Observation, Rules, SubjectId,
 };
 use drover::store::queue::{self, Lock, Queue, Token};
 use drover::store::scenes::{self, Scene};
 use drover::store::subjects::{self, Known};
 use drover::store::{brake, incidents, modes};
 use futures::FutureExt;
-use sqlx::{Connection, PgPool};
+use sqlx::PgPool;
 
 use super::think::Tiers;
 use super::{Work, WorkError};
@@ -49,6 +49,8 @@ struct Case {
     scene: Option<Scene>,
     rules: Arc<Rules>,
     view: View,
+    /// Why the brake has to be put on, if so.
+    trips: Option<String>,
 }
 
 impl Case {
@@ -100,6 +102,7 @@ impl Resolve {
         let mode = modes::effective(&mut db, subject).await.map_err(database)?;
         let book = resolve::playbook(incident.kind);
         let still = self.still(&mut db, &incident, book).await?;
+        let trips = self.trips(&mut db, &incident, still.as_ref()).await?;
         let now = sqlx::query_scalar("select now()")
             .fetch_one(&mut *db)
             .await
@@ -129,6 +132,7 @@ impl Resolve {
                 urgent,
                 now,
             },
+            trips,
             incident,
             book,
             known,
@@ -150,9 +154,6 @@ impl Resolve {
             return Ok(None);
         }
         if let Some(blind) = incidents::blind(db).await.map_err(database)? {
-            return Ok(Some(Still::Blind(blind)));
-        }
-        if let Some(blind) = self.look_for_the_brake(db, incident).await? {
             return Ok(Some(Still::Blind(blind)));
         }
         let Some(subject) = incident.subject else {
@@ -181,36 +182,29 @@ impl Resolve {
 }
 
 impl Resolve {
-    /// Opens `blind` if too much fails at once, whatever would be done about this
-    /// incident, be it only to call a human. Looks at the whole herd, so not at
-    /// each turn; the last look before a remedy is at its beginning.
-    async fn look_for_the_brake(
+    /// Whether too much fails at once, whatever would be done about this incident, be
+    /// it only to call a human. Looks at the whole herd, so not at each turn; the last
+    /// look before a remedy is at its beginning.
+    async fn trips(
         &self,
         db: &mut sqlx::PgConnection,
         incident: &Incident,
-    ) -> Result<Option<IncidentId>, WorkError> {
+        still: Option<&Still>,
+    ) -> Result<Option<String>, WorkError> {
         let calm = || self.calm.lock().unwrap_or_else(|e| e.into_inner());
-        if incident.state == IncidentState::NeedsHuman
+        if incident.kind == IncidentKind::Blind
+            || incident.state == IncidentState::NeedsHuman
+            || matches!(still, Some(Still::Held | Still::Blind(_)))
             || calm().is_some_and(|at| at.elapsed() < CALM)
         {
             return Ok(None);
         }
         let counts = brake::count(db).await.map_err(database)?;
-        let Some(reason) = brake::trips(&counts) else {
+        let reason = brake::trips(&counts);
+        if reason.is_none() {
             *calm() = Some(Instant::now());
-            return Ok(None);
-        };
-        tracing::warn!(%reason, "blind: no resolver acts");
-        let opening = Opening {
-            kind: IncidentKind::Blind,
-            reason,
-        };
-        let mut tx = db.begin().await.map_err(database)?;
-        incidents::open(&mut tx, None, &opening, "resolve")
-            .await
-            .map_err(database)?;
-        tx.commit().await.map_err(database)?;
-        incidents::blind(db).await.map_err(database)
+        }
+        Ok(reason)
     }
 }
 
@@ -231,6 +225,9 @@ impl Work for Resolve {
             }
             return tx.commit().await.map_err(database);
         };
+        if let Some(reason) = case.trips.take() {
+            return self.brake(&lock, reason).await;
+        }
         if case.incident.deadline.is_none() {
             case.incident.deadline = Some(case.view.now + case.book.budget.deadline);
         }

@@ -217,10 +217,21 @@ pub async fn commit_thinks(
         .iter()
         .filter(|s| !s.opens.is_empty())
         .filter(took_effect);
-    for step in openings {
-        if let Token::Subject(subject) = step.lock.token {
-            for opening in &step.opens {
-                incidents::open(db, Some(subject), opening, &step.lock.worker).await?;
+    let named: Vec<(SubjectId, &Opening, &str)> = openings
+        .filter_map(|step| match step.lock.token {
+            Token::Subject(id) => Some((id, step)),
+            Token::Incident(_) | Token::Message(_) => None,
+        })
+        .flat_map(|(id, step)| step.opens.iter().map(move |o| (id, o, &*step.lock.worker)))
+        .collect();
+    if !named.is_empty() {
+        // What is wrong is named at every thought while it lasts; almost always its
+        // incident is open already.
+        let asked: Vec<_> = named.iter().map(|(id, o, _)| (*id, o.kind)).collect();
+        let open = incidents::open_among(db, &asked).await?;
+        for (id, opening, worker) in named {
+            if !open.contains(&(id, opening.kind)) {
+                incidents::open(db, Some(id), opening, worker).await?;
             }
         }
     }

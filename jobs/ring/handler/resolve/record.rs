@@ -114,7 +114,7 @@ impl Resolve {
     }
 
     /// Too much fails at once: opens `blind`, and comes back later.
-    async fn brake(&self, lock: &Lock, reason: String) -> Result<(), WorkError> {
+    pub(super) async fn brake(&self, lock: &Lock, reason: String) -> Result<(), WorkError> {
         let Some(mut tx) = self.held(lock).await? else {
             return Ok(());
         };
