@@ -8,6 +8,7 @@ pub mod cloud;
 pub mod feel;
 pub mod local;
 mod notify;
+pub mod operate;
 mod postgres;
 pub mod replay;
 pub mod resolve;

@@ -15,9 +15,7 @@ use drover::config::{ClientConfig, Env, ssh_key};
 use drover::model::Secret;
 use futures::{StreamExt, TryStreamExt};
 
-use crate::cloud::local::{Boot, Cluster, LocalCloud, LocalServer, NewServer};
-
-const ZONES: [&str; 3] = ["local-a", "local-b", "local-c"];
+use crate::cloud::local::{Boot, Cluster, LocalCloud, LocalServer, NewServer, ZONES};
 
 /// More at once only makes two cores slower.
 const AT_ONCE: usize = 2;

@@ -146,6 +146,8 @@ async fn work(queues: &str) -> Result<(), Failure> {
             local: local
                 .transpose()
                 .map_err(|e| Failure::Usage(format!("DROVER_LOCAL_DIR: {e:#}")))?,
+            #[cfg(feature = "ec2")]
+            ec2: None,
         },
     };
     let ring = RingConfig {

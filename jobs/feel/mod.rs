@@ -35,6 +35,15 @@ impl World {
 
 impl Feeler for World {
     async fn feel(&self, known: &Known) -> Attributes {
+        match known.subject().state {
+            State::Creating => {
+                return Attributes::failed(Cause::Creating, "it is being made");
+            }
+            State::Destroying | State::Destroyed => {
+                return Attributes::failed(Cause::Destroying, "it is being taken away");
+            }
+            State::Available | State::Uncertain | State::Unavailable => {}
+        }
         match known {
             Known::Server(server) => server::feel(server, &self.context).await,
             Known::Resource(_, server) if server.host_key_changed_at.is_some() => {

@@ -154,7 +154,7 @@ fn read(output: &Output) -> Result<Map<String, Value>, Malformed> {
 
 /// The second witness of a server is its cloud; `None` if it has none.
 async fn ask_cloud(server: &Server, cx: &FeelContext) -> Option<Witness> {
-    let cloud = cx.clouds.of(server.cloud?)?;
+    let cloud = cx.clouds.of(server.cloud?, server.region.as_deref())?;
     let asked = cloud.describe(server.instance_id.as_deref()?);
     let silent = |cause, detail| Some(Witness::Silent { cause, detail });
     match tokio::time::timeout(WITNESS_TIME, asked).await {

@@ -49,7 +49,8 @@ pub(super) fn able<'a>(turn: &Turn<'a>, action: CloudAction) -> Result<Machine<'
             "{name} is in no cloud that drover may ask"
         )));
     };
-    let Some(cloud) = turn.tools.context.clouds.of(cloud) else {
+    let region = server.region.as_deref();
+    let Some(cloud) = turn.tools.context.clouds.of(cloud, region) else {
         return Err(Outcome::passed_over(format!(
             "this deployment has no access to the cloud {cloud}, where {name} is"
         )));

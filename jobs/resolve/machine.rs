@@ -57,6 +57,8 @@ pub enum Still {
     Held,
     /// The incident of its server stands for it.
     Covered(IncidentId),
+    /// Somebody has asked for what disturbs it, and that is being done.
+    Operating(String),
     /// Too much fails at once.
     Blind(IncidentId),
     /// Other servers are being felt.
@@ -146,7 +148,7 @@ pub fn next(incident: &Incident, book: &Playbook, view: &View) -> Move {
     {
         return Move::Escalate("the playbook's time is up".into());
     }
-    if book.remedies.is_empty() {
+    if book.remedies.is_empty() && view.sight != Sight::Recovering {
         // No mode keeps drover from calling for help; there is nothing else to do.
         return Move::Escalate("there is nothing that drover may do about it".into());
     }
@@ -218,6 +220,7 @@ fn stand_still(incident: &Incident, view: &View, at_work: bool) -> Option<Move> 
     match still {
         Still::Held => rest("held by an operator".into(), LOOK_AGAIN),
         Still::Covered(by) => rest(format!("{} stands for it", by.public()), LOOK_SOON * 3),
+        Still::Operating(what) => rest(what.clone(), LOOK_SOON * 2),
         Still::Blind(by) => rest(
             format!("{}: too much fails at once", by.public()),
             LOOK_SOON * 2,

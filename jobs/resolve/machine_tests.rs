@@ -128,6 +128,7 @@ fn views(now: DateTime<Utc>) -> Vec<View> {
         None,
         Some(Still::Held),
         Some(Still::Covered(id)),
+        Some(Still::Operating(String::new())),
         Some(Still::Blind(id)),
         Some(Still::LookingRound),
     ];
@@ -367,7 +368,7 @@ fn nothing_is_done_where_nothing_may_be_done() {
                 match view.still {
                     None => true,
                     Some(Still::Held | Still::Blind(_)) => false,
-                    Some(Still::Covered(_)) => at_work,
+                    Some(Still::Covered(_) | Still::Operating(_)) => at_work,
                     Some(Still::LookingRound) => incident.state != IncidentState::Triggered,
                 },
                 "{view:?}"

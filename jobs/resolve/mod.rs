@@ -10,18 +10,21 @@
 
 mod archiving_stalled;
 mod blind;
+mod change_stuck;
 mod connections_exhausted;
+mod creation_stuck;
 mod credentials_refused;
 mod disk_critical;
 mod host_key_changed;
 mod instance;
 pub mod machine;
+mod maintenance_scheduled;
 mod own_role;
 pub mod playbook;
 mod resource_down;
 mod server_down;
 pub mod shell;
-mod superuser;
+pub(crate) mod superuser;
 mod volume_stuck;
 mod xid_wraparound;
 
@@ -130,6 +133,9 @@ pub fn playbook(kind: IncidentKind) -> &'static Playbook {
         IncidentKind::DiskCritical => &disk_critical::PLAYBOOK,
         IncidentKind::VolumeStuck => &volume_stuck::PLAYBOOK,
         IncidentKind::HostKeyChanged => &host_key_changed::PLAYBOOK,
+        IncidentKind::CreationStuck => &creation_stuck::PLAYBOOK,
+        IncidentKind::ChangeStuck => &change_stuck::PLAYBOOK,
+        IncidentKind::MaintenanceScheduled => &maintenance_scheduled::PLAYBOOK,
         IncidentKind::Blind => &blind::PLAYBOOK,
         IncidentKind::ConnectionsExhausted => &connections_exhausted::PLAYBOOK,
         IncidentKind::XidWraparound => &xid_wraparound::PLAYBOOK,
@@ -145,7 +151,11 @@ pub async fn perform(turn: &Turn<'_>) -> Outcome {
         IncidentKind::ServerDown => Box::pin(server_down::perform(turn)).await,
         IncidentKind::DiskCritical => Box::pin(disk_critical::perform(turn)).await,
         IncidentKind::VolumeStuck => Box::pin(volume_stuck::perform(turn)).await,
-        IncidentKind::HostKeyChanged | IncidentKind::Blind => {
+        IncidentKind::HostKeyChanged
+        | IncidentKind::CreationStuck
+        | IncidentKind::ChangeStuck
+        | IncidentKind::MaintenanceScheduled
+        | IncidentKind::Blind => {
             Outcome::passed_over("there is nothing that drover may do about it")
         }
         IncidentKind::ConnectionsExhausted => Box::pin(connections_exhausted::perform(turn)).await,
@@ -167,6 +177,9 @@ pub fn urgent(incident: &Incident, seen: Option<&Observation>, rules: &Rules) ->
         | IncidentKind::ArchivingStalled
         | IncidentKind::CredentialsRefused
         | IncidentKind::HostKeyChanged
+        | IncidentKind::CreationStuck
+        | IncidentKind::ChangeStuck
+        | IncidentKind::MaintenanceScheduled
         | IncidentKind::Blind => None,
     }
 }

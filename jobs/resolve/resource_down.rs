@@ -221,6 +221,8 @@ fn is_its_own(cause: Cause) -> bool {
         | Cause::NoRoute
         | Cause::Disconnected
         | Cause::Tls
+        | Cause::Creating
+        | Cause::Destroying
         | Cause::StartingUp
         | Cause::ShuttingDown
         | Cause::Recovery

@@ -121,6 +121,8 @@ fn is_no_silence(cause: Cause) -> bool {
         | Cause::Protocol
         | Cause::Error
         | Cause::HostKeyChanged
+        | Cause::Creating
+        | Cause::Destroying
         | Cause::HostKeyUnknown => true,
         Cause::Refused
         | Cause::Timeout

@@ -13,7 +13,7 @@ use super::{Outcome, Turn};
 
 /// What a script reads is kept as its descriptor 3, out of the way of all that
 /// happens to read its input.
-const INPUT: &str = "exec 3<&0 </dev/null; cd /\n";
+pub(crate) const INPUT: &str = "exec 3<&0 </dev/null; cd /\n";
 
 /// `as_owner` does something as the cluster's owner; `sql` runs the SQL that it
 /// reads, with psql's options as its arguments. `$s` is the socket's directory,
@@ -22,7 +22,7 @@ const INPUT: &str = "exec 3<&0 </dev/null; cd /\n";
 /// The settings of these sessions are their own: a cluster that was made read-only
 /// or waits for a lost standby is mended all the same, and no setting of the
 /// role's puts other functions before PostgreSQL's.
-const SUPERUSER: &str = r#"o=$(stat -c %U -- "$d")
+pub(crate) const SUPERUSER: &str = r#"o=$(stat -c %U -- "$d")
 as_owner() {
   if [ "$(id -un)" = "$o" ]; then "$@"
   elif [ "$(id -u)" = 0 ]; then runuser -u "$o" -- "$@"

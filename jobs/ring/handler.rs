@@ -110,7 +110,9 @@ fn lock_of(task: &Task<Token>) -> Option<Lock> {
 fn subject_of(lock: &Lock) -> Result<SubjectId, WorkError> {
     match lock.token {
         Token::Subject(id) => Ok(id),
-        Token::Incident(_) | Token::Message(_) => Err(WorkError::Stray(lock.token)),
+        Token::Incident(_) | Token::Operation(_) | Token::Message(_) => {
+            Err(WorkError::Stray(lock.token))
+        }
     }
 }
 

@@ -12,12 +12,13 @@ use world::Cloud;
 
 /// As a resolver gets at it.
 fn any(clouds: &Clouds) -> AnyCloud<'_> {
-    clouds.of(model::Cloud::Local).unwrap()
+    clouds.of(model::Cloud::Local, None).unwrap()
 }
 
 fn clouds(cloud: &Cloud) -> Clouds {
     Clouds {
         local: Some(cloud.local.clone()),
+        ..Clouds::default()
     }
 }
 

@@ -19,6 +19,7 @@ fn context(cloud: &Cloud) -> FeelContext {
         ssh_key: Some(secret(key)),
         clouds: Clouds {
             local: Some(cloud.local.clone()),
+            ..Clouds::default()
         },
     }
 }
@@ -44,6 +45,10 @@ fn subject(local: &LocalServer) -> Server {
         cloud: Some(drover::model::Cloud::Local),
         instance_id: Some(local.name.clone()),
         zone: None,
+        region: None,
+        size: None,
+        volume: None,
+        for_plan: None,
         host_key_changed_at: None,
     }
 }

@@ -49,6 +49,9 @@ pub(super) fn wrong(
         | IncidentKind::ServerDown
         | IncidentKind::CredentialsRefused
         | IncidentKind::HostKeyChanged
+        | IncidentKind::CreationStuck
+        | IncidentKind::ChangeStuck
+        | IncidentKind::MaintenanceScheduled
         | IncidentKind::Blind => None,
     }
 }

@@ -14,12 +14,13 @@ mod sight;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use evidence::{Weight, cause, weigh};
 
 use drover::model::{
-    IncidentKind, Kind, Observation, ObservationId, Opening, Rules, State, SubjectId,
+    Cause, IncidentKind, Kind, Observation, ObservationId, Opening, Rules, State, SubjectId,
 };
 pub use drover::store::scenes::{Host, Scene};
 pub(crate) use sight::DISK_MARGIN;
@@ -63,6 +64,7 @@ const RECOVERING: Duration = Duration::from_secs(1);
 
 /// Decides.
 pub fn think(scene: &Scene, rules: &Rules) -> Decision {
+    let scene = &*what_was_looked_at(scene);
     let mut decision = match scene.subject.kind {
         Kind::Server => server::think(scene, rules),
         Kind::Resource => resource::think(scene, rules),
@@ -74,6 +76,23 @@ pub fn think(scene: &Scene, rules: &Rules) -> Decision {
         State::Creating | State::Destroying | State::Destroyed => {}
     }
     decision
+}
+
+/// The scene without what was written down while nobody could look: that a subject
+/// was just being made says nothing of how it is.
+fn what_was_looked_at(scene: &Scene) -> Cow<'_, Scene> {
+    let nobody_looked = |seen: &Observation| {
+        matches!(
+            seen.attributes.cause,
+            Some(Cause::Creating | Cause::Destroying)
+        )
+    };
+    if !scene.recent.iter().any(nobody_looked) {
+        return Cow::Borrowed(scene);
+    }
+    let mut scene = scene.clone();
+    scene.recent.retain(|seen| !nobody_looked(seen));
+    Cow::Owned(scene)
 }
 
 /// Whether a resource's server stands, so that what the resource says speaks of

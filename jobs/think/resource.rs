@@ -112,6 +112,8 @@ pub(super) fn incident(failure: &Observation) -> IncidentKind {
             | Cause::Corrupt
             | Cause::HostKeyChanged
             | Cause::HostKeyUnknown
+            | Cause::Creating
+            | Cause::Destroying
             | Cause::Protocol
             | Cause::Error,
         )

@@ -37,6 +37,7 @@ pub fn sight(
     rules: &Rules,
     acted_at: Option<DateTime<Utc>>,
 ) -> Sight {
+    let scene = &*super::what_was_looked_at(scene);
     let fresh = |seen: &&Observation| acted_at.is_none_or(|at| seen.created_at > at);
     let Some(newest) = scene.recent.first().filter(fresh) else {
         return Sight::Unknown;
@@ -70,7 +71,10 @@ pub fn sight(
             }
             condition(kind, newest, &rules.limits).unwrap_or(Sight::Unknown)
         }
-        IncidentKind::Blind => Sight::Unknown,
+        IncidentKind::CreationStuck
+        | IncidentKind::ChangeStuck
+        | IncidentKind::MaintenanceScheduled
+        | IncidentKind::Blind => Sight::Unknown,
     }
 }
 
@@ -117,6 +121,9 @@ fn other_kind(kind: IncidentKind, scene: &Scene, newest: &Observation) -> Option
         | IncidentKind::VolumeStuck
         | IncidentKind::XidWraparound
         | IncidentKind::ArchivingStalled
+        | IncidentKind::CreationStuck
+        | IncidentKind::ChangeStuck
+        | IncidentKind::MaintenanceScheduled
         | IncidentKind::Blind => None,
     }
 }
@@ -155,6 +162,9 @@ fn condition(kind: IncidentKind, newest: &Observation, limits: &Limits) -> Optio
         | IncidentKind::ServerDown
         | IncidentKind::CredentialsRefused
         | IncidentKind::HostKeyChanged
+        | IncidentKind::CreationStuck
+        | IncidentKind::ChangeStuck
+        | IncidentKind::MaintenanceScheduled
         | IncidentKind::Blind => None,
     }
 }

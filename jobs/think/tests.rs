@@ -164,6 +164,18 @@ fn unseen_subjects_stay_whatever_their_state() {
 }
 
 #[test]
+fn what_was_noted_while_it_was_made_convicts_nobody() {
+    for kind in BOTH {
+        let mut made = play(kind, State::Uncertain);
+        for second in 0..10 {
+            made = made.seen(f64::from(second), "a", bad(Cause::Creating));
+        }
+        let first_look = made.seen(10.0, "b", bad(Cause::Refused));
+        assert_eq!(first_look.turns(), None, "{kind}");
+    }
+}
+
+#[test]
 fn one_observation_decides_only_in_available_and_uncertain() {
     for kind in BOTH {
         for state in State::ALL.iter().copied() {
@@ -182,6 +194,8 @@ fn one_observation_decides_only_in_available_and_uncertain() {
                 .filter(|c| *c != Cause::HostKeyUnknown)
                 .filter(|c| kind == Kind::Resource || *c != Cause::HostKeyChanged)
             {
+                let nobody_looked = matches!(cause, Cause::Creating | Cause::Destroying);
+                let on_bad = on_bad.filter(|_| !nobody_looked);
                 assert_eq!(after(bad(cause)), on_bad, "{kind} {state} {cause}");
             }
         }

@@ -33,6 +33,11 @@ pub struct IncidentId(Ulid);
 #[serde(transparent)]
 pub struct MessageId(Ulid);
 
+/// An operation's id, which is also the id of its token in `apalis.jobs`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OperationId(Ulid);
+
 /// The id of a row that nobody looks up by it: an event, a resolver's run.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -84,6 +89,7 @@ ulid_id!(ObservationId);
 ulid_id!(TransitionId);
 ulid_id!(IncidentId);
 ulid_id!(MessageId);
+ulid_id!(OperationId);
 ulid_id!(RowId);
 
 impl IncidentId {
@@ -101,6 +107,24 @@ impl IncidentId {
             .ok_or_else(|| IdError::NoIncident(shorten(text)))?
             .parse()
             .map_err(|_| IdError::NoIncident(shorten(text)))
+    }
+}
+
+impl OperationId {
+    /// As people see it: `op_01J…`.
+    pub fn public(self) -> String {
+        format!("op_{self}")
+    }
+
+    /// Reads it as people write it.
+    ///
+    /// # Errors
+    /// If it is no operation's id.
+    pub fn from_public(text: &str) -> Result<Self, IdError> {
+        text.strip_prefix("op_")
+            .ok_or_else(|| IdError::NoOperation(shorten(text)))?
+            .parse()
+            .map_err(|_| IdError::NoOperation(shorten(text)))
     }
 }
 
@@ -143,6 +167,9 @@ pub enum IdError {
     /// Not `msg_` and 26 characters of Crockford's base 32.
     #[error("`{0}` is not a message's id: they look like msg_01J8ZC0T3YQ5V7N2M4K6H9D1XB")]
     NoMessage(String),
+    /// Not `op_` and 26 characters of Crockford's base 32.
+    #[error("`{0}` is not an operation's id: they look like op_01J8ZC0T3YQ5V7N2M4K6H9D1XB")]
+    NoOperation(String),
     /// A ULID behind a prefix that no kind has.
     #[error("`{0}` has no known prefix: servers' ids begin with srv_, resources' with db_")]
     Prefix(String),

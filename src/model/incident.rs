@@ -28,6 +28,12 @@ named! {
         CredentialsRefused = "credentials_refused",
         /// A server shows another host key than the pinned one.
         HostKeyChanged = "host_key_changed",
+        /// What was asked for is not being made.
+        CreationStuck = "creation_stuck",
+        /// A change that was asked for does not come to its end; destroying too.
+        ChangeStuck = "change_stuck",
+        /// The cloud will take the hardware away from under a server.
+        MaintenanceScheduled = "maintenance_scheduled",
         /// Too much fails at once: more likely the observer than the herd.
         Blind = "blind",
     }

@@ -4,18 +4,25 @@ mod id;
 mod incident;
 mod message;
 mod observation;
+mod operation;
 mod rules;
 mod secret;
 mod subject;
+mod window;
 
 pub use id::{
-    IdError, IncidentId, MessageId, ObservationId, PublicId, RowId, SubjectId, TransitionId,
+    IdError, IncidentId, MessageId, ObservationId, OperationId, PublicId, RowId, SubjectId,
+    TransitionId,
 };
 pub use incident::{
     Action, Channel, Deed, Incident, IncidentKind, IncidentState, Mode, Note, Opening, Severity,
 };
 pub use message::{Message, MessageState, Provider};
 pub use observation::{Attributes, Cause, Observation, Witness};
+pub use operation::{Operation, OperationKind, OperationState};
 pub use rules::{Cadence, Limits, Patience, Rules};
 pub use secret::{ExposeSecret, SealError, Secret, SecretKey, secret};
-pub use subject::{Cloud, Kind, Origin, Resource, Server, State, Subject, TlsMode};
+pub use subject::{
+    Cloud, Customer, DataVolume, Kind, Origin, Resource, Server, State, Subject, TlsMode,
+};
+pub use window::{NoWindow, WINDOW_HOURS, Window};

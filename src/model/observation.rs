@@ -40,6 +40,10 @@ named! {
         HostKeyChanged = "host_key_changed",
         /// No host key was pinned yet: it was read, and nothing else was asked.
         HostKeyUnknown = "host_key_unknown",
+        /// It is being made, and there is nothing to look at yet.
+        Creating = "creating",
+        /// It is being taken away.
+        Destroying = "destroying",
         /// It answered, but not what such a server answers.
         Protocol = "protocol",
         /// PostgreSQL answered with an error that is none of the above; or nobody
@@ -71,6 +75,8 @@ impl Cause {
             | Cause::Corrupt
             | Cause::HostKeyChanged
             | Cause::HostKeyUnknown
+            | Cause::Creating
+            | Cause::Destroying
             | Cause::Protocol => false,
         }
     }

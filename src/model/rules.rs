@@ -78,6 +78,12 @@ pub struct Patience {
     /// recovery, no connection left, credentials refused.
     #[serde(with = "duration")]
     pub answering: Duration,
+    /// From asking for a server or a resource until it has to be there.
+    #[serde(with = "duration")]
+    pub creation: Duration,
+    /// From the beginning of a change, or of a destruction, until its end.
+    #[serde(with = "duration")]
+    pub change: Duration,
     /// Good observations in a row that make an unavailable subject available.
     pub recoveries: u32,
 }
@@ -91,6 +97,8 @@ impl Default for Patience {
             disagreement: Duration::from_secs(30),
             silent_witness: Duration::from_secs(60),
             answering: Duration::from_secs(300),
+            creation: Duration::from_secs(1200),
+            change: Duration::from_secs(1800),
             recoveries: 2,
         }
     }

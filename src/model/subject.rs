@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Secret, SubjectId};
+use super::{Secret, SubjectId, Window};
 
 /// An enum whose values have one fixed name each, in the database, in JSON and
 /// on the command line.
@@ -155,12 +155,42 @@ pub struct Server {
     pub cloud: Option<Cloud>,
     /// What that cloud calls it.
     pub instance_id: Option<String>,
+    /// Region of its cloud; `None` for one that was adopted.
+    pub region: Option<String>,
     /// Availability zone.
     pub zone: Option<String>,
+    /// What its cloud calls its size, if drover made it.
+    pub size: Option<String>,
+    /// Its data volume, if drover made it.
+    pub volume: Option<DataVolume>,
+    /// The plan whose resources it was made for.
+    pub for_plan: Option<String>,
     /// Since when an incident says that it shows another host key than the pinned
     /// one. While it is open, nothing connects to what is on this server, and of
     /// the server itself only the host key is read.
     pub host_key_changed_at: Option<DateTime<Utc>>,
+}
+
+/// The disk that drover gave to a server for its clusters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataVolume {
+    /// How large it is wanted.
+    pub gib: u32,
+    /// What its cloud calls the type: `gp3`.
+    pub kind: String,
+    /// What its cloud calls it, once it is there.
+    pub id: Option<String>,
+}
+
+/// What of a resource that drover made is the customer's.
+#[derive(Clone, Debug)]
+pub struct Customer {
+    /// The role that owns the database.
+    pub role: String,
+    /// The database.
+    pub database: String,
+    /// The role's password.
+    pub password: Secret,
 }
 
 /// One database (cluster) on a server, and how to log in to it.
@@ -184,4 +214,9 @@ pub struct Resource {
     pub tls_root_cert: Option<String>,
     /// What was bought.
     pub plan: String,
+    /// What is the customer's, if drover made it; what stands above is then
+    /// drover's own role and database.
+    pub customer: Option<Customer>,
+    /// When it may be disturbed; `None`: the deployment's own window.
+    pub window: Option<Window>,
 }

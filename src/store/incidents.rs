@@ -289,7 +289,7 @@ pub async fn covering(
     let row: Option<(String, String)> = sqlx::query_as(
         "select i.id, i.kind from resources r join incidents i on i.subject_id = r.server_id
          where r.id = $1 and i.state <> 'resolved'
-           and i.kind in ('server_down', 'volume_stuck', 'host_key_changed')
+           and i.kind in ('server_down', 'volume_stuck', 'host_key_changed', 'creation_stuck')
          order by i.opened_at limit 1",
     )
     .bind(subject.to_string())

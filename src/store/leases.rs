@@ -5,22 +5,28 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
-use crate::model::{IncidentId, SubjectId};
+use crate::model::{IncidentId, OperationId, SubjectId};
 
 /// Counts the turns at a subject. A turn whose number is no longer the newest has
 /// lost its lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fence(pub i64);
 
-/// Takes the lease for a turn of this incident, if it is free, has run out, or was
-/// handed on by the incident's turn before. The lease of a server is free only if
+/// On whose behalf a lease is held: an incident or an operation.
+pub trait Holder: std::fmt::Display {}
+
+impl Holder for IncidentId {}
+impl Holder for OperationId {}
+
+/// Takes the lease for a turn of this incident or operation, if it is free, has run out, or was
+/// handed on by its turn before. The lease of a server is free only if
 /// none of its resources' is taken, and the other way round.
 ///
 /// Call it in a transaction.
 pub async fn take(
     db: &mut PgConnection,
     subject: SubjectId,
-    incident: IncidentId,
+    holder: impl Holder,
     worker: &str,
     lease: Duration,
 ) -> sqlx::Result<Option<Fence>> {
@@ -53,7 +59,7 @@ pub async fn take(
          returning s.lock_fence",
     )
     .bind(subject.to_string())
-    .bind(incident.to_string())
+    .bind(holder.to_string())
     .bind(worker)
     .bind(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX))
     .fetch_optional(db)

@@ -5,14 +5,18 @@
 //! `apalis.workers` is in `queue.rs`.
 
 pub mod brake;
+pub mod creation;
 pub mod history;
 pub mod incidents;
 pub mod leases;
 pub mod letters;
 pub mod modes;
 pub mod observations;
+pub mod operations;
 pub mod outbox;
 pub mod partitions;
+pub mod places;
+pub mod plans;
 pub mod provider_calls;
 pub mod queue;
 pub mod resolvers;

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{IncidentId, MessageId, SubjectId};
+use crate::model::{IncidentId, MessageId, OperationId, SubjectId};
 
 pub use keep::*;
 pub use steps::*;
@@ -80,6 +80,8 @@ pub enum Token {
     Subject(SubjectId),
     /// An open incident's, in `resolve`.
     Incident(IncidentId),
+    /// An open operation's, in `resolve`.
+    Operation(OperationId),
     /// An unsent message's, in `notify`: an ordinary job.
     Message(MessageId),
 }
@@ -90,6 +92,7 @@ impl std::fmt::Display for Token {
         match self {
             Token::Subject(id) => id.fmt(f),
             Token::Incident(id) => id.fmt(f),
+            Token::Operation(id) => id.fmt(f),
             Token::Message(id) => id.fmt(f),
         }
     }

@@ -5,7 +5,8 @@ use sqlx::{FromRow, PgConnection};
 
 use super::queue;
 use crate::model::{
-    Cloud, Kind, Origin, Resource, Secret, SecretKey, Server, State, Subject, SubjectId, TlsMode,
+    Cloud, Customer, DataVolume, Kind, Origin, Resource, Secret, SecretKey, Server, State, Subject,
+    SubjectId, TlsMode, Window,
 };
 
 /// A server to be adopted.
@@ -249,6 +250,7 @@ async fn insert_subject(
 /// # Errors
 /// See [`ForgetError`]; then roll back.
 pub async fn forget(db: &mut PgConnection, kind: Kind, id: SubjectId) -> Result<(), ForgetError> {
+    queue::hold_operation_tokens(db, id).await?;
     queue::hold_token(db, id).await?;
     queue::hold_incident_tokens(db, id).await?;
     sqlx::query(
@@ -259,6 +261,7 @@ pub async fn forget(db: &mut PgConnection, kind: Kind, id: SubjectId) -> Result<
     .fetch_optional(&mut *db)
     .await?
     .ok_or(ForgetError::NotFound)?;
+    super::operations::cancel_open(db, id, "its subject was forgotten").await?;
     let resources: i64 = sqlx::query_scalar(
         "select count(*) from resources r join subjects s using (id)
          where r.server_id = $1 and s.forgotten_at is null",
@@ -306,7 +309,13 @@ pub struct SubjectRow {
     host_key: Option<String>,
     cloud: Option<String>,
     instance_id: Option<String>,
+    region: Option<String>,
     zone: Option<String>,
+    size: Option<String>,
+    volume_gib: Option<i32>,
+    volume_type: Option<String>,
+    volume_id: Option<String>,
+    for_plan: Option<String>,
     host_key_changed_at: Option<DateTime<Utc>>,
     port: Option<i32>,
     database: Option<String>,
@@ -315,6 +324,10 @@ pub struct SubjectRow {
     tls_mode: Option<String>,
     tls_root_cert: Option<String>,
     plan: Option<String>,
+    customer_role: Option<String>,
+    customer_database: Option<String>,
+    customer_password: Option<Vec<u8>>,
+    maintenance_window: Option<String>,
 }
 
 const COLUMNS: &str =
@@ -322,11 +335,13 @@ const COLUMNS: &str =
         v.id as server_id, vs.name as server_name, vs.state as server_state,
         vs.state_since as server_state_since, vs.origin as server_origin,
         vs.tier as server_tier, vs.created_at as server_created_at,
-        v.address, v.ssh_port, v.ssh_user, v.ssh_key, v.host_key, v.cloud, v.instance_id, v.zone,
+        v.address, v.ssh_port, v.ssh_user, v.ssh_key, v.host_key, v.cloud, v.instance_id,
+        v.region, v.zone, v.size, v.volume_gib, v.volume_type, v.volume_id, v.for_plan,
         (select i.opened_at from incidents i
          where coalesce(i.subject_id, '') = v.id and i.kind = 'host_key_changed'
            and i.state <> 'resolved') as host_key_changed_at,
-        r.port, r.database, r.role, r.password, r.tls_mode, r.tls_root_cert, r.plan
+        r.port, r.database, r.role, r.password, r.tls_mode, r.tls_root_cert, r.plan,
+        r.customer_role, r.customer_database, r.customer_password, r.maintenance_window
     from subjects s
     left join resources r on r.id = s.id
     join servers v on v.id = coalesce(r.server_id, s.id)
@@ -370,7 +385,11 @@ impl SubjectRow {
             Some(sealed) => Some(key.open(sealed, &format!("{}/password", self.id))?),
             None => None,
         };
-        Ok(self.into_known(ssh_key, password)?)
+        let customer = match &self.customer_password {
+            Some(sealed) => Some(key.open(sealed, &format!("{}/customer", self.id))?),
+            None => None,
+        };
+        Ok(self.into_known(ssh_key, password, customer)?)
     }
 
     /// Makes the typed form without any secret, for showing.
@@ -378,10 +397,15 @@ impl SubjectRow {
     /// # Errors
     /// If a stored word is unknown.
     pub fn without_secrets(self) -> sqlx::Result<Known> {
-        self.into_known(None, Some(Secret::default()))
+        self.into_known(None, Some(Secret::default()), Some(Secret::default()))
     }
 
-    fn into_known(self, ssh_key: Option<Secret>, password: Option<Secret>) -> sqlx::Result<Known> {
+    fn into_known(
+        self,
+        ssh_key: Option<Secret>,
+        password: Option<Secret>,
+        customer: Option<Secret>,
+    ) -> sqlx::Result<Known> {
         let kind: Kind = decode(self.kind)?;
         let subject = Subject {
             id: self.id,
@@ -411,7 +435,18 @@ impl SubjectRow {
             host_key: self.host_key,
             cloud: self.cloud.map(decode).transpose()?,
             instance_id: self.instance_id,
+            region: self.region,
             zone: self.zone,
+            size: self.size,
+            volume: match (self.volume_gib, self.volume_type) {
+                (Some(gib), Some(kind)) => Some(DataVolume {
+                    gib: u32::try_from(gib).unwrap_or_default(),
+                    kind,
+                    id: self.volume_id,
+                }),
+                _ => None,
+            },
+            for_plan: self.for_plan,
             host_key_changed_at: self.host_key_changed_at,
         };
         match kind {
@@ -428,6 +463,15 @@ impl SubjectRow {
                     tls_mode: decode(self.tls_mode.ok_or_else(missing)?)?,
                     tls_root_cert: self.tls_root_cert,
                     plan: self.plan.ok_or_else(missing)?,
+                    customer: match (self.customer_role, self.customer_database) {
+                        (Some(role), Some(database)) => Some(Customer {
+                            role,
+                            database,
+                            password: customer.unwrap_or_default(),
+                        }),
+                        _ => None,
+                    },
+                    window: self.maintenance_window.map(decode_window).transpose()?,
                 };
                 Ok(Known::Resource(Box::new(resource), Box::new(server)))
             }
@@ -512,6 +556,11 @@ where
     T::Error: std::fmt::Display,
 {
     T::try_from(text).map_err(|e| sqlx::Error::Decode(e.to_string().into()))
+}
+
+fn decode_window(text: String) -> sqlx::Result<Window> {
+    text.parse()
+        .map_err(|_| sqlx::Error::Decode("a maintenance window that cannot be read".into()))
 }
 
 fn port(number: i32) -> sqlx::Result<u16> {

@@ -166,6 +166,9 @@ async fn incidents_are_listed_newest_first_filtered_and_in_pages() {
             IncidentKind::ServerDown
             | IncidentKind::DiskCritical
             | IncidentKind::VolumeStuck
+            | IncidentKind::CreationStuck
+            | IncidentKind::ChangeStuck
+            | IncidentKind::MaintenanceScheduled
             | IncidentKind::HostKeyChanged => Some(server.as_str()),
             IncidentKind::ResourceDown
             | IncidentKind::ConnectionsExhausted
@@ -185,9 +188,9 @@ async fn incidents_are_listed_newest_first_filtered_and_in_pages() {
         pages(&drover, &path).await
     };
     let seen = list("").await;
-    assert_eq!(seen.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 2]);
+    assert_eq!(seen.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 4, 1]);
     assert_eq!(seen.concat(), ids);
-    let full = pages(&drover, "/v1/incidents?limit=10").await;
+    let full = pages(&drover, "/v1/incidents?limit=13").await;
     assert_eq!(
         full,
         std::slice::from_ref(&ids),

@@ -128,6 +128,8 @@ pub fn at(port: u16) -> Target {
             tls_mode: TlsMode::Disable,
             tls_root_cert: None,
             plan: "standard".into(),
+            customer: None,
+            window: None,
         },
     }
 }
@@ -196,11 +198,18 @@ impl Target {
             cloud: None,
             instance_id: None,
             zone: None,
+            region: None,
+            size: None,
+            volume: None,
+            for_plan: None,
             host_key_changed_at: self.host_key_changed.then(Utc::now),
         };
         let world = World::new(FeelContext {
             ssh_key: None,
-            clouds: Clouds { local: None },
+            clouds: Clouds {
+                local: None,
+                ..Clouds::default()
+            },
         });
         let known = Known::Resource(Box::new(self.resource), Box::new(server));
         let began = Instant::now();

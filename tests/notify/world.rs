@@ -104,7 +104,10 @@ impl World {
             | IncidentKind::XidWraparound
             | IncidentKind::ArchivingStalled
             | IncidentKind::CredentialsRefused
-            | IncidentKind::HostKeyChanged => Some(self.resource),
+            | IncidentKind::HostKeyChanged
+            | IncidentKind::CreationStuck
+            | IncidentKind::ChangeStuck
+            | IncidentKind::MaintenanceScheduled => Some(self.resource),
         };
         let reason = "does not answer: refused".into();
         let mut tx = self.pool.begin().await.unwrap();

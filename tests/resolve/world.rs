@@ -40,6 +40,7 @@ impl World {
                 ssh_key: Some(secret(key)),
                 clouds: Clouds {
                     local: Some(cloud.clone()),
+                    ..Clouds::default()
                 },
             },
             pool: pool.clone(),

@@ -63,6 +63,50 @@ impl LocalServer {
         }
     }
 
+    /// What `pg_createcluster` goes by on this server where it is told nothing else.
+    /// Without fsync, because a local server cannot lose power alone: what a killed
+    /// process wrote is safe in the kernel.
+    pub(super) fn cluster_defaults(&self) -> String {
+        let storage = self.storage();
+        format!(
+            "start_conf = 'auto'\ndata_directory = '{}/data/%c'\nadd_include_dir = 'conf.d'\n\
+             initdb_options = '--no-sync'\ncluster_name = '%v/%c'\n\
+             log_line_prefix = '%%m [%%p] %%q%%u@%%d '\nfsync = off\n\
+             shared_buffers = '16MB'\nmax_wal_size = '128MB'\nmin_wal_size = '32MB'\n\
+             external_pid_file = '{}/pg/pid/%c'\n",
+            storage.display(),
+            self.dir.display(),
+        )
+    }
+
+    /// The clusters that Debian's own configuration knows here.
+    pub(super) fn clusters_set_up(&self) -> anyhow::Result<Vec<Cluster>> {
+        let mut clusters = Vec::new();
+        for version in entries(&self.path("pg/conf")) {
+            for name in entries(&self.path("pg/conf").join(&version)) {
+                let file = self.path("pg/conf").join(&version).join(&name);
+                let Ok(text) = std::fs::read_to_string(file.join("postgresql.conf")) else {
+                    continue;
+                };
+                let port = text.lines().find_map(|line| {
+                    let value = line.trim().strip_prefix("port")?.trim_start();
+                    let value = value.strip_prefix('=')?.trim_start();
+                    let digits = value.split(|c: char| !c.is_ascii_digit()).next()?;
+                    digits.parse().ok()
+                });
+                clusters.push(Cluster {
+                    name,
+                    version: version.clone(),
+                    port: port.unwrap_or(0),
+                    password: Secret::default(),
+                    ready: true,
+                    id: None,
+                });
+            }
+        }
+        Ok(clusters)
+    }
+
     fn conf_dir(&self, cluster: &Cluster) -> PathBuf {
         let (version, name) = (&cluster.version, &cluster.name);
         self.path("pg/conf").join(version).join(name)
@@ -242,6 +286,16 @@ impl LocalServer {
         let data = self.data_dir(cluster);
         processes::kill_all(|p| p.serves(&data)).await
     }
+}
+
+/// The names in a directory; none if it cannot be read.
+fn entries(dir: &std::path::Path) -> Vec<String> {
+    let found = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut names: Vec<String> = found
+        .filter_map(|e| e.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    names
 }
 
 fn free_port(clusters: &[Cluster]) -> anyhow::Result<u16> {

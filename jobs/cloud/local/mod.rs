@@ -8,6 +8,7 @@
 mod actions;
 mod cluster;
 mod harm;
+mod made;
 mod mount;
 mod owner;
 mod power;
@@ -23,6 +24,7 @@ use anyhow::{Context, bail};
 use drover::model::{Secret, secret};
 
 pub use cluster::{Cluster, DATABASE, ROLE};
+pub use made::ZONES;
 use owner::Owner;
 pub use power::Boot;
 pub use server::{LocalServer, SSH_PORT, Settings};
@@ -148,6 +150,8 @@ impl LocalCloud {
                         zone: new.zone.clone(),
                         volume_mib: new.volume_mib,
                         id: None,
+                        made_for: None,
+                        size: None,
                     };
                     let dir = root.servers_dir().join(&new.name);
                     LocalServer::new(dir, settings, owner.clone(), key.clone())

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use drover::model::Secret;
+use drover::model::{Secret, SubjectId};
 use serde::{Deserialize, Serialize};
 
 use super::cluster::Cluster;
@@ -36,6 +36,12 @@ pub struct Settings {
     pub volume_mib: Option<u32>,
     /// Its id in the herd (`srv_…`), once it is adopted.
     pub id: Option<String>,
+    /// The server in the record that drover made it for: its mark.
+    #[serde(default)]
+    pub made_for: Option<SubjectId>,
+    /// What its size is called.
+    #[serde(default)]
+    pub size: Option<String>,
 }
 
 /// A directory that stands for a machine. Pid files in it are its only state.
@@ -116,14 +122,22 @@ impl LocalServer {
         }
         self.owner
             .write(&self.path("authorized_keys"), public_key, 0o600)?;
+        self.owner.write(
+            &self.path("createcluster.conf"),
+            &self.cluster_defaults(),
+            0o644,
+        )?;
         let dir = self.dir.display();
         let config = format!(
             "ListenAddress {}\nPort {SSH_PORT}\nHostKey {dir}/host_key\nPidFile {dir}/sshd.pid\n\
              AuthorizedKeysFile {dir}/authorized_keys\nStrictModes no\nUsePAM no\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nUseDNS no\n\
              PrintMotd no\nMaxStartups 100:30:200\nAllowUsers {}\n\
-             SetEnv PG_CLUSTER_CONF_ROOT={dir}/pg/conf\n",
-            self.settings.address, self.owner.name,
+             SetEnv PG_CLUSTER_CONF_ROOT={dir}/pg/conf \
+             DROVER_CREATECLUSTER={dir}/createcluster.conf DROVER_SOCKETS={sockets}\n",
+            self.settings.address,
+            self.owner.name,
+            sockets = self.socket_dir().display(),
         );
         self.owner.write(&self.config(), &config, 0o644)?;
         self.save()
@@ -245,7 +259,8 @@ impl LocalServer {
         match std::fs::read_to_string(&path) {
             Ok(text) => serde_json::from_str(&text)
                 .with_context(|| format!("{} is not what drover writes", path.display())),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(vec![]),
+            // A server that drover made for itself: what is on it is made over SSH.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => self.clusters_set_up(),
             Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
         }
     }

@@ -77,6 +77,8 @@ pub(super) fn cluster(server: &Server, port: u16) -> Resource {
         tls_mode: TlsMode::Disable,
         tls_root_cert: None,
         plan: String::new(),
+        customer: None,
+        window: None,
     }
 }
 

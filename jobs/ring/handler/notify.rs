@@ -160,6 +160,8 @@ impl Work for Notify {
 fn message_of(lock: &Lock) -> Result<MessageId, WorkError> {
     match lock.token {
         Token::Message(id) => Ok(id),
-        Token::Subject(_) | Token::Incident(_) => Err(WorkError::Stray(lock.token)),
+        Token::Subject(_) | Token::Incident(_) | Token::Operation(_) => {
+            Err(WorkError::Stray(lock.token))
+        }
     }
 }

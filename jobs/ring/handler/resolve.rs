@@ -1,6 +1,7 @@
 //! Resolve: one turn of an incident, under its token's lock and its subject's
 //! lease.
 
+mod operate;
 mod record;
 
 use std::panic::AssertUnwindSafe;
@@ -13,7 +14,7 @@ use drover::model::{
 use drover::store::queue::{self, Lock, Queue, Token};
 use drover::store::scenes::{self, Scene};
 use drover::store::subjects::{self, Known};
-use drover::store::{brake, incidents, modes};
+use drover::store::{brake, incidents, modes, operations};
 use futures::FutureExt;
 use sqlx::PgPool;
 
@@ -108,6 +109,9 @@ impl Resolve {
             .await
             .map_err(database)?;
         let herd = match &scene {
+            Some(scene) if about_operations(incident.kind) => {
+                Some(operation_sight(&mut db, scene.subject.id).await?)
+            }
             Some(_) => None,
             None => Some(herd_sight(&mut db, &incident).await?),
         };
@@ -159,6 +163,13 @@ impl Resolve {
         let Some(subject) = incident.subject else {
             return Ok(None);
         };
+        if !about_operations(incident.kind)
+            && let Some(what) = operations::disturbing(db, subject)
+                .await
+                .map_err(database)?
+        {
+            return Ok(Some(Still::Operating(what)));
+        }
         if let Some((covering, _)) = incidents::covering(db, subject).await.map_err(database)? {
             return Ok(Some(Still::Covered(covering)));
         }
@@ -210,8 +221,10 @@ impl Resolve {
 
 impl Work for Resolve {
     async fn step(&self, lock: Lock) -> Result<(), WorkError> {
-        let Token::Incident(id) = lock.token else {
-            return Err(WorkError::Stray(lock.token));
+        let id = match lock.token {
+            Token::Incident(id) => id,
+            Token::Operation(id) => return self.operate(&lock, id).await,
+            Token::Subject(_) | Token::Message(_) => return Err(WorkError::Stray(lock.token)),
         };
         let Some(mut case) = self.load(id).await? else {
             let mut tx = self.pool.begin().await.map_err(database)?;
@@ -294,6 +307,29 @@ impl Resolve {
             Err(_) => Outcome::failed(format!("not done within {:?}", step.limit)),
         }
     }
+}
+
+/// Whether it says of an operation that it is stuck.
+fn about_operations(kind: IncidentKind) -> bool {
+    matches!(
+        kind,
+        IncidentKind::CreationStuck | IncidentKind::ChangeStuck
+    )
+}
+
+/// How an operation stands that was stuck.
+async fn operation_sight(
+    db: &mut sqlx::PgConnection,
+    subject: SubjectId,
+) -> Result<Sight, WorkError> {
+    let open = operations::open_of(db, subject).await.map_err(database)?;
+    Ok(match open {
+        None => Sight::Cleared("it is done, or no longer wanted".into()),
+        Some(open) if open.stuck_at.is_some() => {
+            Sight::Holds(open.note.unwrap_or_else(|| "it does not go on".into()))
+        }
+        Some(_) => Sight::Recovering,
+    })
 }
 
 /// How an incident of the herd's stands: `blind` is over when the servers are back.

@@ -233,6 +233,9 @@ fn conditions_are_unknown_while_nothing_answers_and_the_herds_own_is_never_a_sub
             | IncidentKind::ServerDown
             | IncidentKind::ConnectionsExhausted
             | IncidentKind::CredentialsRefused
+            | IncidentKind::CreationStuck
+            | IncidentKind::ChangeStuck
+            | IncidentKind::MaintenanceScheduled
             | IncidentKind::HostKeyChanged => continue,
         };
         let silent = witnessed(Cause::Timeout, down());

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use super::{Incident, IncidentId, Note, close, load, lock, note};
-use crate::model::{Action, Channel, Deed, IncidentState, Severity};
+use crate::model::{Action, Channel, Deed, IncidentKind, IncidentState, Severity};
 use crate::store::outbox::{self, NewMessage};
-use crate::store::{leases, queue};
+use crate::store::{leases, operations, queue};
 
 /// What is asked for, by whom, and why.
 #[derive(Clone, Debug)]
@@ -119,6 +119,14 @@ async fn retry(db: &mut PgConnection, incident: &Incident, asked: &Asked) -> sql
     .bind(incident.id.to_string())
     .execute(&mut *db)
     .await?;
+    // What is stuck goes on by itself, more slowly; now it goes on at once.
+    let stuck = matches!(
+        incident.kind,
+        IncidentKind::CreationStuck | IncidentKind::ChangeStuck
+    );
+    if let (true, Some(subject)) = (stuck, incident.subject) {
+        operations::kick(db, subject, &asked.by).await?;
+    }
     say(db, incident, asked, "retried", "the playbook begins anew").await
 }
 

@@ -63,7 +63,7 @@ pub struct Mended {
     pub stuck: u64,
 }
 
-/// Puts in missing tokens (of subjects, open incidents and unsent messages), takes
+/// Puts in missing tokens (of subjects, open incidents, open operations and unsent messages), takes
 /// out those whose owner is gone, and frees the stuck.
 pub async fn keep(db: &mut PgConnection) -> sqlx::Result<Mended> {
     let gone = sqlx::query(
@@ -75,6 +75,8 @@ pub async fn keep(db: &mut PgConnection) -> sqlx::Result<Mended> {
          or j.job_type = 'resolve' and j.status = 'Pending'
            and not exists (
                select from incidents i where i.id = j.id and i.state <> 'resolved')
+           and not exists (
+               select from operations o where o.id = j.id and o.state = 'open')
          or j.job_type = 'notify' and j.status = 'Pending'
            and not exists (
                select from outbox o where o.id = j.id and o.state = 'pending')",
@@ -90,6 +92,8 @@ pub async fn keep(db: &mut PgConnection) -> sqlx::Result<Mended> {
              where forgotten_at is null and state <> 'destroyed'
              union all
              select id, 'resolve', 'incident' from incidents where state <> 'resolved'
+             union all
+             select id, 'resolve', 'operation' from operations where state = 'open'
              union all
              select id, 'notify', 'message' from outbox where state = 'pending') w
          where not exists (select from apalis.jobs j where j.id = w.id)

@@ -220,7 +220,7 @@ pub async fn commit_thinks(
     let named: Vec<(SubjectId, &Opening, &str)> = openings
         .filter_map(|step| match step.lock.token {
             Token::Subject(id) => Some((id, step)),
-            Token::Incident(_) | Token::Message(_) => None,
+            Token::Incident(_) | Token::Operation(_) | Token::Message(_) => None,
         })
         .flat_map(|(id, step)| step.opens.iter().map(move |o| (id, o, &*step.lock.worker)))
         .collect();
@@ -242,7 +242,7 @@ pub async fn commit_thinks(
         .filter(took_effect)
         .filter_map(|s| match s.lock.token {
             Token::Subject(id) => Some(id),
-            Token::Incident(_) | Token::Message(_) => None,
+            Token::Incident(_) | Token::Operation(_) | Token::Message(_) => None,
         })
         .collect();
     if !turned.is_empty() {

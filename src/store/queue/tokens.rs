@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use super::{Lock, Queue, Token, millis};
-use crate::model::{IncidentId, MessageId, SubjectId};
+use crate::model::{IncidentId, MessageId, OperationId, SubjectId};
 use crate::store::subjects;
 
 /// Puts a new subject's token into the ring, due now. One that is there stays.
@@ -34,6 +34,72 @@ pub async fn insert_tokens(db: &mut PgConnection, subjects: &[SubjectId]) -> sql
 /// Puts an incident's token into `resolve`, due now.
 pub async fn insert_incident_token(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<()> {
     insert_job(db, Token::Incident(id), Queue::Resolve).await
+}
+
+/// Puts an operation's token into `resolve`, due now.
+pub async fn insert_operation_token(db: &mut PgConnection, id: OperationId) -> sqlx::Result<()> {
+    insert_job(db, Token::Operation(id), Queue::Resolve).await
+}
+
+/// Takes the token of an operation that is over out.
+pub async fn remove_operation_token(db: &mut PgConnection, id: OperationId) -> sqlx::Result<()> {
+    sqlx::query("delete from apalis.jobs where id = $1 and job_type = 'resolve'")
+        .bind(id.to_string())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Makes the waiting tokens of these subjects' open operations due now; of a
+/// server's resources' operations too, since they wait for their server.
+pub async fn wake_operations(db: &mut PgConnection, subjects: &[SubjectId]) -> sqlx::Result<()> {
+    let ids: Vec<String> = subjects.iter().map(SubjectId::to_string).collect();
+    sqlx::query(
+        "with due as (
+             select j.id from apalis.jobs j join operations o on o.id = j.id
+             where o.state = 'open'
+               and (o.subject_id = any($1) or o.subject_id in (
+                       select id from resources where server_id = any($1)))
+               and (o.not_before is null or o.not_before <= now())
+               and j.job_type = 'resolve' and j.status = 'Pending' and j.run_at > now()
+             order by j.id
+             for update of j skip locked)
+         update apalis.jobs j set run_at = now() from due where j.id = due.id",
+    )
+    .bind(ids)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// The same for one operation.
+pub async fn wake_operation(db: &mut PgConnection, id: OperationId) -> sqlx::Result<()> {
+    sqlx::query(
+        "with due as (
+             select id from apalis.jobs
+             where id = $1 and job_type = 'resolve' and status = 'Pending' and run_at > now()
+             for update skip locked)
+         update apalis.jobs j set run_at = now() from due where j.id = due.id",
+    )
+    .bind(id.to_string())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Locks the tokens of a subject's open operations against steps, until the
+/// transaction ends.
+pub async fn hold_operation_tokens(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<()> {
+    sqlx::query(
+        "select 1 from apalis.jobs
+         where id in (select id from operations where subject_id = $1 and state = 'open')
+         order by id
+         for update",
+    )
+    .bind(subject.to_string())
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 /// Puts a message's job into `notify`, due now.

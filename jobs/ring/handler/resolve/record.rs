@@ -19,7 +19,10 @@ const LEASED: Duration = Duration::from_millis(500);
 
 impl Resolve {
     /// A transaction in which the token is held; `None` if the lock is lost.
-    async fn held(&self, lock: &Lock) -> Result<Option<Transaction<'static, Postgres>>, WorkError> {
+    pub(super) async fn held(
+        &self,
+        lock: &Lock,
+    ) -> Result<Option<Transaction<'static, Postgres>>, WorkError> {
         let mut tx = self.pool.begin().await.map_err(database)?;
         if queue::hold(&mut tx, lock, Queue::Resolve)
             .await

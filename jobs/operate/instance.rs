@@ -1,0 +1,1 @@
+//! A server as an instance of its cloud: the steps that several operations share.

@@ -1,0 +1,128 @@
+//! Operations: what somebody asked for, done step by step.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::subject::named;
+use super::{OperationId, SubjectId};
+
+named! {
+    /// What is done.
+    OperationKind {
+        /// A server is made.
+        CreateServer = "create_server",
+        /// A resource is made, on a server that is there or is being made.
+        CreateResource = "create_resource",
+        /// A server that drover made is taken away.
+        DestroyServer = "destroy_server",
+        /// A resource that drover made is taken away.
+        DestroyResource = "destroy_resource",
+        /// A server gets another size; it is stopped for that.
+        Resize = "resize",
+        /// A server's data volume grows, on line.
+        Grow = "grow",
+        /// A resource is restarted.
+        Restart = "restart",
+        /// A server is rebooted.
+        Reboot = "reboot",
+        /// A server is stopped and started, which moves it to other hardware.
+        StopStart = "stop_start",
+        /// The customer gets another password.
+        RotatePassword = "rotate_password",
+        /// The clouds' lists are compared with the record.
+        Reconcile = "reconcile",
+    }
+}
+
+impl OperationKind {
+    /// The same for people: `is being made`.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::CreateServer | Self::CreateResource => "is being made",
+            Self::DestroyServer | Self::DestroyResource => "is being destroyed",
+            Self::Resize => "is being resized",
+            Self::Grow => "has its volume grown",
+            Self::Restart => "is being restarted",
+            Self::Reboot => "is being rebooted",
+            Self::StopStart => "is being moved to other hardware",
+            Self::RotatePassword => "gets another password",
+            Self::Reconcile => "is compared with the record",
+        }
+    }
+
+    /// Whether a subject of this operation cannot be expected to answer meanwhile,
+    /// nor what is on it, so that no resolver should act on it.
+    pub fn disturbs(self) -> bool {
+        match self {
+            Self::CreateServer
+            | Self::CreateResource
+            | Self::DestroyServer
+            | Self::DestroyResource
+            | Self::Resize
+            | Self::Restart
+            | Self::Reboot
+            | Self::StopStart => true,
+            Self::Grow | Self::RotatePassword | Self::Reconcile => false,
+        }
+    }
+}
+
+named! {
+    /// Where an operation stands.
+    OperationState {
+        /// Waiting, at work, or stuck.
+        Open = "open",
+        /// Done.
+        Done = "done",
+        /// Given up in favour of another.
+        Cancelled = "cancelled",
+    }
+}
+
+/// An operation as the record has it.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    /// Its id and its token's.
+    pub id: OperationId,
+    /// On what; `None`: the deployment.
+    pub subject: Option<SubjectId>,
+    /// What is done.
+    pub kind: OperationKind,
+    /// Where it stands.
+    pub state: OperationState,
+    /// What is wanted.
+    pub params: Value,
+    /// A sealed secret that it brings (`<id>/secret`).
+    pub secret: Option<Vec<u8>>,
+    /// Who asked for it.
+    pub asked_by: String,
+    /// Why, if they said.
+    pub reason: Option<String>,
+    /// When they did.
+    pub opened_at: DateTime<Utc>,
+    /// Not to be begun earlier.
+    pub not_before: Option<DateTime<Utc>>,
+    /// Counts every change.
+    pub revision: i64,
+    /// Which step is next or at work, from 0.
+    pub step: u16,
+    /// Of how many.
+    pub steps: u16,
+    /// Its name.
+    pub step_name: String,
+    /// Since when.
+    pub step_since: DateTime<Utc>,
+    /// What is waited for, or went wrong last.
+    pub note: Option<String>,
+    /// How often this step failed in a row.
+    pub failures: u32,
+    /// By when it should be done; `None` until its first turn.
+    pub deadline: Option<DateTime<Utc>>,
+    /// Since when a human is needed.
+    pub stuck_at: Option<DateTime<Utc>>,
+    /// What a step must know of the steps before it.
+    pub memo: Value,
+    /// When it ended.
+    pub ended_at: Option<DateTime<Utc>>,
+}

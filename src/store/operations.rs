@@ -1,0 +1,279 @@
+//! Operations: what somebody asked for, done step by step by `resolve`.
+
+mod facts;
+mod listing;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::{FromRow, PgConnection};
+
+use super::queue;
+use super::subjects::decode;
+use crate::model::{Note, Operation, OperationId, OperationKind, OperationState, RowId, SubjectId};
+
+pub use facts::{Fact, apply, turn};
+pub use listing::{Event, Page, Running, events, find, list, running};
+
+/// Something that is wanted.
+#[derive(Clone, Debug)]
+pub struct NewOperation {
+    /// On what; `None`: the deployment.
+    pub subject: Option<SubjectId>,
+    /// What is to be done.
+    pub kind: OperationKind,
+    /// What exactly; never a secret.
+    pub params: Value,
+    /// Who asks.
+    pub asked_by: String,
+    /// Why, if they say.
+    pub reason: Option<String>,
+    /// Not to be begun earlier.
+    pub not_before: Option<DateTime<Utc>>,
+}
+
+#[derive(FromRow)]
+pub(super) struct Row {
+    id: String,
+    subject_id: Option<String>,
+    kind: String,
+    state: String,
+    params: Value,
+    secret: Option<Vec<u8>>,
+    asked_by: String,
+    reason: Option<String>,
+    opened_at: DateTime<Utc>,
+    not_before: Option<DateTime<Utc>>,
+    revision: i64,
+    step: i16,
+    steps: i16,
+    step_name: String,
+    step_since: DateTime<Utc>,
+    note: Option<String>,
+    failures: i32,
+    deadline: Option<DateTime<Utc>>,
+    stuck_at: Option<DateTime<Utc>>,
+    memo: Value,
+    ended_at: Option<DateTime<Utc>>,
+}
+
+impl Row {
+    pub(super) fn into_operation(self) -> sqlx::Result<Operation> {
+        Ok(Operation {
+            id: decode(self.id)?,
+            subject: self.subject_id.map(decode).transpose()?,
+            kind: decode(self.kind)?,
+            state: decode(self.state)?,
+            params: self.params,
+            secret: self.secret,
+            asked_by: self.asked_by,
+            reason: self.reason,
+            opened_at: self.opened_at,
+            not_before: self.not_before,
+            revision: self.revision,
+            step: u16::try_from(self.step).unwrap_or_default(),
+            steps: u16::try_from(self.steps).unwrap_or_default(),
+            step_name: self.step_name,
+            step_since: self.step_since,
+            note: self.note,
+            failures: u32::try_from(self.failures).unwrap_or_default(),
+            deadline: self.deadline,
+            stuck_at: self.stuck_at,
+            memo: self.memo,
+            ended_at: self.ended_at,
+        })
+    }
+}
+
+/// Opens an operation with its token. `None` if the subject has an open one
+/// already (or the deployment one of this kind). Call it in a transaction.
+pub async fn open(db: &mut PgConnection, new: &NewOperation) -> sqlx::Result<Option<OperationId>> {
+    let id = OperationId::generate();
+    let inserted = sqlx::query(
+        "insert into operations (id, subject_id, kind, params, asked_by, reason, not_before)
+         values ($1, $2, $3, $4, $5, $6, $7)
+         on conflict (coalesce(subject_id, kind)) where state = 'open' do nothing",
+    )
+    .bind(id.to_string())
+    .bind(new.subject.map(|s| s.to_string()))
+    .bind(new.kind.as_str())
+    .bind(&new.params)
+    .bind(&new.asked_by)
+    .bind(&new.reason)
+    .bind(new.not_before)
+    .execute(&mut *db)
+    .await?;
+    if inserted.rows_affected() == 0 {
+        return Ok(None);
+    }
+    let asked = match &new.reason {
+        Some(reason) => format!("asked for: {} ({reason})", new.kind),
+        None => format!("asked for: {}", new.kind),
+    };
+    note(db, id, &new.asked_by, &Note::new("asked", asked)).await?;
+    queue::insert_operation_token(db, id).await?;
+    Ok(Some(id))
+}
+
+/// Gives an open operation a sealed secret to bring along.
+pub async fn entrust(db: &mut PgConnection, id: OperationId, sealed: &[u8]) -> sqlx::Result<()> {
+    sqlx::query("update operations set secret = $2 where id = $1 and state = 'open'")
+        .bind(id.to_string())
+        .bind(sealed)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Reads an operation.
+pub async fn load(db: &mut PgConnection, id: OperationId) -> sqlx::Result<Option<Operation>> {
+    let row: Option<Row> = sqlx::query_as("select * from operations where id = $1")
+        .bind(id.to_string())
+        .fetch_optional(db)
+        .await?;
+    row.map(Row::into_operation).transpose()
+}
+
+/// The open operation of a subject.
+pub async fn open_of(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<Option<Operation>> {
+    let row: Option<Row> =
+        sqlx::query_as("select * from operations where subject_id = $1 and state = 'open'")
+            .bind(subject.to_string())
+            .fetch_optional(db)
+            .await?;
+    row.map(Row::into_operation).transpose()
+}
+
+/// Writes an event into its timeline.
+pub async fn note(
+    db: &mut PgConnection,
+    id: OperationId,
+    actor: &str,
+    note: &Note,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into operation_events (id, operation_id, kind, actor, text, detail)
+         values ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(RowId::generate().to_string())
+    .bind(id.to_string())
+    .bind(&note.kind)
+    .bind(actor)
+    .bind(&note.text)
+    .bind(&note.detail)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Writes where an open operation stands; `false`: somebody else has changed it
+/// meanwhile, and nothing was written.
+pub async fn save(db: &mut PgConnection, operation: &Operation) -> sqlx::Result<bool> {
+    let small = |n: u16| i16::try_from(n).unwrap_or(i16::MAX);
+    let done = sqlx::query(
+        "update operations
+         set revision = revision + 1, step = $3, steps = $4, step_name = $5, step_since = $6,
+             note = $7, failures = $8, deadline = $9, stuck_at = $10, memo = $11, params = $12
+         where id = $1 and revision = $2 and state = 'open'",
+    )
+    .bind(operation.id.to_string())
+    .bind(operation.revision)
+    .bind(small(operation.step))
+    .bind(small(operation.steps))
+    .bind(&operation.step_name)
+    .bind(operation.step_since)
+    .bind(&operation.note)
+    .bind(i32::try_from(operation.failures).unwrap_or(i32::MAX))
+    .bind(operation.deadline)
+    .bind(operation.stuck_at)
+    .bind(&operation.memo)
+    .bind(&operation.params)
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Ends an open operation, and takes its token out. Tells whether it was open.
+pub async fn end(
+    db: &mut PgConnection,
+    id: OperationId,
+    state: OperationState,
+    actor: &str,
+    text: &str,
+) -> sqlx::Result<bool> {
+    let done = sqlx::query(
+        "update operations
+         set state = $2, ended_at = now(), revision = revision + 1, stuck_at = null, secret = null
+         where id = $1 and state = 'open'",
+    )
+    .bind(id.to_string())
+    .bind(state.as_str())
+    .execute(&mut *db)
+    .await?;
+    queue::remove_operation_token(db, id).await?;
+    if done.rows_affected() == 1 {
+        note(db, id, actor, &Note::new(state.as_str(), text)).await?;
+    }
+    Ok(done.rows_affected() == 1)
+}
+
+/// Gives the open operation of a subject up. Its token must be held, so that no
+/// step is just being committed ([`queue::hold_operation_tokens`]).
+pub async fn cancel_open(db: &mut PgConnection, subject: SubjectId, why: &str) -> sqlx::Result<()> {
+    queue::hold_operation_tokens(db, subject).await?;
+    if let Some(open) = open_of(db, subject).await? {
+        let text = format!("given up: {why}");
+        end(db, open.id, OperationState::Cancelled, "drover", &text).await?;
+    }
+    Ok(())
+}
+
+/// Has a stuck operation tried again at once, with its time beginning anew.
+pub async fn kick(db: &mut PgConnection, subject: SubjectId, actor: &str) -> sqlx::Result<bool> {
+    queue::hold_operation_tokens(db, subject).await?;
+    let Some(open) = open_of(db, subject).await? else {
+        return Ok(false);
+    };
+    sqlx::query(
+        "update operations
+         set stuck_at = null, deadline = null, failures = 0, revision = revision + 1
+         where id = $1 and state = 'open'",
+    )
+    .bind(open.id.to_string())
+    .execute(&mut *db)
+    .await?;
+    let text = "tried again; its time begins anew";
+    note(db, open.id, actor, &Note::new("resumed", text)).await?;
+    queue::wake_operation(db, open.id).await?;
+    Ok(true)
+}
+
+/// Whether an operation is at work at this subject, or at its server, that keeps it
+/// from answering: resolvers rest meanwhile. Gives the words for people.
+pub async fn disturbing(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<Option<String>> {
+    let found: Vec<(String, String)> = sqlx::query_as(
+        "select o.kind, s.name from operations o join subjects s on s.id = o.subject_id
+         where o.state = 'open' and (o.not_before is null or o.not_before <= now())
+           and o.subject_id in ($1, (select server_id from resources where id = $1))
+         order by s.kind desc",
+    )
+    .bind(subject.to_string())
+    .fetch_all(db)
+    .await?;
+    for (kind, name) in found {
+        let kind: OperationKind = decode(kind)?;
+        if kind.disturbs() {
+            return Ok(Some(format!("{name} {}", kind.words())));
+        }
+    }
+    Ok(None)
+}
+
+/// Open operations by kind, those that are stuck apart.
+pub async fn count_open(db: &mut PgConnection) -> sqlx::Result<Vec<(String, bool, i64)>> {
+    sqlx::query_as(
+        "select kind, stuck_at is not null, count(*) from operations
+         where state = 'open' group by 1, 2 order by 1, 2",
+    )
+    .fetch_all(db)
+    .await
+}

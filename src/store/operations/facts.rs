@@ -1,0 +1,233 @@
+//! What a step has learnt or brought about, written into the record with the step.
+
+use sqlx::PgConnection;
+
+use crate::model::{State, SubjectId, TransitionId};
+use crate::store::{incidents, modes, queue};
+
+/// A fact about a subject. Secrets come sealed.
+#[derive(Clone, Debug)]
+pub enum Fact {
+    /// A server's keys: the sealed private host key, its public half, which is
+    /// pinned, and the sealed private key that drover logs in with.
+    Keys {
+        /// `<id>/host_key`.
+        host_private: Vec<u8>,
+        /// `ssh-ed25519 AAAA…`.
+        host_key: String,
+        /// `<id>/ssh_key`.
+        ssh_key: Vec<u8>,
+    },
+    /// A server's instance, with the place and the size it got.
+    Instance {
+        /// The cloud's id.
+        id: String,
+        /// Its zone.
+        zone: String,
+        /// Its size.
+        size: String,
+    },
+    /// Where a server is reached, and how to log in there.
+    Address {
+        /// IP address or host name.
+        address: String,
+        /// Port of its sshd.
+        port: u16,
+        /// Whom to log in as.
+        user: String,
+    },
+    /// A server's data volume.
+    Volume {
+        /// The cloud's id.
+        id: String,
+    },
+    /// A server's size.
+    Size(String),
+    /// How large a server's data volume is.
+    VolumeGib(u32),
+    /// The private host key is the server's alone from now on.
+    HostKeyHandedOver,
+    /// The certificate that a resource is known by (PEM).
+    Certificate(String),
+    /// The customer's password, sealed as `<id>/customer`.
+    CustomerPassword(Vec<u8>),
+    /// A subject's state.
+    State {
+        /// The state it must be in.
+        from: State,
+        /// The new one.
+        to: State,
+        /// For people.
+        reason: String,
+    },
+    /// A subject is gone from the world: its token goes, its record stays.
+    Gone,
+}
+
+/// Writes a fact about this subject. Call it in the step's transaction.
+pub async fn apply(
+    db: &mut PgConnection,
+    subject: SubjectId,
+    fact: &Fact,
+    worker: &str,
+) -> sqlx::Result<()> {
+    let id = subject.to_string();
+    match fact {
+        Fact::Keys {
+            host_private,
+            host_key,
+            ssh_key,
+        } => {
+            sqlx::query(
+                "update servers set host_private_key = $2, host_key = $3, ssh_key = $4
+                 where id = $1 and host_key is null",
+            )
+            .bind(id)
+            .bind(host_private)
+            .bind(host_key)
+            .bind(ssh_key)
+            .execute(db)
+            .await?;
+        }
+        Fact::Instance {
+            id: instance,
+            zone,
+            size,
+        } => {
+            sqlx::query("update servers set instance_id = $2, zone = $3, size = $4 where id = $1")
+                .bind(id)
+                .bind(instance)
+                .bind(zone)
+                .bind(size)
+                .execute(db)
+                .await?;
+        }
+        Fact::Address {
+            address,
+            port,
+            user,
+        } => {
+            sqlx::query(
+                "update servers set address = $2, ssh_port = $3, ssh_user = $4 where id = $1",
+            )
+            .bind(id)
+            .bind(address)
+            .bind(i32::from(*port))
+            .bind(user)
+            .execute(db)
+            .await?;
+        }
+        Fact::Volume { id: volume } => {
+            set(
+                db,
+                "update servers set volume_id = $2 where id = $1",
+                &id,
+                volume,
+            )
+            .await?;
+        }
+        Fact::Size(size) => {
+            set(db, "update servers set size = $2 where id = $1", &id, size).await?;
+        }
+        Fact::VolumeGib(gib) => {
+            sqlx::query("update servers set volume_gib = $2 where id = $1")
+                .bind(id)
+                .bind(i32::try_from(*gib).unwrap_or(i32::MAX))
+                .execute(db)
+                .await?;
+        }
+        Fact::HostKeyHandedOver => {
+            sqlx::query("update servers set host_private_key = null where id = $1")
+                .bind(id)
+                .execute(db)
+                .await?;
+        }
+        Fact::Certificate(pem) => {
+            sqlx::query(
+                "update resources set tls_root_cert = $2, tls_mode = 'verify-full' where id = $1",
+            )
+            .bind(id)
+            .bind(pem)
+            .execute(db)
+            .await?;
+        }
+        Fact::CustomerPassword(sealed) => {
+            sqlx::query("update resources set customer_password = $2 where id = $1")
+                .bind(id)
+                .bind(sealed)
+                .execute(db)
+                .await?;
+        }
+        Fact::State { from, to, reason } => {
+            turn(db, subject, *from, *to, reason, worker).await?;
+        }
+        Fact::Gone => gone(db, subject, worker).await?,
+    }
+    Ok(())
+}
+
+async fn set(db: &mut PgConnection, sql: &'static str, id: &str, value: &str) -> sqlx::Result<()> {
+    sqlx::query(sql).bind(id).bind(value).execute(db).await?;
+    Ok(())
+}
+
+/// Changes a subject's state with its transition, if it is in `from`.
+pub async fn turn(
+    db: &mut PgConnection,
+    subject: SubjectId,
+    from: State,
+    to: State,
+    reason: &str,
+    worker: &str,
+) -> sqlx::Result<bool> {
+    let changed = sqlx::query(
+        "update subjects set state = $3, state_since = now()
+         where id = $1 and state = $2 and forgotten_at is null",
+    )
+    .bind(subject.to_string())
+    .bind(from.as_str())
+    .bind(to.as_str())
+    .execute(&mut *db)
+    .await?;
+    if changed.rows_affected() == 0 {
+        return Ok(false);
+    }
+    sqlx::query(
+        "insert into transitions (id, subject_id, from_state, to_state, reason, worker)
+         values ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(TransitionId::generate().to_string())
+    .bind(subject.to_string())
+    .bind(from.as_str())
+    .bind(to.as_str())
+    .bind(reason)
+    .bind(worker)
+    .execute(&mut *db)
+    .await?;
+    queue::bring_forward(db, &[subject]).await?;
+    Ok(true)
+}
+
+/// What was destroyed leaves the ring; its incidents end with it.
+async fn gone(db: &mut PgConnection, subject: SubjectId, worker: &str) -> sqlx::Result<()> {
+    queue::hold_token(db, subject).await?;
+    queue::hold_incident_tokens(db, subject).await?;
+    turn(
+        db,
+        subject,
+        State::Destroying,
+        State::Destroyed,
+        "nothing of it is left",
+        worker,
+    )
+    .await?;
+    incidents::forget(db, subject).await?;
+    modes::forget(db, subject).await?;
+    queue::remove_token(db, subject).await?;
+    sqlx::query("update subjects set forgotten_at = now() where id = $1")
+        .bind(subject.to_string())
+        .execute(&mut *db)
+        .await?;
+    tracing::info!(subject = %subject, "destroyed");
+    Ok(())
+}
