@@ -19,14 +19,38 @@ as_root() {
 }
 "#;
 
+/// `background NAME SCRIPT …` runs what may take longer than a turn once, under a lock
+/// that goes with it, and says 75 until it has ended; the rest are its arguments. What
+/// was cut off is begun anew, so it must be fit for that.
+pub(super) const BACKGROUND: &str = r#"background() {
+  job=$1 todo=$2; shift 2
+  j=$HOME/.drover-jobs; [ -z "$DROVER_CREATECLUSTER" ] || j=${DROVER_CREATECLUSTER%/*}/jobs
+  mkdir -p -m 700 -- "$j" || exit 1
+  exec 9>"$j/$job.lock"
+  flock -n 9 || { echo "$job goes on: $(tail -n 1 "$j/$job.log" 2>/dev/null)"; exit 75; }
+  if [ ! -f "$j/$job.rc" ]; then
+    setsid sh -c 's=$1 r=$2; shift 2; sh -c "$s" drover "$@"; echo $? >"$r.new"; mv "$r.new" "$r"' \
+      drover "$todo" "$j/$job.rc" "$@" >"$j/$job.log" 2>&1 </dev/null &
+    exec 9>&-
+    i=0; while [ ! -f "$j/$job.rc" ] && [ $i -lt 60 ]; do sleep 0.2; i=$((i+1)); done
+    [ -f "$j/$job.rc" ] || { echo "$job goes on: $(tail -n 1 "$j/$job.log")"; exit 75; }
+  fi
+  r=$(cat "$j/$job.rc"); rm -f "$j/$job.rc"
+  [ "$r" = 0 ] || { grep . "$j/$job.log" | tail -n 3 | tr '\n' ' '; exit 1; }
+}
+"#;
+
 /// A script's way to say that what it waits for goes on (EX_TEMPFAIL).
 const GOES_ON: u32 = 75;
+/// That no other try will help (EX_CONFIG).
+const HOPELESS: u32 = 78;
 /// When it is asked again then.
 const SOON: Duration = Duration::from_secs(2);
 /// What is left of a step's time for its last words.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// Runs a script on a server. Status 75 means that it goes on by itself.
+/// Runs a script on a server. Status 75 means that it goes on by itself, 78 that only
+/// a human can help.
 ///
 /// # Errors
 /// The outcome of a step whose script could not be run, did not end well, or goes on.
@@ -93,6 +117,7 @@ async fn say(
     match said.status {
         0 => Ok(said),
         GOES_ON => Err(Outcome::again(SOON, words())),
+        HOPELESS => Err(Outcome::hopeless(words())),
         _ => Err(Outcome::failed(words())),
     }
 }

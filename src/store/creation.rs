@@ -287,6 +287,36 @@ async fn insert_subject(
     Err(CreateError::NameTaken(PublicId::new(kind, decode(taken)?)))
 }
 
+/// The sealed private host key of a server that has not got it yet.
+pub async fn host_private_key(
+    db: &mut PgConnection,
+    server: SubjectId,
+) -> sqlx::Result<Option<Vec<u8>>> {
+    let found: Option<Option<Vec<u8>>> =
+        sqlx::query_scalar("select host_private_key from servers where id = $1")
+            .bind(server.to_string())
+            .fetch_optional(db)
+            .await?;
+    Ok(found.flatten())
+}
+
+/// Whether the cloud may have been asked for this server: its creation came to the
+/// step of this number.
+pub async fn was_asked_for(
+    db: &mut PgConnection,
+    server: SubjectId,
+    step: u16,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "select exists (select from operations
+                        where subject_id = $1 and kind = 'create_server' and step >= $2)",
+    )
+    .bind(server.to_string())
+    .bind(i16::try_from(step).unwrap_or(i16::MAX))
+    .fetch_one(db)
+    .await
+}
+
 /// Why a subject is not destroyed.
 #[derive(Debug, thiserror::Error)]
 pub enum DestroyError {
@@ -395,6 +425,23 @@ pub async fn is_left_alone(db: &mut PgConnection, server: SubjectId) -> sqlx::Re
              where r.server_id = $1 and s.forgotten_at is null)",
     )
     .bind(server.to_string())
+    .fetch_one(db)
+    .await
+}
+
+/// Whether a server has live resources beside this one.
+pub async fn others_on(
+    db: &mut PgConnection,
+    server: SubjectId,
+    resource: SubjectId,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "select exists (
+             select from resources r join subjects s using (id)
+             where r.server_id = $1 and r.id <> $2 and s.forgotten_at is null)",
+    )
+    .bind(server.to_string())
+    .bind(resource.to_string())
     .fetch_one(db)
     .await
 }

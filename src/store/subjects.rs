@@ -551,7 +551,7 @@ pub async fn count_by_state(db: &mut PgConnection) -> sqlx::Result<Vec<(String, 
 }
 
 /// Reads a word of the database as its type.
-pub(super) fn decode<T: TryFrom<String>>(text: String) -> sqlx::Result<T>
+pub(crate) fn decode<T: TryFrom<String>>(text: String) -> sqlx::Result<T>
 where
     T::Error: std::fmt::Display,
 {

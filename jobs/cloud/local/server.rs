@@ -134,10 +134,11 @@ impl LocalServer {
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nUseDNS no\n\
              PrintMotd no\nMaxStartups 100:30:200\nAllowUsers {}\n\
              SetEnv PG_CLUSTER_CONF_ROOT={dir}/pg/conf \
-             DROVER_CREATECLUSTER={dir}/createcluster.conf DROVER_SOCKETS={sockets}\n",
+             DROVER_CREATECLUSTER={dir}/createcluster.conf DROVER_SOCKETS={sockets} DROVER_LOGS={logs}\n",
             self.settings.address,
             self.owner.name,
             sockets = self.socket_dir().display(),
+            logs = self.storage().join("log").display(),
         );
         self.owner.write(&self.config(), &config, 0o644)?;
         self.save()

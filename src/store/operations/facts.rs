@@ -2,7 +2,9 @@
 
 use sqlx::PgConnection;
 
-use crate::model::{State, SubjectId, TransitionId};
+use crate::model::{Kind, State, SubjectId, TransitionId};
+use crate::store::creation::{self, DestroyError};
+use crate::store::subjects::decode;
 use crate::store::{incidents, modes, queue};
 
 /// A fact about a subject. Secrets come sealed.
@@ -229,5 +231,21 @@ async fn gone(db: &mut PgConnection, subject: SubjectId, worker: &str) -> sqlx::
         .execute(&mut *db)
         .await?;
     tracing::info!(subject = %subject, "destroyed");
+    let server: Option<String> =
+        sqlx::query_scalar("select server_id from resources where id = $1")
+            .bind(subject.to_string())
+            .fetch_optional(&mut *db)
+            .await?;
+    // A server that was made for resources goes with the last of them.
+    if let Some(server) = server {
+        let server: SubjectId = decode(server)?;
+        if creation::is_left_alone(db, server).await? {
+            match creation::destroy(db, Kind::Server, server, "drover").await {
+                Ok(_) | Err(DestroyError::NotFound | DestroyError::Adopted) => {}
+                Err(DestroyError::HasResources(_)) => {}
+                Err(DestroyError::Database(e)) => return Err(e),
+            }
+        }
+    }
     Ok(())
 }

@@ -1,0 +1,269 @@
+//! A deployment that makes things, what is asked of it, and what there is in the end.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use drover::model::{Cloud, ExposeSecret, Kind, SecretKey, SubjectId, secret};
+use drover::store::subjects::Known;
+use drover::store::{creation, plans, subjects};
+use drover_tests::{Deployment, until};
+use serde_json::json;
+
+const KEY: &str = "dGhlIHRlc3RzIGtleSwgdGhpcnR5LXR3byBieXRlcyE=";
+
+pub struct World {
+    pub drover: Deployment,
+}
+
+impl World {
+    pub async fn start(resolvers: usize) -> Self {
+        let rules = json!({"cadence": {"available": "5s"}});
+        let mut drover = Deployment::new(&rules).await.unwrap();
+        drover
+            .start(&["web", "clock", "feel", "think", "notify"])
+            .await
+            .unwrap();
+        for _ in 0..resolvers {
+            drover.processes.start("resolve").unwrap();
+        }
+        // What the local cloud holds goes with the deployment.
+        drover.local(&["ls"]).await.unwrap();
+        Self { drover }
+    }
+
+    pub async fn create(&self, name: &str, plan: &str) -> SubjectId {
+        let key = SecretKey::from_base64(KEY).unwrap();
+        let mut tx = self.drover.pool.begin().await.unwrap();
+        let plan = plans::find(&mut tx, plan).await.unwrap().unwrap();
+        let wanted = creation::WantedResource {
+            name: name.into(),
+            plan,
+            cloud: Cloud::Local,
+            region: "local".into(),
+            zone: None,
+            window: None,
+            own_password: secret("drovers-own-password"),
+            customer_password: secret("the-customers-password"),
+            asked_by: "test".into(),
+        };
+        let (id, _) = creation::resource(&mut tx, &key, &wanted).await.unwrap();
+        tx.commit().await.unwrap();
+        id
+    }
+
+    pub async fn destroy(&self, id: SubjectId) {
+        let mut tx = self.drover.pool.begin().await.unwrap();
+        creation::destroy(&mut tx, Kind::Resource, id, "test")
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    pub async fn live(&self, kind: &str) -> i64 {
+        sqlx::query_scalar("select count(*) from subjects where kind = $1 and forgotten_at is null")
+            .bind(kind)
+            .fetch_one(&self.drover.pool)
+            .await
+            .unwrap()
+    }
+
+    pub async fn all_available(&self, count: usize, within: Duration) {
+        if let Err(e) = self.drover.all_available(count, within).await {
+            panic!("{e:#}; {}", self.open_operations().await);
+        }
+    }
+
+    /// Until these are available, and nothing else of resources is left.
+    pub async fn until_settled(&self, kept: &[SubjectId], within: Duration) {
+        let settled = until("all where they should be", within, || async {
+            let open: i64 =
+                sqlx::query_scalar("select count(*) from operations where state = 'open'")
+                    .fetch_one(&self.drover.pool)
+                    .await?;
+            let live: Vec<(String, String)> = sqlx::query_as(
+                "select id, state from subjects where kind = 'resource' and forgotten_at is null",
+            )
+            .fetch_all(&self.drover.pool)
+            .await?;
+            let ids: BTreeSet<&str> = live.iter().map(|(id, _)| id.as_str()).collect();
+            let wanted: BTreeSet<String> = kept.iter().map(SubjectId::to_string).collect();
+            let well = live.iter().all(|(_, state)| state == "available");
+            let done = open == 0 && well && ids.into_iter().eq(wanted.iter().map(String::as_str));
+            Ok(if done {
+                Ok(())
+            } else {
+                Err(format!("{open} open; {live:?}"))
+            })
+        })
+        .await;
+        if let Err(e) = settled {
+            panic!("{e:#}; {}", self.open_operations().await);
+        }
+    }
+
+    /// No row of the ring, no directory and no process.
+    pub async fn until_nothing_is_left(&self, within: Duration) {
+        let gone = until("nothing left", within, || async {
+            let (live, tokens): (i64, i64) = sqlx::query_as(
+                "select (select count(*) from subjects where forgotten_at is null),
+                        (select count(*) from apalis.jobs where job_type <> 'notify')",
+            )
+            .fetch_one(&self.drover.pool)
+            .await?;
+            let (dirs, processes) = (self.directories(), self.processes());
+            let nothing = live == 0 && tokens == 0 && dirs.is_empty() && processes == 0;
+            Ok(if nothing {
+                Ok(())
+            } else {
+                Err(format!(
+                    "{live} subjects, {tokens} tokens, {dirs:?}, {processes} processes"
+                ))
+            })
+        })
+        .await;
+        if let Err(e) = gone {
+            panic!("{e:#}; {}", self.open_operations().await);
+        }
+    }
+
+    /// As many servers in the cloud as in the record, with the same names; as many
+    /// clusters on them as resources.
+    pub async fn assert_cloud_is_as_recorded(&self) {
+        let recorded: Vec<String> = sqlx::query_scalar(
+            "select instance_id from servers v join subjects s using (id)
+             where s.forgotten_at is null order by 1",
+        )
+        .fetch_all(&self.drover.pool)
+        .await
+        .unwrap();
+        assert_eq!(self.directories(), recorded);
+        let mut wanted: Vec<String> = sqlx::query_scalar(
+            "select customer_database from resources r join subjects s using (id)
+             where s.forgotten_at is null",
+        )
+        .fetch_all(&self.drover.pool)
+        .await
+        .unwrap();
+        let mut clusters: Vec<String> = self
+            .directories()
+            .iter()
+            .flat_map(|server| {
+                let conf = self
+                    .drover
+                    .local_dir()
+                    .join("servers")
+                    .join(server)
+                    .join("pg/conf/15");
+                std::fs::read_dir(conf).into_iter().flatten().flatten()
+            })
+            .map(|e| e.file_name().into_string().unwrap())
+            .collect();
+        wanted.sort();
+        clusters.sort();
+        assert_eq!(clusters, wanted);
+    }
+
+    /// A customer gets into their own database over TLS, is told apart from drover's
+    /// role, and gets into nobody else's.
+    pub async fn assert_kept_apart(&self) {
+        let mut db = self.drover.pool.acquire().await.unwrap();
+        let ids: Vec<String> = sqlx::query_scalar(
+            "select id from subjects where kind = 'resource' and forgotten_at is null limit 2",
+        )
+        .fetch_all(&mut *db)
+        .await
+        .unwrap();
+        let ids: Vec<SubjectId> = ids.iter().map(|id| id.parse().unwrap()).collect();
+        let key = SecretKey::from_base64(KEY).unwrap();
+        for row in subjects::load(&mut db, &ids).await.unwrap() {
+            let Known::Resource(resource, server) = row.open(&key).unwrap() else {
+                panic!("a server among resources");
+            };
+            let customer = resource.customer.as_ref().unwrap();
+            let pem = resource
+                .tls_root_cert
+                .clone()
+                .expect("a pinned certificate");
+            let file = self.drover.dir().join("root.crt");
+            std::fs::write(&file, pem).unwrap();
+            let psql = |database: &str, mode: &str, sql: &str| {
+                let target = format!(
+                    "host={} port={} dbname={database} user={} sslmode={mode} sslrootcert={} connect_timeout=5",
+                    server.address,
+                    resource.port,
+                    customer.role,
+                    file.display()
+                );
+                let done = std::process::Command::new("psql")
+                    .args(["-XAtc", sql, &target])
+                    .env("PGPASSWORD", customer.password.expose_secret())
+                    .output()
+                    .unwrap();
+                match done.status.success() {
+                    true => Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned()),
+                    false => Err(String::from_utf8_lossy(&done.stderr).trim().to_owned()),
+                }
+            };
+            let own = customer.database.as_str();
+            let works = "create table t (x int); drop table t; \
+                create extension pgcrypto; drop extension pgcrypto; select 'fine'";
+            assert!(psql(own, "verify-full", works).unwrap().ends_with("fine"));
+            // The customer locks out whom they can; drover's role is not among them.
+            let shut = format!("revoke all on database {own} from public; select 'shut'");
+            assert!(psql(own, "require", &shut).unwrap().ends_with("shut"));
+            for sql in [
+                "alter role drover nologin",
+                "drop role drover",
+                "create role x",
+            ] {
+                assert!(psql(own, "require", sql).is_err(), "{sql}");
+            }
+            assert!(psql("drover", "require", "select 1").is_err());
+            assert!(psql("postgres", "require", "select 1").is_err());
+            assert!(psql(own, "disable", "select 1").is_err(), "without TLS");
+        }
+    }
+
+    pub async fn assert_no_incident(&self) {
+        let opened: Vec<(String, String)> = sqlx::query_as("select kind, reason from incidents")
+            .fetch_all(&self.drover.pool)
+            .await
+            .unwrap();
+        assert!(opened.is_empty(), "{opened:?}");
+    }
+
+    fn directories(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.drover.local_dir().join("servers"));
+        let entries = entries.into_iter().flatten().flatten();
+        let mut names: Vec<String> = entries
+            .map(|e| e.file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Processes that have to do with local servers.
+    fn processes(&self) -> usize {
+        let servers = self.drover.local_dir().join("servers");
+        let servers = servers.to_str().unwrap();
+        let all = std::fs::read_dir("/proc").unwrap().flatten();
+        all.filter(|entry| {
+            let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let cwd = std::fs::read_link(entry.path().join("cwd")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains(servers) || cwd.starts_with(servers)
+        })
+        .count()
+    }
+
+    pub async fn open_operations(&self) -> String {
+        let rows: Vec<(String, String, String, Option<String>)> = sqlx::query_as(
+            "select s.name, o.kind, o.step_name, o.note
+             from operations o join subjects s on s.id = o.subject_id
+             where o.state = 'open' order by o.id",
+        )
+        .fetch_all(&self.drover.pool)
+        .await
+        .unwrap();
+        format!("{rows:#?}")
+    }
+}
