@@ -8,6 +8,8 @@ use drover::config::{self, ConfigError, Env, WorkerConfig};
 use drover::store::ConnectError;
 use drover::store::queue::Queue;
 use drover_jobs::cloud::Clouds;
+#[cfg(feature = "ec2")]
+use drover_jobs::cloud::ec2::{Access, Ec2};
 use drover_jobs::cloud::local::LocalCloud;
 use drover_jobs::feel::{FeelContext, World};
 use drover_jobs::local;
@@ -32,6 +34,11 @@ use tokio_util::sync::CancellationToken;
         DROVER_POLL_MS         longest wait of an idle worker, in ms (100)\n  \
         DROVER_RULES           what differs from the built-in rules, as JSON\n  \
         DROVER_LOCAL_DIR       where the local cloud keeps its servers\n  \
+        DROVER_EC2_REGIONS     regions of EC2, with commas between (AWS_REGION); the AWS\n  \
+                               SDK reads its own AWS_* variables for credentials\n  \
+        DROVER_DEPLOYMENT      marks what drover makes in a cloud as its own (drover)\n  \
+        DROVER_EC2_IMAGE       and …_SUBNETS, …_SECURITY_GROUPS, …_ADDRESS, …_SSH_PORT,\n  \
+                               …_INSTANCE_PROFILE: docs/clouds.md\n  \
         DROVER_PAGERDUTY_KEY   routing key of the one on call (and DROVER_PAGERDUTY_URL)\n  \
         DROVER_WEBHOOK_URL     whom customers' tickets go to (and DROVER_WEBHOOK_SECRET),\n  \
         DROVER_ZENDESK_URL     or this (and DROVER_ZENDESK_EMAIL, DROVER_ZENDESK_TOKEN)\n  \
@@ -147,7 +154,10 @@ async fn work(queues: &str) -> Result<(), Failure> {
                 .transpose()
                 .map_err(|e| Failure::Usage(format!("DROVER_LOCAL_DIR: {e:#}")))?,
             #[cfg(feature = "ec2")]
-            ec2: None,
+            ec2: match &config.ec2 {
+                Some(config) => Some(Ec2::new(config, Access::Own).await),
+                None => None,
+            },
         },
     };
     let ring = RingConfig {

@@ -1,5 +1,6 @@
 //! What the processes read from their environment, once, at their start.
 
+mod ec2;
 mod notify;
 
 use std::time::Duration;
@@ -8,6 +9,7 @@ use serde_json::Value;
 
 use crate::model::{ExposeSecret, Rules, Secret, SecretKey, secret};
 
+pub use ec2::{Ec2Address, Ec2Config, Ec2Image};
 pub use notify::{NotifyConfig, PageVia, PagerDutyConfig, TicketVia, WebhookConfig, ZendeskConfig};
 
 /// A setting that is missing or wrong; the message says what to do.
@@ -173,6 +175,8 @@ pub struct WorkerConfig {
     pub ssh_key: Option<Secret>,
     /// Where the local cloud keeps its servers: `DROVER_LOCAL_DIR`.
     pub local_dir: Option<std::path::PathBuf>,
+    /// Amazon EC2, where a region is set.
+    pub ec2: Option<Ec2Config>,
     /// Whom messages go to.
     pub notify: NotifyConfig,
     /// From SIGTERM until what is still at work is given back.
@@ -194,6 +198,7 @@ impl WorkerConfig {
             rules: rules(env)?,
             ssh_key: ssh_key(env)?,
             local_dir: env.get("DROVER_LOCAL_DIR").map(Into::into),
+            ec2: Ec2Config::from_env(env)?,
             notify: NotifyConfig::from_env(env)?,
             drain: Duration::from_secs(20),
             poll: Duration::from_millis(env.number("DROVER_POLL_MS", 100, 5, 10_000)?.into()),

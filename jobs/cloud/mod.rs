@@ -35,6 +35,29 @@ pub enum InstanceState {
     Unknown(String),
 }
 
+/// What an instance is called that its cloud does not know.
+const NOT_FOUND: &str = "not-found";
+
+impl InstanceState {
+    /// The cloud does not know it: not yet, for as long as
+    /// [`Cloud::consistent_within`] after it was made, or not any more.
+    pub fn not_found() -> Self {
+        Self::Unknown(NOT_FOUND.to_owned())
+    }
+
+    /// Whether it is terminated, or the cloud does not know it. Of an instance that
+    /// was made less than [`Cloud::consistent_within`] ago this says nothing.
+    pub fn is_gone(&self) -> bool {
+        match self {
+            Self::Terminated => true,
+            Self::Unknown(word) => word == NOT_FOUND,
+            Self::Pending | Self::Running | Self::Stopping | Self::Stopped | Self::ShuttingDown => {
+                false
+            }
+        }
+    }
+}
+
 /// What a cloud says of one instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {

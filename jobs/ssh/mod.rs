@@ -157,6 +157,17 @@ pub fn quote(argument: &str) -> anyhow::Result<Cow<'_, str>> {
     shlex::try_quote(argument).map_err(|_| anyhow::anyhow!("an argument cannot hold a NUL byte"))
 }
 
+/// The public half of a private key in OpenSSH's format, as a line of
+/// `authorized_keys`.
+///
+/// # Errors
+/// If it is no such key; the error does not hold it.
+pub fn public_half(key: &Secret) -> anyhow::Result<String> {
+    let key = decode_secret_key(key.expose_secret(), None)
+        .map_err(|_| anyhow::anyhow!("the SSH key is no OpenSSH private key"))?;
+    Ok(format!("{}\n", key.public_key().to_openssh()?.trim()))
+}
+
 async fn log_in(session: &mut Session, target: &Target) -> Result<(), SshError> {
     // Read only now: a key that is no key is no news about a server that is down.
     let key = decode_secret_key(target.key.expose_secret(), None).map_err(|_| {

@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use drover::model::{Secret, secret};
 
+use crate::ssh::public_half;
 pub use cluster::{Cluster, DATABASE, ROLE};
 pub use made::ZONES;
 use owner::Owner;
@@ -260,13 +261,6 @@ fn read_key(file: &Path) -> anyhow::Result<Secret> {
     let text = std::fs::read_to_string(file)
         .with_context(|| format!("cannot read the SSH key {}", file.display()))?;
     Ok(secret(text))
-}
-
-fn public_half(key: &Secret) -> anyhow::Result<String> {
-    use drover::model::ExposeSecret;
-    let key = russh::keys::decode_secret_key(key.expose_secret(), None)
-        .map_err(|_| anyhow::anyhow!("the SSH key is no OpenSSH private key"))?;
-    Ok(format!("{}\n", key.public_key().to_openssh()?.trim()))
 }
 
 /// FNV-1a: the same for a path in every process and every release.
