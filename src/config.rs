@@ -92,6 +92,37 @@ pub struct WebConfig {
     pub secret_key: SecretKey,
     /// The deployment's rules, for checking tiers against: `DROVER_RULES`.
     pub rules: Value,
+    /// How much drover may make.
+    pub quotas: Quotas,
+}
+
+/// How many live subjects of drover's own making there may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Quotas {
+    /// Resources: `DROVER_QUOTA_RESOURCES` (default 10000).
+    pub resources: u32,
+    /// Servers: `DROVER_QUOTA_SERVERS` (default 2000).
+    pub servers: u32,
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Self {
+            resources: 10_000,
+            servers: 2_000,
+        }
+    }
+}
+
+impl Quotas {
+    fn from_env(env: Env<'_>) -> Result<Self, ConfigError> {
+        let usual = Self::default();
+        let most = 10_000_000;
+        Ok(Self {
+            resources: env.number("DROVER_QUOTA_RESOURCES", usual.resources, 0, most)?,
+            servers: env.number("DROVER_QUOTA_SERVERS", usual.servers, 0, most)?,
+        })
+    }
 }
 
 impl WebConfig {
@@ -107,6 +138,7 @@ impl WebConfig {
             token: api_token(env)?,
             secret_key: secret_key(env)?,
             rules: rules(env)?,
+            quotas: Quotas::from_env(env)?,
         })
     }
 }

@@ -12,6 +12,10 @@ mod actions;
 mod adopting;
 #[path = "api/command.rs"]
 mod command;
+#[path = "api/creating.rs"]
+mod creating;
+#[path = "api/destroying.rs"]
+mod destroying;
 #[path = "api/incident_command.rs"]
 mod incident_command;
 #[path = "api/incidents.rs"]

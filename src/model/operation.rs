@@ -80,6 +80,33 @@ named! {
     }
 }
 
+named! {
+    /// What a person may do about an operation.
+    OperationAction {
+        /// It is stuck: have it tried again, with its time beginning anew.
+        Retry = "retry",
+        /// It waits for its window: give it up.
+        Cancel = "cancel",
+    }
+}
+
+impl OperationAction {
+    /// Those that this operation allows, as it stands at this time.
+    pub fn possible(operation: &Operation, now: DateTime<Utc>) -> Vec<Self> {
+        let open = operation.state == OperationState::Open;
+        let begun = operation.deadline.is_some() || operation.step > 0;
+        let waits = operation.not_before.is_some_and(|at| at > now);
+        Self::ALL
+            .iter()
+            .copied()
+            .filter(|action| match action {
+                Self::Retry => open && operation.stuck_at.is_some(),
+                Self::Cancel => open && waits && !begun,
+            })
+            .collect()
+    }
+}
+
 /// An operation as the record has it.
 #[derive(Clone, Debug)]
 pub struct Operation {

@@ -19,6 +19,7 @@ pub mod places;
 pub mod plans;
 pub mod provider_calls;
 pub mod queue;
+pub mod quotas;
 pub mod resolvers;
 pub mod ring;
 pub mod runs;

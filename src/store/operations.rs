@@ -12,7 +12,7 @@ use super::subjects::decode;
 use crate::model::{Note, Operation, OperationId, OperationKind, OperationState, RowId, SubjectId};
 
 pub use facts::{Fact, apply, turn};
-pub use listing::{Event, Page, Running, events, find, list, running};
+pub use listing::{Event, Listed, Page, events, find, list, running};
 
 /// Something that is wanted.
 #[derive(Clone, Debug)]

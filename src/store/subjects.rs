@@ -502,6 +502,18 @@ pub async fn find(db: &mut PgConnection, kind: Kind, id: SubjectId) -> sqlx::Res
     row.map(SubjectRow::without_secrets).transpose()
 }
 
+/// Whether drover has destroyed this subject.
+pub async fn was_destroyed(db: &mut PgConnection, kind: Kind, id: SubjectId) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "select exists (select from subjects
+                        where id = $1 and kind = $2 and state = 'destroyed')",
+    )
+    .bind(id.to_string())
+    .bind(kind.as_str())
+    .fetch_one(db)
+    .await
+}
+
 /// A page of a listing.
 #[derive(Clone, Debug)]
 pub struct Page {

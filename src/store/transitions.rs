@@ -20,8 +20,8 @@ pub struct Transition {
     pub to_state: String,
     /// Why, for people.
     pub reason: String,
-    /// The observation that caused it.
-    pub observation_id: String,
+    /// The observation that caused it; `None`: an operation did.
+    pub observation_id: Option<String>,
     /// The kind of incident this change called for, if any.
     pub opens: Option<String>,
     /// The worker that thought so.

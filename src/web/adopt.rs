@@ -1,5 +1,6 @@
 //! Why an adoption was refused, in the words of the API.
 
+use super::create;
 use super::error::ApiError;
 use crate::model::{Kind, PublicId};
 use crate::store::subjects::AdoptError;
@@ -13,20 +14,12 @@ pub fn refused(kind: Kind, place: &str, error: AdoptError) -> ApiError {
             let message = format!("this {kind} is in the herd already: it is {id}");
             ApiError::conflict("already_adopted", message).field(place)
         }
-        AdoptError::NameTaken(id) => {
-            let id = PublicId::new(kind, id);
-            let message = format!("the name is taken: {id} bears it; choose another");
-            ApiError::conflict("name_taken", message).field("name")
-        }
+        AdoptError::NameTaken(id) => create::taken(PublicId::new(kind, id)),
         AdoptError::NoServer => {
             ApiError::not_found("no such server: it never was, or was forgotten; adopt it first")
                 .field("server")
         }
-        AdoptError::NoTier => ApiError::unprocessable(
-            "unknown_tier",
-            "there is no such tier; GET /v1/tiers lists them, PUT /v1/tiers/NAME makes one",
-        )
-        .field("tier"),
+        AdoptError::NoTier => create::no_tier(),
         AdoptError::Seal(error) => {
             tracing::error!(%error, "a secret could not be sealed");
             ApiError::internal()

@@ -3,6 +3,8 @@
 //! Not serde's derive: its messages repeat the values they stumble over, and
 //! some of ours are passwords and keys.
 
+use std::ops::RangeInclusive;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
@@ -59,7 +61,9 @@ impl Body {
 
     /// Refuses every field that is not among these.
     pub fn only(&self, known: &[&str]) -> Result<()> {
-        let Some(field) = self.0.keys().find(|k| !known.contains(&k.as_str())) else {
+        let given = self.0.iter().filter(|(_, value)| !value.is_null());
+        let mut unknown = given.filter(|(field, _)| !known.contains(&field.as_str()));
+        let Some((field, _)) = unknown.next() else {
             return Ok(());
         };
         let field: String = field.chars().take(63).collect();
@@ -88,18 +92,37 @@ impl Body {
 
     /// A TCP port, if it is there.
     pub fn port(&self, name: &str) -> Result<Option<u16>> {
+        let number = self.number(name, 1..=65535)?;
+        Ok(number.and_then(|n| u16::try_from(n).ok()))
+    }
+
+    /// A whole number of this range, if it is there.
+    pub fn number(&self, name: &str, range: RangeInclusive<u32>) -> Result<Option<u32>> {
         let Some(value) = self.value(name) else {
             return Ok(None);
         };
         value
             .as_u64()
-            .and_then(|n| u16::try_from(n).ok())
-            .filter(|n| *n > 0)
+            .and_then(|n| u32::try_from(n).ok())
+            .filter(|n| range.contains(n))
             .map(Some)
             .ok_or_else(|| {
-                let message = format!("{name} must be a whole number from 1 to 65535");
+                let (from, to) = (range.start(), range.end());
+                let message = format!("{name} must be a whole number from {from} to {to}");
                 ApiError::invalid(name, message)
             })
+    }
+
+    /// Whether something is wanted; absent: it is not.
+    pub fn flag(&self, name: &str) -> Result<bool> {
+        match self.value(name) {
+            None => Ok(false),
+            Some(Value::Bool(wanted)) => Ok(*wanted),
+            Some(_) => Err(ApiError::invalid(
+                name,
+                format!("{name} must be true or false"),
+            )),
+        }
     }
 }
 

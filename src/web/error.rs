@@ -66,6 +66,13 @@ impl ApiError {
         )
     }
 
+    /// Says more; `more` goes on behind the message.
+    #[must_use]
+    pub fn and(mut self, more: impl AsRef<str>) -> Self {
+        self.message.push_str(more.as_ref());
+        self
+    }
+
     /// Names the field of the body, or the parameter, that is wrong.
     #[must_use]
     pub fn field(mut self, field: impl Into<String>) -> Self {

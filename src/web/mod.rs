@@ -8,6 +8,8 @@ mod adopt;
 mod auth;
 mod body;
 mod check;
+mod create;
+mod destroy;
 mod error;
 mod first_contact;
 mod health;
@@ -17,8 +19,11 @@ mod jobs;
 mod messages;
 mod metrics;
 mod modes;
+mod operation_views;
 mod page;
 mod params;
+mod place;
+mod plans;
 mod resolvers;
 mod resources;
 mod ring;
@@ -122,6 +127,8 @@ pub fn router(web: Web) -> Router {
         .nest("/incidents", incidents::routes())
         .nest("/resolvers", resolvers::routes())
         .nest("/modes", modes::routes())
+        .nest("/plans", plans::routes())
+        .nest("/regions", plans::region_routes())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         // Whoever has no token learns not even which paths there are.

@@ -158,6 +158,16 @@ impl Named {
     pub fn unknown(self) -> ApiError {
         unknown(PublicId::new(self.kind, self.id)).field("id")
     }
+
+    /// There was one, and drover has destroyed it.
+    pub fn destroyed(self) -> ApiError {
+        let id = PublicId::new(self.kind, self.id);
+        let message = format!(
+            "the {} {id} was destroyed; GET /v1/operations?subject={id} shows when, and by whose word",
+            self.kind
+        );
+        ApiError::not_found(message).field("id")
+    }
 }
 
 /// Reads an id as people write it.

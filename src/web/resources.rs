@@ -1,4 +1,4 @@
-//! Resources: what is theirs alone, which is how they are adopted.
+//! Resources: what is theirs alone, which is how they come into the herd.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -9,17 +9,24 @@ use super::body::Body;
 use super::error::{ApiError, Result};
 use super::params::{Named, public_id};
 use super::views::SubjectView;
-use super::{Web, adopt, check, subjects};
+use super::{Web, adopt, check, create, subjects};
 use crate::model::{Kind, PublicId, SubjectId, TlsMode, secret};
 use crate::store;
 use crate::store::subjects::NewResource;
 
 /// Everything below `/v1/resources`.
 pub fn routes() -> Router<Web> {
-    subjects::routes(Kind::Resource).route("/", post(create))
+    subjects::routes(Kind::Resource).route("/", post(post_resource))
 }
 
-async fn create(State(web): State<Web>, body: Body) -> Result<(StatusCode, Json<SubjectView>)> {
+/// With a server it is an adoption, without one a creation.
+async fn post_resource(
+    State(web): State<Web>,
+    body: Body,
+) -> Result<(StatusCode, Json<SubjectView>)> {
+    if body.value("server").is_none() {
+        return create::resource(&web, &body).await;
+    }
     let new = read(&body)?;
     let mut db = web.pool.begin().await?;
     let id = store::subjects::adopt_resource(&mut db, &web.config.secret_key, &new)

@@ -1,7 +1,8 @@
-//! Servers: what is theirs alone, which is how they are adopted.
+//! Servers: what is theirs alone, which is how they come into the herd.
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use serde::Serialize;
@@ -11,14 +12,14 @@ use super::error::{ApiError, Result};
 use super::first_contact::{self, Contact};
 use super::params::{Named, Params, wrong};
 use super::views::SubjectView;
-use super::{Web, adopt, check, subjects};
+use super::{Web, adopt, check, create, subjects};
 use crate::model::{Cloud, Kind, SubjectId, secret};
 use crate::store;
 use crate::store::subjects::NewServer;
 
 /// Everything below `/v1/servers`.
 pub fn routes() -> Router<Web> {
-    subjects::routes(Kind::Server).route("/", post(create))
+    subjects::routes(Kind::Server).route("/", post(post_server))
 }
 
 /// A server just adopted, and what a person should know of it.
@@ -29,12 +30,18 @@ struct Adopted {
     note: Option<String>,
 }
 
-async fn create(
-    State(web): State<Web>,
-    params: Params,
-    body: Body,
-) -> Result<(StatusCode, Json<Adopted>)> {
+/// With an address it is an adoption, without one a creation.
+async fn post_server(State(web): State<Web>, params: Params, body: Body) -> Result<Response> {
     params.only(&["wait"])?;
+    if body.value("address").is_none() {
+        if params.get("wait").is_some() {
+            let message = "is for adoptions, which have an `address`; a creation never waits";
+            return Err(wrong("wait", message));
+        }
+        return create::server(&web, &body)
+            .await
+            .map(IntoResponse::into_response);
+    }
     let wait = match params.get("wait") {
         None | Some("true") => true,
         Some("false") => false,
@@ -45,7 +52,7 @@ async fn create(
     // whose host key was about to be refused.
     let work = tokio::spawn(async move { run(&web, new, wait).await });
     let adopted = work.await.map_err(|_| ApiError::internal())??;
-    Ok((StatusCode::CREATED, Json(adopted)))
+    Ok((StatusCode::CREATED, Json(adopted)).into_response())
 }
 
 async fn run(web: &Web, new: NewServer, wait: bool) -> Result<Adopted> {

@@ -1,29 +1,28 @@
 //! What servers and resources have in common: lists, single ones, their
-//! histories, and being forgotten.
+//! histories.
 
 use std::collections::HashMap;
 
 use axum::extract::{Extension, State};
-use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use chrono::{DateTime, Datelike};
 use sqlx::PgConnection;
 
-use super::Web;
-use super::error::{ApiError, Result};
-use super::params::{Named, Params, public_id, unknown, wrong};
+use super::error::Result;
+use super::params::{Named, Params, public_id, wrong};
 use super::views::{Beside, ObservationView, PageView, SubjectView, TransitionView};
+use super::{Web, destroy};
 use crate::model::{Kind, ObservationId, PublicId, SubjectId};
 use crate::store::observations::Before;
-use crate::store::subjects::{ForgetError, Known};
-use crate::store::{incidents, modes, observations, subjects, transitions};
+use crate::store::subjects::Known;
+use crate::store::{incidents, modes, observations, operations, subjects, transitions};
 
 /// The routes that both kinds have, below `/v1/servers` and `/v1/resources`.
 pub fn routes(kind: Kind) -> Router<Web> {
     Router::new()
         .route("/", get(list))
-        .route("/{id}", get(show).delete(forget))
+        .route("/{id}", get(show).delete(destroy::remove))
         .route("/{id}/observations", get(list_observations))
         .route("/{id}/transitions", get(list_transitions))
         .layer(Extension(kind))
@@ -66,6 +65,11 @@ async fn beside(
     }
     for open in incidents::open_of(db, ids).await? {
         all.entry(open.subject_id).or_default().incidents.push(open);
+    }
+    for open in operations::running(db, ids).await? {
+        if let Some(subject) = open.subject {
+            all.entry(subject).or_default().operation = Some(open);
+        }
     }
     Ok(all)
 }
@@ -115,9 +119,18 @@ pub async fn view(db: &mut PgConnection, named: Named) -> Result<SubjectView> {
     Ok(SubjectView::new(known, beside.unwrap_or_default()))
 }
 
-async fn find(db: &mut PgConnection, named: Named) -> Result<Known> {
-    let known = subjects::find(db, named.kind, named.id).await?;
-    known.ok_or_else(|| named.unknown())
+/// One live subject.
+///
+/// # Errors
+/// 404 if there is none; it tells what was destroyed from what never was.
+pub async fn find(db: &mut PgConnection, named: Named) -> Result<Known> {
+    if let Some(known) = subjects::find(db, named.kind, named.id).await? {
+        return Ok(known);
+    }
+    if subjects::was_destroyed(db, named.kind, named.id).await? {
+        return Err(named.destroyed());
+    }
+    Err(named.unknown())
 }
 
 async fn list_observations(
@@ -157,25 +170,11 @@ async fn list_transitions(
     let limit = params.limit()?;
     let before = params.cursor(|text| text.strip_prefix("tra_")?.parse().ok())?;
     let mut db = web.pool.acquire().await?;
-    find(&mut db, named).await?;
+    // What drover destroyed keeps its history.
+    if !subjects::was_destroyed(&mut db, named.kind, named.id).await? {
+        find(&mut db, named).await?;
+    }
     let rows = transitions::list(&mut db, named.id, before, limit + 1).await?;
     let rows = PageView::cut(rows, limit, |change| format!("tra_{}", change.id));
     Ok(Json(rows.map(TransitionView::new)))
-}
-
-async fn forget(State(web): State<Web>, named: Named) -> Result<StatusCode> {
-    let mut db = web.pool.begin().await?;
-    match subjects::forget(&mut db, named.kind, named.id).await {
-        Ok(()) => {
-            db.commit().await?;
-            Ok(StatusCode::NO_CONTENT)
-        }
-        Err(ForgetError::NotFound) => Err(unknown(PublicId::new(named.kind, named.id)).field("id")),
-        Err(ForgetError::HasResources(n)) => Err(ApiError::conflict(
-            "has_resources",
-            format!("the server still has {n} resources; forget those first"),
-        )
-        .field("id")),
-        Err(ForgetError::Database(e)) => Err(e.into()),
-    }
 }

@@ -7,8 +7,10 @@ use serde::Serialize;
 use super::check;
 use super::incident_views::OpenView;
 use super::modes::ModeView;
+use super::operation_views::RunningView;
 use crate::model::{
-    Attributes, Cloud, Kind, Observation, Origin, PublicId, Resource, Server, State, TlsMode,
+    Attributes, Cloud, Kind, Observation, Operation, Origin, PublicId, Resource, Server, State,
+    TlsMode,
 };
 use crate::store::incidents::Open;
 use crate::store::modes::Set;
@@ -56,6 +58,8 @@ pub struct Beside {
     pub mode: Option<Set>,
     /// Its open incidents.
     pub incidents: Vec<Open>,
+    /// What is being done to it.
+    pub operation: Option<Operation>,
 }
 
 /// A subject.
@@ -75,6 +79,8 @@ pub struct SubjectView {
     mode: ModeView,
     /// Its open incidents, oldest first.
     incidents: Vec<OpenView>,
+    /// What was asked for and is not done yet.
+    operation: Option<RunningView>,
     last_observation: Option<ObservationView>,
 }
 
@@ -87,14 +93,27 @@ enum OfKind {
 
 #[derive(Serialize)]
 struct ServerView {
-    address: String,
+    /// Null while it is being made and its cloud has not said it.
+    address: Option<String>,
     ssh_port: u16,
-    ssh_user: String,
+    ssh_user: Option<String>,
     host_key: Option<String>,
     host_key_fingerprint: Option<String>,
     cloud: Option<Cloud>,
     instance_id: Option<String>,
+    region: Option<String>,
     zone: Option<String>,
+    size: Option<String>,
+    volume: Option<VolumeView>,
+    /// The plan whose resources it was made for.
+    for_plan: Option<String>,
+}
+
+#[derive(Serialize)]
+struct VolumeView {
+    gib: u32,
+    r#type: String,
+    id: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -105,6 +124,8 @@ struct ResourceView {
     user: String,
     tls_mode: TlsMode,
     plan: String,
+    /// Null: the deployment's own.
+    maintenance_window: Option<String>,
 }
 
 impl SubjectView {
@@ -127,6 +148,7 @@ impl SubjectView {
             of_kind,
             mode: ModeView::new(beside.mode),
             incidents: beside.incidents.into_iter().map(OpenView::new).collect(),
+            operation: beside.operation.as_ref().map(RunningView::new),
             last_observation: beside.last.map(ObservationView::new),
         }
     }
@@ -135,27 +157,42 @@ impl SubjectView {
 impl ServerView {
     fn new(server: Server) -> Self {
         Self {
-            address: server.address,
+            address: Some(server.address).filter(|known| !known.is_empty()),
             ssh_port: server.ssh_port,
-            ssh_user: server.ssh_user,
+            ssh_user: Some(server.ssh_user).filter(|known| !known.is_empty()),
             host_key_fingerprint: server.host_key.as_deref().and_then(check::fingerprint),
             host_key: server.host_key,
             cloud: server.cloud,
             instance_id: server.instance_id,
+            region: server.region,
             zone: server.zone,
+            size: server.size,
+            volume: server.volume.map(|volume| VolumeView {
+                gib: volume.gib,
+                r#type: volume.kind,
+                id: volume.id,
+            }),
+            for_plan: server.for_plan,
         }
     }
 }
 
 impl ResourceView {
     fn new(resource: Resource) -> Self {
+        // What drover made has a role and a database of drover's own, which are
+        // nobody else's business.
+        let (database, user) = match resource.customer {
+            Some(customer) => (customer.database, customer.role),
+            None => (resource.database, resource.role),
+        };
         Self {
             server: PublicId::new(Kind::Server, resource.server_id),
             port: resource.port,
-            database: resource.database,
-            user: resource.role,
+            database,
+            user,
             tls_mode: resource.tls_mode,
             plan: resource.plan,
+            maintenance_window: resource.window.map(|window| window.to_string()),
         }
     }
 }
@@ -191,7 +228,8 @@ pub struct TransitionView {
     from: String,
     to: String,
     reason: String,
-    observation: String,
+    /// Null: an operation caused it.
+    observation: Option<String>,
     opens: Option<String>,
     worker: String,
 }
@@ -205,7 +243,7 @@ impl TransitionView {
             from: change.from_state,
             to: change.to_state,
             reason: change.reason,
-            observation: format!("obs_{}", change.observation_id),
+            observation: change.observation_id.map(|id| format!("obs_{id}")),
             opens: change.opens,
             worker: change.worker,
         }

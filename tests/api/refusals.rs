@@ -121,10 +121,10 @@ async fn a_wrong_server_is_refused() {
             "name",
         ),
         (
-            "no address",
-            field("address", Value::Null),
-            "missing_field",
-            "address",
+            "no address, but more than a creation has",
+            with(field("address", Value::Null), "ssh_user", "root".into()),
+            "unknown_field",
+            "ssh_user",
         ),
         (
             "address with port",
@@ -318,8 +318,8 @@ async fn a_wrong_resource_is_refused() {
             "no server",
             field("server", Value::Null),
             422,
-            "missing_field",
-            "server",
+            "unknown_field",
+            "database",
         ),
         (
             "malformed server",

@@ -2,10 +2,11 @@
 
 use std::process::Command;
 
-use drover::config::WebConfig;
+use drover::config::{Quotas, WebConfig};
 use drover::model::{
-    Attributes, IncidentId, ObservationId, PublicId, SecretKey, TransitionId, secret,
+    Attributes, Cloud, IncidentId, ObservationId, PublicId, SecretKey, TransitionId, secret,
 };
+use drover::store::places;
 use drover::store::queue::{self, Change, FeelStep, Lock, Queue, ThinkStep, Token};
 use drover::web::{Web, serve};
 use serde_json::{Map, Value, json};
@@ -42,6 +43,11 @@ impl Answer {
 
 impl Deployment {
     pub async fn start() -> Self {
+        Self::with_quotas(Quotas::default()).await
+    }
+
+    /// One that may make no more than this.
+    pub async fn with_quotas(quotas: Quotas) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (_, pool) = drover_tests::postgres::shared_database().await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -51,6 +57,7 @@ impl Deployment {
             token: secret(TOKEN),
             secret_key: SecretKey::from_base64(&["A".repeat(43), "=".into()].concat()).unwrap(),
             rules: json!({"cadence": {"available": "5s"}}),
+            quotas,
         };
         let stop = CancellationToken::new();
         tokio::spawn(serve(
@@ -121,11 +128,40 @@ impl Deployment {
                  (select string_agg(i::text, ',' order by id) from incidents i),
                  (select string_agg(e::text, ',' order by id) from incident_events e),
                  (select string_agg(o::text, ',' order by id) from outbox o),
-                 (select string_agg(m::text, ',' order by scope) from modes m))",
+                 (select string_agg(m::text, ',' order by scope) from modes m),
+                 (select string_agg(o::text, ',' order by id) from operations o),
+                 (select string_agg(e::text, ',' order by id) from operation_events e))",
         )
         .fetch_one(&self.pool)
         .await
         .unwrap()
+    }
+
+    /// What a resolve worker says of a region it has access to.
+    pub async fn region(&self, cloud: Cloud, name: &str, zones: &[&str]) {
+        let zones: Vec<String> = zones.iter().map(|zone| (*zone).to_owned()).collect();
+        let mut db = self.pool.acquire().await.unwrap();
+        places::publish(&mut db, cloud, name, Ok(&zones))
+            .await
+            .unwrap();
+    }
+
+    /// One that can make things in `local`, zones a and b.
+    pub async fn with_a_cloud() -> Self {
+        let drover = Self::start().await;
+        drover.region(Cloud::Local, "local", &["a", "b"]).await;
+        drover
+    }
+
+    /// Asks for something to be made.
+    pub async fn created(&self, kind: &str, body: Value) -> Value {
+        let answer = self.post(&format!("/v1/{kind}s"), &body).await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+        answer.json()
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.raw("DELETE", path, "").await
     }
 
     /// The newest open incident of a subject.

@@ -29,6 +29,7 @@ impl Api {
             token: secret(TOKEN),
             secret_key: SecretKey::from_base64(SECRET_KEY).unwrap(),
             rules: json!({}),
+            quotas: Default::default(),
         };
         let stop = CancellationToken::new();
         let web = Web::new(world.pool.clone(), config);

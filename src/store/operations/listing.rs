@@ -1,11 +1,13 @@
 //! How operations are asked for.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection};
 
 use super::Row;
-use crate::model::{Operation, OperationId, OperationState, SubjectId};
+use crate::model::{Operation, OperationId, OperationState, PublicId, SubjectId};
+use crate::store::subjects::decode;
 
 /// A page of a listing, newest first.
 #[derive(Clone, Debug, Default)]
@@ -22,15 +24,44 @@ pub struct Page {
     pub limit: i64,
 }
 
-/// Lists operations, newest first.
-pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Operation>> {
-    let rows: Vec<Row> = sqlx::query_as(
-        "select * from operations
-         where ($1::text is null or subject_id = $1)
-           and ($2::text is null or state = $2)
-           and (not $3 or stuck_at is not null)
-           and ($4::text is null or id < $4)
-         order by id desc limit $5",
+/// An operation with what its subject is called.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// The operation.
+    pub operation: Operation,
+    /// Its subject's id and name; `None`: the deployment.
+    pub subject: Option<(PublicId, String)>,
+}
+
+#[derive(FromRow)]
+struct ListedRow {
+    #[sqlx(flatten)]
+    operation: Row,
+    subject_kind: Option<String>,
+    subject_name: Option<String>,
+}
+
+impl ListedRow {
+    fn into_listed(self) -> sqlx::Result<Listed> {
+        let operation = self.operation.into_operation()?;
+        let subject = match (operation.subject, self.subject_kind, self.subject_name) {
+            (Some(id), Some(kind), Some(name)) => Some((PublicId::new(decode(kind)?, id), name)),
+            _ => None,
+        };
+        Ok(Listed { operation, subject })
+    }
+}
+
+/// Lists operations, newest first; those of subjects that are gone too.
+pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Listed>> {
+    let rows: Vec<ListedRow> = sqlx::query_as(
+        "select o.*, s.kind as subject_kind, s.name as subject_name
+         from operations o left join subjects s on s.id = o.subject_id
+         where ($1::text is null or o.subject_id = $1)
+           and ($2::text is null or o.state = $2)
+           and (not $3 or o.stuck_at is not null)
+           and ($4::text is null or o.id < $4)
+         order by o.id desc limit $5",
     )
     .bind(page.subject.map(|id| id.to_string()))
     .bind(page.state.map(OperationState::as_str))
@@ -39,19 +70,24 @@ pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Operat
     .bind(page.limit)
     .fetch_all(db)
     .await?;
-    rows.into_iter().map(Row::into_operation).collect()
+    rows.into_iter().map(ListedRow::into_listed).collect()
 }
 
 /// One operation.
-pub async fn find(db: &mut PgConnection, id: OperationId) -> sqlx::Result<Option<Operation>> {
-    super::load(db, id).await
+pub async fn find(db: &mut PgConnection, id: OperationId) -> sqlx::Result<Option<Listed>> {
+    let row: Option<ListedRow> = sqlx::query_as(
+        "select o.*, s.kind as subject_kind, s.name as subject_name
+         from operations o left join subjects s on s.id = o.subject_id
+         where o.id = $1",
+    )
+    .bind(id.to_string())
+    .fetch_optional(db)
+    .await?;
+    row.map(ListedRow::into_listed).transpose()
 }
 
-/// The open operation of a subject.
-pub type Running = Operation;
-
 /// The open operations of these subjects.
-pub async fn running(db: &mut PgConnection, of: &[SubjectId]) -> sqlx::Result<Vec<Running>> {
+pub async fn running(db: &mut PgConnection, of: &[SubjectId]) -> sqlx::Result<Vec<Operation>> {
     let ids: Vec<String> = of.iter().map(SubjectId::to_string).collect();
     let rows: Vec<Row> =
         sqlx::query_as("select * from operations where subject_id = any($1) and state = 'open'")
@@ -62,7 +98,7 @@ pub async fn running(db: &mut PgConnection, of: &[SubjectId]) -> sqlx::Result<Ve
 }
 
 /// What its timeline says.
-#[derive(Clone, Debug, FromRow)]
+#[derive(Clone, Debug, FromRow, Serialize)]
 pub struct Event {
     /// When.
     pub created_at: DateTime<Utc>,

@@ -1,0 +1,49 @@
+//! How much drover may make. The counts are exact under concurrency: whoever makes
+//! something takes the one lock first, and counts behind what it has written.
+
+use sqlx::PgConnection;
+
+use super::plans::{self, Plan};
+use crate::model::Kind;
+
+/// Makes other creations wait until this transaction ends.
+pub async fn lock(db: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended('quotas', 0))")
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// A limit that was passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exceeded {
+    /// The deployment's, on subjects of this kind that drover made.
+    Deployment(Kind, u32),
+    /// The plan's own.
+    Plan(i32),
+}
+
+/// Whether there are more live subjects of drover's making than `most` of this kind.
+pub async fn of_kind(
+    db: &mut PgConnection,
+    kind: Kind,
+    most: u32,
+) -> sqlx::Result<Option<Exceeded>> {
+    let made: i64 = sqlx::query_scalar(
+        "select count(*) from subjects
+         where kind = $1 and origin = 'created' and forgotten_at is null",
+    )
+    .bind(kind.as_str())
+    .fetch_one(db)
+    .await?;
+    Ok((made > i64::from(most)).then_some(Exceeded::Deployment(kind, most)))
+}
+
+/// Whether there are more live resources of a plan than it allows.
+pub async fn of_plan(db: &mut PgConnection, plan: &Plan) -> sqlx::Result<Option<Exceeded>> {
+    let Some(most) = plan.max_resources else {
+        return Ok(None);
+    };
+    let made = plans::count_resources(db, &plan.name).await?;
+    Ok((made > i64::from(most)).then_some(Exceeded::Plan(most)))
+}

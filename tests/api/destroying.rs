@@ -1,0 +1,124 @@
+//! What drover made is destroyed by whoever names it; what was adopted never is.
+
+use drover::model::PublicId;
+use drover::store::operations::{self, Fact};
+use serde_json::{Value, json};
+
+use crate::refusals::refused;
+use crate::world::Deployment;
+
+fn path(subject: &Value) -> String {
+    format!(
+        "/v1/{}s/{}",
+        subject["kind"].as_str().unwrap(),
+        subject["id"].as_str().unwrap()
+    )
+}
+
+/// What a worker does at the end of `destroy_*`.
+async fn gone(drover: &Deployment, subject: &Value) {
+    let id: PublicId = subject["id"].as_str().unwrap().parse().unwrap();
+    let mut db = drover.pool.begin().await.unwrap();
+    operations::apply(&mut db, id.id, &Fact::Gone, "tester")
+        .await
+        .unwrap();
+    let open = operations::open_of(&mut db, id.id).await.unwrap().unwrap();
+    let done = drover::model::OperationState::Done;
+    assert!(
+        operations::end(&mut db, open.id, done, "tester", "done")
+            .await
+            .unwrap()
+    );
+    db.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_drover_made_is_destroyed_only_by_its_name() {
+    let drover = Deployment::with_a_cloud().await;
+    let shop = json!({"name": "shop", "plan": "starter"});
+    let shop = drover.created("resource", shop).await;
+    let at = path(&shop);
+    let before = drover.record().await;
+    for query in ["", "?confirm=", "?confirm=shoe"] {
+        let answer = drover.delete(&format!("{at}{query}")).await;
+        refused(query, &answer, 409, "confirmation_needed", Some("confirm"));
+        assert!(answer.text.contains("shop"), "{answer:?}");
+    }
+    let answer = drover.delete(&format!("{at}?force=1")).await;
+    refused("force", &answer, 400, "unknown_parameter", Some("force"));
+    assert_eq!(drover.record().await, before);
+
+    // Its server has a resource, and stays.
+    let server = format!("/v1/servers/{}", shop["server"].as_str().unwrap());
+    let server = drover.get(&server).await.json();
+    let named = format!(
+        "{}?confirm={}",
+        path(&server),
+        server["name"].as_str().unwrap()
+    );
+    let answer = drover.delete(&named).await;
+    refused("resources", &answer, 409, "has_resources", Some("id"));
+    assert_eq!(drover.record().await, before);
+
+    let answer = drover.delete(&format!("{at}?confirm=shop")).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    let going = answer.json();
+    assert_eq!(going["state"], "destroying");
+    assert_eq!(going["operation"]["kind"], "destroy_resource");
+    // Asked again, it is the same operation; ten at once change nothing.
+    let again = format!("{at}?confirm=shop");
+    let again = (0..10).map(|_| drover.delete(&again));
+    for answer in futures::future::join_all(again).await {
+        assert_eq!(answer.status, 202, "{answer:?}");
+        assert_eq!(answer.json()["operation"]["id"], going["operation"]["id"]);
+    }
+    // Its creation was given up, not done beside.
+    let kinds: Vec<(String, String)> =
+        sqlx::query_as("select kind, state from operations where subject_id = $1 order by id")
+            .bind(shop["id"].as_str().unwrap().trim_start_matches("db_"))
+            .fetch_all(&drover.pool)
+            .await
+            .unwrap();
+    let kinds: Vec<(&str, &str)> = kinds.iter().map(|(k, s)| (&**k, &**s)).collect();
+    assert_eq!(
+        kinds,
+        [
+            ("create_resource", "cancelled"),
+            ("destroy_resource", "open")
+        ]
+    );
+
+    gone(&drover, &shop).await;
+    for answer in [drover.get(&at).await, drover.delete(&at).await] {
+        refused("gone", &answer, 404, "not_found", Some("id"));
+        assert!(answer.text.contains("was destroyed"), "{answer:?}");
+    }
+    // What became of it stays readable, and its name is free.
+    let transitions = drover.get(&format!("{at}/transitions")).await.json();
+    let last = &transitions["items"][0];
+    assert_eq!(
+        (&last["to"], &last["observation"]),
+        (&json!("destroyed"), &Value::Null)
+    );
+    let again = json!({"name": "shop", "plan": "starter"});
+    drover.created("resource", again).await;
+    let ring = drover.get("/v1/ring").await.json();
+    assert_eq!((&ring["tokens"], &ring["astray"]), (&json!(2), &json!(0)));
+}
+
+#[tokio::test]
+async fn what_was_adopted_is_forgotten_and_a_wrong_name_stops_that_too() {
+    let drover = Deployment::start().await;
+    let server = drover.server("there").await;
+    let db = drover.resource(&server, "app").await;
+    let at = format!("/v1/resources/{db}");
+    let answer = drover.delete(&format!("{at}?confirm=apple")).await;
+    refused("name", &answer, 409, "confirmation_needed", Some("confirm"));
+    assert_eq!(
+        drover.delete(&format!("{at}?confirm=app")).await.status,
+        204
+    );
+    let answer = drover.get(&at).await;
+    refused("forgotten", &answer, 404, "not_found", Some("id"));
+    assert!(answer.text.contains("forgotten"), "{answer:?}");
+}
