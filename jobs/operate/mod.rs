@@ -15,6 +15,7 @@ mod destroy_resource;
 mod destroy_server;
 mod grow;
 mod instance;
+pub(crate) mod places;
 mod reboot;
 mod reconcile;
 mod resize;
@@ -26,8 +27,9 @@ mod stop_start;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use drover::model::{Operation, OperationKind, Resource, Rules, Server};
+use drover::model::{Cloud, Operation, OperationKind, Resource, Rules, Server, SubjectId};
 use drover::store::operations::Fact;
+use drover::store::orphans::Orphan;
 use drover::store::subjects::Known;
 use serde_json::{Map, Value};
 
@@ -90,6 +92,8 @@ pub struct Turn<'a> {
 pub enum Ended {
     /// It is done; the next one follows.
     Done,
+    /// It is done, and the step of this name follows, before it or behind it.
+    Then(&'static str),
     /// What it waits for has not come about: ask again after this while.
     Again(Duration),
     /// It failed, and is tried again, ever more slowly.
@@ -108,8 +112,21 @@ pub struct Outcome {
     /// What later steps must know, laid over the operation's memo; `null` takes an
     /// entry out. Never a secret.
     pub memo: Map<String, Value>,
-    /// What the record is told, in the step's transaction.
+    /// What the record is told of the subject, in the step's transaction.
     pub facts: Vec<Fact>,
+    /// What it is told beyond that, by an operation of the deployment's.
+    pub findings: Vec<Finding>,
+}
+
+/// What a reconciliation has found, region by region.
+#[derive(Clone, Debug)]
+pub enum Finding {
+    /// A region with its zones, or why they are not known.
+    Region(Cloud, String, Result<Vec<String>, String>),
+    /// All in a region that is nobody's.
+    Orphans(Cloud, String, Vec<Orphan>),
+    /// A server whose instance is gone, and the cloud's words.
+    Vanished(SubjectId, String),
 }
 
 impl Outcome {
@@ -120,12 +137,18 @@ impl Outcome {
             note: note.into(),
             memo: Map::new(),
             facts: vec![],
+            findings: vec![],
         }
     }
 
     /// The step is done.
     pub fn done(note: impl Into<String>) -> Self {
         Self::new(Ended::Done, note)
+    }
+
+    /// The step is done, and the one of this name is next.
+    pub fn then(step: &'static str, note: impl Into<String>) -> Self {
+        Self::new(Ended::Then(step), note)
     }
 
     /// The step waits for something.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 use super::playbook::{Blast, Budget, Playbook, Remedy, Step, Tells, Tiers};
+use super::superuser::QUIET;
 use super::{Outcome, Turn, own_role, superuser};
 use crate::postgres::PostgresError;
 
@@ -46,24 +47,7 @@ END
 
 /// `$2` is the role, `$3` whether to set its password. What is read first sets
 /// psql's variable `verifier`.
-///
-/// What PostgreSQL and its extensions could make of the statement's text, a line of
-/// a log or a row of statistics, is turned off for this session beforehand,
-/// whatever of it this version knows. `terse` keeps the text out of errors.
-const RESTORE: &str = r#"{ cat <&3; cat <<'END'
-select count(set_config(s.name, off.value, false))
-from (values
-    ('log_statement', 'none'), ('log_min_duration_statement', '-1'),
-    ('log_min_duration_sample', '-1'), ('log_transaction_sample_rate', '0'),
-    ('log_min_error_statement', 'panic'), ('log_duration', 'off'),
-    ('log_parser_stats', 'off'), ('log_planner_stats', 'off'),
-    ('log_executor_stats', 'off'), ('log_statement_stats', 'off'),
-    ('debug_print_parse', 'off'), ('debug_print_raw_parse', 'off'),
-    ('debug_print_rewritten', 'off'), ('debug_print_plan', 'off'),
-    ('track_activities', 'off'), ('pg_stat_statements.track', 'none'),
-    ('pg_stat_statements.track_utility', 'off'), ('pgaudit.log', 'none'),
-    ('auto_explain.log_min_duration', '-1')
-) off (name, value) join pg_settings s using (name) \g /dev/null
+const RESTORE: &str = r#"{ cat <&3; quiet; cat <<'END'
 select rolcanlogin as may_log_in, coalesce(rolvaliduntil <= now(), false) as is_expired
 from pg_roles where rolname = :'role' \gset
 \if :may_log_in
@@ -234,10 +218,11 @@ async fn set(
         ("false", String::new())
     };
     let arguments = [resource.role.as_str(), set_it];
+    let script = format!("{QUIET}{RESTORE}");
     let said = superuser::run(
         turn,
         (resource, server),
-        RESTORE,
+        &script,
         &arguments,
         input.as_bytes(),
     )

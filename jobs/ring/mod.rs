@@ -30,6 +30,7 @@ use serde_json::Value;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
+use crate::operate;
 use crate::resolve::{self, Tools};
 
 pub use batch::{BatchError, Batcher};
@@ -93,6 +94,13 @@ pub async fn run(
                     continue;
                 };
                 publish(&pool).await;
+                let (db, clouds) = (pool.clone(), tools.context.clouds.clone());
+                let stopped = stop.clone();
+                // Beside the work: a cloud that does not answer keeps nobody waiting.
+                workers.spawn(async move {
+                    let published = operate::places::publish(&db, &clouds);
+                    stopped.run_until_cancelled(published).await;
+                });
                 let resolve = handler::Resolve::new(pool.clone(), &config, tools);
                 workers.spawn(worker::supervise(pool, config, queue, resolve, stop));
             }

@@ -13,6 +13,7 @@ pub mod letters;
 pub mod modes;
 pub mod observations;
 pub mod operations;
+pub mod orphans;
 pub mod outbox;
 pub mod partitions;
 pub mod places;

@@ -3,6 +3,8 @@
 //!
 //! Lock order: the token, the subject (its lease), the operation, an incident.
 
+mod found;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -282,12 +284,18 @@ impl Resolve {
                     .map_err(database)?;
             }
         }
+        let news = found::tell(&mut tx, &outcome.findings, &lock.worker)
+            .await
+            .map_err(database)?;
         if outcome.ended == Ended::Done && last {
             self.over(&mut tx, lock, &job, &outcome.note).await?;
         }
         tx.commit().await.map_err(database)?;
+        for new in news {
+            tracing::warn!("{new}");
+        }
         match outcome.ended {
-            Ended::Done => tracing::info!(operation = %job.operation.id.public(),
+            Ended::Done | Ended::Then(_) => tracing::info!(operation = %job.operation.id.public(),
                 kind = %job.operation.kind, subject = job.name(), step = step.name,
                 note = %outcome.note, "step done"),
             Ended::Failed | Ended::Hopeless => tracing::warn!(
@@ -420,8 +428,13 @@ fn advance(job: &mut Job, step: &Step, outcome: &Outcome) -> (Duration, Option<N
     let slowly = |after: Duration, stuck: bool| if stuck { after.max(SLOWLY) } else { after };
     let stuck = operation.stuck_at.is_some();
     match &outcome.ended {
-        Ended::Done => {
-            operation.step += 1;
+        Ended::Done | Ended::Then(_) => {
+            let named = |name| job.book.steps.iter().position(|step| step.name == name);
+            operation.step = match outcome.ended {
+                Ended::Then(name) => named(name).and_then(|n| u16::try_from(n).ok()),
+                Ended::Done | Ended::Again(_) | Ended::Failed | Ended::Hopeless => None,
+            }
+            .unwrap_or(operation.step + 1);
             operation.failures = 0;
             operation.note = None;
             if stuck {
