@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::{Deployment, PagerDuty, WebhookReceiver, until};
 
 mod asking;
+mod making;
 mod mending;
 
 const SERVERS: usize = 3;
@@ -104,6 +105,7 @@ async fn story(
     mending::advise(drover, people, tell).await?;
     let called = mending::call_a_human(drover, people, tell).await?;
     mending::blind(drover, people, tell).await?;
+    let made = making::make(drover, tell).await?;
 
     let ended = drover.processes.ended();
     ensure!(
@@ -114,7 +116,8 @@ async fn story(
         "demo ok: {SUBJECTS} subjects, killed database available again in {mended:.1} s, \
          unplugged server rebooted and all back in {rebooted:.1} s, feel killed and all felt \
          again in {rescued:.1} s, control database restarted and all felt again in \
-         {restarted:.1} s, human called after {called:.1} s, blind braked"
+         {restarted:.1} s, human called after {called:.1} s, blind braked, a \
+         database asked for and in service after {made:.1} s"
     ))
 }
 
