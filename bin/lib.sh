@@ -28,6 +28,9 @@ missing_packages() {
     [ -x /bin/mount ] || [ -x /usr/bin/mount ] || printf ' mount'
     command -v ps >/dev/null || printf ' procps'
     command -v openssl >/dev/null || printf ' openssl'
+    if [ "${1:-}" = moto ] && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+        printf ' python3-venv'
+    fi
     if [ "${1:-}" = foreman ] && ! command -v foreman >/dev/null; then printf ' ruby-foreman'; fi
 }
 
@@ -87,3 +90,21 @@ if [ -n "${CI:-}" ]; then
     export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/drover/target}
 fi
 target=${CARGO_TARGET_DIR:-$root/target}
+
+# moto, which stands in for EC2, where cargo builds: made once, and again for
+# another version.
+need_moto() {
+    [ -z "${DROVER_MOTO:-}" ] || return 0
+    local version=5.2.5 venv
+    mkdir -p "$target"
+    venv=$(cd "$target" && pwd)/moto-venv
+    if [ "$(cat "$venv/drover-version" 2>/dev/null)" != "$version" ]; then
+        say "installing moto $version"
+        rm -rf "$venv"
+        { python3 -m venv "$venv" &&
+          "$venv/bin/pip" install --quiet --disable-pip-version-check "moto[server]==$version" &&
+          printf '%s\n' "$version" >"$venv/drover-version"; } ||
+            die "could not install moto[server]==$version from PyPI into $venv"
+    fi
+    export DROVER_MOTO=$venv/bin/moto_server
+}

@@ -2,8 +2,10 @@
 //! real PostgreSQL of their own, drover's real processes as the Procfile names
 //! them, and a local herd.
 
+pub mod aws;
 pub mod deployment;
 pub mod flood;
+pub mod moto;
 pub mod pagerduty;
 pub mod postgres;
 pub mod processes;
@@ -13,6 +15,7 @@ pub mod webhook;
 pub mod zendesk;
 
 pub use deployment::Deployment;
+pub use moto::Moto;
 pub use pagerduty::{Alert, AlertState, PagerDuty};
 pub use postgres::Postgres;
 pub use processes::Processes;
