@@ -17,6 +17,7 @@ mod jobs;
 mod messages;
 mod metrics;
 mod modes;
+mod orphans;
 mod page;
 mod params;
 mod resolvers;
@@ -122,6 +123,7 @@ pub fn router(web: Web) -> Router {
         .nest("/incidents", incidents::routes())
         .nest("/resolvers", resolvers::routes())
         .nest("/modes", modes::routes())
+        .nest("/orphans", orphans::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         // Whoever has no token learns not even which paths there are.
