@@ -1,5 +1,7 @@
 //! Making and destroying, by real processes on real local servers.
 
+#[path = "operate/ec2.rs"]
+mod ec2;
 #[path = "operate/world.rs"]
 mod world;
 

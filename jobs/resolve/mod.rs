@@ -28,7 +28,8 @@ pub(crate) mod superuser;
 mod volume_stuck;
 mod xid_wraparound;
 
-use drover::model::{Incident, IncidentKind, Observation, Rules, SecretKey};
+use drover::model::{Incident, IncidentKind, Mode, Observation, OperationId, Rules, SecretKey};
+use drover::store::operations::NewOperation;
 use drover::store::subjects::Known;
 use serde_json::{Map, Value};
 use sqlx::PgPool;
@@ -82,6 +83,18 @@ pub struct Outcome {
     /// What later steps must know, laid over the incident's memo; `null` takes an
     /// entry out. Never a secret.
     pub memo: Map<String, Value>,
+    /// What is asked of an operation, in the transaction that ends the step.
+    pub asks: Option<Asks>,
+}
+
+/// What a playbook asks of an operation.
+#[derive(Debug)]
+pub enum Asks {
+    /// That it be opened; its id is then `operation` in the memo. Where another one is
+    /// open, the step is asked for again.
+    For(Box<NewOperation>),
+    /// That it be given up, if it has not begun.
+    Off(OperationId),
 }
 
 impl Outcome {
@@ -92,6 +105,7 @@ impl Outcome {
             touched: vec![],
             note: note.into(),
             memo: Map::new(),
+            asks: None,
         }
     }
 
@@ -151,10 +165,10 @@ pub async fn perform(turn: &Turn<'_>) -> Outcome {
         IncidentKind::ServerDown => Box::pin(server_down::perform(turn)).await,
         IncidentKind::DiskCritical => Box::pin(disk_critical::perform(turn)).await,
         IncidentKind::VolumeStuck => Box::pin(volume_stuck::perform(turn)).await,
+        IncidentKind::MaintenanceScheduled => Box::pin(maintenance_scheduled::perform(turn)).await,
         IncidentKind::HostKeyChanged
         | IncidentKind::CreationStuck
         | IncidentKind::ChangeStuck
-        | IncidentKind::MaintenanceScheduled
         | IncidentKind::Blind => {
             Outcome::passed_over("there is nothing that drover may do about it")
         }
@@ -166,9 +180,15 @@ pub async fn perform(turn: &Turn<'_>) -> Outcome {
 }
 
 /// Why a human is needed at once, whatever remedies are left.
-pub fn urgent(incident: &Incident, seen: Option<&Observation>, rules: &Rules) -> Option<String> {
+pub fn urgent(
+    incident: &Incident,
+    seen: Option<&Observation>,
+    rules: &Rules,
+    mode: Mode,
+) -> Option<String> {
     match incident.kind {
         IncidentKind::XidWraparound => xid_wraparound::urgent(incident, seen, rules),
+        IncidentKind::MaintenanceScheduled => maintenance_scheduled::urgent(seen, mode),
         IncidentKind::ResourceDown
         | IncidentKind::ServerDown
         | IncidentKind::DiskCritical
@@ -179,7 +199,6 @@ pub fn urgent(incident: &Incident, seen: Option<&Observation>, rules: &Rules) ->
         | IncidentKind::HostKeyChanged
         | IncidentKind::CreationStuck
         | IncidentKind::ChangeStuck
-        | IncidentKind::MaintenanceScheduled
         | IncidentKind::Blind => None,
     }
 }

@@ -15,7 +15,11 @@ pub(super) fn found(scene: &Scene, rules: &Rules) -> Vec<Opening> {
         return vec![];
     }
     let kinds: &[IncidentKind] = match scene.subject.kind {
-        Kind::Server => &[IncidentKind::DiskCritical, IncidentKind::VolumeStuck],
+        Kind::Server => &[
+            IncidentKind::DiskCritical,
+            IncidentKind::VolumeStuck,
+            IncidentKind::MaintenanceScheduled,
+        ],
         Kind::Resource => &[
             IncidentKind::ConnectionsExhausted,
             IncidentKind::XidWraparound,
@@ -45,13 +49,13 @@ pub(super) fn wrong(
         IncidentKind::ConnectionsExhausted => connections_exhausted(newest, limits),
         IncidentKind::XidWraparound => xid_wraparound(newest, limits),
         IncidentKind::ArchivingStalled => archiving_stalled(scene, newest, limits),
+        IncidentKind::MaintenanceScheduled => maintenance_scheduled(newest),
         IncidentKind::ResourceDown
         | IncidentKind::ServerDown
         | IncidentKind::CredentialsRefused
         | IncidentKind::HostKeyChanged
         | IncidentKind::CreationStuck
         | IncidentKind::ChangeStuck
-        | IncidentKind::MaintenanceScheduled
         | IncidentKind::Blind => None,
     }
 }
@@ -171,6 +175,12 @@ fn archiving_stalled(scene: &Scene, newest: &Observation, limits: &Limits) -> Op
         ),
         None => "archiving fails, and no segment was ever archived".into(),
     })
+}
+
+fn maintenance_scheduled(newest: &Observation) -> Option<String> {
+    let events = figures::scheduled(&newest.attributes)?;
+    let words: Vec<String> = events.iter().map(figures::Scheduled::words).collect();
+    (!words.is_empty()).then(|| words.join("; "))
 }
 
 /// Whether the archive keeps up again.

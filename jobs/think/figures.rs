@@ -121,3 +121,61 @@ fn time(of: &Value, name: &str) -> Option<Option<DateTime<Utc>>> {
         Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
     }
 }
+
+/// Something that the cloud will do to a server's instance.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Scheduled {
+    /// The cloud's word: `instance-retirement` …
+    pub(crate) code: String,
+    /// Not before; `None`: the cloud does not say.
+    pub(crate) not_before: Option<DateTime<Utc>>,
+    description: String,
+}
+
+impl Scheduled {
+    /// The same for people.
+    pub(crate) fn words(&self) -> String {
+        let when = match self.not_before {
+            Some(at) => format!("not before {}", at.format("%Y-%m-%d %H:%M UTC")),
+            None => "at a time that it does not say".into(),
+        };
+        match self.description.as_str() {
+            "" => format!("{}, {when}", self.code),
+            description => format!("{}, {when}: {description}", self.code),
+        }
+    }
+}
+
+/// What takes the hardware away from under an instance for a while, or for good.
+const TAKES_HARDWARE: [&str; 5] = [
+    "instance-retirement",
+    "instance-stop",
+    "instance-reboot",
+    "system-reboot",
+    "system-maintenance",
+];
+
+/// What EC2 puts before the description of an event that is over.
+const OVER: [&str; 2] = ["[Completed]", "[Canceled]"];
+
+/// What the cloud will do to the hardware, the soonest first; `None` if it was not
+/// asked, or did not say.
+pub(crate) fn scheduled(seen: &Attributes) -> Option<Vec<Scheduled>> {
+    let events = seen.details.get("cloud")?.get("events")?.as_array()?;
+    let mut scheduled: Vec<Scheduled> = events
+        .iter()
+        .filter_map(|event| {
+            let text = |name| event.get(name).and_then(Value::as_str).unwrap_or_default();
+            let (code, description) = (text("code"), text("description"));
+            let matters = TAKES_HARDWARE.contains(&code)
+                && !OVER.iter().any(|over| description.starts_with(over));
+            matters.then(|| Scheduled {
+                code: code.to_owned(),
+                not_before: time(event, "not_before").flatten(),
+                description: description.chars().take(200).collect(),
+            })
+        })
+        .collect();
+    scheduled.sort_by_key(|event| (event.not_before.is_none(), event.not_before));
+    Some(scheduled)
+}

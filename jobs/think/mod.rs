@@ -23,6 +23,7 @@ use drover::model::{
     Cause, IncidentKind, Kind, Observation, ObservationId, Opening, Rules, State, SubjectId,
 };
 pub use drover::store::scenes::{Host, Scene};
+pub(crate) use figures::{Scheduled, scheduled};
 pub(crate) use sight::DISK_MARGIN;
 pub use sight::{Sight, sight};
 

@@ -62,7 +62,8 @@ pub fn sight(
         IncidentKind::DiskCritical
         | IncidentKind::VolumeStuck
         | IncidentKind::XidWraparound
-        | IncidentKind::ArchivingStalled => {
+        | IncidentKind::ArchivingStalled
+        | IncidentKind::MaintenanceScheduled => {
             if !newest.attributes.service_available {
                 return Sight::Unknown;
             }
@@ -71,10 +72,9 @@ pub fn sight(
             }
             condition(kind, newest, &rules.limits).unwrap_or(Sight::Unknown)
         }
-        IncidentKind::CreationStuck
-        | IncidentKind::ChangeStuck
-        | IncidentKind::MaintenanceScheduled
-        | IncidentKind::Blind => Sight::Unknown,
+        IncidentKind::CreationStuck | IncidentKind::ChangeStuck | IncidentKind::Blind => {
+            Sight::Unknown
+        }
     }
 }
 
@@ -157,6 +157,9 @@ fn condition(kind: IncidentKind, newest: &Observation, limits: &Limits) -> Optio
             };
             Some(either(conditions::archives(&archiver, limits), text))
         }
+        // Whether there are some is asked before.
+        IncidentKind::MaintenanceScheduled => figures::scheduled(seen)
+            .map(|_| Sight::Cleared("the cloud has nothing planned for it any more".into())),
         IncidentKind::ConnectionsExhausted
         | IncidentKind::ResourceDown
         | IncidentKind::ServerDown
@@ -164,7 +167,6 @@ fn condition(kind: IncidentKind, newest: &Observation, limits: &Limits) -> Optio
         | IncidentKind::HostKeyChanged
         | IncidentKind::CreationStuck
         | IncidentKind::ChangeStuck
-        | IncidentKind::MaintenanceScheduled
         | IncidentKind::Blind => None,
     }
 }

@@ -6,6 +6,7 @@ mod incidents;
 mod listing;
 mod messages;
 mod modes;
+mod orphans;
 mod playbooks;
 mod processes;
 mod replay;
@@ -154,6 +155,8 @@ enum Command {
     /// and call a human. hold: feel and think only. The most cautious of the
     /// herd's, the tier's, the server's and the subject's own mode holds.
     Mode(modes::Args),
+    /// List what the clouds have that bears this deployment's mark and is nobody's.
+    Orphans,
     /// List the tiers and their rules.
     Tiers,
     /// Make a tier, or give it other rules.
@@ -280,6 +283,7 @@ pub async fn run(cli: Cli, env: Env<'_>) -> Result<(), Failure> {
         }
         Command::Playbook { kind } => playbooks::run(&client(env)?, kind, cli.json).await,
         Command::Mode(args) => modes::run(&client(env)?, args, cli.json).await,
+        Command::Orphans => orphans::list(&client(env)?, cli.json).await,
         Command::Tiers => listing::tiers(&client(env)?, cli.json).await,
         Command::Replay { arguments } => replay::hand_over(arguments, cli.json),
         Command::Tier { name, rules } => change::tier(&client(env)?, &name, &rules, cli.json).await,

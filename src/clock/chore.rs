@@ -1,8 +1,13 @@
 //! What the clock does, and when.
 
+use std::time::Duration;
+
+use serde_json::json;
 use sqlx::PgPool;
 
 use crate::config::ClockConfig;
+use crate::model::OperationKind;
+use crate::store::operations::{self, NewOperation};
 use crate::store::{partitions, provider_calls, queue};
 
 /// A thing that has to be done from time to time.
@@ -16,14 +21,17 @@ pub(super) enum Chore {
     Vacuum,
     /// Workers and notify jobs that are long done.
     Prune,
+    /// Has the clouds compared with the record.
+    Reconcile,
 }
 
 impl Chore {
-    pub(super) const ALL: [Chore; 4] = [
+    pub(super) const ALL: [Chore; 5] = [
         Chore::KeepRing,
         Chore::Partitions,
         Chore::Vacuum,
         Chore::Prune,
+        Chore::Reconcile,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -32,6 +40,7 @@ impl Chore {
             Chore::Partitions => "partitions",
             Chore::Vacuum => "vacuum",
             Chore::Prune => "prune",
+            Chore::Reconcile => "reconcile",
         }
     }
 
@@ -42,6 +51,16 @@ impl Chore {
             Chore::Partitions => "10 7 * * * *",
             Chore::Vacuum => "20 * * * * *",
             Chore::Prune => "40 */10 * * * *",
+            Chore::Reconcile => "50 */5 * * * *",
+        }
+    }
+
+    /// How long after the start of a clock it is done first.
+    pub(super) fn first_after(self) -> Duration {
+        match self {
+            Chore::KeepRing | Chore::Partitions | Chore::Vacuum | Chore::Prune => Duration::ZERO,
+            // Those who start a deployment have it do other things first.
+            Chore::Reconcile => Duration::from_secs(10),
         }
     }
 
@@ -51,6 +70,7 @@ impl Chore {
             Chore::Partitions => keep_days(pool, config).await,
             Chore::Vacuum => queue::vacuum(pool).await,
             Chore::Prune => prune(pool).await,
+            Chore::Reconcile => reconcile(pool).await,
         }
     }
 }
@@ -91,4 +111,22 @@ async fn prune(pool: &PgPool) -> sqlx::Result<()> {
         tracing::info!(workers, jobs, calls, "pruned");
     }
     Ok(())
+}
+
+/// The clock has no access to clouds: it asks for the comparison, and a resolve worker
+/// does it.
+async fn reconcile(pool: &PgPool) -> sqlx::Result<()> {
+    let wanted = NewOperation {
+        subject: None,
+        kind: OperationKind::Reconcile,
+        params: json!({}),
+        asked_by: "clock".into(),
+        reason: None,
+        not_before: None,
+    };
+    let mut tx = pool.begin().await?;
+    if operations::open(&mut tx, &wanted).await?.is_none() {
+        tracing::debug!("the last comparison with the clouds is not done yet");
+    }
+    tx.commit().await
 }

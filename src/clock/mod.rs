@@ -57,6 +57,10 @@ async fn keep_time(
     leader: Arc<Leader>,
     stop: CancellationToken,
 ) {
+    let first = tokio::time::sleep(chore.first_after());
+    if stop.run_until_cancelled(first).await.is_none() {
+        return;
+    }
     let mut ticks = std::pin::pin!(CronScheduler::new(schedule).into_stream());
     loop {
         tokio::select! {

@@ -26,6 +26,8 @@ pub struct Ec2Config {
     pub address: Ec2Address,
     /// `DROVER_EC2_SSH_PORT`: where the sshd of what drover makes listens.
     pub ssh_port: u16,
+    /// `DROVER_EC2_USER`: whom drover makes on its instances, and logs in as.
+    pub user: String,
     /// `DROVER_EC2_INSTANCE_PROFILE`: its name.
     pub instance_profile: Option<String>,
 }
@@ -87,6 +89,7 @@ impl Ec2Config {
                 }
             },
             ssh_port: ssh_port(env)?,
+            user: user(env)?,
             instance_profile: env
                 .get("DROVER_EC2_INSTANCE_PROFILE")
                 .map(|name| name.trim().to_owned()),
@@ -104,6 +107,20 @@ fn deployment(env: Env<'_>) -> Result<String, ConfigError> {
         true => Ok(name.to_owned()),
         false => Err(ConfigError(
             "DROVER_DEPLOYMENT must be 1 to 40 letters, digits and dashes".into(),
+        )),
+    }
+}
+
+/// `DROVER_EC2_USER` (default `drover`).
+fn user(env: Env<'_>) -> Result<String, ConfigError> {
+    let name = env.get("DROVER_EC2_USER");
+    let name = name.as_deref().map_or("drover", str::trim);
+    let fit = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+    let first = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+    match first && name.chars().all(fit) && name.len() <= 32 {
+        true => Ok(name.to_owned()),
+        false => Err(ConfigError(
+            "DROVER_EC2_USER must be a login: up to 32 lower-case letters, digits, - and _".into(),
         )),
     }
 }

@@ -227,6 +227,27 @@ pub async fn cancel_open(db: &mut PgConnection, subject: SubjectId, why: &str) -
     Ok(())
 }
 
+/// Gives an operation up that has not begun. Its token must be held. Tells whether it
+/// was.
+pub async fn call_off(
+    db: &mut PgConnection,
+    id: OperationId,
+    actor: &str,
+    why: &str,
+) -> sqlx::Result<bool> {
+    let waits = load(db, id).await?.is_some_and(|operation| {
+        // Every first turn sets a deadline.
+        operation.state == OperationState::Open
+            && operation.deadline.is_none()
+            && operation.step == 0
+    });
+    if waits {
+        let text = format!("given up: {why}");
+        return end(db, id, OperationState::Cancelled, actor, &text).await;
+    }
+    Ok(false)
+}
+
 /// Has a stuck operation tried again at once, with its time beginning anew.
 pub async fn kick(db: &mut PgConnection, subject: SubjectId, actor: &str) -> sqlx::Result<bool> {
     queue::hold_operation_tokens(db, subject).await?;

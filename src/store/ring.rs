@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, PgPool};
 
-use super::{incidents, modes, outbox, queue, subjects};
+use super::{incidents, modes, orphans, outbox, queue, subjects};
 use crate::model::Mode;
 
 /// How the ring stands.
@@ -38,6 +38,8 @@ pub struct Ring {
     /// How many tiers and subjects were set to a mode of their own: by `tier` and
     /// `subject`, then by mode.
     pub modes: BTreeMap<String, BTreeMap<String, i64>>,
+    /// What the clouds have that is nobody's, by region and sort, noughts included.
+    pub orphans: Vec<orphans::Count>,
 }
 
 /// Reads the ring's numbers in one snapshot, so that they fit each other.
@@ -78,6 +80,7 @@ pub async fn numbers(db: &mut PgConnection) -> sqlx::Result<Ring> {
         incidents,
         mode: mode.unwrap_or(Mode::Act),
         modes,
+        orphans: orphans::count(db).await?,
     })
 }
 

@@ -114,6 +114,7 @@ fn register(registry: &mut Registry, ring: &Ring) {
     }
     incidents(registry, ring);
     modes(registry, ring);
+    orphans(registry, ring);
     gauge(
         registry,
         "live_subjects",
@@ -182,6 +183,22 @@ fn modes(registry: &mut Registry, ring: &Ring) {
             let n = ring.modes.get(scope).and_then(|s| s.get(mode.as_str()));
             set(&modes, &[("scope", scope), ("mode", mode.as_str())], n);
         }
+    }
+}
+
+fn orphans(registry: &mut Registry, ring: &Ring) {
+    let orphans = counts(
+        registry,
+        "orphans",
+        "Instances and volumes with this deployment's mark that are nobody's",
+    );
+    for found in &ring.orphans {
+        let labels = [
+            ("cloud", found.cloud.as_str()),
+            ("region", found.region.as_str()),
+            ("sort", found.sort.as_str()),
+        ];
+        set(&orphans, &labels, Some(&found.count));
     }
 }
 

@@ -20,6 +20,7 @@ mod messages;
 mod metrics;
 mod modes;
 mod operation_views;
+mod orphans;
 mod page;
 mod params;
 mod place;
@@ -129,6 +130,7 @@ pub fn router(web: Web) -> Router {
         .nest("/modes", modes::routes())
         .nest("/plans", plans::routes())
         .nest("/regions", plans::region_routes())
+        .nest("/orphans", orphans::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         // Whoever has no token learns not even which paths there are.

@@ -51,6 +51,7 @@ type Answers = Box<dyn Fn(&HashMap<String, String>) -> Answer + Send>;
 #[derive(Default)]
 struct Shared {
     asked: Vec<String>,
+    rebooted: Vec<String>,
     once: HashMap<String, VecDeque<Answer>>,
     always: HashMap<String, Answers>,
 }
@@ -103,6 +104,11 @@ impl Aws {
     pub fn asked(&self, action: &str) -> usize {
         let shared = lock(&self.shared);
         shared.asked.iter().filter(|name| *name == action).count()
+    }
+
+    /// The instances whose reboot was asked for since this was asked last.
+    pub fn rebooted(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.shared).rebooted)
     }
 
     /// How often anything was asked.
@@ -195,6 +201,11 @@ async fn handle(State(serving): State<Serving>, headers: HeaderMap, body: Bytes)
     let told = {
         let mut shared = lock(&serving.shared);
         shared.asked.push(action.clone());
+        if action == "RebootInstances" {
+            shared
+                .rebooted
+                .extend(parameters.get("InstanceId.1").cloned());
+        }
         let once = shared.once.get_mut(&action).and_then(VecDeque::pop_front);
         once.or_else(|| shared.always.get(&action).map(|answer| answer(&parameters)))
     };

@@ -5,6 +5,7 @@
 pub mod aws;
 pub mod deployment;
 pub mod flood;
+pub mod machines;
 pub mod moto;
 pub mod pagerduty;
 pub mod postgres;
@@ -15,6 +16,7 @@ pub mod webhook;
 pub mod zendesk;
 
 pub use deployment::Deployment;
+pub use machines::Machines;
 pub use moto::Moto;
 pub use pagerduty::{Alert, AlertState, PagerDuty};
 pub use postgres::Postgres;

@@ -9,40 +9,36 @@ use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::postgres::{as_owner, owner_name, owned_dir};
+use crate::Moto;
+use crate::aws::text;
+use crate::postgres::{as_owner, owned_dir, owner_name};
 
 /// Port of each machine's sshd: nobody but root may listen at 22.
 pub const SSH_PORT: u16 = 2222;
 
 /// Attends to moto's instances until it is dropped.
 pub struct Machines {
-    reboots: mpsc::UnboundedSender<String>,
     task: JoinHandle<()>,
     dir: PathBuf,
 }
 
 impl Machines {
-    /// Begins to. `endpoint` is moto's; the machines' directories are made below
-    /// `dir`.
+    /// Begins to; the machines' directories are made below `dir`. A reboot is seen by
+    /// the call, for moto takes note of it and no more.
     ///
     /// # Errors
     /// If the directory cannot be made.
-    pub fn attend(endpoint: &str, dir: &Path) -> Result<Self> {
+    pub fn attend(moto: Arc<Moto>, dir: &Path) -> Result<Self> {
         owned_dir(dir)?;
-        let (reboots, mut asked) = mpsc::unbounded_channel();
-        let moto = Ec2 {
-            endpoint: endpoint.to_owned(),
-            http: reqwest::Client::new(),
-        };
         let root = dir.to_owned();
         let task = tokio::spawn(async move {
             let mut known: HashMap<String, Machine> = HashMap::new();
@@ -50,7 +46,7 @@ impl Machines {
                 if let Err(e) = look(&moto, &root, &mut known).await {
                     eprintln!("machines: {e:#}");
                 }
-                while let Ok(id) = asked.try_recv() {
+                for id in moto.rebooted() {
                     if let Some(machine) = known.get(&id) {
                         machine.unplug();
                         if let Err(e) = machine.plug() {
@@ -62,15 +58,9 @@ impl Machines {
             }
         });
         Ok(Self {
-            reboots,
             task,
             dir: dir.to_owned(),
         })
-    }
-
-    /// Reboots the machine of this instance, which moto takes note of and no more.
-    pub fn reboot(&self, instance_id: &str) {
-        let _ = self.reboots.send(instance_id.to_owned());
     }
 
     /// Processes that run on any of them.
@@ -86,14 +76,14 @@ impl Drop for Machines {
     }
 }
 
-async fn look(moto: &Ec2, root: &Path, known: &mut HashMap<String, Machine>) -> Result<()> {
-    for (id, state, address) in moto.instances().await? {
+async fn look(moto: &Moto, root: &Path, known: &mut HashMap<String, Machine>) -> Result<()> {
+    for (id, state, address) in instances(moto).await? {
         let running = state == "running";
         if !known.contains_key(&id) {
             if !running {
                 continue;
             }
-            let user_data = moto.user_data(&id).await?;
+            let user_data = user_data(moto, &id).await?;
             let machine = Machine::new(root.join(&id), &address, &user_data)?;
             machine.plug()?;
             known.insert(id, machine);
@@ -136,7 +126,9 @@ impl Machine {
         let login = login.context("nobody may log in")?;
         let user = body["users"][0]["name"].as_str().context("no user")?;
         ensure!(user == owner_name()?, "this machine has no user {user}");
-        for part in ["", "pg", "pg/conf", "pg/data", "pg/log", "pg/pid", "run", "bin"] {
+        for part in [
+            "", "pg", "pg/conf", "pg/data", "pg/log", "pg/pid", "run", "bin",
+        ] {
             owned_dir(&dir.join(part))?;
         }
         std::fs::set_permissions(dir.join("run"), PermissionsExt::from_mode(0o700))?;
@@ -248,54 +240,22 @@ fn processes(dir: &Path) -> Vec<i32> {
         .collect()
 }
 
-/// moto, asked as anybody may ask it: it checks no signature.
-struct Ec2 {
-    endpoint: String,
-    http: reqwest::Client,
+/// Id, state and private address of every instance.
+async fn instances(moto: &Moto) -> Result<Vec<(String, String, String)>> {
+    let told = moto.ask("DescribeInstances", &[]).await?;
+    let found = told.split("<instanceId>").skip(1).filter_map(|rest| {
+        let (id, rest) = rest.split_once("</instanceId>")?;
+        let (_, state) = rest.split_once("<instanceState>")?;
+        let state = text(state, "name").ok()?.to_owned();
+        let address = text(rest, "privateIpAddress").unwrap_or_default();
+        Some((id.trim().to_owned(), state, address.to_owned()))
+    });
+    Ok(found.collect())
 }
 
-impl Ec2 {
-    async fn ask(&self, action: &str, parameters: &[(&str, &str)]) -> Result<String> {
-        let mut form = vec![("Action", action), ("Version", "2016-11-15")];
-        form.extend(parameters);
-        let body: Vec<String> = form.iter().map(|(k, v)| format!("{k}={v}")).collect();
-        let answer = self
-            .http
-            .post(&self.endpoint)
-            .header(
-                "authorization",
-                "AWS4-HMAC-SHA256 Credential=machines/20260101/us-east-1/ec2/aws4_request, \
-                 SignedHeaders=host, Signature=0",
-            )
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(body.join("&"))
-            .timeout(Duration::from_secs(5))
-            .send()
-            .await?;
-        Ok(answer.text().await?)
-    }
-
-    /// Id, state and private address of every instance.
-    async fn instances(&self) -> Result<Vec<(String, String, String)>> {
-        let text = self.ask("DescribeInstances", &[]).await?;
-        let between = |text: &str, tag: &str| {
-            let (_, rest) = text.split_once(&format!("<{tag}>"))?;
-            Some(rest.split_once(&format!("</{tag}>"))?.0.to_owned())
-        };
-        let found = text.split("<instanceId>").skip(1).filter_map(|rest| {
-            let (id, rest) = rest.split_once("</instanceId>")?;
-            let state = between(rest.split_once("<instanceState>")?.1, "name")?;
-            let address = between(rest, "privateIpAddress").unwrap_or_default();
-            Some((id.trim().to_owned(), state, address))
-        });
-        Ok(found.collect())
-    }
-
-    async fn user_data(&self, id: &str) -> Result<String> {
-        let parameters = [("InstanceId", id), ("Attribute", "userData")];
-        let text = self.ask("DescribeInstanceAttribute", &parameters).await?;
-        let (_, rest) = text.split_once("<value>").context("no user data")?;
-        let (encoded, _) = rest.split_once("</value>").context("no user data")?;
-        Ok(String::from_utf8(STANDARD.decode(encoded.trim())?)?)
-    }
+async fn user_data(moto: &Moto, id: &str) -> Result<String> {
+    let parameters = [("InstanceId", id), ("Attribute", "userData")];
+    let told = moto.ask("DescribeInstanceAttribute", &parameters).await?;
+    let encoded = text(&told, "value")?.trim();
+    Ok(String::from_utf8(STANDARD.decode(encoded)?)?)
 }

@@ -44,6 +44,40 @@ fn owner() -> Result<Option<User>> {
     )
 }
 
+/// The name of whoever PostgreSQL runs as.
+///
+/// # Errors
+/// If there is none.
+pub fn owner_name() -> Result<String> {
+    let user = match owner()? {
+        Some(user) => Some(user),
+        None => User::from_uid(Uid::effective())?,
+    };
+    Ok(user.context("nobody has our user id")?.name)
+}
+
+/// Gives a file to the same.
+///
+/// # Errors
+/// If it cannot be given.
+pub fn as_owner(path: &Path) -> Result<()> {
+    if let Some(user) = owner()? {
+        chown(path, Some(user.uid), Some(user.gid))?;
+    }
+    Ok(())
+}
+
+/// Has a command run as the same.
+///
+/// # Errors
+/// If there is no such user.
+pub fn become_owner(command: &mut Command) -> Result<()> {
+    if let Some(user) = owner()? {
+        command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+    }
+    Ok(())
+}
+
 /// Where the newest PostgreSQL's own programs are.
 fn programs() -> Result<PathBuf> {
     let mut versions: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")

@@ -45,7 +45,7 @@ impl Cloud for Region {
 
     fn login(&self) -> anyhow::Result<Login> {
         Ok(Login {
-            user: user_data::USER.into(),
+            user: self.config.user.clone(),
             port: self.config.ssh_port,
         })
     }

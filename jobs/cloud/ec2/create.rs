@@ -43,7 +43,7 @@ impl Region {
         }
         let image = self.chosen_image().await?;
         let network = self.network().await?;
-        let user_data = user_data::encoded(new, self.config.ssh_port)?;
+        let user_data = user_data::encoded(new, &self.config.user, self.config.ssh_port)?;
         let call = self
             .ec2
             .run_instances()

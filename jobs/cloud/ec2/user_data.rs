@@ -8,9 +8,6 @@ use serde_json::json;
 use crate::cloud::NewInstance;
 use crate::ssh;
 
-/// Whom drover logs in as.
-pub(super) const USER: &str = "drover";
-
 /// The host key, where every sshd looks for it.
 const HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key";
 
@@ -19,13 +16,13 @@ const HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key";
 ///
 /// # Errors
 /// If the host key is none.
-pub(super) fn encoded(new: &NewInstance, ssh_port: u16) -> anyhow::Result<String> {
-    Ok(STANDARD.encode(document(new, ssh_port)?))
+pub(super) fn encoded(new: &NewInstance, user: &str, ssh_port: u16) -> anyhow::Result<String> {
+    Ok(STANDARD.encode(document(new, user, ssh_port)?))
 }
 
 /// The body is JSON, which is YAML too: nothing in it can be taken for more than the
 /// string it is.
-fn document(new: &NewInstance, ssh_port: u16) -> anyhow::Result<String> {
+fn document(new: &NewInstance, user: &str, ssh_port: u16) -> anyhow::Result<String> {
     let public = ssh::public_half(&new.host_key)?;
     // The pinned key is the only one that is shown, whatever the image brings.
     let sshd = format!(
@@ -42,7 +39,7 @@ fn document(new: &NewInstance, ssh_port: u16) -> anyhow::Result<String> {
         "ssh_pwauth": false,
         "disable_root": true,
         "users": [{
-            "name": USER,
+            "name": user,
             "gecos": "drover, the control plane",
             "shell": "/bin/bash",
             "lock_passwd": true,
@@ -86,7 +83,9 @@ mod tests {
     }
 
     fn read(new: &NewInstance) -> Value {
-        let bytes = STANDARD.decode(encoded(new, 2222).unwrap()).unwrap();
+        let bytes = STANDARD
+            .decode(encoded(new, "drover", 2222).unwrap())
+            .unwrap();
         let text = String::from_utf8(bytes).unwrap();
         let (head, body) = text.split_once('\n').unwrap();
         assert_eq!(head, "#cloud-config");

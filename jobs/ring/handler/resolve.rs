@@ -127,7 +127,7 @@ impl Resolve {
             .or_else(|| scene.as_ref().map(seen_of))
             .unwrap_or(Sight::Unknown);
         let seen = scene.as_ref().and_then(|s| s.recent.first());
-        let urgent = resolve::urgent(&incident, seen, &rules);
+        let urgent = resolve::urgent(&incident, seen, &rules, mode);
         Ok(Some(Case {
             view: View {
                 sight,

@@ -47,6 +47,11 @@ pub(super) fn archiver(change: Value) -> Attributes {
 
 pub(super) const FAILED: &str = "2026-01-01T01:00:00+00:00";
 
+/// A server to whose instance the cloud will do this.
+pub(super) fn events(events: Value) -> Attributes {
+    with(json!({"cloud": {"state": "running", "events": events}}))
+}
+
 /// What is opened after these observations, oldest first.
 fn opens(kind: Kind, seen: &[Attributes]) -> Vec<IncidentKind> {
     let mut play = play(kind, State::Available);
@@ -149,4 +154,46 @@ fn nothing_is_opened_for_what_is_not_known_or_comes_and_goes() {
         let play = Play::server(state).seen(0.0, "a", volume(json!({"used_ratio": 1.0})));
         assert_eq!(play.think().opens, [], "{state}");
     }
+}
+
+#[test]
+fn what_the_cloud_will_do_to_the_hardware_is_told_and_nothing_else() {
+    let scheduled = [IncidentKind::MaintenanceScheduled];
+    for code in [
+        "instance-retirement",
+        "instance-stop",
+        "instance-reboot",
+        "system-reboot",
+        "system-maintenance",
+    ] {
+        assert_eq!(
+            server(&[events(json!([{"code": code}]))]),
+            scheduled,
+            "{code}"
+        );
+    }
+    for nothing in [
+        json!([]),
+        json!([{"code": "something-else"}]),
+        json!([{"code": "instance-stop", "description": "[Completed] The instance is running"}]),
+        json!([{"code": "instance-stop", "description": "[Canceled] The instance is running"}]),
+        json!({"code": "instance-stop"}),
+        Value::Null,
+    ] {
+        assert_eq!(server(&[events(nothing.clone())]), [], "{nothing}");
+    }
+    assert_eq!(resource(&[events(json!([{"code": "instance-stop"}]))]), []);
+    let two = json!([
+        {"code": "system-reboot", "description": "", "not_before": null},
+        {"code": "instance-retirement", "description": "The hardware fails",
+         "not_before": "2026-02-01T03:00:00Z", "not_after": null},
+    ]);
+    let decision = Play::server(State::Available)
+        .seen(0.0, "a", events(two))
+        .think();
+    assert_eq!(
+        decision.opens[0].reason,
+        "instance-retirement, not before 2026-02-01 03:00 UTC: The hardware fails; \
+         system-reboot, at a time that it does not say"
+    );
 }

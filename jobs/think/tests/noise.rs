@@ -23,6 +23,7 @@ fn any_json() -> impl Strategy<Value = Value> {
             Just("denied"),
             Just("failed"),
             Just("on"),
+            Just("instance-stop"),
             Just("off"),
             Just("/data"),
             Just(FAILED),
@@ -49,6 +50,10 @@ fn any_json() -> impl Strategy<Value = Value> {
             "ready",
             "last_archived_at",
             "last_failed_at",
+            "cloud",
+            "events",
+            "code",
+            "not_before",
         ][..],
     );
     leaf.prop_recursive(3, 40, 6, move |inner| {

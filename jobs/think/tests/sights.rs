@@ -4,7 +4,7 @@ use drover::model::{Attributes, Cause, IncidentKind, Kind, Rules, State};
 use serde_json::json;
 
 use super::super::{Sight, sight};
-use super::found::{FAILED, GIB, archiver, connections, volume, with, xid};
+use super::found::{FAILED, GIB, archiver, connections, events, volume, with, xid};
 use super::{Play, at, bad, down, good, play, witnessed};
 
 /// What an open incident looks like after one observation.
@@ -247,4 +247,20 @@ fn conditions_are_unknown_while_nothing_answers_and_the_herds_own_is_never_a_sub
     }
     let blind = seen(IncidentKind::Blind, Kind::Server, State::Available, good());
     assert_eq!(blind, Sight::Unknown);
+}
+
+#[test]
+fn maintenance_is_over_when_the_cloud_says_so_and_not_when_it_says_nothing() {
+    let now = |attributes| {
+        let kind = IncidentKind::MaintenanceScheduled;
+        seen(kind, Kind::Server, State::Available, attributes)
+    };
+    assert!(holds(&now(events(json!([{"code": "instance-stop"}])))));
+    assert!(cleared(&now(events(json!([])))));
+    let over = json!([{"code": "instance-stop", "description": "[Completed] It was"}]);
+    assert!(cleared(&now(events(over))));
+    for nothing in [json!({}), json!({"cloud": null}), json!({"cloud": {}})] {
+        assert_eq!(now(with(nothing)), Sight::Unknown);
+    }
+    assert_eq!(now(bad(Cause::Timeout)), Sight::Unknown);
 }

@@ -40,7 +40,11 @@ pub(super) async fn make(drover: &mut Deployment, tell: &mut impl FnMut(&str)) -
             .filter(|s| [id.as_str(), &server].contains(&text(s, "id").as_str()))
             .map(|s| format!("{} {}", text(s, "name"), text(s, "state")))
             .collect();
-        Ok(if left.is_empty() { Ok(()) } else { Err(left.join(", ")) })
+        Ok(if left.is_empty() {
+            Ok(())
+        } else {
+            Err(left.join(", "))
+        })
     })
     .await
     .context("the customer gave the database back")?;

@@ -6,7 +6,7 @@ use drover::model::{IncidentState, Note, RowId};
 use drover::store::leases::{self, Fence};
 use drover::store::queue::{self, Lock};
 use drover::store::runs::{self, Run};
-use drover::store::{brake, incidents, modes};
+use drover::store::{brake, incidents, modes, operations};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
@@ -14,13 +14,15 @@ use super::super::{Case, Resolve, WorkError, database, may_act, word};
 use super::LEASED;
 use crate::resolve::machine;
 use crate::resolve::playbook::{Step, UNDO};
-use crate::resolve::{Ended, Outcome};
+use crate::resolve::{Asks, Ended, Outcome};
 
 /// How long a turn may have its subject to itself: longer than any step, so that a
 /// worker that lost its token has stopped by then.
 const LEASE: Duration = Duration::from_secs(40);
 /// How long the lease is kept for the remedy's next step.
 const HANDED_ON: Duration = Duration::from_secs(60);
+/// When a step is done again that another operation was in the way of.
+const AFTER_ANOTHER: Duration = Duration::from_secs(10);
 
 impl Resolve {
     /// Writes a step down as begun, under the lease. `None`: it may not begin now;
@@ -119,11 +121,17 @@ impl Resolve {
         lock: &Lock,
         case: Case,
         run: Run,
-        outcome: Outcome,
+        mut outcome: Outcome,
     ) -> Result<(), WorkError> {
         let Some(mut tx) = self.held(lock).await? else {
             return Ok(());
         };
+        if let Some(Asks::Off(_)) = &outcome.asks {
+            // Tokens before subjects, as everywhere.
+            queue::hold_operation_tokens(&mut tx, run.subject)
+                .await
+                .map_err(database)?;
+        }
         let remedy = case.book.remedy(case.incident.remedy);
         let at_work = |i: &drover::model::Incident| i.state == IncidentState::Resolving;
         let subject = run.subject;
@@ -136,6 +144,11 @@ impl Resolve {
                 .await
                 .map_err(database)?;
             return tx.commit().await.map_err(database);
+        }
+        if let Some(asks) = outcome.asks.take() {
+            outcome = ask(&mut tx, asks, outcome, &lock.worker)
+                .await
+                .map_err(database)?;
         }
         runs::ended(
             &mut tx,
@@ -184,6 +197,25 @@ impl Resolve {
             remedy = run.remedy, step = run.step, outcome = word(&outcome.ended),
             note = %outcome.note, "step ended");
         Ok(())
+    }
+}
+
+/// Asks what a step asks of an operation.
+async fn ask(
+    tx: &mut PgConnection,
+    asks: Asks,
+    outcome: Outcome,
+    worker: &str,
+) -> sqlx::Result<Outcome> {
+    match asks {
+        Asks::For(new) => Ok(match operations::open(tx, &new).await? {
+            Some(id) => outcome.remember("operation", id.to_string()),
+            None => Outcome::new(Ended::Again(AFTER_ANOTHER), "another operation is open"),
+        }),
+        Asks::Off(id) => {
+            operations::call_off(tx, id, worker, &outcome.note).await?;
+            Ok(outcome)
+        }
     }
 }
 

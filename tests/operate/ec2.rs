@@ -1,0 +1,265 @@
+//! The same on EC2: moto's server is its API, and a real machine stands behind each
+//! of its instances.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use drover_tests::machines::SSH_PORT;
+use drover_tests::postgres::owner_name;
+use drover_tests::{Deployment, Machines, Moto, until};
+use serde_json::{Value, json};
+
+const REGION: &str = "us-east-1";
+
+struct Ec2 {
+    drover: Deployment,
+    moto: Arc<Moto>,
+    machines: Machines,
+}
+
+impl Ec2 {
+    async fn start(resolvers: usize) -> Self {
+        let moto = Arc::new(Moto::start().await.unwrap());
+        let zones = ["us-east-1a", "us-east-1b"];
+        let subnets = moto.loopback_subnets(&zones).await.unwrap();
+        let rules = json!({"cadence": {"available": "5s"}});
+        let mut drover = Deployment::new(&rules).await.unwrap();
+        // Small volumes: what stands in for a disk is this machine's own.
+        sqlx::query("update plans set volume_gib = 2")
+            .execute(&drover.pool)
+            .await
+            .unwrap();
+        for (name, value) in [
+            ("AWS_ENDPOINT_URL", moto.endpoint()),
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
+            ("DROVER_EC2_REGIONS", REGION),
+            ("DROVER_EC2_SUBNETS", &subnets.join(",")),
+            ("DROVER_EC2_USER", &owner_name().unwrap()),
+            ("DROVER_EC2_SSH_PORT", &SSH_PORT.to_string()),
+        ] {
+            drover.processes.set(name, value);
+        }
+        let machines = Machines::attend(moto.clone(), &drover.dir().join("machines")).unwrap();
+        drover
+            .start(&["web", "clock", "feel", "think", "notify"])
+            .await
+            .unwrap();
+        for _ in 0..resolvers {
+            drover.processes.start("resolve").unwrap();
+        }
+        let ec2 = Self {
+            drover,
+            moto,
+            machines,
+        };
+        ec2.until_region_is_known().await;
+        ec2
+    }
+
+    async fn until_region_is_known(&self) {
+        let known = until("the region published", Duration::from_secs(60), || async {
+            let regions = self.drover.api.get("/v1/regions").await?.to_string();
+            Ok(match regions.contains("us-east-1b") {
+                true => Ok(()),
+                false => Err(regions),
+            })
+        });
+        known.await.unwrap();
+    }
+
+    async fn create(&self, name: &str, plan: &str) -> String {
+        let wanted = json!({"name": name, "plan": plan, "cloud": "ec2", "region": REGION});
+        let made = self
+            .drover
+            .api
+            .post("/v1/resources", &wanted)
+            .await
+            .unwrap();
+        assert_eq!(made["state"], "creating", "{made}");
+        made["id"].as_str().unwrap().to_owned()
+    }
+
+    async fn available(&self, id: &str) {
+        let turned = self
+            .drover
+            .turn_until(id, "available", Duration::from_secs(120))
+            .await;
+        if let Err(e) = turned {
+            let subject = self.drover.api.get(&format!("/v1/resources/{id}")).await;
+            panic!("{e:#}: {subject:#?}\n{}", self.drover.processes.logs());
+        }
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        self.drover.api.get(path).await.unwrap()
+    }
+
+    /// Ids of moto's instances that are not terminated, and of its volumes.
+    async fn in_the_cloud(&self) -> (Vec<String>, Vec<String>) {
+        let told = self.moto.ask("DescribeInstances", &[]).await.unwrap();
+        let live = told.split("<instanceId>").skip(1).filter_map(|rest| {
+            let (id, rest) = rest.split_once("</instanceId>")?;
+            let (_, state) = rest.split_once("<instanceState>")?;
+            let state = drover_tests::aws::text(state, "name").ok()?;
+            (!["terminated", "shutting-down"].contains(&state)).then(|| id.trim().to_owned())
+        });
+        let mut live: Vec<String> = live.collect();
+        let told = self.moto.ask("DescribeVolumes", &[]).await.unwrap();
+        // Attachments name their volume again.
+        let mut volumes: Vec<String> = drover_tests::aws::texts(&told, "volumeId")
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        live.sort();
+        volumes.sort();
+        volumes.dedup();
+        (live, volumes)
+    }
+
+    async fn recorded(&self) -> (Vec<String>, Vec<String>) {
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "select instance_id, volume_id from servers v join subjects s using (id)
+             where s.forgotten_at is null order by 1",
+        )
+        .fetch_all(&self.drover.pool)
+        .await
+        .unwrap();
+        let (instances, mut volumes): (Vec<String>, Vec<String>) = rows.into_iter().unzip();
+        volumes.sort();
+        (instances, volumes)
+    }
+
+    async fn act(&self, path: &str, body: Value) {
+        let operation = self.drover.api.post(path, &body).await.unwrap();
+        let id = operation["id"].as_str().unwrap_or_default().to_owned();
+        let what = format!("{body} done");
+        let done = until(&what, Duration::from_secs(90), || async {
+            let seen = self.drover.api.get(&format!("/v1/operations/{id}")).await?;
+            Ok(match seen["state"].as_str() {
+                Some("done") => Ok(()),
+                _ => Err(format!("{} {}", seen["step_name"], seen["note"])),
+            })
+        });
+        if let Err(e) = done.await {
+            panic!("{e:#}\n{}", self.drover.processes.logs());
+        }
+    }
+
+    async fn destroy(&self, id: &str, name: &str) {
+        let path = format!("/v1/resources/{id}?confirm={name}");
+        self.drover.api.delete(&path).await.unwrap();
+    }
+
+    async fn until_nothing_is_left(&self) {
+        let gone = until("nothing left", Duration::from_secs(120), || async {
+            let live: i64 =
+                sqlx::query_scalar("select count(*) from subjects where forgotten_at is null")
+                    .fetch_one(&self.drover.pool)
+                    .await?;
+            let (instances, volumes) = self.in_the_cloud().await;
+            let processes = self.machines.processes();
+            let nothing = live == 0 && instances.is_empty() && volumes.is_empty() && processes == 0;
+            Ok(if nothing {
+                Ok(())
+            } else {
+                Err(format!(
+                    "{live} subjects, {instances:?}, {volumes:?}, {processes} processes"
+                ))
+            })
+        });
+        if let Err(e) = gone.await {
+            panic!("{e:#}\n{}", self.drover.processes.logs());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_on_ec2_is_made_rebooted_grown_and_destroyed() {
+    let ec2 = Ec2::start(1).await;
+    let id = ec2.create("orders", "production").await;
+    ec2.available(&id).await;
+    let server = ec2.get(&format!("/v1/resources/{id}")).await["server"].clone();
+    let server = server.as_str().unwrap().to_owned();
+    let (instances, volumes) = ec2.in_the_cloud().await;
+    let (recorded, _) = ec2.recorded().await;
+    // One instance, with the disk that it boots from and its data volume.
+    assert_eq!((instances.len(), volumes.len()), (1, 2), "{volumes:?}");
+    assert_eq!(instances, recorded);
+    assert_eq!(ec2.moto.asked("RunInstances"), 1);
+    let seen = ec2.get(&format!("/v1/servers/{server}")).await;
+    let pinned = seen["host_key"].as_str().unwrap();
+    assert!(pinned.starts_with("ssh-ed25519 "), "{seen}");
+    assert_eq!(
+        seen["last_observation"]["attributes"]["details"]["cloud"]["system_check"], "ok",
+        "{seen}"
+    );
+
+    let actions = format!("/v1/servers/{server}/actions");
+    let reboot = json!({"action": "reboot", "now": true, "reason": "a test"});
+    ec2.act(&actions, reboot).await;
+    ec2.available(&id).await;
+    assert_eq!(ec2.moto.asked("RebootInstances"), 1);
+
+    let grow = json!({"action": "grow", "volume_gib": 3});
+    ec2.act(&format!("/v1/resources/{id}/actions"), grow).await;
+    let told = ec2.moto.ask("DescribeVolumes", &[]).await.unwrap();
+    assert!(
+        drover_tests::aws::texts(&told, "size").contains(&"3"),
+        "{told}"
+    );
+
+    ec2.destroy(&id, "orders").await;
+    ec2.until_nothing_is_left().await;
+    let incidents: Vec<(String, String)> = sqlx::query_as("select kind, reason from incidents")
+        .fetch_all(&ec2.drover.pool)
+        .await
+        .unwrap();
+    assert!(incidents.is_empty(), "{incidents:?}");
+}
+
+/// moto keeps no client tokens: that a step which is repeated asks for no second
+/// instance is the look-up's doing.
+#[tokio::test(flavor = "multi_thread")]
+async fn resolvers_killed_while_instances_are_asked_for_make_none_twice() {
+    let mut ec2 = Ec2::start(2).await;
+    let mut made = Vec::new();
+    for n in 0..6 {
+        made.push((
+            ec2.create(&format!("db-{n}"), "production").await,
+            format!("db-{n}"),
+        ));
+    }
+    for kill in 0..30 {
+        tokio::time::sleep(Duration::from_millis(120 + 37 * (kill % 7))).await;
+        let pids = ec2.drover.processes.pids("resolve");
+        let victim = pids[usize::try_from(kill).unwrap() % pids.len()];
+        ec2.drover.processes.kill_pid(victim).unwrap();
+        ec2.drover.processes.start("resolve").unwrap();
+        if kill == 20 {
+            for (id, name) in made.split_off(3) {
+                ec2.destroy(&id, &name).await;
+            }
+        }
+    }
+    for (id, _) in &made {
+        ec2.available(id).await;
+    }
+    let settled = until("three servers left", Duration::from_secs(120), || async {
+        let (instances, volumes) = ec2.in_the_cloud().await;
+        let as_recorded = instances == ec2.recorded().await.0;
+        Ok(
+            match as_recorded && instances.len() == 3 && volumes.len() == 6 {
+                true => Ok(()),
+                false => Err(format!("{instances:?} {volumes:?}")),
+            },
+        )
+    });
+    if let Err(e) = settled.await {
+        panic!("{e:#}\n{}", ec2.drover.processes.logs());
+    }
+    for (id, name) in &made {
+        ec2.destroy(id, name).await;
+    }
+    ec2.until_nothing_is_left().await;
+}
