@@ -10,20 +10,28 @@ mod world;
 mod actions;
 #[path = "api/adopting.rs"]
 mod adopting;
+#[path = "api/changing.rs"]
+mod changing;
 #[path = "api/command.rs"]
 mod command;
 #[path = "api/creating.rs"]
 mod creating;
 #[path = "api/destroying.rs"]
 mod destroying;
+#[path = "api/idempotency.rs"]
+mod idempotency;
 #[path = "api/incident_command.rs"]
 mod incident_command;
 #[path = "api/incidents.rs"]
 mod incidents;
+#[path = "api/made.rs"]
+mod made;
 #[path = "api/modes.rs"]
 mod modes;
 #[path = "api/open.rs"]
 mod open;
+#[path = "api/operations.rs"]
+mod operations;
 #[path = "api/reading.rs"]
 mod reading;
 #[path = "api/refusals.rs"]

@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use crate::config::ClockConfig;
 use crate::model::OperationKind;
 use crate::store::operations::{self, NewOperation};
-use crate::store::{partitions, provider_calls, queue};
+use crate::store::{idempotency, partitions, provider_calls, queue};
 
 /// A thing that has to be done from time to time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -107,8 +107,9 @@ async fn prune(pool: &PgPool) -> sqlx::Result<()> {
     let workers = queue::prune_workers(&mut db).await?;
     let jobs = queue::prune_finished(&mut db).await?;
     let calls = provider_calls::prune(&mut db).await?;
-    if workers + jobs + calls > 0 {
-        tracing::info!(workers, jobs, calls, "pruned");
+    let keys = idempotency::prune(&mut db).await?;
+    if workers + jobs + calls + keys > 0 {
+        tracing::info!(workers, jobs, calls, keys, "pruned");
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ pub use incident::{
 };
 pub use message::{Message, MessageState, Provider};
 pub use observation::{Attributes, Cause, Observation, Witness};
-pub use operation::{Operation, OperationAction, OperationKind, OperationState};
+pub use operation::{Operation, OperationAction, OperationKind, OperationState, SubjectAction};
 pub use rules::{Cadence, Limits, Patience, Rules};
 pub use secret::{ExposeSecret, SealError, Secret, SecretKey, secret};
 pub use subject::{

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::subject::named;
-use super::{OperationId, SubjectId};
+use super::{Kind, OperationId, SubjectId};
 
 named! {
     /// What is done.
@@ -77,6 +77,51 @@ named! {
         Done = "done",
         /// Given up in favour of another.
         Cancelled = "cancelled",
+    }
+}
+
+named! {
+    /// What may be asked of a subject.
+    SubjectAction {
+        /// Restart the resource.
+        Restart = "restart",
+        /// Give the customer another password.
+        RotatePassword = "rotate_password",
+        /// Give it another name.
+        Rename = "rename",
+        /// Give its server another size.
+        Resize = "resize",
+        /// Grow its server's data volume.
+        Grow = "grow",
+        /// Set when it may be disturbed.
+        SetWindow = "set_window",
+        /// Reboot the server.
+        Reboot = "reboot",
+        /// Stop and start the server, which moves it to other hardware.
+        StopStart = "stop_start",
+    }
+}
+
+impl SubjectAction {
+    /// Those that subjects of this kind have.
+    pub fn of(kind: Kind) -> &'static [Self] {
+        match kind {
+            Kind::Server => &[
+                Self::Reboot,
+                Self::StopStart,
+                Self::Resize,
+                Self::Grow,
+                Self::Rename,
+            ],
+            Kind::Resource => &[
+                Self::Restart,
+                Self::RotatePassword,
+                Self::Resize,
+                Self::Grow,
+                Self::Rename,
+                Self::SetWindow,
+            ],
+        }
     }
 }
 

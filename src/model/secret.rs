@@ -4,8 +4,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{Key, KeyInit, XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, Mac};
 pub use secrecy::ExposeSecret;
 use secrecy::{SecretBox, SecretString};
+use sha2::Sha256;
 
 /// A text that neither `Debug` nor `Serialize` ever shows.
 pub type Secret = SecretString;
@@ -75,6 +77,18 @@ impl SecretKey {
         out.extend_from_slice(&nonce);
         out.extend_from_slice(&sealed);
         Ok(out)
+    }
+
+    /// A digest that nobody can compute or guess at without this key; `what_for`
+    /// tells digests for one purpose from those for another.
+    pub fn digest(&self, data: &[u8], what_for: &str) -> Vec<u8> {
+        let mut block = [0; 64];
+        block[..32].copy_from_slice(self.0.expose_secret());
+        let mut mac = Hmac::<Sha256>::new(&block.into());
+        mac.update(what_for.as_bytes());
+        mac.update(b"\0");
+        mac.update(data);
+        mac.finalize().into_bytes().to_vec()
     }
 
     /// Opens what [`SecretKey::seal`] made for the same `bound_to`.

@@ -5,8 +5,10 @@
 //! `apalis.workers` is in `queue.rs`.
 
 pub mod brake;
+pub mod changes;
 pub mod creation;
 pub mod history;
+pub mod idempotency;
 pub mod incidents;
 pub mod leases;
 pub mod letters;
@@ -32,6 +34,7 @@ pub mod transitions;
 use std::str::FromStr;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 
@@ -156,4 +159,9 @@ pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
         .await
         .context("creating the days' partitions")?;
     Ok(())
+}
+
+/// What the control database's clock says: when this transaction began.
+pub async fn now(db: &mut PgConnection) -> sqlx::Result<DateTime<Utc>> {
+    sqlx::query_scalar("select now()").fetch_one(db).await
 }

@@ -1,5 +1,6 @@
 //! Operations: what somebody asked for, done step by step by `resolve`.
 
+mod actions;
 mod facts;
 mod listing;
 
@@ -11,6 +12,7 @@ use super::queue;
 use super::subjects::decode;
 use crate::model::{Note, Operation, OperationId, OperationKind, OperationState, RowId, SubjectId};
 
+pub use actions::{ActError, Asked, act};
 pub use facts::{Fact, apply, turn};
 pub use listing::{Event, Listed, Page, events, find, list, running};
 
@@ -254,18 +256,23 @@ pub async fn kick(db: &mut PgConnection, subject: SubjectId, actor: &str) -> sql
     let Some(open) = open_of(db, subject).await? else {
         return Ok(false);
     };
+    begin_anew(db, open.id, actor).await?;
+    Ok(true)
+}
+
+/// The same for an open operation whose token is held.
+async fn begin_anew(db: &mut PgConnection, id: OperationId, actor: &str) -> sqlx::Result<()> {
     sqlx::query(
         "update operations
          set stuck_at = null, deadline = null, failures = 0, revision = revision + 1
          where id = $1 and state = 'open'",
     )
-    .bind(open.id.to_string())
+    .bind(id.to_string())
     .execute(&mut *db)
     .await?;
     let text = "tried again; its time begins anew";
-    note(db, open.id, actor, &Note::new("resumed", text)).await?;
-    queue::wake_operation(db, open.id).await?;
-    Ok(true)
+    note(db, id, actor, &Note::new("resumed", text)).await?;
+    queue::wake_operation(db, id).await
 }
 
 /// Whether an operation is at work at this subject, or at its server, that keeps it

@@ -22,19 +22,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self> {
-        let bytes = Bytes::from_request(request, state)
-            .await
-            .map_err(|rejection| {
-                if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                    ApiError::new(
-                        StatusCode::PAYLOAD_TOO_LARGE,
-                        "body_too_large",
-                        "the body is larger than 1 MiB",
-                    )
-                } else {
-                    ApiError::bad_request("unreadable_body", "the body ended before its time")
-                }
-            })?;
+        let bytes = bytes(request, state).await?;
         Self::parse(&bytes)
     }
 }
@@ -124,6 +112,25 @@ impl Body {
             )),
         }
     }
+}
+
+/// A request's whole body.
+///
+/// # Errors
+/// If it is larger than [`LARGEST`], or ends before its time.
+pub async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes> {
+    let read = Bytes::from_request(request, state).await;
+    read.map_err(|rejection| {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            ApiError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                "the body is larger than 1 MiB",
+            )
+        } else {
+            ApiError::bad_request("unreadable_body", "the body ended before its time")
+        }
+    })
 }
 
 /// A field that must be there is not.

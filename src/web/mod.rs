@@ -4,15 +4,19 @@
 //! cannot reach a server or a database of the herd; where an answer needs such
 //! a look, it waits for what a worker writes.
 
+mod act;
 mod adopt;
 mod auth;
 mod body;
+mod change;
 mod check;
 mod create;
+mod credentials;
 mod destroy;
 mod error;
 mod first_contact;
 mod health;
+mod idempotency;
 mod incident_views;
 mod incidents;
 mod jobs;
@@ -20,6 +24,7 @@ mod messages;
 mod metrics;
 mod modes;
 mod operation_views;
+mod operations;
 mod orphans;
 mod page;
 mod params;
@@ -131,8 +136,13 @@ pub fn router(web: Web) -> Router {
         .nest("/plans", plans::routes())
         .nest("/regions", plans::region_routes())
         .nest("/orphans", orphans::routes())
+        .nest("/operations", operations::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
+        .layer(middleware::from_fn_with_state(
+            web.clone(),
+            idempotency::once,
+        ))
         // Whoever has no token learns not even which paths there are.
         .layer(middleware::from_fn_with_state(web.clone(), auth::require));
     Router::new()

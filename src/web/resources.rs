@@ -1,22 +1,25 @@
 //! Resources: what is theirs alone, which is how they come into the herd.
 
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::StatusCode;
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 
 use super::body::Body;
 use super::error::{ApiError, Result};
 use super::params::{Named, public_id};
 use super::views::SubjectView;
-use super::{Web, adopt, check, create, subjects};
+use super::{Web, adopt, check, create, credentials, subjects};
 use crate::model::{Kind, PublicId, SubjectId, TlsMode, secret};
 use crate::store;
 use crate::store::subjects::NewResource;
 
 /// Everything below `/v1/resources`.
 pub fn routes() -> Router<Web> {
-    subjects::routes(Kind::Resource).route("/", post(post_resource))
+    subjects::routes(Kind::Resource)
+        .route("/", post(post_resource))
+        .route("/{id}/credentials", get(credentials::show))
+        .layer(Extension(Kind::Resource))
 }
 
 /// With a server it is an adoption, without one a creation.

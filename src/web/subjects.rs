@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use axum::extract::{Extension, State};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use chrono::{DateTime, Datelike};
 use sqlx::PgConnection;
@@ -12,7 +12,7 @@ use sqlx::PgConnection;
 use super::error::Result;
 use super::params::{Named, Params, public_id, wrong};
 use super::views::{Beside, ObservationView, PageView, SubjectView, TransitionView};
-use super::{Web, destroy};
+use super::{Web, act, destroy};
 use crate::model::{Kind, ObservationId, PublicId, SubjectId};
 use crate::store::observations::Before;
 use crate::store::subjects::Known;
@@ -25,6 +25,7 @@ pub fn routes(kind: Kind) -> Router<Web> {
         .route("/{id}", get(show).delete(destroy::remove))
         .route("/{id}/observations", get(list_observations))
         .route("/{id}/transitions", get(list_transitions))
+        .route("/{id}/actions", post(act::act))
         .layer(Extension(kind))
 }
 

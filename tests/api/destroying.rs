@@ -1,36 +1,10 @@
 //! What drover made is destroyed by whoever names it; what was adopted never is.
 
-use drover::model::PublicId;
-use drover::store::operations::{self, Fact};
 use serde_json::{Value, json};
 
+use crate::made::path;
 use crate::refusals::refused;
 use crate::world::Deployment;
-
-fn path(subject: &Value) -> String {
-    format!(
-        "/v1/{}s/{}",
-        subject["kind"].as_str().unwrap(),
-        subject["id"].as_str().unwrap()
-    )
-}
-
-/// What a worker does at the end of `destroy_*`.
-async fn gone(drover: &Deployment, subject: &Value) {
-    let id: PublicId = subject["id"].as_str().unwrap().parse().unwrap();
-    let mut db = drover.pool.begin().await.unwrap();
-    operations::apply(&mut db, id.id, &Fact::Gone, "tester")
-        .await
-        .unwrap();
-    let open = operations::open_of(&mut db, id.id).await.unwrap().unwrap();
-    let done = drover::model::OperationState::Done;
-    assert!(
-        operations::end(&mut db, open.id, done, "tester", "done")
-            .await
-            .unwrap()
-    );
-    db.commit().await.unwrap();
-}
 
 #[tokio::test]
 async fn what_drover_made_is_destroyed_only_by_its_name() {
@@ -88,7 +62,7 @@ async fn what_drover_made_is_destroyed_only_by_its_name() {
         ]
     );
 
-    gone(&drover, &shop).await;
+    drover.is_gone(&shop).await;
     for answer in [drover.get(&at).await, drover.delete(&at).await] {
         refused("gone", &answer, 404, "not_found", Some("id"));
         assert!(answer.text.contains("was destroyed"), "{answer:?}");

@@ -248,6 +248,7 @@ mod ec2 {
             subnets: vec![],
             security_groups: vec![],
             address: Ec2Address::Private,
+            user: "drover".into(),
             ssh_port: 22,
             instance_profile: None,
         }

@@ -7,7 +7,7 @@ use aws_sdk_ec2::types::{AttributeValue, Tag};
 use drover::model::SubjectId;
 
 use super::instances::{self, tag};
-use super::{REBOOT, Region, gone_is_gone, user_data};
+use super::{REBOOT, Region, gone_is_gone};
 use crate::cloud::{
     Cloud, CloudAction, Done, Instance, Login, Marked, NewInstance, Status, Unsupported, Volume,
 };

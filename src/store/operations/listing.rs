@@ -13,7 +13,7 @@ use crate::store::subjects::decode;
 #[derive(Clone, Debug, Default)]
 pub struct Page {
     /// Only of this subject.
-    pub subject: Option<SubjectId>,
+    pub subject: Option<PublicId>,
     /// Only in this state.
     pub state: Option<OperationState>,
     /// Only those that need a human.
@@ -57,17 +57,18 @@ pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Listed
     let rows: Vec<ListedRow> = sqlx::query_as(
         "select o.*, s.kind as subject_kind, s.name as subject_name
          from operations o left join subjects s on s.id = o.subject_id
-         where ($1::text is null or o.subject_id = $1)
+         where ($1::text is null or o.subject_id = $1 and s.kind = $6)
            and ($2::text is null or o.state = $2)
            and (not $3 or o.stuck_at is not null)
            and ($4::text is null or o.id < $4)
          order by o.id desc limit $5",
     )
-    .bind(page.subject.map(|id| id.to_string()))
+    .bind(page.subject.map(|of| of.id.to_string()))
     .bind(page.state.map(OperationState::as_str))
     .bind(page.stuck)
     .bind(page.before.map(|id| id.to_string()))
     .bind(page.limit)
+    .bind(page.subject.map(|of| of.kind.as_str()))
     .fetch_all(db)
     .await?;
     rows.into_iter().map(ListedRow::into_listed).collect()

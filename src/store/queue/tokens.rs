@@ -102,6 +102,15 @@ pub async fn hold_operation_tokens(db: &mut PgConnection, subject: SubjectId) ->
     Ok(())
 }
 
+/// The same for one operation's token.
+pub async fn hold_operation_token(db: &mut PgConnection, id: OperationId) -> sqlx::Result<()> {
+    sqlx::query("select 1 from apalis.jobs where id = $1 for update")
+        .bind(id.to_string())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 /// Puts a message's job into `notify`, due now.
 pub async fn insert_message_job(db: &mut PgConnection, id: MessageId) -> sqlx::Result<()> {
     insert_job(db, Token::Message(id), Queue::Notify).await

@@ -1,0 +1,103 @@
+//! What a person changes about a live subject in the record, and what has to be
+//! known before something is changed in the world.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::subjects::decode;
+use crate::model::{Kind, PublicId, SubjectId, Window};
+
+/// Keeps a subject as it is until the transaction ends: nobody destroys it, and no
+/// other change of it is asked for meanwhile.
+pub async fn hold(db: &mut PgConnection, id: SubjectId) -> sqlx::Result<()> {
+    sqlx::query("select 1 from subjects where id = $1 for update")
+        .bind(id.to_string())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Why a subject was not renamed.
+#[derive(Debug, thiserror::Error)]
+pub enum RenameError {
+    /// Another live subject of its kind bears the name.
+    #[error("the name is taken")]
+    Taken(PublicId),
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Gives a live subject another name. Call it in a transaction.
+///
+/// # Errors
+/// See [`RenameError`]; then roll back.
+pub async fn rename(
+    db: &mut PgConnection,
+    kind: Kind,
+    id: SubjectId,
+    name: &str,
+) -> Result<(), RenameError> {
+    // Two who want the same name: the second one waits, and then finds the first. A
+    // subject that is just being inserted under it still ends at the unique index.
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))")
+        .bind(format!("name {kind} {name}"))
+        .execute(&mut *db)
+        .await?;
+    let taken: Option<String> = sqlx::query_scalar(
+        "select id from subjects
+         where kind = $1 and name = $2 and id <> $3 and forgotten_at is null",
+    )
+    .bind(kind.as_str())
+    .bind(name)
+    .bind(id.to_string())
+    .fetch_optional(&mut *db)
+    .await?;
+    if let Some(taken) = taken {
+        return Err(RenameError::Taken(PublicId::new(kind, decode(taken)?)));
+    }
+    sqlx::query("update subjects set name = $2 where id = $1 and forgotten_at is null")
+        .bind(id.to_string())
+        .bind(name)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Sets when a resource may be disturbed; `None`: in the deployment's own window.
+pub async fn set_window(
+    db: &mut PgConnection,
+    resource: SubjectId,
+    window: Option<Window>,
+) -> sqlx::Result<()> {
+    sqlx::query("update resources set maintenance_window = $2 where id = $1")
+        .bind(resource.to_string())
+        .bind(window.map(|window| window.to_string()))
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// From when a subject may be disturbed, if not now: when its window opens. That of a
+/// server is its resource's if it has exactly one; those of several cannot all be kept,
+/// so then it is the deployment's.
+pub async fn not_before(
+    db: &mut PgConnection,
+    subject: SubjectId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<DateTime<Utc>>> {
+    let set: Vec<Option<String>> = sqlx::query_scalar(
+        "select r.maintenance_window from resources r join subjects s using (id)
+         where (r.id = $1 or r.server_id = $1) and s.forgotten_at is null
+         limit 2",
+    )
+    .bind(subject.to_string())
+    .fetch_all(db)
+    .await?;
+    let own: Option<Window> = match &set[..] {
+        [Some(text)] => text.parse().ok(),
+        _ => None,
+    };
+    let opens = own.unwrap_or_default().next(now).0;
+    Ok((opens > now).then_some(opens))
+}

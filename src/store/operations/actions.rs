@@ -1,0 +1,112 @@
+//! What a person does about an operation. Each is one transaction with the event
+//! that says who did it.
+
+use sqlx::PgConnection;
+
+use super::{begin_anew, end, load};
+use crate::model::{
+    Action, IncidentId, IncidentKind, Operation, OperationAction, OperationId, OperationState,
+};
+use crate::store::subjects::decode;
+use crate::store::{self, incidents, queue};
+
+/// What is asked for, by whom, and why.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// What.
+    pub action: OperationAction,
+    /// By whom: a name for the timeline.
+    pub by: String,
+    /// Why, if they say.
+    pub reason: Option<String>,
+}
+
+/// Why an action was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum ActError {
+    /// There is no such operation.
+    #[error("there is no such operation")]
+    NotFound,
+    /// The operation does not allow it as it stands.
+    #[error("the operation does not allow that now")]
+    NotNow(Box<Operation>),
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Does what is asked. Call it in a transaction.
+///
+/// # Errors
+/// See [`ActError`]; then roll back.
+pub async fn act(db: &mut PgConnection, id: OperationId, asked: &Asked) -> Result<(), ActError> {
+    let found = fitting(db, id, asked.action).await?;
+    // Before the operation's token: an incident's comes first everywhere.
+    if asked.action == OperationAction::Retry && retry_incident(db, &found, asked).await? {
+        return Ok(());
+    }
+    queue::hold_operation_token(db, id).await?;
+    fitting(db, id, asked.action).await?;
+    match asked.action {
+        OperationAction::Retry => begin_anew(db, id, &asked.by).await?,
+        OperationAction::Cancel => {
+            let text = match &asked.reason {
+                Some(reason) => format!("given up before it was begun: {reason}"),
+                None => "given up before it was begun".into(),
+            };
+            end(db, id, OperationState::Cancelled, &asked.by, &text).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The operation, if it allows this as it stands.
+async fn fitting(
+    db: &mut PgConnection,
+    id: OperationId,
+    action: OperationAction,
+) -> Result<Operation, ActError> {
+    let found = load(db, id).await?.ok_or(ActError::NotFound)?;
+    let now = store::now(db).await?;
+    if OperationAction::possible(&found, now).contains(&action) {
+        return Ok(found);
+    }
+    Err(ActError::NotNow(Box::new(found)))
+}
+
+/// Where a human was called already, the incident is what is retried: its page is
+/// called off, and the operation goes on with it. Tells whether that was so.
+async fn retry_incident(
+    db: &mut PgConnection,
+    operation: &Operation,
+    asked: &Asked,
+) -> Result<bool, ActError> {
+    let Some(subject) = operation.subject else {
+        return Ok(false);
+    };
+    let open: Option<String> = sqlx::query_scalar(
+        "select id from incidents
+         where coalesce(subject_id, '') = $1 and kind in ($2, $3) and state = 'needs_human'
+         order by id limit 1",
+    )
+    .bind(subject.to_string())
+    .bind(IncidentKind::CreationStuck.as_str())
+    .bind(IncidentKind::ChangeStuck.as_str())
+    .fetch_optional(&mut *db)
+    .await?;
+    let Some(id) = open else {
+        return Ok(false);
+    };
+    let id: IncidentId = decode(id)?;
+    let retry = incidents::Asked {
+        action: Action::Retry,
+        by: asked.by.clone(),
+        reason: asked.reason.clone(),
+    };
+    match incidents::act(db, id, &retry).await {
+        Ok(()) => Ok(true),
+        // Somebody else was quicker.
+        Err(incidents::ActError::NotFound | incidents::ActError::NotNow { .. }) => Ok(false),
+        Err(incidents::ActError::Database(error)) => Err(error.into()),
+    }
+}

@@ -1,0 +1,205 @@
+//! What may be changed about which subject, and what exactly is then written down.
+
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+
+use super::body::Body;
+use super::error::{ApiError, Result};
+use super::{create, place};
+use crate::model::{Cloud, Kind, OperationKind, Origin, PublicId, Secret, Server, State, Subject};
+use crate::store::plans;
+use crate::store::subjects::Known;
+
+/// What an operation brings along.
+pub struct Wanted {
+    /// What exactly is wanted; never a secret.
+    pub params: Value,
+    /// A new password.
+    pub secret: Option<Secret>,
+}
+
+/// Whom an operation is about that was asked of this subject: size and volume are
+/// its server's.
+///
+/// # Errors
+/// If there is no such operation on such a subject.
+pub fn target(known: &Known, kind: OperationKind) -> Result<PublicId> {
+    match kind {
+        OperationKind::Resize | OperationKind::Grow => {
+            let id = server(known).subject.id;
+            Ok(PublicId::new(Kind::Server, id))
+        }
+        OperationKind::Restart
+        | OperationKind::Reboot
+        | OperationKind::StopStart
+        | OperationKind::RotatePassword => {
+            let subject = known.subject();
+            Ok(PublicId::new(subject.kind, subject.id))
+        }
+        OperationKind::CreateServer
+        | OperationKind::CreateResource
+        | OperationKind::DestroyServer
+        | OperationKind::DestroyResource
+        | OperationKind::Reconcile => Err(ApiError::internal()),
+    }
+}
+
+fn server(known: &Known) -> &Server {
+    match known {
+        Known::Server(server) | Known::Resource(_, server) => server,
+    }
+}
+
+/// Whether such an operation can be done to this subject as it stands.
+///
+/// # Errors
+/// If it was adopted and the operation needs what only drover's own have, or if it
+/// is being made or taken away.
+pub fn possible(known: &Known, kind: OperationKind) -> Result<()> {
+    let subject = known.subject();
+    let adopted = match kind {
+        OperationKind::Restart => false,
+        OperationKind::Reboot => server(known).instance_id.is_none(),
+        OperationKind::Resize
+        | OperationKind::Grow
+        | OperationKind::StopStart
+        | OperationKind::RotatePassword
+        | OperationKind::CreateServer
+        | OperationKind::CreateResource
+        | OperationKind::DestroyServer
+        | OperationKind::DestroyResource
+        | OperationKind::Reconcile => true,
+    };
+    if adopted && subject.origin == Origin::Adopted {
+        let message = if kind == OperationKind::Reboot {
+            "the server was adopted without a cloud, and only a cloud reboots a server".into()
+        } else {
+            format!(
+                "the {} was adopted, and drover changes only what it made",
+                subject.kind
+            )
+        };
+        return Err(ApiError::conflict("adopted", message));
+    }
+    in_service(subject)?;
+    match kind {
+        OperationKind::Resize | OperationKind::Grow => in_service(&server(known).subject),
+        OperationKind::Restart
+        | OperationKind::Reboot
+        | OperationKind::StopStart
+        | OperationKind::RotatePassword
+        | OperationKind::CreateServer
+        | OperationKind::CreateResource
+        | OperationKind::DestroyServer
+        | OperationKind::DestroyResource
+        | OperationKind::Reconcile => Ok(()),
+    }
+}
+
+fn in_service(subject: &Subject) -> Result<()> {
+    match subject.state {
+        State::Available | State::Uncertain | State::Unavailable => Ok(()),
+        State::Creating | State::Destroying | State::Destroyed => Err(wrong_state(subject)),
+    }
+}
+
+/// A subject that is being made or taken away cannot be changed.
+pub fn wrong_state(subject: &Subject) -> ApiError {
+    let message = format!(
+        "the {} {} is {}; this can be asked of one that is available, uncertain or unavailable",
+        subject.kind, subject.name, subject.state
+    );
+    ApiError::conflict("wrong_state", message)
+}
+
+/// What exactly is wanted, checked against what there is.
+///
+/// # Errors
+/// If it cannot be had, or is there already.
+pub async fn wanted(
+    db: &mut PgConnection,
+    known: &Known,
+    kind: OperationKind,
+    body: &Body,
+) -> Result<Wanted> {
+    let params = match kind {
+        OperationKind::Resize => {
+            let size = size(db, known, body.required("size")?).await?;
+            json!({ "size": size })
+        }
+        OperationKind::Grow => {
+            of_its_own(db, known).await?;
+            let gib = body.number("volume_gib", create::VOLUME_GIB)?;
+            json!({ "volume_gib": larger(server(known), gib.unwrap_or_default())? })
+        }
+        OperationKind::RotatePassword => {
+            return Ok(Wanted {
+                params: json!({}),
+                secret: Some(create::password(body)?),
+            });
+        }
+        OperationKind::Restart
+        | OperationKind::Reboot
+        | OperationKind::StopStart
+        | OperationKind::CreateServer
+        | OperationKind::CreateResource
+        | OperationKind::DestroyServer
+        | OperationKind::DestroyResource
+        | OperationKind::Reconcile => json!({}),
+    };
+    Ok(Wanted {
+        params,
+        secret: None,
+    })
+}
+
+async fn size(db: &mut PgConnection, known: &Known, wanted: &str) -> Result<String> {
+    let cloud = cloud(known)?;
+    let plan = of_its_own(db, known).await?;
+    let size = match plan {
+        Some(plan) => place::one_of(cloud, wanted, plan.sizes_in(cloud))?,
+        None => place::known_size(db, cloud, wanted).await?,
+    };
+    if server(known).size.as_ref() == Some(&size) {
+        let message = format!("the server has the size {size} already");
+        return Err(ApiError::unprocessable("same_size", message).field("size"));
+    }
+    Ok(size)
+}
+
+fn cloud(known: &Known) -> Result<Cloud> {
+    server(known).cloud.ok_or_else(|| {
+        tracing::error!(server = %server(known).subject.id, "drover made it in no cloud");
+        ApiError::internal()
+    })
+}
+
+/// The plan of a resource, which must have a server of its own; `None`: it is a server
+/// that is asked for.
+async fn of_its_own(db: &mut PgConnection, known: &Known) -> Result<Option<plans::Plan>> {
+    let Known::Resource(resource, _) = known else {
+        return Ok(None);
+    };
+    let plan = plans::find(db, &resource.plan).await?;
+    let plan = plan.ok_or_else(ApiError::internal)?;
+    if plan.shared {
+        let message = format!(
+            "plan {} shares its servers with others; size and volume are those of the server, \
+             which can be changed there: {}",
+            plan.name,
+            PublicId::new(Kind::Server, resource.server_id)
+        );
+        return Err(ApiError::conflict("shared_plan", message));
+    }
+    Ok(Some(plan))
+}
+
+/// Volumes grow and never shrink.
+fn larger(server: &Server, gib: u32) -> Result<u32> {
+    let now = server.volume.as_ref().map_or(0, |volume| volume.gib);
+    if gib > now {
+        return Ok(gib);
+    }
+    let message = format!("the volume has {now} GiB already, and volumes only grow");
+    Err(ApiError::unprocessable("volume_smaller", message).field("volume_gib"))
+}

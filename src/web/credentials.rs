@@ -1,0 +1,118 @@
+//! What a customer connects with.
+//!
+//! Architecture Invariant: this is the one answer that holds a secret. A customer
+//! has to get the password somewhere; nothing else ever shows one.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+
+use super::Web;
+use super::error::{ApiError, Result};
+use super::params::Named;
+use super::subjects::find;
+use crate::model::{Customer, ExposeSecret, PublicId, Resource, Server};
+use crate::store::subjects::{self, Known};
+
+/// `GET /v1/resources/{id}/credentials`.
+pub async fn show(State(web): State<Web>, named: Named) -> Result<Json<Credentials>> {
+    let mut db = web.pool.acquire().await?;
+    // Whether there is one, and what it was if there is none.
+    find(&mut db, named).await?;
+    let row = subjects::load(&mut db, &[named.id]).await?.pop();
+    let row = row.ok_or_else(|| named.unknown())?;
+    let known = row.open(&web.config.secret_key).map_err(|error| {
+        tracing::error!(id = %named.id, %error, "the credentials cannot be opened");
+        ApiError::internal()
+    })?;
+    let Known::Resource(resource, server) = known else {
+        return Err(named.unknown());
+    };
+    let Some(customer) = &resource.customer else {
+        let message = "the resource was adopted: whoever made it has its credentials";
+        return Err(ApiError::conflict("adopted", message));
+    };
+    if server.address.is_empty() {
+        let message = "the resource has no address yet: its server is being made; \
+                       GET /v1/operations shows how far it is";
+        return Err(ApiError::conflict("not_ready", message));
+    }
+    let shown = Credentials::new(&resource, &server, customer);
+    let id = PublicId::new(named.kind, named.id);
+    tracing::info!(%id, "its credentials were shown");
+    Ok(Json(shown))
+}
+
+/// How the customer's database is reached.
+#[derive(Serialize)]
+pub struct Credentials {
+    host: String,
+    port: u16,
+    database: String,
+    user: String,
+    password: String,
+    /// What the server's certificate is checked against (PEM); null until it has one.
+    tls_root_cert: Option<String>,
+    /// The same for libpq and its kin.
+    url: String,
+}
+
+impl Credentials {
+    fn new(resource: &Resource, server: &Server, customer: &Customer) -> Self {
+        let password = customer.password.expose_secret();
+        // libpq's `sslrootcert` is a file, so no address can hold the certificate.
+        let sslmode = if resource.tls_root_cert.is_some() {
+            "verify-full"
+        } else {
+            "require"
+        };
+        let host = if server.address.contains(':') {
+            format!("[{}]", server.address)
+        } else {
+            server.address.clone()
+        };
+        let url = format!(
+            "postgresql://{}:{}@{host}:{}/{}?sslmode={sslmode}",
+            percent(&customer.role),
+            percent(password),
+            resource.port,
+            percent(&customer.database),
+        );
+        Self {
+            host: server.address.clone(),
+            port: resource.port,
+            database: customer.database.clone(),
+            user: customer.role.clone(),
+            password: password.to_owned(),
+            tls_root_cert: resource.tls_root_cert.clone(),
+            url,
+        }
+    }
+}
+
+/// Everything that has a meaning of its own in a URL, encoded.
+fn percent(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percent;
+
+    #[test]
+    fn what_a_url_would_take_apart_is_encoded() {
+        assert_eq!(percent("u_a-b.c~9"), "u_a-b.c~9");
+        assert_eq!(
+            percent("p@s:/?#[]%& ü"),
+            "p%40s%3A%2F%3F%23%5B%5D%25%26%20%C3%BC"
+        );
+    }
+}

@@ -1,0 +1,151 @@
+//! Operations: what was asked for, how far it is, and what a person does about it.
+
+use axum::extract::{Path, State};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use sqlx::PgConnection;
+
+use super::Web;
+use super::act::who_and_why;
+use super::body::Body;
+use super::error::{ApiError, Result};
+use super::operation_views::{OperationView, TimelineView};
+use super::params::{Params, public_id, wrong};
+use super::views::PageView;
+use crate::model::{Operation, OperationAction, OperationId, OperationState};
+use crate::store;
+use crate::store::operations::{self, ActError, Asked, Page};
+
+/// Everything below `/v1/operations`.
+pub fn routes() -> Router<Web> {
+    Router::new()
+        .route("/", get(list))
+        .route("/{id}", get(show))
+        .route("/{id}/actions", post(act))
+}
+
+async fn list(State(web): State<Web>, params: Params) -> Result<Json<PageView<OperationView>>> {
+    let page = page(&params)?;
+    let mut db = web.pool.acquire().await?;
+    let now = store::now(&mut db).await?;
+    let ahead = Page {
+        limit: page.limit + 1,
+        ..page
+    };
+    let rows = operations::list(&mut db, &ahead).await?;
+    let rows = PageView::cut(rows, page.limit, |row| row.operation.id.public());
+    Ok(Json(rows.map(|row| OperationView::new(row, now))))
+}
+
+fn page(params: &Params) -> Result<Page> {
+    params.only(&["subject", "state", "stuck", "limit", "cursor"])?;
+    let subject = params.get("subject").map(|text| public_id("subject", text));
+    let state = params.get("state").map(str::parse::<OperationState>);
+    Ok(Page {
+        subject: subject.transpose()?,
+        state: state.transpose().map_err(|known| wrong("state", &known))?,
+        stuck: match params.get("stuck") {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(_) => return Err(wrong("stuck", "must be true or false")),
+        },
+        before: params.cursor(|text| OperationId::from_public(text).ok())?,
+        limit: params.limit()?,
+    })
+}
+
+async fn show(State(web): State<Web>, Path(id): Path<String>) -> Result<Json<TimelineView>> {
+    let id = operation_id(&id)?;
+    // One snapshot: the parts of a timeline have to fit each other.
+    let mut db = web
+        .pool
+        .begin_with("begin isolation level repeatable read, read only")
+        .await?;
+    let view = timeline(&mut db, id).await?;
+    db.rollback().await?;
+    Ok(Json(view))
+}
+
+async fn timeline(db: &mut PgConnection, id: OperationId) -> Result<TimelineView> {
+    Ok(TimelineView {
+        operation: operation_view(db, id).await?,
+        events: operations::events(db, id).await?,
+    })
+}
+
+/// One operation, shown.
+///
+/// # Errors
+/// 404 if there is none.
+pub async fn operation_view(db: &mut PgConnection, id: OperationId) -> Result<OperationView> {
+    let now = store::now(db).await?;
+    let found = operations::find(db, id).await?;
+    let found = found.ok_or_else(|| unknown(id))?;
+    Ok(OperationView::new(found, now))
+}
+
+async fn act(
+    State(web): State<Web>,
+    Path(id): Path<String>,
+    body: Body,
+) -> Result<Json<TimelineView>> {
+    let id = operation_id(&id)?;
+    let asked = read(&body)?;
+    let mut db = web.pool.begin().await?;
+    match operations::act(&mut db, id, &asked).await {
+        Ok(()) => {}
+        Err(ActError::NotFound) => return Err(unknown(id)),
+        Err(ActError::NotNow(found)) => {
+            let now = store::now(&mut db).await?;
+            let possible = OperationAction::possible(&found, now);
+            return Err(not_now(asked.action, &found, &possible));
+        }
+        Err(ActError::Database(error)) => return Err(error.into()),
+    }
+    let view = timeline(&mut db, id).await?;
+    db.commit().await?;
+    let (action, by) = (asked.action, &asked.by);
+    tracing::info!(operation = %id.public(), %action, %by, "an operator acted on an operation");
+    Ok(Json(view))
+}
+
+fn read(body: &Body) -> Result<Asked> {
+    body.only(&["action", "reason", "by"])?;
+    let action = body.required("action")?.parse().map_err(|known: String| {
+        ApiError::unprocessable("unknown_action", format!("action {known}")).field("action")
+    })?;
+    let (by, reason) = who_and_why(body)?;
+    Ok(Asked { action, by, reason })
+}
+
+fn not_now(
+    action: OperationAction,
+    operation: &Operation,
+    possible: &[OperationAction],
+) -> ApiError {
+    let stands = match (operation.state, operation.stuck_at) {
+        (OperationState::Open, Some(_)) => "stuck",
+        (OperationState::Open, None) => "on its way",
+        (OperationState::Done, _) => "done",
+        (OperationState::Cancelled, _) => "cancelled",
+    };
+    let names: Vec<&str> = possible.iter().map(|a| a.as_str()).collect();
+    let possible = match names[..] {
+        [] => "nothing is possible now".into(),
+        _ => format!("possible now: {}", names.join(", ")),
+    };
+    let message = format!(
+        "the operation is {stands} and does not allow {action} (retry: of one that is stuck; \
+         cancel: of one that waits for its maintenance window); {possible}"
+    );
+    ApiError::conflict("not_now", message).field("action")
+}
+
+fn operation_id(text: &str) -> Result<OperationId> {
+    OperationId::from_public(text)
+        .map_err(|e| ApiError::bad_request("malformed_id", e.to_string()).field("id"))
+}
+
+fn unknown(id: OperationId) -> ApiError {
+    ApiError::not_found(format!("there is no operation {}", id.public())).field("id")
+}

@@ -1,0 +1,480 @@
+//! What may be asked of servers and resources: at once, or when their window opens.
+
+use chrono::{DateTime, Utc};
+use drover::model::{OperationId, SecretKey, Window};
+use serde_json::{Value, json};
+
+use crate::made::{id, path};
+use crate::refusals::refused;
+use crate::world::Deployment;
+
+/// When the window that this means opens next; the day after tomorrow at the
+/// earliest, whenever this test runs.
+fn window_in_two_days() -> (String, DateTime<Utc>) {
+    let day = Utc::now() + chrono::Duration::days(2);
+    let text = format!("{} 03:00 UTC", day.format("%a").to_string().to_lowercase());
+    let window: Window = text.parse().unwrap();
+    (text, window.next(Utc::now()).0)
+}
+
+async fn finish(drover: &Deployment, operation: &Value) {
+    let id = OperationId::from_public(operation["id"].as_str().unwrap()).unwrap();
+    let mut db = drover.pool.begin().await.unwrap();
+    let done = drover::model::OperationState::Done;
+    drover::store::operations::end(&mut db, id, done, "tester", "done")
+        .await
+        .unwrap();
+    db.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_disturbs_waits_for_the_window_and_urgent_work_breaks_it_with_a_reason() {
+    let (drover, shop) = Deployment::with_a_resource("production").await;
+    let (text, opens) = window_in_two_days();
+    let set = json!({"action": "set_window", "maintenance_window": text});
+    let answer = drover.ask(&shop, set).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.json()["maintenance_window"], text);
+    let server = drover.server_of(&shop).await;
+
+    for (subject, on, body) in [
+        (&shop, &shop, json!({"action": "restart"})),
+        (&server, &server, json!({"action": "reboot"})),
+        (&server, &server, json!({"action": "stop_start"})),
+        (
+            &server,
+            &server,
+            json!({"action": "resize", "size": "large"}),
+        ),
+        // A server's size is asked for at its resource too.
+        (&shop, &server, json!({"action": "resize", "size": "large"})),
+    ] {
+        let answer = drover.ask(subject, body.clone()).await;
+        assert_eq!(answer.status, 202, "{body}: {answer:?}");
+        let operation = answer.json();
+        assert_eq!(operation["kind"], body["action"]);
+        assert_eq!(operation["subject"], on["id"]);
+        assert_eq!(operation["not_before"], json!(opens), "{body}");
+        assert_eq!(operation["asked_by"], "api");
+        let shown = drover.get(&path(on)).await.json();
+        assert_eq!(shown["operation"]["id"], operation["id"]);
+        finish(&drover, &operation).await;
+
+        let mut urgent = body.clone();
+        urgent["now"] = true.into();
+        let answer = drover.ask(subject, urgent.clone()).await;
+        refused("no reason", &answer, 422, "missing_field", Some("reason"));
+        urgent["reason"] = "the disk is dying".into();
+        urgent["by"] = "ann".into();
+        let operation = drover.ask(subject, urgent).await.json();
+        assert!(operation["not_before"].is_null(), "{operation}");
+        assert_eq!(operation["reason"], "the disk is dying");
+        assert_eq!(operation["asked_by"], "ann");
+        finish(&drover, &operation).await;
+    }
+
+    // The deployment's own window again.
+    let set = json!({"action": "set_window", "maintenance_window": null});
+    let answer = drover.ask(&shop, set).await;
+    assert!(answer.json()["maintenance_window"].is_null());
+    let operation = drover.ask(&shop, json!({"action": "restart"})).await.json();
+    let sunday = Window::default().next(Utc::now()).0;
+    if sunday > Utc::now() {
+        assert_eq!(operation["not_before"], json!(sunday));
+    }
+}
+
+#[tokio::test]
+async fn in_its_window_it_is_done_at_once() {
+    let (drover, shop) = Deployment::with_a_resource("production").await;
+    let before = Utc::now() - chrono::Duration::hours(1);
+    let text = before.format("%a %H:%M UTC").to_string();
+    let set = json!({"action": "set_window", "maintenance_window": text});
+    assert_eq!(drover.ask(&shop, set).await.status, 200);
+    let operation = drover.ask(&shop, json!({"action": "restart"})).await.json();
+    assert!(operation["not_before"].is_null(), "{operation}");
+}
+
+#[tokio::test]
+async fn several_resources_on_one_server_have_the_deployment_s_window() {
+    let (drover, shop) = Deployment::with_a_resource("starter").await;
+    let (text, opens) = window_in_two_days();
+    let set = json!({"action": "set_window", "maintenance_window": text});
+    assert_eq!(drover.ask(&shop, set).await.status, 200);
+    let server = drover.server_of(&shop).await;
+    let reboot = json!({"action": "reboot"});
+    let alone = drover.ask(&server, reboot.clone()).await.json();
+    assert_eq!(alone["not_before"], json!(opens));
+    finish(&drover, &alone).await;
+    drover
+        .created("resource", json!({"name": "two", "plan": "starter"}))
+        .await;
+    let both = drover.ask(&server, reboot).await.json();
+    let (sunday, ends) = Window::default().next(Utc::now());
+    assert!(ends > Utc::now());
+    let expected = (sunday > Utc::now()).then_some(sunday);
+    assert_eq!(both["not_before"], json!(expected));
+}
+
+#[tokio::test]
+async fn growing_and_a_new_password_do_not_wait_and_the_password_is_sealed() {
+    let (drover, shop) = Deployment::with_a_resource("production").await;
+    let grow = json!({"action": "grow", "volume_gib": 200, "reason": "it fills up"});
+    let operation = drover.ask(&shop, grow).await.json();
+    assert_eq!(operation["subject"], shop["server"]);
+    assert_eq!(operation["params"], json!({"volume_gib": 200}));
+    assert!(operation["not_before"].is_null());
+
+    let rotate = json!({"action": "rotate_password", "password": "swordfish-the-second"});
+    let answer = drover.ask(&shop, rotate).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    assert!(!answer.text.contains("swordfish"), "{answer:?}");
+    let operation = answer.json();
+    assert_eq!(operation["params"], json!({}));
+    let sealed = async || -> Vec<u8> {
+        sqlx::query_scalar(
+            "select secret from operations where kind = 'rotate_password'
+                            order by id desc limit 1",
+        )
+        .fetch_one(&drover.pool)
+        .await
+        .unwrap()
+    };
+    let key = SecretKey::from_base64(&["A".repeat(43), "=".into()].concat()).unwrap();
+    let op = operation["id"]
+        .as_str()
+        .unwrap()
+        .trim_start_matches("op_")
+        .to_owned();
+    let opened = key.open(&sealed().await, &format!("{op}/secret")).unwrap();
+    assert_eq!(
+        drover::model::ExposeSecret::expose_secret(&opened),
+        "swordfish-the-second"
+    );
+    assert!(!drover.record().await.contains("swordfish"));
+    finish(&drover, &operation).await;
+
+    // Without one, it is made up.
+    let operation = drover
+        .ask(&shop, json!({"action": "rotate_password"}))
+        .await
+        .json();
+    let op = operation["id"]
+        .as_str()
+        .unwrap()
+        .trim_start_matches("op_")
+        .to_owned();
+    let opened = key.open(&sealed().await, &format!("{op}/secret")).unwrap();
+    let opened = drover::model::ExposeSecret::expose_secret(&opened).to_owned();
+    assert!(opened.len() == 32 && opened.bytes().all(|b| b.is_ascii_alphanumeric()));
+}
+
+#[tokio::test]
+async fn a_new_name_is_there_at_once_and_unique() {
+    let (drover, shop) = Deployment::with_a_resource("starter").await;
+    drover
+        .created("resource", json!({"name": "other", "plan": "starter"}))
+        .await;
+    let rename = |name: &str| json!({"action": "rename", "name": name});
+    let answer = drover.ask(&shop, rename("store")).await;
+    assert_eq!(
+        (answer.status, &answer.json()["name"]),
+        (200, &json!("store"))
+    );
+    assert_eq!(drover.ask(&shop, rename("store")).await.status, 200);
+    let answer = drover.ask(&shop, rename("other")).await;
+    refused("taken", &answer, 409, "name_taken", Some("name"));
+    let answer = drover.ask(&shop, rename("Not A Name")).await;
+    refused("name", &answer, 422, "invalid_field", Some("name"));
+    // A server may bear a resource's name, and an adopted one be renamed.
+    let server = drover.server_of(&shop).await;
+    assert_eq!(drover.ask(&server, rename("other")).await.status, 200);
+    let adopted = drover.server("there").await;
+    let adopted = drover.get(&format!("/v1/servers/{adopted}")).await.json();
+    assert_eq!(drover.ask(&adopted, rename("here")).await.status, 200);
+    // Many who want one name: one gets it.
+    let mut all = Vec::new();
+    for n in 0..6 {
+        let body = json!({"name": format!("r{n}"), "plan": "starter"});
+        all.push(drover.created("resource", body).await);
+    }
+    let asked = all.iter().map(|one| drover.ask(one, rename("wanted")));
+    let answers = futures::future::join_all(asked).await;
+    let got = answers.iter().filter(|a| a.status == 200).count();
+    assert_eq!(got, 1, "{answers:?}");
+    for answer in answers.iter().filter(|a| a.status != 200) {
+        refused("race", answer, 409, "name_taken", Some("name"));
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_changed_is_refused_and_nothing_is_written() {
+    let (drover, shop) = Deployment::with_a_resource("production").await;
+    let small = json!({"name": "small", "plan": "starter"});
+    let small = drover.created("resource", small).await;
+    let server = drover.server_of(&shop).await;
+    let being_made = small.clone();
+    let before = drover.record().await;
+    let shared = drover.server_of(&small).await;
+    for (what, on, body, status, code, field, says) in [
+        (
+            "no action",
+            &shop,
+            json!({}),
+            422,
+            "missing_field",
+            Some("action"),
+            "action",
+        ),
+        (
+            "action",
+            &shop,
+            json!({"action": "reboot"}),
+            422,
+            "unknown_action",
+            Some("action"),
+            "rotate_password",
+        ),
+        (
+            "action",
+            &server,
+            json!({"action": "restart"}),
+            422,
+            "unknown_action",
+            Some("action"),
+            "stop_start",
+        ),
+        (
+            "field",
+            &shop,
+            json!({"action": "restart", "size": "large"}),
+            422,
+            "unknown_field",
+            Some("size"),
+            "reason",
+        ),
+        (
+            "now",
+            &shop,
+            json!({"action": "restart", "now": "yes"}),
+            422,
+            "invalid_field",
+            Some("now"),
+            "true or false",
+        ),
+        (
+            "no size",
+            &shop,
+            json!({"action": "resize"}),
+            422,
+            "missing_field",
+            Some("size"),
+            "size",
+        ),
+        (
+            "not in the plan",
+            &shop,
+            json!({"action": "resize", "size": "small"}),
+            422,
+            "unknown_size",
+            Some("size"),
+            "medium, large",
+        ),
+        (
+            "not in the cloud",
+            &server,
+            json!({"action": "resize", "size": "t3.large"}),
+            422,
+            "unknown_size",
+            Some("size"),
+            "small, medium, large",
+        ),
+        (
+            "the same",
+            &shop,
+            json!({"action": "resize", "size": "medium"}),
+            422,
+            "same_size",
+            Some("size"),
+            "medium",
+        ),
+        (
+            "no volume",
+            &shop,
+            json!({"action": "grow"}),
+            422,
+            "missing_field",
+            Some("volume_gib"),
+            "volume_gib",
+        ),
+        (
+            "smaller",
+            &shop,
+            json!({"action": "grow", "volume_gib": 99}),
+            422,
+            "volume_smaller",
+            Some("volume_gib"),
+            "100 GiB",
+        ),
+        (
+            "equal",
+            &server,
+            json!({"action": "grow", "volume_gib": 100}),
+            422,
+            "volume_smaller",
+            Some("volume_gib"),
+            "100 GiB",
+        ),
+        (
+            "huge",
+            &server,
+            json!({"action": "grow", "volume_gib": 70_000}),
+            422,
+            "invalid_field",
+            Some("volume_gib"),
+            "65536",
+        ),
+        (
+            "password",
+            &shop,
+            json!({"action": "rotate_password", "password": ""}),
+            422,
+            "invalid_field",
+            Some("password"),
+            "1 to 1000",
+        ),
+        (
+            "window",
+            &shop,
+            json!({"action": "set_window", "maintenance_window": "x"}),
+            422,
+            "invalid_field",
+            Some("maintenance_window"),
+            "sun 03:00",
+        ),
+        (
+            "being made",
+            &being_made,
+            json!({"action": "restart"}),
+            409,
+            "wrong_state",
+            None,
+            "creating",
+        ),
+        (
+            "being made",
+            &shared,
+            json!({"action": "reboot"}),
+            409,
+            "wrong_state",
+            None,
+            "creating",
+        ),
+    ] {
+        let answer = drover.ask(on, body).await;
+        refused(what, &answer, status, code, field);
+        assert!(answer.text.contains(says), "{what}: {answer:?}");
+        assert_eq!(drover.record().await, before, "{what}");
+    }
+    drover.is_made(&shared, "10.0.0.10").await;
+    drover.is_made(&small, "").await;
+    for body in [
+        json!({"action": "resize", "size": "large"}),
+        json!({"action": "grow", "volume_gib": 500}),
+    ] {
+        let answer = drover.ask(&small, body).await;
+        refused("shared", &answer, 409, "shared_plan", None);
+        assert!(answer.text.contains("starter"), "{answer:?}");
+    }
+    // One at a time.
+    let restart = json!({"action": "restart"});
+    let first = drover.ask(&shop, restart.clone()).await.json();
+    let answer = drover
+        .ask(&shop, json!({"action": "rotate_password"}))
+        .await;
+    refused("busy", &answer, 409, "busy", None);
+    assert!(
+        answer.text.contains(first["id"].as_str().unwrap()),
+        "{answer:?}"
+    );
+    // What is on its way out is left alone, renaming included.
+    let gone = format!("{}?confirm=shop", path(&shop));
+    assert_eq!(drover.delete(&gone).await.status, 202);
+    for body in [
+        restart,
+        json!({"action": "rename", "name": "x"}),
+        json!({"action": "set_window"}),
+    ] {
+        let answer = drover.ask(&shop, body).await;
+        refused("going", &answer, 409, "wrong_state", None);
+    }
+    drover.is_gone(&shop).await;
+    let answer = drover.ask(&shop, json!({"action": "restart"})).await;
+    refused("gone", &answer, 404, "not_found", Some("id"));
+}
+
+#[tokio::test]
+async fn of_what_was_adopted_little_can_be_asked() {
+    let drover = Deployment::start().await;
+    let server = drover.server("there").await;
+    let db = drover.resource(&server, "app").await;
+    let db = drover.get(&format!("/v1/resources/{db}")).await.json();
+    let server = drover.get(&format!("/v1/servers/{server}")).await.json();
+    for (on, body) in [
+        (&db, json!({"action": "resize", "size": "large"})),
+        (&db, json!({"action": "grow", "volume_gib": 200})),
+        (&db, json!({"action": "rotate_password"})),
+        (&server, json!({"action": "reboot"})),
+        (&server, json!({"action": "stop_start"})),
+        (&server, json!({"action": "resize", "size": "large"})),
+        (&server, json!({"action": "grow", "volume_gib": 200})),
+    ] {
+        let answer = drover.ask(on, body.clone()).await;
+        refused(&body.to_string(), &answer, 409, "adopted", None);
+    }
+    let window = json!({"action": "set_window", "maintenance_window": "mon 04:00 UTC"});
+    assert_eq!(drover.ask(&db, window).await.status, 200);
+    let answer = drover.ask(&db, json!({"action": "restart"})).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    // A cloud reboots even a server that was adopted.
+    let body = json!({"name": "ec", "address": "ec.example", "cloud": "ec2", "instance_id": "i-1"});
+    let answer = drover.post("/v1/servers?wait=false", &body).await;
+    let answer = drover
+        .ask(&answer.json(), json!({"action": "reboot"}))
+        .await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+}
+
+#[tokio::test]
+async fn of_many_who_ask_at_once_one_is_heard() {
+    let (drover, shop) = Deployment::with_a_resource("production").await;
+    let server = drover.server_of(&shop).await;
+    let asked = (0..12).map(|n| {
+        let on = if n % 2 == 0 { &shop } else { &server };
+        drover.ask(on, json!({"action": "grow", "volume_gib": 200 + n}))
+    });
+    let answers = futures::future::join_all(asked).await;
+    let heard = answers.iter().filter(|a| a.status == 202).count();
+    assert_eq!(heard, 1, "{answers:?}");
+    for answer in answers.iter().filter(|a| a.status != 202) {
+        refused("race", answer, 409, "busy", None);
+    }
+    // Changes and destroying at once: whatever comes first, nothing breaks.
+    let gone = format!("{}?confirm=shop", path(&shop));
+    let destroy = async { drover.delete(&gone).await };
+    let asks =
+        futures::future::join_all((0..8).map(|_| drover.ask(&shop, json!({"action": "restart"}))));
+    let (destroyed, asked) = tokio::join!(destroy, asks);
+    assert_eq!(destroyed.status, 202, "{destroyed:?}");
+    for answer in asked {
+        assert!([202, 409].contains(&answer.status), "{answer:?}");
+    }
+    let open: i64 = sqlx::query_scalar(
+        "select count(*) from operations where state = 'open' and subject_id = $1",
+    )
+    .bind(id(&shop).id.to_string())
+    .fetch_one(&drover.pool)
+    .await
+    .unwrap();
+    assert_eq!(open, 1);
+}

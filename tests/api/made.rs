@@ -1,0 +1,116 @@
+//! The workers' part in an operation, played by the store's own functions.
+
+use drover::model::{OperationId, OperationState, PublicId};
+use drover::store::operations::{self, Fact};
+use serde_json::{Value, json};
+
+use crate::world::Deployment;
+
+pub fn id(subject: &Value) -> PublicId {
+    subject["id"].as_str().unwrap().parse().unwrap()
+}
+
+/// Where the API has a subject.
+pub fn path(subject: &Value) -> String {
+    format!("/v1/{}s/{}", subject["kind"].as_str().unwrap(), id(subject))
+}
+
+impl Deployment {
+    /// One that can make things, with a resource of this plan in service.
+    pub async fn with_a_resource(plan: &str) -> (Self, Value) {
+        let drover = Self::with_a_cloud().await;
+        let body = json!({"name": "shop", "plan": plan, "password": "swordfish of theirs"});
+        let shop = drover.created("resource", body).await;
+        drover
+            .is_made(&drover.server_of(&shop).await, "10.0.0.9")
+            .await;
+        drover.is_made(&shop, "").await;
+        let shop = drover.get(&path(&shop)).await.json();
+        (drover, shop)
+    }
+
+    pub async fn server_of(&self, resource: &Value) -> Value {
+        let server = resource["server"].as_str().unwrap();
+        self.get(&format!("/v1/servers/{server}")).await.json()
+    }
+
+    /// What workers do until a subject is in service.
+    pub async fn is_made(&self, subject: &Value, address: &str) {
+        let mut db = self.pool.begin().await.unwrap();
+        let id = id(subject).id;
+        if !address.is_empty() {
+            let fact = Fact::Address {
+                address: address.into(),
+                port: 22,
+                user: "drover".into(),
+            };
+            operations::apply(&mut db, id, &fact, "tester")
+                .await
+                .unwrap();
+        }
+        sqlx::query("update subjects set state = 'available' where id = $1")
+            .bind(id.to_string())
+            .execute(&mut *db)
+            .await
+            .unwrap();
+        let open = operations::open_of(&mut db, id).await.unwrap().unwrap();
+        let done = OperationState::Done;
+        assert!(
+            operations::end(&mut db, open.id, done, "tester", "it is there")
+                .await
+                .unwrap()
+        );
+        db.commit().await.unwrap();
+    }
+
+    /// What workers do at the end of `destroy_*`.
+    pub async fn is_gone(&self, subject: &Value) {
+        let id = id(subject).id;
+        let mut db = self.pool.begin().await.unwrap();
+        operations::apply(&mut db, id, &Fact::Gone, "tester")
+            .await
+            .unwrap();
+        let open = operations::open_of(&mut db, id).await.unwrap().unwrap();
+        let done = OperationState::Done;
+        assert!(
+            operations::end(&mut db, open.id, done, "tester", "gone")
+                .await
+                .unwrap()
+        );
+        db.commit().await.unwrap();
+    }
+
+    /// How an operation stands after some of its steps; `stuck`: for want of a human.
+    pub async fn stands(&self, operation: &Value, step: i16, note: &str, stuck: bool) {
+        let id = operation["id"].as_str().unwrap();
+        let id = OperationId::from_public(id).unwrap();
+        sqlx::query(
+            "update operations
+             set step = $2, steps = 7, step_name = 'await_ssh', note = $3,
+                 deadline = now() + interval '5 minutes',
+                 stuck_at = case when $4 then now() end, failures = case when $4 then 3 else 0 end
+             where id = $1",
+        )
+        .bind(id.to_string())
+        .bind(step)
+        .bind(note)
+        .bind(stuck)
+        .execute(&self.pool)
+        .await
+        .unwrap();
+    }
+
+    /// Asks something of a subject.
+    pub async fn ask(&self, subject: &Value, body: Value) -> crate::world::Answer {
+        self.post(&format!("{}/actions", path(subject)), &body)
+            .await
+    }
+
+    /// The same of an operation.
+    pub async fn ask_operation(&self, operation: &Value, action: &str) -> crate::world::Answer {
+        let id = operation["id"].as_str().unwrap();
+        let body = json!({"action": action, "by": "ann", "reason": "it was the disk"});
+        self.post(&format!("/v1/operations/{id}/actions"), &body)
+            .await
+    }
+}
