@@ -8,6 +8,7 @@ pub mod brake;
 pub mod creation;
 pub mod history;
 pub mod incidents;
+pub mod instance_statuses;
 pub mod leases;
 pub mod letters;
 pub mod modes;
