@@ -11,6 +11,7 @@ use drover_jobs::cloud::Clouds;
 #[cfg(feature = "ec2")]
 use drover_jobs::cloud::ec2::{Access, Ec2};
 use drover_jobs::cloud::local::LocalCloud;
+use drover_jobs::feel::statuses::Statuses;
 use drover_jobs::feel::{FeelContext, World};
 use drover_jobs::local;
 use drover_jobs::replay;
@@ -159,6 +160,7 @@ async fn work(queues: &str) -> Result<(), Failure> {
                 None => None,
             },
         },
+        statuses: Some(Statuses::new(pool.clone())),
     };
     let ring = RingConfig {
         concurrency: config.concurrency,

@@ -175,8 +175,11 @@ create table instance_statuses (
     instance_id text not null,
     -- when somebody set out to ask; whoever comes soon after waits for the answer
     asked_at timestamptz,
+    -- the newest answer, and when it came; null: the cloud does not know it
     answered_at timestamptz,
     status jsonb,
+    -- why the last question was in vain
+    problem text,
     primary key (cloud, region, instance_id)
 );
 

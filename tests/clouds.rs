@@ -5,4 +5,6 @@ mod clouds {
     mod contract;
     #[cfg(feature = "ec2")]
     mod refusals;
+    #[cfg(feature = "ec2")]
+    mod statuses;
 }

@@ -36,7 +36,7 @@ pub enum InstanceState {
 }
 
 /// What an instance is called that its cloud does not know.
-const NOT_FOUND: &str = "not-found";
+pub const NOT_FOUND: &str = "not-found";
 
 impl InstanceState {
     /// The cloud does not know it: not yet, for as long as

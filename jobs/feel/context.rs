@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use drover::model::{Cause, Secret, Server};
 
+use super::statuses::Statuses;
 use crate::cloud::Clouds;
 use crate::ssh::{Limits, SshError, Target};
 
@@ -14,6 +15,9 @@ pub struct FeelContext {
     pub ssh_key: Option<Secret>,
     /// The clouds that may be asked about servers.
     pub clouds: Clouds,
+    /// What clouds said of instances, as all feel workers share it; without it each
+    /// one asks for itself.
+    pub statuses: Option<Statuses>,
 }
 
 impl FeelContext {

@@ -11,6 +11,7 @@ mod resource;
 mod sections;
 pub mod server;
 mod server_log;
+pub mod statuses;
 mod volumes;
 pub mod witness;
 

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use drover::model::{Attributes, Cause, Server, Witness};
+use drover::model::{self, Attributes, Cause, Server, Witness};
 use serde_json::{Map, Value, json};
 
 use super::context::{FeelContext, limits};
 use super::sections::{Malformed, Sections};
-use super::{host, lsclusters, probe, volumes};
+use super::{host, lsclusters, probe, statuses, volumes};
 use crate::cloud::{Cloud as _, InstanceState};
 use crate::ssh::{self, Output, SshError};
 
@@ -49,24 +49,38 @@ if [ -n "$d" ] && [ -n "$r" ]; then take probe perl -e '{probe}' -- $d; else say
 /// Feels one server. A failure is an answer too: it comes with its cause, and
 /// with what the server's cloud says.
 pub async fn feel(server: &Server, cx: &FeelContext) -> Attributes {
-    let begun = Instant::now();
-    let mut attributes = match look(server, cx).await {
-        Ok(output) => {
-            let latency_ms = begun.elapsed().as_secs_f64() * 1000.0;
+    let (looked, cloud) = tokio::join!(
+        timed(look(server, cx)),
+        statuses::of(server, cx, statuses::ORDINARY)
+    );
+    let mut attributes = match looked {
+        (Ok(output), time) => {
+            let latency_ms = time.as_secs_f64() * 1000.0;
             match read(&output) {
                 Ok(details) => Attributes::available((latency_ms * 10.0).round() / 10.0, details),
                 Err(e) => Attributes::failed(e.cause(), format!("{}: {e}", server.address)),
             }
         }
-        Err(e) => failed(e),
+        (Err(e), _) => failed(e),
     };
     attributes
         .details
         .insert("reachable".into(), attributes.service_available.into());
+    let mut cloud = cloud.map(|said| said.shown());
     if !attributes.service_available {
-        attributes.witness = ask_cloud(server, cx).await;
+        let newer;
+        (attributes.witness, newer) = ask_cloud(server, cx).await;
+        cloud = newer.or(cloud);
+    }
+    if let Some(said) = cloud {
+        attributes.details.insert("cloud".into(), said);
     }
     attributes
+}
+
+async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
+    let begun = Instant::now();
+    (work.await, begun.elapsed())
 }
 
 async fn look(server: &Server, cx: &FeelContext) -> Result<Output, SshError> {
@@ -152,8 +166,22 @@ fn read(output: &Output) -> Result<Map<String, Value>, Malformed> {
     Ok(details)
 }
 
-/// The second witness of a server is its cloud; `None` if it has none.
-async fn ask_cloud(server: &Server, cx: &FeelContext) -> Option<Witness> {
+/// The second witness of a server is its cloud; `None` if it has none. What it says of
+/// checks and events comes with it, if it was asked for that too.
+async fn ask_cloud(server: &Server, cx: &FeelContext) -> (Option<Witness>, Option<Value>) {
+    let asked = match server.cloud {
+        Some(model::Cloud::Ec2) => statuses::of(server, cx, statuses::NOW).await,
+        Some(model::Cloud::Local) => return (look_at_instance(server, cx).await, None),
+        None => return (None, None),
+    };
+    match (asked, server.instance_id.as_deref()) {
+        (Some(said), Some(id)) => (Some(said.witness(id)), Some(said.shown())),
+        (None, _) | (_, None) => (None, None),
+    }
+}
+
+/// What a cloud that may be asked as often as one likes says of an instance.
+async fn look_at_instance(server: &Server, cx: &FeelContext) -> Option<Witness> {
     let cloud = cx.clouds.of(server.cloud?, server.region.as_deref())?;
     let asked = cloud.describe(server.instance_id.as_deref()?);
     let silent = |cause, detail| Some(Witness::Silent { cause, detail });

@@ -18,6 +18,12 @@ pub enum BatchError {
     Stopped,
 }
 
+impl From<sqlx::Error> for BatchError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(Arc::new(error))
+    }
+}
+
 /// Gathers requests of type `I` and answers each with an `O`.
 pub struct Batcher<I, O> {
     requests: mpsc::Sender<(I, oneshot::Sender<Result<O, BatchError>>)>,

@@ -21,6 +21,7 @@ fn context(cloud: &Cloud) -> FeelContext {
             local: Some(cloud.local.clone()),
             ..Clouds::default()
         },
+        statuses: None,
     }
 }
 

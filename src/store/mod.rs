@@ -10,6 +10,7 @@ pub mod creation;
 pub mod history;
 pub mod idempotency;
 pub mod incidents;
+pub mod instance_statuses;
 pub mod leases;
 pub mod letters;
 pub mod modes;

@@ -210,6 +210,7 @@ impl Target {
                 local: None,
                 ..Clouds::default()
             },
+            statuses: None,
         });
         let known = Known::Resource(Box::new(self.resource), Box::new(server));
         let began = Instant::now();

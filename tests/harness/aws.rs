@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use axum::Router;
@@ -54,6 +55,7 @@ struct Shared {
     rebooted: Vec<String>,
     once: HashMap<String, VecDeque<Answer>>,
     always: HashMap<String, Answers>,
+    slow: Duration,
 }
 
 /// Its server; it stops when this is dropped.
@@ -136,6 +138,11 @@ impl Aws {
         shared.always.insert(action.into(), Box::new(answer));
     }
 
+    /// Answers only after so long, from now on.
+    pub fn slow(&self, time: Duration) {
+        lock(&self.shared).slow = time;
+    }
+
     /// Asks something itself, with these parameters, and gives the document.
     ///
     /// # Errors
@@ -198,7 +205,7 @@ pub fn text<'a>(document: &'a str, element: &str) -> Result<&'a str> {
 async fn handle(State(serving): State<Serving>, headers: HeaderMap, body: Bytes) -> Response {
     let parameters = decoded(&String::from_utf8_lossy(&body));
     let action = parameters.get("Action").cloned().unwrap_or_default();
-    let told = {
+    let (told, slow) = {
         let mut shared = lock(&serving.shared);
         shared.asked.push(action.clone());
         if action == "RebootInstances" {
@@ -207,8 +214,10 @@ async fn handle(State(serving): State<Serving>, headers: HeaderMap, body: Bytes)
                 .extend(parameters.get("InstanceId.1").cloned());
         }
         let once = shared.once.get_mut(&action).and_then(VecDeque::pop_front);
-        once.or_else(|| shared.always.get(&action).map(|answer| answer(&parameters)))
+        let told = once.or_else(|| shared.always.get(&action).map(|answer| answer(&parameters)));
+        (told, shared.slow)
     };
+    tokio::time::sleep(slow).await;
     let told = match (told, &serving.upstream) {
         (Some(told), _) => told,
         (None, Some(url)) => match passed_on(&serving.client, url, &headers, body).await {

@@ -42,6 +42,7 @@ impl World {
                     local: Some(cloud.clone()),
                     ..Clouds::default()
                 },
+                statuses: None,
             },
             pool: pool.clone(),
             secret_key: SecretKey::from_base64(SECRET_KEY).unwrap(),
