@@ -67,6 +67,28 @@ impl Client {
         self.call(reqwest::Method::POST, path, Some(body)).await
     }
 
+    /// The same, done once however often it has to be sent: where nobody answers, it is
+    /// sent again under the same `Idempotency-Key`.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn post_once(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+        let key = format!("{:032x}", rand::random::<u128>());
+        let mut tries = 1;
+        loop {
+            let sent = self.send(reqwest::Method::POST, path, Some(body), Some(&key));
+            match sent.await {
+                Err(ClientError::Unreachable { .. }) if tries < 3 => tries += 1,
+                // An earlier try arrived, and is being worked at.
+                Err(ClientError::Refused { code, .. }) if code == "in_progress" && tries < 20 => {
+                    tries += 1;
+                }
+                ended => return ended,
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
     /// `PUT path` with a JSON body.
     ///
     /// # Errors
@@ -89,6 +111,16 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, ClientError> {
+        self.send(method, path, body, None).await
+    }
+
+    async fn send(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<&Value>,
+        key: Option<&str>,
+    ) -> Result<Value, ClientError> {
         let url = format!("{}{path}", self.config.url.trim_end_matches('/'));
         let mut request = self
             .http
@@ -96,6 +128,9 @@ impl Client {
             .header("authorization", bearer(&self.config.token));
         if let Some(body) = body {
             request = request.json(body);
+        }
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
         }
         let unreachable = |e: reqwest::Error| ClientError::Unreachable {
             url: self.config.url.clone(),

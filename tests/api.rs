@@ -26,6 +26,8 @@ mod incident_command;
 mod incidents;
 #[path = "api/made.rs"]
 mod made;
+#[path = "api/making_command.rs"]
+mod making_command;
 #[path = "api/modes.rs"]
 mod modes;
 #[path = "api/open.rs"]

@@ -117,7 +117,7 @@ pub async fn run(client: &Client, what: Adopt, env: Env<'_>, json: bool) -> Resu
             client.post("/v1/resources", &body).await?
         }
     };
-    answer(&adopted, json, table::adopted)
+    answer(&adopted, json, told)
 }
 
 impl Server {
@@ -147,8 +147,7 @@ impl Server {
 impl Resource {
     fn body(self, env: Env<'_>) -> Result<(Who, Value), Failure> {
         let password = match &self.password_file {
-            // An editor's last line break is no part of the password.
-            Some(path) => read(path)?.trim_end_matches(['\r', '\n']).to_owned(),
+            Some(path) => password_in(path)?,
             None => env.get("DROVER_RESOURCE_PASSWORD").ok_or_else(|| {
                 let what = "the password is missing: set DROVER_RESOURCE_PASSWORD, \
                             or give --password-file FILE (`-`: stdin)";
@@ -184,6 +183,15 @@ fn add(body: &mut Map<String, Value>, given: &[(&str, Option<String>)]) {
     }
 }
 
+/// The password in a file, or in stdin for `-`.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn password_in(path: &Path) -> Result<String, Failure> {
+    // An editor's last line break is no part of the password.
+    Ok(read(path)?.trim_end_matches(['\r', '\n']).to_owned())
+}
+
 /// Reads a small text file, or stdin for `-`.
 fn read(path: &Path) -> Result<String, Failure> {
     let mut text = String::new();
@@ -199,4 +207,25 @@ fn read(path: &Path) -> Result<String, Failure> {
             path.display()
         ))),
     }
+}
+
+/// What the adoption of a subject came to.
+fn told(subject: &Value) -> String {
+    let mut lines = vec![format!(
+        "adopted {} as {}",
+        table::text(&subject["name"]),
+        table::text(&subject["id"])
+    )];
+    for (name, field) in [
+        ("host key", "host_key"),
+        ("fingerprint", "host_key_fingerprint"),
+    ] {
+        if !subject[field].is_null() {
+            lines.push(format!("{name}: {}", table::text(&subject[field])));
+        }
+    }
+    if !subject["note"].is_null() {
+        lines.push(format!("note: {}", table::text(&subject["note"])));
+    }
+    lines.join("\n")
 }

@@ -2,10 +2,10 @@
 
 use chrono::Utc;
 use drover::client::Client;
-use drover::model::{PublicId, State};
+use drover::model::{Kind, PublicId, State};
 use serde_json::{Value, json};
 
-use super::{Failure, answer, table};
+use super::{Failure, answer, table, work};
 
 /// The API's largest page.
 const PAGE: usize = 500;
@@ -76,6 +76,32 @@ pub async fn ring(client: &Client, json: bool) -> Result<(), Failure> {
 /// `drover tiers`.
 pub async fn tiers(client: &Client, json: bool) -> Result<(), Failure> {
     answer(&client.get("/v1/tiers").await?, json, table::tiers)
+}
+
+/// `drover plans`.
+pub async fn plans(client: &Client, json: bool) -> Result<(), Failure> {
+    answer(&client.get("/v1/plans").await?, json, work::plans)
+}
+
+/// `drover regions`.
+pub async fn regions(client: &Client, json: bool) -> Result<(), Failure> {
+    answer(&client.get("/v1/regions").await?, json, |regions| {
+        work::regions(regions, Utc::now())
+    })
+}
+
+/// `drover credentials`.
+pub async fn credentials(client: &Client, id: PublicId, json: bool) -> Result<(), Failure> {
+    match id.kind {
+        Kind::Resource => {}
+        Kind::Server => {
+            return Err(Failure::WrongUse(format!(
+                "{id} is a server; credentials are a resource's"
+            )));
+        }
+    }
+    let shown = client.get(&format!("{}/credentials", path(id))).await?;
+    answer(&shown, json, work::credentials)
 }
 
 /// Where the API has a subject.

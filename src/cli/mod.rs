@@ -1,11 +1,14 @@
 //! The arguments of the `drover` command, and what each of them does.
 
+mod act;
 mod adopt;
 mod change;
+mod create;
 mod incidents;
 mod listing;
 mod messages;
 mod modes;
+mod operations;
 mod orphans;
 mod playbooks;
 mod processes;
@@ -13,18 +16,21 @@ mod replay;
 mod table;
 mod timeline;
 mod who;
+mod work;
+mod wrong_use;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, error::ErrorKind};
+use clap::{Parser, Subcommand};
 use drover::client::{Client, ClientError};
 use drover::config::{ClientConfig, ConfigError, Env};
-use drover::model::{IncidentId, IncidentKind, MessageId, State};
+use drover::model::{IncidentId, IncidentKind, MessageId, OperationId, State};
 use drover::store::ConnectError;
 use serde_json::Value;
 use who::Who;
+
+pub use wrong_use::{one_line, wrong_arguments};
 
 const ENVIRONMENT: &str = "\
 Environment of the processes:
@@ -33,6 +39,8 @@ Environment of the processes:
   DROVER_API_TOKEN       the bearer token of the API (web)
   DROVER_BIND, PORT      where web listens (127.0.0.1, 8080)
   DROVER_RULES           what differs from the built-in rules, as JSON (web, replay)
+  DROVER_QUOTA_RESOURCES, DROVER_QUOTA_SERVERS
+                         how many drover may make (web; 10000, 2000)
   DROVER_RETENTION_DAYS  days that observations are kept (clock; 14)
   DROVER_LOG             log filter, such as debug or drover=trace (info)
 
@@ -112,6 +120,49 @@ enum Command {
     Forget {
         /// srv_…, db_… or a name.
         id: Who,
+    },
+    /// Have a server or resource made.
+    #[command(subcommand)]
+    Create(create::Create),
+    /// Destroy a server or resource that drover made, with all that is on it.
+    Destroy {
+        /// srv_…, db_… or a name.
+        id: Who,
+        /// Its name, once more.
+        #[arg(long, value_name = "NAME")]
+        confirm: String,
+    },
+    /// Ask something of a server or resource: restart, resize, grow …
+    ///
+    /// What disturbs it waits for its maintenance window, unless --now and a reason
+    /// say otherwise.
+    Act {
+        /// srv_…, db_… or a name.
+        id: Who,
+        #[command(subcommand)]
+        what: act::Act,
+    },
+    /// Show what a customer connects with. It holds the password.
+    Credentials {
+        /// db_… or a name.
+        id: Who,
+    },
+    /// List what can be bought.
+    Plans,
+    /// List where things can be made, and of what size.
+    Regions,
+    /// List what was asked for and is not done yet, newest first.
+    Operations(operations::List),
+    /// Show an operation with its timeline, or do something about it.
+    ///
+    /// retry: have one that is stuck tried again at once. cancel: give one up that
+    /// waits for its maintenance window.
+    Operation {
+        /// op_…
+        #[arg(value_parser = operations::id)]
+        id: OperationId,
+        #[command(flatten)]
+        asked: operations::Act,
     },
     /// Have a server or resource felt now.
     Feel {
@@ -267,6 +318,25 @@ pub async fn run(cli: Cli, env: Env<'_>) -> Result<(), Failure> {
             let client = client(env)?;
             change::forget(&client, id.find(&client).await?, cli.json).await
         }
+        Command::Create(what) => create::run(&client(env)?, what, cli.json).await,
+        Command::Destroy { id, confirm } => {
+            let client = client(env)?;
+            create::destroy(&client, id.find(&client).await?, &confirm, cli.json).await
+        }
+        Command::Act { id, what } => {
+            let client = client(env)?;
+            act::run(&client, id.find(&client).await?, what, env, cli.json).await
+        }
+        Command::Credentials { id } => {
+            let client = client(env)?;
+            listing::credentials(&client, id.find(&client).await?, cli.json).await
+        }
+        Command::Plans => listing::plans(&client(env)?, cli.json).await,
+        Command::Regions => listing::regions(&client(env)?, cli.json).await,
+        Command::Operations(list) => operations::list(&client(env)?, list, cli.json).await,
+        Command::Operation { id, asked } => {
+            operations::one(&client(env)?, id, asked, env, cli.json).await
+        }
         Command::Feel { id } => {
             let client = client(env)?;
             change::feel(&client, id.find(&client).await?, cli.json).await
@@ -292,38 +362,6 @@ pub async fn run(cli: Cli, env: Env<'_>) -> Result<(), Failure> {
 
 fn client(env: Env<'_>) -> Result<Client, Failure> {
     Ok(Client::new(ClientConfig::from_env(env)?)?)
-}
-
-/// Tells what is wrong with the arguments, or the help that was asked for.
-pub fn wrong_arguments(error: &clap::Error) -> ExitCode {
-    let asked = matches!(
-        error.kind(),
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-    );
-    let no_command = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
-    if asked || no_command {
-        // Where there is no one to read it, there is nothing to do about it.
-        let _ = error.print();
-        return if asked {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::from(2)
-        };
-    }
-    let text = error.to_string();
-    let told = text.split("\n\nUsage:").next().unwrap_or(&text);
-    let told = told
-        .split("\n\nFor more information")
-        .next()
-        .unwrap_or(told);
-    let told = told.strip_prefix("error: ").unwrap_or(told);
-    eprintln!("drover: {} (see drover --help)", one_line(told));
-    ExitCode::from(2)
-}
-
-/// An error is one line, whatever it was made of.
-pub fn one_line(text: &str) -> String {
-    table::plain(&text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 /// Prints to stdout. A reader that has enough (`| head`) is no failure.

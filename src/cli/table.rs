@@ -4,6 +4,8 @@ use chrono::{DateTime, Utc};
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use serde_json::{Map, Value};
 
+use super::work;
+
 /// `drover servers`.
 pub fn servers(list: &Value, now: DateTime<Utc>) -> String {
     let beside = Beside::of(list);
@@ -19,12 +21,20 @@ pub fn servers(list: &Value, now: DateTime<Utc>) -> String {
             text(&server["name"]),
             text(&server["state"]),
             ago(&server["state_since"], now),
-            format!("{}:{}", text(&server["address"]), text(&server["ssh_port"])),
+            address(server),
             text(&server["tier"]),
         ];
         table.add_row(beside.row(row, server, now));
     }
     listed(&table, list, "servers")
+}
+
+/// Where a server is reached, once that is known.
+fn address(server: &Value) -> String {
+    match server["address"].as_str() {
+        Some(address) => format!("{}:{}", plain(address), text(&server["ssh_port"])),
+        None => "-".into(),
+    }
 }
 
 /// `drover resources`.
@@ -122,7 +132,7 @@ const FIRST: [&str; 8] = [
 ];
 
 /// What it ends with.
-const BESIDE: [&str; 3] = ["mode", "incidents", "last_observation"];
+const BESIDE: [&str; 4] = ["mode", "incidents", "operation", "last_observation"];
 
 /// `drover show`: every field of the subject, then what was last seen.
 pub fn subject(subject: &Value, now: DateTime<Utc>) -> String {
@@ -134,6 +144,7 @@ pub fn subject(subject: &Value, now: DateTime<Utc>) -> String {
         let value = &subject[name];
         let shown = match name {
             "state_since" | "created_at" => format!("{} ({})", text(value), ago(value, now)),
+            "volume" => work::volume(value),
             _ => text(value),
         };
         table.add_row(vec![name.to_owned(), shown]);
@@ -142,6 +153,11 @@ pub fn subject(subject: &Value, now: DateTime<Utc>) -> String {
     for open in array(&subject["incidents"]) {
         let what = [&open["id"], &open["kind"], &open["state"]].map(text);
         table.add_row(vec!["incident".into(), what.join(" ")]);
+    }
+    let operation = &subject["operation"];
+    if !operation.is_null() {
+        let told = format!("{} {}", text(&operation["id"]), work::brief(operation));
+        table.add_row(vec!["operation".into(), told]);
     }
     let seen = &subject["last_observation"];
     table.add_row(vec!["last_observation".into(), last_seen(seen, now)]);
@@ -260,6 +276,11 @@ pub fn ring(ring: &Value) -> String {
             line(format!("{kind} {state}"), text(n));
         }
     }
+    for (kind, states) in entries(&ring["operations"]) {
+        for (state, n) in entries(states) {
+            line(format!("{kind} {state}"), text(n));
+        }
+    }
     for (kind, states) in entries(&ring["herd"]) {
         for (state, n) in entries(states) {
             line(format!("{kind}s {state}"), text(n));
@@ -274,27 +295,6 @@ pub fn ring(ring: &Value) -> String {
         line(format!("{queue} workers"), text(n));
     }
     shown(&table)
-}
-
-/// `drover adopt`.
-pub fn adopted(subject: &Value) -> String {
-    let mut lines = vec![format!(
-        "adopted {} as {}",
-        text(&subject["name"]),
-        text(&subject["id"])
-    )];
-    for (name, field) in [
-        ("host key", "host_key"),
-        ("fingerprint", "host_key_fingerprint"),
-    ] {
-        if !subject[field].is_null() {
-            lines.push(format!("{name}: {}", text(&subject[field])));
-        }
-    }
-    if !subject["note"].is_null() {
-        lines.push(format!("note: {}", text(&subject["note"])));
-    }
-    lines.join("\n")
 }
 
 /// Text that does nothing to a terminal: what servers say is shown, and could

@@ -14,7 +14,7 @@ use crate::model::{Note, Operation, OperationId, OperationKind, OperationState, 
 
 pub use actions::{ActError, Asked, act};
 pub use facts::{Fact, apply, turn};
-pub use listing::{Event, Listed, Page, events, find, list, running};
+pub use listing::{AtWork, Event, Listed, Page, at_work, count_open, events, find, list, running};
 
 /// Something that is wanted.
 #[derive(Clone, Debug)]
@@ -296,14 +296,4 @@ pub async fn disturbing(db: &mut PgConnection, subject: SubjectId) -> sqlx::Resu
         }
     }
     Ok(None)
-}
-
-/// Open operations by kind, those that are stuck apart.
-pub async fn count_open(db: &mut PgConnection) -> sqlx::Result<Vec<(String, bool, i64)>> {
-    sqlx::query_as(
-        "select kind, stuck_at is not null, count(*) from operations
-         where state = 'open' group by 1, 2 order by 1, 2",
-    )
-    .fetch_all(db)
-    .await
 }

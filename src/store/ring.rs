@@ -5,8 +5,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, PgPool};
 
+use super::operations::{self, AtWork};
 use super::{incidents, modes, orphans, outbox, queue, subjects};
 use crate::model::Mode;
+
+/// How many operations the page shows one by one.
+const AT_WORK: i64 = 20;
 
 /// How the ring stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +37,11 @@ pub struct Ring {
     pub messages: outbox::Standing,
     /// Open incidents by kind, then by state.
     pub incidents: BTreeMap<String, BTreeMap<String, i64>>,
+    /// Open operations by kind: those that go on (`open`), and those that are `stuck`.
+    pub operations: BTreeMap<String, BTreeMap<String, i64>>,
+    /// The foremost of them, for the page.
+    #[serde(skip)]
+    pub at_work: Vec<AtWork>,
     /// What resolvers may do at most: the herd's mode.
     pub mode: Mode,
     /// How many tiers and subjects were set to a mode of their own: by `tier` and
@@ -78,6 +87,8 @@ pub async fn numbers(db: &mut PgConnection) -> sqlx::Result<Ring> {
         herd,
         messages: outbox::standing(db).await?,
         incidents,
+        operations: by_two(operations::count_open(db).await?),
+        at_work: operations::at_work(db, AT_WORK).await?,
         mode: mode.unwrap_or(Mode::Act),
         modes,
         orphans: orphans::count(db).await?,

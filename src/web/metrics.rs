@@ -16,7 +16,9 @@ use super::Web;
 use tokio::time::timeout;
 
 use super::error::{ApiError, Result};
-use crate::model::{IncidentKind, IncidentState, Kind, MessageState, Mode, State as SubjectState};
+use crate::model::{
+    IncidentKind, IncidentState, Kind, MessageState, Mode, OperationKind, State as SubjectState,
+};
 use crate::store::queue::Queue;
 use crate::store::ring::Ring;
 
@@ -113,6 +115,7 @@ fn register(registry: &mut Registry, ring: &Ring) {
         set(&messages, &[("state", state.as_str())], Some(&n));
     }
     incidents(registry, ring);
+    operations(registry, ring);
     modes(registry, ring);
     orphans(registry, ring);
     gauge(
@@ -160,6 +163,23 @@ fn incidents(registry: &mut Registry, ring: &Ring) {
                 &[("kind", kind.as_str()), ("state", state.as_str())],
                 n,
             );
+        }
+    }
+}
+
+fn operations(registry: &mut Registry, ring: &Ring) {
+    let open = counts(
+        registry,
+        "operations_open",
+        "Open operations by kind, and whether they are stuck",
+    );
+    for kind in OperationKind::ALL {
+        for (stuck, which) in [("false", "open"), ("true", "stuck")] {
+            let n = ring
+                .operations
+                .get(kind.as_str())
+                .and_then(|n| n.get(which));
+            set(&open, &[("kind", kind.as_str()), ("stuck", stuck)], n);
         }
     }
 }

@@ -10,6 +10,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::Web;
 use super::health::{complaints, worries};
 use crate::model::{IncidentKind, IncidentState, Kind, Mode, State as SubjectState};
+use crate::store::operations::AtWork;
 use crate::store::queue::Queue;
 use crate::store::ring::Ring;
 
@@ -121,6 +122,7 @@ fn herd(ring: &Ring) -> Markup {
             }
             (queues(ring))
             (incidents(ring))
+            (operations(ring))
             (time())
         }
     }
@@ -181,6 +183,58 @@ fn incidents(ring: &Ring) -> Markup {
                 }
             }
         }
+    }
+}
+
+/// Whoever looks at the page has no token: how far things are, and not whose they are.
+fn operations(ring: &Ring) -> Markup {
+    let all: i64 = ring.operations.values().flat_map(|n| n.values()).sum();
+    let shown = i64::try_from(ring.at_work.len()).unwrap_or(i64::MAX);
+    html! {
+        section.wide {
+            h2 { "Open operations" }
+            @if ring.at_work.is_empty() {
+                p { "None." }
+            } @else {
+                table {
+                    thead {
+                        tr {
+                            th scope="col" { "kind" }
+                            th scope="col" { "how far" }
+                            th.number scope="col" { "asked for" }
+                        }
+                    }
+                    tbody {
+                        @for one in &ring.at_work {
+                            tr {
+                                th scope="row" { (words(&one.kind)) }
+                                @if one.stuck {
+                                    td.bad { (how_far(one)) ", stuck: a human is needed" }
+                                } @else {
+                                    td { (how_far(one)) }
+                                }
+                                td.number { (format!("{:.0} s ago", one.age_s)) }
+                            }
+                        }
+                    }
+                }
+                @if all > shown {
+                    p { "… and " (all - shown) " more." }
+                }
+            }
+        }
+    }
+}
+
+fn how_far(one: &AtWork) -> String {
+    let name = words(&one.step_name);
+    if one.waits {
+        "waits for its maintenance window".into()
+    } else if one.steps == 0 {
+        name
+    } else {
+        let step = one.step.saturating_add(1).min(one.steps);
+        format!("step {step} of {}: {name}", one.steps)
     }
 }
 

@@ -163,6 +163,57 @@ async fn the_page_shows_counts_and_nothing_that_needs_a_token() {
 }
 
 #[tokio::test]
+async fn open_operations_are_on_the_page_and_in_the_metrics_without_their_subjects() {
+    let drover = Deployment::with_a_cloud().await;
+    let page = open(&drover, "/").await;
+    assert!(page.text.contains("Open operations"), "{page:?}");
+    let body = json!({"name": "hidden-name", "plan": "production"});
+    let shop = drover.created("resource", body).await;
+    let server = drover.server_of(&shop).await;
+    drover
+        .stands(&server["operation"], 2, "10.0.0.9 refuses", true)
+        .await;
+    let page = open(&drover, "/").await;
+    for shown in [
+        "create resource",
+        "queued",
+        "create server",
+        "step 3 of 7: await ssh",
+    ] {
+        assert!(page.text.contains(shown), "{shown}: {}", page.text);
+    }
+    let stuck = "<td class=\"bad\">step 3 of 7: await ssh, stuck";
+    assert_eq!(page.text.matches(stuck).count(), 1, "{}", page.text);
+    let id = shop["id"].as_str().unwrap();
+    for hidden in [
+        "hidden-name",
+        id,
+        "10.0.0.9",
+        server["name"].as_str().unwrap(),
+    ] {
+        assert!(!page.text.contains(hidden), "{hidden}");
+    }
+    let metrics = open(&drover, "/metrics").await.text;
+    for line in [
+        "drover_operations_open{kind=\"create_server\",stuck=\"true\"} 1",
+        "drover_operations_open{kind=\"create_server\",stuck=\"false\"} 0",
+        "drover_operations_open{kind=\"create_resource\",stuck=\"false\"} 1",
+        "drover_operations_open{kind=\"resize\",stuck=\"true\"} 0",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    let ring = drover.get("/v1/ring").await.json();
+    assert_eq!(
+        ring["operations"],
+        json!({"create_server": {"stuck": 1}, "create_resource": {"open": 1}})
+    );
+    assert_eq!(
+        drover.send(drover.request("GET", "/healthz")).await.status,
+        200
+    );
+}
+
+#[tokio::test]
 async fn open_pages_do_not_hurt_the_database() {
     let drover = Deployment::start().await;
     let reads = async |drover: &Deployment| -> i64 {

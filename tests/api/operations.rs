@@ -276,7 +276,7 @@ async fn what_is_made_has_its_secrets_in_one_answer_only() {
     for text in texts {
         assert!(!text.contains("swordfish"), "{text}");
         assert!(
-            !text.contains("password\":") && !text.contains("ssh_key"),
+            !text.contains("\"password\":") && !text.contains("ssh_key"),
             "{text}"
         );
     }

@@ -125,3 +125,46 @@ pub async fn events(db: &mut PgConnection, id: OperationId) -> sqlx::Result<Vec<
     .fetch_all(db)
     .await
 }
+
+/// Open operations by kind: those that go on (`open`), and those that are `stuck`.
+pub async fn count_open(db: &mut PgConnection) -> sqlx::Result<Vec<(String, String, i64)>> {
+    sqlx::query_as(
+        "select kind, case when stuck_at is null then 'open' else 'stuck' end, count(*)
+         from operations where state = 'open' group by 1, 2 order by 1, 2",
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// How far an open operation is: nothing that tells whose it is.
+#[derive(Clone, Debug, PartialEq, FromRow)]
+pub struct AtWork {
+    /// What is done.
+    pub kind: String,
+    /// Which step is next or at work, from 0.
+    pub step: i16,
+    /// Of how many.
+    pub steps: i16,
+    /// Its name.
+    pub step_name: String,
+    /// Whether it waits for a window to open.
+    pub waits: bool,
+    /// Whether a human is needed.
+    pub stuck: bool,
+    /// Seconds since it was asked for.
+    pub age_s: f64,
+}
+
+/// At most so many open operations: those that are stuck first, then the oldest.
+pub async fn at_work(db: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<AtWork>> {
+    sqlx::query_as(
+        "select kind, step, steps, step_name, coalesce(not_before > now(), false) as waits,
+                stuck_at is not null as stuck,
+                extract(epoch from now() - opened_at)::float8 as age_s
+         from operations where state = 'open'
+         order by stuck_at nulls last, opened_at, id limit $1",
+    )
+    .bind(limit)
+    .fetch_all(db)
+    .await
+}

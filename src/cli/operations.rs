@@ -1,0 +1,97 @@
+//! The commands about operations.
+
+use chrono::Utc;
+use clap::Args;
+use drover::client::Client;
+use drover::config::Env;
+use drover::model::{OperationAction, OperationId, OperationState};
+use serde_json::json;
+
+use super::who::Who;
+use super::{Failure, answer, listing, work};
+
+/// `drover operations`.
+#[derive(Args)]
+pub struct List {
+    /// Those that are over too.
+    #[arg(long)]
+    all: bool,
+    /// Only those in this state.
+    #[arg(long, conflicts_with = "all")]
+    state: Option<OperationState>,
+    /// Only those that need a human.
+    #[arg(long)]
+    stuck: bool,
+    /// Only those of this server or resource: srv_…, db_… or a name.
+    #[arg(long)]
+    subject: Option<Who>,
+    /// At most this many.
+    #[arg(long, default_value_t = 100)]
+    limit: usize,
+}
+
+/// What is to be done about an operation.
+#[derive(Args)]
+pub struct Act {
+    /// retry or cancel; without one, it is shown.
+    action: Option<OperationAction>,
+    /// Why, for the timeline.
+    #[arg(long, requires = "action")]
+    reason: Option<String>,
+    /// Who does it, for the timeline [default: $USER].
+    #[arg(long, requires = "action", value_name = "NAME")]
+    by: Option<String>,
+}
+
+/// Reads an operation's id on the command line.
+pub fn id(text: &str) -> Result<OperationId, String> {
+    OperationId::from_public(text).map_err(|e| e.to_string())
+}
+
+/// Lists them.
+pub async fn list(client: &Client, list: List, json: bool) -> Result<(), Failure> {
+    let mut query = match list.state {
+        Some(state) => format!("&state={state}"),
+        None if list.all => String::new(),
+        None => "&state=open".into(),
+    };
+    if list.stuck {
+        query += "&stuck=true";
+    }
+    if let Some(who) = list.subject {
+        query += &format!("&subject={}", who.find(client).await?);
+    }
+    let found = listing::pages(client, "/v1/operations", &query, list.limit).await?;
+    let what = match (list.stuck, list.all || list.state.is_some()) {
+        (true, _) => "operations that are stuck",
+        (false, true) => "operations",
+        (false, false) => "open operations",
+    };
+    answer(&found, json, |found| {
+        work::operations(found, what, Utc::now())
+    })
+}
+
+/// Shows one, or does something about it.
+pub async fn one(
+    client: &Client,
+    id: OperationId,
+    asked: Act,
+    env: Env<'_>,
+    json: bool,
+) -> Result<(), Failure> {
+    let path = format!("/v1/operations/{}", id.public());
+    let Some(action) = asked.action else {
+        let operation = client.get(&path).await?;
+        return answer(&operation, json, |operation| {
+            work::operation(operation, Utc::now())
+        });
+    };
+    let by = asked.by.or_else(|| env.get("USER"));
+    let body = json!({"action": action, "reason": asked.reason, "by": by});
+    let operation = client.post(&format!("{path}/actions"), &body).await?;
+    answer(&operation, json, |_| match action {
+        OperationAction::Retry => format!("{} is tried again", id.public()),
+        OperationAction::Cancel => format!("{} is given up", id.public()),
+    })
+}

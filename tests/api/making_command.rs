@@ -1,0 +1,209 @@
+//! Making, changing and destroying at a terminal.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::command::{Shell, failed, run};
+use crate::made::path;
+use crate::world::{Deployment, TOKEN};
+
+#[tokio::test]
+async fn a_day_of_making_at_the_terminal() {
+    let drover = Deployment::with_a_cloud().await;
+    let shell = Shell(&drover);
+    let mut told = String::new();
+    let mut tell = async |arguments: &[&str], shown: &str| {
+        let text = shell.text(arguments).await;
+        told += &format!("$ drover {shown}\n{text}\n");
+        text
+    };
+    tell(&["regions"], "regions").await;
+    tell(&["plans"], "plans").await;
+    let create = ["create", "resource", "--name=shop", "--plan=production"];
+    tell(&create, "create resource --name=shop --plan=production").await;
+    let shop = shell.json(&["show", "shop"]).await;
+    let server = drover.server_of(&shop).await;
+    let rename = json!({"action": "rename", "name": "production-1"});
+    assert_eq!(drover.ask(&server, rename).await.status, 200);
+    drover
+        .stands(&server["operation"], 2, "port 22: refused", false)
+        .await;
+    tell(
+        &["operations", "--subject=production-1"],
+        "operations --subject=production-1",
+    )
+    .await;
+    tell(&["servers"], "servers").await;
+    tell(&["show", "production-1"], "show production-1").await;
+    drover.is_made(&server, "10.0.0.9").await;
+    drover.is_made(&shop, "").await;
+    let pem = "update resources set tls_root_cert = E'-----BEGIN\\nMIIB\\n-----END\\n',
+               customer_role = 'u_1', customer_database = 'd_1'";
+    sqlx::query(pem).execute(&drover.pool).await.unwrap();
+    tell(&["credentials", "shop"], "credentials shop").await;
+    let resize = [
+        "act",
+        "shop",
+        "resize",
+        "--size=large",
+        "--now",
+        "--reason=it is slow",
+        "--by=ann",
+    ];
+    tell(
+        &resize,
+        "act shop resize --size=large --now --reason='it is slow' --by=ann",
+    )
+    .await;
+    tell(&["act", "shop", "rename", "store"], "act shop rename store").await;
+    let window = "mon 04:00 Europe/Berlin";
+    tell(
+        &["act", "store", "set-window", window],
+        "act store set-window 'mon 04:00 Europe/Berlin'",
+    )
+    .await;
+    let server = drover.server_of(&shop).await;
+    drover
+        .stands(&server["operation"], 0, "no such size there today", true)
+        .await;
+    tell(&["operations", "--stuck"], "operations --stuck").await;
+    let id = server["operation"]["id"].as_str().unwrap();
+    tell(&["operation", id], "operation ID").await;
+    tell(
+        &["operation", id, "retry", "--by=ann"],
+        "operation ID retry --by=ann",
+    )
+    .await;
+    let destroy = ["destroy", "store", "--confirm=store"];
+    tell(&destroy, "destroy store --confirm=store").await;
+    tell(
+        &["operations", "--all", "--subject=store"],
+        "operations --all --subject=store",
+    )
+    .await;
+    insta::with_settings!({filters => vec![
+        (r"\b(srv|db|op)_[0-9A-Z]{26}", "${1}_ID"),
+        (r"\d+s ago", "Ns ago"),
+        (r" {2,}", "  "),
+        (r"\d{4}-\d\d-\d\dT[0-9:.]+Z", "TIME"),
+        (r"(u_1:|password  )[0-9A-Za-z]{32}", "${1}PASSWORD"),
+    ]}, { insta::assert_snapshot!(told) });
+}
+
+#[tokio::test]
+async fn waiting_shows_how_far_it_is_until_it_is_there() {
+    let drover = Deployment::with_a_cloud().await;
+    let shell = Shell(&drover);
+    let create = [
+        "create",
+        "resource",
+        "--name=shop",
+        "--plan=starter",
+        "--wait",
+    ];
+    let worker = async {
+        let shop = loop {
+            let list = drover.get("/v1/resources?name=shop").await.json();
+            if list["items"][0].is_object() {
+                break list["items"][0].clone();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        let server = drover.server_of(&shop).await;
+        let rename = json!({"action": "rename", "name": "starter-1"});
+        assert_eq!(drover.ask(&server, rename).await.status, 200);
+        drover
+            .stands(&server["operation"], 2, "port 22: refused", false)
+            .await;
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        drover.is_made(&server, "10.0.0.9").await;
+        drover
+            .stands(&shop["operation"], 4, "it starts", false)
+            .await;
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        drover.is_made(&shop, "").await;
+    };
+    let (told, ()) = tokio::join!(shell.text(&create), worker);
+    for line in [
+        "shop is being made: db_",
+        "starter-1: step 3 of 7: await_ssh (port 22: refused)",
+        "shop: step 5 of 7: await_ssh (it starts)",
+        "shop is available, after ",
+    ] {
+        assert_eq!(told.matches(line).count(), 1, "{line}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn waiting_ends_when_it_is_stuck_or_takes_too_long() {
+    let drover = Deployment::with_a_cloud().await;
+    let shell = Shell(&drover);
+    let create = ["create", "server", "--name=a", "--wait", "--limit=2s"];
+    let told = failed(&shell.output(&create).await, 1);
+    assert!(told.contains("not available in time"), "{told}");
+    let create = ["create", "server", "--name=b", "--wait"];
+    let worker = async {
+        let id = drover.adopted("b").await;
+        let b = drover.get(&format!("/v1/servers/{id}")).await.json();
+        drover
+            .stands(&b["operation"], 1, "no room in that zone", true)
+            .await;
+        path(&b)
+    };
+    let (output, at) = tokio::join!(shell.output(&create), worker);
+    let told = failed(&output, 1);
+    assert!(
+        told.contains("no room in that zone") && told.contains("a human"),
+        "{told}"
+    );
+    // It goes on being made.
+    assert_eq!(drover.get(&at).await.json()["state"], "creating");
+}
+
+#[tokio::test]
+async fn wrong_use_is_told_before_anything_is_asked() {
+    let drover = Deployment::with_a_cloud().await;
+    let settings = [
+        ("DROVER_URL", drover.url.as_str()),
+        ("DROVER_API_TOKEN", TOKEN),
+    ];
+    let server = drover.server("there").await;
+    let db = drover.resource(&server, "app").await;
+    let before = drover.record().await;
+    for (arguments, code, says) in [
+        (vec!["create", "resource", "--name=x"], 2, "--plan"),
+        (
+            vec!["create", "server", "--name=x", "--limit=5s"],
+            2,
+            "--wait",
+        ),
+        (
+            vec!["create", "server", "--name=x", "--wait", "--limit=soon"],
+            2,
+            "--limit",
+        ),
+        (
+            vec!["create", "server", "--name=x", "--size=huge"],
+            1,
+            "medium, large",
+        ),
+        (vec!["destroy", "app"], 2, "--confirm"),
+        (vec!["destroy", "app", "--confirm=app"], 1, "drover forget"),
+        (vec!["act", "app", "restart", "--now"], 2, "--reason"),
+        (
+            vec!["act", "app", "resize", "--size=large"],
+            1,
+            "was adopted",
+        ),
+        (vec!["credentials", "there"], 2, "is a server"),
+        (vec!["credentials", &db], 1, "was adopted"),
+        (vec!["operation", "op_x"], 2, "op_"),
+        (vec!["operations", "--state=going"], 2, "must be one of"),
+    ] {
+        let output = run(&arguments, &settings).await;
+        let told = failed(&output, code);
+        assert!(told.contains(says), "{arguments:?}: {told}");
+    }
+    assert_eq!(drover.record().await, before);
+}
