@@ -105,13 +105,12 @@ impl Machine<'_> {
         }
     }
 
-    /// Starts it; one that runs or is starting is left alone. The inner result is
-    /// the cloud's answer.
+    /// Starts it. One that runs is asked for once more: whoever began to start it may
+    /// have died over it. The inner result is the cloud's answer.
     pub(super) async fn start(&self, turn: &Turn<'_>) -> Result<Done, Outcome> {
         let instance = self.there().await?;
         match instance.state {
-            InstanceState::Running | InstanceState::Pending => Ok(Ok(())),
-            InstanceState::Stopped => {
+            InstanceState::Running | InstanceState::Pending | InstanceState::Stopped => {
                 self.act(turn, "starting it", self.cloud.start(self.id))
                     .await
             }

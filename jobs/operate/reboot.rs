@@ -86,18 +86,25 @@ async fn reboot(turn: &Turn<'_>, machine: &Machine<'_>) -> Work {
     let instance = machine.there().await?;
     let name = &machine.server.subject.name;
     let memo = &turn.operation.memo;
-    let silent = memo["running"] == true && memo["boot"].is_null() && memo["boot_id"].is_null();
-    // Of one that ran and did not answer nobody can tell whether it was rebooted: then
-    // the token alone keeps it from being done twice.
-    if !silent && has_booted(turn, machine, &instance).await == Some(true) {
+    // A cloud that tells its boots apart carries a reboot out that was cut off, and does
+    // none twice. Of another one's, the server's own word is asked for first; where it
+    // had none, nobody can tell.
+    let carries_on = memo["boot"].is_string();
+    let told = memo["boot_id"].is_string();
+    if told && has_booted(turn, machine, &instance).await == Some(true) {
         return Ok(Outcome::done(format!("{name} has booted since")));
     }
     match instance.state {
         // A cloud reboots only what runs.
-        InstanceState::Stopped => {
+        InstanceState::Running | InstanceState::Stopped if memo["running"] == false => {
             machine.start(turn).await??;
             return Ok(Outcome::done(format!("{name} was stopped; it is started")));
         }
+        InstanceState::Stopped if !carries_on => {
+            machine.start(turn).await??;
+            return Ok(Outcome::done(format!("{name} is stopped; it is started")));
+        }
+        InstanceState::Stopped => {}
         InstanceState::Stopping => return Err(Outcome::again(SOON, instance.detail)),
         InstanceState::Pending => return Ok(Outcome::done(instance.detail)),
         InstanceState::Running

@@ -128,7 +128,7 @@ async fn plan(turn: &Turn<'_>) -> Result<Outcome, Outcome> {
         not_before: Some(time.not_before),
     };
     let mut done = Outcome::done(time.words(&event, window)).remember("undo", true);
-    done.asks = Some(Asks::For(Box::new(new)));
+    done.asks = Some(Box::new(Asks::For(new)));
     Ok(done)
 }
 
@@ -242,7 +242,7 @@ async fn watch(turn: &Turn<'_>) -> Result<Outcome, Outcome> {
 fn call_off(turn: &Turn<'_>) -> Result<Outcome, Outcome> {
     let mut done = Outcome::done("the cloud has nothing planned for it any more")
         .remember("undo", Value::Null);
-    done.asks = planned(turn).ok().map(Asks::Off);
+    done.asks = planned(turn).ok().map(|id| Box::new(Asks::Off(id)));
     Ok(done)
 }
 

@@ -84,7 +84,7 @@ pub struct Outcome {
     /// entry out. Never a secret.
     pub memo: Map<String, Value>,
     /// What is asked of an operation, in the transaction that ends the step.
-    pub asks: Option<Asks>,
+    pub asks: Option<Box<Asks>>,
 }
 
 /// What a playbook asks of an operation.
@@ -92,7 +92,7 @@ pub struct Outcome {
 pub enum Asks {
     /// That it be opened; its id is then `operation` in the memo. Where another one is
     /// open, the step is asked for again.
-    For(Box<NewOperation>),
+    For(NewOperation),
     /// That it be given up, if it has not begun.
     Off(OperationId),
 }

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use sqlx::PgConnection;
 
+use crate::model::OperationKind;
+
 /// Fewer servers than this are never too many.
 const FEWEST: u32 = 2;
 /// More than this per cent of a zone or of the herd are too many.
@@ -43,8 +45,14 @@ pub struct Counts {
 ///
 /// A server that drover itself has stopped turned bad when the incident was opened
 /// for which it was: its stop is nothing new, neither for this minute nor after a
-/// human has closed `blind`.
+/// human has closed `blind`. One that was stopped because somebody asked for it has not
+/// turned bad at all, until it was seen well again.
 pub async fn count(db: &mut PgConnection) -> sqlx::Result<Counts> {
+    let all = OperationKind::ALL.iter();
+    let asked_for: Vec<&str> = all
+        .filter(|kind| kind.disturbs())
+        .map(|kind| kind.as_str())
+        .collect();
     let rows: Vec<(Option<String>, i64, i64, i64)> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
         "with closed as (
                  select coalesce(max(resolved_at), '-infinity') as at from incidents
@@ -56,7 +64,13 @@ pub async fn count(db: &mut PgConnection) -> sqlx::Result<Counts> {
                  left join lateral (
                      select max(created_at) as at from transitions t
                      where t.subject_id = s.id and t.from_state = 'available'
-                       and s.state in ('uncertain', 'unavailable')) t on true
+                       and s.state in ('uncertain', 'unavailable')
+                     having not exists (
+                         select from operations o
+                         where o.subject_id = s.id and o.state = 'open' and o.kind = any($1)
+                           -- its first turn has been
+                           and o.deadline is not null
+                           and max(t.created_at) >= greatest(o.opened_at, o.not_before))) t on true
                  where s.kind = 'server' and s.forgotten_at is null
                    and s.state in ('available', 'uncertain', 'unavailable')),
              fallen as (
@@ -92,6 +106,7 @@ pub async fn count(db: &mut PgConnection) -> sqlx::Result<Counts> {
              from fallen f cross join closed
              group by zone"
     )))
+    .bind(asked_for)
     .fetch_all(db)
     .await?;
     let mut counts = Counts::default();

@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
 
-use crate::model::Cloud;
+use crate::model::{Cloud, IncidentKind, SubjectId};
 
 /// A plan.
 #[derive(Clone, Debug, FromRow, Serialize)]
@@ -75,5 +75,36 @@ pub async fn count_resources(db: &mut PgConnection, plan: &str) -> sqlx::Result<
     )
     .bind(plan)
     .fetch_one(db)
+    .await
+}
+
+/// A plan that does not allow every remedy.
+#[derive(Clone, Debug, FromRow)]
+pub struct Limited {
+    /// Its name.
+    pub name: String,
+    /// What it allows, `kind/remedy`.
+    pub remedies: Vec<String>,
+}
+
+impl Limited {
+    /// Whether it allows this.
+    pub fn allows(&self, kind: IncidentKind, remedy: &str) -> bool {
+        let wanted = format!("{kind}/{remedy}");
+        self.remedies.contains(&wanted)
+    }
+}
+
+/// The plan of a resource, or the one that a server was made for, if it limits the
+/// remedies that may be used.
+pub async fn limiting(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<Option<Limited>> {
+    sqlx::query_as(
+        "select name, remedies from plans
+         where remedies is not null
+           and name = coalesce((select plan from resources where id = $1),
+                               (select for_plan from servers where id = $1))",
+    )
+    .bind(subject.to_string())
+    .fetch_optional(db)
     .await
 }

@@ -330,3 +330,40 @@ async fn what_drover_stops_after_a_human_closed_the_last_one_does_not_trip_it_ag
     }
     assert_eq!(count(&herd).await.herd, of(10, 0, 0));
 }
+
+/// Whoever has three servers of six rebooted at once wants just that.
+#[tokio::test]
+async fn what_was_asked_for_does_not_count_and_what_fell_before_does() {
+    let (herd, servers) = six().await;
+    let operation = async |server: SubjectId, begun: bool, ago: i32| {
+        sqlx::query(
+            "insert into operations (id, subject_id, kind, asked_by, opened_at, deadline)
+             values ($1, $2, 'reboot', 'test', now() - $4 * interval '1 s',
+                     case when $3 then now() + interval '1 hour' end)",
+        )
+        .bind(drover::model::OperationId::generate().to_string())
+        .bind(server.to_string())
+        .bind(begun)
+        .bind(ago)
+        .execute(&herd.pool)
+        .await
+        .unwrap();
+    };
+    for server in &servers[..3] {
+        operation(*server, true, 30).await;
+        turn(&herd.pool, *server, State::Available, State::Uncertain, 10).await;
+    }
+    let counts = count(&herd).await;
+    assert_eq!(counts.herd.turned, 0, "{counts:?}");
+    assert_eq!(counts.herd.away, 0, "{counts:?}");
+
+    // It had fallen before anything was asked for; or what is asked for has not begun.
+    operation(servers[3], true, 5).await;
+    operation(servers[4], false, 30).await;
+    for server in &servers[3..5] {
+        turn(&herd.pool, *server, State::Available, State::Uncertain, 10).await;
+    }
+    let counts = count(&herd).await;
+    assert_eq!(counts.herd.turned, 2, "{counts:?}");
+    assert!(brake::trips(&counts).is_some());
+}

@@ -43,6 +43,9 @@ impl Cloud for LocalCloud {
     }
 
     async fn create(&self, new: &NewInstance) -> Done<Instance> {
+        if self.made_for(new.id)?.is_none() {
+            self.has_room(Some(&new.size))?;
+        }
         let server = self.make(new).await?;
         Ok(self.instance_now(&server.name)?)
     }
@@ -139,7 +142,11 @@ impl Cloud for LocalCloud {
     }
 
     async fn start(&self, instance_id: &str) -> Done {
-        let boot = self.instance(instance_id)?.plug().await?;
+        let server = self.instance(instance_id)?;
+        if !server.is_up() {
+            self.has_room(server.settings.size.as_deref())?;
+        }
+        let boot = server.plug().await?;
         note(instance_id, &boot.failed);
         Ok(())
     }

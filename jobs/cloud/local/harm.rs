@@ -2,16 +2,50 @@
 //! earnest, and undone again.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use nix::sys::signal::Signal;
 
+use super::LocalCloud;
 use super::cluster::Cluster;
 use super::processes::{self, Process};
 use super::server::LocalServer;
+use crate::cloud::{CloudError, Done};
 
 /// Rounds after which nothing new can have been started.
 const ROUNDS: usize = 3;
+
+impl LocalCloud {
+    fn sold_out(&self) -> PathBuf {
+        self.root.join("sold-out")
+    }
+
+    /// Leaves no room for servers of these sizes: none is made or started. Those that
+    /// run go on.
+    ///
+    /// # Errors
+    /// If that cannot be written down.
+    pub fn sell_out(&self, sizes: &[&str]) -> anyhow::Result<()> {
+        let path = self.sold_out();
+        std::fs::write(&path, sizes.join("\n"))
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Whether there is room for a server of this size.
+    pub(super) fn has_room(&self, size: Option<&str>) -> Done {
+        let sold_out = match std::fs::read_to_string(self.sold_out()) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            read => read.with_context(|| format!("cannot read {}", self.sold_out().display()))?,
+        };
+        match size {
+            Some(size) if sold_out.lines().any(|line| line == size) => Err(CloudError::NoCapacity(
+                format!("local servers of the size {size} are sold out"),
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
 
 impl LocalServer {
     /// Kills a cluster and takes away the right to read part of its data, so that

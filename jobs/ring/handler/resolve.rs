@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use drover::model::{
     Incident, IncidentId, IncidentKind, IncidentState, Mode, Observation, Rules, SubjectId,
 };
+use drover::store::plans::{self, Limited};
 use drover::store::queue::{self, Lock, Queue, Token};
 use drover::store::scenes::{self, Scene};
 use drover::store::subjects::{self, Known};
@@ -21,6 +22,7 @@ use sqlx::PgPool;
 use super::think::Tiers;
 use super::{Work, WorkError};
 use crate::resolve::machine::{self, Move, Still, View};
+use crate::resolve::playbook::{Remedy, UNDO};
 use crate::resolve::{self, Ended, Outcome, Playbook, Tools, Turn};
 use crate::ring::{BatchError, RingConfig};
 use crate::think::{Sight, sight};
@@ -52,9 +54,18 @@ struct Case {
     view: View,
     /// Why the brake has to be put on, if so.
     trips: Option<String>,
+    /// The subject's plan, if that does not allow every remedy.
+    plan: Option<Limited>,
 }
 
 impl Case {
+    /// Why a remedy may not be begun here.
+    fn forbidden(&self, remedy: &Remedy) -> Option<String> {
+        let plan = self.plan.as_ref()?;
+        let allowed = plan.allows(self.incident.kind, remedy.name);
+        (!allowed).then(|| format!("plan {} does not allow it", plan.name))
+    }
+
     fn subject(&self) -> Option<SubjectId> {
         self.incident.subject
     }
@@ -101,6 +112,10 @@ impl Resolve {
             .map_err(database)?
             .pop();
         let mode = modes::effective(&mut db, subject).await.map_err(database)?;
+        let plan = match subject {
+            Some(subject) => plans::limiting(&mut db, subject).await.map_err(database)?,
+            None => None,
+        };
         let book = resolve::playbook(incident.kind);
         let still = self.still(&mut db, &incident, book).await?;
         let trips = self.trips(&mut db, &incident, still.as_ref()).await?;
@@ -137,6 +152,7 @@ impl Resolve {
                 now,
             },
             trips,
+            plan,
             incident,
             book,
             known,
@@ -284,6 +300,13 @@ impl Resolve {
         let Some(remedy) = case.book.remedy(incident.remedy) else {
             return Outcome::passed_over("the playbook has no such remedy any more");
         };
+        // One that was begun is brought to its end, and what was done is taken back.
+        if incident.step == 0
+            && incident.remedy != UNDO
+            && let Some(why) = case.forbidden(remedy)
+        {
+            return Outcome::passed_over(why);
+        }
         let Some(step) = remedy.steps.get(usize::from(incident.step)) else {
             return Outcome::failed("the remedy has no such step any more");
         };

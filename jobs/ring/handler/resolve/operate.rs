@@ -3,6 +3,7 @@
 //!
 //! Lock order: the token, the subject (its lease), the operation, an incident.
 
+mod advance;
 mod found;
 
 use std::panic::AssertUnwindSafe;
@@ -19,11 +20,12 @@ use drover::store::operations::{self, Fact};
 use drover::store::queue::{self, Lock};
 use drover::store::subjects::{self, Known};
 use futures::FutureExt;
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::PgConnection;
 
 use super::{Resolve, WorkError, database};
 use crate::operate::{self, Book, Ended, Outcome, Step, Turn};
+use advance::{advance, lay_over};
 
 /// How long a turn may have its subject to itself: longer than any step.
 const LEASE: Duration = Duration::from_secs(40);
@@ -31,8 +33,6 @@ const LEASE: Duration = Duration::from_secs(40);
 const LEASED: Duration = Duration::from_millis(500);
 /// How often an operation is looked at that is stuck, or not due yet.
 const SLOWLY: Duration = Duration::from_secs(60);
-/// Steps that fail are tried again after 1 s, 2 s, 4 s … and at most this.
-const LONGEST: Duration = Duration::from_secs(30);
 
 /// An operation, and all that a turn has to know of it.
 struct Job {
@@ -411,66 +411,5 @@ impl Resolve {
         tracing::warn!(operation = %operation.id.public(), kind = %operation.kind,
             %reason, "an operation is stuck");
         Ok(())
-    }
-}
-
-/// Where an operation stands after a step, when its next turn is, and what its
-/// timeline says of it.
-fn advance(job: &mut Job, step: &Step, outcome: &Outcome) -> (Duration, Option<Note>) {
-    let patience = job.patience();
-    let operation = &mut job.operation;
-    let said = operation.note.as_deref() == Some(outcome.note.as_str());
-    let note = |kind: &str, text: String| {
-        let mut note = Note::new(kind, text);
-        note.detail = json!({ "step": step.name });
-        Some(note)
-    };
-    let slowly = |after: Duration, stuck: bool| if stuck { after.max(SLOWLY) } else { after };
-    let stuck = operation.stuck_at.is_some();
-    match &outcome.ended {
-        Ended::Done | Ended::Then(_) => {
-            let named = |name| job.book.steps.iter().position(|step| step.name == name);
-            operation.step = match outcome.ended {
-                Ended::Then(name) => named(name).and_then(|n| u16::try_from(n).ok()),
-                Ended::Done | Ended::Again(_) | Ended::Failed | Ended::Hopeless => None,
-            }
-            .unwrap_or(operation.step + 1);
-            operation.failures = 0;
-            operation.note = None;
-            if stuck {
-                operation.stuck_at = None;
-                operation.deadline = Some(job.now + patience);
-            }
-            (Duration::ZERO, note("step", outcome.note.clone()))
-        }
-        Ended::Again(after) => {
-            operation.failures = 0;
-            operation.note = Some(outcome.note.clone());
-            let note = (!said).then(|| note("waiting", outcome.note.clone()));
-            (slowly(*after, stuck), note.flatten())
-        }
-        Ended::Failed | Ended::Hopeless => {
-            operation.failures = operation.failures.saturating_add(1);
-            operation.note = Some(outcome.note.clone());
-            let exponent = operation.failures.saturating_sub(1).min(5);
-            let after = Duration::from_secs(2_u64.pow(exponent)).min(LONGEST);
-            let note = (!said).then(|| note("failed", outcome.note.clone()));
-            (slowly(after, stuck), note.flatten())
-        }
-    }
-}
-
-fn lay_over(memo: &mut Value, more: &serde_json::Map<String, Value>) {
-    if !memo.is_object() {
-        *memo = json!({});
-    }
-    if let Some(memo) = memo.as_object_mut() {
-        for (name, value) in more {
-            if value.is_null() {
-                memo.remove(name);
-            } else {
-                memo.insert(name.clone(), value.clone());
-            }
-        }
     }
 }

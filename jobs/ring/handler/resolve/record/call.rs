@@ -22,7 +22,11 @@ impl Resolve {
             return Ok(());
         };
         for (place, remedy) in case.book.remedies.iter().enumerate() {
-            let note = Note::new("advised", format!("{}. would {}", place + 1, remedy.does));
+            let text = match case.forbidden(remedy) {
+                None => format!("{}. would {}", place + 1, remedy.does),
+                Some(why) => format!("{}. would not {}: {why}", place + 1, remedy.does),
+            };
+            let note = Note::new("advised", text);
             let id = case.incident.id;
             incidents::note(&mut tx, id, &lock.worker, &note)
                 .await

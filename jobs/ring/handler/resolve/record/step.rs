@@ -126,7 +126,7 @@ impl Resolve {
         let Some(mut tx) = self.held(lock).await? else {
             return Ok(());
         };
-        if let Some(Asks::Off(_)) = &outcome.asks {
+        if let Some(Asks::Off(_)) = outcome.asks.as_deref() {
             // Tokens before subjects, as everywhere.
             queue::hold_operation_tokens(&mut tx, run.subject)
                 .await
@@ -146,7 +146,7 @@ impl Resolve {
             return tx.commit().await.map_err(database);
         }
         if let Some(asks) = outcome.asks.take() {
-            outcome = ask(&mut tx, asks, outcome, &lock.worker)
+            outcome = ask(&mut tx, *asks, outcome, &lock.worker)
                 .await
                 .map_err(database)?;
         }

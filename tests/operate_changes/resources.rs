@@ -1,0 +1,171 @@
+//! Resources that are restarted, and customers that get another password.
+
+use drover::model::{ExposeSecret, OperationKind, secret};
+use drover::store::subjects::Known;
+use drover_jobs::cloud::local::{Cluster, LocalServer};
+use drover_jobs::operate::Ended;
+use serde_json::json;
+use sqlx::{Connection, PgConnection};
+
+use super::driver::{CUTS, EYES, World, session, superuser, world};
+
+fn log(world: &World, server: &LocalServer) -> String {
+    let dir = world.root.join("servers").join(&server.name);
+    let logs = ["pg/log", "volume/log"].map(|logs| dir.join(logs));
+    let mut all = String::new();
+    for entry in logs
+        .iter()
+        .flat_map(|logs| std::fs::read_dir(logs).into_iter().flatten())
+    {
+        all += &std::fs::read_to_string(entry.unwrap().path()).unwrap_or_default();
+    }
+    all
+}
+
+/// How often a postmaster of the server's only cluster was started.
+fn starts(world: &World, server: &LocalServer) -> usize {
+    log(world, server).matches("starting PostgreSQL").count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_is_restarted_once_however_often_a_worker_dies() {
+    let world = world("restart").await;
+    let (server, cluster, id, resource) = world.pair(None).await;
+    let _ring = world.ring(EYES);
+    world.in_service(&[id, resource]).await;
+    assert_eq!(starts(&world, &server), 1);
+    for (n, cut) in CUTS.into_iter().enumerate() {
+        let mut change = world
+            .ask(Some(resource), OperationKind::Restart, json!({}))
+            .await
+            .cut(cut);
+        change.run().await.unwrap();
+        assert_eq!(starts(&world, &server), n + 2, "{cut:?} {}", change.story());
+        session(&server, &cluster).await.unwrap();
+        let late = change.again("restart").await;
+        assert_eq!(late.ended, Ended::Done);
+        assert!(late.note.contains("was restarted already"), "{late:?}");
+        assert_eq!(starts(&world, &server), n + 2, "{late:?}");
+    }
+    // One that does not run is started.
+    server.kill(&cluster).await.unwrap();
+    let mut change = world
+        .ask(Some(resource), OperationKind::Restart, json!({}))
+        .await;
+    change.run().await.unwrap();
+    session(&server, &cluster).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_that_hold_on_do_not_keep_a_cluster_from_its_restart() {
+    let world = world("restart-busy").await;
+    let (server, cluster, id, resource) = world.pair(None).await;
+    let _ring = world.ring(EYES);
+    world.in_service(&[id, resource]).await;
+    let mut busy = session(&server, &cluster).await.unwrap();
+    let busy = tokio::spawn(async move {
+        let _ = sqlx::query("select pg_sleep(600)").execute(&mut busy).await;
+    });
+    let mut change = world
+        .ask(Some(resource), OperationKind::Restart, json!({}))
+        .await;
+    change.run().await.unwrap();
+    busy.await.unwrap();
+    assert_eq!(starts(&world, &server), 2, "{}", change.story());
+}
+
+async fn log_in(server: &LocalServer, cluster: &Cluster, password: &str) -> sqlx::Result<()> {
+    let (address, port) = (server.settings.address, cluster.port);
+    let url = format!("postgres://u_customer:{password}@{address}:{port}/app");
+    PgConnection::connect(&url).await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_password_is_let_in_the_old_one_is_not_and_neither_is_written_anywhere() {
+    let world = world("rotate").await;
+    let (server, cluster, _, resource) = world.pair(None).await;
+    superuser(
+        &server,
+        &cluster,
+        "create role u_customer login password 'first-secret'",
+    )
+    .await;
+    superuser(&server, &cluster, "alter system set log_statement = 'all'").await;
+    superuser(
+        &server,
+        &cluster,
+        "alter system set log_min_duration_statement = 0",
+    )
+    .await;
+    superuser(&server, &cluster, "select pg_reload_conf()").await;
+    let key = &world.tools.secret_key;
+    sqlx::query(
+        "update resources set customer_role = 'u_customer', customer_database = 'app',
+                              customer_password = $2 where id = $1",
+    )
+    .bind(resource.to_string())
+    .bind(
+        key.seal(&secret("first-secret"), &format!("{resource}/customer"))
+            .unwrap(),
+    )
+    .execute(&world.pool)
+    .await
+    .unwrap();
+    log_in(&server, &cluster, "first-secret").await.unwrap();
+    let mut old = "first-secret".to_owned();
+    for (n, cut) in CUTS.into_iter().enumerate() {
+        let new = format!("another-secret-{n}");
+        let mut change = world
+            .ask(Some(resource), OperationKind::RotatePassword, json!({}))
+            .await
+            .with(&secret(new.as_str()))
+            .await
+            .cut(cut);
+        change.run().await.unwrap();
+        log_in(&server, &cluster, &new).await.unwrap();
+        assert!(log_in(&server, &cluster, &old).await.is_err());
+        let Known::Resource(known, _) = world.known(resource).await else {
+            panic!("a resource is wanted");
+        };
+        let told = known.customer.unwrap().password;
+        assert_eq!(told.expose_secret(), new);
+        assert!(
+            !change.story().contains("another-secret"),
+            "{}",
+            change.story()
+        );
+        old = new;
+    }
+    let log = log(&world, &server);
+    assert!(log.contains("statement:"), "nothing is logged at all");
+    assert!(!log.contains("another-secret"));
+    assert!(!log.contains("SCRAM-SHA-256$4096"), "a verifier was logged");
+    let rows: String = sqlx::query_scalar(
+        "select (select string_agg(o::text, ' ') from operations o)
+             || (select string_agg(e::text, ' ') from operation_events e)
+             || (select string_agg(r::text, ' ') from resources r)
+             || (select string_agg(convert_from(job, 'UTF8'), ' ') from apalis.jobs)",
+    )
+    .fetch_one(&world.pool)
+    .await
+    .unwrap();
+    assert!(!rows.contains("another-secret"));
+    let left: i64 = sqlx::query_scalar("select count(*) from operations where secret is not null")
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
+    assert_eq!(left, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resource_without_a_customer_of_drovers_gets_no_password() {
+    let world = world("rotate-adopted").await;
+    let (_, _, _, resource) = world.pair(None).await;
+    let mut change = world
+        .ask(Some(resource), OperationKind::RotatePassword, json!({}))
+        .await
+        .with(&secret("x"))
+        .await;
+    let why = change.run().await.unwrap_err();
+    assert!(why.contains("was adopted"), "{why}");
+}

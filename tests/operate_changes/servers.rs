@@ -1,0 +1,283 @@
+//! Servers that are rebooted, moved, resized and given room.
+
+use std::time::Duration;
+
+use drover::model::{OperationKind, State};
+use drover::store::subjects::Known;
+use drover_jobs::cloud::local::LocalServer;
+use drover_jobs::cloud::{Cloud as _, InstanceState};
+use drover_jobs::operate::Ended;
+use serde_json::json;
+
+use super::driver::{CUTS, Change, Cut, EYES, World, session, world};
+
+/// How often its sshd was started.
+pub fn boots(world: &World, server: &LocalServer) -> usize {
+    let log = world
+        .root
+        .join("servers")
+        .join(&server.name)
+        .join("sshd.log");
+    let log = std::fs::read_to_string(log).unwrap();
+    log.matches("Server listening").count()
+}
+
+async fn runs(world: &World, server: &LocalServer) -> bool {
+    world.cloud.describe(&server.name).await.unwrap().state == InstanceState::Running
+}
+
+async fn size_in_record(change: &Change<'_>) -> Option<String> {
+    match change.world.known(change.operation.subject.unwrap()).await {
+        Known::Server(server) => server.size,
+        Known::Resource(..) => panic!("a server is wanted"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_rebooted_once_however_often_a_worker_dies() {
+    let world = world("reboot").await;
+    let (server, cluster, id, resource) = world.made().await;
+    let _ring = world.ring(EYES);
+    world.in_service(&[id, resource]).await;
+    for cut in CUTS {
+        let before = boots(&world, &server);
+        let mut change = world
+            .ask(Some(id), OperationKind::Reboot, json!({}))
+            .await
+            .cut(cut);
+        change.run().await.unwrap();
+        assert_eq!(
+            boots(&world, &server),
+            before + 1,
+            "{cut:?} {}",
+            change.story()
+        );
+        session(&server, &cluster).await.unwrap();
+        // Long after, the step that was begun is done once more: nothing happens.
+        let late = change.again("reboot").await;
+        assert_eq!(late.ended, Ended::Done, "{late:?}");
+        assert_eq!(boots(&world, &server), before + 1, "{late:?}");
+        let known = world.known(resource).await;
+        assert_eq!(
+            known.subject().state,
+            State::Available,
+            "{}",
+            change.story()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_server_is_started_by_what_was_to_reboot_it() {
+    let world = world("reboot-stopped").await;
+    let (server, _, id, _) = world.made().await;
+    let _ring = world.ring(EYES);
+    world.cloud.stop(&server.name).await.unwrap();
+    let before = boots(&world, &server);
+    let mut change = world
+        .ask(Some(id), OperationKind::Reboot, json!({}))
+        .await
+        .cut(Cut::AfterEffect);
+    change.run().await.unwrap();
+    assert_eq!(boots(&world, &server), before + 1, "{}", change.story());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_stopped_and_started_once_however_often_a_worker_dies() {
+    let world = world("stop-start").await;
+    let (server, cluster, id, resource) = world.made().await;
+    let _ring = world.ring(EYES);
+    world.in_service(&[id, resource]).await;
+    for cut in CUTS {
+        let before = boots(&world, &server);
+        let mut change = world
+            .ask(Some(id), OperationKind::StopStart, json!({}))
+            .await
+            .cut(cut);
+        change.run().await.unwrap();
+        assert_eq!(
+            boots(&world, &server),
+            before + 1,
+            "{cut:?} {}",
+            change.story()
+        );
+        session(&server, &cluster).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_gets_another_size_however_often_a_worker_dies() {
+    let world = world("resize").await;
+    let (server, cluster, id, resource) = world.made().await;
+    let _ring = world.ring(EYES);
+    world.in_service(&[id, resource]).await;
+    let sizes = ["medium", "large", "medium", "small"];
+    for (cut, size) in CUTS.into_iter().zip(sizes) {
+        let before = boots(&world, &server);
+        let mut change = world
+            .ask(Some(id), OperationKind::Resize, json!({"size": size}))
+            .await
+            .cut(cut);
+        change.run().await.unwrap();
+        let instance = world.cloud.describe(&server.name).await.unwrap();
+        assert_eq!(instance.size.as_deref(), Some(size), "{}", change.story());
+        assert_eq!(size_in_record(&change).await.as_deref(), Some(size));
+        assert_eq!(
+            boots(&world, &server),
+            before + 1,
+            "{cut:?} {}",
+            change.story()
+        );
+        session(&server, &cluster).await.unwrap();
+    }
+    // It has that size already: nothing is disturbed.
+    let before = boots(&world, &server);
+    let mut change = world
+        .ask(Some(id), OperationKind::Resize, json!({"size": "small"}))
+        .await;
+    change.run().await.unwrap();
+    assert_eq!(boots(&world, &server), before, "{}", change.story());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_size_without_room_is_told_of_and_the_server_runs_with_its_old_one() {
+    let world = world("no-room").await;
+    let (server, cluster, id, resource) = world.made().await;
+    let _ring = world.ring(EYES);
+    world.in_service(&[id, resource]).await;
+    world.cloud.sell_out(&["large"]).unwrap();
+    for cut in CUTS {
+        let mut change = world
+            .ask(Some(id), OperationKind::Resize, json!({"size": "large"}))
+            .await
+            .cut(cut);
+        let why = change.run().await.unwrap_err();
+        assert!(why.contains("sold out"), "{why}");
+        assert!(why.contains("old size"), "{why}");
+        assert!(runs(&world, &server).await, "{}", change.story());
+        let instance = world.cloud.describe(&server.name).await.unwrap();
+        assert_eq!(instance.size.as_deref(), Some("small"));
+        assert_eq!(size_in_record(&change).await.as_deref(), Some("small"));
+        session(&server, &cluster).await.unwrap();
+
+        // While a human is needed, nothing is tried: the server would be stopped.
+        let before = boots(&world, &server);
+        let waits = change.again("conclude").await;
+        assert!(matches!(waits.ended, Ended::Again(_)), "{waits:?}");
+        assert_eq!(boots(&world, &server), before);
+
+        // A human says `retry`, and by now there is room.
+        if cut == CUTS[3] {
+            world.cloud.sell_out(&[]).unwrap();
+            change.operation.stuck_at = None;
+            change.run().await.unwrap();
+            assert_eq!(size_in_record(&change).await.as_deref(), Some("large"));
+        } else {
+            give_up(&world, id).await;
+        }
+    }
+}
+
+async fn give_up(world: &World, id: drover::model::SubjectId) {
+    let mut tx = world.pool.begin().await.unwrap();
+    drover::store::operations::cancel_open(&mut tx, id, "the test goes on")
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_nothing_can_start_is_started_as_soon_as_it_can() {
+    let world = world("none-left").await;
+    let (server, _, id, resource) = world.made().await;
+    let _ring = world.ring(EYES);
+    world.in_service(&[id, resource]).await;
+    world.cloud.sell_out(&["small", "large"]).unwrap();
+    let mut change = world
+        .ask(Some(id), OperationKind::Resize, json!({"size": "large"}))
+        .await;
+    let cloud = world.cloud.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        cloud.sell_out(&["large"]).unwrap();
+    });
+    let why = change.run().await.unwrap_err();
+    assert!(why.contains("old size"), "{why}");
+    assert!(
+        change.story().contains("the size small are sold out"),
+        "{}",
+        change.story()
+    );
+    assert!(runs(&world, &server).await, "{}", change.story());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_grows_while_its_server_is_in_service() {
+    let world = world("grow").await;
+    let (server, cluster, id, resource) = world.made().await;
+    let _ring = world.ring(EYES);
+    world.in_service(&[id, resource]).await;
+    let before = boots(&world, &server);
+    for (n, cut) in CUTS.into_iter().enumerate() {
+        let gib = 2 + u32::try_from(n).unwrap();
+        let mut change = world
+            .ask(Some(id), OperationKind::Grow, json!({"volume_gib": gib}))
+            .await
+            .cut(cut);
+        change.run().await.unwrap();
+        let mount = world.root.join("servers").join(&server.name).join("volume");
+        let df = std::process::Command::new("df")
+            .args(["-BG", "--output=size"])
+            .arg(mount)
+            .output()
+            .unwrap();
+        let df = String::from_utf8(df.stdout).unwrap();
+        assert!(df.contains(&format!("{gib}G")), "{df} {}", change.story());
+        let Known::Server(known) = world.known(id).await else {
+            panic!("a server is wanted");
+        };
+        assert_eq!(known.volume.unwrap().gib, gib);
+        session(&server, &cluster).await.unwrap();
+    }
+    assert_eq!(boots(&world, &server), before);
+    // It never shrinks.
+    let mut change = world
+        .ask(Some(id), OperationKind::Grow, json!({"volume_gib": 1}))
+        .await;
+    change.run().await.unwrap();
+    let Known::Server(known) = world.known(id).await else {
+        panic!("a server is wanted");
+    };
+    assert_eq!(known.volume.unwrap().gib, 5, "{}", change.story());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_done_is_a_humans_at_once() {
+    let world = world("hopeless").await;
+    let (server, _, id, _) = world.pair(None).await;
+    for (kind, params, why) in [
+        (
+            OperationKind::Grow,
+            json!({"volume_gib": 2}),
+            "no volume of its own",
+        ),
+        (OperationKind::Resize, json!({}), "without size"),
+        (
+            OperationKind::Resize,
+            json!({"size": "large"}),
+            "is not known",
+        ),
+    ] {
+        let mut change = world.ask(Some(id), kind, params).await;
+        let said = change.run().await.unwrap_err();
+        assert!(said.contains(why), "{kind}: {said}");
+        give_up(&world, id).await;
+    }
+    assert!(runs(&world, &server).await);
+    server.destroy().await.unwrap();
+    let mut change = world
+        .ask(Some(id), OperationKind::StopStart, json!({}))
+        .await;
+    let said = change.run().await.unwrap_err();
+    assert!(said.contains("is gone"), "{said}");
+}
