@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use drover::model::{
-    Attributes, IncidentKind, IncidentState, Observation, ObservationId, Rules, SubjectId,
+    Attributes, IncidentKind, IncidentState, Mode, Observation, ObservationId, Rules, SubjectId,
 };
 use drover_jobs::cloud::local::{Cluster, LocalServer};
 use drover_jobs::resolve::machine::Move;
@@ -150,7 +150,7 @@ async fn near_the_end_people_are_called_once_freezing_has_begun() {
     let world = World::new("urgent", &json!({})).await;
     let case = world.incident(SubjectId::generate(), IncidentKind::XidWraparound);
     let mut incident = case.incident.clone();
-    let urgent = |incident: &_, age| resolve::urgent(incident, Some(&seen(age)), &rules);
+    let urgent = |incident: &_, age| resolve::urgent(incident, Some(&seen(age)), &rules, Mode::Act);
     let (near, nearer) = (1_500_000_000, 1_650_000_000);
 
     assert_eq!(urgent(&incident, nearer), None);
@@ -165,5 +165,5 @@ async fn near_the_end_people_are_called_once_freezing_has_begun() {
     incident.step = 0;
     incident.state_since = Utc::now() - TimeDelta::seconds(61);
     assert!(urgent(&incident, nearer).is_some());
-    assert_eq!(resolve::urgent(&incident, None, &rules), None);
+    assert_eq!(resolve::urgent(&incident, None, &rules, Mode::Act), None);
 }
