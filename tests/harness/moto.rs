@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -94,18 +95,20 @@ impl Moto {
 
     /// A network whose addresses are this machine's own, and in it a subnet for each
     /// of these zones: what runs there has addresses such as 127.78.16.4, so that a
-    /// real sshd can stand in for an instance. Gives the subnets.
+    /// real sshd can stand in for an instance. Each network of a process has a block
+    /// of its own. Gives the subnets.
     ///
     /// # Errors
     /// If moto refuses.
     pub async fn loopback_subnets(&self, zones: &[&str]) -> Result<Vec<String>> {
-        let made = self
-            .ask("CreateVpc", &[("CidrBlock", "127.78.0.0/16")])
-            .await?;
+        static NEXT: AtomicU8 = AtomicU8::new(78);
+        let net = format!("127.{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let block = format!("{net}.0.0/16");
+        let made = self.ask("CreateVpc", &[("CidrBlock", &block)]).await?;
         let vpc = text(&made, "vpcId")?.to_owned();
         let mut subnets = Vec::new();
         for (n, zone) in zones.iter().enumerate() {
-            let block = format!("127.78.{}.0/20", n * 16);
+            let block = format!("{net}.{}.0/20", n * 16);
             let parameters = [
                 ("VpcId", vpc.as_str()),
                 ("CidrBlock", &block),

@@ -191,7 +191,7 @@ async fn a_database_on_ec2_is_made_rebooted_grown_and_destroyed() {
     let pinned = seen["host_key"].as_str().unwrap();
     assert!(pinned.starts_with("ssh-ed25519 "), "{seen}");
     assert_eq!(
-        seen["last_observation"]["attributes"]["details"]["cloud"]["system_check"], "ok",
+        seen["last_observation"]["attributes"]["cloud"]["system_check"], "ok",
         "{seen}"
     );
 
