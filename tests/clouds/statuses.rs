@@ -60,7 +60,7 @@ fn record(n: usize) -> Server {
         instance_id: Some(instance(n)),
         zone: None,
         // Adopted servers' regions are not in the record.
-        region: (n % 2 == 0).then(|| REGION.to_owned()),
+        region: n.is_multiple_of(2).then(|| REGION.to_owned()),
         size: None,
         volume: None,
         for_plan: None,

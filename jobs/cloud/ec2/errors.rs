@@ -82,10 +82,8 @@ pub(super) fn judge<E>(doing: &str, error: &SdkError<E>) -> Problem
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
-    let answer = match error {
-        SdkError::ServiceError(answer) => answer,
-        #[expect(clippy::wildcard_enum_match_arm, reason = "non-exhaustive, the SDK's")]
-        _ => return unanswered(doing, error),
+    let SdkError::ServiceError(answer) = error else {
+        return unanswered(doing, error);
     };
     let code = answer.err().code().unwrap_or_default();
     // Where an answer has both, a word for who is to blame stands before it.
@@ -179,7 +177,6 @@ fn unanswered(doing: &str, error: &(dyn Error + 'static)) -> Problem {
             Sort::Refused,
             format!("no AWS credentials: {}", words(error)),
         ),
-        #[expect(clippy::wildcard_enum_match_arm, reason = "non-exhaustive, the SDK's")]
         Some(_) => (
             Sort::Failed,
             format!("AWS credentials cannot be got: {}", words(error)),
