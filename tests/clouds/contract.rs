@@ -389,7 +389,7 @@ mod ec2 {
             cloud.detach_volume(&made.id, &volume).await.unwrap();
             assert!(cloud.volumes(&made.id).await.unwrap().is_empty());
         }
-        assert_eq!(cloud.volumes_of(new.id).await.unwrap(), [volume.clone()]);
+        assert_eq!(cloud.volumes_of(new.id).await.unwrap(), [volume.as_str()]);
         for _ in 0..2 {
             cloud.attach_volume(&made.id, &volume).await.unwrap();
             assert_eq!(cloud.volumes(&made.id).await.unwrap()[0].id, volume);
