@@ -1,10 +1,8 @@
-//! Clouds: what all of them promise, on each of them; EC2's errors; and what is felt
-//! of many instances at once.
+//! Clouds: what all of them promise, on each of them; and EC2's errors.
 
 mod clouds {
     mod contract;
     #[cfg(feature = "ec2")]
     mod refusals;
-    #[cfg(feature = "ec2")]
-    mod statuses;
+    mod set_up;
 }

@@ -86,6 +86,10 @@ impl Machine<'_> {
     /// How it is, unless it is gone for good, which no remedy mends.
     pub(super) async fn there(&self, turn: &Turn<'_>) -> Result<Instance, Outcome> {
         let instance = self.describe(turn).await?;
+        // What has an incident is older than any cloud's answers are late.
+        if instance.state.is_gone() {
+            return Err(Outcome::passed_over(instance.detail));
+        }
         match instance.state {
             InstanceState::Terminated | InstanceState::ShuttingDown => {
                 Err(Outcome::passed_over(instance.detail))

@@ -276,6 +276,11 @@ async fn a_local_server_lives_dies_and_comes_back() {
 
     let seen = server::feel(&subject, &cx).await;
     assert!(seen.service_available, "{seen:?}");
+    let said = &seen.details["cloud"];
+    assert_eq!(
+        (&said["state"], &said["instance_check"]),
+        (&"running".into(), &"ok".into())
+    );
     let clusters = seen.details["clusters"].as_array().unwrap();
     assert_eq!(clusters.len(), 2);
     assert!(
@@ -338,6 +343,7 @@ async fn a_local_server_lives_dies_and_comes_back() {
     assert_eq!(describe().await, InstanceState::Stopped);
     let dead = server::feel(&subject, &cx).await;
     assert_eq!(dead.cause, Some(Cause::Refused), "{dead:?}");
+    assert_eq!(dead.details["cloud"]["state"], "stopped");
     assert!(
         matches!(dead.witness, Some(Witness::Down { .. })),
         "{dead:?}"

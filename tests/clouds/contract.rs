@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use drover::model::{ExposeSecret as _, Secret, SubjectId, secret};
+use drover::model::SubjectId;
 use drover_jobs::cloud::local::{LocalCloud, ZONES};
 use drover_jobs::cloud::{
     AnyCloud, Cloud, CloudAction, CloudError, Instance, InstanceState, MarkedSort, NewInstance,
 };
 use drover_tests::until;
+
+use super::set_up::key_pair;
 
 const GIB: u64 = 1 << 30;
 /// The longest that any change may take to show.
@@ -19,21 +21,6 @@ struct Names {
     other_size: &'static str,
     /// An instance and a volume that never were.
     nothing: (&'static str, &'static str),
-}
-
-/// A private key in OpenSSH's format, and its public half.
-pub(super) fn key_pair() -> (Secret, String) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("key");
-    let made = std::process::Command::new("ssh-keygen")
-        .args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"])
-        .arg(&path)
-        .status()
-        .unwrap();
-    assert!(made.success());
-    let private = std::fs::read_to_string(&path).unwrap();
-    let public = std::fs::read_to_string(path.with_extension("pub")).unwrap();
-    (secret(private), public)
 }
 
 fn wanted(names: &Names, zone: &str) -> NewInstance {
@@ -223,12 +210,13 @@ async fn the_local_cloud_keeps_the_contract() {
 mod ec2 {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
-    use drover::config::{Ec2Address, Ec2Config, Ec2Image};
-    use drover_jobs::cloud::ec2::{Access, Ec2};
+    use drover::config::Ec2Config;
+    use drover::model::ExposeSecret as _;
     use drover_tests::Moto;
     use drover_tests::aws::{REGION, text, texts};
     use drover_tests::moto::IMAGE;
 
+    use super::super::set_up::{cloud, config};
     use super::*;
 
     const NAMES: Names = Names {
@@ -236,30 +224,6 @@ mod ec2 {
         other_size: "t3.large",
         nothing: ("i-0123456789abcdef0", "vol-0123456789abcdef0"),
     };
-
-    pub(in super::super) fn config() -> Ec2Config {
-        Ec2Config {
-            deployment: "test".into(),
-            regions: vec![REGION.into(), "eu-west-1".into()],
-            image: Ec2Image::Newest {
-                owner: "136693071363".into(),
-                name: "debian-12-amd64-*".into(),
-            },
-            subnets: vec![],
-            security_groups: vec![],
-            address: Ec2Address::Private,
-            user: "drover".into(),
-            ssh_port: 22,
-            instance_profile: None,
-        }
-    }
-
-    pub(in super::super) async fn cloud(config: &Ec2Config, url: &str) -> Ec2 {
-        drover_tests::init();
-        let credentials = Some(("test".into(), secret("a secret key of aws")));
-        let url = url.to_owned();
-        Ec2::new(config, Access::Endpoint { url, credentials }).await
-    }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn ec2_keeps_the_contract() {
@@ -390,7 +354,7 @@ mod ec2 {
             cloud.detach_volume(&made.id, &volume).await.unwrap();
             assert!(cloud.volumes(&made.id).await.unwrap().is_empty());
         }
-        assert_eq!(cloud.volumes_of(new.id).await.unwrap(), [volume.clone()]);
+        assert_eq!(cloud.volumes_of(new.id).await.unwrap(), [volume.as_str()]);
         for _ in 0..2 {
             cloud.attach_volume(&made.id, &volume).await.unwrap();
             assert_eq!(cloud.volumes(&made.id).await.unwrap()[0].id, volume);
@@ -401,6 +365,3 @@ mod ec2 {
         );
     }
 }
-
-#[cfg(feature = "ec2")]
-pub(super) use ec2::{cloud, config};

@@ -7,7 +7,7 @@ use drover_jobs::cloud::ec2::{Access, Ec2};
 use drover_jobs::cloud::{AnyCloud, Cloud, CloudError, NewInstance};
 use drover_tests::aws::{Answer, Aws, REGION};
 
-use super::contract::{cloud, config, key_pair};
+use super::set_up::{cloud, config, key_pair};
 
 const INSTANCE: &str = "i-0123456789abcdef0";
 

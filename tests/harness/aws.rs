@@ -118,6 +118,11 @@ impl Aws {
         lock(&self.shared).asked.len()
     }
 
+    /// Counts anew.
+    pub(crate) fn forget(&self) {
+        lock(&self.shared).asked.clear();
+    }
+
     /// Answers the next one of these so, and the one after that as before.
     pub fn once(&self, action: &str, answer: Answer) {
         let mut shared = lock(&self.shared);
@@ -148,6 +153,15 @@ impl Aws {
     /// # Errors
     /// If it is refused.
     pub async fn ask(&self, action: &str, parameters: &[(&str, &str)]) -> Result<String> {
+        self.ask_in(REGION, action, parameters).await
+    }
+
+    pub(crate) async fn ask_in(
+        &self,
+        region: &str,
+        action: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<String> {
         let mut form = vec![("Action", action), ("Version", "2016-11-15")];
         form.extend_from_slice(parameters);
         let body = form
@@ -156,7 +170,7 @@ impl Aws {
             .collect::<Vec<_>>()
             .join("&");
         let authorization = format!(
-            "AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/ec2/aws4_request, \
+            "AWS4-HMAC-SHA256 Credential=test/20260101/{region}/ec2/aws4_request, \
              SignedHeaders=host, Signature=0"
         );
         let answer = reqwest::Client::builder()

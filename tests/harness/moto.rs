@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::aws::{Aws, text};
+use crate::aws::{Aws, REGION, text};
 use crate::postgres::free_port;
 use crate::until;
 
@@ -90,6 +90,13 @@ impl Moto {
             })
         })
         .await?;
+        // Each region's first answer takes seconds: longer than drover waits for one
+        // where the machine is busy.
+        for region in [REGION, "eu-west-1"] {
+            moto.ask_in(region, "DescribeInstances", &[]).await?;
+            moto.ask_in(region, "DescribeImages", &[]).await?;
+        }
+        moto.forget();
         Ok(moto)
     }
 

@@ -223,10 +223,10 @@ fn client_token(new: &NewInstance) -> String {
 
 /// EC2 takes some wishes at first, and then gives the instance up.
 fn ended_at_once(made: &types::Instance) -> Option<CloudError> {
-    match made.state().and_then(|state| state.name()) {
-        Some(InstanceStateName::Terminated | InstanceStateName::ShuttingDown) => {}
-        #[expect(clippy::wildcard_enum_match_arm, reason = "non-exhaustive, the SDK's")]
-        Some(_) | None => return None,
+    let state = made.state().and_then(|state| state.name());
+    use InstanceStateName::{ShuttingDown, Terminated};
+    if !matches!(state, Some(ShuttingDown | Terminated)) {
+        return None;
     }
     let reason = made.state_reason();
     let code = reason.and_then(|r| r.code()).unwrap_or_default();

@@ -82,10 +82,8 @@ pub(super) fn judge<E>(doing: &str, error: &SdkError<E>) -> Problem
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
-    let answer = match error {
-        SdkError::ServiceError(answer) => answer,
-        #[expect(clippy::wildcard_enum_match_arm, reason = "non-exhaustive, the SDK's")]
-        _ => return unanswered(doing, error),
+    let SdkError::ServiceError(answer) = error else {
+        return unanswered(doing, error);
     };
     let code = answer.err().code().unwrap_or_default();
     // Where an answer has both, a word for who is to blame stands before it.
@@ -170,23 +168,23 @@ fn sort(code: &str, status: u16) -> Sort {
 /// AWS has not answered, or was not even asked.
 fn unanswered(doing: &str, error: &(dyn Error + 'static)) -> Problem {
     let credentials = chain(error).find_map(|e| e.downcast_ref::<CredentialsError>());
+    let words = words(error);
     let (sort, message) = match credentials {
-        Some(CredentialsError::CredentialsNotLoaded(_)) => (
-            Sort::Refused,
-            format!("no AWS credentials: the SDK finds none ({})", words(error)),
-        ),
-        Some(CredentialsError::InvalidConfiguration(_)) => (
-            Sort::Refused,
-            format!("no AWS credentials: {}", words(error)),
-        ),
-        #[expect(clippy::wildcard_enum_match_arm, reason = "non-exhaustive, the SDK's")]
-        Some(_) => (
-            Sort::Failed,
-            format!("AWS credentials cannot be got: {}", words(error)),
-        ),
         None => (
             Sort::Failed,
-            format!("{doing}: no answer of AWS's: {}", words(error)),
+            format!("{doing}: no answer of AWS's: {words}"),
+        ),
+        // The last place to look is the machine's own role, and where the machine has
+        // none to give that is an error rather than an empty answer.
+        Some(
+            CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_),
+        ) => (Sort::Refused, format!("no AWS credentials: {words}")),
+        Some(CredentialsError::ProviderError(_)) if words.contains("IMDS is disabled") => {
+            (Sort::Refused, format!("no AWS credentials: {words}"))
+        }
+        Some(_) => (
+            Sort::Failed,
+            format!("AWS credentials cannot be got: {words}"),
         ),
     };
     Problem {

@@ -138,7 +138,6 @@ fn state(name: Option<&InstanceStateName>) -> InstanceState {
         Some(InstanceStateName::Stopped) => InstanceState::Stopped,
         Some(InstanceStateName::ShuttingDown) => InstanceState::ShuttingDown,
         Some(InstanceStateName::Terminated) => InstanceState::Terminated,
-        #[expect(clippy::wildcard_enum_match_arm, reason = "non-exhaustive, the SDK's")]
         Some(other) => InstanceState::Unknown(other.as_str().to_owned()),
         None => InstanceState::Unknown("unknown".into()),
     }

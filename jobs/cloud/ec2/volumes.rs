@@ -125,12 +125,9 @@ impl Region {
     pub(super) async fn attached(&self, instance_id: &str, id: &str) -> Done {
         let on = self.volume(id).await?;
         let there = attachment(&on, instance_id).and_then(|a| a.state());
-        match there {
-            Some(VolumeAttachmentState::Attached | VolumeAttachmentState::Attaching) => {
-                return Ok(());
-            }
-            #[expect(clippy::wildcard_enum_match_arm, reason = "non-exhaustive, the SDK's")]
-            Some(_) | None => {}
+        use VolumeAttachmentState::{Attached, Attaching};
+        if matches!(there, Some(Attached | Attaching)) {
+            return Ok(());
         }
         let instance = self.described(instance_id).await?;
         let instance = instance.ok_or_else(|| anyhow!("EC2 does not know {instance_id}"))?;
