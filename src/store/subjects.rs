@@ -156,7 +156,8 @@ pub async fn adopt_resource(
     // The lock keeps the server from being forgotten until this commits.
     sqlx::query(
         "select 1 from subjects
-         where id = $1 and kind = 'server' and forgotten_at is null for key share",
+         where id = $1 and kind = 'server' and forgotten_at is null
+           and state <> 'destroying' for key share",
     )
     .bind(new.server_id.to_string())
     .fetch_optional(&mut *db)

@@ -15,10 +15,10 @@ pub fn refused(kind: Kind, place: &str, error: AdoptError) -> ApiError {
             ApiError::conflict("already_adopted", message).field(place)
         }
         AdoptError::NameTaken(id) => create::taken(PublicId::new(kind, id)),
-        AdoptError::NoServer => {
-            ApiError::not_found("no such server: it never was, or was forgotten; adopt it first")
-                .field("server")
-        }
+        AdoptError::NoServer => ApiError::not_found(
+            "no such server: it never was, was forgotten, or is being destroyed; adopt it first",
+        )
+        .field("server"),
         AdoptError::NoTier => create::no_tier(),
         AdoptError::Seal(error) => {
             tracing::error!(%error, "a secret could not be sealed");

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::made::path;
 use crate::refusals::refused;
-use crate::world::Deployment;
+use crate::world::{Deployment, resource};
 
 #[tokio::test]
 async fn what_drover_made_is_destroyed_only_by_its_name() {
@@ -74,10 +74,20 @@ async fn what_drover_made_is_destroyed_only_by_its_name() {
         (&last["to"], &last["observation"]),
         (&json!("destroyed"), &Value::Null)
     );
+    // Its server goes with the last of its resources: nobody gets on it any more.
+    let server = drover.get(&path(&server)).await.json();
+    assert_eq!(
+        (&server["state"], &server["operation"]["kind"]),
+        (&json!("destroying"), &json!("destroy_server"))
+    );
+    let late = resource(server["id"].as_str().unwrap(), "late");
+    let answer = drover.post("/v1/resources", &late).await;
+    refused("late", &answer, 404, "not_found", Some("server"));
     let again = json!({"name": "shop", "plan": "starter"});
-    drover.created("resource", again).await;
+    let again = drover.created("resource", again).await;
+    assert_ne!(again["server"], server["id"]);
     let ring = drover.get("/v1/ring").await.json();
-    assert_eq!((&ring["tokens"], &ring["astray"]), (&json!(2), &json!(0)));
+    assert_eq!((&ring["tokens"], &ring["astray"]), (&json!(3), &json!(0)));
 }
 
 #[tokio::test]
