@@ -34,6 +34,8 @@ mod modes;
 mod open;
 #[path = "api/operations.rs"]
 mod operations;
+#[path = "api/orphans.rs"]
+mod orphans;
 #[path = "api/reading.rs"]
 mod reading;
 #[path = "api/refusals.rs"]

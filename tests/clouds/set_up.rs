@@ -36,6 +36,7 @@ pub fn config() -> Ec2Config {
         subnets: vec![],
         security_groups: vec![],
         address: Ec2Address::Private,
+        user: "drover".into(),
         ssh_port: 22,
         instance_profile: None,
     }

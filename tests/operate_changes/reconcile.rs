@@ -46,6 +46,19 @@ async fn regions(world: &World) -> Vec<(String, usize)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn regions_are_known_as_soon_as_a_resolve_worker_has_started() {
+    let world = world("regions").await;
+    let _ring = world.ring(&[drover::store::queue::Queue::Resolve]);
+    for _ in 0..50 {
+        if regions(&world).await == [("local".to_owned(), 3)] {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("not within five seconds");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_orphan_is_reported_and_never_destroyed() {
     let world = world("orphan").await;
     let (server, _, id, resource) = world.made().await;
