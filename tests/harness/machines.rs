@@ -79,17 +79,13 @@ impl Drop for Machines {
 async fn look(moto: &Moto, root: &Path, known: &mut HashMap<String, Machine>) -> Result<()> {
     for (id, state, address) in instances(moto).await? {
         let running = state == "running";
-        if !known.contains_key(&id) {
-            if !running {
-                continue;
-            }
-            let user_data = user_data(moto, &id).await?;
-            let machine = Machine::new(root.join(&id), &address, &user_data)?;
-            machine.plug()?;
-            known.insert(id, machine);
-            continue;
-        }
         let Some(machine) = known.get_mut(&id) else {
+            if running {
+                let user_data = user_data(moto, &id).await?;
+                let machine = Machine::new(root.join(&id), &address, &user_data)?;
+                machine.plug()?;
+                known.insert(id, machine);
+            }
             continue;
         };
         match (running, machine.on) {
