@@ -281,3 +281,40 @@ async fn what_cannot_be_done_is_a_humans_at_once() {
     let said = change.run().await.unwrap_err();
     assert!(said.contains("is gone"), "{said}");
 }
+
+/// The record says that it is in service, and so it was. That is not enough.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_an_observation_made_since_ends_what_disturbed_a_server() {
+    let world = world("fresh").await;
+    let (_, _, id, resource) = world.made().await;
+    let ring = world.ring(EYES);
+    world.in_service(&[id, resource]).await;
+    drop(ring);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    for (subject, kind) in [
+        (id, OperationKind::StopStart),
+        (resource, OperationKind::Restart),
+    ] {
+        let mut change = world.ask(Some(subject), kind, json!({})).await;
+        change.operation.step_since = chrono::Utc::now();
+        let seen = change.again("await_available").await;
+        assert!(matches!(seen.ended, Ended::Again(_)), "{kind}: {seen:?}");
+        // For too long: then a human is told, and resolvers rest no longer.
+        change.operation.step_since -= chrono::TimeDelta::seconds(301);
+        let mut db = world.pool.acquire().await.unwrap();
+        sqlx::query("update subjects set state = 'unavailable' where id = $1")
+            .bind(subject.to_string())
+            .execute(&mut *db)
+            .await
+            .unwrap();
+        let seen = change.again("await_available").await;
+        assert_eq!(seen.ended, Ended::Hopeless, "{kind}: {seen:?}");
+    }
+    let _ring = world.ring(EYES);
+    world.in_service(&[id, resource]).await;
+    give_up(&world, id).await;
+    let mut change = world
+        .ask(Some(id), OperationKind::StopStart, json!({}))
+        .await;
+    change.run().await.unwrap();
+}
