@@ -2,6 +2,8 @@
 
 #[path = "operate/ec2.rs"]
 mod ec2;
+#[path = "operate/stuck.rs"]
+mod stuck;
 #[path = "operate/world.rs"]
 mod world;
 

@@ -7,7 +7,7 @@ use drover::store::creation;
 use drover::store::operations::Fact;
 
 use super::{Book, Outcome, Step, Turn, Work, unknown};
-use crate::cloud::{AnyCloud, Cloud as _, InstanceState};
+use crate::cloud::{AnyCloud, Cloud as _};
 
 pub(super) const BOOK: Book = Book {
     steps: &[
@@ -87,16 +87,9 @@ async fn await_gone(turn: &Turn<'_>, server: &Server) -> Work {
     let found = turn.operation.memo["instance"].as_str();
     for id in server.instance_id.as_deref().into_iter().chain(found) {
         let instance = cloud.describe(id).await?;
-        match instance.state {
-            // Long after it was made, an instance that nobody knows is gone.
-            InstanceState::Terminated | InstanceState::Unknown(_) => {}
-            InstanceState::Pending
-            | InstanceState::Running
-            | InstanceState::Stopping
-            | InstanceState::Stopped
-            | InstanceState::ShuttingDown => {
-                return Err(Outcome::again(SOON, instance.detail));
-            }
+        // Long after it was made, an instance that nobody knows is gone.
+        if !instance.state.is_gone() {
+            return Err(Outcome::again(SOON, instance.detail));
         }
     }
     if let Some(instance) = cloud.find(server.subject.id).await? {

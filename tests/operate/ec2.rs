@@ -11,18 +11,37 @@ use serde_json::{Value, json};
 
 const REGION: &str = "us-east-1";
 
-struct Ec2 {
-    drover: Deployment,
-    moto: Arc<Moto>,
-    machines: Machines,
+pub struct Ec2 {
+    pub drover: Deployment,
+    pub moto: Arc<Moto>,
+    machines: Option<Machines>,
+}
+
+/// In what a deployment differs from one that works.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Setting {
+    NoCredentials,
+    /// Nothing stands behind the instances.
+    NoMachines,
+    /// What a creation may take.
+    Patience(&'static str),
+    Resolvers(usize),
 }
 
 impl Ec2 {
-    async fn start(resolvers: usize) -> Self {
+    pub async fn start_with(settings: &[Setting]) -> Self {
         let moto = Arc::new(Moto::start().await.unwrap());
         let zones = ["us-east-1a", "us-east-1b"];
         let subnets = moto.loopback_subnets(&zones).await.unwrap();
-        let rules = json!({"cadence": {"available": "5s"}});
+        let mut rules = json!({"cadence": {"available": "5s"}});
+        let mut resolvers = 1;
+        for setting in settings {
+            match setting {
+                Setting::Patience(text) => rules["patience"]["creation"] = (*text).into(),
+                Setting::Resolvers(count) => resolvers = *count,
+                Setting::NoCredentials | Setting::NoMachines => {}
+            }
+        }
         let mut drover = Deployment::new(&rules).await.unwrap();
         // Small volumes: what stands in for a disk is this machine's own.
         sqlx::query("update plans set volume_gib = 2")
@@ -31,8 +50,7 @@ impl Ec2 {
             .unwrap();
         for (name, value) in [
             ("AWS_ENDPOINT_URL", moto.endpoint()),
-            ("AWS_ACCESS_KEY_ID", "test"),
-            ("AWS_SECRET_ACCESS_KEY", "test"),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
             ("DROVER_EC2_REGIONS", REGION),
             ("DROVER_EC2_SUBNETS", &subnets.join(",")),
             ("DROVER_EC2_USER", &owner_name().unwrap()),
@@ -40,27 +58,49 @@ impl Ec2 {
         ] {
             drover.processes.set(name, value);
         }
-        let machines = Machines::attend(moto.clone(), &drover.dir().join("machines")).unwrap();
         drover
             .start(&["web", "clock", "feel", "think", "notify"])
             .await
             .unwrap();
-        for _ in 0..resolvers {
-            drover.processes.start("resolve").unwrap();
-        }
-        let ec2 = Self {
+        // What the local cloud holds goes with the deployment.
+        drover.local(&["ls"]).await.unwrap();
+        let mut ec2 = Self {
             drover,
             moto,
-            machines,
+            machines: None,
         };
-        ec2.until_region_is_known().await;
+        let credentials = !settings.contains(&Setting::NoCredentials);
+        if credentials {
+            ec2.give_credentials();
+        }
+        if !settings.contains(&Setting::NoMachines) {
+            ec2.attend();
+        }
+        for _ in 0..resolvers {
+            ec2.drover.processes.start("resolve").unwrap();
+        }
+        ec2.until_region_is_known(credentials).await;
         ec2
     }
 
-    async fn until_region_is_known(&self) {
+    /// To what is started from now on.
+    pub fn give_credentials(&mut self) {
+        for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+            self.drover.processes.set(name, "test");
+        }
+    }
+
+    pub fn attend(&mut self) {
+        let dir = self.drover.dir().join("machines");
+        self.machines = Some(Machines::attend(self.moto.clone(), &dir).unwrap());
+    }
+
+    /// With its zones, or without them and why.
+    async fn until_region_is_known(&self, whole: bool) {
+        let sign = if whole { "us-east-1b" } else { "credentials" };
         let known = until("the region published", Duration::from_secs(60), || async {
             let regions = self.drover.api.get("/v1/regions").await?.to_string();
-            Ok(match regions.contains("us-east-1b") {
+            Ok(match regions.contains(sign) {
                 true => Ok(()),
                 false => Err(regions),
             })
@@ -68,7 +108,7 @@ impl Ec2 {
         known.await.unwrap();
     }
 
-    async fn create(&self, name: &str, plan: &str) -> String {
+    pub async fn create(&self, name: &str, plan: &str) -> String {
         let wanted = json!({"name": name, "plan": plan, "cloud": "ec2", "region": REGION});
         let made = self
             .drover
@@ -80,7 +120,7 @@ impl Ec2 {
         made["id"].as_str().unwrap().to_owned()
     }
 
-    async fn available(&self, id: &str) {
+    pub async fn available(&self, id: &str) {
         let turned = self
             .drover
             .turn_until(id, "available", Duration::from_secs(120))
@@ -91,7 +131,7 @@ impl Ec2 {
         }
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub async fn get(&self, path: &str) -> Value {
         self.drover.api.get(path).await.unwrap()
     }
 
@@ -146,19 +186,19 @@ impl Ec2 {
         }
     }
 
-    async fn destroy(&self, id: &str, name: &str) {
+    pub async fn destroy(&self, id: &str, name: &str) {
         let path = format!("/v1/resources/{id}?confirm={name}");
         self.drover.api.delete(&path).await.unwrap();
     }
 
-    async fn until_nothing_is_left(&self) {
+    pub async fn until_nothing_is_left(&self) {
         let gone = until("nothing left", Duration::from_secs(120), || async {
             let live: i64 =
                 sqlx::query_scalar("select count(*) from subjects where forgotten_at is null")
                     .fetch_one(&self.drover.pool)
                     .await?;
             let (instances, volumes) = self.in_the_cloud().await;
-            let processes = self.machines.processes();
+            let processes = self.machines.as_ref().map_or(0, Machines::processes);
             let nothing = live == 0 && instances.is_empty() && volumes.is_empty() && processes == 0;
             Ok(if nothing {
                 Ok(())
@@ -176,7 +216,7 @@ impl Ec2 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_on_ec2_is_made_rebooted_grown_and_destroyed() {
-    let ec2 = Ec2::start(1).await;
+    let ec2 = Ec2::start_with(&[]).await;
     let id = ec2.create("orders", "production").await;
     ec2.available(&id).await;
     let server = ec2.get(&format!("/v1/resources/{id}")).await["server"].clone();
@@ -222,7 +262,7 @@ async fn a_database_on_ec2_is_made_rebooted_grown_and_destroyed() {
 /// instance is the look-up's doing.
 #[tokio::test(flavor = "multi_thread")]
 async fn resolvers_killed_while_instances_are_asked_for_make_none_twice() {
-    let mut ec2 = Ec2::start(2).await;
+    let mut ec2 = Ec2::start_with(&[Setting::Resolvers(2)]).await;
     let mut made = Vec::new();
     for n in 0..6 {
         made.push((
