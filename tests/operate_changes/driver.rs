@@ -272,9 +272,10 @@ impl Change<'_> {
         let operation = &mut self.operation;
         let memo = operation.memo.as_object_mut().unwrap();
         for (name, value) in outcome.memo {
-            match value {
-                Value::Null => drop(memo.remove(&name)),
-                value => drop(memo.insert(name, value)),
+            if value.is_null() {
+                memo.remove(&name);
+            } else {
+                memo.insert(name, value);
             }
         }
         let steps = operate::book(operation.kind).steps;
