@@ -58,10 +58,6 @@ impl Ec2 {
         ] {
             drover.processes.set(name, value);
         }
-        drover
-            .start(&["web", "clock", "feel", "think", "notify"])
-            .await
-            .unwrap();
         // What the local cloud holds goes with the deployment.
         drover.local(&["ls"]).await.unwrap();
         let mut ec2 = Self {
@@ -73,6 +69,10 @@ impl Ec2 {
         if credentials {
             ec2.give_credentials();
         }
+        ec2.drover
+            .start(&["web", "clock", "feel", "think", "notify"])
+            .await
+            .unwrap();
         if !settings.contains(&Setting::NoMachines) {
             ec2.attend();
         }
