@@ -76,3 +76,16 @@ async fn resolvers_killed_a_hundred_times_make_nothing_twice_and_leave_nothing_b
     }
     world.until_nothing_is_left(Duration::from_secs(300)).await;
 }
+
+/// Nothing was made yet, and nothing is ever made: nobody is asked who is not there.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_given_up_before_it_was_begun_leaves_nothing() {
+    let mut world = World::start(0).await;
+    for (name, plan) in [("shared", "starter"), ("own", "production")] {
+        let id = world.create(name, plan).await;
+        world.destroy(id).await;
+    }
+    world.drover.processes.start("resolve").unwrap();
+    world.until_nothing_is_left(Duration::from_secs(60)).await;
+    world.assert_no_incident().await;
+}

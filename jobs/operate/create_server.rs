@@ -128,12 +128,10 @@ async fn look(turn: &Turn<'_>, server: &Server) -> Work {
     )
 }
 
+/// Asked again, a cloud gives the instance that there is, wherever that one is; and
+/// finishes what it had only begun to make.
 async fn ask(turn: &Turn<'_>, server: &Server) -> Work {
     let cloud = turn.cloud(server)?;
-    let id = server.subject.id;
-    if let Some(instance) = cloud.find(id).await? {
-        return asked(server, &instance, "found");
-    }
     let memo = &turn.operation.memo;
     let places: Vec<(String, String)> =
         serde_json::from_value(memo["places"].clone()).unwrap_or_default();
@@ -144,7 +142,7 @@ async fn ask(turn: &Turn<'_>, server: &Server) -> Work {
     };
     let new = new_instance(turn, server, zone, size).await?;
     match cloud.create(&new).await {
-        Ok(instance) => asked(server, &instance, "asked for"),
+        Ok(instance) => asked(server, &instance),
         Err(CloudError::NoCapacity(why)) => {
             let next = at + 1;
             let round_over = next % places.len() == 0;
@@ -160,7 +158,7 @@ async fn ask(turn: &Turn<'_>, server: &Server) -> Work {
     }
 }
 
-fn asked(server: &Server, instance: &Instance, how: &str) -> Work {
+fn asked(server: &Server, instance: &Instance) -> Work {
     let or = |found: &Option<String>, else_: &Option<String>| {
         found.clone().or_else(|| else_.clone()).unwrap_or_default()
     };
@@ -170,7 +168,7 @@ fn asked(server: &Server, instance: &Instance, how: &str) -> Work {
     );
     let id = instance.id.clone();
     Ok(
-        Outcome::done(format!("{how} {id}, {size} in {zone}")).with(Fact::Instance {
+        Outcome::done(format!("asked for {id}, {size} in {zone}")).with(Fact::Instance {
             id,
             zone,
             size,
@@ -247,11 +245,18 @@ async fn await_address(turn: &Turn<'_>, server: &Server) -> Work {
         (InstanceState::Terminated | InstanceState::ShuttingDown, _) => {
             Err(Outcome::hopeless(instance.detail))
         }
+        // Somebody has stopped what is just being made.
+        (InstanceState::Stopped, _) => {
+            cloud.start(id).await?;
+            Err(Outcome::again(
+                SOON,
+                format!("{}; it is started", instance.detail),
+            ))
+        }
         (
             InstanceState::Pending
             | InstanceState::Running
             | InstanceState::Stopping
-            | InstanceState::Stopped
             | InstanceState::Unknown(_),
             _,
         ) => Err(Outcome::again(SOON, instance.detail)),

@@ -54,6 +54,9 @@ echo "cluster $n is gone"
 "#;
 
 async fn drop_cluster(turn: &Turn<'_>, resource: &Resource, server: &Server) -> Work {
+    if !was_begun(turn, resource).await? {
+        return Ok(Outcome::done("no cluster was ever made for it"));
+    }
     let answers = server.subject.state == State::Available;
     if !answers && goes_too(turn, server, resource).await? {
         let name = &server.subject.name;
@@ -62,6 +65,14 @@ async fn drop_cluster(turn: &Turn<'_>, resource: &Resource, server: &Server) -> 
     let name = &customer(resource)?.database;
     let said = script::run(turn, server, DROP, &[name], b"").await?;
     Ok(Outcome::done(said.last_words()))
+}
+
+/// Its server may never have been made: then there is nobody to ask.
+async fn was_begun(turn: &Turn<'_>, resource: &Resource) -> Result<bool, Outcome> {
+    let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
+    let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
+    let begun = creation::was_begun(&mut db, resource.subject.id);
+    begun.await.map_err(failed)
 }
 
 /// Whether the server was made for a plan's resources, and this is the last one: then

@@ -317,6 +317,18 @@ pub async fn was_asked_for(
     .await
 }
 
+/// Whether anything may have been made of a resource: its creation came further than
+/// to wait for its server.
+pub async fn was_begun(db: &mut PgConnection, resource: SubjectId) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "select exists (select from operations
+                        where subject_id = $1 and kind = 'create_resource' and step >= 1)",
+    )
+    .bind(resource.to_string())
+    .fetch_one(db)
+    .await
+}
+
 /// Why a subject is not destroyed.
 #[derive(Debug, thiserror::Error)]
 pub enum DestroyError {
