@@ -2,8 +2,12 @@
 
 #[path = "operate/ec2.rs"]
 mod ec2;
+#[path = "operate/followers.rs"]
+mod followers;
 #[path = "operate/stuck.rs"]
 mod stuck;
+#[path = "operate/switchover.rs"]
+mod switchover;
 #[path = "operate/world.rs"]
 mod world;
 

@@ -49,6 +49,24 @@ select jsonb_build_object(
         from pg_stat_activity where pid <> pg_backend_pid()),
     'xid_age', (select max(age(datfrozenxid)) from pg_database),
     'database_bytes', pg_database_size(current_database()),
+    'timeline', (select timeline_id from pg_control_checkpoint()),
+    'followers', case when not pg_is_in_recovery() then coalesce((
+        select jsonb_agg(jsonb_build_object(
+            'name', application_name, 'state', state, 'sync_state', sync_state,
+            'sent_lsn', sent_lsn, 'flush_lsn', flush_lsn, 'replay_lsn', replay_lsn,
+            'lag_bytes', pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)) order by application_name)
+        from pg_stat_replication where application_name like 'f\\_%'), '[]') end,
+    'receiver', case when pg_is_in_recovery() then coalesce((
+        select jsonb_build_object(
+            'status', status, 'slot', slot_name, 'sender', sender_host,
+            'timeline', received_tli, 'flushed_lsn', flushed_lsn,
+            'latest_end_lsn', latest_end_lsn,
+            'lag_bytes', pg_wal_lsn_diff(latest_end_lsn, pg_last_wal_replay_lsn()),
+            'silent_s', round(extract(epoch from clock_timestamp() - last_msg_receipt_time)::numeric, 3))
+        from pg_stat_wal_receiver), jsonb_build_object('status', 'not running'))
+        || jsonb_build_object('replay_lsn', pg_last_wal_replay_lsn(),
+            'last_replay_s', round(extract(epoch from
+                clock_timestamp() - pg_last_xact_replay_timestamp())::numeric, 3)) end,
     'archiver', (
         select jsonb_build_object(
             'mode', current_setting('archive_mode'), 'archived', archived_count,

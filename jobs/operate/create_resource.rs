@@ -42,7 +42,7 @@ pub(super) async fn perform(turn: &Turn<'_>) -> Work {
     }
 }
 
-fn await_server(server: &Server) -> Work {
+pub(super) fn await_server(server: &Server) -> Work {
     let name = &server.subject.name;
     match server.subject.state {
         State::Available => Ok(Outcome::done(format!("server {name} is in service"))),
@@ -82,7 +82,7 @@ background "cluster-$n" '
   r pg_createcluster ${local:+--createclusterconf="$DROVER_CREATECLUSTER" -s "$DROVER_SOCKETS" -l "$DROVER_LOGS/$n.log"} \
     -p "$port" "$v" "$n" -- --username=postgres --encoding=UTF8 --locale=C.UTF-8 \
     --data-checksums --auth-local=$method --auth-host=scram-sha-256
-  printf "# Written by drover.\nlocal all %s %s\nhostssl all all all scram-sha-256\nhostnossl all all all reject\n" \
+  printf "# Written by drover.\nlocal all %s %s\nhostssl all all all scram-sha-256\nhostssl replication drover_replication all scram-sha-256\nhostnossl all all all reject\n" \
     "$who" "$method" | put "$conf/pg_hba.conf" 640
   case $address in
     *[!0-9.]*) case $address in *:*) san=IP:$address;; *) san=DNS:$address;; esac;;
@@ -114,21 +114,30 @@ echo "made cluster $v/$n"
 async fn cluster(turn: &Turn<'_>, resource: &Resource, server: &Server) -> Work {
     let plan = plan(turn, resource).await?;
     let version = plan.postgres.map_or(String::new(), |v| v.to_string());
-    let libraries = match plan.extensions.iter().any(|e| e == "pg_stat_statements") {
-        true => "pg_stat_statements",
-        false => "",
-    };
     let arguments = [
         version.as_str(),
         &customer(resource)?.database,
         &resource.port.to_string(),
         &server.address,
-        &plan.connections.saturating_add(OURS).to_string(),
-        libraries,
+        &most_connections(&plan).to_string(),
+        libraries(&plan),
     ];
     let script = format!("{}{CLUSTER}", script::BACKGROUND);
     let said = script::run(turn, server, &script, &arguments, b"").await?;
     Ok(Outcome::done(said.last_words()))
+}
+
+/// Connections that a cluster of this plan takes.
+pub(super) fn most_connections(plan: &Plan) -> i32 {
+    plan.connections.saturating_add(OURS)
+}
+
+/// What a cluster of this plan loads at its start.
+pub(super) fn libraries(plan: &Plan) -> &'static str {
+    match plan.extensions.iter().any(|e| e == "pg_stat_statements") {
+        true => "pg_stat_statements",
+        false => "",
+    }
 }
 
 /// Its private half never leaves the server.
@@ -136,7 +145,7 @@ const CERTIFICATE: &str = r#"r=${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}
 as_root cat "$r/$v/$c/server.crt"
 "#;
 
-async fn certificate(turn: &Turn<'_>, resource: &Resource, server: &Server) -> Work {
+pub(super) async fn certificate(turn: &Turn<'_>, resource: &Resource, server: &Server) -> Work {
     let said = script::at_cluster(turn, (resource, server), CERTIFICATE, &[], b"").await?;
     if !said.out.contains("BEGIN CERTIFICATE") {
         return Err(Outcome::failed("its certificate cannot be read"));
@@ -151,7 +160,7 @@ const START: &str = r#"as_root pg_ctlcluster "$v" "$c" start; s=$?
 echo "cluster $v/$c runs"
 "#;
 
-async fn start(turn: &Turn<'_>, resource: &Resource, server: &Server) -> Work {
+pub(super) async fn start(turn: &Turn<'_>, resource: &Resource, server: &Server) -> Work {
     let said = script::at_cluster(turn, (resource, server), START, &[], b"").await?;
     Ok(Outcome::done(said.last_words()))
 }
@@ -209,7 +218,7 @@ async fn roles(turn: &Turn<'_>, resource: &Resource, server: &Server) -> Work {
     Ok(Outcome::done(said.last_words()))
 }
 
-async fn plan(turn: &Turn<'_>, resource: &Resource) -> Result<Plan, Outcome> {
+pub(super) async fn plan(turn: &Turn<'_>, resource: &Resource) -> Result<Plan, Outcome> {
     let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
     let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
     let plan = plans::find(&mut db, &resource.plan).await.map_err(failed)?;

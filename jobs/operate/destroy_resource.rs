@@ -6,11 +6,13 @@ use drover::store::creation;
 use drover::store::operations::Fact;
 
 use super::create_resource::customer;
+use super::unfollow::slot_away;
 use super::{Book, Outcome, Step, Turn, Work, script, unknown};
 
 pub(super) const BOOK: Book = Book {
     steps: &[
         Step::new("drop", "drop its cluster"),
+        Step::new("slot", "drop the slot that its leader kept for it"),
         Step::new("leave", "take it out of the ring"),
     ],
     creates: false,
@@ -20,6 +22,7 @@ pub(super) async fn perform(turn: &Turn<'_>) -> Work {
     let (resource, server) = turn.resource()?;
     match turn.step {
         "drop" => drop_cluster(turn, resource, server).await,
+        "slot" => drop_slot(turn, resource).await,
         // The server follows in the same transaction, if it was made for this.
         "leave" => Ok(Outcome::done("nothing of it is left").with(Fact::Gone)),
         step => unknown(step),
@@ -85,4 +88,8 @@ async fn goes_too(turn: &Turn<'_>, server: &Server, resource: &Resource) -> Resu
     let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
     let others = creation::others_on(&mut db, server.subject.id, resource.subject.id);
     Ok(!others.await.map_err(failed)?)
+}
+
+async fn drop_slot(turn: &Turn<'_>, resource: &Resource) -> Work {
+    slot_away(turn, resource, resource.leader).await
 }

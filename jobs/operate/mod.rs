@@ -9,10 +9,12 @@
 //! before it is done: an instance's keys and its mark (the server's id), a new
 //! password.
 
+mod create_follower;
 mod create_resource;
 mod create_server;
 mod destroy_resource;
 mod destroy_server;
+mod follow;
 mod grow;
 mod instance;
 pub(crate) mod places;
@@ -23,6 +25,8 @@ mod restart;
 mod rotate_password;
 mod script;
 mod stop_start;
+mod switchover;
+mod unfollow;
 
 use std::time::Duration;
 
@@ -35,6 +39,7 @@ use serde_json::{Map, Value};
 
 use crate::cloud::{AnyCloud, CloudError};
 use crate::resolve::Tools;
+pub(crate) use create_follower::slot_of;
 
 /// What is done for an operation of one kind.
 #[derive(Clone, Copy, Debug)]
@@ -243,6 +248,9 @@ pub fn book(kind: OperationKind) -> &'static Book {
     match kind {
         OperationKind::CreateServer => &create_server::BOOK,
         OperationKind::CreateResource => &create_resource::BOOK,
+        OperationKind::CreateFollower => &create_follower::BOOK,
+        OperationKind::Unfollow => &unfollow::BOOK,
+        OperationKind::Switchover => &switchover::BOOK,
         OperationKind::DestroyServer => &destroy_server::BOOK,
         OperationKind::DestroyResource => &destroy_resource::BOOK,
         OperationKind::Resize => &resize::BOOK,
@@ -261,6 +269,9 @@ pub async fn perform(turn: &Turn<'_>) -> Outcome {
     let done: Work = match turn.operation.kind {
         OperationKind::CreateServer => Box::pin(create_server::perform(turn)).await,
         OperationKind::CreateResource => Box::pin(create_resource::perform(turn)).await,
+        OperationKind::CreateFollower => Box::pin(create_follower::perform(turn)).await,
+        OperationKind::Unfollow => Box::pin(unfollow::perform(turn)).await,
+        OperationKind::Switchover => Box::pin(switchover::perform(turn)).await,
         OperationKind::DestroyServer => Box::pin(destroy_server::perform(turn)).await,
         OperationKind::DestroyResource => Box::pin(destroy_resource::perform(turn)).await,
         OperationKind::Resize => Box::pin(resize::perform(turn)).await,

@@ -7,7 +7,7 @@ use drover::store::subjects::Known;
 use serde::Deserialize;
 
 use super::playbook::{Blast, Budget, Playbook, Remedy, Step, Tells, Tiers};
-use super::{Ended, Outcome, Turn, superuser};
+use super::{Ended, Outcome, Turn, follows, superuser};
 
 pub const PLAYBOOK: Playbook = Playbook {
     kind: IncidentKind::ArchivingStalled,
@@ -75,6 +75,7 @@ a=$(archiver)
 const STATUS: &str = r#"status() { sql -v hung="$1" -v said="$2" -v archiver="$a" -v ended="$3" <<'END' || exit 5
 select jsonb_build_object(
     'on', current_setting('archive_mode') <> 'off',
+    'left_to_leader', pg_is_in_recovery() and current_setting('archive_mode') <> 'always',
     'configured', current_setting('archive_command') not in ('', '(disabled)')
         or coalesce(current_setting('archive_library', true), '') <> '',
     'archived', archived_count, 'failed', failed_count,
@@ -115,6 +116,8 @@ status "" "" "$(printf '%s' "$found" | grep -c .)"
 #[derive(Debug, Deserialize)]
 struct Told {
     on: bool,
+    /// A follower, which archives nothing of its own.
+    left_to_leader: bool,
     configured: bool,
     archived: i64,
     failed: i64,
@@ -149,15 +152,18 @@ pub async fn perform(turn: &Turn<'_>) -> Outcome {
         Err(outcome) => return outcome,
     };
     match turn.step {
-        "look" => look(&told),
+        "look" => look(&told, resource),
         "restart" => restarted(&told, resource, server),
         _ => catch_up(&told, turn),
     }
 }
 
-fn look(told: &Told) -> Outcome {
+fn look(told: &Told, resource: &Resource) -> Outcome {
     if !told.on {
         return Outcome::done("archiving is off");
+    }
+    if told.left_to_leader {
+        return Outcome::passed_over(follows(resource.leader, true).unwrap_or_default());
     }
     if !told.configured {
         return Outcome::passed_over(

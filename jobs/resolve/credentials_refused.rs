@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::playbook::{Blast, Budget, Playbook, Remedy, Step, Tells, Tiers};
 use super::superuser::QUIET;
-use super::{Outcome, Turn, own_role, superuser};
+use super::{Outcome, Turn, follows, own_role, superuser};
 use crate::postgres::PostgresError;
 
 pub const PLAYBOOK: Playbook = Playbook {
@@ -135,13 +135,12 @@ async fn look(turn: &Turn<'_>, resource: &Resource, server: &Server) -> Result<O
             "there is no role {role}, and drover makes none"
         )));
     }
-    if is("in_recovery") {
-        return Ok(Outcome::passed_over(format!(
-            "the cluster is a standby: {role} is what its leader says"
-        )));
-    }
+    // A follower's pg_hba.conf is its own; the roles are its leader's.
     if refusal == Refusal::Entry && is("login") {
         return Ok(hba(role, server, &message));
+    }
+    if let Some(why) = follows(resource.leader, is("in_recovery")) {
+        return Ok(Outcome::passed_over(why));
     }
     let why = match (is("login"), is("expired")) {
         (true, true) => "its password has expired",

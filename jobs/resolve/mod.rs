@@ -28,7 +28,10 @@ pub(crate) mod superuser;
 mod volume_stuck;
 mod xid_wraparound;
 
-use drover::model::{Incident, IncidentKind, Mode, Observation, OperationId, Rules, SecretKey};
+use drover::model::{
+    Incident, IncidentKind, Kind, Mode, Observation, OperationId, PublicId, Rules, SecretKey,
+    SubjectId,
+};
 use drover::store::operations::NewOperation;
 use drover::store::subjects::Known;
 use serde_json::{Map, Value};
@@ -203,6 +206,17 @@ pub fn urgent(
     }
 }
 
+/// Why nothing can be written at a resource: it is a follower, by the record or by
+/// what its cluster says.
+fn follows(leader: Option<SubjectId>, in_recovery: bool) -> Option<String> {
+    let leader = match leader {
+        Some(leader) => PublicId::new(Kind::Resource, leader).to_string(),
+        None if in_recovery => "another".into(),
+        None => return None,
+    };
+    Some(format!("it follows {leader}: its leader has to be mended"))
+}
+
 /// Every playbook as data, for the catalogue.
 pub fn catalogue() -> Vec<(String, Value)> {
     IncidentKind::ALL
@@ -219,6 +233,21 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn a_follower_is_told_by_the_record_or_by_its_cluster() {
+        assert_eq!(follows(None, false), None);
+        let says = follows(None, true).unwrap();
+        assert_eq!(says, "it follows another: its leader has to be mended");
+        let leader = SubjectId::generate();
+        for in_recovery in [false, true] {
+            let says = follows(Some(leader), in_recovery).unwrap();
+            assert_eq!(
+                says,
+                format!("it follows db_{leader}: its leader has to be mended")
+            );
+        }
+    }
 
     #[test]
     fn every_step_fits_the_lease_and_every_playbook_its_budget() {

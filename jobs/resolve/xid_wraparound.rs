@@ -9,7 +9,7 @@ use drover::store::subjects::Known;
 use serde::Deserialize;
 
 use super::playbook::{Blast, Budget, Playbook, Remedy, Step, Tells, Tiers};
-use super::{Ended, Outcome, Turn, superuser};
+use super::{Ended, Outcome, Turn, follows, superuser};
 
 pub const PLAYBOOK: Playbook = Playbook {
     kind: IncidentKind::XidWraparound,
@@ -200,10 +200,8 @@ async fn status(turn: &Turn<'_>, resource: &Resource, server: &Server) -> Result
 
 async fn look(turn: &Turn<'_>, resource: &Resource, server: &Server) -> Result<Outcome, Outcome> {
     let told = status(turn, resource, server).await?;
-    if told.in_recovery {
-        return Ok(Outcome::passed_over(
-            "the cluster is a standby: its leader has to freeze",
-        ));
+    if let Some(why) = follows(resource.leader, told.in_recovery) {
+        return Ok(Outcome::passed_over(why));
     }
     let gain = told.age - told.held_at;
     if !told.running && gain < told.age / 100 {

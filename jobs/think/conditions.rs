@@ -146,6 +146,10 @@ fn connections_exhausted(newest: &Observation, limits: &Limits) -> Option<String
 
 fn xid_wraparound(newest: &Observation, limits: &Limits) -> Option<String> {
     let age = figures::xid_age(&newest.attributes)?;
+    // A follower has its leader's ids, and cannot freeze: its leader's incident tells.
+    if figures::in_recovery(&newest.attributes) {
+        return None;
+    }
     (age > limits.xid_age).then(|| {
         format!(
             "the oldest transaction id is {} million transactions old; at 2100 writes stop",

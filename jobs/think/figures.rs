@@ -77,6 +77,11 @@ pub(super) fn connections(seen: &Attributes) -> Option<(u64, u64)> {
     (allowed > 0).then_some((used, allowed))
 }
 
+/// Whether the cluster follows another: what is to be written is its leader's matter.
+pub(super) fn in_recovery(seen: &Attributes) -> bool {
+    seen.details.get("in_recovery").and_then(Value::as_bool) == Some(true)
+}
+
 /// Age of the oldest transaction id, in transactions.
 pub(super) fn xid_age(seen: &Attributes) -> Option<u64> {
     seen.details.get("xid_age")?.as_u64()
@@ -85,6 +90,8 @@ pub(super) fn xid_age(seen: &Attributes) -> Option<u64> {
 /// How archiving goes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Archiver {
+    /// Whether this cluster archives: a follower leaves it to its leader, unless it is
+    /// to do it `always`.
     pub(super) on: bool,
     /// Segments that wait; `None` if the role may not count them.
     pub(super) ready: Option<u64>,
@@ -105,8 +112,9 @@ impl Archiver {
 
 pub(super) fn archiver(seen: &Attributes) -> Option<Archiver> {
     let archiver = seen.details.get("archiver")?;
+    let mode = archiver.get("mode")?.as_str()?;
     Some(Archiver {
-        on: archiver.get("mode")?.as_str()? != "off",
+        on: mode == "always" || mode != "off" && !in_recovery(seen),
         ready: archiver.get("ready").and_then(Value::as_u64),
         last_archived_at: time(archiver, "last_archived_at")?,
         last_failed_at: time(archiver, "last_failed_at")?,

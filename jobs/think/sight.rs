@@ -136,6 +136,9 @@ fn condition(kind: IncidentKind, newest: &Observation, limits: &Limits) -> Optio
         IncidentKind::VolumeStuck => stuck(newest, limits),
         IncidentKind::XidWraparound => {
             let age = figures::xid_age(seen)?;
+            if figures::in_recovery(seen) {
+                return Some(Sight::Cleared("it follows another, which freezes".into()));
+            }
             let text = format!(
                 "the oldest transaction id is {} million transactions old",
                 age / 1_000_000
@@ -145,7 +148,7 @@ fn condition(kind: IncidentKind, newest: &Observation, limits: &Limits) -> Optio
         IncidentKind::ArchivingStalled => {
             let archiver = figures::archiver(seen)?;
             if !archiver.on {
-                return Some(Sight::Cleared("archiving is off".into()));
+                return Some(Sight::Cleared("it archives nothing".into()));
             }
             let waiting = archiver
                 .ready

@@ -44,6 +44,19 @@ pub enum Act {
         #[command(flatten)]
         why: Why,
     },
+    /// Have a follower take the lead, in the maintenance window.
+    Switchover {
+        /// Which one: db_…; without it, the closest.
+        #[arg(long, value_name = "ID")]
+        to: Option<String>,
+        #[command(flatten)]
+        how: Disturb,
+    },
+    /// Have a follower lead on its own, at once; whom it followed is not touched.
+    Unfollow {
+        #[command(flatten)]
+        why: Why,
+    },
     /// Give it another name.
     Rename {
         /// The new name.
@@ -104,6 +117,8 @@ pub async fn run(
         | SubjectAction::StopStart
         | SubjectAction::Resize
         | SubjectAction::Grow
+        | SubjectAction::Unfollow
+        | SubjectAction::Switchover
         | SubjectAction::RotatePassword => work::asked(answered),
     })
 }
@@ -132,6 +147,11 @@ impl Act {
                     why,
                 )
             }
+            Act::Switchover { to, how } => {
+                let body = json!({"to": to, "now": how.now});
+                (SubjectAction::Switchover, body, how.why)
+            }
+            Act::Unfollow { why } => (SubjectAction::Unfollow, json!({}), why),
             Act::Rename { name, why } => (SubjectAction::Rename, json!({"name": name}), why),
             Act::SetWindow { window, why } => {
                 let body = json!({"maintenance_window": window});

@@ -82,7 +82,7 @@ struct Place {
 }
 
 #[derive(Args)]
-struct Wait {
+pub struct Wait {
     /// Wait until it is available, and say how far it is.
     #[arg(long)]
     wait: bool,
@@ -123,7 +123,21 @@ pub async fn run(client: &Client, what: Create, json: bool) -> Result<(), Failur
             ("/v1/resources", body, resource.wait)
         }
     };
-    let created = client.post_once(path, &body).await?;
+    make(client, path, &body, wait, json).await
+}
+
+/// Asks for something to be made, and waits until it is, if that is wanted.
+///
+/// # Errors
+/// If the API refuses, or it is not there in time.
+pub async fn make(
+    client: &Client,
+    path: &str,
+    body: &Value,
+    wait: Wait,
+    json: bool,
+) -> Result<(), Failure> {
+    let created = client.post_once(path, body).await?;
     if !wait.wait {
         return answer(&created, json, being_made);
     }

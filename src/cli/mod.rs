@@ -4,6 +4,7 @@ mod act;
 mod adopt;
 mod change;
 mod create;
+mod follow;
 mod incidents;
 mod listing;
 mod messages;
@@ -124,6 +125,21 @@ enum Command {
     /// Have a server or resource made.
     #[command(subcommand)]
     Create(create::Create),
+    /// Have a follower made of a resource: a replica that streams from it and is read.
+    Follow {
+        /// Whom it follows: db_… or a name.
+        id: Who,
+        #[command(flatten)]
+        wanted: follow::Follower,
+    },
+    /// Print where clients of a resource connect: all its nodes, without a password.
+    Url {
+        /// db_… or a name.
+        id: Who,
+        /// For whom it is: who writes, or who only reads.
+        #[arg(long, value_enum, default_value = "leader")]
+        role: follow::Role,
+    },
     /// Destroy a server or resource that drover made, with all that is on it.
     Destroy {
         /// srv_…, db_… or a name.
@@ -319,6 +335,14 @@ pub async fn run(cli: Cli, env: Env<'_>) -> Result<(), Failure> {
             change::forget(&client, id.find(&client).await?, cli.json).await
         }
         Command::Create(what) => create::run(&client(env)?, what, cli.json).await,
+        Command::Follow { id, wanted } => {
+            let client = client(env)?;
+            follow::follow(&client, id.find(&client).await?, wanted, cli.json).await
+        }
+        Command::Url { id, role } => {
+            let client = client(env)?;
+            follow::url(&client, id.find(&client).await?, role, cli.json).await
+        }
         Command::Destroy { id, confirm } => {
             let client = client(env)?;
             create::destroy(&client, id.find(&client).await?, &confirm, cli.json).await

@@ -9,12 +9,8 @@ use super::work;
 /// `drover servers`.
 pub fn servers(list: &Value, now: DateTime<Utc>) -> String {
     let beside = Beside::of(list);
-    let mut table = with_header(&beside.lay(
-        vec!["ID", "NAME", "STATE", "CHANGED", "ADDRESS", "TIER"],
-        "MODE",
-        "INCIDENTS",
-        "LAST SEEN",
-    ));
+    let first = vec!["ID", "NAME", "STATE", "CHANGED", "ADDRESS", "TIER"];
+    let mut table = with_header(&beside.header(first));
     for server in items(list) {
         let row = vec![
             text(&server["id"]),
@@ -40,14 +36,9 @@ fn address(server: &Value) -> String {
 /// `drover resources`.
 pub fn resources(list: &Value, now: DateTime<Utc>) -> String {
     let beside = Beside::of(list);
-    let mut table = with_header(&beside.lay(
-        vec![
-            "ID", "NAME", "STATE", "CHANGED", "SERVER", "PORT", "DATABASE", "TIER",
-        ],
-        "MODE",
-        "INCIDENTS",
-        "LAST SEEN",
-    ));
+    let mut table = with_header(&beside.header(vec![
+        "ID", "NAME", "STATE", "CHANGED", "SERVER", "PORT", "DATABASE", "TIER",
+    ]));
     for resource in items(list) {
         let row = vec![
             text(&resource["id"]),
@@ -67,6 +58,7 @@ pub fn resources(list: &Value, now: DateTime<Utc>) -> String {
 /// Which columns a list of subjects has besides the usual ones: only those in
 /// which anything would stand.
 struct Beside {
+    follows: bool,
     modes: bool,
     incidents: bool,
 }
@@ -74,14 +66,25 @@ struct Beside {
 impl Beside {
     fn of(list: &Value) -> Self {
         Self {
+            follows: items(list).any(|s| s["leader"].is_string()),
             modes: items(list).any(|s| s["mode"]["mode"] != "act"),
             incidents: items(list).any(|s| s["incidents"][0].is_object()),
         }
     }
 
-    /// A row of cells, of which these stand between the first and the last.
-    fn lay<T>(&self, mut first: Vec<T>, mode: T, incidents: T, last: T) -> Vec<T> {
-        let between = [(self.modes, mode), (self.incidents, incidents)];
+    fn header(&self, first: Vec<&'static str>) -> Vec<&'static str> {
+        self.lay(first, ["FOLLOWS", "MODE", "INCIDENTS"], "LAST SEEN")
+    }
+
+    /// A row of cells, of which some stand between the first and the last: whom it
+    /// follows, its mode, its incidents.
+    fn lay<T>(&self, mut first: Vec<T>, between: [T; 3], last: T) -> Vec<T> {
+        let [follows, mode, incidents] = between;
+        let between = [
+            (self.follows, follows),
+            (self.modes, mode),
+            (self.incidents, incidents),
+        ];
         first.extend(
             between
                 .into_iter()
@@ -102,7 +105,7 @@ impl Beside {
         };
         let mode = text(&subject["mode"]["mode"]);
         let seen = last_seen(&subject["last_observation"], now);
-        self.lay(first, mode, open, seen)
+        self.lay(first, [text(&subject["leader"]), mode, open], seen)
     }
 }
 
@@ -145,6 +148,10 @@ pub fn subject(subject: &Value, now: DateTime<Utc>) -> String {
         let shown = match name {
             "state_since" | "created_at" => format!("{} ({})", text(value), ago(value, now)),
             "volume" => work::volume(value),
+            "followers" => match array(value).map(text).collect::<Vec<_>>() {
+                none if none.is_empty() => "-".into(),
+                ids => ids.join(", "),
+            },
             _ => text(value),
         };
         table.add_row(vec![name.to_owned(), shown]);

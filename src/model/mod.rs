@@ -23,6 +23,7 @@ pub use operation::{Operation, OperationAction, OperationKind, OperationState, S
 pub use rules::{Cadence, Limits, Patience, Rules};
 pub use secret::{ExposeSecret, SealError, Secret, SecretKey, secret};
 pub use subject::{
-    Cloud, Customer, DataVolume, Kind, Origin, Resource, Server, State, Subject, TlsMode,
+    Cloud, Customer, DataVolume, Durability, Kind, Origin, Resource, Server, State, Subject,
+    TlsMode,
 };
 pub use window::{NoWindow, WINDOW_HOURS, Window};

@@ -14,6 +14,12 @@ named! {
         CreateServer = "create_server",
         /// A resource is made, on a server that is there or is being made.
         CreateResource = "create_resource",
+        /// A follower of a resource is made, on a server of its own.
+        CreateFollower = "create_follower",
+        /// A follower becomes a leader of its own.
+        Unfollow = "unfollow",
+        /// A follower takes the lead from its leader, as planned.
+        Switchover = "switchover",
         /// A server that drover made is taken away.
         DestroyServer = "destroy_server",
         /// A resource that drover made is taken away.
@@ -39,8 +45,10 @@ impl OperationKind {
     /// The same for people: `is being made`.
     pub fn words(self) -> &'static str {
         match self {
-            Self::CreateServer | Self::CreateResource => "is being made",
+            Self::CreateServer | Self::CreateResource | Self::CreateFollower => "is being made",
             Self::DestroyServer | Self::DestroyResource => "is being destroyed",
+            Self::Switchover => "hands its lead over",
+            Self::Unfollow => "becomes a leader of its own",
             Self::Resize => "is being resized",
             Self::Grow => "has its volume grown",
             Self::Restart => "is being restarted",
@@ -57,6 +65,9 @@ impl OperationKind {
         match self {
             Self::CreateServer
             | Self::CreateResource
+            | Self::CreateFollower
+            | Self::Unfollow
+            | Self::Switchover
             | Self::DestroyServer
             | Self::DestroyResource
             | Self::Resize
@@ -93,6 +104,10 @@ named! {
         Resize = "resize",
         /// Grow its server's data volume.
         Grow = "grow",
+        /// Have a follower take the lead.
+        Switchover = "switchover",
+        /// Have the follower lead on its own.
+        Unfollow = "unfollow",
         /// Set when it may be disturbed.
         SetWindow = "set_window",
         /// Reboot the server.
@@ -119,6 +134,8 @@ impl SubjectAction {
                 Self::Resize,
                 Self::Grow,
                 Self::Rename,
+                Self::Switchover,
+                Self::Unfollow,
                 Self::SetWindow,
             ],
         }

@@ -102,6 +102,16 @@ named! {
 }
 
 named! {
+    /// What a leader's commit waits for.
+    Durability {
+        /// Its own disk: what was not sent yet may be lost with the leader.
+        Async = "async",
+        /// Its own disk and a follower's: no acknowledged commit is ever lost.
+        Sync = "sync",
+    }
+}
+
+named! {
     /// How a connection to a resource uses TLS; libpq's words.
     TlsMode {
         /// No TLS.
@@ -219,4 +229,14 @@ pub struct Resource {
     pub customer: Option<Customer>,
     /// When it may be disturbed; `None`: the deployment's own window.
     pub window: Option<Window>,
+    /// The resource that it follows; `None`: it leads.
+    pub leader: Option<SubjectId>,
+    /// Counts the changes of leader.
+    pub epoch: i64,
+    /// What a commit waits for.
+    pub durability: Durability,
+    /// How far behind, in bytes of WAL, a follower may be that drover promotes.
+    pub max_lag_bytes: u64,
+    /// What its followers log in with, if it has had any.
+    pub replication_password: Option<Secret>,
 }

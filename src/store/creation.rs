@@ -66,6 +66,8 @@ pub struct WantedResource {
     pub own_password: Secret,
     /// The customer's password.
     pub customer_password: Secret,
+    /// What its followers will log in with.
+    pub replication_password: Secret,
     /// Who asks.
     pub asked_by: String,
 }
@@ -79,6 +81,14 @@ pub enum CreateError {
     /// There is no such tier.
     #[error("no such tier")]
     NoTier,
+    /// Followers stand in other zones, and there are too few.
+    #[error("{needed} zones are needed, and {zones} are known")]
+    TooFewZones {
+        /// One for the leader, one for each follower.
+        needed: usize,
+        /// As many as there are.
+        zones: usize,
+    },
     /// The secret could not be sealed.
     #[error(transparent)]
     Seal(#[from] crate::model::SealError),
@@ -140,7 +150,13 @@ pub async fn resource(
     wanted: &WantedResource,
 ) -> Result<(SubjectId, OperationId), CreateError> {
     let id = insert_subject(db, Kind::Resource, &wanted.name, &wanted.plan.tier).await?;
-    let server = place(db, wanted).await?;
+    let plan = &wanted.plan;
+    let zones = zones_apart(db, wanted, id).await?;
+    let at = WantedResource {
+        zone: zones.first().cloned().or_else(|| wanted.zone.clone()),
+        ..wanted.clone()
+    };
+    let server = place(db, &at).await?;
     let port: i32 = sqlx::query_scalar(
         "select coalesce(min(p), $2) from generate_series($2, 65000) as p
          where not exists (
@@ -158,8 +174,9 @@ pub async fn resource(
     sqlx::query(
         "insert into resources (id, server_id, port, database, role, password, tls_mode, plan,
                                 customer_role, customer_database, customer_password,
-                                maintenance_window)
-         values ($1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10, $11)",
+                                maintenance_window, durability, max_lag_bytes,
+                                replication_password)
+         values ($1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
     )
     .bind(id.to_string())
     .bind(server.to_string())
@@ -172,6 +189,9 @@ pub async fn resource(
     .bind(format!("d_{tail}"))
     .bind(key.seal(&wanted.customer_password, &format!("{id}/customer"))?)
     .bind(wanted.window.map(|w| w.to_string()))
+    .bind(&plan.durability)
+    .bind(plan.max_lag_bytes)
+    .bind(key.seal(&wanted.replication_password, &format!("{id}/replication"))?)
     .execute(&mut *db)
     .await?;
     queue::insert_token(db, id).await?;
@@ -183,7 +203,171 @@ pub async fn resource(
         reason: None,
         not_before: None,
     };
+    let operation = must_open(db, &new).await?;
+    for (n, zone) in zones.iter().skip(1).enumerate() {
+        let follower = WantedFollower {
+            name: format!("{}-follower-{}", shorten(&wanted.name), n + 1),
+            leader: id,
+            plan: plan.clone(),
+            sizes: plan.sizes_in(wanted.cloud).to_vec(),
+            cloud: wanted.cloud,
+            region: wanted.region.clone(),
+            zone: zone.clone(),
+            own_password: wanted.own_password.clone(),
+            asked_by: wanted.asked_by.clone(),
+        };
+        follow(db, key, &follower).await?;
+    }
+    Ok((id, operation))
+}
+
+/// Room for what is put behind a name.
+fn shorten(name: &str) -> &str {
+    name.get(..48).unwrap_or(name)
+}
+
+/// The zones of a resource and of the followers that it has from its birth, each
+/// another. None for a plan without followers.
+async fn zones_apart(
+    db: &mut PgConnection,
+    wanted: &WantedResource,
+    id: SubjectId,
+) -> Result<Vec<String>, CreateError> {
+    let count = usize::try_from(wanted.plan.followers).unwrap_or(0) + 1;
+    if count == 1 {
+        return Ok(vec![]);
+    }
+    let known: Option<Vec<String>> =
+        sqlx::query_scalar("select zones from regions where cloud = $1 and name = $2")
+            .bind(wanted.cloud.as_str())
+            .bind(&wanted.region)
+            .fetch_optional(db)
+            .await?;
+    let mut zones = known.unwrap_or_default();
+    zones.sort();
+    let first = id.to_string().bytes().map(usize::from).sum::<usize>();
+    let most = zones.len().max(1);
+    zones.rotate_left(first % most);
+    if let Some(zone) = &wanted.zone {
+        zones.retain(|other| other != zone);
+        zones.insert(0, zone.clone());
+    }
+    if zones.len() < count {
+        return Err(CreateError::TooFewZones {
+            needed: count,
+            zones: zones.len(),
+        });
+    }
+    zones.truncate(count);
+    Ok(zones)
+}
+
+/// A follower that is wanted.
+#[derive(Clone, Debug)]
+pub struct WantedFollower {
+    /// Unique among live resources.
+    pub name: String,
+    /// Whom it follows.
+    pub leader: SubjectId,
+    /// What its leader is of.
+    pub plan: Plan,
+    /// The sizes that will do, the preferred one first.
+    pub sizes: Vec<String>,
+    /// In which cloud.
+    pub cloud: Cloud,
+    /// In which region of it.
+    pub region: String,
+    /// In which zone.
+    pub zone: String,
+    /// Password of drover's own role, which comes with the leader's data.
+    pub own_password: Secret,
+    /// Who asks.
+    pub asked_by: String,
+}
+
+/// Writes a follower down as `creating`, on a server of its own; with its token and
+/// the operation that makes it. Call it in a transaction.
+///
+/// # Errors
+/// See [`CreateError`]; then roll back.
+pub async fn follow(
+    db: &mut PgConnection,
+    key: &SecretKey,
+    wanted: &WantedFollower,
+) -> Result<(SubjectId, OperationId), CreateError> {
+    let plan = &wanted.plan;
+    let id = insert_subject(db, Kind::Resource, &wanted.name, &plan.tier).await?;
+    let tail = SubjectId::generate().to_string().to_ascii_lowercase();
+    let new = WantedServer {
+        name: format!("{}-{}", plan.name, &tail[tail.len() - 8..]),
+        tier: plan.tier.clone(),
+        cloud: wanted.cloud,
+        region: wanted.region.clone(),
+        zone: Some(wanted.zone.clone()),
+        sizes: wanted.sizes.clone(),
+        volume_gib: u32::try_from(plan.volume_gib).unwrap_or(1),
+        volume_type: plan.volume_type.clone(),
+        postgres: plan.postgres.and_then(|v| u32::try_from(v).ok()),
+        for_plan: Some(plan.name.clone()),
+        asked_by: wanted.asked_by.clone(),
+    };
+    let (server, _) = self::server(db, &new).await?;
+    // What is the customer's comes with the leader's data, and is the leader's in the
+    // record too.
+    sqlx::query(
+        "insert into resources (id, server_id, port, database, role, password, tls_mode, plan,
+                                leader_id, customer_role, customer_database, maintenance_window,
+                                durability, max_lag_bytes)
+         select $1, $2, $3, database, role, $4, $5, plan, id, customer_role, customer_database,
+                maintenance_window, durability, max_lag_bytes
+         from resources where id = $6",
+    )
+    .bind(id.to_string())
+    .bind(server.to_string())
+    .bind(i32::from(FIRST_PORT))
+    .bind(key.seal(&wanted.own_password, &format!("{id}/password"))?)
+    .bind(TlsMode::Require.as_str())
+    .bind(wanted.leader.to_string())
+    .execute(&mut *db)
+    .await?;
+    queue::insert_token(db, id).await?;
+    let new = NewOperation {
+        subject: Some(id),
+        kind: OperationKind::CreateFollower,
+        params: json!({}),
+        asked_by: wanted.asked_by.clone(),
+        reason: None,
+        not_before: None,
+    };
     Ok((id, must_open(db, &new).await?))
+}
+
+/// The live followers of a resource, oldest first.
+pub async fn followers_of(
+    db: &mut PgConnection,
+    leader: SubjectId,
+) -> sqlx::Result<Vec<SubjectId>> {
+    let pairs = followers(db, &[leader]).await?;
+    Ok(pairs.into_iter().map(|(_, follower)| follower).collect())
+}
+
+/// The live followers of these resources, each behind its leader; the oldest first.
+pub async fn followers(
+    db: &mut PgConnection,
+    leaders: &[SubjectId],
+) -> sqlx::Result<Vec<(SubjectId, SubjectId)>> {
+    let leaders: Vec<String> = leaders.iter().map(SubjectId::to_string).collect();
+    let pairs: Vec<(String, String)> = sqlx::query_as(
+        "select r.leader_id, r.id from resources r join subjects s using (id)
+         where r.leader_id = any($1) and s.forgotten_at is null order by r.id",
+    )
+    .bind(leaders)
+    .fetch_all(db)
+    .await?;
+    let pairs = pairs.into_iter();
+    pairs
+        .map(|(leader, follower)| Ok((decode(leader)?, decode(follower)?)))
+        .collect()
 }
 
 /// The server that a resource goes on: of those made for its plan that are in
@@ -322,7 +506,8 @@ pub async fn was_asked_for(
 pub async fn was_begun(db: &mut PgConnection, resource: SubjectId) -> sqlx::Result<bool> {
     sqlx::query_scalar(
         "select exists (select from operations
-                        where subject_id = $1 and kind = 'create_resource' and step >= 1)",
+                        where subject_id = $1 and step >= 1
+                          and kind in ('create_resource', 'create_follower'))",
     )
     .bind(resource.to_string())
     .fetch_one(db)
@@ -389,6 +574,13 @@ pub async fn destroy(
     .await?;
     if resources > 0 {
         return Err(DestroyError::HasResources(resources));
+    }
+    // What follows it would follow nobody.
+    for follower in followers_of(db, id).await? {
+        match Box::pin(destroy(db, Kind::Resource, follower, asked_by)).await {
+            Ok(_) | Err(DestroyError::NotFound) => {}
+            Err(e) => return Err(e),
+        }
     }
     operations::cancel_open(db, id, "it is to be destroyed").await?;
     let state: State = decode(state)?;

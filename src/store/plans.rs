@@ -40,6 +40,16 @@ pub struct Plan {
     pub retention_days: i32,
     /// The remedies that may be used, `kind/remedy`; null: all.
     pub remedies: Option<Vec<String>>,
+    /// Followers that a resource has from its birth, in other zones.
+    pub followers: i16,
+    /// What a commit waits for: `async`, `sync`.
+    pub durability: String,
+    /// How far behind, in bytes of WAL, a follower may be that drover promotes.
+    pub max_lag_bytes: i64,
+    /// MiB of WAL that are kept for a follower which does not fetch them.
+    pub slot_wal_mib: i32,
+    /// MiB a second that a follower is filled with.
+    pub backup_rate_mib: i32,
     /// Most resources of this plan; null: no limit of its own.
     pub max_resources: Option<i32>,
 }
@@ -54,7 +64,7 @@ impl Plan {
 
 /// All of them.
 pub async fn all(db: &mut PgConnection) -> sqlx::Result<Vec<Plan>> {
-    sqlx::query_as("select * from plans order by shared desc, name")
+    sqlx::query_as("select * from plans order by shared desc, followers, name")
         .fetch_all(db)
         .await
 }

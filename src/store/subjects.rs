@@ -329,6 +329,11 @@ pub struct SubjectRow {
     customer_database: Option<String>,
     customer_password: Option<Vec<u8>>,
     maintenance_window: Option<String>,
+    leader_id: Option<String>,
+    epoch: Option<i64>,
+    durability: Option<String>,
+    max_lag_bytes: Option<i64>,
+    replication_password: Option<Vec<u8>>,
 }
 
 const COLUMNS: &str =
@@ -342,7 +347,8 @@ const COLUMNS: &str =
          where coalesce(i.subject_id, '') = v.id and i.kind = 'host_key_changed'
            and i.state <> 'resolved') as host_key_changed_at,
         r.port, r.database, r.role, r.password, r.tls_mode, r.tls_root_cert, r.plan,
-        r.customer_role, r.customer_database, r.customer_password, r.maintenance_window
+        r.customer_role, r.customer_database, r.customer_password, r.maintenance_window,
+        r.leader_id, r.epoch, r.durability, r.max_lag_bytes, r.replication_password
     from subjects s
     left join resources r on r.id = s.id
     join servers v on v.id = coalesce(r.server_id, s.id)
@@ -365,6 +371,15 @@ impl Known {
             Known::Resource(resource, _) => &resource.subject,
         }
     }
+}
+
+/// What was opened of a row.
+#[derive(Default)]
+struct Secrets {
+    ssh_key: Option<Secret>,
+    password: Option<Secret>,
+    customer: Option<Secret>,
+    replication: Option<Secret>,
 }
 
 impl SubjectRow {
@@ -390,7 +405,17 @@ impl SubjectRow {
             Some(sealed) => Some(key.open(sealed, &format!("{}/customer", self.id))?),
             None => None,
         };
-        Ok(self.into_known(ssh_key, password, customer)?)
+        let replication = match &self.replication_password {
+            Some(sealed) => Some(key.open(sealed, &format!("{}/replication", self.id))?),
+            None => None,
+        };
+        let secrets = Secrets {
+            ssh_key,
+            password,
+            customer,
+            replication,
+        };
+        Ok(self.into_known(secrets)?)
     }
 
     /// Makes the typed form without any secret, for showing.
@@ -398,15 +423,20 @@ impl SubjectRow {
     /// # Errors
     /// If a stored word is unknown.
     pub fn without_secrets(self) -> sqlx::Result<Known> {
-        self.into_known(None, Some(Secret::default()), Some(Secret::default()))
+        self.into_known(Secrets {
+            password: Some(Secret::default()),
+            customer: Some(Secret::default()),
+            ..Secrets::default()
+        })
     }
 
-    fn into_known(
-        self,
-        ssh_key: Option<Secret>,
-        password: Option<Secret>,
-        customer: Option<Secret>,
-    ) -> sqlx::Result<Known> {
+    fn into_known(self, secrets: Secrets) -> sqlx::Result<Known> {
+        let Secrets {
+            ssh_key,
+            password,
+            customer,
+            replication,
+        } = secrets;
         let kind: Kind = decode(self.kind)?;
         let subject = Subject {
             id: self.id,
@@ -473,6 +503,14 @@ impl SubjectRow {
                         _ => None,
                     },
                     window: self.maintenance_window.map(decode_window).transpose()?,
+                    leader: self.leader_id.map(decode).transpose()?,
+                    epoch: self.epoch.unwrap_or(1),
+                    durability: decode(self.durability.ok_or_else(missing)?)?,
+                    max_lag_bytes: self
+                        .max_lag_bytes
+                        .and_then(|bytes| u64::try_from(bytes).ok())
+                        .unwrap_or_default(),
+                    replication_password: replication,
                 };
                 Ok(Known::Resource(Box::new(resource), Box::new(server)))
             }

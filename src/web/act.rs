@@ -49,6 +49,14 @@ pub async fn act(State(web): State<Web>, named: Named, body: Body) -> Result<Res
             }
             Asked::at_once(OperationKind::Grow, &body)?
         }
+        SubjectAction::Switchover => {
+            body.only(&["action", "to", "now", "reason", "by"])?;
+            Asked::disturbing(OperationKind::Switchover, &body)?
+        }
+        SubjectAction::Unfollow => {
+            body.only(&["action", "reason", "by"])?;
+            Asked::at_once(OperationKind::Unfollow, &body)?
+        }
         SubjectAction::RotatePassword => {
             body.only(&["action", "password", "reason", "by"])?;
             Asked::at_once(OperationKind::RotatePassword, &body)?

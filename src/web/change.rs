@@ -5,10 +5,11 @@ use sqlx::PgConnection;
 
 use super::body::Body;
 use super::error::{ApiError, Result};
+use super::params::public_id;
 use super::{create, place};
 use crate::model::{Cloud, Kind, OperationKind, Origin, PublicId, Secret, Server, State, Subject};
-use crate::store::plans;
 use crate::store::subjects::Known;
+use crate::store::{creation, plans};
 
 /// What an operation brings along.
 pub struct Wanted {
@@ -32,12 +33,15 @@ pub fn target(known: &Known, kind: OperationKind) -> Result<PublicId> {
         OperationKind::Restart
         | OperationKind::Reboot
         | OperationKind::StopStart
+        | OperationKind::Unfollow
+        | OperationKind::Switchover
         | OperationKind::RotatePassword => {
             let subject = known.subject();
             Ok(PublicId::new(subject.kind, subject.id))
         }
         OperationKind::CreateServer
         | OperationKind::CreateResource
+        | OperationKind::CreateFollower
         | OperationKind::DestroyServer
         | OperationKind::DestroyResource
         | OperationKind::Reconcile => Err(ApiError::internal()),
@@ -64,8 +68,11 @@ pub fn possible(known: &Known, kind: OperationKind) -> Result<()> {
         | OperationKind::Grow
         | OperationKind::StopStart
         | OperationKind::RotatePassword
+        | OperationKind::Unfollow
+        | OperationKind::Switchover
         | OperationKind::CreateServer
         | OperationKind::CreateResource
+        | OperationKind::CreateFollower
         | OperationKind::DestroyServer
         | OperationKind::DestroyResource
         | OperationKind::Reconcile => true,
@@ -82,17 +89,62 @@ pub fn possible(known: &Known, kind: OperationKind) -> Result<()> {
         return Err(ApiError::conflict("adopted", message));
     }
     in_service(subject)?;
+    follows(known, kind)?;
     match kind {
         OperationKind::Resize | OperationKind::Grow => in_service(&server(known).subject),
         OperationKind::Restart
         | OperationKind::Reboot
         | OperationKind::StopStart
         | OperationKind::RotatePassword
+        | OperationKind::Unfollow
+        | OperationKind::Switchover
         | OperationKind::CreateServer
         | OperationKind::CreateResource
+        | OperationKind::CreateFollower
         | OperationKind::DestroyServer
         | OperationKind::DestroyResource
         | OperationKind::Reconcile => Ok(()),
+    }
+}
+
+/// Only a follower can be taken from its leader; and its customer is its leader's.
+fn follows(known: &Known, kind: OperationKind) -> Result<()> {
+    let leader = match known {
+        Known::Resource(resource, _) => resource.leader,
+        Known::Server(_) => None,
+    };
+    match (kind, leader) {
+        (OperationKind::Unfollow, None) => {
+            let message = "it follows nobody; only a follower can be taken from its leader";
+            Err(ApiError::conflict("no_follower", message))
+        }
+        (OperationKind::Switchover, Some(leader)) => {
+            let leader = PublicId::new(Kind::Resource, leader);
+            let message = format!("it follows {leader}: ask that one to hand over");
+            Err(ApiError::conflict("is_follower", message))
+        }
+        (OperationKind::RotatePassword, Some(leader)) => {
+            let leader = PublicId::new(Kind::Resource, leader);
+            let message = format!("it follows {leader}, and has its passwords: ask that one");
+            Err(ApiError::conflict("is_follower", message))
+        }
+        (
+            OperationKind::Unfollow
+            | OperationKind::Switchover
+            | OperationKind::RotatePassword
+            | OperationKind::Resize
+            | OperationKind::Grow
+            | OperationKind::Restart
+            | OperationKind::Reboot
+            | OperationKind::StopStart
+            | OperationKind::CreateServer
+            | OperationKind::CreateResource
+            | OperationKind::CreateFollower
+            | OperationKind::DestroyServer
+            | OperationKind::DestroyResource
+            | OperationKind::Reconcile,
+            _,
+        ) => Ok(()),
     }
 }
 
@@ -132,6 +184,7 @@ pub async fn wanted(
             let gib = body.number("volume_gib", create::VOLUME_GIB)?;
             json!({ "volume_gib": larger(server(known), gib.unwrap_or_default())? })
         }
+        OperationKind::Switchover => json!({ "to": successor(db, known, body).await? }),
         OperationKind::RotatePassword => {
             return Ok(Wanted {
                 params: json!({}),
@@ -141,8 +194,10 @@ pub async fn wanted(
         OperationKind::Restart
         | OperationKind::Reboot
         | OperationKind::StopStart
+        | OperationKind::Unfollow
         | OperationKind::CreateServer
         | OperationKind::CreateResource
+        | OperationKind::CreateFollower
         | OperationKind::DestroyServer
         | OperationKind::DestroyResource
         | OperationKind::Reconcile => json!({}),
@@ -202,4 +257,22 @@ fn larger(server: &Server, gib: u32) -> Result<u32> {
     }
     let message = format!("the volume has {now} GiB already, and volumes only grow");
     Err(ApiError::unprocessable("volume_smaller", message).field("volume_gib"))
+}
+
+/// Who is to lead: one of its followers, if one is named.
+async fn successor(db: &mut PgConnection, known: &Known, body: &Body) -> Result<Option<String>> {
+    let followers = creation::followers_of(db, known.subject().id).await?;
+    if followers.is_empty() {
+        let message = "it has no follower; POST …/followers makes one";
+        return Err(ApiError::conflict("no_follower", message));
+    }
+    let Some(text) = body.text("to")? else {
+        return Ok(None);
+    };
+    let id = public_id("to", text)?.id;
+    if followers.contains(&id) {
+        return Ok(Some(id.to_string()));
+    }
+    let message = "to must be one of its followers";
+    Err(ApiError::unprocessable("no_follower", message).field("to"))
 }

@@ -101,6 +101,7 @@ pub async fn resource(web: &Web, body: &Body) -> Result<(StatusCode, Json<Subjec
         window,
         own_password: generated(),
         customer_password,
+        replication_password: generated(),
         asked_by: "api".into(),
     };
     quotas::lock(&mut db).await?;
@@ -191,7 +192,11 @@ fn had_there(plan: &Plan, cloud: Cloud) -> Result<()> {
     Err(ApiError::unprocessable("plan_not_there", message).field("plan"))
 }
 
-fn within(exceeded: Option<Exceeded>) -> Result<()> {
+/// Refuses what is more than a quota allows.
+///
+/// # Errors
+/// Says which, and how it is raised.
+pub fn within(exceeded: Option<Exceeded>) -> Result<()> {
     let message = match exceeded {
         None => return Ok(()),
         Some(Exceeded::Deployment(kind, most)) => {
@@ -220,10 +225,18 @@ async fn view(
     subjects::view(db, Named { kind, id }).await
 }
 
-fn refused(error: CreateError) -> ApiError {
+/// Why a creation was refused, in the words of the API.
+pub fn refused(error: CreateError) -> ApiError {
     match error {
         CreateError::NameTaken(id) => taken(id),
         CreateError::NoTier => no_tier(),
+        CreateError::TooFewZones { needed, zones } => {
+            let message = format!(
+                "a plan with followers needs {needed} availability zones in the region, and \
+                 {zones} are known there; GET /v1/regions lists them"
+            );
+            ApiError::conflict("too_few_zones", message).field("region")
+        }
         CreateError::Seal(error) => {
             tracing::error!(%error, "a secret could not be sealed");
             ApiError::internal()

@@ -11,6 +11,7 @@ use super::Web;
 use super::error::{ApiError, Result};
 use super::params::Named;
 use super::subjects::find;
+use super::url::{self, Node, Role};
 use crate::model::{Customer, ExposeSecret, PublicId, Resource, Server};
 use crate::store::subjects::{self, Known};
 
@@ -37,7 +38,24 @@ pub async fn show(State(web): State<Web>, named: Named) -> Result<Json<Credentia
                        GET /v1/operations shows how far it is";
         return Err(ApiError::conflict("not_ready", message));
     }
-    let shown = Credentials::new(&resource, &server, customer);
+    // A follower's customer is its leader's.
+    let leader = match resource.leader {
+        None => None,
+        Some(id) => subjects::load(&mut db, &[id]).await?.pop(),
+    };
+    let opened = leader
+        .map(|row| row.open(&web.config.secret_key))
+        .transpose();
+    let leader = opened.map_err(|error| {
+        tracing::error!(id = %named.id, %error, "the leader's credentials cannot be opened");
+        ApiError::internal()
+    })?;
+    let customer = match &leader {
+        Some(Known::Resource(leader, _)) => leader.customer.as_ref().unwrap_or(customer),
+        Some(Known::Server(_)) | None => customer,
+    };
+    let nodes = url::nodes(&mut db, resource.leader.unwrap_or(named.id)).await?;
+    let shown = Credentials::new(&resource, &server, customer, &nodes);
     let id = PublicId::new(named.kind, named.id);
     tracing::info!(%id, "its credentials were shown");
     Ok(Json(shown))
@@ -58,40 +76,30 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    fn new(resource: &Resource, server: &Server, customer: &Customer) -> Self {
+    fn new(resource: &Resource, server: &Server, customer: &Customer, nodes: &[Node]) -> Self {
         let password = customer.password.expose_secret();
-        // libpq's `sslrootcert` is a file, so no address can hold the certificate.
-        let sslmode = if resource.tls_root_cert.is_some() {
-            "verify-full"
-        } else {
-            "require"
+        // While its leader is being made, a follower is all there is, and is no node.
+        let alone = [(Box::new(resource.clone()), Box::new(server.clone()))];
+        let nodes = if nodes.is_empty() { &alone } else { nodes };
+        let role = match resource.leader {
+            Some(_) => Role::Follower,
+            None => Role::Leader,
         };
-        let host = if server.address.contains(':') {
-            format!("[{}]", server.address)
-        } else {
-            server.address.clone()
-        };
-        let url = format!(
-            "postgresql://{}:{}@{host}:{}/{}?sslmode={sslmode}",
-            percent(&customer.role),
-            percent(password),
-            resource.port,
-            percent(&customer.database),
-        );
+        let url = url::url(resource, nodes, role, Some(password));
         Self {
             host: server.address.clone(),
             port: resource.port,
             database: customer.database.clone(),
             user: customer.role.clone(),
             password: password.to_owned(),
-            tls_root_cert: resource.tls_root_cert.clone(),
+            tls_root_cert: url::certificates(nodes),
             url,
         }
     }
 }
 
 /// Everything that has a meaning of its own in a URL, encoded.
-fn percent(text: &str) -> String {
+pub fn percent(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

@@ -15,6 +15,7 @@ mod credentials;
 mod destroy;
 mod error;
 mod first_contact;
+mod followers;
 mod health;
 mod idempotency;
 mod incident_views;
@@ -36,6 +37,7 @@ mod ring;
 mod servers;
 mod subjects;
 mod tiers;
+mod url;
 mod views;
 
 use std::any::Any;

@@ -9,7 +9,7 @@ use super::body::Body;
 use super::error::{ApiError, Result};
 use super::params::{Named, public_id};
 use super::views::SubjectView;
-use super::{Web, adopt, check, create, credentials, subjects};
+use super::{Web, adopt, check, create, credentials, followers, subjects, url};
 use crate::model::{Kind, PublicId, SubjectId, TlsMode, secret};
 use crate::store;
 use crate::store::subjects::NewResource;
@@ -19,6 +19,8 @@ pub fn routes() -> Router<Web> {
     subjects::routes(Kind::Resource)
         .route("/", post(post_resource))
         .route("/{id}/credentials", get(credentials::show))
+        .route("/{id}/url", get(url::show))
+        .route("/{id}/followers", post(followers::post))
         .layer(Extension(Kind::Resource))
 }
 

@@ -16,7 +16,7 @@ use super::{Web, act, destroy};
 use crate::model::{Kind, ObservationId, PublicId, SubjectId};
 use crate::store::observations::Before;
 use crate::store::subjects::Known;
-use crate::store::{incidents, modes, observations, operations, subjects, transitions};
+use crate::store::{creation, incidents, modes, observations, operations, subjects, transitions};
 
 /// The routes that both kinds have, below `/v1/servers` and `/v1/resources`.
 pub fn routes(kind: Kind) -> Router<Web> {
@@ -71,6 +71,9 @@ async fn beside(
         if let Some(subject) = open.subject {
             all.entry(subject).or_default().operation = Some(open);
         }
+    }
+    for (leader, follower) in creation::followers(db, ids).await? {
+        all.entry(leader).or_default().followers.push(follower);
     }
     Ok(all)
 }

@@ -9,8 +9,8 @@ use super::incident_views::OpenView;
 use super::modes::ModeView;
 use super::operation_views::RunningView;
 use crate::model::{
-    Attributes, Cloud, Kind, Observation, Operation, Origin, PublicId, Resource, Server, State,
-    TlsMode,
+    Attributes, Cloud, Durability, Kind, Observation, Operation, Origin, PublicId, Resource,
+    Server, State, SubjectId, TlsMode,
 };
 use crate::store::incidents::Open;
 use crate::store::modes::Set;
@@ -60,6 +60,8 @@ pub struct Beside {
     pub incidents: Vec<Open>,
     /// What is being done to it.
     pub operation: Option<Operation>,
+    /// A resource's live followers, oldest first.
+    pub followers: Vec<SubjectId>,
 }
 
 /// A subject.
@@ -126,6 +128,14 @@ struct ResourceView {
     plan: String,
     /// Null: the deployment's own.
     maintenance_window: Option<String>,
+    /// Whom it follows; null: it leads.
+    leader: Option<PublicId>,
+    /// Who follows it, oldest first.
+    followers: Vec<PublicId>,
+    /// Counts the changes of leader.
+    epoch: i64,
+    durability: Durability,
+    max_lag_bytes: u64,
 }
 
 impl SubjectView {
@@ -134,7 +144,9 @@ impl SubjectView {
         let subject = known.subject().clone();
         let of_kind = match known {
             Known::Server(server) => OfKind::Server(ServerView::new(*server)),
-            Known::Resource(resource, _) => OfKind::Resource(ResourceView::new(*resource)),
+            Known::Resource(resource, _) => {
+                OfKind::Resource(ResourceView::new(*resource, &beside.followers))
+            }
         };
         Self {
             id: PublicId::new(subject.kind, subject.id),
@@ -178,7 +190,7 @@ impl ServerView {
 }
 
 impl ResourceView {
-    fn new(resource: Resource) -> Self {
+    fn new(resource: Resource, followers: &[SubjectId]) -> Self {
         // What drover made has a role and a database of drover's own, which are
         // nobody else's business.
         let (database, user) = match resource.customer {
@@ -193,6 +205,14 @@ impl ResourceView {
             tls_mode: resource.tls_mode,
             plan: resource.plan,
             maintenance_window: resource.window.map(|window| window.to_string()),
+            leader: resource.leader.map(|id| PublicId::new(Kind::Resource, id)),
+            followers: followers
+                .iter()
+                .map(|id| PublicId::new(Kind::Resource, *id))
+                .collect(),
+            epoch: resource.epoch,
+            durability: resource.durability,
+            max_lag_bytes: resource.max_lag_bytes,
         }
     }
 }

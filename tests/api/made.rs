@@ -29,6 +29,18 @@ impl Deployment {
         (drover, shop)
     }
 
+    /// Asks for a follower, and does what workers do until it is in service.
+    pub async fn follower_of(&self, leader: &Value, address: &str) -> Value {
+        let at = format!("{}/followers", path(leader));
+        let answer = self.post(&at, &json!({})).await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+        let follower = answer.json();
+        self.is_made(&self.server_of(&follower).await, address)
+            .await;
+        self.is_made(&follower, "").await;
+        self.get(&path(&follower)).await.json()
+    }
+
     pub async fn server_of(&self, resource: &Value) -> Value {
         let server = resource["server"].as_str().unwrap();
         self.get(&format!("/v1/servers/{server}")).await.json()

@@ -249,6 +249,7 @@ async fn what_is_made_has_its_secrets_in_one_answer_only() {
     let rotate = json!({"action": "rotate_password", "password": "swordfish the second"});
     let rotate = drover.ask(&shop, rotate).await;
     let server = drover.server_of(&shop).await;
+    let reader = drover.follower_of(&shop, "10.0.0.10").await;
     let mut texts = vec![rotate.text.clone(), drover.record().await];
     let operation = rotate.json()["id"].as_str().unwrap().to_owned();
     let mut paths = vec![
@@ -263,7 +264,12 @@ async fn what_is_made_has_its_secrets_in_one_answer_only() {
         "/metrics".into(),
         "/healthz".into(),
     ];
-    for subject in [&shop, &server] {
+    for subject in [&shop, &reader] {
+        for role in ["leader", "follower"] {
+            paths.push(format!("{}/url?role={role}", path(subject)));
+        }
+    }
+    for subject in [&shop, &server, &reader] {
         for below in ["", "/observations", "/transitions"] {
             paths.push(format!("{}{below}", path(subject)));
         }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use drover::model::{
-    Attributes, Cause, Kind, Origin, Resource, Server, State, Subject, SubjectId, TlsMode, Witness,
-    secret,
+    Attributes, Cause, Durability, Kind, Origin, Resource, Server, State, Subject, SubjectId,
+    TlsMode, Witness, secret,
 };
 use drover::store::subjects::Known;
 use drover_jobs::cloud::Clouds;
@@ -130,6 +130,11 @@ pub fn at(port: u16) -> Target {
             plan: "standard".into(),
             customer: None,
             window: None,
+            leader: None,
+            epoch: 1,
+            durability: Durability::Async,
+            max_lag_bytes: 0,
+            replication_password: None,
         },
     }
 }

@@ -44,6 +44,7 @@ impl World {
             window: None,
             own_password: secret("drovers-own-password"),
             customer_password: secret("the-customers-password"),
+            replication_password: secret("the-followers-password"),
             asked_by: "test".into(),
         };
         let (id, _) = creation::resource(&mut tx, &key, &wanted).await.unwrap();
@@ -230,6 +231,14 @@ impl World {
             .await
             .unwrap();
         assert!(opened.is_empty(), "{opened:?}");
+    }
+
+    pub async fn assert_nobody_was_called(&self) {
+        let called: Vec<String> = sqlx::query_scalar("select summary from outbox")
+            .fetch_all(&self.drover.pool)
+            .await
+            .unwrap();
+        assert!(called.is_empty(), "{called:?}");
     }
 
     fn directories(&self) -> Vec<String> {

@@ -214,6 +214,51 @@ async fn only_inactive_slots_that_hold_too_much_are_dropped_and_each_is_named() 
 }
 
 #[tokio::test]
+async fn the_slot_of_a_live_follower_stays_for_as_long_as_a_limit_holds_for_it() {
+    let disk = disk("slots-follower").await;
+    let follower = SubjectId::generate();
+    for sql in [
+        "insert into subjects (id, kind, name, state, origin, tier)
+         select $1, kind, 'follower', 'available', 'created', tier from subjects where id = $2",
+        "insert into resources (id, server_id, port, database, role, password, tls_mode, plan,
+                                leader_id)
+         select $1, server_id, port + 1, database, role, password, tls_mode, plan, id
+         from resources where id = $2",
+    ] {
+        sqlx::query(sql)
+            .bind(follower.to_string())
+            .bind(disk.resource.to_string())
+            .execute(&disk.world.pool)
+            .await
+            .unwrap();
+    }
+    let slot = format!("f_{}", follower.to_string().to_ascii_lowercase());
+    for name in [slot.as_str(), "f_nobody"] {
+        let sql = format!("select pg_create_physical_replication_slot('{name}', true)");
+        disk.sql(&sql).await;
+    }
+    for _ in 0..3 {
+        disk.sql("select pg_switch_wal() from (select pg_logical_emit_message(false, 'x', repeat('x', 15000000))) m").await;
+    }
+    disk.sql("alter system set max_slot_wal_keep_size = '1GB'")
+        .await;
+    disk.sql("select pg_reload_conf()").await;
+    disk.sql("checkpoint").await;
+    disk.server.fill_volume(12).unwrap();
+    let slots = "select string_agg(slot_name, ',') from pg_replication_slots";
+    let mut case = disk.case(Cut::Never);
+    assert_eq!(case.until_done().await, "drop_slots", "{}", case.story());
+    assert_eq!(disk.sql(slots).await, slot, "{}", case.story());
+
+    // Without a limit it would fill the volume for ever.
+    disk.sql("alter system reset max_slot_wal_keep_size").await;
+    disk.sql("select pg_reload_conf()").await;
+    let mut case = disk.case(Cut::Never);
+    assert_eq!(case.until_done().await, "drop_slots", "{}", case.story());
+    assert_eq!(disk.sql(slots).await, "", "{}", case.story());
+}
+
+#[tokio::test]
 async fn slots_go_by_the_rules_and_the_mode_of_their_own_database() {
     let disk = disk("slots-tier").await;
     disk.sql("select pg_create_physical_replication_slot('left_behind', true)")

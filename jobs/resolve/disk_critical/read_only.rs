@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use drover::model::{Resource, Secret, Server, TlsMode};
+use drover::model::{Durability, Resource, Secret, Server, TlsMode};
 use futures::FutureExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -79,6 +79,11 @@ pub(super) fn cluster(server: &Server, port: u16) -> Resource {
         plan: String::new(),
         customer: None,
         window: None,
+        leader: None,
+        epoch: 1,
+        durability: Durability::Async,
+        max_lag_bytes: 0,
+        replication_password: None,
     }
 }
 

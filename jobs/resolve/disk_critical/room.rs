@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use drover::model::{Kind, Limits, Mode, Resource, Rules, Server};
+use drover::model::{Kind, Limits, Mode, Resource, Rules, Server, SubjectId};
 use drover::store::subjects::{self, Known, Page};
-use drover::store::{modes, tiers};
+use drover::store::{creation, modes, tiers};
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt as _};
 use serde_json::Value;
 
+use crate::operate::slot_of;
 use crate::resolve::{Ended, Outcome, Turn, shell};
 use crate::think::DISK_MARGIN;
 
@@ -129,6 +130,8 @@ pub(super) struct Ours {
     /// From how many bytes on a slot of it may be dropped: the most that the rules
     /// of any of its resources' tiers allow.
     pub(super) slot_bytes: u64,
+    /// The slots of its live followers: what they keep is somebody's.
+    pub(super) followers: Vec<String>,
 }
 
 /// The server's clusters that are in the herd, by port. A resource that is not in
@@ -154,6 +157,11 @@ pub(super) async fn herd(
         .map_err(failed)?
         .into_iter()
         .collect();
+    let ids: Vec<SubjectId> = known.iter().map(|known| known.subject().id).collect();
+    let mut slots: BTreeMap<SubjectId, Vec<String>> = BTreeMap::new();
+    for (leader, follower) in creation::followers(&mut db, &ids).await.map_err(failed)? {
+        slots.entry(leader).or_default().push(slot_of(follower));
+    }
     let mut herd: BTreeMap<u16, Result<Ours, String>> = BTreeMap::new();
     for known in known {
         let Known::Resource(resource, _) = known else {
@@ -163,6 +171,7 @@ pub(super) async fn herd(
             .await
             .map_err(failed)?;
         let port = resource.port;
+        let followers = slots.remove(&resource.subject.id).unwrap_or_default();
         match mode {
             Mode::Act => {
                 let tier = tiers.get(&resource.subject.tier);
@@ -170,9 +179,11 @@ pub(super) async fn herd(
                 let ours = herd.entry(port).or_insert(Ok(Ours {
                     resource: *resource,
                     slot_bytes,
+                    followers: vec![],
                 }));
                 if let Ok(ours) = ours {
                     ours.slot_bytes = ours.slot_bytes.max(slot_bytes);
+                    ours.followers.extend(followers);
                 }
             }
             Mode::Advise | Mode::Hold => {

@@ -23,7 +23,9 @@ struct Slot {
 const A_TURN: usize = 5;
 
 /// What inactive slots hold. A slot that a primary keeps in step on its standby
-/// (PostgreSQL 17) is the primary's.
+/// (PostgreSQL 17) is the primary's. One of a live follower (`followers`, by commas)
+/// stays for as long as `max_slot_wal_keep_size` limits it: without it the follower
+/// would have to be made anew.
 macro_rules! held {
     () => {
         "select slot_name, pg_wal_lsn_diff(
@@ -31,13 +33,15 @@ macro_rules! held {
     restart_lsn) as held
 from pg_replication_slots s
 where not active and restart_lsn is not null
-  and not coalesce((to_jsonb(s) ->> 'synced')::bool, false)"
+  and not coalesce((to_jsonb(s) ->> 'synced')::bool, false)
+  and not (slot_name = any (string_to_array(:'followers', ','))
+           and coalesce(current_setting('max_slot_wal_keep_size', true), '-1') <> '-1')"
     };
 }
 
-/// `$2`: more bytes than this.
+/// `$2`: more bytes than this; `$3`: the followers' slots.
 const LOOK: &str = concat!(
-    "sql -v most=\"$2\" <<'SQL' || exit 5
+    "sql -v most=\"$2\" -v followers=\"$3\" <<'SQL' || exit 5
 select jsonb_build_object('slots', coalesce(
     jsonb_agg(jsonb_build_object('name', slot_name, 'bytes', held::int8) order by slot_name), '[]'))
 from (",
@@ -47,10 +51,10 @@ SQL
 "
 );
 
-/// `$2`: the slot; `$3`: more bytes than this. Whether that still holds is looked at
+/// `$2`: the slot; `$3`: more bytes than this; `$4`: the followers' slots. Whether that still holds is looked at
 /// by the statement that drops it.
 const DROP: &str = concat!(
-    "dropped=$(sql -v slot=\"$2\" -v most=\"$3\" <<'SQL'
+    "dropped=$(sql -v slot=\"$2\" -v most=\"$3\" -v followers=\"$4\" <<'SQL'
 select count(pg_drop_replication_slot(slot_name)::text)
 from (",
     held!(),
@@ -71,7 +75,10 @@ pub(super) async fn look(turn: &Turn<'_>, server: &Server) -> Result<Outcome, Ou
     let asked = ours.iter().map(|ours| {
         let resource = &ours.resource;
         let most = ours.slot_bytes.to_string();
-        let told = async move { superuser::ask(turn, (resource, server), LOOK, &[&most]).await };
+        let followers = ours.followers.join(",");
+        let told = async move {
+            superuser::ask(turn, (resource, server), LOOK, &[&most, &followers]).await
+        };
         told.map(move |told| (resource, told)).boxed()
     });
     let mut slots: Vec<Slot> = Vec::new();
@@ -138,8 +145,9 @@ pub(super) async fn drop_them(turn: &Turn<'_>, server: &Server) -> Result<Outcom
                 continue;
             }
         };
-        let (resource, most) = (&ours.resource, ours.slot_bytes.to_string());
-        let told = superuser::ask(turn, (resource, server), DROP, &[&slot.name, &most]).await?;
+        let (most, followers) = (ours.slot_bytes.to_string(), ours.followers.join(","));
+        let arguments = [slot.name.as_str(), &most, &followers];
+        let told = superuser::ask(turn, (&ours.resource, server), DROP, &arguments).await?;
         match (told["dropped"].as_u64(), &told["there"]) {
             (Some(1), _) => words.push(format!("{name} is dropped")),
             (_, Value::Bool(false)) => words.push(format!("{name} is gone")),

@@ -129,6 +129,25 @@ fn the_figures_of_a_resource_open_what_they_say() {
     assert_eq!(resource(&[archiver(off.clone()), archiver(off)]), []);
 }
 
+/// The same of a cluster in recovery.
+pub(super) fn following(mut seen: Attributes) -> Attributes {
+    seen.details.insert("in_recovery".into(), true.into());
+    seen
+}
+
+#[test]
+fn what_only_a_leader_can_mend_opens_nothing_for_a_follower() {
+    assert_eq!(resource(&[following(xid(2_000_000_000))]), []);
+    let failing = following(archiver(json!({"ready": 900, "last_failed_at": FAILED})));
+    assert_eq!(resource(&[failing.clone(), failing]), []);
+    // One that archives by itself is its own.
+    let always = following(archiver(json!({"mode": "always", "ready": 101})));
+    assert_eq!(resource(&[always]), [IncidentKind::ArchivingStalled]);
+    // Sessions are its own too.
+    let full = following(connections(96));
+    assert_eq!(resource(&[full]), [IncidentKind::ConnectionsExhausted]);
+}
+
 #[test]
 fn archiving_that_fails_is_seen_twice_before_it_counts() {
     let stalled = [IncidentKind::ArchivingStalled];

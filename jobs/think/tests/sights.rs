@@ -4,7 +4,7 @@ use drover::model::{Attributes, Cause, IncidentKind, Kind, Rules, State};
 use serde_json::json;
 
 use super::super::{Sight, sight};
-use super::found::{FAILED, GIB, archiver, connections, events, volume, with, xid};
+use super::found::{FAILED, GIB, archiver, connections, events, following, volume, with, xid};
 use super::{Play, at, bad, down, good, play, witnessed};
 
 /// What an open incident looks like after one observation.
@@ -183,6 +183,13 @@ fn a_limit_that_was_passed_is_left_with_a_margin() {
     assert!(cleared(&archive(json!({"ready": null}))));
     assert!(cleared(&archive(json!({"mode": "off", "ready": 900}))));
     assert_eq!(archive(json!({"last_archived_at": 7})), Sight::Unknown);
+
+    // What became a follower is its leader's matter.
+    let kind = IncidentKind::XidWraparound;
+    assert!(cleared(&of(kind, following(xid(2_000_000_000)))));
+    let kind = IncidentKind::ArchivingStalled;
+    let failing = archiver(json!({"last_failed_at": FAILED}));
+    assert!(cleared(&of(kind, following(failing))));
 }
 
 #[test]

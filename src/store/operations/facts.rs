@@ -62,6 +62,24 @@ pub enum Fact {
         /// For people.
         reason: String,
     },
+    /// A resource follows nobody any more, and has what it shared with its leader for
+    /// itself: both sealed, as `<id>/customer` and `<id>/replication`.
+    Leads {
+        /// The customer's password.
+        customer: Vec<u8>,
+        /// What followers log in with.
+        replication: Option<Vec<u8>>,
+    },
+    /// A follower of this resource leads, and this resource and its other followers
+    /// follow it. It gets the leader's name, and its secrets, sealed for it.
+    HandOver {
+        /// The new leader.
+        to: SubjectId,
+        /// `<to>/customer`.
+        customer: Vec<u8>,
+        /// `<to>/replication`.
+        replication: Vec<u8>,
+    },
     /// A subject is gone from the world: its token goes, its record stays.
     Gone,
 }
@@ -163,6 +181,27 @@ pub async fn apply(
         Fact::State { from, to, reason } => {
             turn(db, subject, *from, *to, reason, worker).await?;
         }
+        Fact::Leads {
+            customer,
+            replication,
+        } => {
+            sqlx::query(
+                "update resources
+                 set leader_id = null, epoch = epoch + 1, customer_password = $2,
+                     replication_password = $3
+                 where id = $1",
+            )
+            .bind(id)
+            .bind(customer)
+            .bind(replication)
+            .execute(db)
+            .await?;
+        }
+        Fact::HandOver {
+            to,
+            customer,
+            replication,
+        } => hand_over(db, subject, *to, (customer, replication)).await?,
         Fact::Gone => gone(db, subject, worker).await?,
     }
     Ok(())
@@ -208,6 +247,56 @@ pub async fn turn(
     .await?;
     queue::bring_forward(db, &[subject]).await?;
     Ok(true)
+}
+
+async fn hand_over(
+    db: &mut PgConnection,
+    from: SubjectId,
+    to: SubjectId,
+    (customer, replication): (&[u8], &[u8]),
+) -> sqlx::Result<()> {
+    let (from, to) = (from.to_string(), to.to_string());
+    let led = sqlx::query(
+        "update resources t
+         set leader_id = null, epoch = f.epoch + 1, customer_password = $3,
+             replication_password = $4
+         from resources f
+         where t.id = $2 and f.id = $1 and t.leader_id = $1",
+    )
+    .bind(&from)
+    .bind(&to)
+    .bind(customer)
+    .bind(replication)
+    .execute(&mut *db)
+    .await?;
+    if led.rows_affected() == 0 {
+        return Ok(());
+    }
+    sqlx::query(
+        "update resources r
+         set leader_id = $2, epoch = (select epoch from resources where id = $2)
+         where (r.id = $1 or r.leader_id = $1) and r.id <> $2",
+    )
+    .bind(&from)
+    .bind(&to)
+    .execute(&mut *db)
+    .await?;
+    // The names change places, by way of one that nobody else can have.
+    let name = async |db: &mut PgConnection, id: &str| -> sqlx::Result<String> {
+        sqlx::query_scalar("select name from subjects where id = $1")
+            .bind(id)
+            .fetch_one(db)
+            .await
+    };
+    let (leaders, followers) = (name(db, &from).await?, name(db, &to).await?);
+    for (id, name) in [(&from, &from), (&to, &leaders), (&from, &followers)] {
+        sqlx::query("update subjects set name = $2 where id = $1")
+            .bind(id)
+            .bind(name)
+            .execute(&mut *db)
+            .await?;
+    }
+    Ok(())
 }
 
 /// What was destroyed leaves the ring; its incidents end with it.

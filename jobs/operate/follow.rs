@@ -1,0 +1,144 @@
+//! Whom a cluster follows: slots at a leader, and what a follower knows of it. Shared
+//! by the operations that change the leader.
+
+use drover::model::{ExposeSecret, Resource, Secret, Server, SubjectId};
+use drover::store::creation;
+use drover::store::subjects::{self, Known};
+use postgres_protocol::password::scram_sha_256;
+
+use super::create_follower::{REPLICATION, slot_of};
+use super::{Outcome, Turn, script};
+
+/// A resource with its server.
+pub(super) type Node = (Box<Resource>, Box<Server>);
+
+/// A resource of the record, with its secrets.
+///
+/// # Errors
+/// If it has left the herd, or the record cannot be read.
+pub(super) async fn node(turn: &Turn<'_>, id: SubjectId) -> Result<Node, Outcome> {
+    let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
+    let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
+    let row = subjects::load(&mut db, &[id]).await.map_err(failed)?.pop();
+    let row = row.ok_or_else(|| Outcome::hopeless("one of its nodes has left the herd"))?;
+    let opened = row.open(&turn.tools.secret_key);
+    match opened.map_err(|e| Outcome::hopeless(format!("the record: {e:#}")))? {
+        Known::Resource(resource, server) => Ok((resource, server)),
+        Known::Server(_) => Err(Outcome::hopeless("a server among databases")),
+    }
+}
+
+/// The followers of a resource, oldest first.
+///
+/// # Errors
+/// If the record cannot be read.
+pub(super) async fn followers(turn: &Turn<'_>, leader: SubjectId) -> Result<Vec<Node>, Outcome> {
+    let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
+    let ids = {
+        let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
+        creation::followers_of(&mut db, leader)
+            .await
+            .map_err(failed)?
+    };
+    let mut found = Vec::new();
+    for id in ids {
+        found.push(node(turn, id).await?);
+    }
+    Ok(found)
+}
+
+/// The password that followers of this resource log in with.
+///
+/// # Errors
+/// If it has none.
+pub(super) fn replication_password(leader: &Resource) -> Result<&Secret, Outcome> {
+    let password = leader.replication_password.as_ref();
+    password.ok_or_else(|| Outcome::hopeless("there is no password for followers"))
+}
+
+/// A role that may stream, and read what pg_rewind compares, and do nothing else; and a
+/// slot that keeps WAL for this follower: reserved at once, so that a copy can catch up
+/// however long it takes, up to `$3` MiB. `$2` is the slot.
+const SLOT: &str = r#"{ cat <&3; cat <<'SQL'
+select format('create role %I login replication', :'replication') where not exists (select from pg_roles where rolname = :'replication') \gexec
+alter role :"replication" with login replication nosuperuser nocreatedb nocreaterole connection limit 10 password :'verifier';
+grant execute on function pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean), pg_read_binary_file(text), pg_read_binary_file(text, bigint, bigint, boolean) to :"replication";
+select pg_create_physical_replication_slot(:'slot', true) where not exists (select from pg_replication_slots where slot_name = :'slot');
+SQL
+printf "alter system set max_slot_wal_keep_size = '%sMB';\nselect pg_reload_conf();\n" "$3"
+} | sql -o /dev/null || exit 1
+echo "slot $2 keeps WAL for it"
+"#;
+
+/// Makes the slot of a follower at a leader, and the role that it logs in as.
+///
+/// # Errors
+/// The outcome of a step that cannot.
+pub(super) async fn make_slot(
+    turn: &Turn<'_>,
+    (leader, server): (&Resource, &Server),
+    password: &Secret,
+    follower: &Resource,
+    keep_mib: i32,
+) -> Result<String, Outcome> {
+    let slot = slot_of(follower.subject.id);
+    let verifier = scram_sha_256(password.expose_secret().as_bytes());
+    let input = format!(
+        "\\set replication '{REPLICATION}'\n\\set verifier '{verifier}'\n\\set slot '{slot}'\n"
+    );
+    let arguments = [slot.as_str(), &keep_mib.to_string()];
+    let on = (leader, server);
+    let said = script::as_superuser(turn, on, SLOT, &arguments, input.as_bytes()).await?;
+    Ok(said.last_words())
+}
+
+/// Has the cluster of port `$1` follow the one at `$2` port `$3`, from slot `$4`. The
+/// password file's line and the certificate that its leader is known by come as the
+/// input. One that runs takes notice; one that is stopped is a standby from its start.
+const FOLLOW: &str = r##"r=${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}/$v/$c
+put() { f=$1 m=$2; as_root tee "$f.new" >/dev/null && as_root chmod "$m" "$f.new" && as_root chown --reference="$r/postgresql.conf" "$f.new" && as_root mv "$f.new" "$f"; }
+umask 077
+IFS= read -r pass <&3
+printf '%s\n' "$pass" | put "$r/replication.pass" 600 || exit 1
+cat <&3 | put "$r/leader.crt" 644 || exit 1
+how="host=$2 port=$3 user=drover_replication sslmode=verify-full sslrootcert=$r/leader.crt passfile=$r/replication.pass application_name=$4 connect_timeout=5"
+printf '%s\n' "# Written by drover: whom it follows." "primary_conninfo = '$how'" "primary_slot_name = '$4'" |
+  put "$r/conf.d/follower.conf" 600 || exit 1
+if [ -z "$(alive)" ]; then
+  as_root touch "$d/standby.signal" && as_root chown --reference="$d" "$d/standby.signal" || exit 1
+else
+  as_root pg_ctlcluster "$v" "$c" reload || exit 1
+fi
+echo "cluster $v/$c follows $2"
+"##;
+
+/// Has a cluster follow a leader, from the slot that it has there.
+///
+/// # Errors
+/// The outcome of a step that cannot.
+pub(super) async fn follow(
+    turn: &Turn<'_>,
+    (follower, server): (&Resource, &Server),
+    (leader, its_server): (&Resource, &Server),
+    password: &Secret,
+) -> Result<String, Outcome> {
+    let certificate = leader.tls_root_cert.as_deref();
+    let certificate =
+        certificate.ok_or_else(|| Outcome::hopeless("the leader's certificate is not known"))?;
+    let input = format!("{}{certificate}", pass_line(leader, its_server, password));
+    let arguments = [
+        its_server.address.as_str(),
+        &leader.port.to_string(),
+        &slot_of(follower.subject.id),
+    ];
+    let on = (follower, server);
+    let said = script::at_cluster(turn, on, FOLLOW, &arguments, input.as_bytes()).await?;
+    Ok(said.last_words())
+}
+
+/// A line of libpq's password file: `host:port:database:user:password`.
+pub(super) fn pass_line(leader: &Resource, server: &Server, password: &Secret) -> String {
+    let host = server.address.replace('\\', "\\\\").replace(':', "\\:");
+    let password = password.expose_secret();
+    format!("{host}:{}:*:{REPLICATION}:{password}\n", leader.port)
+}

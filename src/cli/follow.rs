@@ -1,0 +1,67 @@
+//! `drover follow` and `drover url`.
+
+use clap::{Args, ValueEnum};
+use drover::client::Client;
+use drover::model::{Kind, PublicId};
+use serde_json::json;
+
+use super::create::{self, Wait};
+use super::{Failure, answer, listing, table};
+
+/// The follower that is wanted.
+#[derive(Args)]
+pub struct Follower {
+    /// Its name in the herd [default: its leader's, and six letters].
+    #[arg(long)]
+    name: Option<String>,
+    /// In which availability zone [default: where the fewest of this resource are].
+    #[arg(long)]
+    zone: Option<String>,
+    /// Its size, one of the plan's [default: the first that the cloud has room for].
+    #[arg(long)]
+    size: Option<String>,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+/// Whom an address leads to.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Role {
+    /// Who writes.
+    Leader,
+    /// Who only reads.
+    Follower,
+}
+
+/// `drover follow`.
+pub async fn follow(
+    client: &Client,
+    leader: PublicId,
+    wanted: Follower,
+    json: bool,
+) -> Result<(), Failure> {
+    resource(leader, "only a resource is followed")?;
+    let path = format!("{}/followers", listing::path(leader));
+    let body = json!({"name": wanted.name, "zone": wanted.zone, "size": wanted.size});
+    create::make(client, &path, &body, wanted.wait, json).await
+}
+
+/// `drover url`.
+pub async fn url(client: &Client, id: PublicId, role: Role, json: bool) -> Result<(), Failure> {
+    resource(id, "an address is a resource's")?;
+    let role = match role {
+        Role::Leader => "leader",
+        Role::Follower => "follower",
+    };
+    let path = format!("{}/url?role={role}", listing::path(id));
+    answer(&client.get(&path).await?, json, |shown| {
+        table::text(&shown["url"])
+    })
+}
+
+fn resource(id: PublicId, why: &str) -> Result<(), Failure> {
+    match id.kind {
+        Kind::Resource => Ok(()),
+        Kind::Server => Err(Failure::WrongUse(format!("{id} is a server; {why}"))),
+    }
+}
