@@ -9,8 +9,9 @@ use drover::store::operations::Fact;
 use serde_json::Value;
 
 use super::create_resource::{customer, plan, start};
-use super::create_server::first_look;
+
 use super::follow::{follow, followers, make_slot, node, replication_password};
+use super::instance::await_available;
 use super::unfollow::PROMOTE;
 use super::{Book, Ended, Outcome, Step, Turn, Work, script, unknown};
 
@@ -26,7 +27,7 @@ pub(super) const BOOK: Book = Book {
         Step::new("follow", "have the old leader follow it"),
         Step::new("start", "start the old leader as a follower"),
         Step::new("tidy", "drop the slots that it kept as a leader"),
-        Step::new("first_look", "wait until it is felt to be in service"),
+        Step::new("await_available", "wait until it is felt to be in service"),
     ],
     creates: false,
 };
@@ -49,7 +50,7 @@ pub(super) async fn perform(turn: &Turn<'_>) -> Work {
         "follow" => follow_it(turn, resource, server).await,
         "start" => start(turn, resource, server).await,
         "tidy" => tidy(turn, resource, server).await,
-        "first_look" => first_look(resource.subject.state),
+        "await_available" => await_available(turn).await,
         step => unknown(step),
     }
 }
@@ -175,7 +176,7 @@ async fn catch_up(turn: &Turn<'_>, resource: &Resource, server: &Server) -> Work
     }
     let said = script::at_cluster(turn, (resource, server), LEAD_ON, &[], b"").await?;
     let text = format!("{why}; {}", said.last_words());
-    Ok(Outcome::new(Ended::Then("first_look"), text))
+    Ok(Outcome::new(Ended::Then("await_available"), text))
 }
 
 async fn promote(turn: &Turn<'_>) -> Work {
