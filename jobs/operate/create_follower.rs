@@ -91,8 +91,8 @@ const BACKUP: &str = r##"v=$1 n=$2
 local=${DROVER_CREATECLUSTER:+yes}
 [ -x "/usr/lib/postgresql/$v/bin/pg_basebackup" ] || { echo "PostgreSQL $v is not installed"; exit 78; }
 conf=${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}/$v/$n
-as_root test -e "$conf/conf.d/drover.conf" && { echo "cluster $v/$n is made"; exit 0; }
 t=$HOME/.drover-jobs; [ -z "$local" ] || t=${DROVER_CREATECLUSTER%/*}/jobs
+as_root test -e "$conf/conf.d/drover.conf" && { rm -f -- "$t/$n.crt" "$t/$n.pass"; echo "cluster $v/$n is made"; exit 0; }
 mkdir -p -m 700 -- "$t" || exit 1
 umask 077
 IFS= read -r pass <&3; cat <&3 >"$t/$n.crt.new"; printf '%s\n' "$pass" >"$t/$n.pass.new"
@@ -145,6 +145,8 @@ background "cluster-$n" '
     "ssl_cert_file = '\''$conf/server.crt'\''" "ssl_key_file = '\''$conf/server.key'\''" \
     "shared_preload_libraries = '\''${13}'\''" | put "$conf/conf.d/drover.conf" 644
 ' "$v" "$n" "$3" "$4" "$5" "$6" "$7" "$8" "$conf" "$local" "$t" "$9" "${10}"
+# A turn that came while the copy was made has put them there once more.
+rm -f -- "$t/$n.crt" "$t/$n.pass"
 echo "made cluster $v/$n, a copy of its leader"
 "##;
 
