@@ -154,8 +154,13 @@ impl World {
                     .local_dir()
                     .join("servers")
                     .join(server)
-                    .join("pg/conf/15");
+                    .join("pg/conf");
+                // Below it, a directory for each of PostgreSQL's major versions.
                 std::fs::read_dir(conf).into_iter().flatten().flatten()
+            })
+            .flat_map(|version| {
+                let names = std::fs::read_dir(version.path());
+                names.into_iter().flatten().flatten()
             })
             .map(|e| e.file_name().into_string().unwrap())
             .collect();
