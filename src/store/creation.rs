@@ -1,7 +1,9 @@
 //! Subjects that drover makes: written down with the operation that makes them, and
 //! placed.
 
-use chrono::{DateTime, Utc};
+mod destruction;
+mod followers;
+
 use serde_json::json;
 use sqlx::PgConnection;
 
@@ -10,9 +12,12 @@ use super::plans::Plan;
 use super::queue;
 use super::subjects::decode;
 use crate::model::{
-    Cloud, Kind, OperationId, OperationKind, PublicId, Secret, SecretKey, State, SubjectId,
-    TlsMode, Window,
+    Cloud, Kind, OperationId, OperationKind, PublicId, Secret, SecretKey, SubjectId, TlsMode,
+    Window,
 };
+
+pub use destruction::{DestroyError, destroy, is_left_alone, others_on, was_asked_for, was_begun};
+pub use followers::{WantedFollower, follow, followers, followers_of};
 
 /// The port of a server's first resource; each further one has the next.
 pub const FIRST_PORT: u16 = 5432;
@@ -262,114 +267,6 @@ async fn zones_apart(
     Ok(zones)
 }
 
-/// A follower that is wanted.
-#[derive(Clone, Debug)]
-pub struct WantedFollower {
-    /// Unique among live resources.
-    pub name: String,
-    /// Whom it follows.
-    pub leader: SubjectId,
-    /// What its leader is of.
-    pub plan: Plan,
-    /// The sizes that will do, the preferred one first.
-    pub sizes: Vec<String>,
-    /// In which cloud.
-    pub cloud: Cloud,
-    /// In which region of it.
-    pub region: String,
-    /// In which zone.
-    pub zone: String,
-    /// Password of drover's own role, which comes with the leader's data.
-    pub own_password: Secret,
-    /// Who asks.
-    pub asked_by: String,
-}
-
-/// Writes a follower down as `creating`, on a server of its own; with its token and
-/// the operation that makes it. Call it in a transaction.
-///
-/// # Errors
-/// See [`CreateError`]; then roll back.
-pub async fn follow(
-    db: &mut PgConnection,
-    key: &SecretKey,
-    wanted: &WantedFollower,
-) -> Result<(SubjectId, OperationId), CreateError> {
-    let plan = &wanted.plan;
-    let id = insert_subject(db, Kind::Resource, &wanted.name, &plan.tier).await?;
-    let tail = SubjectId::generate().to_string().to_ascii_lowercase();
-    let new = WantedServer {
-        name: format!("{}-{}", plan.name, &tail[tail.len() - 8..]),
-        tier: plan.tier.clone(),
-        cloud: wanted.cloud,
-        region: wanted.region.clone(),
-        zone: Some(wanted.zone.clone()),
-        sizes: wanted.sizes.clone(),
-        volume_gib: u32::try_from(plan.volume_gib).unwrap_or(1),
-        volume_type: plan.volume_type.clone(),
-        postgres: plan.postgres.and_then(|v| u32::try_from(v).ok()),
-        for_plan: Some(plan.name.clone()),
-        asked_by: wanted.asked_by.clone(),
-    };
-    let (server, _) = self::server(db, &new).await?;
-    // What is the customer's comes with the leader's data, and is the leader's in the
-    // record too.
-    sqlx::query(
-        "insert into resources (id, server_id, port, database, role, password, tls_mode, plan,
-                                leader_id, customer_role, customer_database, maintenance_window,
-                                durability, max_lag_bytes)
-         select $1, $2, $3, database, role, $4, $5, plan, id, customer_role, customer_database,
-                maintenance_window, durability, max_lag_bytes
-         from resources where id = $6",
-    )
-    .bind(id.to_string())
-    .bind(server.to_string())
-    .bind(i32::from(FIRST_PORT))
-    .bind(key.seal(&wanted.own_password, &format!("{id}/password"))?)
-    .bind(TlsMode::Require.as_str())
-    .bind(wanted.leader.to_string())
-    .execute(&mut *db)
-    .await?;
-    queue::insert_token(db, id).await?;
-    let new = NewOperation {
-        subject: Some(id),
-        kind: OperationKind::CreateFollower,
-        params: json!({}),
-        asked_by: wanted.asked_by.clone(),
-        reason: None,
-        not_before: None,
-    };
-    Ok((id, must_open(db, &new).await?))
-}
-
-/// The live followers of a resource, oldest first.
-pub async fn followers_of(
-    db: &mut PgConnection,
-    leader: SubjectId,
-) -> sqlx::Result<Vec<SubjectId>> {
-    let pairs = followers(db, &[leader]).await?;
-    Ok(pairs.into_iter().map(|(_, follower)| follower).collect())
-}
-
-/// The live followers of these resources, each behind its leader; the oldest first.
-pub async fn followers(
-    db: &mut PgConnection,
-    leaders: &[SubjectId],
-) -> sqlx::Result<Vec<(SubjectId, SubjectId)>> {
-    let leaders: Vec<String> = leaders.iter().map(SubjectId::to_string).collect();
-    let pairs: Vec<(String, String)> = sqlx::query_as(
-        "select r.leader_id, r.id from resources r join subjects s using (id)
-         where r.leader_id = any($1) and s.forgotten_at is null order by r.id",
-    )
-    .bind(leaders)
-    .fetch_all(db)
-    .await?;
-    let pairs = pairs.into_iter();
-    pairs
-        .map(|(leader, follower)| Ok((decode(leader)?, decode(follower)?)))
-        .collect()
-}
-
 /// The server that a resource goes on: of those made for its plan that are in
 /// service or on their way, the fullest with room; else a new one. The choice stays
 /// true until the transaction ends.
@@ -482,175 +379,4 @@ pub async fn host_private_key(
             .fetch_optional(db)
             .await?;
     Ok(found.flatten())
-}
-
-/// Whether the cloud may have been asked for this server: its creation came to the
-/// step of this number.
-pub async fn was_asked_for(
-    db: &mut PgConnection,
-    server: SubjectId,
-    step: u16,
-) -> sqlx::Result<bool> {
-    sqlx::query_scalar(
-        "select exists (select from operations
-                        where subject_id = $1 and kind = 'create_server' and step >= $2)",
-    )
-    .bind(server.to_string())
-    .bind(i16::try_from(step).unwrap_or(i16::MAX))
-    .fetch_one(db)
-    .await
-}
-
-/// Whether anything may have been made of a resource: its creation came further than
-/// to wait for its server.
-pub async fn was_begun(db: &mut PgConnection, resource: SubjectId) -> sqlx::Result<bool> {
-    sqlx::query_scalar(
-        "select exists (select from operations
-                        where subject_id = $1 and step >= 1
-                          and kind in ('create_resource', 'create_follower'))",
-    )
-    .bind(resource.to_string())
-    .fetch_one(db)
-    .await
-}
-
-/// Why a subject is not destroyed.
-#[derive(Debug, thiserror::Error)]
-pub enum DestroyError {
-    /// There is no such live subject.
-    #[error("no such subject")]
-    NotFound,
-    /// It was adopted: drover forgets it and never destroys it.
-    #[error("it was adopted")]
-    Adopted,
-    /// A server still has resources: this many.
-    #[error("the server still has {0} resources")]
-    HasResources(i64),
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
-
-/// Writes a subject down as `destroying`, with the operation that takes it away.
-/// What was being done to it is given up. Asked again, it gives the operation that
-/// there is. Call it in a transaction.
-///
-/// # Errors
-/// See [`DestroyError`]; then roll back.
-pub async fn destroy(
-    db: &mut PgConnection,
-    kind: Kind,
-    id: SubjectId,
-    asked_by: &str,
-) -> Result<OperationId, DestroyError> {
-    queue::hold_operation_tokens(db, id).await?;
-    queue::hold_token(db, id).await?;
-    let found: Option<(String, String)> = sqlx::query_as(
-        "select state, origin from subjects
-         where id = $1 and kind = $2 and forgotten_at is null for update",
-    )
-    .bind(id.to_string())
-    .bind(kind.as_str())
-    .fetch_optional(&mut *db)
-    .await?;
-    let (state, origin) = found.ok_or(DestroyError::NotFound)?;
-    if origin != "created" {
-        return Err(DestroyError::Adopted);
-    }
-    let what = match kind {
-        Kind::Server => OperationKind::DestroyServer,
-        Kind::Resource => OperationKind::DestroyResource,
-    };
-    let open = operations::open_of(db, id).await?;
-    if let Some(open) = open.filter(|open| open.kind == what) {
-        return Ok(open.id);
-    }
-    let resources: i64 = sqlx::query_scalar(
-        "select count(*) from resources r join subjects s using (id)
-         where r.server_id = $1 and s.forgotten_at is null",
-    )
-    .bind(id.to_string())
-    .fetch_one(&mut *db)
-    .await?;
-    if resources > 0 {
-        return Err(DestroyError::HasResources(resources));
-    }
-    // What follows it would follow nobody.
-    for follower in followers_of(db, id).await? {
-        match Box::pin(destroy(db, Kind::Resource, follower, asked_by)).await {
-            Ok(_) | Err(DestroyError::NotFound) => {}
-            Err(e) => return Err(e),
-        }
-    }
-    operations::cancel_open(db, id, "it is to be destroyed").await?;
-    let state: State = decode(state)?;
-    operations::turn(
-        db,
-        id,
-        state,
-        State::Destroying,
-        "it is to be destroyed",
-        asked_by,
-    )
-    .await?;
-    sqlx::query("update subjects set desired = 'absent' where id = $1")
-        .bind(id.to_string())
-        .execute(&mut *db)
-        .await?;
-    let new = NewOperation {
-        subject: Some(id),
-        kind: what,
-        params: json!({}),
-        asked_by: asked_by.to_owned(),
-        reason: None,
-        not_before: None,
-    };
-    let opened = operations::open(db, &new).await?;
-    opened.ok_or_else(|| sqlx::Error::Protocol("two operations for one subject".into()).into())
-}
-
-/// Whether a server was made for a plan's resources and has none left.
-pub async fn is_left_alone(db: &mut PgConnection, server: SubjectId) -> sqlx::Result<bool> {
-    let found: Option<String> = sqlx::query_scalar(
-        "select s.id from subjects s join servers v using (id)
-         where s.id = $1 and s.origin = 'created' and s.forgotten_at is null
-           and s.state <> 'destroying' and v.for_plan is not null
-         for update of s",
-    )
-    .bind(server.to_string())
-    .fetch_optional(&mut *db)
-    .await?;
-    if found.is_none() {
-        return Ok(false);
-    }
-    sqlx::query_scalar(
-        "select not exists (
-             select from resources r join subjects s using (id)
-             where r.server_id = $1 and s.forgotten_at is null)",
-    )
-    .bind(server.to_string())
-    .fetch_one(db)
-    .await
-}
-
-/// Whether a server has live resources beside this one.
-pub async fn others_on(
-    db: &mut PgConnection,
-    server: SubjectId,
-    resource: SubjectId,
-) -> sqlx::Result<bool> {
-    sqlx::query_scalar(
-        "select exists (
-             select from resources r join subjects s using (id)
-             where r.server_id = $1 and r.id <> $2 and s.forgotten_at is null)",
-    )
-    .bind(server.to_string())
-    .bind(resource.to_string())
-    .fetch_one(db)
-    .await
-}
-
-/// When the deployment's resources are disturbed that have no window of their own.
-pub fn window_of(own: Option<Window>, now: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Utc>) {
-    own.unwrap_or_default().next(now)
 }

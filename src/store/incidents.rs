@@ -362,6 +362,6 @@ pub async fn close(
     }
     note(db, incident.id, actor, &Note::new("resolved", reason)).await?;
     super::outbox::call_off(db, incident, reason).await?;
-    queue::remove_incident_token(db, incident.id).await?;
+    queue::remove_from_resolve(db, queue::Token::Incident(incident.id)).await?;
     Ok(true)
 }

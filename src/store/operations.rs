@@ -211,7 +211,7 @@ pub async fn end(
     .bind(state.as_str())
     .execute(&mut *db)
     .await?;
-    queue::remove_operation_token(db, id).await?;
+    queue::remove_from_resolve(db, queue::Token::Operation(id)).await?;
     if done.rows_affected() == 1 {
         note(db, id, actor, &Note::new(state.as_str(), text)).await?;
     }
@@ -272,7 +272,7 @@ async fn begin_anew(db: &mut PgConnection, id: OperationId, actor: &str) -> sqlx
     .await?;
     let text = "tried again; its time begins anew";
     note(db, id, actor, &Note::new("resumed", text)).await?;
-    queue::wake_operation(db, id).await
+    queue::wake(db, queue::Token::Operation(id)).await
 }
 
 /// Whether an operation is at work at this subject, or at its server, that keeps it

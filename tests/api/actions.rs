@@ -75,9 +75,12 @@ impl Standing {
         .await
         .unwrap();
         if self.state == IncidentState::Resolved {
-            drover::store::queue::remove_incident_token(&mut db, id)
-                .await
-                .unwrap();
+            drover::store::queue::remove_from_resolve(
+                &mut db,
+                drover::store::queue::Token::Incident(id),
+            )
+            .await
+            .unwrap();
         } else {
             drover::store::queue::insert_incident_token(&mut db, id)
                 .await

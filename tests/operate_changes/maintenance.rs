@@ -124,7 +124,9 @@ async fn a_server_is_moved_in_its_window_before_the_cloud_takes_its_hardware() {
         .execute(&mut *db)
         .await
         .unwrap();
-    queue::wake_operation(&mut db, operation.id).await.unwrap();
+    queue::wake(&mut db, queue::Token::Operation(operation.id))
+        .await
+        .unwrap();
     let timeline = until(&world, id, "waiting", 0).await;
     assert!(timeline.contains("is done"), "{timeline}");
     assert!(!timeline.contains("resting"), "{timeline}");

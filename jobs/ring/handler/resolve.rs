@@ -17,6 +17,7 @@ use drover::store::scenes::{self, Scene};
 use drover::store::subjects::{self, Known};
 use drover::store::{brake, incidents, modes, operations};
 use futures::FutureExt;
+use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use super::think::Tiers;
@@ -248,7 +249,7 @@ impl Work for Resolve {
                 .await
                 .map_err(database)?
             {
-                queue::remove_incident_token(&mut tx, id)
+                queue::remove_from_resolve(&mut tx, lock.token)
                     .await
                     .map_err(database)?;
             }
@@ -262,7 +263,7 @@ impl Work for Resolve {
         }
         let next = machine::next(&case.incident, case.book, &case.view);
         match next {
-            Move::Gone => self.leave(&lock, &case).await,
+            Move::Gone => self.leave(&lock).await,
             Move::Close(reason) => self.close(&lock, &mut case, &reason).await,
             Move::Rest {
                 why,
@@ -366,6 +367,22 @@ async fn herd_sight(db: &mut sqlx::PgConnection, incident: &Incident) -> Result<
     } else {
         Sight::Holds(incident.reason.clone())
     })
+}
+
+/// What later steps must know, laid over what is known; `null` takes an entry out.
+fn lay_over(memo: &mut Value, more: &serde_json::Map<String, Value>) {
+    if !memo.is_object() {
+        *memo = json!({});
+    }
+    if let Some(memo) = memo.as_object_mut() {
+        for (name, value) in more {
+            if value.is_null() {
+                memo.remove(name);
+            } else {
+                memo.insert(name.clone(), value.clone());
+            }
+        }
+    }
 }
 
 fn database(e: sqlx::Error) -> WorkError {

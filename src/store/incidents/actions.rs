@@ -66,7 +66,7 @@ pub async fn act(db: &mut PgConnection, id: IncidentId, asked: &Asked) -> Result
         Action::Release => release(db, &incident, asked).await?,
         Action::Resolve => resolve(db, &mut incident, asked).await?,
     }
-    queue::wake_incident(db, id).await?;
+    queue::wake(db, queue::Token::Incident(id)).await?;
     Ok(())
 }
 

@@ -41,15 +41,6 @@ pub async fn insert_operation_token(db: &mut PgConnection, id: OperationId) -> s
     insert_job(db, Token::Operation(id), Queue::Resolve).await
 }
 
-/// Takes the token of an operation that is over out.
-pub async fn remove_operation_token(db: &mut PgConnection, id: OperationId) -> sqlx::Result<()> {
-    sqlx::query("delete from apalis.jobs where id = $1 and job_type = 'resolve'")
-        .bind(id.to_string())
-        .execute(db)
-        .await?;
-    Ok(())
-}
-
 /// Makes the waiting tokens of these subjects' open operations due now; of a
 /// server's resources' operations too, since they wait for their server.
 pub async fn wake_operations(db: &mut PgConnection, subjects: &[SubjectId]) -> sqlx::Result<()> {
@@ -67,21 +58,6 @@ pub async fn wake_operations(db: &mut PgConnection, subjects: &[SubjectId]) -> s
          update apalis.jobs j set run_at = now() from due where j.id = due.id",
     )
     .bind(ids)
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
-/// The same for one operation.
-pub async fn wake_operation(db: &mut PgConnection, id: OperationId) -> sqlx::Result<()> {
-    sqlx::query(
-        "with due as (
-             select id from apalis.jobs
-             where id = $1 and job_type = 'resolve' and status = 'Pending' and run_at > now()
-             for update skip locked)
-         update apalis.jobs j set run_at = now() from due where j.id = due.id",
-    )
-    .bind(id.to_string())
     .execute(db)
     .await?;
     Ok(())
@@ -183,15 +159,6 @@ pub async fn finish(db: &mut PgConnection, id: MessageId, delivered: bool) -> sq
     Ok(())
 }
 
-/// Takes a closed incident's token out.
-pub async fn remove_incident_token(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<()> {
-    sqlx::query("delete from apalis.jobs where id = $1 and job_type = 'resolve'")
-        .bind(id.to_string())
-        .execute(db)
-        .await?;
-    Ok(())
-}
-
 /// Makes the waiting tokens of these subjects' open incidents due now; of a
 /// server's resources' incidents too, since they wait for their server.
 pub async fn wake_incidents(db: &mut PgConnection, subjects: &[SubjectId]) -> sqlx::Result<()> {
@@ -229,21 +196,6 @@ pub async fn wake_all_incidents(db: &mut PgConnection, tier: Option<&str>) -> sq
          update apalis.jobs j set run_at = now() from due where j.id = due.id",
     )
     .bind(tier)
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
-/// The same for one incident.
-pub async fn wake_incident(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<()> {
-    sqlx::query(
-        "with due as (
-             select id from apalis.jobs
-             where id = $1 and job_type = 'resolve' and status = 'Pending' and run_at > now()
-             for update skip locked)
-         update apalis.jobs j set run_at = now() from due where j.id = due.id",
-    )
-    .bind(id.to_string())
     .execute(db)
     .await?;
     Ok(())
@@ -327,4 +279,28 @@ pub async fn unseen_servers(
     .fetch_all(db)
     .await?;
     ids.into_iter().map(subjects::decode).collect()
+}
+
+/// Takes the token of an incident or an operation that is over out.
+pub async fn remove_from_resolve(db: &mut PgConnection, token: Token) -> sqlx::Result<()> {
+    sqlx::query("delete from apalis.jobs where id = $1 and job_type = 'resolve'")
+        .bind(token.to_string())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Makes the waiting token of an incident or an operation due now.
+pub async fn wake(db: &mut PgConnection, token: Token) -> sqlx::Result<()> {
+    sqlx::query(
+        "with due as (
+             select id from apalis.jobs
+             where id = $1 and job_type = 'resolve' and status = 'Pending' and run_at > now()
+             for update skip locked)
+         update apalis.jobs j set run_at = now() from due where j.id = due.id",
+    )
+    .bind(token.to_string())
+    .execute(db)
+    .await?;
+    Ok(())
 }

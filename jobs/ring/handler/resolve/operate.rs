@@ -23,9 +23,9 @@ use futures::FutureExt;
 use serde_json::json;
 use sqlx::PgConnection;
 
-use super::{Resolve, WorkError, database};
+use super::{Resolve, WorkError, database, lay_over};
 use crate::operate::{self, Book, Ended, Outcome, Step, Turn};
-use advance::{advance, lay_over};
+use advance::advance;
 
 /// How long a turn may have its subject to itself: longer than any step.
 const LEASE: Duration = Duration::from_secs(40);
@@ -83,7 +83,7 @@ impl Resolve {
             let Some(mut tx) = self.held(lock).await? else {
                 return Ok(());
             };
-            queue::remove_operation_token(&mut tx, id)
+            queue::remove_from_resolve(&mut tx, lock.token)
                 .await
                 .map_err(database)?;
             return tx.commit().await.map_err(database);

@@ -34,11 +34,11 @@ impl Resolve {
         Ok(None)
     }
 
-    pub(super) async fn leave(&self, lock: &Lock, case: &Case) -> Result<(), WorkError> {
+    pub(super) async fn leave(&self, lock: &Lock) -> Result<(), WorkError> {
         let Some(mut tx) = self.held(lock).await? else {
             return Ok(());
         };
-        queue::remove_incident_token(&mut tx, case.incident.id)
+        queue::remove_from_resolve(&mut tx, lock.token)
             .await
             .map_err(database)?;
         tx.commit().await.map_err(database)

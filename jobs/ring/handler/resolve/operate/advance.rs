@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use drover::model::Note;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Job, SLOWLY};
 use crate::operate::{Ended, Outcome, Step};
@@ -53,21 +53,6 @@ pub(super) fn advance(job: &mut Job, step: &Step, outcome: &Outcome) -> (Duratio
             let after = Duration::from_secs(2_u64.pow(exponent)).min(LONGEST);
             let note = (!said).then(|| note("failed", outcome.note.clone()));
             (slowly(after, stuck), note.flatten())
-        }
-    }
-}
-
-pub(super) fn lay_over(memo: &mut Value, more: &serde_json::Map<String, Value>) {
-    if !memo.is_object() {
-        *memo = json!({});
-    }
-    if let Some(memo) = memo.as_object_mut() {
-        for (name, value) in more {
-            if value.is_null() {
-                memo.remove(name);
-            } else {
-                memo.insert(name.clone(), value.clone());
-            }
         }
     }
 }

@@ -7,10 +7,10 @@ use drover::store::leases::{self, Fence};
 use drover::store::queue::{self, Lock};
 use drover::store::runs::{self, Run};
 use drover::store::{brake, incidents, modes, operations};
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::PgConnection;
 
-use super::super::{Case, Resolve, WorkError, database, may_act, word};
+use super::super::{Case, Resolve, WorkError, database, lay_over, may_act, word};
 use super::LEASED;
 use crate::resolve::machine;
 use crate::resolve::playbook::{Step, UNDO};
@@ -252,21 +252,6 @@ fn note_of(outcome: &Outcome, remedy: &str, step: &str) -> Option<Note> {
     let mut note = Note::new(kind, text);
     note.detail = json!({ "remedy": remedy, "step": step, "touched": outcome.touched });
     Some(note)
-}
-
-fn lay_over(memo: &mut Value, more: &serde_json::Map<String, Value>) {
-    if !memo.is_object() {
-        *memo = json!({});
-    }
-    if let Some(memo) = memo.as_object_mut() {
-        for (name, value) in more {
-            if value.is_null() {
-                memo.remove(name);
-            } else {
-                memo.insert(name.clone(), value.clone());
-            }
-        }
-    }
 }
 
 #[cfg(test)]

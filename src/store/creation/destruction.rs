@@ -1,0 +1,176 @@
+//! Subjects that drover made are taken away again.
+
+use serde_json::json;
+use sqlx::PgConnection;
+
+use super::followers_of;
+use crate::model::{Kind, OperationId, OperationKind, State, SubjectId};
+use crate::store::operations::{self, NewOperation};
+use crate::store::queue;
+use crate::store::subjects::decode;
+
+/// Whether the cloud may have been asked for this server: its creation came to the
+/// step of this number.
+pub async fn was_asked_for(
+    db: &mut PgConnection,
+    server: SubjectId,
+    step: u16,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "select exists (select from operations
+                        where subject_id = $1 and kind = 'create_server' and step >= $2)",
+    )
+    .bind(server.to_string())
+    .bind(i16::try_from(step).unwrap_or(i16::MAX))
+    .fetch_one(db)
+    .await
+}
+
+/// Whether anything may have been made of a resource: its creation came further than
+/// to wait for its server.
+pub async fn was_begun(db: &mut PgConnection, resource: SubjectId) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "select exists (select from operations
+                        where subject_id = $1 and step >= 1
+                          and kind in ('create_resource', 'create_follower'))",
+    )
+    .bind(resource.to_string())
+    .fetch_one(db)
+    .await
+}
+
+/// Why a subject is not destroyed.
+#[derive(Debug, thiserror::Error)]
+pub enum DestroyError {
+    /// There is no such live subject.
+    #[error("no such subject")]
+    NotFound,
+    /// It was adopted: drover forgets it and never destroys it.
+    #[error("it was adopted")]
+    Adopted,
+    /// A server still has resources: this many.
+    #[error("the server still has {0} resources")]
+    HasResources(i64),
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Writes a subject down as `destroying`, with the operation that takes it away.
+/// What was being done to it is given up. Asked again, it gives the operation that
+/// there is. Call it in a transaction.
+///
+/// # Errors
+/// See [`DestroyError`]; then roll back.
+pub async fn destroy(
+    db: &mut PgConnection,
+    kind: Kind,
+    id: SubjectId,
+    asked_by: &str,
+) -> Result<OperationId, DestroyError> {
+    queue::hold_operation_tokens(db, id).await?;
+    queue::hold_token(db, id).await?;
+    let found: Option<(String, String)> = sqlx::query_as(
+        "select state, origin from subjects
+         where id = $1 and kind = $2 and forgotten_at is null for update",
+    )
+    .bind(id.to_string())
+    .bind(kind.as_str())
+    .fetch_optional(&mut *db)
+    .await?;
+    let (state, origin) = found.ok_or(DestroyError::NotFound)?;
+    if origin != "created" {
+        return Err(DestroyError::Adopted);
+    }
+    let what = match kind {
+        Kind::Server => OperationKind::DestroyServer,
+        Kind::Resource => OperationKind::DestroyResource,
+    };
+    let open = operations::open_of(db, id).await?;
+    if let Some(open) = open.filter(|open| open.kind == what) {
+        return Ok(open.id);
+    }
+    let resources: i64 = sqlx::query_scalar(
+        "select count(*) from resources r join subjects s using (id)
+         where r.server_id = $1 and s.forgotten_at is null",
+    )
+    .bind(id.to_string())
+    .fetch_one(&mut *db)
+    .await?;
+    if resources > 0 {
+        return Err(DestroyError::HasResources(resources));
+    }
+    // What follows it would follow nobody.
+    for follower in followers_of(db, id).await? {
+        match Box::pin(destroy(db, Kind::Resource, follower, asked_by)).await {
+            Ok(_) | Err(DestroyError::NotFound) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    operations::cancel_open(db, id, "it is to be destroyed").await?;
+    let state: State = decode(state)?;
+    operations::turn(
+        db,
+        id,
+        state,
+        State::Destroying,
+        "it is to be destroyed",
+        asked_by,
+    )
+    .await?;
+    sqlx::query("update subjects set desired = 'absent' where id = $1")
+        .bind(id.to_string())
+        .execute(&mut *db)
+        .await?;
+    let new = NewOperation {
+        subject: Some(id),
+        kind: what,
+        params: json!({}),
+        asked_by: asked_by.to_owned(),
+        reason: None,
+        not_before: None,
+    };
+    let opened = operations::open(db, &new).await?;
+    opened.ok_or_else(|| sqlx::Error::Protocol("two operations for one subject".into()).into())
+}
+
+/// Whether a server was made for a plan's resources and has none left.
+pub async fn is_left_alone(db: &mut PgConnection, server: SubjectId) -> sqlx::Result<bool> {
+    let found: Option<String> = sqlx::query_scalar(
+        "select s.id from subjects s join servers v using (id)
+         where s.id = $1 and s.origin = 'created' and s.forgotten_at is null
+           and s.state <> 'destroying' and v.for_plan is not null
+         for update of s",
+    )
+    .bind(server.to_string())
+    .fetch_optional(&mut *db)
+    .await?;
+    if found.is_none() {
+        return Ok(false);
+    }
+    sqlx::query_scalar(
+        "select not exists (
+             select from resources r join subjects s using (id)
+             where r.server_id = $1 and s.forgotten_at is null)",
+    )
+    .bind(server.to_string())
+    .fetch_one(db)
+    .await
+}
+
+/// Whether a server has live resources beside this one.
+pub async fn others_on(
+    db: &mut PgConnection,
+    server: SubjectId,
+    resource: SubjectId,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "select exists (
+             select from resources r join subjects s using (id)
+             where r.server_id = $1 and r.id <> $2 and s.forgotten_at is null)",
+    )
+    .bind(server.to_string())
+    .bind(resource.to_string())
+    .fetch_one(db)
+    .await
+}

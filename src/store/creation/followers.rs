@@ -1,0 +1,121 @@
+//! Followers: written down with the operation that makes them.
+
+use serde_json::json;
+use sqlx::PgConnection;
+
+use super::{CreateError, FIRST_PORT, WantedServer, insert_subject, must_open, server};
+use crate::model::{
+    Cloud, Kind, OperationId, OperationKind, Secret, SecretKey, SubjectId, TlsMode,
+};
+use crate::store::operations::NewOperation;
+use crate::store::plans::Plan;
+use crate::store::queue;
+use crate::store::subjects::decode;
+
+/// A follower that is wanted.
+#[derive(Clone, Debug)]
+pub struct WantedFollower {
+    /// Unique among live resources.
+    pub name: String,
+    /// Whom it follows.
+    pub leader: SubjectId,
+    /// What its leader is of.
+    pub plan: Plan,
+    /// The sizes that will do, the preferred one first.
+    pub sizes: Vec<String>,
+    /// In which cloud.
+    pub cloud: Cloud,
+    /// In which region of it.
+    pub region: String,
+    /// In which zone.
+    pub zone: String,
+    /// Password of drover's own role, which comes with the leader's data.
+    pub own_password: Secret,
+    /// Who asks.
+    pub asked_by: String,
+}
+
+/// Writes a follower down as `creating`, on a server of its own; with its token and
+/// the operation that makes it. Call it in a transaction.
+///
+/// # Errors
+/// See [`CreateError`]; then roll back.
+pub async fn follow(
+    db: &mut PgConnection,
+    key: &SecretKey,
+    wanted: &WantedFollower,
+) -> Result<(SubjectId, OperationId), CreateError> {
+    let plan = &wanted.plan;
+    let id = insert_subject(db, Kind::Resource, &wanted.name, &plan.tier).await?;
+    let tail = SubjectId::generate().to_string().to_ascii_lowercase();
+    let new = WantedServer {
+        name: format!("{}-{}", plan.name, &tail[tail.len() - 8..]),
+        tier: plan.tier.clone(),
+        cloud: wanted.cloud,
+        region: wanted.region.clone(),
+        zone: Some(wanted.zone.clone()),
+        sizes: wanted.sizes.clone(),
+        volume_gib: u32::try_from(plan.volume_gib).unwrap_or(1),
+        volume_type: plan.volume_type.clone(),
+        postgres: plan.postgres.and_then(|v| u32::try_from(v).ok()),
+        for_plan: Some(plan.name.clone()),
+        asked_by: wanted.asked_by.clone(),
+    };
+    let (server, _) = server(db, &new).await?;
+    // What is the customer's comes with the leader's data, and is the leader's in the
+    // record too.
+    sqlx::query(
+        "insert into resources (id, server_id, port, database, role, password, tls_mode, plan,
+                                leader_id, customer_role, customer_database, maintenance_window,
+                                durability, max_lag_bytes)
+         select $1, $2, $3, database, role, $4, $5, plan, id, customer_role, customer_database,
+                maintenance_window, durability, max_lag_bytes
+         from resources where id = $6",
+    )
+    .bind(id.to_string())
+    .bind(server.to_string())
+    .bind(i32::from(FIRST_PORT))
+    .bind(key.seal(&wanted.own_password, &format!("{id}/password"))?)
+    .bind(TlsMode::Require.as_str())
+    .bind(wanted.leader.to_string())
+    .execute(&mut *db)
+    .await?;
+    queue::insert_token(db, id).await?;
+    let new = NewOperation {
+        subject: Some(id),
+        kind: OperationKind::CreateFollower,
+        params: json!({}),
+        asked_by: wanted.asked_by.clone(),
+        reason: None,
+        not_before: None,
+    };
+    Ok((id, must_open(db, &new).await?))
+}
+
+/// The live followers of a resource, oldest first.
+pub async fn followers_of(
+    db: &mut PgConnection,
+    leader: SubjectId,
+) -> sqlx::Result<Vec<SubjectId>> {
+    let pairs = followers(db, &[leader]).await?;
+    Ok(pairs.into_iter().map(|(_, follower)| follower).collect())
+}
+
+/// The live followers of these resources, each behind its leader; the oldest first.
+pub async fn followers(
+    db: &mut PgConnection,
+    leaders: &[SubjectId],
+) -> sqlx::Result<Vec<(SubjectId, SubjectId)>> {
+    let leaders: Vec<String> = leaders.iter().map(SubjectId::to_string).collect();
+    let pairs: Vec<(String, String)> = sqlx::query_as(
+        "select r.leader_id, r.id from resources r join subjects s using (id)
+         where r.leader_id = any($1) and s.forgotten_at is null order by r.id",
+    )
+    .bind(leaders)
+    .fetch_all(db)
+    .await?;
+    let pairs = pairs.into_iter();
+    pairs
+        .map(|(leader, follower)| Ok((decode(leader)?, decode(follower)?)))
+        .collect()
+}
