@@ -14,16 +14,20 @@ mod create_resource;
 mod create_server;
 mod destroy_resource;
 mod destroy_server;
+mod failover;
 mod follow;
+mod gameday;
 mod grow;
 mod instance;
 pub(crate) mod places;
 mod reboot;
+mod rebuild;
 mod reconcile;
 mod resize;
 mod restart;
 mod rotate_password;
 mod script;
+mod set_durability;
 mod stop_start;
 mod switchover;
 mod unfollow;
@@ -251,6 +255,10 @@ pub fn book(kind: OperationKind) -> &'static Book {
         OperationKind::CreateFollower => &create_follower::BOOK,
         OperationKind::Unfollow => &unfollow::BOOK,
         OperationKind::Switchover => &switchover::BOOK,
+        OperationKind::Failover => &failover::BOOK,
+        OperationKind::Rebuild => &rebuild::BOOK,
+        OperationKind::SetDurability => &set_durability::BOOK,
+        OperationKind::Gameday => &gameday::BOOK,
         OperationKind::DestroyServer => &destroy_server::BOOK,
         OperationKind::DestroyResource => &destroy_resource::BOOK,
         OperationKind::Resize => &resize::BOOK,
@@ -272,6 +280,10 @@ pub async fn perform(turn: &Turn<'_>) -> Outcome {
         OperationKind::CreateFollower => Box::pin(create_follower::perform(turn)).await,
         OperationKind::Unfollow => Box::pin(unfollow::perform(turn)).await,
         OperationKind::Switchover => Box::pin(switchover::perform(turn)).await,
+        OperationKind::Failover => Box::pin(failover::perform(turn)).await,
+        OperationKind::Rebuild => Box::pin(rebuild::perform(turn)).await,
+        OperationKind::SetDurability => Box::pin(set_durability::perform(turn)).await,
+        OperationKind::Gameday => Box::pin(gameday::perform(turn)).await,
         OperationKind::DestroyServer => Box::pin(destroy_server::perform(turn)).await,
         OperationKind::DestroyResource => Box::pin(destroy_resource::perform(turn)).await,
         OperationKind::Resize => Box::pin(resize::perform(turn)).await,

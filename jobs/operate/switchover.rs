@@ -204,6 +204,8 @@ async fn swap(turn: &Turn<'_>, resource: &Resource) -> Work {
         to,
         customer: seal(&customer(resource)?.password, "customer")?,
         replication: seal(replication_password(resource)?, "replication")?,
+        by: (turn.operation.id, turn.operation.kind),
+        detail: Value::Null,
     }))
 }
 

@@ -15,6 +15,9 @@ mod connections_exhausted;
 mod creation_stuck;
 mod credentials_refused;
 mod disk_critical;
+mod follower_failed;
+mod follower_lagging;
+mod follower_stalled;
 mod host_key_changed;
 mod instance;
 pub mod machine;
@@ -24,6 +27,7 @@ pub mod playbook;
 mod resource_down;
 mod server_down;
 pub mod shell;
+mod split_brain;
 pub(crate) mod superuser;
 mod volume_stuck;
 mod xid_wraparound;
@@ -153,6 +157,10 @@ pub fn playbook(kind: IncidentKind) -> &'static Playbook {
         IncidentKind::CreationStuck => &creation_stuck::PLAYBOOK,
         IncidentKind::ChangeStuck => &change_stuck::PLAYBOOK,
         IncidentKind::MaintenanceScheduled => &maintenance_scheduled::PLAYBOOK,
+        IncidentKind::FollowerLagging => &follower_lagging::PLAYBOOK,
+        IncidentKind::FollowerStalled => &follower_stalled::PLAYBOOK,
+        IncidentKind::FollowerFailed => &follower_failed::PLAYBOOK,
+        IncidentKind::SplitBrain => &split_brain::PLAYBOOK,
         IncidentKind::Blind => &blind::PLAYBOOK,
         IncidentKind::ConnectionsExhausted => &connections_exhausted::PLAYBOOK,
         IncidentKind::XidWraparound => &xid_wraparound::PLAYBOOK,
@@ -172,6 +180,10 @@ pub async fn perform(turn: &Turn<'_>) -> Outcome {
         IncidentKind::HostKeyChanged
         | IncidentKind::CreationStuck
         | IncidentKind::ChangeStuck
+        | IncidentKind::FollowerLagging
+        | IncidentKind::FollowerStalled
+        | IncidentKind::FollowerFailed
+        | IncidentKind::SplitBrain
         | IncidentKind::Blind => {
             Outcome::passed_over("there is nothing that drover may do about it")
         }
@@ -202,6 +214,10 @@ pub fn urgent(
         | IncidentKind::HostKeyChanged
         | IncidentKind::CreationStuck
         | IncidentKind::ChangeStuck
+        | IncidentKind::FollowerLagging
+        | IncidentKind::FollowerStalled
+        | IncidentKind::FollowerFailed
+        | IncidentKind::SplitBrain
         | IncidentKind::Blind => None,
     }
 }

@@ -56,6 +56,10 @@ pub(super) fn wrong(
         | IncidentKind::HostKeyChanged
         | IncidentKind::CreationStuck
         | IncidentKind::ChangeStuck
+        | IncidentKind::FollowerLagging
+        | IncidentKind::FollowerStalled
+        | IncidentKind::FollowerFailed
+        | IncidentKind::SplitBrain
         | IncidentKind::Blind => None,
     }
 }

@@ -72,9 +72,13 @@ pub fn sight(
             }
             condition(kind, newest, &rules.limits).unwrap_or(Sight::Unknown)
         }
-        IncidentKind::CreationStuck | IncidentKind::ChangeStuck | IncidentKind::Blind => {
-            Sight::Unknown
-        }
+        IncidentKind::CreationStuck
+        | IncidentKind::ChangeStuck
+        | IncidentKind::FollowerLagging
+        | IncidentKind::FollowerStalled
+        | IncidentKind::FollowerFailed
+        | IncidentKind::SplitBrain
+        | IncidentKind::Blind => Sight::Unknown,
     }
 }
 
@@ -123,6 +127,10 @@ fn other_kind(kind: IncidentKind, scene: &Scene, newest: &Observation) -> Option
         | IncidentKind::ArchivingStalled
         | IncidentKind::CreationStuck
         | IncidentKind::ChangeStuck
+        | IncidentKind::FollowerLagging
+        | IncidentKind::FollowerStalled
+        | IncidentKind::FollowerFailed
+        | IncidentKind::SplitBrain
         | IncidentKind::MaintenanceScheduled
         | IncidentKind::Blind => None,
     }
@@ -170,6 +178,10 @@ fn condition(kind: IncidentKind, newest: &Observation, limits: &Limits) -> Optio
         | IncidentKind::HostKeyChanged
         | IncidentKind::CreationStuck
         | IncidentKind::ChangeStuck
+        | IncidentKind::FollowerLagging
+        | IncidentKind::FollowerStalled
+        | IncidentKind::FollowerFailed
+        | IncidentKind::SplitBrain
         | IncidentKind::Blind => None,
     }
 }

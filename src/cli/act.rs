@@ -52,6 +52,26 @@ pub enum Act {
         #[command(flatten)]
         how: Disturb,
     },
+    /// Have a follower take the lead of a leader that is gone or must go, at once: the
+    /// leader is fenced first, and what the follower does not have is lost.
+    Failover {
+        /// Which one: db_…; without it, the most advanced.
+        #[arg(long, value_name = "ID")]
+        to: Option<String>,
+        /// Why, for the timeline.
+        #[arg(long)]
+        reason: String,
+        /// Who asks, for the timeline [default: $USER].
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
+    },
+    /// Have a resource's commits wait for a follower (sync), or not (async), at once.
+    SetDurability {
+        /// async or sync.
+        durability: String,
+        #[command(flatten)]
+        why: Why,
+    },
     /// Have a follower lead on its own, at once; whom it followed is not touched.
     Unfollow {
         #[command(flatten)]
@@ -119,6 +139,8 @@ pub async fn run(
         | SubjectAction::Grow
         | SubjectAction::Unfollow
         | SubjectAction::Switchover
+        | SubjectAction::Failover
+        | SubjectAction::SetDurability
         | SubjectAction::RotatePassword => work::asked(answered),
     })
 }
@@ -150,6 +172,18 @@ impl Act {
             Act::Switchover { to, how } => {
                 let body = json!({"to": to, "now": how.now});
                 (SubjectAction::Switchover, body, how.why)
+            }
+            Act::Failover { to, reason, by } => {
+                let reason = Some(reason);
+                (
+                    SubjectAction::Failover,
+                    json!({"to": to}),
+                    Why { reason, by },
+                )
+            }
+            Act::SetDurability { durability, why } => {
+                let body = json!({"durability": durability});
+                (SubjectAction::SetDurability, body, why)
             }
             Act::Unfollow { why } => (SubjectAction::Unfollow, json!({}), why),
             Act::Rename { name, why } => (SubjectAction::Rename, json!({"name": name}), why),

@@ -33,7 +33,7 @@ pub struct List {
 /// What is to be done about an operation.
 #[derive(Args)]
 pub struct Act {
-    /// retry or cancel; without one, it is shown.
+    /// retry, override or cancel; without one, it is shown.
     action: Option<OperationAction>,
     /// Why, for the timeline.
     #[arg(long, requires = "action")]
@@ -92,6 +92,7 @@ pub async fn one(
     let operation = client.post(&format!("{path}/actions"), &body).await?;
     answer(&operation, json, |_| match action {
         OperationAction::Retry => format!("{} is tried again", id.public()),
+        OperationAction::Override => format!("{} goes on all the same", id.public()),
         OperationAction::Cancel => format!("{} is given up", id.public()),
     })
 }

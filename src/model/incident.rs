@@ -34,6 +34,14 @@ named! {
         ChangeStuck = "change_stuck",
         /// The cloud will take the hardware away from under a server.
         MaintenanceScheduled = "maintenance_scheduled",
+        /// A follower is too far behind its leader, and does not gain.
+        FollowerLagging = "follower_lagging",
+        /// A follower does not stream from its leader.
+        FollowerStalled = "follower_stalled",
+        /// A follower cannot follow: it has diverged, its slot is lost, it does not start.
+        FollowerFailed = "follower_failed",
+        /// Two nodes of one resource accept writes.
+        SplitBrain = "split_brain",
         /// Too much fails at once: more likely the observer than the herd.
         Blind = "blind",
     }

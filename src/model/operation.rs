@@ -20,6 +20,14 @@ named! {
         Unfollow = "unfollow",
         /// A follower takes the lead from its leader, as planned.
         Switchover = "switchover",
+        /// A leader is gone: it is fenced, and the best follower takes the lead.
+        Failover = "failover",
+        /// A follower is made to follow again: rewound, or copied anew.
+        Rebuild = "rebuild",
+        /// What a resource's commits wait for is changed.
+        SetDurability = "set_durability",
+        /// It is broken on purpose, to see that it is mended.
+        Gameday = "gameday",
         /// A server that drover made is taken away.
         DestroyServer = "destroy_server",
         /// A resource that drover made is taken away.
@@ -48,6 +56,10 @@ impl OperationKind {
             Self::CreateServer | Self::CreateResource | Self::CreateFollower => "is being made",
             Self::DestroyServer | Self::DestroyResource => "is being destroyed",
             Self::Switchover => "hands its lead over",
+            Self::Failover => "loses its lead to a follower",
+            Self::Rebuild => "is made to follow again",
+            Self::SetDurability => "gets another durability",
+            Self::Gameday => "is broken on purpose",
             Self::Unfollow => "becomes a leader of its own",
             Self::Resize => "is being resized",
             Self::Grow => "has its volume grown",
@@ -68,13 +80,19 @@ impl OperationKind {
             | Self::CreateFollower
             | Self::Unfollow
             | Self::Switchover
+            | Self::Failover
+            | Self::Rebuild
             | Self::DestroyServer
             | Self::DestroyResource
             | Self::Resize
             | Self::Restart
             | Self::Reboot
             | Self::StopStart => true,
-            Self::Grow | Self::RotatePassword | Self::Reconcile => false,
+            Self::Grow
+            | Self::RotatePassword
+            | Self::SetDurability
+            | Self::Gameday
+            | Self::Reconcile => false,
         }
     }
 }
@@ -106,6 +124,10 @@ named! {
         Grow = "grow",
         /// Have a follower take the lead.
         Switchover = "switchover",
+        /// Have a follower take the lead of a leader that is gone.
+        Failover = "failover",
+        /// Have its commits wait for a follower, or not.
+        SetDurability = "set_durability",
         /// Have the follower lead on its own.
         Unfollow = "unfollow",
         /// Set when it may be disturbed.
@@ -135,6 +157,8 @@ impl SubjectAction {
                 Self::Grow,
                 Self::Rename,
                 Self::Switchover,
+                Self::Failover,
+                Self::SetDurability,
                 Self::Unfollow,
                 Self::SetWindow,
             ],
@@ -147,6 +171,9 @@ named! {
     OperationAction {
         /// It is stuck: have it tried again, with its time beginning anew.
         Retry = "retry",
+        /// It is a failover that drover does not dare by itself: have it go on all the
+        /// same, for a reason that is given.
+        Override = "override",
         /// It waits for its window: give it up.
         Cancel = "cancel",
     }
@@ -163,6 +190,10 @@ impl OperationAction {
             .copied()
             .filter(|action| match action {
                 Self::Retry => open && operation.stuck_at.is_some(),
+                Self::Override => {
+                    let failover = operation.kind == OperationKind::Failover;
+                    failover && open && operation.stuck_at.is_some()
+                }
                 Self::Cancel => open && waits && !begun,
             })
             .collect()

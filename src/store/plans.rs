@@ -50,6 +50,11 @@ pub struct Plan {
     pub slot_wal_mib: i32,
     /// MiB a second that a follower is filled with.
     pub backup_rate_mib: i32,
+    /// Seconds that a leader which is down may be mended before a follower takes its lead.
+    pub failover_patience_s: i32,
+    /// Whether a follower is promoted though nothing proves that the old leader takes no
+    /// writes any more.
+    pub failover_unfenced: bool,
     /// Most resources of this plan; null: no limit of its own.
     pub max_resources: Option<i32>,
 }

@@ -53,6 +53,15 @@ pub async fn act(State(web): State<Web>, named: Named, body: Body) -> Result<Res
             body.only(&["action", "to", "now", "reason", "by"])?;
             Asked::disturbing(OperationKind::Switchover, &body)?
         }
+        SubjectAction::Failover => {
+            body.only(&["action", "to", "reason", "by"])?;
+            body.required("reason")?;
+            Asked::at_once(OperationKind::Failover, &body)?
+        }
+        SubjectAction::SetDurability => {
+            body.only(&["action", "durability", "reason", "by"])?;
+            Asked::at_once(OperationKind::SetDurability, &body)?
+        }
         SubjectAction::Unfollow => {
             body.only(&["action", "reason", "by"])?;
             Asked::at_once(OperationKind::Unfollow, &body)?

@@ -35,6 +35,8 @@ pub fn target(known: &Known, kind: OperationKind) -> Result<PublicId> {
         | OperationKind::StopStart
         | OperationKind::Unfollow
         | OperationKind::Switchover
+        | OperationKind::Failover
+        | OperationKind::SetDurability
         | OperationKind::RotatePassword => {
             let subject = known.subject();
             Ok(PublicId::new(subject.kind, subject.id))
@@ -44,6 +46,8 @@ pub fn target(known: &Known, kind: OperationKind) -> Result<PublicId> {
         | OperationKind::CreateFollower
         | OperationKind::DestroyServer
         | OperationKind::DestroyResource
+        | OperationKind::Rebuild
+        | OperationKind::Gameday
         | OperationKind::Reconcile => Err(ApiError::internal()),
     }
 }
@@ -70,11 +74,15 @@ pub fn possible(known: &Known, kind: OperationKind) -> Result<()> {
         | OperationKind::RotatePassword
         | OperationKind::Unfollow
         | OperationKind::Switchover
+        | OperationKind::Failover
+        | OperationKind::SetDurability
         | OperationKind::CreateServer
         | OperationKind::CreateResource
         | OperationKind::CreateFollower
         | OperationKind::DestroyServer
         | OperationKind::DestroyResource
+        | OperationKind::Rebuild
+        | OperationKind::Gameday
         | OperationKind::Reconcile => true,
     };
     if adopted && subject.origin == Origin::Adopted {
@@ -98,11 +106,15 @@ pub fn possible(known: &Known, kind: OperationKind) -> Result<()> {
         | OperationKind::RotatePassword
         | OperationKind::Unfollow
         | OperationKind::Switchover
+        | OperationKind::Failover
+        | OperationKind::SetDurability
         | OperationKind::CreateServer
         | OperationKind::CreateResource
         | OperationKind::CreateFollower
         | OperationKind::DestroyServer
         | OperationKind::DestroyResource
+        | OperationKind::Rebuild
+        | OperationKind::Gameday
         | OperationKind::Reconcile => Ok(()),
     }
 }
@@ -123,6 +135,16 @@ fn follows(known: &Known, kind: OperationKind) -> Result<()> {
             let message = format!("it follows {leader}: ask that one to hand over");
             Err(ApiError::conflict("is_follower", message))
         }
+        (OperationKind::Failover, Some(leader)) => {
+            let leader = PublicId::new(Kind::Resource, leader);
+            let message = format!("it follows {leader}: only a leader can lose its lead");
+            Err(ApiError::conflict("is_follower", message))
+        }
+        (OperationKind::SetDurability, Some(leader)) => {
+            let leader = PublicId::new(Kind::Resource, leader);
+            let message = format!("it follows {leader}, and has its durability: ask that one");
+            Err(ApiError::conflict("is_follower", message))
+        }
         (OperationKind::RotatePassword, Some(leader)) => {
             let leader = PublicId::new(Kind::Resource, leader);
             let message = format!("it follows {leader}, and has its passwords: ask that one");
@@ -131,6 +153,8 @@ fn follows(known: &Known, kind: OperationKind) -> Result<()> {
         (
             OperationKind::Unfollow
             | OperationKind::Switchover
+            | OperationKind::Failover
+            | OperationKind::SetDurability
             | OperationKind::RotatePassword
             | OperationKind::Resize
             | OperationKind::Grow
@@ -142,6 +166,8 @@ fn follows(known: &Known, kind: OperationKind) -> Result<()> {
             | OperationKind::CreateFollower
             | OperationKind::DestroyServer
             | OperationKind::DestroyResource
+            | OperationKind::Rebuild
+            | OperationKind::Gameday
             | OperationKind::Reconcile,
             _,
         ) => Ok(()),
@@ -184,7 +210,9 @@ pub async fn wanted(
             let gib = body.number("volume_gib", create::VOLUME_GIB)?;
             json!({ "volume_gib": larger(server(known), gib.unwrap_or_default())? })
         }
-        OperationKind::Switchover => json!({ "to": successor(db, known, body).await? }),
+        OperationKind::Switchover | OperationKind::Failover => {
+            json!({ "to": successor(db, known, body).await? })
+        }
         OperationKind::RotatePassword => {
             return Ok(Wanted {
                 params: json!({}),
@@ -195,11 +223,14 @@ pub async fn wanted(
         | OperationKind::Reboot
         | OperationKind::StopStart
         | OperationKind::Unfollow
+        | OperationKind::SetDurability
         | OperationKind::CreateServer
         | OperationKind::CreateResource
         | OperationKind::CreateFollower
         | OperationKind::DestroyServer
         | OperationKind::DestroyResource
+        | OperationKind::Rebuild
+        | OperationKind::Gameday
         | OperationKind::Reconcile => json!({}),
     };
     Ok(Wanted {

@@ -171,6 +171,10 @@ async fn incidents_are_listed_newest_first_filtered_and_in_pages() {
             | IncidentKind::MaintenanceScheduled
             | IncidentKind::HostKeyChanged => Some(server.as_str()),
             IncidentKind::ResourceDown
+            | IncidentKind::FollowerLagging
+            | IncidentKind::FollowerStalled
+            | IncidentKind::FollowerFailed
+            | IncidentKind::SplitBrain
             | IncidentKind::ConnectionsExhausted
             | IncidentKind::XidWraparound
             | IncidentKind::ArchivingStalled

@@ -107,6 +107,10 @@ impl World {
             | IncidentKind::HostKeyChanged
             | IncidentKind::CreationStuck
             | IncidentKind::ChangeStuck
+            | IncidentKind::FollowerLagging
+            | IncidentKind::FollowerStalled
+            | IncidentKind::FollowerFailed
+            | IncidentKind::SplitBrain
             | IncidentKind::MaintenanceScheduled => Some(self.resource),
         };
         let reason = "does not answer: refused".into();

@@ -235,6 +235,10 @@ fn conditions_are_unknown_while_nothing_answers_and_the_herds_own_is_never_a_sub
         let of = match kind {
             IncidentKind::DiskCritical | IncidentKind::VolumeStuck => Kind::Server,
             IncidentKind::XidWraparound | IncidentKind::ArchivingStalled => Kind::Resource,
+            IncidentKind::FollowerLagging
+            | IncidentKind::FollowerStalled
+            | IncidentKind::FollowerFailed
+            | IncidentKind::SplitBrain => Kind::Resource,
             IncidentKind::Blind => Kind::Server,
             IncidentKind::ResourceDown
             | IncidentKind::ServerDown

@@ -48,7 +48,7 @@ pub async fn act(db: &mut PgConnection, id: OperationId, asked: &Asked) -> Resul
     queue::hold_operation_token(db, id).await?;
     fitting(db, id, asked.action).await?;
     match asked.action {
-        OperationAction::Retry => begin_anew(db, id, &asked.by).await?,
+        OperationAction::Retry | OperationAction::Override => begin_anew(db, id, &asked.by).await?,
         OperationAction::Cancel => {
             let text = match &asked.reason {
                 Some(reason) => format!("given up before it was begun: {reason}"),

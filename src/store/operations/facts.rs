@@ -1,8 +1,9 @@
 //! What a step has learnt or brought about, written into the record with the step.
 
+use serde_json::Value;
 use sqlx::PgConnection;
 
-use crate::model::{Kind, State, SubjectId, TransitionId};
+use crate::model::{Kind, OperationId, OperationKind, State, SubjectId, TransitionId};
 use crate::store::creation::{self, DestroyError};
 use crate::store::subjects::decode;
 use crate::store::{incidents, modes, queue};
@@ -79,6 +80,10 @@ pub enum Fact {
         customer: Vec<u8>,
         /// `<to>/replication`.
         replication: Vec<u8>,
+        /// The operation that did it, and its kind.
+        by: (OperationId, OperationKind),
+        /// What more is to be told of it: `lost_bytes`, `fenced_by` …
+        detail: Value,
     },
     /// A subject is gone from the world: its token goes, its record stays.
     Gone,
@@ -201,6 +206,8 @@ pub async fn apply(
             to,
             customer,
             replication,
+            by: _,
+            detail: _,
         } => hand_over(db, subject, *to, (customer, replication)).await?,
         Fact::Gone => gone(db, subject, worker).await?,
     }
