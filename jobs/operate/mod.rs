@@ -15,6 +15,7 @@ mod create_server;
 mod destroy_resource;
 mod destroy_server;
 mod failover;
+mod fence;
 mod follow;
 mod gameday;
 mod grow;

@@ -2,6 +2,7 @@
 
 mod actions;
 mod facts;
+pub mod failover;
 mod listing;
 
 use chrono::{DateTime, Utc};
@@ -276,14 +277,18 @@ async fn begin_anew(db: &mut PgConnection, id: OperationId, actor: &str) -> sqlx
 }
 
 /// Whether an operation is at work at this subject, or at its server, that keeps it
-/// from answering: resolvers rest meanwhile. One that is stuck is tried once a minute
+/// from answering, or one that makes a follower lead: resolvers rest meanwhile. One that is stuck is tried once a minute
 /// at most, and leaves the field to them. Gives the words for people.
 pub async fn disturbing(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<Option<String>> {
     let found: Vec<(String, String)> = sqlx::query_as(
         "select o.kind, s.name from operations o join subjects s on s.id = o.subject_id
          where o.state = 'open' and o.stuck_at is null
            and (o.not_before is null or o.not_before <= now())
-           and o.subject_id in ($1, (select server_id from resources where id = $1))
+           and (o.subject_id in ($1, (select server_id from resources where id = $1))
+                or o.kind in ('failover', 'switchover')
+                   and o.subject_id = (select leader_id from resources where id = $1)
+                or o.kind = 'failover'
+                   and o.subject_id in (select id from resources where server_id = $1))
          order by s.kind desc",
     )
     .bind(subject.to_string())

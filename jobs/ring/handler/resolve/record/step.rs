@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use drover::model::{IncidentState, Note, RowId};
+use drover::model::{IncidentId, IncidentState, Note, RowId};
 use drover::store::leases::{self, Fence};
+use drover::store::operations::failover;
 use drover::store::queue::{self, Lock};
 use drover::store::runs::{self, Run};
 use drover::store::{brake, incidents, modes, operations};
@@ -126,11 +127,21 @@ impl Resolve {
         let Some(mut tx) = self.held(lock).await? else {
             return Ok(());
         };
-        if let Some(Asks::Off(_)) = outcome.asks.as_deref() {
-            // Tokens before subjects, as everywhere.
-            queue::hold_operation_tokens(&mut tx, run.subject)
+        // Tokens before subjects, as everywhere.
+        match outcome.asks.as_deref() {
+            Some(Asks::Off(_)) => queue::hold_operation_tokens(&mut tx, run.subject)
                 .await
-                .map_err(database)?;
+                .map_err(database)?,
+            Some(Asks::Failover(leaders)) => {
+                for leader in leaders {
+                    queue::hold_operation_tokens(&mut tx, *leader)
+                        .await
+                        .map_err(database)?;
+                }
+                // And servers before what is on them.
+                leases::hold(&mut tx, leaders).await.map_err(database)?;
+            }
+            Some(Asks::For(_)) | None => {}
         }
         let remedy = case.book.remedy(case.incident.remedy);
         let at_work = |i: &drover::model::Incident| i.state == IncidentState::Resolving;
@@ -146,7 +157,7 @@ impl Resolve {
             return tx.commit().await.map_err(database);
         }
         if let Some(asks) = outcome.asks.take() {
-            outcome = ask(&mut tx, *asks, outcome, &lock.worker)
+            outcome = ask(&mut tx, *asks, outcome, &lock.worker, run.incident)
                 .await
                 .map_err(database)?;
         }
@@ -206,12 +217,26 @@ async fn ask(
     asks: Asks,
     outcome: Outcome,
     worker: &str,
+    incident: IncidentId,
 ) -> sqlx::Result<Outcome> {
     match asks {
         Asks::For(new) => Ok(match operations::open(tx, &new).await? {
             Some(id) => outcome.remember("operation", id.to_string()),
             None => Outcome::new(Ended::Again(AFTER_ANOTHER), "another operation is open"),
         }),
+        Asks::Failover(leaders) => {
+            let mut opened = Vec::new();
+            let (by, why) = (incident.public(), outcome.note.clone());
+            for leader in leaders {
+                let found = failover::open_failover(tx, leader, json!({}), &by, Some(&why));
+                match found.await? {
+                    Ok(id) => opened.push(id.to_string()),
+                    // One at work there already does the same.
+                    Err(other) => opened.push(other.id.to_string()),
+                }
+            }
+            Ok(outcome.remember("failovers", opened))
+        }
         Asks::Off(id) => {
             operations::call_off(tx, id, worker, &outcome.note).await?;
             Ok(outcome)
