@@ -141,6 +141,17 @@ pub fn next(incident: &Incident, book: &Playbook, view: &View) -> Move {
     if let Some(rest) = stand_still(incident, view, at_work) {
         return rest;
     }
+    // However often it has come back, and whatever was tried.
+    if let (Some(to), Sight::Holds(_), Mode::Act) = (view.jump, &view.sight, view.mode)
+        && (incident.remedy != to || incident.state != IncidentState::Waiting)
+    {
+        let step = if incident.remedy == to {
+            incident.step
+        } else {
+            0
+        };
+        return perform(incident, book, to, step);
+    }
     if let Some(reason) = &view.urgent {
         return Move::Escalate(reason.clone());
     }
@@ -174,11 +185,6 @@ pub fn next(incident: &Incident, book: &Playbook, view: &View) -> Move {
     }
     if view.mode == Mode::Advise {
         return Move::Advise;
-    }
-    if let (Some(to), Sight::Holds(_)) = (view.jump, &view.sight)
-        && incident.remedy != to
-    {
-        return perform(incident, book, to, 0);
     }
     match state {
         IncidentState::Waiting if incident.wait_until.is_some_and(|until| view.now < until) => {
