@@ -18,6 +18,7 @@ mod failover;
 mod follow;
 mod gameday;
 mod grow;
+mod hand_over;
 mod instance;
 pub(crate) mod places;
 mod reboot;
@@ -30,6 +31,7 @@ mod script;
 mod set_durability;
 mod stop_start;
 mod switchover;
+mod sync;
 mod unfollow;
 
 use std::time::Duration;
