@@ -251,6 +251,47 @@ pub async fn call_off(
     Ok(false)
 }
 
+/// Gives an operation up in which no step has begun but these. Its token must be held.
+/// Tells whether it was.
+pub async fn call_off_before(
+    db: &mut PgConnection,
+    id: OperationId,
+    steps: &[&str],
+    actor: &str,
+    why: &str,
+) -> sqlx::Result<bool> {
+    let harmless = load(db, id).await?.is_some_and(|operation| {
+        // Every first turn sets a deadline.
+        let begun = operation.deadline.is_some() || operation.step > 0;
+        operation.state == OperationState::Open
+            && (!begun || steps.contains(&operation.step_name.as_str()))
+    });
+    if harmless {
+        let text = format!("given up: {why}");
+        return end(db, id, OperationState::Cancelled, actor, &text).await;
+    }
+    Ok(false)
+}
+
+/// What somebody has asked for since then, of this kind; the oldest first.
+pub async fn asked_by(
+    db: &mut PgConnection,
+    by: &str,
+    kind: OperationKind,
+    since: DateTime<Utc>,
+) -> sqlx::Result<Vec<Operation>> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "select * from operations
+         where asked_by = $1 and kind = $2 and opened_at >= $3 order by id",
+    )
+    .bind(by)
+    .bind(kind.as_str())
+    .bind(since)
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(Row::into_operation).collect()
+}
+
 /// Has a stuck operation tried again at once, with its time beginning anew.
 pub async fn kick(db: &mut PgConnection, subject: SubjectId, actor: &str) -> sqlx::Result<bool> {
     queue::hold_operation_tokens(db, subject).await?;

@@ -4,7 +4,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::NewOperation;
-use crate::model::{Kind, OperationId, OperationKind, State, SubjectId, TransitionId};
+use crate::model::{Durability, Kind, OperationId, OperationKind, State, SubjectId, TransitionId};
 use crate::store::creation::{self, DestroyError};
 use crate::store::subjects::decode;
 use crate::store::{incidents, modes, queue};
@@ -64,7 +64,9 @@ pub enum Fact {
         /// For people.
         reason: String,
     },
-    /// A resource follows nobody any more, and has what it shared with its leader for
+    /// What the commits of a leader wait for, and so of its followers when they lead.
+    Durability(Durability),
+    /// A resource follows nobody any more, waits for no follower (`async`), and has what it shared with its leader for
     /// itself: both sealed, as `<id>/customer` and `<id>/replication`.
     Leads {
         /// The customer's password.
@@ -189,6 +191,10 @@ pub async fn apply(
         Fact::State { from, to, reason } => {
             turn(db, subject, *from, *to, reason, worker).await?;
         }
+        Fact::Durability(durability) => {
+            let sql = "update resources set durability = $2 where id = $1 or leader_id = $1";
+            set(db, sql, &id, durability.as_str()).await?;
+        }
         Fact::Leads {
             customer,
             replication,
@@ -196,7 +202,7 @@ pub async fn apply(
             sqlx::query(
                 "update resources
                  set leader_id = null, epoch = epoch + 1, customer_password = $2,
-                     replication_password = $3
+                     replication_password = $3, durability = 'async'
                  where id = $1",
             )
             .bind(id)
@@ -271,7 +277,7 @@ async fn hand_over(
     let led = sqlx::query(
         "update resources t
          set leader_id = null, epoch = f.epoch + 1, customer_password = $3,
-             replication_password = $4
+             replication_password = $4, durability = f.durability
          from resources f
          where t.id = $2 and f.id = $1 and t.leader_id = $1",
     )
