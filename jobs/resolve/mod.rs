@@ -18,6 +18,7 @@ mod disk_critical;
 mod follower_failed;
 mod follower_lagging;
 mod follower_stalled;
+mod followers;
 mod host_key_changed;
 mod instance;
 pub mod machine;
@@ -36,6 +37,7 @@ use drover::model::{
     Incident, IncidentKind, Kind, Mode, Observation, OperationId, PublicId, Rules, SecretKey,
     SubjectId,
 };
+use drover::store::creation::WantedFollower;
 use drover::store::operations::NewOperation;
 use drover::store::subjects::Known;
 use serde_json::{Map, Value};
@@ -94,7 +96,7 @@ pub struct Outcome {
     pub asks: Option<Box<Asks>>,
 }
 
-/// What a playbook asks of an operation.
+/// What a playbook asks of operations.
 #[derive(Debug)]
 pub enum Asks {
     /// That it be opened; its id is then `operation` in the memo. Where another one is
@@ -102,6 +104,10 @@ pub enum Asks {
     For(NewOperation),
     /// That it be given up, if it has not begun.
     Off(OperationId),
+    /// That this follower be made; its id is then `replacement` in the memo.
+    Follow(Box<WantedFollower>),
+    /// That this resource be destroyed.
+    Destroy(SubjectId),
 }
 
 impl Outcome {
@@ -180,13 +186,13 @@ pub async fn perform(turn: &Turn<'_>) -> Outcome {
         IncidentKind::HostKeyChanged
         | IncidentKind::CreationStuck
         | IncidentKind::ChangeStuck
-        | IncidentKind::FollowerLagging
-        | IncidentKind::FollowerStalled
-        | IncidentKind::FollowerFailed
-        | IncidentKind::SplitBrain
         | IncidentKind::Blind => {
             Outcome::passed_over("there is nothing that drover may do about it")
         }
+        IncidentKind::FollowerLagging
+        | IncidentKind::FollowerStalled
+        | IncidentKind::FollowerFailed
+        | IncidentKind::SplitBrain => followers::perform(turn).await,
         IncidentKind::ConnectionsExhausted => Box::pin(connections_exhausted::perform(turn)).await,
         IncidentKind::XidWraparound => Box::pin(xid_wraparound::perform(turn)).await,
         IncidentKind::ArchivingStalled => Box::pin(archiving_stalled::perform(turn)).await,

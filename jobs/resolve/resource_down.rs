@@ -5,6 +5,7 @@ use std::time::Duration;
 use drover::model::{Cause, IncidentKind, Resource, Server, Severity};
 use drover::store::subjects::Known;
 
+use super::followers::{self, REBUILD};
 use super::playbook::{Blast, Budget, Playbook, Remedy, Step, Tells, Tiers};
 use super::shell::{self, FIND_CLUSTER};
 use super::{Ended, Outcome, Turn};
@@ -16,7 +17,7 @@ pub const PLAYBOOK: Playbook = Playbook {
     tiers: Tiers::All,
     severity: Severity::Critical,
     budget: Budget {
-        attempts: 4,
+        attempts: 5,
         deadline: Duration::from_secs(180),
     },
     blast_radius: Blast::Resource,
@@ -36,6 +37,8 @@ pub const PLAYBOOK: Playbook = Playbook {
             settle: Duration::from_secs(20),
             steps: &STEPS,
         },
+        // For a follower only.
+        REBUILD,
     ],
     undo: None,
     tells: Tells::TicketAndPage,
@@ -134,6 +137,7 @@ pub async fn perform(turn: &Turn<'_>) -> Outcome {
     };
     let done = match turn.step {
         "look" => look(turn, resource, server).await,
+        "ask" | "rebuilt" => return followers::perform(turn).await,
         _ => restart(turn, resource, server).await,
     };
     done.unwrap_or_else(|outcome| outcome)

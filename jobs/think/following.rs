@@ -202,6 +202,15 @@ fn lag_now(scene: &Scene, newest: &Observation) -> Option<u64> {
     lag(leader, own)
 }
 
+/// Whether it was further behind when it was seen before.
+fn gains(scene: &Scene, newest: &Observation, leader: &Leader, now: u64) -> bool {
+    let before = scene.positions.iter().find(|p| p.at < newest.created_at);
+    let before = before.filter(|before| before.at > leader.followed_since);
+    before
+        .and_then(|before| lag(leader, before))
+        .is_some_and(|before| now < before)
+}
+
 /// It streams, and does not keep up.
 pub(super) fn follower_lagging(
     scene: &Scene,
@@ -269,9 +278,12 @@ pub(super) fn sight(
             None => Sight::Unknown,
             Some(lag) => {
                 let text = format!("it is {} behind {}", bytes(lag), public(leader));
-                match lag <= leader.max_lag_bytes / 2 {
-                    true => Sight::Cleared(text),
-                    false => Sight::Holds(text),
+                if lag <= leader.max_lag_bytes / 2 {
+                    Sight::Cleared(text)
+                } else if lag <= leader.max_lag_bytes || gains(scene, newest, leader, lag) {
+                    Sight::Recovering
+                } else {
+                    Sight::Holds(text)
                 }
             }
         };

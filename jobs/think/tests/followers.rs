@@ -239,6 +239,12 @@ fn one_that_stays_too_far_behind_is_lagging() {
     let told = kept().seen(1.0, "a", told.clone()).seen(31.0, "a", told);
     assert_eq!(opens(&told, 30), [kind]);
     // It is over at half of the limit.
-    assert!(holds(&seen(kind, &play(&[(10, 5499)]))));
+    assert_eq!(seen(kind, &play(&[(10, 5499)])), Sight::Recovering);
+    assert!(holds(&seen(kind, &play(&[(20, 5000)]))));
+    assert!(holds(&seen(kind, &play(&[(20, 5000), (21, 5100)]))));
+    assert_eq!(
+        seen(kind, &play(&[(20, 5000), (21, 5101)])),
+        Sight::Recovering
+    );
     assert!(cleared(&seen(kind, &play(&[(10, 5500)]))));
 }

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use drover::model::{IncidentState, Note, RowId};
+use drover::model::{IncidentState, Kind, Note, RowId};
+use drover::store::creation::{self, CreateError, DestroyError};
 use drover::store::leases::{self, Fence};
 use drover::store::queue::{self, Lock};
 use drover::store::runs::{self, Run};
 use drover::store::{brake, incidents, modes, operations};
 use serde_json::json;
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 
 use super::super::{Case, Resolve, WorkError, database, lay_over, may_act, word};
 use super::LEASED;
@@ -126,9 +127,12 @@ impl Resolve {
         let Some(mut tx) = self.held(lock).await? else {
             return Ok(());
         };
-        if let Some(Asks::Off(_)) = outcome.asks.as_deref() {
+        if let Some(Asks::Off(_) | Asks::Destroy(_)) = outcome.asks.as_deref() {
             // Tokens before subjects, as everywhere.
             queue::hold_operation_tokens(&mut tx, run.subject)
+                .await
+                .map_err(database)?;
+            queue::hold_token(&mut tx, run.subject)
                 .await
                 .map_err(database)?;
         }
@@ -146,9 +150,7 @@ impl Resolve {
             return tx.commit().await.map_err(database);
         }
         if let Some(asks) = outcome.asks.take() {
-            outcome = ask(&mut tx, *asks, outcome, &lock.worker)
-                .await
-                .map_err(database)?;
+            outcome = self.ask(&mut tx, *asks, outcome, &lock.worker).await?;
         }
         runs::ended(
             &mut tx,
@@ -200,21 +202,48 @@ impl Resolve {
     }
 }
 
-/// Asks what a step asks of an operation.
-async fn ask(
-    tx: &mut PgConnection,
-    asks: Asks,
-    outcome: Outcome,
-    worker: &str,
-) -> sqlx::Result<Outcome> {
-    match asks {
-        Asks::For(new) => Ok(match operations::open(tx, &new).await? {
-            Some(id) => outcome.remember("operation", id.to_string()),
-            None => Outcome::new(Ended::Again(AFTER_ANOTHER), "another operation is open"),
-        }),
-        Asks::Off(id) => {
-            operations::call_off(tx, id, worker, &outcome.note).await?;
-            Ok(outcome)
+impl Resolve {
+    /// Asks what a step asks of operations.
+    async fn ask(
+        &self,
+        tx: &mut PgConnection,
+        asks: Asks,
+        outcome: Outcome,
+        worker: &str,
+    ) -> Result<Outcome, WorkError> {
+        match asks {
+            Asks::For(new) => Ok(match operations::open(tx, &new).await.map_err(database)? {
+                Some(id) => outcome.remember("operation", id.to_string()),
+                None => Outcome::new(Ended::Again(AFTER_ANOTHER), "another operation is open"),
+            }),
+            Asks::Off(id) => {
+                operations::call_off(tx, id, worker, &outcome.note)
+                    .await
+                    .map_err(database)?;
+                Ok(outcome)
+            }
+            Asks::Follow(wanted) => {
+                // What is refused half way leaves nothing.
+                let mut part = tx.begin().await.map_err(database)?;
+                match creation::follow(&mut part, &self.tools.secret_key, &wanted).await {
+                    Ok((id, _)) => {
+                        part.commit().await.map_err(database)?;
+                        Ok(outcome.remember("replacement", id.to_string()))
+                    }
+                    Err(CreateError::Database(e)) => Err(database(e)),
+                    Err(e) => Ok(Outcome::failed(format!("{}: {e}", wanted.name))),
+                }
+            }
+            Asks::Destroy(id) => {
+                match creation::destroy(tx, Kind::Resource, id, worker).await {
+                    Ok(_) | Err(DestroyError::NotFound) => Ok(outcome),
+                    Err(DestroyError::Database(e)) => Err(database(e)),
+                    // Both are found before anything is written.
+                    Err(e @ (DestroyError::Adopted | DestroyError::HasResources(_))) => {
+                        Ok(Outcome::failed(e.to_string()))
+                    }
+                }
+            }
         }
     }
 }
