@@ -228,8 +228,8 @@ pub(super) fn follower_lagging(
     };
     let old =
         |p: &&Position| (newest.created_at - p.at).to_std().unwrap_or_default() >= limits.lag_for;
-    let run = scene.positions.iter().take_while(far_behind);
-    let then = lag(leader, run.skip_while(|p| !old(p)).next()?)?;
+    let mut run = scene.positions.iter().take_while(far_behind);
+    let then = lag(leader, run.find(old)?)?;
     (now >= then).then(|| {
         format!(
             "it is {} behind {}, as it was {} ago or more; {} are allowed",

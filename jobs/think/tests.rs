@@ -67,8 +67,11 @@ struct Play {
     feelers: u16,
     seen: Vec<(f64, &'static str, Attributes)>,
     /// What was seen of whom it follows, oldest first, if it follows.
-    leader: Option<(SubjectId, State, Vec<(f64, Attributes)>)>,
+    leader: Option<Leads>,
 }
+
+/// Whom a subject follows, and what was seen of that one, oldest first.
+type Leads = (SubjectId, State, Vec<(f64, Attributes)>);
 
 impl Play {
     fn resource(state: State) -> Self {
