@@ -22,6 +22,7 @@ fn rules() -> Value {
     json!({
         "cadence": {"available": "150ms", "uncertain": "150ms", "unavailable": "150ms"},
         "patience": {"over": "0s", "single_worker": "0s"},
+        "limits": {"stalled_for": "1s", "lag_for": "1s"},
     })
 }
 
@@ -62,9 +63,44 @@ impl Feeler for Story {
     }
 }
 
-/// Adopts a server and a resource and lets workers go round until both stories
-/// are told.
-async fn recorded() -> (String, PgPool) {
+/// A leader writes, and its follower falls behind, stops streaming and at last takes
+/// writes itself.
+#[derive(Default)]
+struct Following {
+    leader: Mutex<u32>,
+    follower: Mutex<u32>,
+}
+
+impl Feeler for Following {
+    async fn feel(&self, known: &Known) -> Attributes {
+        let count = |of: &Mutex<u32>| {
+            let mut count = of.lock().unwrap();
+            *count += 1;
+            *count
+        };
+        let details = match known {
+            Known::Server(_) => json!({}),
+            Known::Resource(resource, _) if resource.leader.is_none() => json!({
+                "in_recovery": false, "timeline": 1, "lsn": format!("1/{:X}", count(&self.leader) << 20),
+            }),
+            Known::Resource(..) => match count(&self.follower) {
+                n @ ..15 => json!({"in_recovery": true, "timeline": 1, "lsn": format!("0/{n:X}"),
+                    "receiver": {"status": "streaming", "lag_bytes": 0}}),
+                15..30 => json!({"in_recovery": true, "timeline": 1, "lsn": "1/0",
+                    "receiver": {"status": "not running", "lag_bytes": null}}),
+                _ => json!({"in_recovery": false, "timeline": 2, "lsn": "1/0"}),
+            },
+        };
+        let Value::Object(details) = details else {
+            unreachable!()
+        };
+        Attributes::available(1.0, details)
+    }
+}
+
+/// Adopts a server and a resource, and one that follows it if that is told, and lets
+/// workers go round until all stories are told.
+async fn recorded(story: impl Feeler, followed: bool) -> (String, PgPool) {
     let (url, pool) = shared_empty_database().await.unwrap();
     drover::store::migrate(&pool).await.unwrap();
     let key = SecretKey::from_base64(KEY).unwrap();
@@ -95,9 +131,25 @@ async fn recorded() -> (String, PgPool) {
         tls_root_cert: None,
         plan: "standard".into(),
     };
-    subjects::adopt_resource(&mut tx, &key, &resource)
+    let leader = subjects::adopt_resource(&mut tx, &key, &resource)
         .await
         .unwrap();
+    if followed {
+        let follower = NewResource {
+            name: "reader".into(),
+            port: 5433,
+            ..resource
+        };
+        let id = subjects::adopt_resource(&mut tx, &key, &follower)
+            .await
+            .unwrap();
+        sqlx::query("update resources set leader_id = $2 where id = $1")
+            .bind(id.to_string())
+            .bind(leader.to_string())
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+    }
     tx.commit().await.unwrap();
 
     let stop = CancellationToken::new();
@@ -114,10 +166,10 @@ async fn recorded() -> (String, PgPool) {
     let queues = [Queue::Feel, Queue::Think];
     let working = {
         let (pool, stop) = (pool.clone(), stop.clone());
-        tokio::spawn(async move { ring::run(pool, config, Story::default(), &queues, stop).await })
+        tokio::spawn(async move { ring::run(pool, config, story, &queues, stop).await })
     };
     until(
-        "both stories are told",
+        "all stories are told",
         Duration::from_secs(60),
         async || {
             let seen: i64 = sqlx::query_scalar(
@@ -125,7 +177,7 @@ async fn recorded() -> (String, PgPool) {
             )
             .fetch_one(&pool)
             .await?;
-            Ok(if seen > 25 {
+            Ok(if seen > if followed { 40 } else { 25 } {
                 Ok(())
             } else {
                 Err(format!("{seen} observations"))
@@ -160,7 +212,7 @@ fn text(output: &Output) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recorded_history_is_decided_again() {
-    let (url, _pool) = recorded().await;
+    let (url, _pool) = recorded(Story::default(), false).await;
 
     // By the same rules, thinking again finds what was decided, to the last one.
     let same = text(&run("drover-worker", &url, &["--since", "1h"]).await);
@@ -227,6 +279,28 @@ async fn a_recorded_history_is_decided_again() {
         before.starts_with("0 observations of 0 subjects"),
         "{before}"
     );
+}
+
+/// What was decided of a follower went by what was seen of its leader, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_followers_history_is_decided_again_from_both_sides() {
+    let (url, pool) = recorded(Following::default(), true).await;
+    let opened: Vec<String> = sqlx::query_scalar("select kind from incidents order by opened_at")
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+    let all = ["follower_lagging", "follower_stalled", "split_brain"];
+    // Its timeline differs at last; that it takes writes says more.
+    assert_eq!(opened, all);
+    let same = text(&run("drover-worker", &url, &["--since", "1h"]).await);
+    assert!(same.contains(": 0 differences in 0 subjects"), "{same}");
+    assert!(same.contains("3 recorded, 3 replayed"), "{same}");
+
+    let patient = ["--since", "1h", "--json", "--set", "limits.stalled_for=1m"];
+    let lines = text(&run("drover-worker", &url, &patient).await);
+    let first: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    assert_eq!(first["kind"], "follower_stalled", "{lines}");
+    assert_eq!(first["replayed_at"], Value::Null);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -100,7 +100,7 @@ pub(crate) fn slot_of(follower: SubjectId) -> String {
 /// MiB a second. What was left half made is made anew: the file that is written last
 /// tells. The certificate that the leader is known by and the password file come as
 /// the input.
-const BACKUP: &str = r##"v=$1 n=$2
+pub(super) const BACKUP: &str = r##"v=$1 n=$2
 local=${DROVER_CREATECLUSTER:+yes}
 [ -x "/usr/lib/postgresql/$v/bin/pg_basebackup" ] || { echo "PostgreSQL $v is not installed"; exit 78; }
 conf=${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}/$v/$n
@@ -152,7 +152,9 @@ background "cluster-$n" '
   o touch "$data/standby.signal"
   r mkdir -p "$conf/conf.d"
   printf "%s\n" "# Written by drover: whom it follows." \
-    "primary_conninfo = '\''$how'\''" "primary_slot_name = '\''$slot'\''" | put "$conf/conf.d/follower.conf" 600
+    "primary_conninfo = '\''$how'\''" "primary_slot_name = '\''$slot'\''" \
+    "wal_receiver_timeout = '\''5s'\''" "wal_receiver_status_interval = '\''1s'\''" \
+    "wal_retrieve_retry_interval = '\''1s'\''" | put "$conf/conf.d/follower.conf" 600
   printf "%s\n" "# Written by drover, last of all: what it made is whole." \
     "listen_addresses = '\''$listen'\''" "max_connections = ${12}" \
     "password_encryption = '\''scram-sha-256'\''" "ssl = on" "hot_standby = on" \

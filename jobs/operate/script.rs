@@ -13,7 +13,7 @@ use crate::resolve::superuser::{INPUT, SUPERUSER};
 
 /// `as_root` does something as root where the login is not the clusters' owner: on a
 /// local server it is. What a script reads is its descriptor 3.
-const ROOT: &str = r#"export LC_ALL=C; PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
+pub(crate) const ROOT: &str = r#"export LC_ALL=C; PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
 as_root() {
   if [ "$(id -u)" = 0 ] || [ -n "$DROVER_CREATECLUSTER" ]; then "$@"; else sudo -n -- "$@"; fi
 }

@@ -6,15 +6,16 @@ use anyhow::Result;
 use chrono::{DateTime, TimeDelta, Utc};
 use drover::model::{IncidentKind, Observation, Rules, State, SubjectId};
 use drover::store::history::{self, Past, Span, Turn};
-use drover::store::scenes::MEMORY;
+use drover::store::scenes::POSITIONS;
 use sqlx::PgConnection;
 
 use super::Progress;
+use super::leaders::Leaders;
 use crate::think::replay::Replay;
 use crate::think::{Decision, Host};
 
 /// Observations read at a time.
-const PAGE: i64 = 500;
+pub(super) const PAGE: i64 = 500;
 
 /// An incident is written down a moment after what was seen: openings no further
 /// apart than this are the same.
@@ -111,7 +112,8 @@ pub(super) async fn compare(
     let id = past.subject.id;
     let mut turns = history::turns(db, id, span).await?.into_iter().peekable();
     let hosts = Hosts::read(db, past.server, span).await?;
-    let before = history::seen_before(db, id, span.since, MEMORY).await?;
+    let mut leaders = Leaders::read(db, id, span).await?;
+    let before = history::seen_before(db, id, span.since, POSITIONS).await?;
     let mut subject = past.subject.clone();
     // What was seen just before the span may have been decided just within it.
     while let Some(turn) = turns.next_if(|t| before.iter().any(|seen| seen.id == t.because)) {
@@ -136,7 +138,8 @@ pub(super) async fn compare(
             let (seen_id, at) = (seen.id, seen.created_at);
             let thought_at = made.as_ref().map_or(at, |turn| turn.at);
             let from = again.state();
-            let decision = again.step(seen, hosts.at(thought_at));
+            let leader = leaders.at(db, thought_at, at).await?;
+            let decision = again.step(seen, hosts.at(thought_at), leader);
             found.observations += 1;
             note_openings(&mut opens, &decision, at);
             let turned = decision.change.map(|verdict| Turn {
@@ -230,15 +233,19 @@ impl Found {
     }
 }
 
-/// How a resource's server stood, from when on.
-struct Hosts {
+/// How another subject stood, such as a resource's server, from when on.
+pub(super) struct Hosts {
     id: Option<SubjectId>,
     /// Oldest first; the first is from before the span.
     states: Vec<(DateTime<Utc>, State)>,
 }
 
 impl Hosts {
-    async fn read(db: &mut PgConnection, server: Option<SubjectId>, span: Span) -> Result<Self> {
+    pub(super) async fn read(
+        db: &mut PgConnection,
+        server: Option<SubjectId>,
+        span: Span,
+    ) -> Result<Self> {
         let mut states = Vec::new();
         if let Some(id) = server {
             let id = id.to_string();
@@ -251,7 +258,7 @@ impl Hosts {
         Ok(Self { id: server, states })
     }
 
-    fn at(&self, moment: DateTime<Utc>) -> Option<Host> {
+    pub(super) fn at(&self, moment: DateTime<Utc>) -> Option<Host> {
         let until = self.states.partition_point(|(since, _)| *since <= moment);
         let (since, state) = *self.states.get(until.saturating_sub(1))?;
         Some(Host {

@@ -2,6 +2,7 @@
 //! or by others, and shows where the decisions differ from the record.
 
 mod compare;
+mod leaders;
 mod show;
 mod when;
 

@@ -1,24 +1,26 @@
-//! `follower_failed`: a follower cannot follow any more.
+//! `follower_failed`: a follower cannot follow any more, however long it is waited for.
 
 use std::time::Duration;
 
 use drover::model::{IncidentKind, Severity};
 
+use super::followers::{REBUILD, REBUILD_ELSEWHERE, REWIND};
 use super::playbook::{Blast, Budget, Playbook, Tells, Tiers};
 
+/// The operations that do it have deadlines of their own.
 pub const PLAYBOOK: Playbook = Playbook {
     kind: IncidentKind::FollowerFailed,
-    title: "a follower cannot follow any more",
-    opened_when: "it has diverged, its slot is lost, or it does not start",
+    title: "a follower cannot follow its leader any more",
+    opened_when: "its slot is lost or missing, or it has diverged from its leader",
     tiers: Tiers::All,
     severity: Severity::Error,
     budget: Budget {
-        attempts: 0,
-        deadline: Duration::from_secs(60),
+        attempts: 3,
+        deadline: Duration::from_secs(2 * 3600),
     },
-    blast_radius: Blast::Nothing,
+    blast_radius: Blast::Resource,
     looks_round: false,
-    remedies: &[],
+    remedies: &[REWIND, REBUILD, REBUILD_ELSEWHERE],
     undo: None,
     tells: Tells::Page,
 };

@@ -1,11 +1,13 @@
-//! `follower_lagging`: a follower is too far behind its leader.
+//! `follower_lagging`: a follower is too far behind, and does not gain.
 
 use std::time::Duration;
 
 use drover::model::{IncidentKind, Severity};
 
+use super::followers::{RESTART_FOLLOWER, RESTART_RECEIVER};
 use super::playbook::{Blast, Budget, Playbook, Tells, Tiers};
 
+/// It is never made anew for that: a copy would begin as far behind.
 pub const PLAYBOOK: Playbook = Playbook {
     kind: IncidentKind::FollowerLagging,
     title: "a follower is too far behind its leader",
@@ -13,12 +15,12 @@ pub const PLAYBOOK: Playbook = Playbook {
     tiers: Tiers::All,
     severity: Severity::Warning,
     budget: Budget {
-        attempts: 0,
-        deadline: Duration::from_secs(60),
+        attempts: 3,
+        deadline: Duration::from_secs(1800),
     },
-    blast_radius: Blast::Nothing,
+    blast_radius: Blast::Resource,
     looks_round: false,
-    remedies: &[],
+    remedies: &[RESTART_RECEIVER, RESTART_FOLLOWER],
     undo: None,
-    tells: Tells::Page,
+    tells: Tells::Ticket,
 };

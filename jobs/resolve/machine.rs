@@ -17,7 +17,7 @@ use drover::model::{Incident, IncidentId, IncidentState, Mode};
 use serde_json::Value;
 use std::time::Duration;
 
-use super::playbook::{Playbook, Remedy, UNDO};
+use super::playbook::{Playbook, Remedy, Tells, UNDO};
 use crate::think::Sight;
 
 /// Times that an incident may come back before a human has to look: the third
@@ -92,6 +92,8 @@ pub enum Move {
         /// How often the remedy was begun, this time included.
         attempt: u16,
     },
+    /// Call a human, and go on.
+    Page,
     /// Say what would be done, and call a human.
     Advise,
     /// Call a human.
@@ -141,6 +143,11 @@ pub fn next(incident: &Incident, book: &Playbook, view: &View) -> Move {
     if let Some(rest) = stand_still(incident, view, at_work) {
         return rest;
     }
+    let unheard = book.tells == Tells::PageAtOnce && incident.paged_at.is_none();
+    if unheard && matches!(view.sight, Sight::Holds(_)) {
+        // Whatever the mode, and whatever comes of the remedies.
+        return Move::Page;
+    }
     // However often it has come back, and whatever was tried.
     if let (Some(to), Sight::Holds(_), Mode::Act) = (view.jump, &view.sight, view.mode)
         && (incident.remedy != to || incident.state != IncidentState::Waiting)
@@ -160,6 +167,14 @@ pub fn next(incident: &Incident, book: &Playbook, view: &View) -> Move {
         .is_some_and(|deadline| view.now >= deadline)
     {
         return Move::Escalate("the playbook's time is up".into());
+    }
+    if unheard {
+        // What was seen once is not acted on before it is seen to last.
+        return Move::Rest {
+            why: None,
+            after: LOOK_SOON,
+            clock_stands: false,
+        };
     }
     if book.remedies.is_empty() && view.sight != Sight::Recovering {
         // No mode keeps drover from calling for help; there is nothing else to do.

@@ -35,6 +35,12 @@ const NOTHING: Playbook = Playbook {
     ..BOOK
 };
 
+/// Whose page does not wait for the remedies.
+const LOUD: Playbook = Playbook {
+    tells: Tells::PageAtOnce,
+    ..BOOK
+};
+
 const fn remedy(name: &'static str, attempts: u16, steps: &'static [Step]) -> Remedy {
     Remedy {
         name,
@@ -171,6 +177,7 @@ fn turn(incident: &Incident, book: &Playbook, view: &View, luck: &Luck) -> (Inci
                 incident.deadline = Some(view.now + book.budget.deadline);
             }
         }
+        Move::Page => incident.paged_at = Some(view.now),
         Move::Advise | Move::Escalate(_) => incident.state = IncidentState::NeedsHuman,
         Move::Perform {
             remedy,
@@ -387,6 +394,27 @@ fn nothing_is_done_where_nothing_may_be_done() {
             assert!(begun || taking_back || incident.attempts < BOOK.budget.attempts);
         }
     }
+}
+
+#[test]
+fn a_page_at_once_comes_before_all_else_and_once() {
+    for view in views(at(0)) {
+        let found = next(&fresh(0), &LOUD, &view);
+        let heard = matches!(view.sight, Sight::Holds(_)) && view.still.is_none();
+        assert_eq!(found == Move::Page, heard, "{view:?}");
+        assert!(!matches!(found, Move::Perform { .. }), "{view:?}");
+    }
+    let holds = plain(Sight::Holds(String::new()));
+    let (paged, _) = turn(&fresh(0), &LOUD, &holds, &Luck::CutOff);
+    let found = next(&paged, &LOUD, &holds);
+    assert!(
+        matches!(found, Move::Perform { remedy: 0, .. }),
+        "{found:?}"
+    );
+    // Its time is up, and it was never seen to last: a human looks.
+    let late = later(&fresh(0), 1000);
+    let found = next(&late, &LOUD, &plain(Sight::Unknown));
+    assert!(matches!(found, Move::Escalate(_)), "{found:?}");
 }
 
 #[test]

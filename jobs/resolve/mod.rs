@@ -19,6 +19,7 @@ pub mod fail_over;
 mod follower_failed;
 mod follower_lagging;
 mod follower_stalled;
+mod followers;
 mod host_key_changed;
 mod instance;
 pub mod machine;
@@ -37,6 +38,7 @@ use drover::model::{
     Incident, IncidentKind, Kind, Mode, Observation, OperationId, PublicId, Rules, SecretKey,
     SubjectId,
 };
+use drover::store::creation::WantedFollower;
 use drover::store::operations::NewOperation;
 use drover::store::subjects::Known;
 use serde_json::{Map, Value};
@@ -95,7 +97,7 @@ pub struct Outcome {
     pub asks: Option<Box<Asks>>,
 }
 
-/// What a playbook asks of an operation.
+/// What a playbook asks of operations.
 #[derive(Debug)]
 pub enum Asks {
     /// That it be opened; its id is then `operation` in the memo. Where another one is
@@ -106,6 +108,10 @@ pub enum Asks {
     /// That a follower take the lead of each of these leaders: `failovers` in the memo
     /// are the operations. What is at work there gives way.
     Failover(Vec<SubjectId>),
+    /// That this follower be made; its id is then `replacement` in the memo.
+    Follow(Box<WantedFollower>),
+    /// That this resource be destroyed.
+    Destroy(SubjectId),
 }
 
 impl Outcome {
@@ -184,13 +190,13 @@ pub async fn perform(turn: &Turn<'_>) -> Outcome {
         IncidentKind::HostKeyChanged
         | IncidentKind::CreationStuck
         | IncidentKind::ChangeStuck
-        | IncidentKind::FollowerLagging
-        | IncidentKind::FollowerStalled
-        | IncidentKind::FollowerFailed
-        | IncidentKind::SplitBrain
         | IncidentKind::Blind => {
             Outcome::passed_over("there is nothing that drover may do about it")
         }
+        IncidentKind::FollowerLagging
+        | IncidentKind::FollowerStalled
+        | IncidentKind::FollowerFailed
+        | IncidentKind::SplitBrain => followers::perform(turn).await,
         IncidentKind::ConnectionsExhausted => Box::pin(connections_exhausted::perform(turn)).await,
         IncidentKind::XidWraparound => Box::pin(xid_wraparound::perform(turn)).await,
         IncidentKind::ArchivingStalled => Box::pin(archiving_stalled::perform(turn)).await,

@@ -133,6 +133,8 @@ pub enum Tells {
     Ticket,
     /// The customer, then the one on call.
     TicketAndPage,
+    /// The one on call, before anything is tried.
+    PageAtOnce,
 }
 
 impl Playbook {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use drover::model::{Cause, IncidentKind, Resource, Server, Severity};
 use drover::store::subjects::Known;
 
+use super::followers::{self, REBUILD};
 use super::playbook::{Blast, Budget, Playbook, Remedy, Step, Tells, Tiers};
 use super::shell::{self, FIND_CLUSTER};
 use super::{Ended, Outcome, Turn, fail_over};
@@ -37,6 +38,8 @@ pub const PLAYBOOK: Playbook = Playbook {
             steps: &STEPS,
         },
         fail_over::REMEDY,
+        // For a follower only.
+        REBUILD,
     ],
     undo: None,
     tells: Tells::TicketAndPage,
@@ -142,6 +145,7 @@ pub async fn perform(turn: &Turn<'_>) -> Outcome {
     };
     let done = match turn.step {
         "look" => look(turn, resource, server).await,
+        "ask" | "rebuilt" => return followers::perform(turn).await,
         _ => restart(turn, resource, server).await,
     };
     done.unwrap_or_else(|outcome| outcome)

@@ -1,24 +1,27 @@
-//! `split_brain`: two nodes of one database accept writes.
+//! `split_brain`: a node takes writes that by the record follows.
 
 use std::time::Duration;
 
 use drover::model::{IncidentKind, Severity};
 
+use super::followers::FENCE;
 use super::playbook::{Blast, Budget, Playbook, Tells, Tiers};
 
+/// Each moment more is more that is written at two places, of which one is lost: it is
+/// stopped first, and a human is called whatever comes of it.
 pub const PLAYBOOK: Playbook = Playbook {
     kind: IncidentKind::SplitBrain,
-    title: "two nodes of one database accept writes",
-    opened_when: "a node that the record knows as a follower accepts writes",
+    title: "a database takes writes, and should follow another",
+    opened_when: "it is seen once to take writes, and the record says that it follows",
     tiers: Tiers::All,
     severity: Severity::Critical,
     budget: Budget {
-        attempts: 0,
-        deadline: Duration::from_secs(60),
+        attempts: 2,
+        deadline: Duration::from_secs(600),
     },
-    blast_radius: Blast::Nothing,
+    blast_radius: Blast::Resource,
     looks_round: false,
-    remedies: &[],
+    remedies: &[FENCE],
     undo: None,
-    tells: Tells::Page,
+    tells: Tells::PageAtOnce,
 };

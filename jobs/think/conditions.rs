@@ -3,8 +3,8 @@
 
 use drover::model::{IncidentKind, Kind, Limits, Observation, Opening, Rules};
 
-use super::Scene;
 use super::figures::{self, Archiver, DataVolume, Probe};
+use super::{Scene, following};
 
 /// What the newest observation shows to be wrong, though it is a good one.
 pub(super) fn found(scene: &Scene, rules: &Rules) -> Vec<Opening> {
@@ -24,6 +24,10 @@ pub(super) fn found(scene: &Scene, rules: &Rules) -> Vec<Opening> {
             IncidentKind::ConnectionsExhausted,
             IncidentKind::XidWraparound,
             IncidentKind::ArchivingStalled,
+            IncidentKind::FollowerLagging,
+            IncidentKind::FollowerStalled,
+            IncidentKind::FollowerFailed,
+            IncidentKind::SplitBrain,
         ],
     };
     let opening = |kind: &IncidentKind| {
@@ -50,16 +54,16 @@ pub(super) fn wrong(
         IncidentKind::XidWraparound => xid_wraparound(newest, limits),
         IncidentKind::ArchivingStalled => archiving_stalled(scene, newest, limits),
         IncidentKind::MaintenanceScheduled => maintenance_scheduled(newest),
+        IncidentKind::FollowerLagging => following::follower_lagging(scene, newest, limits),
+        IncidentKind::FollowerStalled => following::follower_stalled(scene, newest, limits),
+        IncidentKind::FollowerFailed => following::follower_failed(scene, newest, limits),
+        IncidentKind::SplitBrain => following::split_brain(scene, newest),
         IncidentKind::ResourceDown
         | IncidentKind::ServerDown
         | IncidentKind::CredentialsRefused
         | IncidentKind::HostKeyChanged
         | IncidentKind::CreationStuck
         | IncidentKind::ChangeStuck
-        | IncidentKind::FollowerLagging
-        | IncidentKind::FollowerStalled
-        | IncidentKind::FollowerFailed
-        | IncidentKind::SplitBrain
         | IncidentKind::Blind => None,
     }
 }

@@ -7,6 +7,7 @@
 mod conditions;
 mod evidence;
 mod figures;
+mod following;
 pub mod replay;
 mod resource;
 mod server;
@@ -22,7 +23,7 @@ use evidence::{Weight, cause, weigh};
 use drover::model::{
     Cause, IncidentKind, Kind, Observation, ObservationId, Opening, Rules, State, SubjectId,
 };
-pub use drover::store::scenes::{Host, Scene};
+pub use drover::store::scenes::{Host, Leader, Position, Scene};
 pub(crate) use figures::{Scheduled, scheduled};
 pub(crate) use sight::DISK_MARGIN;
 pub use sight::{Sight, sight};

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use chrono::{DateTime, Utc};
 use drover::model::{Observation, Rules, State, Subject};
-use drover::store::scenes::{MEMORY, MEMORY_AVAILABLE};
+use drover::store::scenes::{MEMORY, MEMORY_AVAILABLE, POSITIONS, POSITIONS_MINUTES};
 
-use super::{Decision, Host, Scene, Verdict, think};
+use super::{Decision, Host, Leader, Position, Scene, Verdict, think};
 
 /// A recorded observation, and how the resource's server stood when it was made.
 #[derive(Clone, Debug)]
@@ -15,6 +15,8 @@ pub struct Recorded {
     pub seen: Observation,
     /// A resource's server, then.
     pub server: Option<Host>,
+    /// Whom it followed then.
+    pub leader: Option<Leader>,
 }
 
 /// A subject that is thought about again, one observation after the other. It
@@ -24,22 +26,41 @@ pub struct Replay<'r> {
     rules: &'r Rules,
     /// Newest first.
     recent: VecDeque<Observation>,
+    /// The same, for as long as a follower is looked at.
+    positions: VecDeque<Position>,
 }
 
 impl<'r> Replay<'r> {
     /// From the state that `subject` has; `before` is what was seen of it until
     /// then, newest first.
     pub fn new(subject: Subject, before: Vec<Observation>, rules: &'r Rules) -> Self {
+        let positions = before.iter().map(Position::of);
         Self {
             subject,
             rules,
+            positions: positions.take(POSITIONS as usize).collect(),
             recent: before.into(),
         }
     }
 
     /// Decides after one more observation, and goes into the state that follows.
-    pub fn step(&mut self, seen: Observation, server: Option<Host>) -> Decision {
+    pub fn step(
+        &mut self,
+        seen: Observation,
+        server: Option<Host>,
+        leader: Option<Leader>,
+    ) -> Decision {
         let now = seen.created_at;
+        self.positions.push_front(Position::of(&seen));
+        self.positions.truncate(POSITIONS as usize);
+        let lately = now - chrono::TimeDelta::minutes(POSITIONS_MINUTES);
+        let positions = match &leader {
+            Some(_) => {
+                let lately = self.positions.iter().take_while(|p| p.at > lately);
+                lately.copied().collect()
+            }
+            None => vec![],
+        };
         self.recent.push_front(seen);
         self.recent.truncate(MEMORY as usize);
         // As `scenes::load` reads: fewer while available, none older than an hour.
@@ -59,6 +80,8 @@ impl<'r> Replay<'r> {
                 .take(most as usize)
                 .cloned()
                 .collect(),
+            leader,
+            positions,
             now,
         };
         let decision = think(&scene, self.rules);
@@ -86,7 +109,8 @@ pub fn replay(
     history
         .iter()
         .filter_map(|recorded| {
-            let verdict = again.step(recorded.seen.clone(), recorded.server).change?;
+            let (seen, leader) = (recorded.seen.clone(), recorded.leader.clone());
+            let verdict = again.step(seen, recorded.server, leader).change?;
             Some((recorded.seen.created_at, verdict))
         })
         .collect()

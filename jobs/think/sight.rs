@@ -9,7 +9,7 @@ use drover::model::{IncidentKind, Kind, Limits, Observation, Rules, State};
 
 use super::evidence::cause;
 use super::figures::{self, Probe};
-use super::{Scene, conditions, host_is_available, resource, server};
+use super::{Scene, conditions, following, host_is_available, resource, server};
 
 /// What is seen of an open incident.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,13 +72,21 @@ pub fn sight(
             }
             condition(kind, newest, &rules.limits).unwrap_or(Sight::Unknown)
         }
-        IncidentKind::CreationStuck
-        | IncidentKind::ChangeStuck
-        | IncidentKind::FollowerLagging
+        IncidentKind::FollowerLagging
         | IncidentKind::FollowerStalled
         | IncidentKind::FollowerFailed
-        | IncidentKind::SplitBrain
-        | IncidentKind::Blind => Sight::Unknown,
+        | IncidentKind::SplitBrain => {
+            if !newest.attributes.service_available {
+                return Sight::Unknown;
+            }
+            match conditions::wrong(kind, scene, newest, &rules.limits) {
+                Some(reason) => Sight::Holds(reason),
+                None => following::sight(kind, scene, newest, &rules.limits),
+            }
+        }
+        IncidentKind::CreationStuck | IncidentKind::ChangeStuck | IncidentKind::Blind => {
+            Sight::Unknown
+        }
     }
 }
 

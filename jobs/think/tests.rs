@@ -9,9 +9,10 @@ use drover::model::{
 };
 use serde_json::{Map, json};
 
-use super::{Decision, Host, Scene, think};
+use super::{Decision, Host, Leader, Position, Scene, think};
 
 mod evidence;
+mod followers;
 mod found;
 mod history;
 mod noise;
@@ -57,6 +58,7 @@ fn silent() -> Witness {
 
 /// A subject in a state since second 0, and what was seen of it, oldest first.
 struct Play {
+    id: SubjectId,
     kind: Kind,
     state: State,
     host: State,
@@ -64,11 +66,17 @@ struct Play {
     adopted: f64,
     feelers: u16,
     seen: Vec<(f64, &'static str, Attributes)>,
+    /// What was seen of whom it follows, oldest first, if it follows.
+    leader: Option<Leads>,
 }
+
+/// Whom a subject follows, and what was seen of that one, oldest first.
+type Leads = (SubjectId, State, Vec<(f64, Attributes)>);
 
 impl Play {
     fn resource(state: State) -> Self {
         Self {
+            id: SubjectId::generate(),
             kind: Kind::Resource,
             state,
             host: State::Available,
@@ -76,6 +84,7 @@ impl Play {
             adopted: -60.0,
             feelers: 2,
             seen: Vec::new(),
+            leader: None,
         }
     }
 
@@ -101,7 +110,7 @@ impl Play {
 
     fn subject(&self) -> Subject {
         Subject {
-            id: SubjectId::generate(),
+            id: self.id,
             kind: self.kind,
             name: "app".into(),
             state: self.state,
@@ -131,9 +140,37 @@ impl Play {
                 state: self.host,
                 since: at(self.host_since),
             }),
+            leader: self.leader(),
+            positions: match &self.leader {
+                Some(_) => recent.clone().map(|seen| Position::of(&seen)).collect(),
+                None => vec![],
+            },
             recent: recent.collect(),
             now: at(self.seen.last().map_or(0.0, |seen| seen.0)),
         }
+    }
+
+    /// Followed since second -1.
+    fn leader(&self) -> Option<Leader> {
+        let (id, state, seen) = self.leader.as_ref()?;
+        let seen = seen.iter().rev().map(|(second, what)| Observation {
+            id: ObservationId::generate(),
+            created_at: at(*second),
+            worker: "l".into(),
+            feelers: self.feelers,
+            attributes: what.clone(),
+        });
+        let newest = self.seen.last().map_or(0.0, |seen| seen.0);
+        Some(Leader {
+            id: *id,
+            state: *state,
+            since: at(-60.0),
+            followed_since: at(-1.0),
+            epoch: 3,
+            max_lag_bytes: 1000,
+            positions: seen.clone().map(|seen| Position::of(&seen)).collect(),
+            seen: seen.clone().find(|seen| seen.created_at <= at(newest)),
+        })
     }
 
     fn think(&self) -> Decision {

@@ -110,6 +110,9 @@ fn tells(book: &Value) -> String {
     let severity = text(&book["severity"]);
     match book["tells"].as_str() {
         Some("page") => format!("page the one on call ({severity})"),
+        Some("page_at_once") => {
+            format!("page the one on call, before anything is tried ({severity})")
+        }
         Some("ticket") => "a ticket to the customer".into(),
         Some("ticket_and_page") => {
             format!("a ticket to the customer, and page the one on call ({severity})")

@@ -138,6 +138,12 @@ pub struct Limits {
     /// How long one run of `vacuum (freeze)` may take.
     #[serde(with = "duration")]
     pub vacuum: Duration,
+    /// A follower that is too far behind for this long, without gaining, is lagging.
+    #[serde(with = "duration")]
+    pub lag_for: Duration,
+    /// A follower that does not stream for this long is stalled.
+    #[serde(with = "duration")]
+    pub stalled_for: Duration,
 }
 
 impl Default for Limits {
@@ -155,6 +161,8 @@ impl Default for Limits {
             archive_ready: 100,
             slot_retained_bytes: 10 * GIB,
             vacuum: Duration::from_secs(1800),
+            lag_for: Duration::from_secs(300),
+            stalled_for: Duration::from_secs(30),
         }
     }
 }
@@ -189,6 +197,9 @@ impl Limits {
                 seconds(86_400),
             ),
             ("vacuum", self.vacuum, seconds(1), seconds(86_400)),
+            // Of a follower, 20 minutes are looked at.
+            ("lag_for", self.lag_for, seconds(1), seconds(900)),
+            ("stalled_for", self.stalled_for, seconds(1), seconds(300)),
         ];
         for (name, value, least, most) in durations {
             if value < least || value > most {
@@ -344,6 +355,8 @@ mod tests {
         assert!(error(json!({"limits": {"disk_used_ratio": 90}})).contains("from 0.05 to 1"));
         assert!(error(json!({"limits": {"fsync": "6s"}})).contains("from 10ms to 5s"));
         assert!(error(json!({"limits": {"xid_age": 10}})).contains("xid_age"));
+        assert!(error(json!({"limits": {"lag_for": "1h"}})).contains("from 1s to 15m"));
+        assert!(error(json!({"limits": {"stalled_for": "0s"}})).contains("from 1s to 5m"));
         assert!(error(json!({"limits": {"xid_age": 1_700_000_000}})).contains("below"));
         assert!(error(json!({"limits": {"archive_ready": 0}})).contains("archive_ready"));
         assert!(error(json!({"limits": {"disk_free_bytes": -1}})).contains("rules"));

@@ -209,3 +209,43 @@ pub async fn opened(
         .map(|(kind, at)| Ok((decode(kind)?, at)))
         .collect()
 }
+
+/// Whom a resource follows, from when on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Following {
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// `None`: it leads.
+    pub leader: Option<SubjectId>,
+    /// The change of leader that this is, counted.
+    pub epoch: i64,
+    /// How far behind, in bytes of WAL, it may be.
+    pub max_lag_bytes: u64,
+}
+
+/// Whom a resource has followed until the end of this span, oldest first; nothing of a
+/// server.
+pub async fn followings(
+    db: &mut PgConnection,
+    subject: SubjectId,
+    span: Span,
+) -> sqlx::Result<Vec<Following>> {
+    let rows: Vec<(DateTime<Utc>, Option<String>, i64, i64)> = sqlx::query_as(
+        "select since, leader_id, epoch, max_lag_bytes from followings
+         where resource_id = $1 and since < $2 + interval '2 minutes' order by since, id",
+    )
+    .bind(subject.to_string())
+    .bind(span.until)
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .map(|(since, leader, epoch, max_lag_bytes)| {
+            Ok(Following {
+                since,
+                leader: leader.map(decode).transpose()?,
+                epoch,
+                max_lag_bytes: u64::try_from(max_lag_bytes).unwrap_or_default(),
+            })
+        })
+        .collect()
+}

@@ -281,6 +281,7 @@ impl Work for Resolve {
                 }
                 self.rest(&lock, &mut case, why, after).await
             }
+            Move::Page => self.page(&lock, &mut case).await,
             Move::Advise => self.advise(&lock, &mut case).await,
             Move::Escalate(reason) => self.escalate(&lock, &mut case, &reason).await,
             Move::Perform {
@@ -288,6 +289,11 @@ impl Work for Resolve {
                 step,
                 attempt,
             } => {
+                if let Some(Still::Operating(_)) = case.view.still {
+                    // An operation that a remedy asked for has a deadline of its own.
+                    let deadline = case.view.now + case.book.budget.deadline;
+                    case.incident.deadline = Some(deadline);
+                }
                 machine::begin(&mut case.incident, remedy, step, attempt);
                 let Some(run) = self.begin(&lock, &mut case).await? else {
                     return Ok(());

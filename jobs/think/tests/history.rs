@@ -53,6 +53,7 @@ fn any_history() -> impl Strategy<Value = Vec<Recorded>> {
                         state,
                         since: at(0.0),
                     }),
+                    leader: None,
                 }
             })
             .collect()

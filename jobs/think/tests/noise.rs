@@ -1,6 +1,8 @@
 //! What must hold of conditions and sights whatever was seen.
 
-use drover::model::{Attributes, IncidentKind, Kind, Rules, State};
+use std::time::Duration;
+
+use drover::model::{Attributes, IncidentKind, Kind, Rules, State, SubjectId};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -27,6 +29,8 @@ fn any_json() -> impl Strategy<Value = Value> {
             Just("off"),
             Just("/data"),
             Just(FAILED),
+            Just("streaming"),
+            Just("0/5000"),
         ]
         .prop_map(Value::from),
         ".{0,8}".prop_map(Value::from),
@@ -54,6 +58,13 @@ fn any_json() -> impl Strategy<Value = Value> {
             "events",
             "code",
             "not_before",
+            "in_recovery",
+            "lsn",
+            "receiver",
+            "status",
+            "lag_bytes",
+            "timeline",
+            "replication_slots",
         ][..],
     );
     leaf.prop_recursive(3, 40, 6, move |inner| {
@@ -64,6 +75,33 @@ fn any_json() -> impl Strategy<Value = Value> {
                 Value::Object(named.collect())
             }),
         ]
+    })
+}
+
+/// How a leader or a follower stands.
+fn any_standing() -> impl Strategy<Value = Map<String, Value>> {
+    let figures = (
+        any::<bool>(),
+        any::<bool>(),
+        0..9000_u64,
+        0..4000_u64,
+        1..3_u64,
+    );
+    figures.prop_map(|(follows, streams, lsn, lag, timeline)| {
+        let status = if streams { "streaming" } else { "not running" };
+        let Value::Object(mut standing) = json!({
+            "in_recovery": follows, "lsn": format!("0/{lsn:X}"), "timeline": timeline,
+            "replication_slots": [],
+        }) else {
+            unreachable!("an object");
+        };
+        if follows {
+            standing.insert(
+                "receiver".into(),
+                json!({"status": status, "lag_bytes": lag}),
+            );
+        }
+        standing
     })
 }
 
@@ -86,23 +124,36 @@ fn any_details() -> impl Strategy<Value = Map<String, Value>> {
         0..2_100_000_000_u64,
         0..200_u64,
         any::<bool>(),
+        any_standing(),
     );
-    let shaped = figures.prop_map(|(ratio, free, writable, ms, used, age, ready, failing)| {
-        let failed = if failing { json!(FAILED) } else { Value::Null };
-        let Value::Object(details) = json!({
-            "volumes": [{"mount": "/data", "data": true, "used_ratio": ratio,
-                "available_bytes": free, "writable": writable, "fsync": "ok", "fsync_ms": ms}],
-            "connections": {"used": used, "allowed": 100}, "xid_age": age,
-            "archiver": {"mode": "on", "ready": ready, "last_failed_at": failed,
-                "last_archived_at": "2026-01-01T00:00:00+00:00"},
-        }) else {
-            unreachable!("an object");
-        };
-        details
-    });
+    let shaped = figures.prop_map(
+        |(ratio, free, writable, ms, used, age, ready, failing, own)| {
+            let failed = if failing { json!(FAILED) } else { Value::Null };
+            let Value::Object(details) = json!({
+                "volumes": [{"mount": "/data", "data": true, "used_ratio": ratio,
+                    "available_bytes": free, "writable": writable, "fsync": "ok", "fsync_ms": ms}],
+                "connections": {"used": used, "allowed": 100}, "xid_age": age,
+                "archiver": {"mode": "on", "ready": ready, "last_failed_at": failed,
+                    "last_archived_at": "2026-01-01T00:00:00+00:00"},
+            }) else {
+                unreachable!("an object");
+            };
+            details.into_iter().chain(own).collect()
+        },
+    );
     prop_oneof![
         shaped,
-        member(&["volumes", "connections", "xid_age", "archiver"]),
+        member(&[
+            "volumes",
+            "connections",
+            "xid_age",
+            "archiver",
+            "in_recovery",
+            "lsn",
+            "receiver",
+            "timeline",
+            "replication_slots",
+        ]),
     ]
 }
 
@@ -121,13 +172,20 @@ proptest! {
         state in proptest::sample::select(State::ALL),
         host in proptest::sample::select(State::ALL),
         acted in proptest::option::of(0.0..5.0_f64),
+        leads in proptest::option::of(proptest::collection::vec(any_seen(), 0..3)),
     ) {
         let mut play = play(of, state).host(host);
         for (second, seen) in history.into_iter().enumerate() {
             play = play.seen(second as f64, "a", seen);
         }
+        if let Some(leads) = leads {
+            let seen = leads.into_iter().enumerate().map(|(n, seen)| (n as f64 - 0.5, seen));
+            play.leader = Some((SubjectId::generate(), host, seen.collect()));
+        }
         let scene = play.scene();
-        let rules = Rules::default();
+        let mut rules = Rules::default();
+        rules.limits.lag_for = Duration::from_secs(1);
+        rules.limits.stalled_for = Duration::from_secs(1);
         let opens = think(&scene, &rules).opens;
         for kind in IncidentKind::ALL.iter().copied() {
             let Sight::Cleared(reason) = sight(kind, &scene, &rules, acted.map(at)) else {

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use drover::model::{IncidentId, IncidentState, Note, RowId};
+use drover::model::{IncidentId, IncidentState, Kind, Note, RowId};
+use drover::store::creation::{self, CreateError, DestroyError};
 use drover::store::leases::{self, Fence};
 use drover::store::operations::failover;
 use drover::store::queue::{self, Lock};
 use drover::store::runs::{self, Run};
 use drover::store::{brake, incidents, modes, operations};
 use serde_json::json;
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 
 use super::super::{Case, Resolve, WorkError, database, lay_over, may_act, word};
 use super::LEASED;
@@ -129,9 +130,14 @@ impl Resolve {
         };
         // Tokens before subjects, as everywhere.
         match outcome.asks.as_deref() {
-            Some(Asks::Off(_)) => queue::hold_operation_tokens(&mut tx, run.subject)
-                .await
-                .map_err(database)?,
+            Some(Asks::Off(_) | Asks::Destroy(_)) => {
+                queue::hold_operation_tokens(&mut tx, run.subject)
+                    .await
+                    .map_err(database)?;
+                queue::hold_token(&mut tx, run.subject)
+                    .await
+                    .map_err(database)?;
+            }
             Some(Asks::Failover(leaders)) => {
                 for leader in leaders {
                     queue::hold_operation_tokens(&mut tx, *leader)
@@ -141,7 +147,7 @@ impl Resolve {
                 // And servers before what is on them.
                 leases::hold(&mut tx, leaders).await.map_err(database)?;
             }
-            Some(Asks::For(_)) | None => {}
+            Some(Asks::For(_) | Asks::Follow(_)) | None => {}
         }
         let remedy = case.book.remedy(case.incident.remedy);
         let at_work = |i: &drover::model::Incident| i.state == IncidentState::Resolving;
@@ -157,9 +163,8 @@ impl Resolve {
             return tx.commit().await.map_err(database);
         }
         if let Some(asks) = outcome.asks.take() {
-            outcome = ask(&mut tx, *asks, outcome, &lock.worker, run.incident)
-                .await
-                .map_err(database)?;
+            let (worker, by) = (&lock.worker, run.incident);
+            outcome = self.ask(&mut tx, *asks, outcome, worker, by).await?;
         }
         runs::ended(
             &mut tx,
@@ -211,35 +216,62 @@ impl Resolve {
     }
 }
 
-/// Asks what a step asks of an operation.
-async fn ask(
-    tx: &mut PgConnection,
-    asks: Asks,
-    outcome: Outcome,
-    worker: &str,
-    incident: IncidentId,
-) -> sqlx::Result<Outcome> {
-    match asks {
-        Asks::For(new) => Ok(match operations::open(tx, &new).await? {
-            Some(id) => outcome.remember("operation", id.to_string()),
-            None => Outcome::new(Ended::Again(AFTER_ANOTHER), "another operation is open"),
-        }),
-        Asks::Failover(leaders) => {
-            let mut opened = Vec::new();
-            let (by, why) = (incident.public(), outcome.note.clone());
-            for leader in leaders {
-                let found = failover::open_failover(tx, leader, json!({}), &by, Some(&why));
-                match found.await? {
-                    Ok(id) => opened.push(id.to_string()),
-                    // One at work there already does the same.
-                    Err(other) => opened.push(other.id.to_string()),
+impl Resolve {
+    /// Asks what a step asks of operations.
+    async fn ask(
+        &self,
+        tx: &mut PgConnection,
+        asks: Asks,
+        outcome: Outcome,
+        worker: &str,
+        incident: IncidentId,
+    ) -> Result<Outcome, WorkError> {
+        match asks {
+            Asks::For(new) => Ok(match operations::open(tx, &new).await.map_err(database)? {
+                Some(id) => outcome.remember("operation", id.to_string()),
+                None => Outcome::new(Ended::Again(AFTER_ANOTHER), "another operation is open"),
+            }),
+            Asks::Failover(leaders) => {
+                let mut opened = Vec::new();
+                let (by, why) = (incident.public(), outcome.note.clone());
+                for leader in leaders {
+                    let found = failover::open_failover(tx, leader, json!({}), &by, Some(&why));
+                    match found.await.map_err(database)? {
+                        Ok(id) => opened.push(id.to_string()),
+                        // One at work there already does the same.
+                        Err(other) => opened.push(other.id.to_string()),
+                    }
+                }
+                Ok(outcome.remember("failovers", opened))
+            }
+            Asks::Off(id) => {
+                operations::call_off(tx, id, worker, &outcome.note)
+                    .await
+                    .map_err(database)?;
+                Ok(outcome)
+            }
+            Asks::Follow(wanted) => {
+                // What is refused half way leaves nothing.
+                let mut part = tx.begin().await.map_err(database)?;
+                match creation::follow(&mut part, &self.tools.secret_key, &wanted).await {
+                    Ok((id, _)) => {
+                        part.commit().await.map_err(database)?;
+                        Ok(outcome.remember("replacement", id.to_string()))
+                    }
+                    Err(CreateError::Database(e)) => Err(database(e)),
+                    Err(e) => Ok(Outcome::failed(format!("{}: {e}", wanted.name))),
                 }
             }
-            Ok(outcome.remember("failovers", opened))
-        }
-        Asks::Off(id) => {
-            operations::call_off(tx, id, worker, &outcome.note).await?;
-            Ok(outcome)
+            Asks::Destroy(id) => {
+                match creation::destroy(tx, Kind::Resource, id, worker).await {
+                    Ok(_) | Err(DestroyError::NotFound) => Ok(outcome),
+                    Err(DestroyError::Database(e)) => Err(database(e)),
+                    // Both are found before anything is written.
+                    Err(e @ (DestroyError::Adopted | DestroyError::HasResources(_))) => {
+                        Ok(Outcome::failed(e.to_string()))
+                    }
+                }
+            }
         }
     }
 }
