@@ -145,9 +145,16 @@ pub fn subject(subject: &Value, now: DateTime<Utc>) -> String {
         .filter(|name| !FIRST.contains(name) && !BESIDE.contains(name));
     for name in FIRST.into_iter().chain(of_kind) {
         let value = &subject[name];
+        if name == "leader_change" && value.is_null() {
+            continue;
+        }
         let shown = match name {
             "state_since" | "created_at" => format!("{} ({})", text(value), ago(value, now)),
             "volume" => work::volume(value),
+            "leader_change" => {
+                let (kind, id) = (text(&value["kind"]), text(&value["id"]));
+                format!("{kind} {} ({id})", ago(&value["at"], now))
+            }
             "followers" => match array(value).map(text).collect::<Vec<_>>() {
                 none if none.is_empty() => "-".into(),
                 ids => ids.join(", "),
