@@ -222,7 +222,7 @@ pub fn messages(list: &Value, now: DateTime<Utc>) -> String {
     let mut table = with_header(&[
         "ID",
         "WHEN",
-        "INCIDENT",
+        "ABOUT",
         "FOR",
         "ACTION",
         "STATE",
@@ -235,7 +235,10 @@ pub fn messages(list: &Value, now: DateTime<Utc>) -> String {
         table.add_row(vec![
             text(&message["id"]),
             ago(&message["created_at"], now),
-            text(&message["incident"]),
+            text(match message["incident"].is_null() {
+                true => &message["event"],
+                false => &message["incident"],
+            }),
             text(&message["channel"]),
             text(&message["action"]),
             text(&message["state"]),

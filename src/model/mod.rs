@@ -19,7 +19,7 @@ pub use incident::{
     Action, Channel, Deed, Incident, IncidentKind, IncidentState, Mode, Note, Opening, Severity,
 };
 pub use leader_change::{LeaderChange, LeaderChangeKind, Node};
-pub use message::{Message, MessageState, Provider};
+pub use message::{Matter, Message, MessageState, Provider};
 pub use observation::{Attributes, Cause, Observation, Witness};
 pub use operation::{Operation, OperationAction, OperationKind, OperationState, SubjectAction};
 pub use rules::{Cadence, Limits, Patience, Rules};

@@ -8,6 +8,7 @@ use crate::model::{
 };
 use crate::store::creation::{self, DestroyError};
 use crate::store::leader_changes::{self, NewChange};
+use crate::store::outbox;
 use crate::store::subjects::decode;
 use crate::store::{incidents, modes, queue};
 
@@ -290,7 +291,13 @@ async fn lead(
         operation: by,
         detail: &Value::Null,
     };
-    leader_changes::write(db, &change).await.map(drop)
+    changed(db, &change).await
+}
+
+/// Writes down who leads, and has others told.
+async fn changed(db: &mut PgConnection, change: &NewChange<'_>) -> sqlx::Result<()> {
+    let change = leader_changes::write(db, change).await?;
+    outbox::announce(db, &change).await.map(drop)
 }
 
 async fn hand_over(
@@ -339,7 +346,7 @@ async fn hand_over(
             .execute(&mut *db)
             .await?;
     }
-    leader_changes::write(db, change).await.map(drop)
+    changed(db, change).await
 }
 
 /// What was destroyed leaves the ring; its incidents end with it.

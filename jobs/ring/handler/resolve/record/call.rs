@@ -81,6 +81,8 @@ impl Resolve {
             let at = match channel {
                 Channel::Page => &mut incident.paged_at,
                 Channel::Ticket => &mut incident.ticketed_at,
+                // Those are told of leaders only.
+                Channel::Event => continue,
             };
             // Who was called once is not called again for the same incident.
             if at.is_some() {
