@@ -76,6 +76,7 @@ async fn part(turn: &Turn<'_>, resource: &Resource) -> Work {
     Ok(Outcome::done("it leads").with(Fact::Leads {
         customer: seal(&customer.password, "customer")?,
         replication: replication.map(|p| seal(p, "replication")).transpose()?,
+        by: turn.operation.id,
     }))
 }
 
