@@ -56,7 +56,9 @@ impl Feeler for World {
                 // While the whole server is known to be down, its sshd would tell
                 // nothing new.
                 if server.subject.state == State::Unavailable {
-                    return resource::feel(resource, server).await;
+                    let feel = resource::feel(resource, server);
+                    let seen = tokio::time::timeout(SILENT * 2, feel).await;
+                    return seen.unwrap_or_else(|_| silent(resource, SILENT * 2));
                 }
                 self.feel_with_witness(resource, server).await
             }
@@ -91,7 +93,7 @@ impl World {
                             let down = matches!(word, Witness::Down { .. });
                             witness = Some(word);
                             if down {
-                                break Attributes { witness, ..silent(resource) };
+                                break Attributes { witness, ..silent(resource, SILENT) };
                             }
                         }
                         (word, _) = &mut cloud, if !cloud_said => {
@@ -100,7 +102,7 @@ impl World {
                             if let (Some(Witness::Down { detail }), None) = (word, &witness) {
                                 let cause = Cause::Timeout;
                                 witness = Some(Witness::Silent { cause, detail });
-                                break Attributes { witness, ..silent(resource) };
+                                break Attributes { witness, ..silent(resource, SILENT) };
                             }
                         }
                     }
@@ -115,8 +117,8 @@ impl World {
     }
 }
 
-fn silent(resource: &Resource) -> Attributes {
-    let message = format!("port {} is silent for {SILENT:?}", resource.port);
+fn silent(resource: &Resource, time: Duration) -> Attributes {
+    let message = format!("port {} is silent for {time:?}", resource.port);
     Attributes::failed(Cause::Timeout, message)
 }
 

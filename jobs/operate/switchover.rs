@@ -122,7 +122,7 @@ fn chosen(turn: &Turn<'_>) -> Result<SubjectId, Outcome> {
 
 /// What the new leader's commits wait for is in force before there can be any: those
 /// who will follow it, the old leader among them.
-async fn names(turn: &Turn<'_>, resource: &Resource) -> Work {
+pub(super) async fn names(turn: &Turn<'_>, resource: &Resource) -> Work {
     let to = chosen(turn)?;
     let all = followers(turn, resource.subject.id).await?;
     let others = all.iter().map(|(follower, _)| follower.subject.id);

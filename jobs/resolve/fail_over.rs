@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use drover::model::{Incident, IncidentKind, OperationState, SubjectId};
+use drover::model::{
+    Cause, Incident, IncidentKind, Observation, OperationState, SubjectId, Witness,
+};
 use drover::store::operations::{self, failover};
 use sqlx::PgConnection;
 
@@ -25,15 +27,20 @@ const OFTEN: Duration = Duration::from_millis(500);
 /// more patient than this is left to them first.
 const OF_A_SERVER: Duration = Duration::from_secs(60);
 
-/// The leaders that a follower should take over from now, because of this incident.
+/// The leaders that a follower should take over from now, because of this incident, with
+/// what was last seen of its subject.
 ///
 /// # Errors
 /// If the record cannot be read.
 pub async fn due(
     db: &mut PgConnection,
     incident: &Incident,
+    seen: Option<&Observation>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<SubjectId>> {
+    let (Some(subject), Some(seen)) = (incident.subject, seen) else {
+        return Ok(vec![]);
+    };
     let server = match incident.kind {
         IncidentKind::ServerDown => true,
         IncidentKind::ResourceDown => false,
@@ -53,15 +60,53 @@ pub async fn due(
         | IncidentKind::SplitBrain
         | IncidentKind::Blind => return Ok(vec![]),
     };
-    let Some(subject) = incident.subject else {
+    let dead = matches!(seen.attributes.witness, Some(Witness::Down { .. }));
+    if seen.attributes.service_available || !dead && !silent(seen) {
         return Ok(vec![]);
-    };
+    }
     let down_for = (now - incident.opened_at).to_std().unwrap_or_default();
     let leaders = failover::leaders_at(db, subject).await?;
-    let due = leaders
-        .into_iter()
-        .filter(|leader| down_for >= leader.patience || server && leader.patience < OF_A_SERVER);
+    let due = leaders.into_iter().filter(|leader| {
+        let late = down_for >= leader.patience || server && leader.patience < OF_A_SERVER;
+        // Its machine lives, as far as anybody can tell: then only what was tried and did
+        // not help, or its own silence, speaks against it.
+        let gone = match server {
+            true => dead || !leader.answers,
+            false => dead || incident.attempts > 0,
+        };
+        late && gone
+    });
     Ok(due.map(|leader| leader.id).collect())
+}
+
+/// Whether who failed for this cause serves nobody, rather than not drover.
+fn silent(seen: &Observation) -> bool {
+    match seen.attributes.cause {
+        Some(
+            Cause::Refused
+            | Cause::Timeout
+            | Cause::NoRoute
+            | Cause::Disconnected
+            | Cause::StartingUp
+            | Cause::ShuttingDown
+            | Cause::Recovery
+            | Cause::Corrupt,
+        ) => true,
+        Some(
+            Cause::Tls
+            | Cause::Authentication
+            | Cause::TooManyConnections
+            | Cause::DiskFull
+            | Cause::ReadOnly
+            | Cause::HostKeyChanged
+            | Cause::HostKeyUnknown
+            | Cause::Creating
+            | Cause::Destroying
+            | Cause::Protocol
+            | Cause::Error,
+        )
+        | None => false,
+    }
 }
 
 /// Its place in a playbook.
@@ -86,7 +131,7 @@ pub(super) async fn perform(turn: &Turn<'_>) -> Outcome {
 async fn open(turn: &Turn<'_>) -> Result<Outcome, Outcome> {
     let mut db = turn.tools.pool.acquire().await.map_err(record)?;
     let now = drover::store::now(&mut db).await.map_err(record)?;
-    let leaders = due(&mut db, turn.incident, now).await.map_err(record)?;
+    let leaders = due(&mut db, turn.incident, turn.seen, now).await.map_err(record)?;
     if leaders.is_empty() {
         return Err(Outcome::passed_over("there is no leader with a follower"));
     }
