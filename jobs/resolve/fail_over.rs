@@ -131,7 +131,9 @@ pub(super) async fn perform(turn: &Turn<'_>) -> Outcome {
 async fn open(turn: &Turn<'_>) -> Result<Outcome, Outcome> {
     let mut db = turn.tools.pool.acquire().await.map_err(record)?;
     let now = drover::store::now(&mut db).await.map_err(record)?;
-    let leaders = due(&mut db, turn.incident, turn.seen, now).await.map_err(record)?;
+    let leaders = due(&mut db, turn.incident, turn.seen, now)
+        .await
+        .map_err(record)?;
     if leaders.is_empty() {
         return Err(Outcome::passed_over("there is no leader with a follower"));
     }
