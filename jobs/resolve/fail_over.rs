@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use drover::model::{
-    Cause, Incident, IncidentKind, Observation, OperationState, SubjectId, Witness,
+    Cause, Incident, IncidentKind, Observation, Operation, OperationState, SubjectId, Witness,
 };
 use drover::store::operations::{self, failover};
 use sqlx::PgConnection;
@@ -23,6 +23,8 @@ pub(super) const REMEDY: Remedy = Remedy {
 
 /// How often the operations are looked at.
 const OFTEN: Duration = Duration::from_millis(500);
+/// How long a failover may look for somebody before other remedies go on beside it.
+const NOBODY: Duration = Duration::from_secs(7);
 /// No reboot and no move to other hardware ends within less: a leader whose plan is
 /// more patient than this is left to them first.
 const OF_A_SERVER: Duration = Duration::from_secs(60);
@@ -143,6 +145,11 @@ async fn open(turn: &Turn<'_>) -> Result<Outcome, Outcome> {
     Ok(done)
 }
 
+fn late(operation: &Operation, now: DateTime<Utc>) -> bool {
+    let waited = (now - operation.opened_at).to_std().unwrap_or_default();
+    waited >= NOBODY
+}
+
 /// Waits until each has come to its end, or needs a human.
 async fn watch(turn: &Turn<'_>) -> Result<Outcome, Outcome> {
     let ids = turn.incident.memo["failovers"].as_array();
@@ -151,6 +158,7 @@ async fn watch(turn: &Turn<'_>) -> Result<Outcome, Outcome> {
         .flatten()
         .filter_map(|id| id.as_str()?.parse().ok());
     let mut db = turn.tools.pool.acquire().await.map_err(record)?;
+    let now = drover::store::now(&mut db).await.map_err(record)?;
     let mut outcome = Outcome::done("");
     let mut words = Vec::new();
     for id in ids {
@@ -164,6 +172,11 @@ async fn watch(turn: &Turn<'_>) -> Result<Outcome, Outcome> {
             OperationState::Open if operation.stuck_at.is_some() => {
                 let note = operation.note.unwrap_or_default();
                 return Err(Outcome::failed(format!("{public} needs a human: {note}")));
+            }
+            OperationState::Open if operation.step == 0 && late(&operation, now) => {
+                // It goes on by itself, and so does what else may help.
+                let note = operation.note.unwrap_or_default();
+                words.push(format!("{public} finds nobody yet: {note}"));
             }
             OperationState::Open => {
                 let waits = format!("{public} is at work");

@@ -320,12 +320,14 @@ async fn begin_anew(db: &mut PgConnection, id: OperationId, actor: &str) -> sqlx
 /// Whether an operation is at work at this subject, or at its server, that keeps it
 /// from answering, or one that changes the leader of what it belongs to: resolvers rest
 /// meanwhile. One that is stuck is tried once a minute at most, and leaves the field to
-/// them. Gives the words for people.
+/// them, and so does a failover that has nobody yet who could lead. Gives the words for
+/// people.
 pub async fn disturbing(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<Option<String>> {
     let found: Vec<(String, String)> = sqlx::query_as(
         "select o.kind, s.name from operations o join subjects s on s.id = o.subject_id
          where o.state = 'open' and o.stuck_at is null
            and (o.not_before is null or o.not_before <= now())
+           and (o.kind <> 'failover' or o.step > 0)
            and (o.subject_id in ($1, (select server_id from resources where id = $1))
                 or o.kind in ('switchover', 'failover') and o.subject_id in (
                     select n.id from resources r

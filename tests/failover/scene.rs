@@ -64,6 +64,18 @@ impl Scene {
         self.drover.lead("orders").await.unwrap()
     }
 
+    /// Until the record has another leader than this one.
+    pub async fn another_leads(&self, old: &Lead) -> Lead {
+        let found = until("another leader", LONG, || async {
+            let leads = self.drover.lead("orders").await?;
+            Ok(match leads.id != old.id {
+                true => Ok(leads),
+                false => Err("it leads still".to_owned()),
+            })
+        });
+        self.or_logs(found.await.map(|(leads, _)| leads)).await
+    }
+
     pub async fn followers(&self) -> Vec<String> {
         let id = self.lead().await.id;
         self.drover.followers_of(&id).await.unwrap()

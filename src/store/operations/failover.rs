@@ -114,13 +114,13 @@ fn gives_way(open: &Operation) -> bool {
 }
 
 /// Whether a failover is at work at one of a server's databases: nobody touches the
-/// server meanwhile.
+/// server meanwhile. One that has nobody yet who could lead keeps nobody off.
 pub async fn at_work_on(db: &mut PgConnection, server: SubjectId) -> sqlx::Result<bool> {
     sqlx::query_scalar(
         "select exists (
              select from operations o join resources r on r.id = o.subject_id
              where r.server_id = $1 and o.kind = 'failover' and o.state = 'open'
-               and o.stuck_at is null)",
+               and o.step > 0 and o.stuck_at is null)",
     )
     .bind(server.to_string())
     .fetch_one(db)
