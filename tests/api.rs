@@ -18,6 +18,8 @@ mod command;
 mod creating;
 #[path = "api/destroying.rs"]
 mod destroying;
+#[path = "api/durability.rs"]
+mod durability;
 #[path = "api/followers.rs"]
 mod followers;
 #[path = "api/idempotency.rs"]
