@@ -69,15 +69,14 @@ async fn a_leader_without_a_follower_that_would_do_goes_down_with_its_server() {
     let done = world.act(&world.server_of(&id).await, reboot).await;
     assert!(said(&done).contains("does not stream"), "{}", said(&done));
     assert!(took(&done) > 55.0, "{done}");
-    let path = "/v1/operations?kind=switchover&state=cancelled";
-    let given_up = world.drover.api.get(path).await.unwrap();
-    let given_up = &given_up["items"][0];
-    assert_eq!(given_up["subject"], id.as_str(), "{given_up}");
-    assert_eq!(given_up["asked_by"], done["id"]);
+    let given_up = world.asked_by(&done, &id).await;
+    assert_eq!(given_up["state"], "cancelled", "{given_up}");
 
     // One that is down is not even asked.
     let server = world.server_of(&follower).await;
-    let unplug = ["drover-worker", "local", "unplug", &server];
+    let instance = world.directory_of(&follower);
+    let instance = instance.file_name().unwrap().to_str().unwrap();
+    let unplug = ["drover-worker", "local", "unplug", instance];
     world.drover.run(&unplug).await.unwrap();
     world
         .drover
@@ -97,9 +96,8 @@ async fn a_leader_without_a_follower_that_would_do_goes_down_with_its_server() {
 /// follower.
 async fn assert_handed_over(world: &World, done: &Value, from: &str, to: &str) {
     assert_eq!(said(done), "who led on it follows now", "{done}");
-    let path = format!("/v1/operations?subject={from}&kind=switchover");
-    let handed = world.drover.api.get(&path).await.unwrap();
-    assert_eq!(handed["items"][0]["asked_by"], done["id"], "{handed}");
+    let handed = world.asked_by(done, from).await;
+    assert_eq!(handed["state"], "done", "{handed}");
     assert_eq!(world.leader_of(from).await, to);
     assert_eq!(world.leader_of(to).await, Value::Null);
 }
@@ -124,6 +122,17 @@ impl World {
     async fn server_of(&self, id: &str) -> String {
         let seen = self.drover.api.get(&format!("/v1/resources/{id}")).await;
         seen.unwrap()["server"].as_str().unwrap().to_owned()
+    }
+
+    /// The switchover of a resource that an operation asked for.
+    async fn asked_by(&self, operation: &Value, resource: &str) -> Value {
+        let path = format!("/v1/operations?subject={resource}");
+        let all = self.drover.api.get(&path).await.unwrap();
+        let all = all["items"].as_array().unwrap();
+        let found = all.iter().find(|one| one["asked_by"] == operation["id"]);
+        let found = found.expect("a switchover").clone();
+        assert_eq!(found["kind"], "switchover", "{found}");
+        found
     }
 
     async fn leader_of(&self, id: &str) -> Value {

@@ -15,8 +15,17 @@ use crate::world::World;
 pub struct Ledger {
     id: String,
     url: String,
-    stop: Arc<AtomicBool>,
+    stop: Stop,
     writer: JoinHandle<(Vec<i32>, Duration)>,
+}
+
+/// Ends the writing, also when a test fails: the runtime waits for it.
+struct Stop(Arc<AtomicBool>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Ledger {
@@ -36,7 +45,7 @@ impl Ledger {
         Self {
             id: id.into(),
             url,
-            stop,
+            stop: Stop(stop),
             writer,
         }
     }
@@ -44,7 +53,7 @@ impl Ledger {
     /// Ends it: nothing that was acknowledged is lost. Gives the longest pause between
     /// two commits.
     pub async fn close(self, world: &World) -> Duration {
-        self.stop.store(true, Ordering::Relaxed);
+        drop(self.stop);
         let (acknowledged, longest) = self.writer.await.unwrap();
         println!(
             "{} commits, the longest pause {:.2} s",
