@@ -332,6 +332,12 @@ pub trait Cloud {
     /// [`CloudError`].
     fn stop(&self, instance_id: &str) -> impl Future<Output = Done> + Send;
 
+    /// Stops an instance at once, whatever it does, as a power switch would.
+    ///
+    /// # Errors
+    /// [`CloudError`].
+    fn cut_power(&self, instance_id: &str) -> impl Future<Output = Done> + Send;
+
     /// Starts an instance.
     ///
     /// # Errors
@@ -523,6 +529,10 @@ impl Cloud for AnyCloud<'_> {
 
     async fn stop(&self, instance_id: &str) -> Done {
         at!(self, POWER, cloud => cloud.stop(instance_id))
+    }
+
+    async fn cut_power(&self, instance_id: &str) -> Done {
+        at!(self, MAKE, cloud => cloud.cut_power(instance_id))
     }
 
     async fn start(&self, instance_id: &str) -> Done {

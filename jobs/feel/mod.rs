@@ -17,7 +17,9 @@ pub mod witness;
 
 pub use context::FeelContext;
 
-use drover::model::{Attributes, Cause, Server, State};
+use std::time::Duration;
+
+use drover::model::{Attributes, Cause, Resource, Server, State, Witness};
 use drover::store::subjects::Known;
 
 use crate::ring::Feeler;
@@ -46,23 +48,78 @@ impl Feeler for World {
             State::Available | State::Uncertain | State::Unavailable => {}
         }
         match known {
-            Known::Server(server) => server::feel(server, &self.context).await,
+            // On the heap: what a step holds is laid out by the compiler, which gives up
+            // where too much lies in one another.
+            Known::Server(server) => Box::pin(server::feel(server, &self.context)).await,
             Known::Resource(_, server) if server.host_key_changed_at.is_some() => {
                 Attributes::failed(Cause::HostKeyChanged, distrusted(server))
             }
             Known::Resource(resource, server) => {
-                let mut seen = resource::feel(resource, server).await;
-                // What answered needs no witness; and while the whole server is
-                // known to be down, its sshd would tell nothing new.
-                let silent = !seen.service_available && !seen.cause.is_some_and(Cause::answered);
-                if silent && server.subject.state != State::Unavailable {
-                    let witness = witness::ask_server(server, resource.port, &self.context).await;
-                    seen.witness = Some(witness);
+                // While the whole server is known to be down, its sshd would tell
+                // nothing new.
+                if server.subject.state == State::Unavailable {
+                    return Box::pin(resource::feel(resource, server)).await;
                 }
-                seen
+                Box::pin(self.feel_with_witness(resource, server)).await
             }
         }
     }
+}
+
+/// After so long its witnesses are asked meanwhile.
+const SILENT: Duration = Duration::from_secs(1);
+
+impl World {
+    /// What answers needs no witness. One that is silent for a second is not waited for
+    /// any longer if its server says that it is down, or the cloud that its server is.
+    async fn feel_with_witness(&self, resource: &Resource, server: &Server) -> Attributes {
+        let feel = resource::feel(resource, server);
+        tokio::pin!(feel);
+        let ask = || witness::ask_server(server, resource.port, &self.context);
+        let mut seen = match tokio::time::timeout(SILENT, &mut feel).await {
+            Ok(seen) => seen,
+            Err(_) => {
+                let asked = ask();
+                let cloud = server::ask_cloud(server, &self.context);
+                tokio::pin!(asked, cloud);
+                let (mut witness, mut cloud_said) = (None, false);
+                loop {
+                    tokio::select! {
+                        seen = &mut feel => {
+                            let witness = witness.filter(|_| !seen.service_available);
+                            break Attributes { witness, ..seen };
+                        }
+                        word = &mut asked, if witness.is_none() => {
+                            let down = matches!(word, Witness::Down { .. });
+                            witness = Some(word);
+                            if down {
+                                break Attributes { witness, ..silent(resource) };
+                            }
+                        }
+                        (word, _) = &mut cloud, if !cloud_said => {
+                            cloud_said = true;
+                            // Its sshd will not answer either.
+                            if let (Some(Witness::Down { detail }), None) = (word, &witness) {
+                                let cause = Cause::Timeout;
+                                witness = Some(Witness::Silent { cause, detail });
+                                break Attributes { witness, ..silent(resource) };
+                            }
+                        }
+                    }
+                }
+            }
+        };
+        let silent = !seen.service_available && !seen.cause.is_some_and(Cause::answered);
+        if silent && seen.witness.is_none() {
+            seen.witness = Some(ask().await);
+        }
+        seen
+    }
+}
+
+fn silent(resource: &Resource) -> Attributes {
+    let message = format!("port {} is silent for {SILENT:?}", resource.port);
+    Attributes::failed(Cause::Timeout, message)
 }
 
 /// Why nothing connects to what is on this server.

@@ -13,6 +13,9 @@ use crate::ssh::{self, Output, SshError};
 
 const TIME: Duration = Duration::from_secs(10);
 
+/// After so long its cloud is asked meanwhile.
+const SILENT: Duration = Duration::from_secs(1);
+
 /// How long the cloud may take to say how the instance is.
 const WITNESS_TIME: Duration = Duration::from_secs(5);
 
@@ -50,10 +53,11 @@ if [ -n "$d" ] && [ -n "$r" ]; then take probe perl -e '{probe}' -- $d; else say
 /// with what the server's cloud says.
 pub async fn feel(server: &Server, cx: &FeelContext) -> Attributes {
     let (looked, cloud) = tokio::join!(
-        timed(look(server, cx)),
+        timed(look_or_ask(server, cx)),
         statuses::of(server, cx, statuses::ORDINARY)
     );
-    let mut attributes = match looked {
+    let ((looked, asked), time) = looked;
+    let mut attributes = match (looked, time) {
         (Ok(output), time) => {
             let latency_ms = time.as_secs_f64() * 1000.0;
             match read(&output) {
@@ -69,13 +73,48 @@ pub async fn feel(server: &Server, cx: &FeelContext) -> Attributes {
     let mut cloud = cloud.map(|said| said.shown());
     if !attributes.service_available {
         let newer;
-        (attributes.witness, newer) = ask_cloud(server, cx).await;
+        (attributes.witness, newer) = match asked {
+            Some(asked) => asked,
+            None => ask_cloud(server, cx).await,
+        };
         cloud = newer.or(cloud);
     }
     if let Some(said) = cloud {
         attributes.details.insert("cloud".into(), said);
     }
     attributes
+}
+
+/// What a cloud has said: as a witness, and in full.
+type Word = (Option<Witness>, Option<Value>);
+
+/// One that is silent for a second is not waited for any longer if its cloud says that it
+/// is down: two witnesses agree.
+async fn look_or_ask(
+    server: &Server,
+    cx: &FeelContext,
+) -> (Result<Output, SshError>, Option<Word>) {
+    let look = look(server, cx);
+    tokio::pin!(look);
+    if let Ok(looked) = tokio::time::timeout(SILENT, &mut look).await {
+        return (looked, None);
+    }
+    let ask = ask_cloud(server, cx);
+    tokio::pin!(ask);
+    tokio::select! {
+        looked = &mut look => (looked, None),
+        word = &mut ask => match word.0 {
+            Some(Witness::Down { .. }) => {
+                let silent = SshError {
+                    cause: Cause::Timeout,
+                    message: format!("{}: silent for {SILENT:?}", server.address),
+                    seen_host_key: None,
+                };
+                (Err(silent), Some(word))
+            }
+            Some(Witness::Up { .. } | Witness::Silent { .. }) | None => (look.await, Some(word)),
+        },
+    }
 }
 
 async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
@@ -168,7 +207,7 @@ fn read(output: &Output) -> Result<Map<String, Value>, Malformed> {
 
 /// The second witness of a server is its cloud; `None` if it has none. What it says of
 /// checks and events comes with it, if it was asked for that too.
-async fn ask_cloud(server: &Server, cx: &FeelContext) -> (Option<Witness>, Option<Value>) {
+pub(super) async fn ask_cloud(server: &Server, cx: &FeelContext) -> Word {
     let asked = match server.cloud {
         Some(model::Cloud::Ec2) => statuses::of(server, cx, statuses::NOW).await,
         Some(model::Cloud::Local) => return (look_at_instance(server, cx).await, None),
@@ -189,9 +228,19 @@ async fn look_at_instance(server: &Server, cx: &FeelContext) -> Option<Witness> 
         Err(_) => silent(Cause::Timeout, "the cloud did not answer within 5 s".into()),
         Ok(Err(e)) => silent(Cause::Error, format!("{e:#}").chars().take(200).collect()),
         Ok(Ok(instance)) => match instance.state {
-            InstanceState::Running => Some(Witness::Up {
-                detail: instance.detail,
-            }),
+            InstanceState::Running => {
+                let checked = cloud.statuses(std::slice::from_ref(&instance.id));
+                let checked = tokio::time::timeout(WITNESS_TIME, checked).await;
+                let impaired = matches!(&checked, Ok(Ok(all)) if all.iter()
+                    .any(|(_, status)| status.instance_check == "impaired"));
+                Some(if impaired {
+                    let detail = format!("{}, and its check is impaired", instance.detail);
+                    Witness::Down { detail }
+                } else {
+                    let detail = instance.detail;
+                    Witness::Up { detail }
+                })
+            }
             InstanceState::Pending
             | InstanceState::Stopping
             | InstanceState::Stopped

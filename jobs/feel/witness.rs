@@ -29,7 +29,7 @@ fi
 {{ IFS= read -r d; IFS= read -r l; }} <<END
 $f
 END
-p=$(ps -eo pid=,args= 2>/dev/null | D="$d" awk 'ENVIRON["D"] != "" && index($0 " ", "postgres -D " ENVIRON["D"] " ") {{ print $1; exit }}'); say postmaster $? "$p"
+p=$(ps -eo pid=,stat=,args= 2>/dev/null | D="$d" awk 'ENVIRON["D"] != "" && index($0 " ", "postgres -D " ENVIRON["D"] " ") {{ print $1, $2; exit }}'); say postmaster $? "$p"
 p=$(awk -v p="$(printf ':%04X' "$1")" '$4 == "0A" && substr($2, length($2) - 4) == p {{ print "yes"; exit }}' /proc/net/tcp /proc/net/tcp6 2>/dev/null); say listener 0 "$p"
 p=$(timeout 1 tail -c 16384 -- "$l" 2>/dev/null | grep -aE '{pattern}' | tail -n 20 | cut -c 1-500); say log 0 "$p"
 "#
@@ -91,12 +91,9 @@ fn read(text: &str, port: u16) -> Result<Witness, Malformed> {
         _ => vec![],
     };
     let postmaster = sections.next("postmaster")?;
-    let postmaster: Option<u32> = match postmaster.text.trim() {
+    let postmaster = match postmaster.text.trim() {
         "" => None,
-        pid => Some(
-            pid.parse()
-                .map_err(|_| postmaster.malformed("no process id"))?,
-        ),
+        text => Some(Postmaster::read(text).ok_or_else(|| postmaster.malformed("no process"))?),
     };
     let listens = sections.next("listener")?.text.trim() == "yes";
     let reason = server_log::reason(sections.next("log")?.text);
@@ -111,10 +108,30 @@ fn read(text: &str, port: u16) -> Result<Witness, Malformed> {
     })
 }
 
-fn verdict(cluster: &Cluster, postmaster: Option<u32>, reason: Option<String>) -> Witness {
+/// The process that a cluster is.
+struct Postmaster {
+    pid: u32,
+    /// It was stopped by a signal, and does nothing until another has it go on.
+    frozen: bool,
+}
+
+impl Postmaster {
+    /// As `ps` shows pid and state.
+    fn read(text: &str) -> Option<Self> {
+        let (pid, state) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+        let pid = pid.parse().ok()?;
+        let frozen = state.starts_with('T');
+        Some(Self { pid, frozen })
+    }
+}
+
+fn verdict(cluster: &Cluster, postmaster: Option<Postmaster>, reason: Option<String>) -> Witness {
     let name = format!("{}/{}", cluster.version, cluster.cluster);
     match (cluster.running, postmaster) {
-        (_, Some(pid)) => Witness::Up {
+        (_, Some(Postmaster { pid, frozen: true })) => Witness::Down {
+            detail: format!("postmaster of {name} is frozen by a signal (pid {pid})"),
+        },
+        (_, Some(Postmaster { pid, frozen: false })) => Witness::Up {
             detail: format!("postmaster of {name} lives (pid {pid})"),
         },
         (true, None) => Witness::Up {
@@ -162,6 +179,15 @@ mod tests {
                 "{seen}"
             );
         }
+    }
+
+    #[test]
+    fn one_that_is_frozen_is_down() {
+        let frozen = read(&text(1, "4711 Ts", "yes", ""), 5501).unwrap();
+        let detail = "postmaster of 15/app is frozen by a signal (pid 4711)".to_owned();
+        assert_eq!(frozen, Witness::Down { detail });
+        let up = read(&text(1, "4711 Ss", "yes", ""), 5501).unwrap();
+        assert!(matches!(up, Witness::Up { .. }), "{up:?}");
     }
 
     #[test]

@@ -1,13 +1,238 @@
-//! `failover`.
+//! `failover`: a leader is gone. It is fenced, and the follower that has most takes its
+//! lead, its name and its followers.
+//!
+//! Architecture Invariant: nobody is promoted before it is proved that the leader accepts
+//! no writes any more, unless its plan or a human says so, and the timeline with them.
 
-use super::{Book, Step, Turn, Work, unknown};
+mod candidates;
+
+use std::time::Duration;
+
+use drover::model::{Durability, OperationKind, Resource, Server, State, SubjectId};
+use drover::store::observations;
+use drover::store::operations::{Fact, NewOperation, failover as record};
+use serde_json::{Value, json};
+
+use super::create_resource::plan;
+use super::fence::fence;
+use super::follow::{make_slot, node, replication_password};
+use super::unfollow::PROMOTE;
+use super::{Book, Outcome, Step, Turn, Work, script, switchover, unknown};
+pub(super) use candidates::Lsn;
+use candidates::{Candidate, Votes, ask_all};
 
 pub(super) const BOOK: Book = Book {
-    steps: &[Step::new("begin", "begin")],
+    steps: &[
+        Step::new("choose", "choose who is to lead"),
+        Step::new("fence", "prove that the leader accepts no writes any more"),
+        Step::new("promote", "promote the follower"),
+        Step::new("swap", "write down who leads"),
+        Step::new("repoint", "have the other followers follow it"),
+        Step::new("conclude", "have the old leader made a follower"),
+    ],
     creates: false,
 };
 
+/// How long a follower, or a proof, is looked for before a human is told.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Tries to promote before another is chosen.
+const TRIES: u32 = 2;
+
 pub(super) async fn perform(turn: &Turn<'_>) -> Work {
-    turn.resource()?;
-    unknown(turn.step)
+    let (resource, server) = turn.resource()?;
+    match turn.step {
+        "choose" => choose(turn, resource).await,
+        "fence" => fence_it(turn, resource, server).await,
+        "promote" => promote(turn).await,
+        "swap" => swap(turn, resource).await,
+        "repoint" => repoint(turn, resource).await,
+        "conclude" => conclude(turn, resource),
+        step => unknown(step),
+    }
 }
+
+/// A human's word, if they have given it.
+fn overridden<'a>(turn: &Turn<'a>) -> Option<&'a str> {
+    turn.operation.params["override"].as_str()
+}
+
+fn waited(turn: &Turn<'_>) -> Duration {
+    let waited = turn.now - turn.operation.opened_at;
+    waited.to_std().unwrap_or_default()
+}
+
+/// What does not come about is tried for a while; then a human is told.
+fn not_yet(turn: &Turn<'_>, why: String) -> Outcome {
+    if waited(turn) < PATIENCE {
+        Outcome::again(Duration::from_millis(500), why)
+    } else {
+        Outcome::hopeless(why)
+    }
+}
+
+async fn choose(turn: &Turn<'_>, resource: &Resource) -> Work {
+    if resource.leader.is_some() {
+        return Ok(Outcome::then("conclude", "it follows by now"));
+    }
+    if came_back(turn, resource).await? {
+        let text = "it is in service again: nobody takes its lead over";
+        return Ok(Outcome::then("conclude", text).remember("called_off", true));
+    }
+    let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
+    let last = {
+        let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
+        let last = record::last_lsn(&mut db, resource.subject.id).await;
+        last.map_err(failed)?.and_then(|(_, lsn)| lsn.parse().ok())
+    };
+    let votes = ask_all(turn, resource).await?;
+    let best = match votes.best() {
+        Some(best) => best,
+        None => {
+            let why = votes.passed_over("no follower can take the lead");
+            return Err(not_yet(turn, why));
+        }
+    };
+    let behind = votes.behind(best, last);
+    if let Some(why) = forbids(resource, best, &votes, behind)
+        && overridden(turn).is_none()
+    {
+        return Err(Outcome::hopeless(format!(
+            "{why}; `override` has {} lead all the same",
+            best.name
+        )));
+    }
+    let mut text = format!("{} is to lead: it has all up to {}", best.name, best.lsn);
+    if behind > 0 {
+        text += &format!(", {behind} bytes less than the leader was seen to have");
+    }
+    if !votes.silent.is_empty() {
+        text += &format!("; {}", votes.passed_over("passed over"));
+    }
+    Ok(Outcome::done(text)
+        .remember("to", best.id.to_string())
+        .remember("lsn", best.lsn.to_string())
+        .remember("behind_bytes", behind))
+}
+
+/// Why only a human may have it lead, if so.
+fn forbids(resource: &Resource, best: &Candidate, votes: &Votes, behind: u64) -> Option<String> {
+    match resource.durability {
+        // One of them has every commit that was acknowledged, and it may be that one.
+        Durability::Sync if !votes.silent.is_empty() => Some(format!(
+            "{}: an acknowledged commit may be there alone",
+            votes.passed_over("not every follower can be asked")
+        )),
+        Durability::Sync => None,
+        Durability::Async if behind > resource.max_lag_bytes => Some(format!(
+            "{} is {behind} bytes behind what the leader was seen to have, and {} at most may \
+             be lost",
+            best.name, resource.max_lag_bytes
+        )),
+        Durability::Async => None,
+    }
+}
+
+/// Whether the leader was seen in service since this was asked for by a playbook. What a
+/// person asks for is done.
+async fn came_back(turn: &Turn<'_>, resource: &Resource) -> Result<bool, Outcome> {
+    let by_a_playbook = turn.operation.asked_by.starts_with("inc_");
+    if !by_a_playbook || resource.subject.state != State::Available {
+        return Ok(false);
+    }
+    let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
+    let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
+    let newest = observations::newest(&mut db, &[resource.subject.id]).await;
+    let newest = newest.map_err(failed)?;
+    Ok(newest.iter().any(|(_, seen)| {
+        seen.attributes.service_available && seen.created_at > turn.operation.opened_at
+    }))
+}
+
+fn chosen(turn: &Turn<'_>) -> Result<SubjectId, Outcome> {
+    let id = turn.operation.memo["to"].as_str();
+    let id = id.and_then(|id| id.parse().ok());
+    id.ok_or_else(|| Outcome::hopeless("it is not known who is to lead"))
+}
+
+async fn fence_it(turn: &Turn<'_>, resource: &Resource, server: &Server) -> Work {
+    let why = match fence(turn, resource, server).await {
+        Ok(proof) => {
+            return Ok(Outcome::done(proof.words).remember("fenced_by", proof.by));
+        }
+        Err(why) => why,
+    };
+    let unproved = format!("nothing proves that it accepts no writes: {why}");
+    if let Some(word) = overridden(turn) {
+        let text = format!("{unproved}; it goes on by the word of {word}");
+        return Ok(Outcome::done(text).remember("fenced_by", "override"));
+    }
+    if plan(turn, resource).await?.failover_unfenced && turn.operation.failures > 0 {
+        let text = format!("{unproved}; its plan goes on all the same");
+        return Ok(Outcome::done(text).remember("fenced_by", "nothing"));
+    }
+    if waited(turn) < PATIENCE {
+        return Err(Outcome::failed(unproved));
+    }
+    Err(Outcome::hopeless(format!(
+        "{unproved}; where you know that it does not, `override` goes on"
+    )))
+}
+
+async fn promote(turn: &Turn<'_>) -> Work {
+    let (follower, server) = node(turn, chosen(turn)?).await?;
+    let on = (&*follower, &*server);
+    match script::as_superuser(turn, on, PROMOTE, &[], b"").await {
+        Ok(said) => Ok(Outcome::done(said.last_words())),
+        // Another may do better. One that was promoted without our hearing of it would
+        // be two leaders: it is fenced when it is seen.
+        Err(outcome) if turn.operation.failures >= TRIES => {
+            let text = format!("{}; another is looked for", outcome.note);
+            Ok(Outcome::then("choose", text))
+        }
+        Err(outcome) => Err(outcome),
+    }
+}
+
+async fn swap(turn: &Turn<'_>, resource: &Resource) -> Work {
+    let memo = &turn.operation.memo;
+    let detail = json!({
+        "fenced_by": memo["fenced_by"],
+        "behind_bytes": memo["behind_bytes"],
+        "lsn": memo["lsn"],
+        "override": turn.operation.params["override"],
+    });
+    switchover::hand_over(turn, resource, chosen(turn)?, detail).await
+}
+
+/// The new leader keeps WAL for the old one from now on, which comes back some time.
+async fn repoint(turn: &Turn<'_>, resource: &Resource) -> Work {
+    let (leader, its_server) = node(turn, chosen(turn)?).await?;
+    let password = replication_password(&leader)?;
+    let keep = plan(turn, resource).await?.slot_wal_mib;
+    make_slot(turn, (&leader, &its_server), password, resource, keep).await?;
+    switchover::repoint(turn, resource).await
+}
+
+/// The rest is another operation's: it takes as long as the old leader's machine does,
+/// and nobody waits for it.
+fn conclude(turn: &Turn<'_>, resource: &Resource) -> Work {
+    if turn.operation.memo["called_off"] == Value::Bool(true) || resource.leader.is_none() {
+        return Ok(Outcome::done("it leads on"));
+    }
+    let next = NewOperation {
+        subject: Some(resource.subject.id),
+        kind: OperationKind::Rebuild,
+        params: json!({ "how": "rewind" }),
+        asked_by: turn.operation.id.public(),
+        reason: Some("it has lost its lead".into()),
+        not_before: None,
+    };
+    Ok(
+        Outcome::done("a follower leads; the old leader is made one when it is back")
+            .with(Fact::Next(Box::new(next))),
+    )
+}
+
+#[cfg(test)]
+#[path = "failover/tests.rs"]
+mod tests;

@@ -63,10 +63,13 @@ pub(crate) const SLOT: &str = r#"{ cat <&3; cat <<'SQL'
 select format('create role %I login replication', :'replication') where not exists (select from pg_roles where rolname = :'replication') \gexec
 alter role :"replication" with login replication nosuperuser nocreatedb nocreaterole connection limit 10 password :'verifier';
 grant execute on function pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean), pg_read_binary_file(text), pg_read_binary_file(text, bigint, bigint, boolean) to :"replication";
+grant connect on database postgres to :"replication";
 select pg_create_physical_replication_slot(:'slot', true) where not exists (select from pg_replication_slots where slot_name = :'slot');
 SQL
 printf "alter system set max_slot_wal_keep_size = '%sMB';\nselect pg_reload_conf();\n" "$3"
 } | sql -o /dev/null || exit 1
+# Who leads others does not start by itself: meanwhile another may have come to lead.
+echo manual | as_root tee "${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}/$v/$c/start.conf" >/dev/null || exit 1
 echo "slot $2 keeps WAL for it"
 "#;
 

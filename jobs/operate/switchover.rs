@@ -187,7 +187,16 @@ async fn promote(turn: &Turn<'_>) -> Work {
 }
 
 async fn swap(turn: &Turn<'_>, resource: &Resource) -> Work {
-    let to = chosen(turn)?;
+    hand_over(turn, resource, chosen(turn)?, Value::Null).await
+}
+
+/// Writes down that this follower leads, in its leader's place.
+pub(super) async fn hand_over(
+    turn: &Turn<'_>,
+    resource: &Resource,
+    to: SubjectId,
+    detail: Value,
+) -> Work {
     if resource.leader == Some(to) {
         return Ok(Outcome::done("it is written down"));
     }
@@ -205,7 +214,7 @@ async fn swap(turn: &Turn<'_>, resource: &Resource) -> Work {
         customer: seal(&customer(resource)?.password, "customer")?,
         replication: seal(replication_password(resource)?, "replication")?,
         by: (turn.operation.id, turn.operation.kind),
-        detail: Value::Null,
+        detail,
     }))
 }
 
@@ -214,7 +223,8 @@ async fn leader(turn: &Turn<'_>) -> Result<(Box<Resource>, Box<Server>), Outcome
     node(turn, chosen(turn)?).await
 }
 
-async fn repoint(turn: &Turn<'_>, resource: &Resource) -> Work {
+/// Makes slots at the new leader, and has the other followers follow it.
+pub(super) async fn repoint(turn: &Turn<'_>, resource: &Resource) -> Work {
     let (leader, its_server) = leader(turn).await?;
     let password = replication_password(&leader)?;
     let keep = plan(turn, resource).await?.slot_wal_mib;
@@ -262,9 +272,9 @@ const TIDY: &str = r#"sql -o /dev/null -c "select pg_drop_replication_slot(slot_
 echo "it keeps no slots any more"
 "#;
 
-async fn tidy(turn: &Turn<'_>, resource: &Resource, server: &Server) -> Work {
+pub(super) async fn tidy(turn: &Turn<'_>, resource: &Resource, server: &Server) -> Work {
     // Called off: it leads on, and keeps its slots.
-    if turn.operation.memo["to"] == Value::Null || resource.leader.is_none() {
+    if resource.leader.is_none() {
         return Ok(Outcome::done("it leads on"));
     }
     let said = script::as_superuser(turn, (resource, server), TIDY, &[], b"").await?;

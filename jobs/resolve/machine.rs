@@ -43,6 +43,8 @@ pub struct View {
     pub still: Option<Still>,
     /// What resolvers may do here.
     pub mode: Mode,
+    /// The place of the remedy whose time has come, whatever is tried.
+    pub jump: Option<u16>,
     /// Why a human is needed before the remedies run out, if so.
     pub urgent: Option<String>,
     /// The control database's clock.
@@ -187,6 +189,11 @@ pub fn next(incident: &Incident, book: &Playbook, view: &View) -> Move {
     }
     if view.mode == Mode::Advise {
         return Move::Advise;
+    }
+    if let (Some(to), Sight::Holds(_)) = (view.jump, &view.sight)
+        && incident.remedy != to
+    {
+        return perform(incident, book, to, 0);
     }
     match state {
         IncidentState::Waiting if incident.wait_until.is_some_and(|until| view.now < until) => {

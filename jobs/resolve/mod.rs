@@ -15,6 +15,7 @@ mod connections_exhausted;
 mod creation_stuck;
 mod credentials_refused;
 mod disk_critical;
+pub mod fail_over;
 mod follower_failed;
 mod follower_lagging;
 mod follower_stalled;
@@ -108,6 +109,9 @@ pub enum Asks {
     Follow(Box<WantedFollower>),
     /// That this resource be destroyed.
     Destroy(SubjectId),
+    /// That a follower take the lead of each of these leaders: `failovers` in the memo
+    /// are the operations. What is at work there gives way.
+    Failover(Vec<SubjectId>),
 }
 
 impl Outcome {

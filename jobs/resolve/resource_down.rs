@@ -8,7 +8,7 @@ use drover::store::subjects::Known;
 use super::followers::{self, REBUILD};
 use super::playbook::{Blast, Budget, Playbook, Remedy, Step, Tells, Tiers};
 use super::shell::{self, FIND_CLUSTER};
-use super::{Ended, Outcome, Turn};
+use super::{Ended, Outcome, Turn, fail_over};
 
 pub const PLAYBOOK: Playbook = Playbook {
     kind: IncidentKind::ResourceDown,
@@ -37,6 +37,7 @@ pub const PLAYBOOK: Playbook = Playbook {
             settle: Duration::from_secs(20),
             steps: &STEPS,
         },
+        fail_over::REMEDY,
         // For a follower only.
         REBUILD,
     ],
@@ -62,10 +63,13 @@ const ACCEPTS: u64 = 5;
 /// starts, or recovers, which a restart only begins anew), 2 if it does not answer.
 ///
 /// One that shuts down refuses as one that starts does, and may do so for ever: it
-/// counts as silent. Its lock file tells them apart; before PostgreSQL 10 only what
+/// counts as silent, and so does one that a signal has frozen, which no signal but the
+/// last one reaches. Its lock file tells them apart; before PostgreSQL 10 only what
 /// drover was told itself (`CAUSE`) does.
-const ANSWERS: &str = r#"answers() {
+const ANSWERS: &str = r#"frozen() { case $(ps -o stat= -p "$(sed -n 1p -- "$d/postmaster.pid" 2>/dev/null)" 2>/dev/null) in T*) return 0;; esac; return 1; }
+answers() {
   [ -n "$(alive)" ] || return 2
+  ! frozen || return 2
   s=$(sed -n 5p -- "$d/postmaster.pid" 2>/dev/null)
   [ -n "$s" ] || s=$(sed -n 6p -- "$d/postmaster.pid" 2>/dev/null)
   case $s in '') return 2;; '*'|0.0.0.0|::) s=localhost;; esac
@@ -110,9 +114,10 @@ answers "$1" "$4"
 case $? in 0) exit 7;; 1) exit 8;; esac
 gone() { n=$1; while [ -n "$(alive)" ]; do n=$((n - 1)); [ $n -gt 0 ] || return 1; sleep 0.1; done; }
 if [ -n "$(alive)" ]; then
-  timeout 5 pg_ctlcluster "$v" "$c" stop -m "$2" >/dev/null 2>&1 9<&-
-  if ! gone 10; then
-    [ "$2" = immediate ] || { echo "it does not stop"; exit 4; }
+  f=; ! frozen || f=yes
+  [ -n "$f" ] || timeout 5 pg_ctlcluster "$v" "$c" stop -m "$2" >/dev/null 2>&1 9<&-
+  if [ -n "$f" ] || ! gone 10; then
+    [ -n "$f" ] || [ "$2" = immediate ] || { echo "it does not stop"; exit 4; }
     kill -9 $(alive) 2>/dev/null
     gone 20 || { echo "it survives SIGKILL: a process hangs in the kernel"; exit 4; }
   fi
@@ -132,6 +137,9 @@ printf '%s\n' "${why:-$out}"; exit 5
 
 /// Does a step.
 pub async fn perform(turn: &Turn<'_>) -> Outcome {
+    if turn.remedy == fail_over::REMEDY.name {
+        return fail_over::perform(turn).await;
+    }
     let Known::Resource(resource, server) = turn.known else {
         return Outcome::passed_over("only a resource has a cluster to restart");
     };

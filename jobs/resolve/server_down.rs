@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::instance::{self, Machine, again, half_done};
 use super::playbook::{Blast, Budget, Playbook, Remedy, Step, Tells, Tiers};
-use super::{Ended, Outcome, Turn};
+use super::{Ended, Outcome, Turn, fail_over};
 use crate::cloud::{Cloud as _, CloudAction, InstanceState};
 use crate::ssh::{self, Limits};
 
@@ -20,12 +20,14 @@ pub const PLAYBOOK: Playbook = Playbook {
     tiers: Tiers::All,
     severity: Severity::Critical,
     budget: Budget {
-        attempts: 3,
+        attempts: 4,
         deadline: Duration::from_secs(900),
     },
     blast_radius: Blast::Server,
     looks_round: true,
     remedies: &[
+        // Nothing that mends a server is quicker than a follower.
+        fail_over::REMEDY,
         Remedy {
             name: "reboot",
             does: "reboot the server",
@@ -71,6 +73,9 @@ const DATABASES: i64 = 1000;
 
 /// Does a step.
 pub async fn perform(turn: &Turn<'_>) -> Outcome {
+    if turn.remedy == fail_over::REMEDY.name {
+        return fail_over::perform(turn).await;
+    }
     let done = match turn.remedy {
         "reboot" => reboot(turn).await,
         _ => stop_start(turn).await,

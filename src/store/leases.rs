@@ -90,6 +90,41 @@ pub async fn end_turn(
     Ok(done.rows_affected() == 1)
 }
 
+/// Locks the rows of these resources and of their servers, in the order that
+/// everybody keeps.
+pub async fn hold(db: &mut PgConnection, resources: &[SubjectId]) -> sqlx::Result<()> {
+    let ids: Vec<String> = resources.iter().map(SubjectId::to_string).collect();
+    for sql in [
+        "select 1 from subjects
+         where id in (select server_id from resources where id = any($1)) order by id for update",
+        "select 1 from subjects where id = any($1) order by id for update",
+    ] {
+        sqlx::query(sql).bind(&ids).execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+/// Takes the lease of a leader and of its server from whoever has it: what they do is
+/// not waited for, and their word is stale. For a failover alone, which proves before it
+/// promotes that nothing they do can make the leader accept writes.
+pub async fn break_for(db: &mut PgConnection, leader: SubjectId) -> sqlx::Result<()> {
+    // The server first, as everywhere.
+    for sql in [
+        "update subjects
+         set lock_owner = null, lock_worker = null, lock_until = null, lock_fence = lock_fence + 1
+         where id = (select server_id from resources where id = $1)",
+        "update subjects
+         set lock_owner = null, lock_worker = null, lock_until = null, lock_fence = lock_fence + 1
+         where id = $1",
+    ] {
+        sqlx::query(sql)
+            .bind(leader.to_string())
+            .execute(&mut *db)
+            .await?;
+    }
+    Ok(())
+}
+
 /// Gives up what an incident that is over was handed on.
 pub async fn drop_handed_on(
     db: &mut PgConnection,

@@ -2,6 +2,7 @@
 
 mod actions;
 mod facts;
+pub mod failover;
 mod listing;
 
 use chrono::{DateTime, Utc};
@@ -288,7 +289,9 @@ pub async fn disturbing(db: &mut PgConnection, subject: SubjectId) -> sqlx::Resu
                 or o.kind in ('switchover', 'failover') and o.subject_id in (
                     select n.id from resources r
                     join resources n on n.id = r.leader_id or n.leader_id = r.leader_id
-                    where r.id = $1))
+                    where r.id = $1)
+                or o.kind = 'failover'
+                   and o.subject_id in (select id from resources where server_id = $1))
          order by s.kind desc",
     )
     .bind(subject.to_string())

@@ -14,10 +14,13 @@ use super::operations::operation_view;
 use super::params::Named;
 use super::subjects::{find, view};
 use super::{Web, check, create};
-use crate::model::{Kind, OperationKind, PublicId, State as SubjectState, SubjectAction};
+use crate::model::{
+    Kind, Operation, OperationKind, PublicId, State as SubjectState, SubjectAction,
+};
 use crate::store;
 use crate::store::changes::{self, RenameError};
 use crate::store::operations::{self, NewOperation};
+use crate::store::queue;
 
 /// `POST …/actions` of a server or a resource.
 pub async fn act(State(web): State<Web>, named: Named, body: Body) -> Result<Response> {
@@ -140,17 +143,17 @@ async fn write_down(web: &Web, named: Named, body: &Body, asked: Asked) -> Resul
     let mut db = web.pool.begin().await?;
     let known = find(&mut db, named).await?;
     let target = change::target(&known, asked.kind)?;
+    if asked.kind == OperationKind::Failover {
+        // Tokens before subjects, as everywhere.
+        queue::hold_operation_tokens(&mut db, target.id).await?;
+    }
     // From here on nobody changes it but us, so it is read again.
     changes::hold(&mut db, target.id).await?;
     let known = find(&mut db, named).await?;
     change::possible(&known, asked.kind)?;
-    if let Some(open) = operations::open_of(&mut db, target.id).await? {
-        let message = format!(
-            "{target} {}: {} is open; one at a time",
-            open.kind.words(),
-            open.id.public()
-        );
-        return Err(ApiError::conflict("busy", message));
+    let open = operations::open_of(&mut db, target.id).await?;
+    if let Some(open) = open.filter(|_| asked.kind != OperationKind::Failover) {
+        return Err(busy(target, &open));
     }
     let Wanted { params, secret } = change::wanted(&mut db, &known, asked.kind, body).await?;
     let not_before = if asked.waits {
@@ -167,9 +170,18 @@ async fn write_down(web: &Web, named: Named, body: &Body, asked: Asked) -> Resul
         reason: asked.reason,
         not_before,
     };
-    let id = operations::open(&mut db, &new)
-        .await?
-        .ok_or_else(ApiError::internal)?;
+    let id = if new.kind == OperationKind::Failover {
+        // What is at work there gives way.
+        let why = new.reason.as_deref();
+        let params = new.params.clone();
+        operations::failover::open_failover(&mut db, target.id, params, &new.asked_by, why)
+            .await?
+            .map_err(|open| busy(target, &open))?
+    } else {
+        operations::open(&mut db, &new)
+            .await?
+            .ok_or_else(ApiError::internal)?
+    };
     if let Some(plain) = secret {
         let sealed = web.config.secret_key.seal(&plain, &format!("{id}/secret"));
         let sealed = sealed.map_err(|error| {
@@ -183,6 +195,15 @@ async fn write_down(web: &Web, named: Named, body: &Body, asked: Asked) -> Resul
     let (kind, by) = (new.kind, &new.asked_by);
     tracing::info!(operation = %id.public(), subject = %target, %kind, %by, "it was asked for");
     Ok((StatusCode::ACCEPTED, Json(shown)).into_response())
+}
+
+fn busy(target: PublicId, open: &Operation) -> ApiError {
+    let message = format!(
+        "{target} {}: {} is open; one at a time",
+        open.kind.words(),
+        open.id.public()
+    );
+    ApiError::conflict("busy", message)
 }
 
 async fn rename(web: &Web, named: Named, body: &Body) -> Result<Response> {

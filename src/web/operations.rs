@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 
 use super::Web;
 use super::act::who_and_why;
-use super::body::Body;
+use super::body::{Body, missing};
 use super::error::{ApiError, Result};
 use super::operation_views::{OperationView, TimelineView};
 use super::params::{Params, public_id, wrong};
@@ -115,6 +115,9 @@ fn read(body: &Body) -> Result<Asked> {
         ApiError::unprocessable("unknown_action", format!("action {known}")).field("action")
     })?;
     let (by, reason) = who_and_why(body)?;
+    if action == OperationAction::Override && reason.is_none() {
+        return Err(missing("reason").and(": who overrides drover's care says why"));
+    }
     Ok(Asked { action, by, reason })
 }
 
@@ -136,7 +139,7 @@ fn not_now(
     };
     let message = format!(
         "the operation is {stands} and does not allow {action} (retry: of one that is stuck; \
-         cancel: of one that waits for its maintenance window); {possible}"
+         override: of a failover that is stuck; cancel: of one that waits for its maintenance window); {possible}"
     );
     ApiError::conflict("not_now", message).field("action")
 }

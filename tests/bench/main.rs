@@ -1,5 +1,6 @@
 //! `bin/bench`: measures drover on a database of its own.
 
+mod failover;
 mod feel;
 mod incidents;
 mod mend;
@@ -28,6 +29,9 @@ enum Name {
     /// From SIGKILL of a postmaster until its database takes a write again, mended
     /// by drover; and alarms about a healthy herd.
     Mend(mend::Options),
+    /// From the end of a leader's server until its follower has accepted a write, under
+    /// a steady stream of them; what was lost; and whether the old leader came back.
+    Failover(failover::Options),
     /// Many incidents opened at once, and several resolve processes.
     Incidents(incidents::Options),
     /// One of the ring's worker processes.
@@ -46,6 +50,7 @@ fn main() -> anyhow::Result<()> {
             Name::Ring(options) => ring::run(options, arguments.json).await,
             Name::Feel(options) => feel::run(options, arguments.json).await,
             Name::Incidents(options) => incidents::run(options, arguments.json).await,
+            Name::Failover(options) => failover::run(options, arguments.json).await,
             Name::Mend(options) => mend::run(options, arguments.json).await,
             Name::RingWorker(options) => ring::worker(options).await,
         }

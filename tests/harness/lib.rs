@@ -5,9 +5,11 @@
 pub mod aws;
 pub mod deployment;
 pub mod flood;
+pub mod ledger;
 pub mod machines;
 pub mod moto;
 pub mod pagerduty;
+pub mod pair;
 pub mod postgres;
 pub mod processes;
 pub mod scenario;
@@ -16,9 +18,11 @@ pub mod webhook;
 pub mod zendesk;
 
 pub use deployment::Deployment;
+pub use ledger::{Account, Ledger};
 pub use machines::Machines;
 pub use moto::Moto;
 pub use pagerduty::{Alert, AlertState, PagerDuty};
+pub use pair::Lead;
 pub use postgres::Postgres;
 pub use processes::Processes;
 pub use standin::Mood;

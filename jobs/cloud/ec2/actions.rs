@@ -124,6 +124,12 @@ impl Cloud for Region {
         Ok(())
     }
 
+    async fn cut_power(&self, instance_id: &str) -> Done {
+        let call = self.ec2.stop_instances().instance_ids(instance_id);
+        self.ask("StopInstances", call.force(true).send()).await?;
+        Ok(())
+    }
+
     async fn start(&self, instance_id: &str) -> Done {
         let call = self.ec2.start_instances().instance_ids(instance_id).send();
         self.ask("StartInstances", call).await?;

@@ -141,6 +141,11 @@ impl Cloud for LocalCloud {
         Ok(self.instance(instance_id)?.shut_down().await?)
     }
 
+    async fn cut_power(&self, instance_id: &str) -> Done {
+        self.instance(instance_id)?.unplug().await?;
+        Ok(())
+    }
+
     async fn start(&self, instance_id: &str) -> Done {
         let server = self.instance(instance_id)?;
         if !server.is_up() {

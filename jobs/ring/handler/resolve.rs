@@ -24,7 +24,7 @@ use super::think::Tiers;
 use super::{Work, WorkError};
 use crate::resolve::machine::{self, Move, Still, View};
 use crate::resolve::playbook::{Remedy, UNDO};
-use crate::resolve::{self, Ended, Outcome, Playbook, Tools, Turn};
+use crate::resolve::{self, Ended, Outcome, Playbook, Tools, Turn, fail_over};
 use crate::ring::{BatchError, RingConfig};
 use crate::think::{Sight, sight};
 
@@ -118,12 +118,14 @@ impl Resolve {
             None => None,
         };
         let book = resolve::playbook(incident.kind);
-        let still = self.still(&mut db, &incident, book).await?;
-        let trips = self.trips(&mut db, &incident, still.as_ref()).await?;
         let now = sqlx::query_scalar("select now()")
             .fetch_one(&mut *db)
             .await
             .map_err(database)?;
+        let due = fail_over::due(&mut db, &incident, now).await;
+        let due = !due.map_err(database)?.is_empty();
+        let still = self.still(&mut db, &incident, book, due).await?;
+        let trips = self.trips(&mut db, &incident, still.as_ref()).await?;
         let herd = match &scene {
             Some(scene) if about_operations(incident.kind) => {
                 Some(operation_sight(&mut db, scene.subject.id).await?)
@@ -149,6 +151,7 @@ impl Resolve {
                 sight,
                 still,
                 mode,
+                jump: due.then(|| fail_over::place(book)).flatten(),
                 urgent,
                 now,
             },
@@ -167,6 +170,7 @@ impl Resolve {
         db: &mut sqlx::PgConnection,
         incident: &Incident,
         book: &Playbook,
+        fails_over: bool,
     ) -> Result<Option<Still>, WorkError> {
         if incident.held_at.is_some() {
             return Ok(Some(Still::Held));
@@ -180,7 +184,9 @@ impl Resolve {
         let Some(subject) = incident.subject else {
             return Ok(None);
         };
+        // What is at work does not keep a follower from taking the lead: it gives way.
         if !about_operations(incident.kind)
+            && !fails_over
             && let Some(what) = operations::disturbing(db, subject)
                 .await
                 .map_err(database)?

@@ -3,9 +3,9 @@
 
 use sqlx::PgConnection;
 
-use super::{begin_anew, end, load};
+use super::{begin_anew, end, load, note};
 use crate::model::{
-    Action, IncidentId, IncidentKind, Operation, OperationAction, OperationId, OperationState,
+    Action, IncidentId, IncidentKind, Note, Operation, OperationAction, OperationId, OperationState,
 };
 use crate::store::subjects::decode;
 use crate::store::{self, incidents, queue};
@@ -42,13 +42,22 @@ pub enum ActError {
 pub async fn act(db: &mut PgConnection, id: OperationId, asked: &Asked) -> Result<(), ActError> {
     let found = fitting(db, id, asked.action).await?;
     // Before the operation's token: an incident's comes first everywhere.
-    if asked.action == OperationAction::Retry && retry_incident(db, &found, asked).await? {
+    let overrides = asked.action == OperationAction::Override;
+    let again = overrides || asked.action == OperationAction::Retry;
+    if again && retry_incident(db, &found, asked).await? {
+        if overrides {
+            overrule(db, id, asked).await?;
+        }
         return Ok(());
     }
     queue::hold_operation_token(db, id).await?;
     fitting(db, id, asked.action).await?;
     match asked.action {
-        OperationAction::Retry | OperationAction::Override => begin_anew(db, id, &asked.by).await?,
+        OperationAction::Retry => begin_anew(db, id, &asked.by).await?,
+        OperationAction::Override => {
+            overrule(db, id, asked).await?;
+            begin_anew(db, id, &asked.by).await?;
+        }
         OperationAction::Cancel => {
             let text = match &asked.reason {
                 Some(reason) => format!("given up before it was begun: {reason}"),
@@ -58,6 +67,23 @@ pub async fn act(db: &mut PgConnection, id: OperationId, asked: &Asked) -> Resul
         }
     }
     Ok(())
+}
+
+/// A human answers for what drover does not dare: the operation's steps find their word
+/// in `params.override`.
+async fn overrule(db: &mut PgConnection, id: OperationId, asked: &Asked) -> sqlx::Result<()> {
+    let reason = asked.reason.as_deref().unwrap_or("no reason given");
+    sqlx::query(
+        "update operations
+         set params = params || jsonb_build_object('override', $2::text), revision = revision + 1
+         where id = $1 and state = 'open'",
+    )
+    .bind(id.to_string())
+    .bind(format!("{}: {reason}", asked.by))
+    .execute(&mut *db)
+    .await?;
+    let text = format!("overridden: {reason}");
+    note(db, id, &asked.by, &Note::new("override", text)).await
 }
 
 /// The operation, if it allows this as it stands.

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use sqlx::PgConnection;
 
+use super::NewOperation;
 use crate::model::{Kind, OperationId, OperationKind, State, SubjectId, TransitionId};
 use crate::store::creation::{self, DestroyError};
 use crate::store::subjects::decode;
@@ -85,6 +86,8 @@ pub enum Fact {
         /// What more is to be told of it: `lost_bytes`, `fenced_by` …
         detail: Value,
     },
+    /// Another operation follows this one, once it has come to its end.
+    Next(Box<NewOperation>),
     /// A subject is gone from the world: its token goes, its record stays.
     Gone,
 }
@@ -209,6 +212,8 @@ pub async fn apply(
             by: _,
             detail: _,
         } => hand_over(db, subject, *to, (customer, replication)).await?,
+        // Written when this one has ended: one at a time.
+        Fact::Next(_) => {}
         Fact::Gone => gone(db, subject, worker).await?,
     }
     Ok(())

@@ -156,6 +156,17 @@ impl Resolve {
             return Ok(None);
         };
         let operation = &mut job.operation;
+        if let Some(Known::Server(server)) = &job.known {
+            let id = server.subject.id;
+            let first = operations::failover::at_work_on(&mut tx, id).await;
+            if first.map_err(database)? {
+                queue::turn(&mut tx, lock.token, LEASED)
+                    .await
+                    .map_err(database)?;
+                tx.commit().await.map_err(database)?;
+                return Ok(None);
+            }
+        }
         let fence = match operation.subject {
             None => None,
             Some(subject) => {
@@ -289,6 +300,11 @@ impl Resolve {
             .map_err(database)?;
         if outcome.ended == Ended::Done && last {
             self.over(&mut tx, lock, &job, &outcome.note).await?;
+            for fact in &outcome.facts {
+                if let Fact::Next(new) = fact {
+                    operations::open(&mut tx, new).await.map_err(database)?;
+                }
+            }
         }
         tx.commit().await.map_err(database)?;
         for new in news {

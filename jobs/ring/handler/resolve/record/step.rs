@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use drover::model::{IncidentState, Kind, Note, RowId};
+use drover::model::{IncidentId, IncidentState, Kind, Note, RowId};
 use drover::store::creation::{self, CreateError, DestroyError};
 use drover::store::leases::{self, Fence};
+use drover::store::operations::failover;
 use drover::store::queue::{self, Lock};
 use drover::store::runs::{self, Run};
 use drover::store::{brake, incidents, modes, operations};
@@ -127,14 +128,27 @@ impl Resolve {
         let Some(mut tx) = self.held(lock).await? else {
             return Ok(());
         };
-        if let Some(Asks::Off(_) | Asks::Destroy(_)) = outcome.asks.as_deref() {
-            // Tokens before subjects, as everywhere.
-            queue::hold_operation_tokens(&mut tx, run.subject)
+        // Tokens before subjects, as everywhere.
+        match outcome.asks.as_deref() {
+            Some(Asks::Off(_)) => queue::hold_operation_tokens(&mut tx, run.subject)
                 .await
-                .map_err(database)?;
-            queue::hold_token(&mut tx, run.subject)
-                .await
-                .map_err(database)?;
+                .map_err(database)?,
+            Some(Asks::Failover(leaders)) => {
+                for leader in leaders {
+                    queue::hold_operation_tokens(&mut tx, *leader)
+                        .await
+                        .map_err(database)?;
+                }
+                // And servers before what is on them.
+                leases::hold(&mut tx, leaders).await.map_err(database)?;
+            }
+            Some(Asks::Destroy(id)) => {
+                queue::hold_operation_tokens(&mut tx, *id)
+                    .await
+                    .map_err(database)?;
+                queue::hold_token(&mut tx, *id).await.map_err(database)?;
+            }
+            Some(Asks::For(_) | Asks::Follow(_)) | None => {}
         }
         let remedy = case.book.remedy(case.incident.remedy);
         let at_work = |i: &drover::model::Incident| i.state == IncidentState::Resolving;
@@ -150,7 +164,9 @@ impl Resolve {
             return tx.commit().await.map_err(database);
         }
         if let Some(asks) = outcome.asks.take() {
-            outcome = self.ask(&mut tx, *asks, outcome, &lock.worker).await?;
+            outcome = self
+                .ask(&mut tx, *asks, outcome, &lock.worker, run.incident)
+                .await?;
         }
         runs::ended(
             &mut tx,
@@ -210,12 +226,26 @@ impl Resolve {
         asks: Asks,
         outcome: Outcome,
         worker: &str,
+        incident: IncidentId,
     ) -> Result<Outcome, WorkError> {
         match asks {
             Asks::For(new) => Ok(match operations::open(tx, &new).await.map_err(database)? {
                 Some(id) => outcome.remember("operation", id.to_string()),
                 None => Outcome::new(Ended::Again(AFTER_ANOTHER), "another operation is open"),
             }),
+            Asks::Failover(leaders) => {
+                let mut opened = Vec::new();
+                let (by, why) = (incident.public(), outcome.note.clone());
+                for leader in leaders {
+                    let found = failover::open_failover(tx, leader, json!({}), &by, Some(&why));
+                    match found.await.map_err(database)? {
+                        Ok(id) => opened.push(id.to_string()),
+                        // One at work there already does the same.
+                        Err(other) => opened.push(other.id.to_string()),
+                    }
+                }
+                Ok(outcome.remember("failovers", opened))
+            }
             Asks::Off(id) => {
                 operations::call_off(tx, id, worker, &outcome.note)
                     .await
@@ -235,7 +265,7 @@ impl Resolve {
                 }
             }
             Asks::Destroy(id) => {
-                match creation::destroy(tx, Kind::Resource, id, worker).await {
+                match creation::destroy(tx, Kind::Resource, id, &incident.public()).await {
                     Ok(_) | Err(DestroyError::NotFound) => Ok(outcome),
                     Err(DestroyError::Database(e)) => Err(database(e)),
                     // Both are found before anything is written.

@@ -1,0 +1,130 @@
+//! The remedy `fail_over` of `resource_down` and `server_down`: a follower takes the
+//! lead, by an operation of its own.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use drover::model::{Incident, IncidentKind, OperationState, SubjectId};
+use drover::store::operations::{self, failover};
+use sqlx::PgConnection;
+
+use super::playbook::{Playbook, Remedy, Step};
+use super::{Asks, Ended, Outcome, Turn};
+
+pub(super) const REMEDY: Remedy = Remedy {
+    name: "fail_over",
+    does: "have a follower take the lead",
+    attempts: 1,
+    settle: Duration::ZERO,
+    steps: &[Step::new("open"), Step::watching("watch")],
+};
+
+/// How often the operations are looked at.
+const OFTEN: Duration = Duration::from_millis(500);
+/// No reboot and no move to other hardware ends within less: a leader whose plan is
+/// more patient than this is left to them first.
+const OF_A_SERVER: Duration = Duration::from_secs(60);
+
+/// The leaders that a follower should take over from now, because of this incident.
+///
+/// # Errors
+/// If the record cannot be read.
+pub async fn due(
+    db: &mut PgConnection,
+    incident: &Incident,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<SubjectId>> {
+    let server = match incident.kind {
+        IncidentKind::ServerDown => true,
+        IncidentKind::ResourceDown => false,
+        IncidentKind::DiskCritical
+        | IncidentKind::VolumeStuck
+        | IncidentKind::ConnectionsExhausted
+        | IncidentKind::XidWraparound
+        | IncidentKind::ArchivingStalled
+        | IncidentKind::CredentialsRefused
+        | IncidentKind::HostKeyChanged
+        | IncidentKind::CreationStuck
+        | IncidentKind::ChangeStuck
+        | IncidentKind::MaintenanceScheduled
+        | IncidentKind::FollowerLagging
+        | IncidentKind::FollowerStalled
+        | IncidentKind::FollowerFailed
+        | IncidentKind::SplitBrain
+        | IncidentKind::Blind => return Ok(vec![]),
+    };
+    let Some(subject) = incident.subject else {
+        return Ok(vec![]);
+    };
+    let down_for = (now - incident.opened_at).to_std().unwrap_or_default();
+    let leaders = failover::leaders_at(db, subject).await?;
+    let due = leaders
+        .into_iter()
+        .filter(|leader| down_for >= leader.patience || server && leader.patience < OF_A_SERVER);
+    Ok(due.map(|leader| leader.id).collect())
+}
+
+/// Its place in a playbook.
+pub fn place(book: &Playbook) -> Option<u16> {
+    let found = book.remedies.iter().position(|r| r.name == REMEDY.name);
+    found.and_then(|place| u16::try_from(place).ok())
+}
+
+fn record(e: sqlx::Error) -> Outcome {
+    Outcome::failed(format!("the record does not answer: {e}"))
+}
+
+/// Does a step.
+pub(super) async fn perform(turn: &Turn<'_>) -> Outcome {
+    let done = match turn.step {
+        "open" => open(turn).await,
+        _ => watch(turn).await,
+    };
+    done.unwrap_or_else(|outcome| outcome)
+}
+
+async fn open(turn: &Turn<'_>) -> Result<Outcome, Outcome> {
+    let mut db = turn.tools.pool.acquire().await.map_err(record)?;
+    let now = drover::store::now(&mut db).await.map_err(record)?;
+    let leaders = due(&mut db, turn.incident, now).await.map_err(record)?;
+    if leaders.is_empty() {
+        return Err(Outcome::passed_over("there is no leader with a follower"));
+    }
+    let reason = turn.incident.reason.clone();
+    let mut done = Outcome::done(reason);
+    done.asks = Some(Box::new(Asks::Failover(leaders)));
+    Ok(done)
+}
+
+/// Waits until each has come to its end, or needs a human.
+async fn watch(turn: &Turn<'_>) -> Result<Outcome, Outcome> {
+    let ids = turn.incident.memo["failovers"].as_array();
+    let ids = ids
+        .into_iter()
+        .flatten()
+        .filter_map(|id| id.as_str()?.parse().ok());
+    let mut db = turn.tools.pool.acquire().await.map_err(record)?;
+    let mut outcome = Outcome::done("");
+    let mut words = Vec::new();
+    for id in ids {
+        let Some(operation) = operations::load(&mut db, id).await.map_err(record)? else {
+            continue;
+        };
+        let public = id.public();
+        match operation.state {
+            OperationState::Done => words.push(format!("{public} is done")),
+            OperationState::Cancelled => words.push(format!("{public} was given up")),
+            OperationState::Open if operation.stuck_at.is_some() => {
+                let note = operation.note.unwrap_or_default();
+                return Err(Outcome::failed(format!("{public} needs a human: {note}")));
+            }
+            OperationState::Open => {
+                let waits = format!("{public} is at work");
+                return Err(Outcome::new(Ended::Again(OFTEN), waits));
+            }
+        }
+        outcome = outcome.touching(format!("operation {public}"));
+    }
+    outcome.note = words.join("; ");
+    Ok(outcome)
+}

@@ -1,0 +1,177 @@
+//! Failover in the record: which leaders a follower may take over from, and how it gets
+//! its way.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+
+use super::{NewOperation, end, open, open_of};
+use crate::model::{Operation, OperationId, OperationKind, OperationState, SubjectId};
+use crate::store::subjects::decode;
+use crate::store::{leases, queue};
+
+/// A leader that has followers, and no failover at work.
+#[derive(Clone, Copy, Debug)]
+pub struct Leader {
+    /// The resource.
+    pub id: SubjectId,
+    /// How long it may be mended before a follower takes its lead.
+    pub patience: std::time::Duration,
+}
+
+/// The leaders with followers that are this subject, or on it.
+pub async fn leaders_at(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<Vec<Leader>> {
+    let found: Vec<(String, i32)> = sqlx::query_as(
+        "select r.id, p.failover_patience_s
+         from resources r join subjects s using (id) join plans p on p.name = r.plan
+         where (r.id = $1 or r.server_id = $1) and r.leader_id is null
+           and s.state in ('available', 'uncertain', 'unavailable') and s.forgotten_at is null
+           and exists (select from resources f join subjects fs on fs.id = f.id
+                       where f.leader_id = r.id and fs.forgotten_at is null
+                         and fs.state in ('available', 'uncertain', 'unavailable'))
+           and not exists (select from operations o
+                           where o.subject_id = r.id and o.kind = 'failover' and o.state = 'open')
+         order by r.id",
+    )
+    .bind(subject.to_string())
+    .fetch_all(db)
+    .await?;
+    let leader = |(id, seconds): (String, i32)| {
+        let seconds = u64::try_from(seconds).unwrap_or_default();
+        let patience = std::time::Duration::from_secs(seconds);
+        Ok(Leader {
+            id: decode(id)?,
+            patience,
+        })
+    };
+    found.into_iter().map(leader).collect()
+}
+
+/// Opens a failover of this leader. What is at work there gives way, whatever it is, but
+/// for another failover and for a switchover whose follower has begun to lead: that one
+/// is given instead. Call it in a transaction, with the tokens of the leader's operations
+/// held ([`queue::hold_operation_tokens`]).
+pub async fn open_failover(
+    db: &mut PgConnection,
+    leader: SubjectId,
+    params: Value,
+    asked_by: &str,
+    reason: Option<&str>,
+) -> sqlx::Result<Result<OperationId, Box<Operation>>> {
+    if let Some(other) = open_of(db, leader).await? {
+        if !gives_way(&other) {
+            return Ok(Err(Box::new(other)));
+        }
+        let text = "given up: its leader is gone, and a failover goes first";
+        end(db, other.id, OperationState::Cancelled, "drover", text).await?;
+    }
+    leases::break_for(db, leader).await?;
+    let new = NewOperation {
+        subject: Some(leader),
+        kind: OperationKind::Failover,
+        params,
+        asked_by: asked_by.to_owned(),
+        reason: reason.map(str::to_owned),
+        not_before: None,
+    };
+    match open(db, &new).await? {
+        Some(id) => Ok(Ok(id)),
+        None => Err(sqlx::Error::Protocol(
+            "an operation that was given up is open".into(),
+        )),
+    }
+}
+
+/// Whether an operation at a leader may be given up for a failover. A switchover may
+/// until its follower is promoted; from then on it comes to its end without the leader.
+fn gives_way(open: &Operation) -> bool {
+    match open.kind {
+        OperationKind::Failover => false,
+        OperationKind::Switchover => {
+            open.step_name.is_empty()
+                || ["choose", "checkpoint", "stop", "catch_up"].contains(&open.step_name.as_str())
+        }
+        OperationKind::CreateServer
+        | OperationKind::CreateResource
+        | OperationKind::CreateFollower
+        | OperationKind::Unfollow
+        | OperationKind::Rebuild
+        | OperationKind::SetDurability
+        | OperationKind::Gameday
+        | OperationKind::DestroyServer
+        | OperationKind::DestroyResource
+        | OperationKind::Resize
+        | OperationKind::Grow
+        | OperationKind::Restart
+        | OperationKind::Reboot
+        | OperationKind::StopStart
+        | OperationKind::RotatePassword
+        | OperationKind::Reconcile => true,
+    }
+}
+
+/// Whether a failover is at work at one of a server's databases: nobody touches the
+/// server meanwhile.
+pub async fn at_work_on(db: &mut PgConnection, server: SubjectId) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "select exists (
+             select from operations o join resources r on r.id = o.subject_id
+             where r.server_id = $1 and o.kind = 'failover' and o.state = 'open'
+               and o.stuck_at is null)",
+    )
+    .bind(server.to_string())
+    .fetch_one(db)
+    .await
+}
+
+/// How a leader was seen last while it was in service: when, and where its WAL ended.
+pub async fn last_lsn(
+    db: &mut PgConnection,
+    leader: SubjectId,
+) -> sqlx::Result<Option<(DateTime<Utc>, String)>> {
+    sqlx::query_as(
+        "select created_at, attributes ->> 'lsn' from observations
+         where subject_id = $1 and created_at > now() - interval '1 day'
+           and (attributes ->> 'service_available')::bool
+           and attributes ->> 'lsn' is not null
+           and (attributes ->> 'in_recovery')::bool is false
+         order by created_at desc, id desc limit 1",
+    )
+    .bind(leader.to_string())
+    .fetch_optional(db)
+    .await
+}
+
+/// Those of these resources that something is being done with that makes or unmakes
+/// followers of them: none of them should lead just now.
+pub async fn in_hands(db: &mut PgConnection, ids: &[SubjectId]) -> sqlx::Result<Vec<SubjectId>> {
+    let ids: Vec<String> = ids.iter().map(SubjectId::to_string).collect();
+    let found: Vec<String> = sqlx::query_scalar(
+        "select subject_id from operations
+         where state = 'open' and subject_id = any($1)
+           and kind in ('create_follower', 'rebuild', 'unfollow', 'destroy_resource')",
+    )
+    .bind(ids)
+    .fetch_all(db)
+    .await?;
+    found.into_iter().map(decode).collect()
+}
+
+/// Has a follower that is to follow again made so, unless something is being done with
+/// it already.
+pub async fn open_rebuild(
+    db: &mut PgConnection,
+    follower: SubjectId,
+    asked_by: &str,
+) -> sqlx::Result<Option<OperationId>> {
+    queue::hold_operation_tokens(db, follower).await?;
+    let new = NewOperation {
+        subject: Some(follower),
+        kind: OperationKind::Rebuild,
+        params: json!({ "how": "rewind" }),
+        asked_by: asked_by.to_owned(),
+        reason: Some("it has lost its lead".into()),
+        not_before: None,
+    };
+    open(db, &new).await
+}

@@ -1,0 +1,174 @@
+//! A customer who writes all the time, and keeps a ledger of what was acknowledged.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Where a customer writes, and how they get in.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// libpq's address, with every node in it and no password.
+    pub url: String,
+    /// The customer's password.
+    pub password: String,
+    /// The certificates of all nodes.
+    pub root_certs: PathBuf,
+}
+
+impl Account {
+    /// Runs SQL as the customer.
+    ///
+    /// # Errors
+    /// What psql says.
+    pub fn psql(&self, sql: &str) -> Result<String, String> {
+        // One that hangs in a dead connection is given up, as a client would.
+        let done = Command::new("timeout")
+            .args(["-s", "KILL", "5", "psql", "-XAtqc", sql, &self.url])
+            .env("PGPASSWORD", &self.password)
+            .env("PGSSLROOTCERT", &self.root_certs)
+            .env("PGCONNECT_TIMEOUT", "2")
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|e| e.to_string())?;
+        match done.status.success() {
+            true => Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned()),
+            false => Err(String::from_utf8_lossy(&done.stderr).trim().to_owned()),
+        }
+    }
+}
+
+/// A commit that was acknowledged.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The row.
+    pub n: u64,
+    /// When its attempt began.
+    pub began: Instant,
+    /// When it was acknowledged.
+    pub ended: Instant,
+    /// The address of who did.
+    pub by: String,
+}
+
+/// Writers at work. They stop when this is dropped.
+pub struct Ledger {
+    account: Account,
+    entries: Arc<Mutex<Vec<Entry>>>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Between two commits of one writer.
+const PAUSE: Duration = Duration::from_millis(100);
+
+impl Ledger {
+    /// Makes the table `ledger` and has so many write into it, one row a commit.
+    ///
+    /// # Errors
+    /// If the table cannot be made.
+    pub fn open(account: Account, writers: usize) -> Result<Self, String> {
+        account.psql("create table if not exists ledger (n bigint primary key)")?;
+        let entries: Arc<Mutex<Vec<Entry>>> = Arc::default();
+        let stop: Arc<AtomicBool> = Arc::default();
+        let next = Arc::new(AtomicU64::new(1));
+        let threads = (0..writers)
+            .map(|_| {
+                let (account, entries) = (account.clone(), entries.clone());
+                let (stop, next) = (stop.clone(), next.clone());
+                std::thread::spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        let n = next.fetch_add(1, Ordering::Relaxed);
+                        let began = Instant::now();
+                        let sql = format!(
+                            "insert into ledger values ({n}) returning host(inet_server_addr())"
+                        );
+                        if let Ok(by) = account.psql(&sql) {
+                            let ended = Instant::now();
+                            let entry = Entry {
+                                n,
+                                began,
+                                ended,
+                                by,
+                            };
+                            entries
+                                .lock()
+                                .unwrap_or_else(|e| e.into_inner())
+                                .push(entry);
+                        }
+                        std::thread::sleep(PAUSE);
+                    }
+                })
+            })
+            .collect();
+        Ok(Self {
+            account,
+            entries,
+            stop,
+            threads,
+        })
+    }
+
+    /// What was acknowledged so far.
+    pub fn entries(&self) -> Vec<Entry> {
+        self.entries
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .clone()
+    }
+
+    /// When the first commit was acknowledged that was begun after this moment, by
+    /// another than this address.
+    pub fn first_after(&self, moment: Instant, not_by: &str) -> Option<Duration> {
+        let entries = self.entries();
+        let after = entries
+            .iter()
+            .filter(|e| e.began > moment && e.by != not_by);
+        after.map(|e| e.ended - moment).min()
+    }
+
+    /// The longest time between two acknowledgements since this moment.
+    pub fn longest_pause(&self, since: Instant) -> Duration {
+        let mut ended: Vec<Instant> = self.entries().iter().map(|e| e.ended).collect();
+        ended.retain(|at| *at >= since);
+        ended.sort();
+        let pauses = ended.windows(2).map(|two| two[1] - two[0]);
+        pauses.max().unwrap_or_default()
+    }
+
+    /// Acknowledged rows that are not there.
+    ///
+    /// # Errors
+    /// If the table cannot be read.
+    pub fn lost(&self) -> Result<Vec<u64>, String> {
+        // Those that are acknowledged while the table is read may not be in it.
+        let acknowledged = self.entries();
+        let there = self.account.psql("select n from ledger")?;
+        let there: std::collections::HashSet<&str> = there.lines().collect();
+        let rows = acknowledged.iter().map(|entry| entry.n);
+        Ok(rows
+            .filter(|n| !there.contains(n.to_string().as_str()))
+            .collect())
+    }
+
+    /// Stops the writers, and gives what was acknowledged.
+    pub fn close(mut self) -> Vec<Entry> {
+        self.join();
+        self.entries()
+    }
+
+    fn join(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.join();
+    }
+}

@@ -1,0 +1,182 @@
+//! A leader with its followers, and what can be done to the machine of one of them.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use drover_jobs::cloud::local::LocalCloud;
+use serde_json::{Value, json};
+
+use crate::ledger::Account;
+use crate::{Deployment, until};
+
+/// Who leads a resource, and where.
+#[derive(Clone, Debug)]
+pub struct Lead {
+    /// `db_…`.
+    pub id: String,
+    /// `srv_…`.
+    pub server: String,
+    /// What the local cloud calls its server.
+    pub instance: String,
+    /// Where that answers.
+    pub address: String,
+}
+
+impl Deployment {
+    /// Asks for a resource, as soon as a region is known.
+    ///
+    /// # Errors
+    /// If it may not be asked for within 60 s.
+    pub async fn ask_for(&self, body: &Value) -> Result<String> {
+        let (made, _) = until("it may be asked for", Duration::from_secs(60), || async {
+            let asked = self.api.post("/v1/resources", body).await;
+            Ok(asked.map_err(|e| e.to_string()))
+        })
+        .await?;
+        let id = made["id"].as_str().context("no id")?;
+        Ok(id.to_owned())
+    }
+
+    /// How the customer of this resource gets in.
+    ///
+    /// # Errors
+    /// If the API does not tell.
+    pub async fn account(&self, id: &str) -> Result<Account> {
+        let told = self.api.get(&format!("/v1/resources/{id}/url")).await?;
+        let root_certs = self.dir().join(format!("{id}.crt"));
+        let pem = told["tls_root_certs"].as_str().context("no certificates")?;
+        std::fs::write(&root_certs, pem)?;
+        let path = format!("/v1/resources/{id}/credentials");
+        let credentials = self.api.get(&path).await?;
+        let text = |value: &Value| value.as_str().map(str::to_owned).context("no text");
+        Ok(Account {
+            url: text(&told["url"])?,
+            password: text(&credentials["password"])?,
+            root_certs,
+        })
+    }
+
+    /// Who bears this name, and leads.
+    ///
+    /// # Errors
+    /// If nobody does.
+    pub async fn lead(&self, name: &str) -> Result<Lead> {
+        let found = self.api.get(&format!("/v1/resources?name={name}")).await?;
+        let resource = &found["items"][0];
+        if !resource["leader"].is_null() || resource["id"].is_null() {
+            bail!("{name} does not lead: {resource}");
+        }
+        self.node(resource["id"].as_str().unwrap_or_default()).await
+    }
+
+    /// A resource with its place.
+    ///
+    /// # Errors
+    /// If the API does not tell.
+    pub async fn node(&self, id: &str) -> Result<Lead> {
+        let resource = self.api.get(&format!("/v1/resources/{id}")).await?;
+        let text = |value: &Value| value.as_str().map(str::to_owned).context("no text");
+        let server = text(&resource["server"])?;
+        let seen = self.api.get(&format!("/v1/servers/{server}")).await?;
+        Ok(Lead {
+            id: id.to_owned(),
+            instance: text(&seen["instance_id"])?,
+            address: text(&seen["address"])?,
+            server,
+        })
+    }
+
+    /// The followers of a resource.
+    ///
+    /// # Errors
+    /// If the API does not tell.
+    pub async fn followers_of(&self, id: &str) -> Result<Vec<String>> {
+        let all = self.api.get("/v1/resources").await?;
+        let all = all["items"].as_array().context("no items")?;
+        let followers = all.iter().filter(|one| one["leader"] == id);
+        Ok(followers
+            .filter_map(|one| one["id"].as_str().map(str::to_owned))
+            .collect())
+    }
+
+    /// Pulls the plug of a local server.
+    ///
+    /// # Errors
+    /// If something survives.
+    pub async fn unplug(&self, instance: &str) -> Result<()> {
+        let cloud = LocalCloud::new(&self.local_dir(), None)?;
+        let server = cloud.server(instance)?;
+        server.context("no such server")?.unplug().await?;
+        Ok(())
+    }
+
+    /// Sends a signal to every process of a local server: SIGSTOP freezes it.
+    pub fn signal(&self, instance: &str, signal: &str) {
+        let dir = self.local_dir().join("servers").join(instance);
+        for pid in processes_in(&dir) {
+            let _ = Command::new("kill").args([signal, &pid]).status();
+        }
+    }
+
+    /// Until this resource and its followers are in service and close to each other,
+    /// their servers too, and nothing is open about any of them.
+    ///
+    /// # Errors
+    /// If they are not within that time.
+    pub async fn settled(&self, followers: usize, within: Duration) -> Result<f64> {
+        let (_, took) = until("all is as it should be", within, || async {
+            let (unwell, operations, incidents): (i64, i64, i64) = sqlx::query_as(
+                "select (select count(*) from subjects
+                         where state <> 'available' and forgotten_at is null),
+                        (select count(*) from operations
+                         where state = 'open' and kind <> 'reconcile'),
+                        (select count(*) from incidents where state <> 'resolved')",
+            )
+            .fetch_one(&self.pool)
+            .await?;
+            let streaming: i64 = sqlx::query_scalar(
+                "select count(*) from resources r join subjects s using (id)
+                 where r.leader_id is not null and s.forgotten_at is null
+                   and (select attributes #>> '{receiver,status}' from observations o
+                        where o.subject_id = r.id order by created_at desc limit 1) = 'streaming'",
+            )
+            .fetch_one(&self.pool)
+            .await?;
+            let well = unwell == 0 && operations == 0 && incidents == 0;
+            Ok(
+                match well && streaming == i64::try_from(followers).unwrap_or(0) {
+                    true => Ok(()),
+                    false => Err(json!({
+                        "not available": unwell, "open operations": operations,
+                        "incidents": incidents, "streaming": streaming,
+                    })
+                    .to_string()),
+                },
+            )
+        })
+        .await?;
+        Ok(took)
+    }
+}
+
+/// The processes that have to do with this directory.
+fn processes_in(dir: &Path) -> Vec<String> {
+    let text = dir.to_string_lossy().into_owned();
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.bytes().all(|b| b.is_ascii_digit()) {
+            continue;
+        }
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        let cwd = std::fs::read_link(entry.path().join("cwd")).unwrap_or_default();
+        let ours = line.contains("sshd") && line.contains(&text) || cwd.starts_with(dir);
+        if ours {
+            found.push(name);
+        }
+    }
+    found
+}
