@@ -2,6 +2,8 @@
 
 #[path = "operate/ec2.rs"]
 mod ec2;
+#[path = "operate/follower_incidents.rs"]
+mod follower_incidents;
 #[path = "operate/followers.rs"]
 mod followers;
 #[path = "operate/stuck.rs"]

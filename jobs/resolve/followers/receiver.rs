@@ -21,8 +21,10 @@ pub(in crate::resolve) const RESTART_RECEIVER: Remedy = Remedy {
     steps: &[Step::new("reconnect"), Step::watching("streams")],
 };
 
-/// PostgreSQL starts another one at once.
-const END_RECEIVER: &str = r#"sql -o /dev/null -c "select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'walreceiver'" </dev/null || exit 1
+/// A signal of its owner's, for PostgreSQL's own function ends sessions only. Another
+/// one is started at once.
+const END_RECEIVER: &str = r#"p=$(sql -c "select pid from pg_stat_activity where backend_type = 'walreceiver'" </dev/null) || exit 1
+case $p in ''|*[!0-9]*) ;; *) as_owner kill -TERM "$p" 2>/dev/null;; esac
 echo "the receiver of cluster $v/$c connects anew"
 "#;
 
