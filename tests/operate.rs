@@ -4,6 +4,8 @@
 mod durability;
 #[path = "operate/ec2.rs"]
 mod ec2;
+#[path = "operate/follower_incidents.rs"]
+mod follower_incidents;
 #[path = "operate/followers.rs"]
 mod followers;
 #[path = "operate/handing_over.rs"]

@@ -48,7 +48,9 @@ impl Feeler for World {
             State::Available | State::Uncertain | State::Unavailable => {}
         }
         match known {
-            Known::Server(server) => server::feel(server, &self.context).await,
+            // On the heap: what a step holds is laid out by the compiler, which gives up
+            // where too much lies in one another.
+            Known::Server(server) => Box::pin(server::feel(server, &self.context)).await,
             Known::Resource(_, server) if server.host_key_changed_at.is_some() => {
                 Attributes::failed(Cause::HostKeyChanged, distrusted(server))
             }
@@ -56,11 +58,11 @@ impl Feeler for World {
                 // While the whole server is known to be down, its sshd would tell
                 // nothing new.
                 if server.subject.state == State::Unavailable {
-                    let feel = resource::feel(resource, server);
+                    let feel = Box::pin(resource::feel(resource, server));
                     let seen = tokio::time::timeout(SILENT * 2, feel).await;
                     return seen.unwrap_or_else(|_| silent(resource, SILENT * 2));
                 }
-                self.feel_with_witness(resource, server).await
+                Box::pin(self.feel_with_witness(resource, server)).await
             }
         }
     }

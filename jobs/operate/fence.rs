@@ -26,7 +26,7 @@ const STOP: Duration = Duration::from_secs(14);
 
 /// Stops the cluster at once, and sees to it that nobody writes to it whoever starts it.
 /// What stands in `pg_hba.conf` comes back when it follows ([`OPEN`]).
-pub(super) const FENCE: &str = r##"r=${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}/$v/$c
+pub(crate) const FENCE: &str = r##"r=${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}/$v/$c
 marked=yes
 as_root touch "$d/standby.signal" && as_root chown --reference="$d" "$d/standby.signal" || marked=
 [ -e "$r/pg_hba.conf.unfenced" ] || as_root cp -p "$r/pg_hba.conf" "$r/pg_hba.conf.unfenced" || marked=

@@ -47,6 +47,7 @@ use serde_json::{Map, Value};
 use crate::cloud::{AnyCloud, CloudError};
 use crate::resolve::Tools;
 pub(crate) use create_follower::slot_of;
+pub(crate) use fence::FENCE;
 pub(crate) use follow::{FOLLOW, SLOT, Telling, slot_input};
 pub(crate) use script::ROOT;
 

@@ -7,7 +7,7 @@ use drover::model::{Cloud, Durability, ExposeSecret, Kind, SecretKey, SubjectId,
 use drover::store::subjects::Known;
 use drover::store::{creation, plans, subjects};
 use drover_tests::{Deployment, until};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const KEY: &str = "dGhlIHRlc3RzIGtleSwgdGhpcnR5LXR3byBieXRlcyE=";
 
@@ -17,8 +17,11 @@ pub struct World {
 
 impl World {
     pub async fn start(resolvers: usize) -> Self {
-        let rules = json!({"cadence": {"available": "5s"}});
-        let mut drover = Deployment::new(&rules).await.unwrap();
+        Self::with_rules(resolvers, &json!({"cadence": {"available": "5s"}})).await
+    }
+
+    pub async fn with_rules(resolvers: usize, rules: &Value) -> Self {
+        let mut drover = Deployment::new(rules).await.unwrap();
         drover
             .start(&["web", "clock", "feel", "think", "notify"])
             .await

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::follower;
-use crate::operate::ROOT;
+use crate::operate::{FENCE as STOP, ROOT};
 use crate::resolve::playbook::{Remedy, Step};
 use crate::resolve::shell::{self, FIND_CLUSTER};
 use crate::resolve::superuser::INPUT;
@@ -23,20 +23,8 @@ pub(in crate::resolve) const FENCE: Remedy = Remedy {
     ],
 };
 
-/// The signal comes first: whoever starts the cluster from here on starts a standby,
-/// which takes no writes. Then it is stopped, letting nothing end in good order.
-const STOP: &str = r#"as_root touch "$d/standby.signal" && as_root chown --reference="$d" "$d/standby.signal" || exit 1
-gone() { n=$1; while [ -n "$(alive)" ]; do n=$((n - 1)); [ $n -gt 0 ] || return 1; sleep 0.1; done; }
-if [ -n "$(alive)" ]; then
-  as_root timeout 6 pg_ctlcluster "$v" "$c" stop -m immediate >/dev/null 2>&1
-  if ! gone 10; then
-    as_root kill -9 $(alive) 2>/dev/null
-    gone 30 || { echo "cluster $v/$c survives SIGKILL: a process hangs in the kernel"; exit 4; }
-  fi
-fi
-echo "cluster $v/$c is stopped, and starts as a standby only"
-"#;
-
+/// `standby.signal` is there before anything is stopped: whoever starts the cluster from
+/// here on starts a standby. What the fence takes away, the operation gives back.
 pub(super) async fn fence(turn: &Turn<'_>) -> Result<Outcome, Outcome> {
     let (resource, server, _) = follower(turn)?;
     let script = format!("{INPUT}{ROOT}{FIND_CLUSTER}{STOP}");

@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
+use drover::model::{Resource, Server};
 use drover::store::plans;
 
 use super::{follower, node, record};
 use crate::operate::{FOLLOW, ROOT, SLOT, Telling, slot_input, slot_of};
 use crate::resolve::playbook::{Remedy, Step};
 use crate::resolve::shell::{self, FIND_CLUSTER};
-use crate::resolve::superuser::{self, INPUT};
+use crate::resolve::superuser::{self, INPUT, SUPERUSER};
 use crate::resolve::{Ended, Outcome, Turn};
 
 pub(in crate::resolve) const RESTART_RECEIVER: Remedy = Remedy {
@@ -20,8 +21,10 @@ pub(in crate::resolve) const RESTART_RECEIVER: Remedy = Remedy {
     steps: &[Step::new("reconnect"), Step::watching("streams")],
 };
 
-/// PostgreSQL starts another one at once.
-const END_RECEIVER: &str = r#"sql -o /dev/null -c "select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'walreceiver'" </dev/null || exit 1
+/// A signal of its owner's, for PostgreSQL's own function ends sessions only. Another
+/// one is started at once.
+const END_RECEIVER: &str = r#"p=$(sql -c "select pid from pg_stat_activity where backend_type = 'walreceiver'" </dev/null) || exit 1
+case $p in ''|*[!0-9]*) ;; *) as_owner kill -TERM "$p" 2>/dev/null;; esac
 echo "the receiver of cluster $v/$c connects anew"
 "#;
 
@@ -46,22 +49,38 @@ pub(super) async fn reconnect(turn: &Turn<'_>) -> Result<Outcome, Outcome> {
     let slot = slot_of(resource.subject.id);
     let input = slot_input(&slot, password);
     let on = (&*leader, &*its_server);
-    superuser::run(turn, on, SLOT, &[&slot, &keep], input.as_bytes()).await?;
-
-    let script = format!("{INPUT}{ROOT}{FIND_CLUSTER}{FOLLOW}");
-    let port = resource.port.to_string();
-    let arguments = [&[port.as_str()], &told.arguments()[..]].concat();
-    let (tools, input) = (turn.tools, told.input.as_bytes());
-    let said = shell::run_with_input(tools, server, &script, &arguments, input, turn.limit).await?;
-    if said.status != 0 {
-        let words = format!("{} on {}", said.last_words(), server.subject.name);
-        return Err(Outcome::failed(words));
-    }
-    let said = superuser::run(turn, (resource, server), END_RECEIVER, &[], b"").await?;
+    let script = format!("{SUPERUSER}{SLOT}");
+    as_root(turn, on, &script, &[&slot, &keep], &input).await?;
+    let on = (resource, server);
+    as_root(turn, on, FOLLOW, &told.arguments(), &told.input).await?;
+    let said = superuser::run(turn, on, END_RECEIVER, &[], b"").await?;
     Ok(Outcome::done(said.last_words())
         .remember("looks", 0)
         .touching(format!("the receiver of {}", resource.subject.name))
         .touching(format!("slot {slot} of {}", leader.subject.name)))
+}
+
+/// Runs a script of operations, which may become root.
+async fn as_root(
+    turn: &Turn<'_>,
+    (resource, server): (&Resource, &Server),
+    script: &str,
+    arguments: &[&str],
+    input: &str,
+) -> Result<(), Outcome> {
+    let script = format!("{INPUT}{ROOT}{FIND_CLUSTER}{script}");
+    let port = resource.port.to_string();
+    let arguments = [&[port.as_str()], arguments].concat();
+    let (tools, input) = (turn.tools, input.as_bytes());
+    let said = shell::run_with_input(tools, server, &script, &arguments, input, turn.limit).await?;
+    match said.status {
+        0 => Ok(()),
+        _ => Err(Outcome::failed(format!(
+            "{} on {}",
+            said.last_words(),
+            server.subject.name
+        ))),
+    }
 }
 
 /// The receiver's word, and how many bytes it knows of that are not replayed.

@@ -1,0 +1,311 @@
+//! What goes wrong with followers, broken in earnest, and mended.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use drover::model::{IncidentKind, SubjectId};
+use drover_jobs::cloud::local::LocalCloud;
+use drover_tests::until;
+use serde_json::json;
+
+use crate::world::World;
+
+const SOON: Duration = Duration::from_secs(40);
+
+/// A leader and its follower that streams, seen often, with little patience.
+struct Pair {
+    world: World,
+    leader: String,
+    follower: String,
+}
+
+impl Pair {
+    async fn start() -> Self {
+        let rules = json!({
+            "cadence": {"available": "1s"},
+            "limits": {"lag_for": "3s", "stalled_for": "2s"},
+        });
+        let world = World::with_rules(1, &rules).await;
+        let leader = world.ask("orders", "premium").await;
+        world.all_available(4, SOON).await;
+        let follower = world.follower_of(&leader).await;
+        let pair = Self {
+            world,
+            leader,
+            follower,
+        };
+        pair.write("create table ledger (n int primary key)").await;
+        pair.streams().await;
+        pair
+    }
+
+    /// A customer's statement, at the leader.
+    async fn write(&self, sql: &str) {
+        let url = self.world.url(&self.leader, "leader").await;
+        self.world.psql(&self.leader, &url, sql).unwrap();
+    }
+
+    async fn streams(&self) {
+        let streams = |seen: &serde_json::Value| seen["receiver"]["status"] == "streaming";
+        self.world.seen(&self.follower, streams).await;
+    }
+
+    /// Where a node's configuration is, and what its cluster is called.
+    async fn cluster(&self, id: &str) -> (PathBuf, String) {
+        let instance = self.world.drover.node(id).await.unwrap().instance;
+        let conf = self.world.drover.local_dir().join("servers").join(instance);
+        let only = |dir: PathBuf| {
+            let mut found = std::fs::read_dir(dir).unwrap().flatten();
+            found.next().unwrap().path()
+        };
+        let version = only(conf.join("pg/conf"));
+        let cluster = only(version.clone());
+        let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
+        let called = format!("{}/{}", name(&version), name(&cluster));
+        (cluster, called)
+    }
+
+    /// What a shell's command says on a node's server, as the owner of its cluster.
+    async fn at(&self, id: &str, command: &str) -> String {
+        let instance = self.world.drover.node(id).await.unwrap().instance;
+        let cloud = LocalCloud::new(&self.world.drover.local_dir(), None).unwrap();
+        let target = cloud.server(&instance).unwrap().unwrap().target().unwrap();
+        let limits = drover_jobs::ssh::Limits::default();
+        let output = drover_jobs::ssh::run(&target, command, limits)
+            .await
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status, Some(0), "{command}: {said}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// What a superuser's statements say at a node.
+    async fn superuser(&self, id: &str, sql: &str) -> String {
+        let (_, cluster) = self.cluster(id).await;
+        let database = cluster.split('/').nth(1).unwrap();
+        let sql = drover_jobs::ssh::quote(sql).unwrap();
+        let psql = "psql -U postgres -XAtq -v ON_ERROR_STOP=1";
+        self.at(
+            id,
+            &format!("{psql} --cluster {cluster} -d {database} -c {sql}"),
+        )
+        .await
+    }
+
+    /// Until an incident of this kind is opened about the follower, and then is over.
+    async fn opened_and_over(&self, kind: IncidentKind) {
+        self.incident(kind, "is open", |_| true).await;
+        self.incident(kind, "is over", |state| state == "resolved")
+            .await;
+    }
+
+    async fn incident(&self, kind: IncidentKind, what: &str, is: impl Fn(&str) -> bool) {
+        let what = format!("{kind} {what}");
+        let found = until(&what, SOON, || async {
+            let all: Vec<(String, String)> =
+                sqlx::query_as("select kind, state from incidents where subject_id = $1")
+                    .bind(self.id().to_string())
+                    .fetch_all(&self.world.drover.pool)
+                    .await?;
+            let found = all
+                .iter()
+                .any(|(of, state)| *of == kind.as_str() && is(state));
+            Ok(if found {
+                Ok(())
+            } else {
+                Err(format!("{all:?}"))
+            })
+        })
+        .await;
+        if let Err(e) = found {
+            let open = self.world.open_operations().await;
+            panic!("{e:#}; {open}; {}", self.timeline().await);
+        }
+    }
+
+    async fn timeline(&self) -> String {
+        let events: Vec<(String, String, String)> = sqlx::query_as(
+            "select i.kind, e.kind, e.text from incident_events e
+             join incidents i on i.id = e.incident_id order by e.created_at",
+        )
+        .fetch_all(&self.world.drover.pool)
+        .await
+        .unwrap();
+        let mut seen = Vec::new();
+        for id in [&self.leader, &self.follower] {
+            let path = format!("/v1/resources/{id}");
+            let subject = self.world.drover.api.get(&path);
+            seen.push(subject.await.unwrap()["last_observation"].to_string());
+        }
+        format!("{events:#?} {seen:#?}")
+    }
+
+    fn id(&self) -> SubjectId {
+        self.follower.trim_start_matches("db_").parse().unwrap()
+    }
+
+    /// The remedies that were begun about the follower, in their order.
+    async fn remedies(&self) -> Vec<String> {
+        let runs: Vec<String> = sqlx::query_scalar(
+            "select resolver || '/' || remedy from resolver_runs
+             where subject_id = $1 and event = 'begun' order by created_at",
+        )
+        .bind(self.id().to_string())
+        .fetch_all(&self.world.drover.pool)
+        .await
+        .unwrap();
+        let mut remedies = runs;
+        remedies.dedup();
+        remedies
+    }
+
+    /// The follower has what the leader has, and nothing else.
+    async fn are_alike(&self, rows: &str) {
+        let all = "select string_agg(n::text, ' ' order by n) from ledger";
+        assert_eq!(self.superuser(&self.leader, all).await, rows);
+        until("the same at the follower", SOON, || async {
+            let there = self.superuser(&self.follower, all).await;
+            Ok(if there == rows { Ok(()) } else { Err(there) })
+        })
+        .await
+        .unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_is_refused_by_its_leader_is_told_the_password_anew() {
+    let pair = Pair::start().await;
+    let (conf, _) = pair.cluster(&pair.follower).await;
+    std::fs::write(conf.join("replication.pass"), "*:*:*:*:of-another\n").unwrap();
+    let receiver = "select pid from pg_stat_wal_receiver";
+    let receiver = pair.superuser(&pair.follower, receiver).await;
+    pair.at(&pair.follower, &format!("kill {receiver}")).await;
+    pair.opened_and_over(IncidentKind::FollowerStalled).await;
+    pair.streams().await;
+    pair.write("insert into ledger values (1)").await;
+    pair.are_alike("1").await;
+    let remedies = pair.remedies().await;
+    assert_eq!(remedies, ["follower_stalled/restart_receiver"]);
+    pair.world.assert_nobody_was_called().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_was_promoted_by_hand_is_stopped_paged_for_and_rewound() {
+    let pair = Pair::start().await;
+    pair.write("insert into ledger values (1)").await;
+    pair.are_alike("1").await;
+    pair.superuser(&pair.follower, "select pg_promote()").await;
+    pair.superuser(&pair.follower, "insert into ledger values (666)")
+        .await;
+    pair.write("insert into ledger values (2)").await;
+    pair.opened_and_over(IncidentKind::SplitBrain).await;
+    pair.streams().await;
+    // What was written beside the leader is gone.
+    pair.are_alike("1 2").await;
+    let told: Vec<(String, String)> = sqlx::query_as(
+        "select o.channel, o.severity from outbox o join incidents i on i.id = o.incident_id
+         where i.kind = 'split_brain' and o.action = 'trigger'",
+    )
+    .fetch_all(&pair.world.drover.pool)
+    .await
+    .unwrap();
+    assert_eq!(told, [("page".to_owned(), "critical".to_owned())]);
+    // The page was written before anything was done.
+    let events: Vec<String> = sqlx::query_scalar(
+        "select e.kind from incident_events e join incidents i on i.id = e.incident_id
+         where i.kind = 'split_brain' and e.kind in ('paged', 'attempt') order by e.created_at",
+    )
+    .fetch_all(&pair.world.drover.pool)
+    .await
+    .unwrap();
+    assert_eq!(events, ["paged", "attempt"]);
+    let remedies = pair.remedies().await;
+    assert_eq!(remedies[0], "split_brain/fence");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_whose_slot_and_wal_are_gone_is_copied_anew() {
+    let pair = Pair::start().await;
+    // It cannot come back while the slot is dropped, and what it needs is gone.
+    let (conf, cluster) = pair.cluster(&pair.follower).await;
+    let settings = conf.join("conf.d/follower.conf");
+    let told = std::fs::read_to_string(&settings).unwrap();
+    std::fs::write(&settings, "").unwrap();
+    let ctl = cluster.replace('/', " ");
+    pair.at(&pair.follower, &format!("pg_ctlcluster {ctl} reload"))
+        .await;
+    until("the slot is free", SOON, || async {
+        let active = "select count(*) from pg_replication_slots where active";
+        let active = pair.superuser(&pair.leader, active).await;
+        Ok(if active == "0" { Ok(()) } else { Err(active) })
+    })
+    .await
+    .unwrap();
+    let drop = "select pg_drop_replication_slot(slot_name) from pg_replication_slots";
+    pair.superuser(&pair.leader, drop).await;
+    for n in 1..=3 {
+        pair.write(&format!("insert into ledger values ({n})"))
+            .await;
+        pair.superuser(&pair.leader, "select pg_switch_wal()").await;
+        pair.superuser(&pair.leader, "checkpoint").await;
+    }
+    std::fs::write(&settings, told).unwrap();
+    pair.at(&pair.follower, &format!("pg_ctlcluster {ctl} reload"))
+        .await;
+    pair.opened_and_over(IncidentKind::FollowerFailed).await;
+    pair.streams().await;
+    pair.are_alike("1 2 3").await;
+    let remedies = pair.remedies().await;
+    assert!(
+        remedies.contains(&"follower_failed/rewind".to_owned()),
+        "{remedies:?}"
+    );
+    pair.world.assert_nobody_was_called().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_does_not_start_is_made_anew() {
+    let pair = Pair::start().await;
+    pair.write("insert into ledger values (1)").await;
+    let data = pair.superuser(&pair.follower, "show data_directory").await;
+    let (_, cluster) = pair.cluster(&pair.follower).await;
+    let ctl = cluster.replace('/', " ");
+    pair.at(
+        &pair.follower,
+        &format!("rm {data}/global/pg_control; pg_ctlcluster {ctl} stop -m immediate"),
+    )
+    .await;
+    pair.opened_and_over(IncidentKind::ResourceDown).await;
+    pair.streams().await;
+    pair.are_alike("1").await;
+    let remedies = pair.remedies().await;
+    assert_eq!(remedies.last().unwrap(), "resource_down/rebuild");
+    pair.world.assert_nobody_was_called().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_does_not_replay_is_lagging_until_it_does() {
+    let pair = Pair::start().await;
+    sqlx::query("update resources set max_lag_bytes = 100000 where id = $1")
+        .bind(pair.id().to_string())
+        .execute(&pair.world.drover.pool)
+        .await
+        .unwrap();
+    pair.superuser(&pair.follower, "select pg_wal_replay_pause()")
+        .await;
+    pair.write("insert into ledger select * from generate_series(1, 20000)")
+        .await;
+    let kind = IncidentKind::FollowerLagging;
+    pair.incident(kind, "is open", |_| true).await;
+    pair.superuser(&pair.follower, "select pg_wal_replay_resume()")
+        .await;
+    pair.incident(kind, "is over", |state| state == "resolved")
+        .await;
+    let reason: String = sqlx::query_scalar("select reason from incidents where kind = $1")
+        .bind(kind.as_str())
+        .fetch_one(&pair.world.drover.pool)
+        .await
+        .unwrap();
+    assert!(reason.contains("MiB behind db_"), "{reason}");
+    pair.world.assert_nobody_was_called().await;
+}
