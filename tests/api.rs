@@ -22,6 +22,8 @@ mod destroying;
 mod events;
 #[path = "api/followers.rs"]
 mod followers;
+#[path = "api/gameday.rs"]
+mod gameday;
 #[path = "api/idempotency.rs"]
 mod idempotency;
 #[path = "api/incident_command.rs"]
