@@ -18,10 +18,10 @@ mod command;
 mod creating;
 #[path = "api/destroying.rs"]
 mod destroying;
-#[path = "api/events.rs"]
-mod events;
 #[path = "api/durability.rs"]
 mod durability;
+#[path = "api/events.rs"]
+mod events;
 #[path = "api/followers.rs"]
 mod followers;
 #[path = "api/gameday.rs"]

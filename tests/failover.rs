@@ -1,8 +1,12 @@
 //! A leader may die at any moment: who takes its lead, what is lost, and what becomes of
 //! it. Real servers, real PostgreSQL, real processes.
 
+#[path = "failover/cut_off.rs"]
+mod cut_off;
 #[path = "failover/scene.rs"]
 mod scene;
+#[path = "failover/stale.rs"]
+mod stale;
 #[path = "failover/while_changing.rs"]
 mod while_changing;
 #[path = "failover/workers.rs"]
@@ -124,7 +128,10 @@ async fn where_all_nodes_die_one_of_those_that_come_back_leads() {
     let lost = scene.ledger.lost().unwrap();
     if epoch == 2 {
         let memo = scene.rebuilt(&old.id).await;
-        assert!(lost.is_empty() || memo["lost_bytes"].as_u64() > Some(0), "{lost:?} {memo}");
+        assert!(
+            lost.is_empty() || memo["lost_bytes"].as_u64() > Some(0),
+            "{lost:?} {memo}"
+        );
     } else {
         assert_eq!(lost, Vec::<u64>::new());
     }

@@ -201,6 +201,120 @@ impl Scene {
         format!("{kind}: {reason}")
     }
 
+    /// Until an operation of this kind needs a human: its id, and why.
+    pub async fn stuck(&self, kind: &str) -> (String, String) {
+        let found = until("it needs a human", LONG, || async {
+            let stuck: Option<(String, Option<String>)> = sqlx::query_as(
+                "select id, note from operations where kind = $1 and stuck_at is not null",
+            )
+            .bind(kind)
+            .fetch_optional(&self.drover.pool)
+            .await?;
+            Ok(stuck.ok_or_else(|| "not yet".to_owned()))
+        });
+        let ((id, note), _) = self.or_logs(found.await).await;
+        (format!("op_{id}"), note.unwrap_or_default())
+    }
+
+    /// How the last failover of this leader was proved to be safe.
+    pub async fn fenced_by(&self, old: &Lead) -> String {
+        sqlx::query_scalar(
+            "select memo ->> 'fenced_by' from operations
+             where kind = 'failover' and subject_id = $1 order by opened_at desc limit 1",
+        )
+        .bind(old.id.strip_prefix("db_").unwrap())
+        .fetch_one(&self.drover.pool)
+        .await
+        .unwrap()
+    }
+
+    /// Until a resource is seen to fail.
+    pub async fn seen_failing(&self, node: &Lead) {
+        let failing = until("it is seen to fail", LONG, || async {
+            let seen = self.resource(&node.id).await;
+            Ok(match seen["state"] == "available" {
+                true => Err("it is available".to_owned()),
+                false => Ok(()),
+            })
+        });
+        self.or_logs(failing.await.map(drop)).await;
+    }
+
+    /// Until an observation shows a leader's WAL to end there, or behind it.
+    pub async fn observed_beyond(&self, node: &Lead, lsn: &str) {
+        let seen = until("it is observed", LONG, || async {
+            let beyond: Option<bool> = sqlx::query_scalar(
+                "select (attributes ->> 'lsn')::pg_lsn >= $2::pg_lsn from observations
+                 where subject_id = $1 and attributes ->> 'lsn' is not null
+                 order by created_at desc limit 1",
+            )
+            .bind(node.id.strip_prefix("db_").unwrap())
+            .bind(lsn)
+            .fetch_optional(&self.drover.pool)
+            .await?;
+            Ok(match beyond {
+                Some(true) => Ok(()),
+                Some(false) | None => Err("not yet".to_owned()),
+            })
+        });
+        self.or_logs(seen.await.map(drop)).await;
+    }
+
+    /// Until a follower has received all up to there.
+    pub async fn has_received(&self, node: &Lead, lsn: &str) {
+        let sql = format!("select pg_last_wal_receive_lsn() >= '{lsn}'");
+        let received = until("it has received it", LONG, || async {
+            Ok(match self.as_superuser(node, &sql).await.as_str() {
+                "t" => Ok(()),
+                said => Err(said.to_owned()),
+            })
+        });
+        self.or_logs(received.await.map(drop)).await;
+    }
+
+    /// Sets how much may be lost.
+    pub async fn limit_lag(&self, bytes: i64) {
+        sqlx::query("update resources set max_lag_bytes = $1")
+            .bind(bytes)
+            .execute(&self.drover.pool)
+            .await
+            .unwrap();
+    }
+
+    /// Stops a follower's receiver where it is, or has it go on.
+    pub fn hold_receiver(&self, node: &Lead, hold: bool) {
+        let postmaster = self.lock_file(node).lines().next().unwrap().to_owned();
+        let found = Command::new("pgrep")
+            .args(["-P", &postmaster, "-f", "walreceiver"])
+            .output()
+            .unwrap();
+        let pids = String::from_utf8(found.stdout).unwrap();
+        assert!(!hold || !pids.trim().is_empty(), "it has no receiver");
+        let signal = if hold { "-STOP" } else { "-CONT" };
+        for pid in pids.split_whitespace() {
+            let _ = Command::new("kill").args([signal, pid]).status();
+        }
+    }
+
+    /// drover can neither log in to a server nor ask its cloud about it.
+    pub async fn nobody_knows_its_machine(&self, node: &Lead) {
+        self.set_machine(node, None, 1).await;
+    }
+
+    pub async fn its_machine_is_known_again(&self, node: &Lead) {
+        self.set_machine(node, Some(&node.instance), 2222).await;
+    }
+
+    async fn set_machine(&self, node: &Lead, instance: Option<&str>, port: i32) {
+        sqlx::query("update servers set instance_id = $2, ssh_port = $3 where id = $1")
+            .bind(node.server.strip_prefix("srv_").unwrap())
+            .bind(instance)
+            .bind(port)
+            .execute(&self.drover.pool)
+            .await
+            .unwrap();
+    }
+
     /// The API tells of a change of leader.
     pub async fn assert_told(&self, kind: &str, from: &str, to: &str) {
         let told = self.drover.api.get("/v1/events").await.unwrap();

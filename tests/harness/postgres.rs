@@ -195,6 +195,12 @@ impl Postgres {
         })
     }
 
+    /// URL of a database in it, for who gets there by the filesystem alone.
+    pub fn url_by_socket(&self, database: &str, sockets: &Path) -> String {
+        let host = sockets.display().to_string().replace('/', "%2F");
+        format!("postgres://drover@{host}:{}/{database}", self.port)
+    }
+
     /// URL of a database in it.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://drover@127.0.0.1:{}/{database}", self.port)

@@ -68,15 +68,48 @@ impl Processes {
     pub fn start_with(&mut self, kind: &str, settings: &[(&str, &str)]) -> Result<u32> {
         let line = procfile(kind)?;
         let words: Vec<&str> = line.split_whitespace().collect();
+        let child = self.command(&words)?;
+        self.spawn(kind, child, settings)
+    }
+
+    /// The same in a network of its own, whose only link is down.
+    ///
+    /// # Errors
+    /// As [`Processes::start`].
+    pub fn start_without_network(&mut self, kind: &str, settings: &[(&str, &str)]) -> Result<u32> {
+        let line = procfile(kind)?;
+        let (name, arguments) = line.split_once(' ').context("an empty line")?;
+        let alone = if nix::unistd::Uid::current().is_root() {
+            "-n"
+        } else {
+            "-rn"
+        };
+        let mut command = self.command(&[name])?;
+        let mut wrapped = Command::new("unshare");
+        wrapped.arg(alone).arg(command.get_program());
+        wrapped.args(arguments.split_whitespace()).env_clear();
+        for (name, value) in command.get_envs() {
+            wrapped.env(name, value.unwrap_or_default());
+        }
+        command = wrapped;
+        command.stdin(Stdio::null());
+        self.spawn(kind, command, settings)
+    }
+
+    fn spawn(
+        &mut self,
+        kind: &str,
+        mut command: Command,
+        settings: &[(&str, &str)],
+    ) -> Result<u32> {
         self.started += 1;
         let log = File::create(self.logs.join(format!("{kind}.{}.log", self.started)))?;
-        let child = self
-            .command(&words)?
+        let child = command
             .envs(settings.iter().copied())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .with_context(|| format!("starting {line}"))?;
+            .with_context(|| format!("starting {kind}"))?;
         let pid = child.id();
         self.running.push((kind.to_owned(), child));
         Ok(pid)

@@ -17,7 +17,7 @@ background "$5" '
   cd /
   trap "o touch \"$d/standby.signal\"" EXIT
   told() { o "$b/pg_controldata" "$d" | sed -n "s/^$1: *//p"; }
-  end=$(o timeout 20 "$b/pg_waldump" -q -p "$d/pg_wal" -t "$(told "Latest checkpoint.s TimeLineID")" \
+  end=$(o timeout 20 "$b/pg_waldump" -p "$d/pg_wal" -t "$(told "Latest checkpoint.s TimeLineID")" \
     -s "$(told "Latest checkpoint.s REDO location")" 2>/dev/null |
     sed -n "s/^.*len (rec\/tot): *[0-9]*\/ *\([0-9]*\),.* lsn: \([0-9A-F/]*\),.*$/\2 \1/p" | tail -n 1)
   [ -z "$end" ] || echo "end $end"

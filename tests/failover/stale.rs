@@ -1,0 +1,205 @@
+//! Those who are behind, beyond, or late: followers that have too little or too much, and
+//! leaders that nobody can prove to be dead.
+
+use std::time::{Duration, Instant};
+
+use drover_tests::until;
+use serde_json::json;
+
+use crate::scene::{LONG, Scene};
+
+/// More than may be lost is not lost without a human's word.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_is_too_far_behind_leads_by_a_humans_word_alone() {
+    let scene = Scene::start("async", 1).await;
+    let old = scene.lead().await;
+    let follower = scene.followers().await.remove(0);
+    let its = scene.drover.node(&follower).await.unwrap();
+    scene.limit_lag(100_000).await;
+    scene.hold_receiver(&its, true);
+    let much = "create table much as select repeat('x', 100) x from generate_series(1, 20000)";
+    scene.as_superuser(&old, much).await;
+    // Where the leader's WAL ends is known from an observation alone, once it is dead.
+    let end = scene
+        .as_superuser(&old, "select pg_current_wal_lsn()")
+        .await;
+    scene.observed_beyond(&old, &end).await;
+    let moment = Instant::now();
+    scene.drover.unplug(&old.instance).await.unwrap();
+    scene.hold_receiver(&its, false);
+    let (id, why) = scene.stuck("failover").await;
+    assert!(why.contains("at most may be lost"), "{why}");
+    assert_eq!(scene.resource(&old.id).await["epoch"], 1);
+    let path = format!("/v1/operations/{id}/actions");
+    let unsaid = json!({"action": "override"});
+    assert!(
+        scene.drover.api.post(&path, &unsaid).await.is_err(),
+        "without a reason"
+    );
+    let word = json!({"action": "override", "reason": "better late than never", "by": "ann"});
+    scene.drover.api.post(&path, &word).await.unwrap();
+    scene.written_by_another(moment, &old).await;
+    scene.settled_with_help().await;
+    let memo = scene.rebuilt(&old.id).await;
+    assert!(memo["lost_bytes"].as_u64() > Some(100_000), "{memo}");
+    scene.assert_one_leader().await;
+}
+
+/// Its machine can be neither asked nor stopped, and it may well be writing.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_proof_nobody_is_promoted_until_a_human_answers_for_it() {
+    let scene = Scene::start("async", 1).await;
+    let old = scene.lead().await;
+    scene.nobody_knows_its_machine(&old).await;
+    let ask = json!({"action": "failover", "reason": "a test"});
+    let path = format!("/v1/resources/{}/actions", old.id);
+    scene.drover.api.post(&path, &ask).await.unwrap();
+    let (id, why) = scene.stuck("failover").await;
+    assert!(why.contains("nothing proves"), "{why}");
+    assert_eq!(scene.resource(&old.id).await["epoch"], 1);
+    scene.written_after(Instant::now()).await;
+    let path = format!("/v1/operations/{id}/actions");
+    let word = json!({"action": "override", "reason": "I have pulled its plug", "by": "ann"});
+    let moment = Instant::now();
+    scene.drover.unplug(&old.instance).await.unwrap();
+    scene.drover.api.post(&path, &word).await.unwrap();
+    scene.written_by_another(moment, &old).await;
+    scene.another_leads(&old).await;
+    assert_eq!(scene.fenced_by(&old).await, "override");
+    let told = scene
+        .drover
+        .api
+        .get(&format!("/v1/operations/{id}"))
+        .await
+        .unwrap();
+    assert!(
+        told.to_string().contains("I have pulled its plug"),
+        "{told}"
+    );
+    scene.its_machine_is_known_again(&old).await;
+    scene.settled_with_help().await;
+    scene.assert_one_leader().await;
+}
+
+/// One has what its new leader never had: it gives that up, and follows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_beyond_the_fork_is_made_to_follow_all_the_same() {
+    let mut scene = Scene::start("async", 2).await;
+    scene.larger_herd(6).await;
+    let old = scene.lead().await;
+    let followers = scene.followers().await;
+    let near = scene.drover.node(&followers[0]).await.unwrap();
+    let far = scene.drover.node(&followers[1]).await.unwrap();
+    // The one that will lead gets nothing of this, and the other one all of it.
+    scene.hold_receiver(&near, true);
+    scene
+        .as_superuser(
+            &old,
+            "create table beyond as select generate_series(1, 1000) x",
+        )
+        .await;
+    let end = scene
+        .as_superuser(&old, "select pg_current_wal_lsn()")
+        .await;
+    scene.has_received(&far, &end).await;
+    scene.drover.unplug(&far.instance).await.unwrap();
+    scene.drover.unplug(&old.instance).await.unwrap();
+    scene.hold_receiver(&near, false);
+    let new = scene.another_leads(&old).await;
+    assert_eq!(new.id, near.id);
+    scene.settled_with_help().await;
+    scene.assert_one_leader().await;
+    assert_eq!(scene.followers().await.len(), 2);
+    let there = scene
+        .as_superuser(&new, "select to_regclass('beyond') is null")
+        .await;
+    assert_eq!(
+        there, "t",
+        "what was never acknowledged by the new leader is gone"
+    );
+}
+
+/// An old leader comes back and takes writes: it is stopped before anything else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_takes_writes_is_stopped_at_once_and_follows_again() {
+    let scene = Scene::start("async", 1).await;
+    let follower = scene.followers().await.remove(0);
+    let its = scene.drover.node(&follower).await.unwrap();
+    scene.as_superuser(&its, "select pg_promote()").await;
+    scene
+        .as_superuser(&its, "create table astray (x int)")
+        .await;
+    scene.incident(&["split_brain"]).await;
+    scene.settled_with_help().await;
+    scene.assert_one_leader().await;
+    let astray = scene
+        .as_superuser(&its, "select to_regclass('astray') is null")
+        .await;
+    assert_eq!(astray, "t");
+    let paged: i64 = sqlx::query_scalar(
+        "select count(*) from outbox m join incidents i on i.id = m.incident_id
+         where i.kind = 'split_brain' and m.channel = 'page' and m.action = 'trigger'",
+    )
+    .fetch_one(&scene.drover.pool)
+    .await
+    .unwrap();
+    assert_eq!(paged, 1, "a page, at once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_destroyed_while_it_is_rebuilt_leaves_nothing() {
+    let scene = Scene::start("async", 1).await;
+    let old = scene.lead().await;
+    let ask = json!({"action": "failover", "reason": "a test"});
+    let path = format!("/v1/resources/{}/actions", old.id);
+    scene.drover.api.post(&path, &ask).await.unwrap();
+    let new = scene.another_leads(&old).await;
+    until("it is being rebuilt", LONG, || async {
+        let step: Option<String> = sqlx::query_scalar(
+            "select step_name from operations where kind = 'rebuild' and state = 'open'",
+        )
+        .fetch_optional(&scene.drover.pool)
+        .await?;
+        Ok(match step.is_some_and(|step| !step.is_empty()) {
+            true => Ok(()),
+            false => Err("not yet".to_owned()),
+        })
+    })
+    .await
+    .unwrap();
+    let name = scene.resource(&old.id).await["name"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let path = format!("/v1/resources/{}?confirm={name}", old.id);
+    scene.drover.api.delete(&path).await.unwrap();
+    until("it is gone", LONG, || async {
+        let left: i64 = sqlx::query_scalar(
+            "select (select count(*) from subjects where forgotten_at is null)
+                  + (select count(*) from operations where state = 'open' and kind <> 'reconcile')",
+        )
+        .fetch_one(&scene.drover.pool)
+        .await?;
+        let dir = scene.drover.local_dir().join("servers").join(&old.instance);
+        Ok(match left == 2 && !dir.exists() {
+            true => Ok(()),
+            false => Err(format!("{left} are left")),
+        })
+    })
+    .await
+    .unwrap();
+    // Who leads now keeps nothing for it, and serves.
+    until("no slot is kept", LONG, || async {
+        let slots = scene
+            .as_superuser(&new, "select count(*) from pg_replication_slots")
+            .await;
+        Ok(match slots == "0" {
+            true => Ok(()),
+            false => Err(slots),
+        })
+    })
+    .await
+    .unwrap();
+    scene.written_after(Instant::now()).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+}
