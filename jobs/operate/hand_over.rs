@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use drover::model::{Kind, Operation, OperationKind, OperationState, PublicId};
-use drover::store::creation::{self, Led};
+use drover::store::creation::{self, Led, Ready};
 use drover::store::operations::{self, NewOperation};
 use drover::store::{changes, queue};
 use serde_json::json;
@@ -116,13 +116,17 @@ async fn leads(turn: &Turn<'_>, led: &Led, own: Option<&Operation>) -> Result<St
             false => Stands::Waits(format!("{name} is waited for: {busy}")),
         });
     }
-    if !led.ready {
-        return Ok(goes_down(
-            "neither it nor a follower of it is known to be in service",
-        ));
-    }
-    if late {
-        return Ok(goes_down("there was no time to hand its lead over"));
+    match led.ready {
+        Ready::Yes if !late => {}
+        Ready::Yes => return Ok(goes_down("there was no time to hand its lead over")),
+        Ready::Perhaps if !late => {
+            let waits = format!("{name} or its follower is uncertain just now");
+            return Ok(Stands::Waits(waits));
+        }
+        Ready::Perhaps | Ready::No => {
+            let why = "it is not in service, or none of its followers is";
+            return Ok(goes_down(why));
+        }
     }
     let asker = PublicId::new(Kind::Server, turn.server()?.subject.id);
     let kind = turn.operation.kind;
