@@ -95,10 +95,11 @@ async fn leads(turn: &Turn<'_>, led: &Led, own: Option<&Operation>) -> Result<St
         let id = own.id.public();
         let why = own.note.as_deref().unwrap_or("it has just begun");
         let waits = Stands::Waits(format!("{name} hands its lead over first ({id}: {why})"));
+        let hopeless = own.stuck_at.is_some() || led.ready == Ready::No;
         return Ok(match own.state {
             OperationState::Done => goes_down(&format!("{id} left it the lead")),
             OperationState::Cancelled => goes_down(&format!("{id} was given up")),
-            OperationState::Open if !late && own.stuck_at.is_none() => waits,
+            OperationState::Open if !late && !hopeless => waits,
             OperationState::Open if call_off(turn, own).await? => {
                 goes_down(&format!("no follower takes its lead ({why})"))
             }
