@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use drover::model::{Kind, Operation, OperationKind, OperationState, PublicId};
-use drover::store::creation::{self, Led};
+use drover::store::creation::{self, Led, Ready};
 use drover::store::operations::{self, NewOperation};
 use drover::store::{changes, queue};
 use serde_json::json;
@@ -95,10 +95,11 @@ async fn leads(turn: &Turn<'_>, led: &Led, own: Option<&Operation>) -> Result<St
         let id = own.id.public();
         let why = own.note.as_deref().unwrap_or("it has just begun");
         let waits = Stands::Waits(format!("{name} hands its lead over first ({id}: {why})"));
+        let hopeless = own.stuck_at.is_some() || led.ready == Ready::No;
         return Ok(match own.state {
             OperationState::Done => goes_down(&format!("{id} left it the lead")),
             OperationState::Cancelled => goes_down(&format!("{id} was given up")),
-            OperationState::Open if !late && own.stuck_at.is_none() => waits,
+            OperationState::Open if !late && !hopeless => waits,
             OperationState::Open if call_off(turn, own).await? => {
                 goes_down(&format!("no follower takes its lead ({why})"))
             }
@@ -116,13 +117,17 @@ async fn leads(turn: &Turn<'_>, led: &Led, own: Option<&Operation>) -> Result<St
             false => Stands::Waits(format!("{name} is waited for: {busy}")),
         });
     }
-    if !led.ready {
-        return Ok(goes_down(
-            "neither it nor a follower of it is known to be in service",
-        ));
-    }
-    if late {
-        return Ok(goes_down("there was no time to hand its lead over"));
+    match led.ready {
+        Ready::Yes if !late => {}
+        Ready::Yes => return Ok(goes_down("there was no time to hand its lead over")),
+        Ready::Perhaps if !late => {
+            let waits = format!("{name} or its follower is uncertain just now");
+            return Ok(Stands::Waits(waits));
+        }
+        Ready::Perhaps | Ready::No => {
+            let why = "it is not in service, or none of its followers is";
+            return Ok(goes_down(why));
+        }
     }
     let asker = PublicId::new(Kind::Server, turn.server()?.subject.id);
     let kind = turn.operation.kind;

@@ -17,7 +17,9 @@ use crate::model::{
 };
 
 pub use destruction::{DestroyError, destroy, is_left_alone, others_on, was_asked_for, was_begun};
-pub use followers::{Led, WantedFollower, follow, followers, followers_of, keeps_sync, leaders_on};
+pub use followers::{
+    Led, Ready, WantedFollower, follow, followers, followers_of, keeps_sync, leaders_on,
+};
 
 /// The port of a server's first resource; each further one has the next.
 pub const FIRST_PORT: u16 = 5432;

@@ -99,31 +99,51 @@ pub struct Led {
     pub leader: SubjectId,
     /// Its name.
     pub name: String,
-    /// Whether it is in service, and one of its followers is.
-    pub ready: bool,
+    /// Whether it could hand its lead over.
+    pub ready: Ready,
+}
+
+/// Whether a leader and a follower of it are in service.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ready {
+    /// They are.
+    Yes,
+    /// One of them is uncertain, which will soon be found out.
+    Perhaps,
+    /// They are not.
+    No,
 }
 
 /// The leaders on a server that have followers elsewhere.
 pub async fn leaders_on(db: &mut PgConnection, server: SubjectId) -> sqlx::Result<Vec<Led>> {
-    let rows: Vec<(String, String, bool)> = sqlx::query_as(
-        "select r.id, s.name, s.state = 'available' and bool_or(fs.state = 'available')
-         from resources r join subjects s using (id)
+    // A database on a dead server stays uncertain: that is not found out.
+    let rows: Vec<(String, String, bool, bool)> = sqlx::query_as(
+        "select r.id, s.name, s.state = 'available' and bool_or(fs.state = 'available'),
+                s.state in ('available', 'uncertain')
+                    and v.state in ('available', 'uncertain')
+                    and bool_or(fs.state in ('available', 'uncertain')
+                                and fv.state in ('available', 'uncertain'))
+         from resources r join subjects s using (id) join subjects v on v.id = r.server_id
          join resources f on f.leader_id = r.id and f.server_id <> r.server_id
-         join subjects fs on fs.id = f.id
+         join subjects fs on fs.id = f.id join subjects fv on fv.id = f.server_id
          where r.server_id = $1 and r.leader_id is null and s.forgotten_at is null
            and s.state in ('available', 'uncertain', 'unavailable')
            and fs.forgotten_at is null
            and fs.state in ('available', 'uncertain', 'unavailable')
-         group by r.id, s.name, s.state order by r.id",
+         group by r.id, s.name, s.state, v.state order by r.id",
     )
     .bind(server.to_string())
     .fetch_all(db)
     .await?;
-    let led = |(leader, name, ready)| {
+    let led = |(leader, name, yes, perhaps)| {
         Ok(Led {
             leader: decode(leader)?,
             name,
-            ready,
+            ready: match (yes, perhaps) {
+                (true, _) => Ready::Yes,
+                (false, true) => Ready::Perhaps,
+                (false, false) => Ready::No,
+            },
         })
     };
     rows.into_iter().map(led).collect()
