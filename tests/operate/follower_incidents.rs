@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::world::World;
 
-const SOON: Duration = Duration::from_secs(40);
+const SOON: Duration = Duration::from_secs(120);
 
 /// A leader and its follower that streams, seen often, with little patience.
 struct Pair {
@@ -148,7 +148,7 @@ impl Pair {
     async fn remedies(&self) -> Vec<String> {
         let runs: Vec<String> = sqlx::query_scalar(
             "select resolver || '/' || remedy from resolver_runs
-             where subject_id = $1 and event = 'begun' order by created_at",
+             where subject_id = $1 and phase = 'begun' order by created_at",
         )
         .bind(self.id().to_string())
         .fetch_all(&self.world.drover.pool)
