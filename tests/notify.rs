@@ -3,6 +3,8 @@
 
 #[path = "notify/delivery.rs"]
 mod delivery;
+#[path = "notify/leaders.rs"]
+mod leaders;
 #[path = "notify/limits.rs"]
 mod limits;
 #[path = "notify/processes.rs"]

@@ -1,11 +1,17 @@
 //! Making and destroying, by real processes on real local servers.
 
+#[path = "operate/durability.rs"]
+mod durability;
 #[path = "operate/ec2.rs"]
 mod ec2;
 #[path = "operate/follower_incidents.rs"]
 mod follower_incidents;
 #[path = "operate/followers.rs"]
 mod followers;
+#[path = "operate/handing_over.rs"]
+mod handing_over;
+#[path = "operate/ledger.rs"]
+mod ledger;
 #[path = "operate/stuck.rs"]
 mod stuck;
 #[path = "operate/switchover.rs"]

@@ -58,7 +58,9 @@ impl Feeler for World {
                 // While the whole server is known to be down, its sshd would tell
                 // nothing new.
                 if server.subject.state == State::Unavailable {
-                    return Box::pin(resource::feel(resource, server)).await;
+                    let feel = Box::pin(resource::feel(resource, server));
+                    let seen = tokio::time::timeout(SILENT * 2, feel).await;
+                    return seen.unwrap_or_else(|_| silent(resource, SILENT * 2));
                 }
                 Box::pin(self.feel_with_witness(resource, server)).await
             }
@@ -93,7 +95,7 @@ impl World {
                             let down = matches!(word, Witness::Down { .. });
                             witness = Some(word);
                             if down {
-                                break Attributes { witness, ..silent(resource) };
+                                break Attributes { witness, ..silent(resource, SILENT) };
                             }
                         }
                         (word, _) = &mut cloud, if !cloud_said => {
@@ -102,7 +104,7 @@ impl World {
                             if let (Some(Witness::Down { detail }), None) = (word, &witness) {
                                 let cause = Cause::Timeout;
                                 witness = Some(Witness::Silent { cause, detail });
-                                break Attributes { witness, ..silent(resource) };
+                                break Attributes { witness, ..silent(resource, SILENT) };
                             }
                         }
                     }
@@ -117,8 +119,8 @@ impl World {
     }
 }
 
-fn silent(resource: &Resource) -> Attributes {
-    let message = format!("port {} is silent for {SILENT:?}", resource.port);
+fn silent(resource: &Resource, time: Duration) -> Attributes {
+    let message = format!("port {} is silent for {time:?}", resource.port);
     Attributes::failed(Cause::Timeout, message)
 }
 

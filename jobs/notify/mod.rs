@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use drover::config::{NotifyConfig, PageVia, TicketVia};
 use drover::model::{Channel, ExposeSecret, Provider, Secret};
-use drover::store::letters::Letter;
+use drover::store::letters::Written;
 
 pub(crate) use words::{backoff, delivered, given_up, not_yet, refused, too_long};
 
@@ -94,6 +94,11 @@ impl Notifier {
         match channel {
             Channel::Page => &self.page,
             Channel::Ticket => &self.ticket,
+            // Zendesk is for what people have to answer.
+            Channel::Event => match &self.ticket {
+                Adapter::Webhook(_) => &self.ticket,
+                Adapter::Log | Adapter::PagerDuty(_) | Adapter::Zendesk(_) => &Adapter::Log,
+            },
         }
     }
 
@@ -116,12 +121,17 @@ impl Notifier {
     }
 
     /// Tries once; ends within [`http::LIMIT`].
-    pub(crate) async fn send(&self, letter: &Letter) -> Outcome {
-        let outcome = match self.adapter(letter.message.channel) {
-            Adapter::Log => log::send(letter),
-            Adapter::PagerDuty(to) => to.send(letter).await,
-            Adapter::Webhook(to) => to.send(letter).await,
-            Adapter::Zendesk(to) => to.send(letter).await,
+    pub(crate) async fn send(&self, written: &Written) -> Outcome {
+        let outcome = match (written, self.adapter(written.message().channel)) {
+            (Written::Incident(letter), Adapter::Log) => log::send(letter),
+            (Written::Incident(letter), Adapter::PagerDuty(to)) => to.send(letter).await,
+            (Written::Incident(letter), Adapter::Webhook(to)) => to.send(letter).await,
+            (Written::Incident(letter), Adapter::Zendesk(to)) => to.send(letter).await,
+            (Written::LeaderChange(notice), Adapter::Webhook(to)) => to.announce(notice).await,
+            (
+                Written::LeaderChange(notice),
+                Adapter::Log | Adapter::PagerDuty(_) | Adapter::Zendesk(_),
+            ) => log::announce(notice),
         };
         match outcome {
             Outcome::Delivered { reference, remark } => Outcome::Delivered {

@@ -46,7 +46,7 @@ impl PagerDuty {
         let told = answer.json();
         if answer.status == StatusCode::ACCEPTED && told["status"] == "success" {
             return Outcome::Delivered {
-                reference: Some(dedup_key(letter.message.incident)),
+                reference: Some(dedup_key(letter.incident)),
                 remark: None,
             };
         }
@@ -70,7 +70,7 @@ fn dedup_key(incident: IncidentId) -> String {
 fn event(letter: &Letter) -> Value {
     let message = &letter.message;
     let action = message.action.as_str();
-    let dedup_key = dedup_key(message.incident);
+    let dedup_key = dedup_key(letter.incident);
     match message.action {
         Deed::Acknowledge | Deed::Resolve => {
             json!({"event_action": action, "dedup_key": dedup_key})
@@ -107,7 +107,7 @@ fn details(letter: &Letter) -> Value {
             [("detail".to_owned(), other.clone())].into_iter().collect()
         }
     };
-    details.insert("incident".into(), message.incident.public().into());
+    details.insert("incident".into(), letter.incident.public().into());
     details.insert("opened_at".into(), letter.opened_at.to_rfc3339().into());
     if let Some(about) = &letter.about {
         details.insert("subject".into(), about.id.to_string().into());

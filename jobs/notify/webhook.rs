@@ -1,10 +1,11 @@
-//! Customers' tickets to a system of one's own, after the Standard Webhooks: the
+//! Customers' tickets and changes of leader to a system of one's own, after the Standard
+//! Webhooks: the
 //! message's id is `webhook-id`, and stays the same however often it is sent.
 
 use chrono::Utc;
 use drover::config::WebhookConfig;
-use drover::model::{Deed, ExposeSecret};
-use drover::store::letters::Letter;
+use drover::model::{Deed, ExposeSecret, Message};
+use drover::store::letters::{Letter, Notice};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Url};
 use serde_json::json;
@@ -32,8 +33,21 @@ impl Webhook {
     }
 
     pub(super) async fn send(&self, letter: &Letter) -> Outcome {
-        let id = letter.message.id.public();
-        let body = body(letter);
+        self.post(&letter.message, body(letter)).await
+    }
+
+    pub(super) async fn announce(&self, notice: &Notice) -> Outcome {
+        let change = &notice.change;
+        let body = json!({
+            "type": "leader.changed",
+            "timestamp": change.at.to_rfc3339(),
+            "data": change,
+        });
+        self.post(&notice.message, body.to_string()).await
+    }
+
+    async fn post(&self, message: &Message, body: String) -> Outcome {
+        let id = message.id.public();
         let now = Utc::now().timestamp();
         let signature = match self.signer.sign(&id, now, body.as_bytes()) {
             Ok(signature) => signature,
@@ -73,7 +87,7 @@ fn body(letter: &Letter) -> String {
         "type": event,
         "timestamp": message.created_at.to_rfc3339(),
         "data": {
-            "incident": message.incident.public(),
+            "incident": letter.incident.public(),
             "kind": letter.kind,
             "opened_at": letter.opened_at.to_rfc3339(),
             "severity": message.severity,

@@ -26,6 +26,7 @@ fn what(message: &Message) -> &'static str {
         (Channel::Page, Deed::Trigger) => "page",
         (Channel::Page, Deed::Acknowledge) => "page's acknowledgement",
         (Channel::Page, Deed::Resolve) => "page's end",
+        (Channel::Event, Deed::Trigger | Deed::Acknowledge | Deed::Resolve) => "event",
         (Channel::Ticket, Deed::Trigger) => "ticket",
         (Channel::Ticket, Deed::Acknowledge) => "ticket's acknowledgement",
         (Channel::Ticket, Deed::Resolve) => "ticket's end",

@@ -49,7 +49,7 @@ impl Zendesk {
         let ticket = json!({
             "subject": words::shortened(&message.summary, SUBJECT),
             "comment": {"body": comment(letter)},
-            "external_id": message.incident.public(),
+            "external_id": letter.incident.public(),
             "priority": priority(message.severity),
             "tags": ["drover", letter.kind.as_str()],
         });
@@ -126,7 +126,7 @@ fn comment(letter: &Letter) -> String {
     }
     lines.push(format!(
         "incident: {} ({})",
-        message.incident.public(),
+        letter.incident.public(),
         letter.kind
     ));
     lines.push(format!("since: {}", letter.opened_at.to_rfc3339()));

@@ -8,7 +8,7 @@ use drover::model::{Resource, Server, State, SubjectId};
 use super::create_resource::{await_server, certificate, customer, plan, start};
 use super::create_server::{enter, first_look};
 use super::follow::{make_slot, node, pass_line, replication_password};
-use super::{Book, Outcome, Step, Turn, Work, script, unknown};
+use super::{Book, Outcome, Step, Turn, Work, script, sync, unknown};
 
 pub(super) const BOOK: Book = Book {
     steps: &[
@@ -20,6 +20,11 @@ pub(super) const BOOK: Book = Book {
         Step::new("start", "start it"),
         Step::new("enter", "let it enter the ring"),
         Step::new("first_look", "wait until it is felt to be in service"),
+        // Not before: until then, commits wait for the others, or for this one to come.
+        Step::new(
+            "names",
+            "have its leader's commits wait for it, if they do for any",
+        ),
     ],
     creates: true,
 };
@@ -40,6 +45,7 @@ pub(super) async fn perform(turn: &Turn<'_>) -> Work {
         "start" => start(turn, resource, server).await,
         "enter" => enter(),
         "first_look" => first_look(resource.subject.state),
+        "names" => names(turn, resource).await,
         step => unknown(step),
     }
 }
@@ -66,6 +72,13 @@ async fn await_leader(turn: &Turn<'_>, resource: &Resource) -> Work {
         State::Destroying | State::Destroyed => {
             Err(Outcome::hopeless(format!("its leader {name} is gone")))
         }
+    }
+}
+
+async fn names(turn: &Turn<'_>, resource: &Resource) -> Work {
+    match resource.leader {
+        Some(leader) => Ok(Outcome::done(sync::if_sync(turn, leader).await?)),
+        None => Ok(Outcome::done("it leads by now")),
     }
 }
 
@@ -133,7 +146,8 @@ background "cluster-$n" '
   put "$conf/server.key" 600 <"$k/key"
   r find "$data" -mindepth 1 -delete
   how="host=$host port=$from user=drover_replication sslmode=verify-full sslrootcert=$conf/leader.crt passfile=$conf/replication.pass application_name=$slot connect_timeout=5"
-  o "/usr/lib/postgresql/$v/bin/pg_basebackup" -d "$how" -D "$data" -X stream -S "$slot" -c fast \
+  # Not under its own name: what a copy confirms is no copy of a commit yet.
+  o "/usr/lib/postgresql/$v/bin/pg_basebackup" -d "$how application_name=drover_copy" -D "$data" -X stream -S "$slot" -c fast \
     -r "${rate}M" ${local:+--no-sync}
   o touch "$data/standby.signal"
   r mkdir -p "$conf/conf.d"

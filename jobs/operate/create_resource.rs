@@ -9,7 +9,7 @@ use drover::store::plans::{self, Plan};
 use postgres_protocol::password::scram_sha_256;
 
 use super::create_server::{enter, first_look};
-use super::{Book, Outcome, Step, Turn, Work, script, unknown};
+use super::{Book, Outcome, Step, Turn, Work, script, sync, unknown};
 
 pub(super) const BOOK: Book = Book {
     steps: &[
@@ -18,6 +18,10 @@ pub(super) const BOOK: Book = Book {
         Step::new("certificate", "pin its certificate"),
         Step::new("start", "start its cluster"),
         Step::new("roles", "make its roles and its database"),
+        Step::new(
+            "names",
+            "have its commits wait for a follower, if they are to",
+        ),
         Step::new("enter", "let it enter the ring"),
         Step::new("first_look", "wait until it is felt to be in service"),
     ],
@@ -36,6 +40,10 @@ pub(super) async fn perform(turn: &Turn<'_>) -> Work {
         "certificate" => certificate(turn, resource, server).await,
         "start" => start(turn, resource, server).await,
         "roles" => roles(turn, resource, server).await,
+        // From its first commit on: until a follower streams, none is acknowledged.
+        "names" => Ok(Outcome::done(
+            sync::if_sync(turn, resource.subject.id).await?,
+        )),
         "enter" => enter(),
         "first_look" => first_look(resource.subject.state),
         step => unknown(step),

@@ -6,13 +6,14 @@ use drover::store::creation;
 use drover::store::operations::Fact;
 
 use super::create_resource::customer;
-use super::unfollow::slot_away;
+use super::unfollow::{names_without, slot_away};
 use super::{Book, Outcome, Step, Turn, Work, script, unknown};
 
 pub(super) const BOOK: Book = Book {
     steps: &[
         Step::new("drop", "drop its cluster"),
         Step::new("slot", "drop the slot that its leader kept for it"),
+        Step::new("names", "have nobody wait for it"),
         Step::new("leave", "take it out of the ring"),
     ],
     creates: false,
@@ -23,6 +24,7 @@ pub(super) async fn perform(turn: &Turn<'_>) -> Work {
     match turn.step {
         "drop" => drop_cluster(turn, resource, server).await,
         "slot" => drop_slot(turn, resource).await,
+        "names" => names_without(turn, resource.leader).await,
         // The server follows in the same transaction, if it was made for this.
         "leave" => Ok(Outcome::done("nothing of it is left").with(Fact::Gone)),
         step => unknown(step),

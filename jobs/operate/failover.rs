@@ -43,7 +43,7 @@ pub(super) async fn perform(turn: &Turn<'_>) -> Work {
     match turn.step {
         "choose" => choose(turn, resource).await,
         "fence" => fence_it(turn, resource, server).await,
-        "promote" => promote(turn).await,
+        "promote" => promote(turn, resource).await,
         "swap" => swap(turn, resource).await,
         "repoint" => repoint(turn, resource).await,
         "conclude" => conclude(turn, resource),
@@ -178,10 +178,15 @@ async fn fence_it(turn: &Turn<'_>, resource: &Resource, server: &Server) -> Work
     )))
 }
 
-async fn promote(turn: &Turn<'_>) -> Work {
+async fn promote(turn: &Turn<'_>, resource: &Resource) -> Work {
     let (follower, server) = node(turn, chosen(turn)?).await?;
     let on = (&*follower, &*server);
-    match script::as_superuser(turn, on, PROMOTE, &[], b"").await {
+    let promoted = async {
+        // Whom its commits wait for is known before it takes the first.
+        switchover::names(turn, resource).await?;
+        script::as_superuser(turn, on, PROMOTE, &[], b"").await
+    };
+    match promoted.await {
         Ok(said) => Ok(Outcome::done(said.last_words())),
         // Another may do better. One that was promoted without our hearing of it would
         // be two leaders: it is fenced when it is seen.

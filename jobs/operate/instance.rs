@@ -10,6 +10,8 @@ use drover::store::subjects::{self, Known, Page};
 use drover::store::{observations, queue};
 use serde_json::Value;
 
+use super::create_resource::start;
+use super::follow::{followers, node};
 use super::{Outcome, Turn, Work};
 use crate::cloud::{AnyCloud, Cloud as _, CloudAction, Done, Instance, InstanceState};
 
@@ -212,11 +214,34 @@ pub(super) async fn await_available(turn: &Turn<'_>) -> Work {
             queue::bring_forward(&mut db, &missing)
                 .await
                 .map_err(failed)?;
+            drop(db);
+            start_leaders(turn, &databases, &missing).await?;
             let waits = format!("{} of its databases are not back yet", missing.len());
             return Err(Outcome::again(LOOK, waits));
         }
     }
     Ok(Outcome::done(format!("{name} is in service")))
+}
+
+/// Who leads others does not start with its server, for meanwhile another might have
+/// come to lead: it is started here, if it is still who leads.
+async fn start_leaders(
+    turn: &Turn<'_>,
+    databases: &[Known],
+    missing: &[SubjectId],
+) -> Result<(), Outcome> {
+    for known in databases {
+        let id = known.subject().id;
+        if !missing.contains(&id) || followers(turn, id).await?.is_empty() {
+            continue;
+        }
+        let (leader, server) = node(turn, id).await?;
+        if leader.leader.is_none() {
+            // One that cannot be started is for its own playbook.
+            let _ = start(turn, &leader, &server).await;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a database in this state is expected to answer.

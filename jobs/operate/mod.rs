@@ -19,6 +19,7 @@ mod fence;
 mod follow;
 mod gameday;
 mod grow;
+mod hand_over;
 mod instance;
 pub(crate) mod places;
 mod reboot;
@@ -31,6 +32,7 @@ mod script;
 mod set_durability;
 mod stop_start;
 mod switchover;
+mod sync;
 mod unfollow;
 
 use std::time::Duration;

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use super::instance::{self, Machine, SOON, await_available};
 use super::stop_start::power;
-use super::{Book, Outcome, Step, Turn, Work, unknown};
+use super::{Book, Outcome, Step, Turn, Work, hand_over, unknown};
 use crate::cloud::{Cloud as _, CloudAction, Instance, InstanceState};
 use crate::ssh::{self, Limits};
 
 pub(super) const BOOK: Book = Book {
     steps: &[
         Step::new("mark", "remember the boot that it ends"),
+        hand_over::STEP,
         power("reboot", "reboot it"),
         Step::new("await_boot", "wait for another boot"),
         Step::new("await_available", "wait until it is in service"),
@@ -25,8 +26,10 @@ const ASK: Duration = Duration::from_secs(6);
 const BOOT_ID: &str = "cat /proc/sys/kernel/random/boot_id";
 
 pub(super) async fn perform(turn: &Turn<'_>) -> Work {
-    if turn.step == "await_available" {
-        return await_available(turn).await;
+    match turn.step {
+        "await_available" => return await_available(turn).await,
+        "hand_over" => return hand_over::perform(turn).await,
+        _ => {}
     }
     let machine = instance::able(turn, CloudAction::Reboot)?;
     match turn.step {

@@ -7,12 +7,13 @@ use serde_json::Value;
 
 use super::instance::{self, Machine, SOON, await_available, param};
 use super::stop_start::power;
-use super::{Book, Ended, Outcome, Step, Turn, Work, unknown};
+use super::{Book, Ended, Outcome, Step, Turn, Work, hand_over, unknown};
 use crate::cloud::{Cloud as _, CloudAction, CloudError, InstanceState};
 
 pub(super) const BOOK: Book = Book {
     steps: &[
         Step::new("mark", "look how its instance is"),
+        hand_over::STEP,
         power("stop", "stop it"),
         power("set_size", "give it its size"),
         power("start", "start it"),
@@ -27,8 +28,10 @@ pub(super) const BOOK: Book = Book {
 const TRIES: u32 = 4;
 
 pub(super) async fn perform(turn: &Turn<'_>) -> Work {
-    if turn.step == "await_available" {
-        return await_available(turn).await;
+    match turn.step {
+        "await_available" => return await_available(turn).await,
+        "hand_over" => return hand_over::perform(turn).await,
+        _ => {}
     }
     let wanted = param(turn, "size")?.as_str();
     let wanted = wanted.ok_or_else(|| Outcome::hopeless("the size is no text"))?;

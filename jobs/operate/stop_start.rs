@@ -5,12 +5,13 @@
 use std::time::Duration;
 
 use super::instance::{self, Machine, SOON, await_available};
-use super::{Book, Outcome, Step, Turn, Work, unknown};
+use super::{Book, Outcome, Step, Turn, Work, hand_over, unknown};
 use crate::cloud::{CloudAction, InstanceState};
 
 pub(super) const BOOK: Book = Book {
     steps: &[
         Step::new("mark", "look how its instance is"),
+        hand_over::STEP,
         power("stop", "stop it"),
         power("start", "start it"),
         power("await_running", "wait until it runs"),
@@ -28,8 +29,10 @@ pub(super) const fn power(name: &'static str, does: &'static str) -> Step {
 }
 
 pub(super) async fn perform(turn: &Turn<'_>) -> Work {
-    if turn.step == "await_available" {
-        return await_available(turn).await;
+    match turn.step {
+        "await_available" => return await_available(turn).await,
+        "hand_over" => return hand_over::perform(turn).await,
+        _ => {}
     }
     let machine = instance::able(turn, CloudAction::StopStart)?;
     match turn.step {

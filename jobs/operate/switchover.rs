@@ -13,11 +13,12 @@ use super::create_resource::{customer, plan, start};
 use super::follow::{follow, followers, make_slot, node, replication_password};
 use super::instance::await_available;
 use super::unfollow::PROMOTE;
-use super::{Book, Ended, Outcome, Step, Turn, Work, script, unknown};
+use super::{Book, Ended, Outcome, Step, Turn, Work, script, sync, unknown};
 
 pub(super) const BOOK: Book = Book {
     steps: &[
         Step::new("choose", "choose who is to lead"),
+        Step::new("names", "have its commits wait for whom the record says"),
         Step::new("checkpoint", "let the leader write down what it holds"),
         Step::new("stop", "shut the leader down"),
         Step::new("catch_up", "wait until the follower has everything"),
@@ -32,6 +33,10 @@ pub(super) const BOOK: Book = Book {
     creates: false,
 };
 
+/// The steps that leave the leader as it is: before any other one is begun, it may be
+/// called off.
+pub(super) const HARMLESS: [&str; 3] = ["choose", "names", "checkpoint"];
+
 /// So long between two questions about what a follower has.
 const SOON: Duration = Duration::from_millis(100);
 /// How long it is waited for before the old leader leads on.
@@ -41,6 +46,7 @@ pub(super) async fn perform(turn: &Turn<'_>) -> Work {
     let (resource, server) = turn.resource()?;
     match turn.step {
         "choose" => choose(turn, resource).await,
+        "names" => names(turn, resource).await,
         "checkpoint" => checkpoint(turn, resource, server).await,
         "stop" => stop(turn, resource, server).await,
         "catch_up" => catch_up(turn, resource, server).await,
@@ -112,6 +118,19 @@ fn chosen(turn: &Turn<'_>) -> Result<SubjectId, Outcome> {
     let id = turn.operation.memo["to"].as_str();
     let id = id.and_then(|id| id.parse().ok());
     id.ok_or_else(|| Outcome::hopeless("it is not known who is to lead"))
+}
+
+/// What the new leader's commits wait for is in force before there can be any: those
+/// who will follow it, the old leader among them.
+pub(super) async fn names(turn: &Turn<'_>, resource: &Resource) -> Work {
+    let to = chosen(turn)?;
+    let all = followers(turn, resource.subject.id).await?;
+    let others = all.iter().map(|(follower, _)| follower.subject.id);
+    let mut will: Vec<SubjectId> = others.filter(|id| *id != to).collect();
+    will.push(resource.subject.id);
+    let (follower, server) = node(turn, to).await?;
+    let said = sync::write(turn, (&follower, &server), resource.durability, &will).await?;
+    Ok(Outcome::done(said))
 }
 
 /// So that the shutdown has little left to write.
@@ -226,6 +245,8 @@ async fn leader(turn: &Turn<'_>) -> Result<(Box<Resource>, Box<Server>), Outcome
 /// Makes slots at the new leader, and has the other followers follow it.
 pub(super) async fn repoint(turn: &Turn<'_>, resource: &Resource) -> Work {
     let (leader, its_server) = leader(turn).await?;
+    // Its followers may have changed since it got its list.
+    sync::if_sync(turn, leader.subject.id).await?;
     let password = replication_password(&leader)?;
     let keep = plan(turn, resource).await?.slot_wal_mib;
     let to = (&*leader, &*its_server);

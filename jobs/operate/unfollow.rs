@@ -1,18 +1,20 @@
 //! `unfollow`: a follower becomes a leader of its own; whom it followed is not
 //! touched, but for the slot.
 
-use drover::model::{Resource, Secret, Server, State, SubjectId};
+use drover::model::{Durability, Resource, Secret, Server, State, SubjectId};
 use drover::store::operations::Fact;
 
 use super::create_follower::{leader_of, slot_of};
 use super::create_resource::customer;
-use super::{Book, Outcome, Step, Turn, Work, script, unknown};
+use super::follow::node;
+use super::{Book, Outcome, Step, Turn, Work, script, sync, unknown};
 
 pub(super) const BOOK: Book = Book {
     steps: &[
         Step::new("promote", "promote it"),
         Step::new("part", "write down that it leads"),
         Step::new("slot", "drop the slot that kept WAL for it"),
+        Step::new("names", "have nobody wait for it"),
     ],
     creates: false,
 };
@@ -23,6 +25,7 @@ pub(super) async fn perform(turn: &Turn<'_>) -> Work {
         "promote" => promote(turn, resource, server).await,
         "part" => part(turn, resource).await,
         "slot" => drop_slot(turn).await,
+        "names" => names_without(turn, was(turn)).await,
         step => unknown(step),
     }
 }
@@ -42,6 +45,10 @@ echo "cluster $v/$c leads"
 "#;
 
 async fn promote(turn: &Turn<'_>, resource: &Resource, server: &Server) -> Work {
+    // Nobody will follow it: a list that it has from its leader would hold its commits.
+    if resource.leader.is_some() {
+        sync::write(turn, (resource, server), Durability::Async, &[]).await?;
+    }
     let said = script::as_superuser(turn, (resource, server), PROMOTE, &[], b"").await?;
     let mut outcome = Outcome::done(said.last_words());
     // Whom it has followed must be known to the last step, and is not then in the
@@ -69,6 +76,7 @@ async fn part(turn: &Turn<'_>, resource: &Resource) -> Work {
     Ok(Outcome::done("it leads").with(Fact::Leads {
         customer: seal(&customer.password, "customer")?,
         replication: replication.map(|p| seal(p, "replication")).transpose()?,
+        by: turn.operation.id,
     }))
 }
 
@@ -82,9 +90,39 @@ echo "slot $2 is gone"
 
 async fn drop_slot(turn: &Turn<'_>) -> Work {
     let (resource, _) = turn.resource()?;
+    slot_away(turn, resource, was(turn)).await
+}
+
+/// Whom it has followed.
+fn was(turn: &Turn<'_>) -> Option<SubjectId> {
     let was = turn.operation.memo["leader"].as_str();
-    let was = was.and_then(|id| id.parse().ok());
-    slot_away(turn, resource, was).await
+    was.and_then(|id| id.parse().ok())
+}
+
+/// Has the commits of this leader wait for those that follow it still. One that is
+/// gone, or does not answer, is not waited for: a name that nobody bears does no harm.
+pub(super) async fn names_without(turn: &Turn<'_>, leader: Option<SubjectId>) -> Work {
+    let Some(leader) = leader else {
+        return Ok(Outcome::done("it follows nobody"));
+    };
+    let (found, _) = match node(turn, leader).await {
+        Ok(found) => found,
+        Err(outcome) => return Ok(Outcome::done(outcome.note)),
+    };
+    match found.subject.state {
+        State::Creating | State::Destroying | State::Destroyed => {
+            return Ok(Outcome::done("its leader takes no commits"));
+        }
+        State::Available | State::Uncertain | State::Unavailable => {}
+    }
+    match sync::if_sync(turn, leader).await {
+        Ok(said) => Ok(Outcome::done(said)),
+        Err(outcome) if turn.operation.failures >= 3 => Ok(Outcome::done(format!(
+            "its leader's list is left as it is: {}",
+            outcome.note
+        ))),
+        Err(outcome) => Err(outcome),
+    }
 }
 
 /// Drops the slot that this leader keeps for a resource. A leader that is gone, or

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use drover::model::{Incident, IncidentKind, OperationState, SubjectId};
+use drover::model::{
+    Cause, Incident, IncidentKind, Observation, Operation, OperationState, SubjectId, Witness,
+};
 use drover::store::operations::{self, failover};
 use sqlx::PgConnection;
 
@@ -21,19 +23,26 @@ pub(super) const REMEDY: Remedy = Remedy {
 
 /// How often the operations are looked at.
 const OFTEN: Duration = Duration::from_millis(500);
+/// How long a failover may look for somebody before other remedies go on beside it.
+const NOBODY: Duration = Duration::from_secs(7);
 /// No reboot and no move to other hardware ends within less: a leader whose plan is
 /// more patient than this is left to them first.
 const OF_A_SERVER: Duration = Duration::from_secs(60);
 
-/// The leaders that a follower should take over from now, because of this incident.
+/// The leaders that a follower should take over from now, because of this incident, with
+/// what was last seen of its subject.
 ///
 /// # Errors
 /// If the record cannot be read.
 pub async fn due(
     db: &mut PgConnection,
     incident: &Incident,
+    seen: Option<&Observation>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<SubjectId>> {
+    let (Some(subject), Some(seen)) = (incident.subject, seen) else {
+        return Ok(vec![]);
+    };
     let server = match incident.kind {
         IncidentKind::ServerDown => true,
         IncidentKind::ResourceDown => false,
@@ -53,15 +62,53 @@ pub async fn due(
         | IncidentKind::SplitBrain
         | IncidentKind::Blind => return Ok(vec![]),
     };
-    let Some(subject) = incident.subject else {
+    let dead = matches!(seen.attributes.witness, Some(Witness::Down { .. }));
+    if seen.attributes.service_available || !dead && !silent(seen) {
         return Ok(vec![]);
-    };
+    }
     let down_for = (now - incident.opened_at).to_std().unwrap_or_default();
     let leaders = failover::leaders_at(db, subject).await?;
-    let due = leaders
-        .into_iter()
-        .filter(|leader| down_for >= leader.patience || server && leader.patience < OF_A_SERVER);
+    let due = leaders.into_iter().filter(|leader| {
+        let late = down_for >= leader.patience || server && leader.patience < OF_A_SERVER;
+        // Its machine lives, as far as anybody can tell: then only what was tried and did
+        // not help, or its own silence, speaks against it.
+        let gone = match server {
+            true => dead || !leader.answers,
+            false => dead || incident.attempts > 0,
+        };
+        late && gone
+    });
     Ok(due.map(|leader| leader.id).collect())
+}
+
+/// Whether who failed for this cause serves nobody, rather than not drover.
+fn silent(seen: &Observation) -> bool {
+    match seen.attributes.cause {
+        Some(
+            Cause::Refused
+            | Cause::Timeout
+            | Cause::NoRoute
+            | Cause::Disconnected
+            | Cause::StartingUp
+            | Cause::ShuttingDown
+            | Cause::Recovery
+            | Cause::Corrupt,
+        ) => true,
+        Some(
+            Cause::Tls
+            | Cause::Authentication
+            | Cause::TooManyConnections
+            | Cause::DiskFull
+            | Cause::ReadOnly
+            | Cause::HostKeyChanged
+            | Cause::HostKeyUnknown
+            | Cause::Creating
+            | Cause::Destroying
+            | Cause::Protocol
+            | Cause::Error,
+        )
+        | None => false,
+    }
 }
 
 /// Its place in a playbook.
@@ -86,7 +133,9 @@ pub(super) async fn perform(turn: &Turn<'_>) -> Outcome {
 async fn open(turn: &Turn<'_>) -> Result<Outcome, Outcome> {
     let mut db = turn.tools.pool.acquire().await.map_err(record)?;
     let now = drover::store::now(&mut db).await.map_err(record)?;
-    let leaders = due(&mut db, turn.incident, now).await.map_err(record)?;
+    let leaders = due(&mut db, turn.incident, turn.seen, now)
+        .await
+        .map_err(record)?;
     if leaders.is_empty() {
         return Err(Outcome::passed_over("there is no leader with a follower"));
     }
@@ -94,6 +143,11 @@ async fn open(turn: &Turn<'_>) -> Result<Outcome, Outcome> {
     let mut done = Outcome::done(reason);
     done.asks = Some(Box::new(Asks::Failover(leaders)));
     Ok(done)
+}
+
+fn late(operation: &Operation, now: DateTime<Utc>) -> bool {
+    let waited = (now - operation.opened_at).to_std().unwrap_or_default();
+    waited >= NOBODY
 }
 
 /// Waits until each has come to its end, or needs a human.
@@ -104,6 +158,7 @@ async fn watch(turn: &Turn<'_>) -> Result<Outcome, Outcome> {
         .flatten()
         .filter_map(|id| id.as_str()?.parse().ok());
     let mut db = turn.tools.pool.acquire().await.map_err(record)?;
+    let now = drover::store::now(&mut db).await.map_err(record)?;
     let mut outcome = Outcome::done("");
     let mut words = Vec::new();
     for id in ids {
@@ -117,6 +172,11 @@ async fn watch(turn: &Turn<'_>) -> Result<Outcome, Outcome> {
             OperationState::Open if operation.stuck_at.is_some() => {
                 let note = operation.note.unwrap_or_default();
                 return Err(Outcome::failed(format!("{public} needs a human: {note}")));
+            }
+            OperationState::Open if operation.step == 0 && late(&operation, now) => {
+                // It goes on by itself, and so does what else may help.
+                let note = operation.note.unwrap_or_default();
+                words.push(format!("{public} finds nobody yet: {note}"));
             }
             OperationState::Open => {
                 let waits = format!("{public} is at work");

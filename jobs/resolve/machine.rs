@@ -148,6 +148,17 @@ pub fn next(incident: &Incident, book: &Playbook, view: &View) -> Move {
         // Whatever the mode, and whatever comes of the remedies.
         return Move::Page;
     }
+    // However often it has come back, and whatever was tried.
+    if let (Some(to), Sight::Holds(_), Mode::Act) = (view.jump, &view.sight, view.mode)
+        && (incident.remedy != to || incident.state != IncidentState::Waiting)
+    {
+        let step = if incident.remedy == to {
+            incident.step
+        } else {
+            0
+        };
+        return perform(incident, book, to, step);
+    }
     if let Some(reason) = &view.urgent {
         return Move::Escalate(reason.clone());
     }
@@ -189,11 +200,6 @@ pub fn next(incident: &Incident, book: &Playbook, view: &View) -> Move {
     }
     if view.mode == Mode::Advise {
         return Move::Advise;
-    }
-    if let (Some(to), Sight::Holds(_)) = (view.jump, &view.sight)
-        && incident.remedy != to
-    {
-        return perform(incident, book, to, 0);
     }
     match state {
         IncidentState::Waiting if incident.wait_until.is_some_and(|until| view.now < until) => {

@@ -142,11 +142,17 @@ fn views(now: DateTime<Utc>) -> Vec<View> {
     for sight in &sights {
         for still in &stills {
             for mode in Mode::ALL.iter().copied() {
-                for urgent in [None, Some(String::new())] {
+                for (urgent, jump) in [
+                    (None, None),
+                    (Some(String::new()), None),
+                    (None, Some(1)),
+                    (Some(String::new()), Some(1)),
+                ] {
                     all.push(View {
                         sight: sight.clone(),
                         still: still.clone(),
                         mode,
+                        jump,
                         urgent,
                         now,
                     });
@@ -244,6 +250,7 @@ fn plain(sight: Sight) -> View {
         sight,
         still: None,
         mode: Mode::Act,
+        jump: None,
         urgent: None,
         now: at(0),
     }
@@ -416,6 +423,57 @@ fn the_third_time_a_human_looks() {
         let found = next(&fresh(times), &BOOK, &plain(Sight::Holds(String::new())));
         assert_eq!(matches!(found, Move::Escalate(_)), times >= 2, "{times}");
     }
+}
+
+#[test]
+fn a_remedy_whose_time_has_come_goes_first_once_and_only_where_drover_may_act() {
+    let due = View {
+        jump: Some(1),
+        ..plain(Sight::Holds(String::new()))
+    };
+    let to_it = Move::Perform {
+        remedy: 1,
+        step: 0,
+        attempt: 1,
+    };
+    // Though a human would be called, and though another remedy is at work or settles.
+    for mut incident in [fresh(0), fresh(5)] {
+        assert_eq!(next(&incident, &BOOK, &due), to_it);
+        begin(&mut incident, 0, 0, 1);
+        assert_eq!(next(&incident, &BOOK, &due), to_it);
+        incident.state = IncidentState::Waiting;
+        incident.wait_until = Some(at(10));
+        assert_eq!(next(&incident, &BOOK, &due), to_it);
+        // It was tried: the playbook goes on as without it.
+        incident.remedy = 1;
+        incident.attempt = 1;
+        assert_eq!(
+            next(&incident, &BOOK, &due),
+            next(
+                &incident,
+                &BOOK,
+                &View {
+                    jump: None,
+                    ..due.clone()
+                }
+            )
+        );
+    }
+    for mode in [Mode::Advise, Mode::Hold] {
+        let there = View {
+            mode,
+            ..due.clone()
+        };
+        assert!(!matches!(
+            next(&fresh(0), &BOOK, &there),
+            Move::Perform { .. }
+        ));
+    }
+    let stale = View {
+        sight: Sight::Unknown,
+        ..due
+    };
+    assert_ne!(next(&fresh(0), &BOOK, &stale), to_it);
 }
 
 #[test]

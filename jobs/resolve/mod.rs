@@ -105,13 +105,13 @@ pub enum Asks {
     For(NewOperation),
     /// That it be given up, if it has not begun.
     Off(OperationId),
+    /// That a follower take the lead of each of these leaders: `failovers` in the memo
+    /// are the operations. What is at work there gives way.
+    Failover(Vec<SubjectId>),
     /// That this follower be made; its id is then `replacement` in the memo.
     Follow(Box<WantedFollower>),
     /// That this resource be destroyed.
     Destroy(SubjectId),
-    /// That a follower take the lead of each of these leaders: `failovers` in the memo
-    /// are the operations. What is at work there gives way.
-    Failover(Vec<SubjectId>),
 }
 
 impl Outcome {

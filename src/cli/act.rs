@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use drover::client::Client;
 use drover::config::Env;
-use drover::model::{PublicId, SubjectAction};
+use drover::model::{Durability, PublicId, SubjectAction};
 use serde_json::{Value, json};
 
 use super::{Failure, adopt, answer, listing, table, work};
@@ -67,8 +67,9 @@ pub enum Act {
     },
     /// Have a resource's commits wait for a follower (sync), or not (async), at once.
     SetDurability {
-        /// async or sync.
-        durability: String,
+        /// sync: no commit that was acknowledged is ever lost, and without a follower none
+        /// is acknowledged; async: what no follower has yet may be lost with its leader.
+        durability: Durability,
         #[command(flatten)]
         why: Why,
     },

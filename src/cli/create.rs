@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use drover::client::{Client, ClientError};
-use drover::model::{Cloud, PublicId};
+use drover::model::{Cloud, Durability, PublicId};
 use serde_json::{Value, json};
 
 use super::{Failure, adopt, answer, listing, say, table, work};
@@ -61,6 +61,10 @@ pub struct Resource {
     /// When it may be disturbed: "sun 03:00 Europe/Berlin".
     #[arg(long, value_name = "WINDOW")]
     maintenance_window: Option<String>,
+    /// What its commits wait for: async (its own disk) or sync (a follower's too, of a
+    /// plan with followers) [default: the plan's].
+    #[arg(long)]
+    durability: Option<Durability>,
     /// File with the customer's password (`-`: stdin); without it, one is made.
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
@@ -118,6 +122,7 @@ pub async fn run(client: &Client, what: Create, json: bool) -> Result<(), Failur
                 "region": resource.place.region,
                 "zone": resource.place.zone,
                 "maintenance_window": resource.maintenance_window,
+                "durability": resource.durability,
                 "password": password.map(adopt::password_in).transpose()?,
             });
             ("/v1/resources", body, resource.wait)

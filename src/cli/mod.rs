@@ -4,6 +4,7 @@ mod act;
 mod adopt;
 mod change;
 mod create;
+mod events;
 mod follow;
 mod incidents;
 mod listing;
@@ -180,6 +181,8 @@ enum Command {
         #[command(flatten)]
         asked: operations::Act,
     },
+    /// List the changes of leader, newest first.
+    Events(events::List),
     /// Have a server or resource felt now.
     Feel {
         /// srv_…, db_… or a name.
@@ -361,6 +364,7 @@ pub async fn run(cli: Cli, env: Env<'_>) -> Result<(), Failure> {
         Command::Operation { id, asked } => {
             operations::one(&client(env)?, id, asked, env, cli.json).await
         }
+        Command::Events(list) => events::list(&client(env)?, list, cli.json).await,
         Command::Feel { id } => {
             let client = client(env)?;
             change::feel(&client, id.find(&client).await?, cli.json).await

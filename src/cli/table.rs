@@ -145,9 +145,16 @@ pub fn subject(subject: &Value, now: DateTime<Utc>) -> String {
         .filter(|name| !FIRST.contains(name) && !BESIDE.contains(name));
     for name in FIRST.into_iter().chain(of_kind) {
         let value = &subject[name];
+        if name == "leader_change" && value.is_null() {
+            continue;
+        }
         let shown = match name {
             "state_since" | "created_at" => format!("{} ({})", text(value), ago(value, now)),
             "volume" => work::volume(value),
+            "leader_change" => {
+                let (kind, id) = (text(&value["kind"]), text(&value["id"]));
+                format!("{kind} {} ({id})", ago(&value["at"], now))
+            }
             "followers" => match array(value).map(text).collect::<Vec<_>>() {
                 none if none.is_empty() => "-".into(),
                 ids => ids.join(", "),
@@ -215,7 +222,7 @@ pub fn messages(list: &Value, now: DateTime<Utc>) -> String {
     let mut table = with_header(&[
         "ID",
         "WHEN",
-        "INCIDENT",
+        "ABOUT",
         "FOR",
         "ACTION",
         "STATE",
@@ -228,7 +235,10 @@ pub fn messages(list: &Value, now: DateTime<Utc>) -> String {
         table.add_row(vec![
             text(&message["id"]),
             ago(&message["created_at"], now),
-            text(&message["incident"]),
+            text(match message["incident"].is_null() {
+                true => &message["event"],
+                false => &message["incident"],
+            }),
             text(&message["channel"]),
             text(&message["action"]),
             text(&message["state"]),

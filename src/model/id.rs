@@ -38,6 +38,11 @@ pub struct MessageId(Ulid);
 #[serde(transparent)]
 pub struct OperationId(Ulid);
 
+/// The id of a change of leader.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LeaderChangeId(Ulid);
+
 /// The id of a row that nobody looks up by it: an event, a resolver's run.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -90,6 +95,7 @@ ulid_id!(TransitionId);
 ulid_id!(IncidentId);
 ulid_id!(MessageId);
 ulid_id!(OperationId);
+ulid_id!(LeaderChangeId);
 ulid_id!(RowId);
 
 impl IncidentId {
@@ -146,6 +152,24 @@ impl MessageId {
     }
 }
 
+impl LeaderChangeId {
+    /// As people and the other side see it: `evt_01J…`.
+    pub fn public(self) -> String {
+        format!("evt_{self}")
+    }
+
+    /// Reads it as people write it.
+    ///
+    /// # Errors
+    /// If it is no event's id.
+    pub fn from_public(text: &str) -> Result<Self, IdError> {
+        text.strip_prefix("evt_")
+            .ok_or_else(|| IdError::NoEvent(shorten(text)))?
+            .parse()
+            .map_err(|_| IdError::NoEvent(shorten(text)))
+    }
+}
+
 /// A subject's id as people see it: `srv_01J…` or `db_01J…`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct PublicId {
@@ -170,6 +194,9 @@ pub enum IdError {
     /// Not `op_` and 26 characters of Crockford's base 32.
     #[error("`{0}` is not an operation's id: they look like op_01J8ZC0T3YQ5V7N2M4K6H9D1XB")]
     NoOperation(String),
+    /// Not `evt_` and 26 characters of Crockford's base 32.
+    #[error("`{0}` is not an event's id: they look like evt_01J8ZC0T3YQ5V7N2M4K6H9D1XB")]
+    NoEvent(String),
     /// A ULID behind a prefix that no kind has.
     #[error("`{0}` has no known prefix: servers' ids begin with srv_, resources' with db_")]
     Prefix(String),

@@ -218,6 +218,8 @@ named! {
         Page = "page",
         /// The customer.
         Ticket = "ticket",
+        /// Their systems, which are told of changes of leader.
+        Event = "event",
     }
 }
 

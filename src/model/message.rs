@@ -1,11 +1,11 @@
-//! Messages to people about incidents.
+//! Messages to people and their systems, about incidents and changes of leader.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::subject::named;
-use super::{Channel, Deed, IncidentId, MessageId, Severity};
+use super::{Channel, Deed, IncidentId, LeaderChangeId, MessageId, Severity};
 
 named! {
     /// What became of a message.
@@ -45,6 +45,25 @@ impl Provider {
     }
 }
 
+/// What a message tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Matter {
+    /// Something is wrong, or over.
+    Incident(IncidentId),
+    /// Another leads.
+    LeaderChange(LeaderChangeId),
+}
+
+impl Matter {
+    /// Its id as people see it.
+    pub fn public(self) -> String {
+        match self {
+            Self::Incident(id) => id.public(),
+            Self::LeaderChange(id) => id.public(),
+        }
+    }
+}
+
 /// A message as the record has it. All but its state and what was met on the way
 /// stays as it was written.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,7 +73,9 @@ pub struct Message {
     /// When it was written.
     pub created_at: DateTime<Utc>,
     /// Of what it tells.
-    pub incident: IncidentId,
+    pub matter: Matter,
+    /// Messages of one thread to the same people are sent in their order.
+    pub thread: String,
     /// Whom.
     pub channel: Channel,
     /// To what end.

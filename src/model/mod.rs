@@ -2,6 +2,7 @@
 
 mod id;
 mod incident;
+mod leader_change;
 mod message;
 mod observation;
 mod operation;
@@ -11,13 +12,14 @@ mod subject;
 mod window;
 
 pub use id::{
-    IdError, IncidentId, MessageId, ObservationId, OperationId, PublicId, RowId, SubjectId,
-    TransitionId,
+    IdError, IncidentId, LeaderChangeId, MessageId, ObservationId, OperationId, PublicId, RowId,
+    SubjectId, TransitionId,
 };
 pub use incident::{
     Action, Channel, Deed, Incident, IncidentKind, IncidentState, Mode, Note, Opening, Severity,
 };
-pub use message::{Message, MessageState, Provider};
+pub use leader_change::{LeaderChange, LeaderChangeKind, Node};
+pub use message::{Matter, Message, MessageState, Provider};
 pub use observation::{Attributes, Cause, Observation, Witness};
 pub use operation::{Operation, OperationAction, OperationKind, OperationState, SubjectAction};
 pub use rules::{Cadence, Limits, Patience, Rules};

@@ -12,12 +12,12 @@ use super::plans::Plan;
 use super::queue;
 use super::subjects::decode;
 use crate::model::{
-    Cloud, Kind, OperationId, OperationKind, PublicId, Secret, SecretKey, SubjectId, TlsMode,
-    Window,
+    Cloud, Durability, Kind, OperationId, OperationKind, PublicId, Secret, SecretKey, SubjectId,
+    TlsMode, Window,
 };
 
 pub use destruction::{DestroyError, destroy, is_left_alone, others_on, was_asked_for, was_begun};
-pub use followers::{WantedFollower, follow, followers, followers_of};
+pub use followers::{Led, WantedFollower, follow, followers, followers_of, keeps_sync, leaders_on};
 
 /// The port of a server's first resource; each further one has the next.
 pub const FIRST_PORT: u16 = 5432;
@@ -67,6 +67,8 @@ pub struct WantedResource {
     pub zone: Option<String>,
     /// When it may be disturbed.
     pub window: Option<Window>,
+    /// What its commits wait for.
+    pub durability: Durability,
     /// Password of drover's own role.
     pub own_password: Secret,
     /// The customer's password.
@@ -194,7 +196,7 @@ pub async fn resource(
     .bind(format!("d_{tail}"))
     .bind(key.seal(&wanted.customer_password, &format!("{id}/customer"))?)
     .bind(wanted.window.map(|w| w.to_string()))
-    .bind(&plan.durability)
+    .bind(wanted.durability.as_str())
     .bind(plan.max_lag_bytes)
     .bind(key.seal(&wanted.replication_password, &format!("{id}/replication"))?)
     .execute(&mut *db)

@@ -3,15 +3,48 @@
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
+use super::leader_changes;
 use super::subjects::decode;
-use crate::model::{IncidentKind, Kind, Message, PublicId};
+use crate::model::{
+    IncidentId, IncidentKind, Kind, LeaderChange, LeaderChangeId, Matter, Message, PublicId,
+};
 
 /// A message and what has to stand in it. Besides the message nothing here changes
 /// while it is tried, so that a repetition says the same as the first try.
 #[derive(Clone, Debug)]
+pub enum Written {
+    /// Of an incident.
+    Incident(Letter),
+    /// Of a change of leader.
+    LeaderChange(Notice),
+}
+
+impl Written {
+    /// What is to be said.
+    pub fn message(&self) -> &Message {
+        match self {
+            Self::Incident(letter) => &letter.message,
+            Self::LeaderChange(notice) => &notice.message,
+        }
+    }
+}
+
+/// A message of a change of leader.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    /// What is to be said.
+    pub message: Message,
+    /// What changed.
+    pub change: LeaderChange,
+}
+
+/// A message of an incident.
+#[derive(Clone, Debug)]
 pub struct Letter {
     /// What is to be said.
     pub message: Message,
+    /// Of which incident.
+    pub incident: IncidentId,
     /// The kind of its incident.
     pub kind: IncidentKind,
     /// When that was opened.
@@ -48,7 +81,28 @@ struct Around {
 }
 
 /// Reads what has to stand in a message.
-pub async fn write_out(db: &mut PgConnection, message: Message) -> sqlx::Result<Letter> {
+pub async fn write_out(db: &mut PgConnection, message: Message) -> sqlx::Result<Written> {
+    match message.matter {
+        Matter::Incident(id) => letter(db, message, id).await.map(Written::Incident),
+        Matter::LeaderChange(id) => notice(db, message, id).await.map(Written::LeaderChange),
+    }
+}
+
+async fn notice(
+    db: &mut PgConnection,
+    message: Message,
+    id: LeaderChangeId,
+) -> sqlx::Result<Notice> {
+    let change = leader_changes::load(db, id).await?;
+    let change = change.ok_or(sqlx::Error::RowNotFound)?;
+    Ok(Notice { message, change })
+}
+
+async fn letter(
+    db: &mut PgConnection,
+    message: Message,
+    incident: IncidentId,
+) -> sqlx::Result<Letter> {
     let around: Around = sqlx::query_as(
         "select i.kind, i.opened_at, i.subject_id, s.kind as subject_kind, s.name, s.tier,
                 coalesce(on_server.name, s.name) as server,
@@ -63,7 +117,7 @@ pub async fn write_out(db: &mut PgConnection, message: Message) -> sqlx::Result<
          left join subjects on_server on on_server.id = r.server_id
          where i.id = $1",
     )
-    .bind(message.incident.to_string())
+    .bind(incident.to_string())
     .bind(message.channel.as_str())
     .bind(message.id.to_string())
     .fetch_one(db)
@@ -79,6 +133,7 @@ pub async fn write_out(db: &mut PgConnection, message: Message) -> sqlx::Result<
     };
     Ok(Letter {
         message,
+        incident,
         kind: decode(around.kind)?,
         opened_at: around.opened_at,
         about,

@@ -251,6 +251,47 @@ pub async fn call_off(
     Ok(false)
 }
 
+/// Gives an operation up in which no step has begun but these. Its token must be held.
+/// Tells whether it was.
+pub async fn call_off_before(
+    db: &mut PgConnection,
+    id: OperationId,
+    steps: &[&str],
+    actor: &str,
+    why: &str,
+) -> sqlx::Result<bool> {
+    let harmless = load(db, id).await?.is_some_and(|operation| {
+        // Every first turn sets a deadline.
+        let begun = operation.deadline.is_some() || operation.step > 0;
+        operation.state == OperationState::Open
+            && (!begun || steps.contains(&operation.step_name.as_str()))
+    });
+    if harmless {
+        let text = format!("given up: {why}");
+        return end(db, id, OperationState::Cancelled, actor, &text).await;
+    }
+    Ok(false)
+}
+
+/// What somebody has asked for since then, of this kind; the oldest first.
+pub async fn asked_by(
+    db: &mut PgConnection,
+    by: &str,
+    kind: OperationKind,
+    since: DateTime<Utc>,
+) -> sqlx::Result<Vec<Operation>> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "select * from operations
+         where asked_by = $1 and kind = $2 and opened_at >= $3 order by id",
+    )
+    .bind(by)
+    .bind(kind.as_str())
+    .bind(since)
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(Row::into_operation).collect()
+}
+
 /// Has a stuck operation tried again at once, with its time beginning anew.
 pub async fn kick(db: &mut PgConnection, subject: SubjectId, actor: &str) -> sqlx::Result<bool> {
     queue::hold_operation_tokens(db, subject).await?;
@@ -279,12 +320,14 @@ async fn begin_anew(db: &mut PgConnection, id: OperationId, actor: &str) -> sqlx
 /// Whether an operation is at work at this subject, or at its server, that keeps it
 /// from answering, or one that changes the leader of what it belongs to: resolvers rest
 /// meanwhile. One that is stuck is tried once a minute at most, and leaves the field to
-/// them. Gives the words for people.
+/// them, and so does a failover that has nobody yet who could lead. Gives the words for
+/// people.
 pub async fn disturbing(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<Option<String>> {
     let found: Vec<(String, String)> = sqlx::query_as(
         "select o.kind, s.name from operations o join subjects s on s.id = o.subject_id
          where o.state = 'open' and o.stuck_at is null
            and (o.not_before is null or o.not_before <= now())
+           and (o.kind <> 'failover' or o.step > 0)
            and (o.subject_id in ($1, (select server_id from resources where id = $1))
                 or o.kind in ('switchover', 'failover') and o.subject_id in (
                     select n.id from resources r

@@ -6,9 +6,10 @@ use serde_json::Value;
 use sqlx::{FromRow, PgConnection};
 
 use super::subjects::decode;
-use super::{incidents, queue};
+use super::{incidents, leader_changes, operations, queue};
 use crate::model::{
-    Channel, Deed, Incident, IncidentId, Message, MessageId, MessageState, Note, Provider, Severity,
+    Channel, Deed, Incident, IncidentId, LeaderChange, LeaderChangeKind, Matter, Message,
+    MessageId, MessageState, Note, Provider, Severity,
 };
 
 /// A message to be written.
@@ -33,8 +34,8 @@ pub struct NewMessage {
 pub async fn write(db: &mut PgConnection, new: &NewMessage) -> sqlx::Result<MessageId> {
     let id = MessageId::generate();
     sqlx::query(
-        "insert into outbox (id, incident_id, channel, action, severity, summary, detail)
-         values ($1, $2, $3, $4, $5, $6, $7)",
+        "insert into outbox (id, incident_id, thread, channel, action, severity, summary, detail)
+         values ($1, $2, $2, $3, $4, $5, $6, $7)",
     )
     .bind(id.to_string())
     .bind(new.incident.to_string())
@@ -47,6 +48,56 @@ pub async fn write(db: &mut PgConnection, new: &NewMessage) -> sqlx::Result<Mess
     .await?;
     queue::insert_message_job(db, id).await?;
     Ok(id)
+}
+
+/// Has the systems of those who asked for it told of a change of leader. Call it in the
+/// transaction that writes the change down: until its end, no other is written, so that
+/// the messages about one name are in the order of its changes.
+pub async fn announce(db: &mut PgConnection, change: &LeaderChange) -> sqlx::Result<MessageId> {
+    let id = MessageId::generate();
+    let how = match change.kind {
+        LeaderChangeKind::Switchover => "took the lead as planned from",
+        LeaderChangeKind::Failover => "took the lead from the lost",
+        LeaderChangeKind::Unfollow => "leads on its own and follows no more",
+    };
+    let place = |node: &crate::model::Node| format!("{}:{}", node.address, node.port);
+    let (new, old) = (place(&change.new_leader), place(&change.old_leader));
+    let summary = format!(
+        "{}: {new} {how} {old} (epoch {})",
+        change.name, change.epoch
+    );
+    sqlx::query(
+        "insert into outbox (id, leader_change_id, thread, channel, action, severity, summary)
+         values ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(id.to_string())
+    .bind(change.id.to_string())
+    .bind(format!("leader:{}", change.name))
+    .bind(Channel::Event.as_str())
+    .bind(Deed::Trigger.as_str())
+    .bind(Severity::Info.as_str())
+    .bind(summary)
+    .execute(&mut *db)
+    .await?;
+    queue::insert_message_job(db, id).await?;
+    Ok(id)
+}
+
+/// Writes into the timeline of what a message tells of: the incident's, or that of the
+/// operation which changed the leader.
+pub async fn note(
+    db: &mut PgConnection,
+    matter: Matter,
+    actor: &str,
+    note: &Note,
+) -> sqlx::Result<()> {
+    match matter {
+        Matter::Incident(id) => incidents::note(db, id, actor, note).await,
+        Matter::LeaderChange(id) => match leader_changes::load(db, id).await? {
+            Some(change) => operations::note(db, change.operation, actor, note).await,
+            None => Ok(()),
+        },
+    }
 }
 
 /// Tells whoever was called for an incident that it is over.
@@ -77,7 +128,9 @@ pub async fn call_off(
 struct Row {
     id: String,
     created_at: DateTime<Utc>,
-    incident_id: String,
+    incident_id: Option<String>,
+    leader_change_id: Option<String>,
+    thread: String,
     channel: String,
     action: String,
     severity: String,
@@ -94,10 +147,16 @@ struct Row {
 
 impl Row {
     fn into_message(self) -> sqlx::Result<Message> {
+        let matter = match (self.incident_id, self.leader_change_id) {
+            (Some(id), _) => Matter::Incident(decode(id)?),
+            (None, Some(id)) => Matter::LeaderChange(decode(id)?),
+            (None, None) => return Err(sqlx::Error::RowNotFound),
+        };
         Ok(Message {
             id: decode(self.id)?,
             created_at: self.created_at,
-            incident: decode(self.incident_id)?,
+            matter,
+            thread: self.thread,
             channel: decode(self.channel)?,
             action: decode(self.action)?,
             severity: decode(self.severity)?,
@@ -154,16 +213,16 @@ pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Messag
     rows.into_iter().map(Row::into_message).collect()
 }
 
-/// Whether an earlier message of the same incident to the same people is still to be
+/// Whether an earlier message of the same thread to the same people is still to be
 /// sent: nobody should hear of an end before the beginning.
 pub async fn waits_for_another(db: &mut PgConnection, message: &Message) -> sqlx::Result<bool> {
     sqlx::query_scalar(
         "select exists (
              select from outbox
-             where incident_id = $1 and channel = $2 and state = 'pending'
+             where thread = $1 and channel = $2 and state = 'pending'
                and seq < (select seq from outbox where id = $3))",
     )
-    .bind(message.incident.to_string())
+    .bind(&message.thread)
     .bind(message.channel.as_str())
     .bind(message.id.to_string())
     .fetch_one(db)
@@ -223,7 +282,7 @@ pub enum RetryError {
     /// It is not dead.
     #[error("the message is {0}; only a dead one can be sent again")]
     NotDead(MessageState),
-    /// A later word on the same incident is out already.
+    /// A later word on the same matter is out already.
     #[error("{0}, which is later, was delivered: what this one says is out of date")]
     Overtaken(String),
     /// The database failed.
@@ -253,11 +312,11 @@ pub async fn retry(
     }
     let later: Option<String> = sqlx::query_scalar(
         "select id from outbox
-         where incident_id = $1 and channel = $2 and state = 'delivered'
+         where thread = $1 and channel = $2 and state = 'delivered'
            and seq > (select seq from outbox where id = $3)
          order by seq limit 1",
     )
-    .bind(message.incident.to_string())
+    .bind(&message.thread)
     .bind(message.channel.as_str())
     .bind(id.to_string())
     .fetch_optional(&mut *db)
@@ -277,7 +336,8 @@ pub async fn retry(
     .await?;
     queue::insert_message_job(db, id).await?;
     let text = format!("{} is sent again: asked for", message.channel);
-    incidents::note(db, message.incident, actor, &Note::new("message", text)).await?;
+    let text = Note::new("message", text);
+    note(db, message.matter, actor, &text).await?;
     Ok(row.into_message()?)
 }
 
@@ -288,7 +348,7 @@ pub struct Standing {
     pub pending: i64,
     /// Since when the oldest of them waits, in seconds.
     pub oldest_pending_s: Option<f64>,
-    /// Given up, and of their incident nothing later was delivered.
+    /// Given up, and of their thread nothing later was delivered.
     pub dead: i64,
     /// What the newest of those met with.
     pub last_error: Option<String>,
@@ -308,7 +368,7 @@ pub async fn standing(db: &mut PgConnection) -> sqlx::Result<Standing> {
                and (o.action <> 'resolve' or o.settled_at > now() - interval '1 day')
                and not exists (
                  select from outbox later
-                 where later.incident_id = o.incident_id and later.channel = o.channel
+                 where later.thread = o.thread and later.channel = o.channel
                    and later.seq > o.seq and later.state = 'delivered'))
          select (select count(*) from outbox where state = 'pending') as pending,
                 (select extract(epoch from now() - min(waiting_since))::float8

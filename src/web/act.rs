@@ -63,6 +63,7 @@ pub async fn act(State(web): State<Web>, named: Named, body: Body) -> Result<Res
         }
         SubjectAction::SetDurability => {
             body.only(&["action", "durability", "reason", "by"])?;
+            body.required("durability")?;
             Asked::at_once(OperationKind::SetDurability, &body)?
         }
         SubjectAction::Unfollow => {

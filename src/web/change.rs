@@ -3,12 +3,15 @@
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-use super::body::Body;
+use super::body::{Body, missing};
 use super::error::{ApiError, Result};
 use super::params::public_id;
 use super::{create, place};
-use crate::model::{Cloud, Kind, OperationKind, Origin, PublicId, Secret, Server, State, Subject};
-use crate::store::subjects::Known;
+use crate::model::{
+    Cloud, Durability, Kind, OperationKind, Origin, PublicId, Secret, Server, State, Subject,
+    SubjectId,
+};
+use crate::store::subjects::{self, Known};
 use crate::store::{creation, plans};
 
 /// What an operation brings along.
@@ -213,6 +216,17 @@ pub async fn wanted(
         OperationKind::Switchover | OperationKind::Failover => {
             json!({ "to": successor(db, known, body).await? })
         }
+        OperationKind::SetDurability => {
+            let wanted = create::durability(body)?.ok_or_else(|| missing("durability"))?;
+            if wanted == Durability::Sync {
+                followed(db, known).await?;
+            }
+            json!({ "durability": wanted })
+        }
+        OperationKind::Unfollow => {
+            not_the_last(db, known.subject().id).await?;
+            json!({})
+        }
         OperationKind::RotatePassword => {
             return Ok(Wanted {
                 params: json!({}),
@@ -222,8 +236,6 @@ pub async fn wanted(
         OperationKind::Restart
         | OperationKind::Reboot
         | OperationKind::StopStart
-        | OperationKind::Unfollow
-        | OperationKind::SetDurability
         | OperationKind::CreateServer
         | OperationKind::CreateResource
         | OperationKind::CreateFollower
@@ -288,6 +300,36 @@ fn larger(server: &Server, gib: u32) -> Result<u32> {
     }
     let message = format!("the volume has {now} GiB already, and volumes only grow");
     Err(ApiError::unprocessable("volume_smaller", message).field("volume_gib"))
+}
+
+/// What waits for a follower has one that is made.
+async fn followed(db: &mut PgConnection, known: &Known) -> Result<()> {
+    let followers = creation::followers_of(db, known.subject().id).await?;
+    let rows = subjects::load(db, &followers).await?;
+    let mut made = false;
+    for row in rows {
+        made |= in_service(row.without_secrets()?.subject()).is_ok();
+    }
+    if made {
+        return Ok(());
+    }
+    let message = "durability sync waits for a follower, and it has none in service; POST                    …/followers makes one";
+    Err(ApiError::conflict("no_follower", message))
+}
+
+/// A leader that waits for a follower keeps the last one that it has.
+///
+/// # Errors
+/// If this is it.
+pub async fn not_the_last(db: &mut PgConnection, follower: SubjectId) -> Result<()> {
+    let Some(leader) = creation::keeps_sync(db, follower).await? else {
+        return Ok(());
+    };
+    let leader = PublicId::new(Kind::Resource, leader);
+    let message = format!(
+        "it is the last follower of {leader}, whose durability is sync: without it, that one          would take no commit any more; make another follower first, or have it set_durability          async (drover act {leader} set-durability async)"
+    );
+    Err(ApiError::conflict("last_follower", message))
 }
 
 /// Who is to lead: one of its followers, if one is named.

@@ -10,7 +10,7 @@ use super::error::{ApiError, Result};
 use super::params::Named;
 use super::views::SubjectView;
 use super::{Web, check, place, subjects};
-use crate::model::{Cloud, Kind, PublicId, Secret, Window, secret};
+use crate::model::{Cloud, Durability, Kind, PublicId, Secret, Window, secret};
 use crate::store::creation::{self, CreateError, WantedResource, WantedServer};
 use crate::store::plans::{self, Plan};
 use crate::store::quotas::{self, Exceeded};
@@ -35,13 +35,14 @@ const SERVER: [&str; 9] = [
     "tier",
     "postgres",
 ];
-const RESOURCE: [&str; 7] = [
+const RESOURCE: [&str; 8] = [
     "name",
     "plan",
     "cloud",
     "region",
     "zone",
     "maintenance_window",
+    "durability",
     "password",
 ];
 
@@ -87,11 +88,13 @@ pub async fn resource(web: &Web, body: &Body) -> Result<(StatusCode, Json<Subjec
     )?;
     let name = check::name("name", body.required("name")?)?;
     let window = window(body)?;
+    let durability = durability(body)?;
     let customer_password = password(body)?;
     let mut db = web.pool.begin().await?;
     let plan = plan(&mut db, body).await?;
     let at = place::read(&mut db, body).await?;
     had_there(&plan, at.cloud)?;
+    let durability = kept(&plan, durability)?;
     let wanted = WantedResource {
         name,
         plan,
@@ -99,6 +102,7 @@ pub async fn resource(web: &Web, body: &Body) -> Result<(StatusCode, Json<Subjec
         region: at.region,
         zone: at.zone,
         window,
+        durability,
         own_password: generated(),
         customer_password,
         replication_password: generated(),
@@ -144,6 +148,37 @@ pub fn window(body: &Body) -> Result<Option<Window>> {
     text.map(str::parse)
         .transpose()
         .map_err(|error| ApiError::invalid(field, format!("{field} {error}")))
+}
+
+/// What commits are to wait for, as a body asks for it; `None`: it does not say.
+///
+/// # Errors
+/// If it is neither `async` nor `sync`.
+pub fn durability(body: &Body) -> Result<Option<Durability>> {
+    let field = "durability";
+    let text = body.text(field)?;
+    text.map(str::parse)
+        .transpose()
+        .map_err(|error| ApiError::invalid(field, format!("{field} {error}")))
+}
+
+/// The durability that is asked for, or the plan's own, if the plan can keep it.
+fn kept(plan: &Plan, wanted: Option<Durability>) -> Result<Durability> {
+    let durability = match wanted {
+        Some(wanted) => wanted,
+        None => plan.durability.parse().map_err(|error| {
+            tracing::error!(plan = plan.name, %error, "a plan's durability");
+            ApiError::internal()
+        })?,
+    };
+    if durability == Durability::Sync && plan.followers < 1 {
+        let message = format!(
+            "durability sync waits for a follower, and plan {} comes without one; choose a plan              with followers (GET /v1/plans), or make it async, then a follower, then set its              durability",
+            plan.name
+        );
+        return Err(ApiError::unprocessable("no_follower", message).field("durability"));
+    }
+    Ok(durability)
 }
 
 /// Refuses the fields that no creation has; those of an adoption are told apart.

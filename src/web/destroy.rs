@@ -6,10 +6,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use super::Web;
 use super::error::{ApiError, Result};
 use super::params::{Named, Params};
 use super::subjects::{find, view};
+use super::{Web, change};
 use crate::model::{Kind, Origin, Subject};
 use crate::store::creation::{self, DestroyError};
 use crate::store::subjects::{self, ForgetError};
@@ -29,6 +29,7 @@ pub async fn remove(State(web): State<Web>, named: Named, params: Params) -> Res
             Ok(StatusCode::NO_CONTENT.into_response())
         }
         Origin::Created => {
+            change::not_the_last(&mut db, named.id).await?;
             let operation = creation::destroy(&mut db, named.kind, named.id, "api")
                 .await
                 .map_err(|error| not_destroyed(named, error))?;

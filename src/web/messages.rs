@@ -14,7 +14,7 @@ use super::error::{ApiError, Result};
 use super::params::{Params, wrong};
 use super::views::PageView;
 use crate::model::{
-    Channel, Deed, IncidentId, Message, MessageId, MessageState, Provider, Severity,
+    Channel, Deed, IncidentId, Matter, Message, MessageId, MessageState, Provider, Severity,
 };
 use crate::store::outbox::{self, Page, RetryError};
 
@@ -31,7 +31,10 @@ pub fn routes() -> Router<Web> {
 struct MessageView {
     id: String,
     created_at: DateTime<Utc>,
-    incident: String,
+    /// Of which incident it tells.
+    incident: Option<String>,
+    /// Or of which event.
+    event: Option<String>,
     channel: Channel,
     action: Deed,
     severity: Severity,
@@ -47,10 +50,15 @@ struct MessageView {
 
 impl MessageView {
     fn new(message: Message) -> Self {
+        let (incident, event) = match message.matter {
+            Matter::Incident(id) => (Some(id.public()), None),
+            Matter::LeaderChange(id) => (None, Some(id.public())),
+        };
         Self {
             id: message.id.public(),
             created_at: message.created_at,
-            incident: message.incident.public(),
+            incident,
+            event,
             channel: message.channel,
             action: message.action,
             severity: message.severity,

@@ -14,6 +14,7 @@ mod create;
 mod credentials;
 mod destroy;
 mod error;
+mod events;
 mod first_contact;
 mod followers;
 mod health;
@@ -139,6 +140,7 @@ pub fn router(web: Web) -> Router {
         .nest("/regions", plans::region_routes())
         .nest("/orphans", orphans::routes())
         .nest("/operations", operations::routes())
+        .nest("/events", events::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(middleware::from_fn_with_state(

@@ -16,7 +16,9 @@ use super::{Web, act, destroy};
 use crate::model::{Kind, ObservationId, PublicId, SubjectId};
 use crate::store::observations::Before;
 use crate::store::subjects::Known;
-use crate::store::{creation, incidents, modes, observations, operations, subjects, transitions};
+use crate::store::{
+    creation, incidents, leader_changes, modes, observations, operations, subjects, transitions,
+};
 
 /// The routes that both kinds have, below `/v1/servers` and `/v1/resources`.
 pub fn routes(kind: Kind) -> Router<Web> {
@@ -71,6 +73,9 @@ async fn beside(
         if let Some(subject) = open.subject {
             all.entry(subject).or_default().operation = Some(open);
         }
+    }
+    for (id, change) in leader_changes::last_of(db, ids).await? {
+        all.entry(id).or_default().leader_change = Some(change);
     }
     for (leader, follower) in creation::followers(db, ids).await? {
         all.entry(leader).or_default().followers.push(follower);

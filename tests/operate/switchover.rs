@@ -1,14 +1,12 @@
 //! The lead is handed over under load, and back again: nothing that was acknowledged is
 //! lost.
 
-use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use drover_tests::until;
 use serde_json::json;
 
+use crate::ledger::Ledger;
 use crate::world::World;
 
 const SOON: Duration = Duration::from_secs(90);
@@ -23,41 +21,14 @@ async fn a_follower_takes_the_lead_under_load_and_nothing_is_lost() {
     let path = format!("/v1/resources/{id}/followers");
     world.drover.api.post(&path, &more).await.unwrap();
     world.all_available(6, SOON).await;
-    let url = world.url(&id, "leader").await;
-    world
-        .psql(&id, &url, "create table ledger (n int primary key)")
-        .unwrap();
-    let credentials = format!("/v1/resources/{id}/credentials");
-    let credentials = world.drover.api.get(&credentials).await.unwrap();
-    let password = credentials["password"].as_str().unwrap().to_owned();
-    let certs = world.root_certs(&id);
-
-    let stop = Arc::new(AtomicBool::new(false));
-    let writer = {
-        let (stop, url, certs) = (stop.clone(), url.clone(), certs.clone());
-        let password = password.clone();
-        tokio::task::spawn_blocking(move || write(&stop, &url, &password, &certs))
-    };
+    let ledger = Ledger::open(&world, &id).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     hand_over(&world, &id, &follower).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     // And back again: by its id, the old leader is one of its followers.
     hand_over(&world, &follower, &id).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    stop.store(true, Ordering::Relaxed);
-    let (acknowledged, longest) = writer.await.unwrap();
-    println!(
-        "{} commits, the longest pause {:.2} s",
-        acknowledged.len(),
-        longest.as_secs_f64()
-    );
-    let there = world
-        .psql(&id, &url, "select n from ledger order by n")
-        .unwrap();
-    let there: Vec<i32> = there.lines().map(|n| n.parse().unwrap()).collect();
-    let lost: Vec<&i32> = acknowledged.iter().filter(|n| !there.contains(n)).collect();
-    assert!(lost.is_empty(), "lost: {lost:?}");
-    assert!(acknowledged.len() > 20);
+    let longest = ledger.close(&world).await;
     // Ten times what it takes; a pause of a machine under load is no failure.
     assert!(longest < Duration::from_secs(20), "{longest:?}");
     // That the old leader was down is noticed, and left to the operation.
@@ -66,7 +37,7 @@ async fn a_follower_takes_the_lead_under_load_and_nothing_is_lost() {
 
 /// Hands the lead over from one to the other, and waits until both are where they
 /// should be.
-async fn hand_over(world: &World, from: &str, to: &str) {
+pub async fn hand_over(world: &World, from: &str, to: &str) {
     let name = world.name(from).await;
     let ask = json!({"action": "switchover", "to": to, "now": true, "reason": "a test"});
     let path = format!("/v1/resources/{from}/actions");
@@ -114,33 +85,4 @@ async fn hand_over(world: &World, from: &str, to: &str) {
     world
         .seen(from, |seen| seen["replication_slots"] == json!([]))
         .await;
-}
-
-/// Writes one row after the other, each acknowledged before the next, by the address
-/// with all nodes. Gives what was acknowledged, and the longest pause between two.
-fn write(
-    stop: &AtomicBool,
-    url: &str,
-    password: &str,
-    certs: &std::path::Path,
-) -> (Vec<i32>, Duration) {
-    let (mut acknowledged, mut longest) = (Vec::new(), Duration::ZERO);
-    let mut last = Instant::now();
-    let mut n = 0;
-    while !stop.load(Ordering::Relaxed) {
-        n += 1;
-        let done = Command::new("psql")
-            .args(["-XAtqc", &format!("insert into ledger values ({n})"), url])
-            .env("PGPASSWORD", password)
-            .env("PGSSLROOTCERT", certs)
-            .env("PGCONNECT_TIMEOUT", "2")
-            .output()
-            .unwrap();
-        if done.status.success() {
-            longest = longest.max(last.elapsed());
-            last = Instant::now();
-            acknowledged.push(n);
-        }
-    }
-    (acknowledged, longest)
 }

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use chrono::Utc;
 use drover::model::{Message, MessageId, MessageState, Note};
-use drover::store::letters::{self, Letter};
+use drover::store::letters::{self, Written};
 use drover::store::queue::{self, Lock, Queue, Token};
-use drover::store::{incidents, outbox, provider_calls};
+use drover::store::{outbox, provider_calls};
 use serde_json::json;
 use sqlx::PgPool;
 
@@ -40,7 +40,7 @@ impl Notify {
 
     /// The message, if it is its turn now and its provider has room for it; if not,
     /// its job waits.
-    async fn take(&self, lock: &Lock, id: MessageId) -> sqlx::Result<Option<Letter>> {
+    async fn take(&self, lock: &Lock, id: MessageId) -> sqlx::Result<Option<Written>> {
         let mut tx = self.pool.begin().await?;
         if !queue::hold(&mut tx, lock, Queue::Notify).await? {
             report_lost(1);
@@ -86,8 +86,8 @@ impl Notify {
     }
 
     /// Writes down what became of a try, and settles the job or lets it wait.
-    async fn settle(&self, lock: &Lock, letter: &Letter, outcome: Outcome) -> sqlx::Result<()> {
-        let message = &letter.message;
+    async fn settle(&self, lock: &Lock, letter: &Written, outcome: Outcome) -> sqlx::Result<()> {
+        let message = letter.message();
         let (id, by) = (message.id, self.notifier.provider(message.channel));
         let mut tx = self.pool.begin().await?;
         if !queue::hold(&mut tx, lock, Queue::Notify).await? {
@@ -96,7 +96,7 @@ impl Notify {
         }
         let mut news = None;
         let given_up = |why: &str| {
-            tracing::error!(message = %id.public(), incident = %message.incident.public(),
+            tracing::error!(message = %id.public(), about = %message.matter.public(),
                 provider = by.as_str(), why, "a message is dead");
         };
         match outcome {
@@ -126,7 +126,7 @@ impl Notify {
                 // A provider that is away for an hour is one line, not a hundred.
                 let known = message.last_error.as_ref() == Some(&why);
                 if message.trying_since.is_none() || !known {
-                    tracing::warn!(message = %id.public(), incident = %message.incident.public(),
+                    tracing::warn!(message = %id.public(), about = %message.matter.public(),
                         provider = by.as_str(), why, ?wait, "a message waits for another try");
                     news = Some(notify::not_yet(message, by, &why));
                 }
@@ -138,7 +138,7 @@ impl Notify {
                 text,
                 detail: json!({"message": id.public(), "provider": by}),
             };
-            incidents::note(&mut tx, message.incident, &lock.worker, &note).await?;
+            outbox::note(&mut tx, message.matter, &lock.worker, &note).await?;
         }
         tx.commit().await
     }

@@ -122,7 +122,8 @@ impl Resolve {
             .fetch_one(&mut *db)
             .await
             .map_err(database)?;
-        let due = fail_over::due(&mut db, &incident, now).await;
+        let seen = scene.as_ref().and_then(|s| s.recent.first());
+        let due = fail_over::due(&mut db, &incident, seen, now).await;
         let due = !due.map_err(database)?.is_empty();
         let still = self.still(&mut db, &incident, book, due).await?;
         let trips = self.trips(&mut db, &incident, still.as_ref()).await?;
@@ -195,6 +196,17 @@ impl Resolve {
         }
         if let Some((covering, _)) = incidents::covering(db, subject).await.map_err(database)? {
             return Ok(Some(Still::Covered(covering)));
+        }
+        if incident.kind == IncidentKind::ServerDown && incident.state == IncidentState::Triggered {
+            // Whether they answer decides whether others take their lead.
+            let leaders = operations::failover::leaders_at(db, subject).await;
+            let leaders: Vec<SubjectId> = leaders
+                .map_err(database)?
+                .iter()
+                .filter(|leader| leader.answers)
+                .map(|leader| leader.id)
+                .collect();
+            queue::bring_forward(db, &leaders).await.map_err(database)?;
         }
         if book.looks_round && incident.state == IncidentState::Triggered {
             let unseen = queue::unseen_servers(db, incident.state_since, LOOK_ROUND_SERVERS)

@@ -92,6 +92,70 @@ pub async fn follow(
     Ok((id, must_open(db, &new).await?))
 }
 
+/// A leader with followers on other servers.
+#[derive(Clone, Debug)]
+pub struct Led {
+    /// Who.
+    pub leader: SubjectId,
+    /// Its name.
+    pub name: String,
+    /// Whether it is in service, and one of its followers is.
+    pub ready: bool,
+}
+
+/// The leaders on a server that have followers elsewhere.
+pub async fn leaders_on(db: &mut PgConnection, server: SubjectId) -> sqlx::Result<Vec<Led>> {
+    let rows: Vec<(String, String, bool)> = sqlx::query_as(
+        "select r.id, s.name, s.state = 'available' and bool_or(fs.state = 'available')
+         from resources r join subjects s using (id)
+         join resources f on f.leader_id = r.id and f.server_id <> r.server_id
+         join subjects fs on fs.id = f.id
+         where r.server_id = $1 and r.leader_id is null and s.forgotten_at is null
+           and s.state in ('available', 'uncertain', 'unavailable')
+           and fs.forgotten_at is null
+           and fs.state in ('available', 'uncertain', 'unavailable')
+         group by r.id, s.name, s.state order by r.id",
+    )
+    .bind(server.to_string())
+    .fetch_all(db)
+    .await?;
+    let led = |(leader, name, ready)| {
+        Ok(Led {
+            leader: decode(leader)?,
+            name,
+            ready,
+        })
+    };
+    rows.into_iter().map(led).collect()
+}
+
+/// The leader whose commits would wait for ever if this follower, which is made, went
+/// away: one that is `sync` and stays, with no other follower that is made and stays.
+pub async fn keeps_sync(
+    db: &mut PgConnection,
+    follower: SubjectId,
+) -> sqlx::Result<Option<SubjectId>> {
+    let leader: Option<String> = sqlx::query_scalar(
+        "select l.id from resources r
+         join subjects rs on rs.id = r.id
+         join resources l on l.id = r.leader_id join subjects s on s.id = l.id
+         where r.id = $1 and l.durability = 'sync'
+           and rs.state in ('available', 'uncertain', 'unavailable')
+           and s.forgotten_at is null and s.state not in ('destroying', 'destroyed')
+           and not exists (
+               select from resources f join subjects fs on fs.id = f.id
+               where f.leader_id = l.id and f.id <> r.id and fs.forgotten_at is null
+                 and fs.state in ('available', 'uncertain', 'unavailable')
+                 and not exists (select from operations o
+                                 where o.subject_id = f.id and o.state = 'open'
+                                   and o.kind = 'unfollow'))",
+    )
+    .bind(follower.to_string())
+    .fetch_optional(db)
+    .await?;
+    leader.map(decode).transpose()
+}
+
 /// The live followers of a resource, oldest first.
 pub async fn followers_of(
     db: &mut PgConnection,

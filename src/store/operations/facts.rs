@@ -4,8 +4,12 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::NewOperation;
-use crate::model::{Kind, OperationId, OperationKind, State, SubjectId, TransitionId};
+use crate::model::{
+    Durability, Kind, LeaderChangeKind, OperationId, OperationKind, State, SubjectId, TransitionId,
+};
 use crate::store::creation::{self, DestroyError};
+use crate::store::leader_changes::{self, NewChange};
+use crate::store::outbox;
 use crate::store::subjects::decode;
 use crate::store::{incidents, modes, queue};
 
@@ -64,13 +68,17 @@ pub enum Fact {
         /// For people.
         reason: String,
     },
-    /// A resource follows nobody any more, and has what it shared with its leader for
+    /// What the commits of a leader wait for, and so of its followers when they lead.
+    Durability(Durability),
+    /// A resource follows nobody any more, waits for no follower (`async`), and has what it shared with its leader for
     /// itself: both sealed, as `<id>/customer` and `<id>/replication`.
     Leads {
         /// The customer's password.
         customer: Vec<u8>,
         /// What followers log in with.
         replication: Option<Vec<u8>>,
+        /// The operation that did it.
+        by: OperationId,
     },
     /// A follower of this resource leads, and this resource and its other followers
     /// follow it. It gets the leader's name, and its secrets, sealed for it.
@@ -189,29 +197,31 @@ pub async fn apply(
         Fact::State { from, to, reason } => {
             turn(db, subject, *from, *to, reason, worker).await?;
         }
+        Fact::Durability(durability) => {
+            let sql = "update resources set durability = $2 where id = $1 or leader_id = $1";
+            set(db, sql, &id, durability.as_str()).await?;
+        }
         Fact::Leads {
             customer,
             replication,
-        } => {
-            sqlx::query(
-                "update resources
-                 set leader_id = null, epoch = epoch + 1, customer_password = $2,
-                     replication_password = $3
-                 where id = $1",
-            )
-            .bind(id)
-            .bind(customer)
-            .bind(replication)
-            .execute(db)
-            .await?;
-        }
+            by,
+        } => lead(db, subject, (customer, replication.as_deref()), *by).await?,
         Fact::HandOver {
             to,
             customer,
             replication,
-            by: _,
-            detail: _,
-        } => hand_over(db, subject, *to, (customer, replication)).await?,
+            by: (operation, kind),
+            detail,
+        } => {
+            let change = NewChange {
+                kind: LeaderChangeKind::by(*kind),
+                new_leader: *to,
+                old_leader: subject,
+                operation: *operation,
+                detail,
+            };
+            hand_over(db, &change, (customer, replication)).await?;
+        }
         // Written when this one has ended: one at a time.
         Fact::Next(_) => {}
         Fact::Gone => gone(db, subject, worker).await?,
@@ -261,17 +271,56 @@ pub async fn turn(
     Ok(true)
 }
 
+/// A follower leads on its own.
+async fn lead(
+    db: &mut PgConnection,
+    follower: SubjectId,
+    (customer, replication): (&[u8], Option<&[u8]>),
+    by: OperationId,
+) -> sqlx::Result<()> {
+    let followed: Option<String> = sqlx::query_scalar(
+        "update resources r
+         set leader_id = null, epoch = r.epoch + 1, customer_password = $2,
+             replication_password = $3, durability = 'async'
+         from resources was
+         where r.id = $1 and was.id = r.id and was.leader_id is not null
+         returning was.leader_id",
+    )
+    .bind(follower.to_string())
+    .bind(customer)
+    .bind(replication)
+    .fetch_optional(&mut *db)
+    .await?;
+    // Without one the step was done before.
+    let Some(followed) = followed else {
+        return Ok(());
+    };
+    let change = NewChange {
+        kind: LeaderChangeKind::Unfollow,
+        new_leader: follower,
+        old_leader: decode(followed)?,
+        operation: by,
+        detail: &Value::Null,
+    };
+    changed(db, &change).await
+}
+
+/// Writes down who leads, and has others told.
+async fn changed(db: &mut PgConnection, change: &NewChange<'_>) -> sqlx::Result<()> {
+    let change = leader_changes::write(db, change).await?;
+    outbox::announce(db, &change).await.map(drop)
+}
+
 async fn hand_over(
     db: &mut PgConnection,
-    from: SubjectId,
-    to: SubjectId,
+    change: &NewChange<'_>,
     (customer, replication): (&[u8], &[u8]),
 ) -> sqlx::Result<()> {
-    let (from, to) = (from.to_string(), to.to_string());
+    let (from, to) = (change.old_leader.to_string(), change.new_leader.to_string());
     let led = sqlx::query(
         "update resources t
          set leader_id = null, epoch = f.epoch + 1, customer_password = $3,
-             replication_password = $4
+             replication_password = $4, durability = f.durability
          from resources f
          where t.id = $2 and f.id = $1 and t.leader_id = $1",
     )
@@ -308,7 +357,7 @@ async fn hand_over(
             .execute(&mut *db)
             .await?;
     }
-    Ok(())
+    changed(db, change).await
 }
 
 /// What was destroyed leaves the ring; its incidents end with it.

@@ -15,14 +15,16 @@ use crate::store::{leases, queue};
 pub struct Leader {
     /// The resource.
     pub id: SubjectId,
+    /// Whether it was seen in service when it was last looked at.
+    pub answers: bool,
     /// How long it may be mended before a follower takes its lead.
     pub patience: std::time::Duration,
 }
 
 /// The leaders with followers that are this subject, or on it.
 pub async fn leaders_at(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<Vec<Leader>> {
-    let found: Vec<(String, i32)> = sqlx::query_as(
-        "select r.id, p.failover_patience_s
+    let found: Vec<(String, bool, i32)> = sqlx::query_as(
+        "select r.id, s.state = 'available', p.failover_patience_s
          from resources r join subjects s using (id) join plans p on p.name = r.plan
          where (r.id = $1 or r.server_id = $1) and r.leader_id is null
            and s.state in ('available', 'uncertain', 'unavailable') and s.forgotten_at is null
@@ -36,11 +38,12 @@ pub async fn leaders_at(db: &mut PgConnection, subject: SubjectId) -> sqlx::Resu
     .bind(subject.to_string())
     .fetch_all(db)
     .await?;
-    let leader = |(id, seconds): (String, i32)| {
+    let leader = |(id, answers, seconds): (String, bool, i32)| {
         let seconds = u64::try_from(seconds).unwrap_or_default();
         let patience = std::time::Duration::from_secs(seconds);
         Ok(Leader {
             id: decode(id)?,
+            answers,
             patience,
         })
     };
@@ -111,13 +114,13 @@ fn gives_way(open: &Operation) -> bool {
 }
 
 /// Whether a failover is at work at one of a server's databases: nobody touches the
-/// server meanwhile.
+/// server meanwhile. One that has nobody yet who could lead keeps nobody off.
 pub async fn at_work_on(db: &mut PgConnection, server: SubjectId) -> sqlx::Result<bool> {
     sqlx::query_scalar(
         "select exists (
              select from operations o join resources r on r.id = o.subject_id
              where r.server_id = $1 and o.kind = 'failover' and o.state = 'open'
-               and o.stuck_at is null)",
+               and o.step > 0 and o.stuck_at is null)",
     )
     .bind(server.to_string())
     .fetch_one(db)

@@ -135,6 +135,8 @@ async fn tell(tx: &mut PgConnection, case: &mut Case, reason: &str) -> Result<()
         let at = match channel {
             Channel::Page => &mut incident.paged_at,
             Channel::Ticket => &mut incident.ticketed_at,
+            // Those are told of leaders only.
+            Channel::Event => continue,
         };
         // Who was called once is not called again for the same incident.
         if at.is_some() {

@@ -130,9 +130,14 @@ impl Resolve {
         };
         // Tokens before subjects, as everywhere.
         match outcome.asks.as_deref() {
-            Some(Asks::Off(_)) => queue::hold_operation_tokens(&mut tx, run.subject)
-                .await
-                .map_err(database)?,
+            Some(Asks::Off(_) | Asks::Destroy(_)) => {
+                queue::hold_operation_tokens(&mut tx, run.subject)
+                    .await
+                    .map_err(database)?;
+                queue::hold_token(&mut tx, run.subject)
+                    .await
+                    .map_err(database)?;
+            }
             Some(Asks::Failover(leaders)) => {
                 for leader in leaders {
                     queue::hold_operation_tokens(&mut tx, *leader)
@@ -141,12 +146,6 @@ impl Resolve {
                 }
                 // And servers before what is on them.
                 leases::hold(&mut tx, leaders).await.map_err(database)?;
-            }
-            Some(Asks::Destroy(id)) => {
-                queue::hold_operation_tokens(&mut tx, *id)
-                    .await
-                    .map_err(database)?;
-                queue::hold_token(&mut tx, *id).await.map_err(database)?;
             }
             Some(Asks::For(_) | Asks::Follow(_)) | None => {}
         }
@@ -164,9 +163,8 @@ impl Resolve {
             return tx.commit().await.map_err(database);
         }
         if let Some(asks) = outcome.asks.take() {
-            outcome = self
-                .ask(&mut tx, *asks, outcome, &lock.worker, run.incident)
-                .await?;
+            let (worker, by) = (&lock.worker, run.incident);
+            outcome = self.ask(&mut tx, *asks, outcome, worker, by).await?;
         }
         runs::ended(
             &mut tx,

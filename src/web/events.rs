@@ -1,0 +1,102 @@
+//! Events: what changed for good and others should know. So far: who leads.
+
+use axum::extract::{Path, State};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Serialize;
+use sqlx::PgConnection;
+
+use super::Web;
+use super::error::{ApiError, Result};
+use super::params::{Params, public_id, wrong};
+use super::views::PageView;
+use crate::model::{Kind, LeaderChange, LeaderChangeId, PublicId, SubjectId};
+use crate::store::leader_changes::{self, Order, Page};
+
+/// Everything below `/v1/events`.
+pub fn routes() -> Router<Web> {
+    Router::new()
+        .route("/", get(list))
+        .route("/{id}", get(show))
+}
+
+/// An event.
+#[derive(Serialize)]
+pub struct EventView {
+    r#type: &'static str,
+    #[serde(flatten)]
+    change: LeaderChange,
+}
+
+impl EventView {
+    /// Shows a change of leader.
+    pub fn new(change: LeaderChange) -> Self {
+        Self {
+            r#type: "leader.changed",
+            change,
+        }
+    }
+}
+
+async fn list(State(web): State<Web>, params: Params) -> Result<Json<PageView<EventView>>> {
+    let mut db = web.pool.acquire().await?;
+    let page = page(&mut db, &params).await?;
+    let ahead = Page {
+        limit: page.limit + 1,
+        ..page
+    };
+    let rows = leader_changes::list(&mut db, &ahead).await?;
+    let rows = PageView::cut(rows, page.limit, |change| change.id.public());
+    Ok(Json(rows.map(EventView::new)))
+}
+
+async fn page(db: &mut PgConnection, params: &Params) -> Result<Page> {
+    params.only(&["resource", "order", "after", "limit", "cursor"])?;
+    let resource = params.get("resource").map(resource);
+    let after = params.get("after").map(LeaderChangeId::from_public);
+    let after = after
+        .transpose()
+        .map_err(|e| ApiError::bad_request("malformed_id", e.to_string()).field("after"))?;
+    let order = match (params.get("order"), after) {
+        (None, None) | (Some("newest"), None) => Order::NewestFirst,
+        (None | Some("oldest"), Some(_)) | (Some("oldest"), None) => Order::OldestFirst,
+        (Some("newest"), Some(_)) => {
+            return Err(wrong("order", "must be oldest together with after"));
+        }
+        (Some(_), _) => return Err(wrong("order", "must be newest or oldest")),
+    };
+    // Behind an event that never was, nothing would ever come.
+    if let Some(id) = after
+        && leader_changes::load(db, id).await?.is_none()
+    {
+        return Err(wrong("after", "must be the id of an event that there is"));
+    }
+    let cursor = params.cursor(|text| LeaderChangeId::from_public(text).ok())?;
+    Ok(Page {
+        resource: resource.transpose()?,
+        order,
+        after: cursor.or(after),
+        limit: params.limit()?,
+    })
+}
+
+fn resource(text: &str) -> Result<SubjectId> {
+    match public_id("resource", text)? {
+        PublicId {
+            kind: Kind::Resource,
+            id,
+        } => Ok(id),
+        PublicId {
+            kind: Kind::Server, ..
+        } => Err(wrong("resource", "must be a resource's id: db_…")),
+    }
+}
+
+async fn show(State(web): State<Web>, Path(id): Path<String>) -> Result<Json<EventView>> {
+    let id = LeaderChangeId::from_public(&id)
+        .map_err(|e| ApiError::bad_request("malformed_id", e.to_string()).field("id"))?;
+    let mut db = web.pool.acquire().await?;
+    let found = leader_changes::load(&mut db, id).await?;
+    let unknown = || ApiError::not_found(format!("there is no event {}", id.public())).field("id");
+    Ok(Json(EventView::new(found.ok_or_else(unknown)?)))
+}

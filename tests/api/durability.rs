@@ -1,0 +1,207 @@
+//! What commits wait for: asked for at birth and later, refused where nobody could be
+//! waited for, and what follows from it for the last follower.
+
+use drover::model::{Durability, OperationState};
+use drover::store::operations::{self, Fact};
+use serde_json::{Value, json};
+
+use crate::command::Shell;
+use crate::made::{id, path};
+use crate::refusals::refused;
+use crate::world::Deployment;
+
+fn set(durability: &str) -> Value {
+    json!({"action": "set_durability", "durability": durability})
+}
+
+impl Deployment {
+    /// What workers do for an operation that has been asked for.
+    async fn is_done(&self, subject: &Value, fact: &Fact) {
+        let mut db = self.pool.begin().await.unwrap();
+        let id = id(subject).id;
+        operations::apply(&mut db, id, fact, "tester")
+            .await
+            .unwrap();
+        let open = operations::open_of(&mut db, id).await.unwrap().unwrap();
+        let done = OperationState::Done;
+        let ended = operations::end(&mut db, open.id, done, "tester", "done");
+        assert!(ended.await.unwrap());
+        db.commit().await.unwrap();
+    }
+
+    async fn durability(&self, resource: &Value) -> Value {
+        self.get(&path(resource)).await.json()["durability"].clone()
+    }
+}
+
+#[tokio::test]
+async fn sync_is_had_from_birth_by_plans_with_followers_and_refused_to_others() {
+    let drover = Deployment::with_a_cloud().await;
+    let before = drover.record().await;
+    for (what, body, code, says) in [
+        (
+            "no follower",
+            json!({"name": "shop", "plan": "production", "durability": "sync"}),
+            "no_follower",
+            "plan production comes without one",
+        ),
+        (
+            "no word",
+            json!({"name": "shop", "plan": "premium", "durability": "quorum"}),
+            "invalid_field",
+            "async, sync",
+        ),
+    ] {
+        let answer = drover.post("/v1/resources", &body).await;
+        refused(what, &answer, 422, code, Some("durability"));
+        assert!(answer.text.contains(says), "{what}: {answer:?}");
+        assert_eq!(drover.record().await, before, "{what}");
+    }
+
+    let shell = Shell(&drover);
+    let create = [
+        "create",
+        "resource",
+        "--name=safe",
+        "--plan=premium",
+        "--durability=sync",
+    ];
+    let safe = shell.json(&create).await;
+    assert_eq!(safe["durability"], "sync");
+    let follower = safe["followers"][0].as_str().unwrap();
+    let follower = drover
+        .get(&format!("/v1/resources/{follower}"))
+        .await
+        .json();
+    assert_eq!(follower["durability"], "sync", "it may lead one day");
+    let create = ["create", "resource", "--name=quick", "--plan=premium"];
+    assert_eq!(shell.json(&create).await["durability"], "async");
+    // Where the plan is sync, whoever says nothing gets that, and async who says so.
+    sqlx::query("update plans set durability = 'sync' where name in ('premium', 'starter')")
+        .execute(&drover.pool)
+        .await
+        .unwrap();
+    let create = ["create", "resource", "--name=other", "--plan=premium"];
+    assert_eq!(shell.json(&create).await["durability"], "sync");
+    let create = [
+        &create[..2],
+        &["--name=third", "--plan=premium", "--durability=async"],
+    ];
+    assert_eq!(shell.json(&create.concat()).await["durability"], "async");
+    let small = json!({"name": "small", "plan": "starter"});
+    let answer = drover.post("/v1/resources", &small).await;
+    refused(
+        "the plan's",
+        &answer,
+        422,
+        "no_follower",
+        Some("durability"),
+    );
+}
+
+#[tokio::test]
+async fn durability_is_changed_where_a_follower_is_and_keeps_the_last_one() {
+    let (drover, shop) = Deployment::with_a_resource("production").await;
+    let before = drover.record().await;
+    for (what, body, status, code, field) in [
+        ("alone", set("sync"), 409, "no_follower", None),
+        (
+            "no word",
+            set("never"),
+            422,
+            "invalid_field",
+            Some("durability"),
+        ),
+        (
+            "nothing",
+            json!({"action": "set_durability"}),
+            422,
+            "missing_field",
+            Some("durability"),
+        ),
+    ] {
+        let answer = drover.ask(&shop, body).await;
+        refused(what, &answer, status, code, field);
+        assert_eq!(drover.record().await, before, "{what}");
+    }
+    // One that is being made is nobody to wait for.
+    let making = drover
+        .post(&format!("{}/followers", path(&shop)), &json!({}))
+        .await;
+    let answer = drover.ask(&shop, set("sync")).await;
+    refused("in the making", &answer, 409, "no_follower", None);
+    let making = making.json();
+    drover
+        .is_made(&drover.server_of(&making).await, "10.0.0.8")
+        .await;
+    drover.is_made(&making, "").await;
+    let follower = drover.get(&path(&making)).await.json();
+    let answer = drover.ask(&follower, set("sync")).await;
+    refused("a follower's", &answer, 409, "is_follower", None);
+
+    let shell = Shell(&drover);
+    let text = shell.text(&["act", "shop", "set-durability", "sync"]).await;
+    assert!(text.contains("set_durability"), "{text}");
+    let asked = drover.ask(&shop, set("async")).await;
+    refused("busy", &asked, 409, "busy", None);
+    let open = drover.get(&path(&shop)).await.json()["operation"].clone();
+    let open = format!("/v1/operations/{}", open["id"].as_str().unwrap());
+    let open = drover.get(&open).await.json();
+    assert_eq!(open["params"], json!({"durability": "sync"}), "{open}");
+    let sync = Fact::Durability(Durability::Sync);
+    drover.is_done(&shop, &sync).await;
+    for node in [&shop, &follower] {
+        assert_eq!(drover.durability(node).await, "sync");
+    }
+
+    // The last one stays; of two, one may go.
+    let before = drover.record().await;
+    let part = json!({"action": "unfollow"});
+    let name = follower["name"].as_str().unwrap();
+    let destroy = format!("{}?confirm={name}", path(&follower));
+    for answer in [
+        drover.ask(&follower, part.clone()).await,
+        drover.delete(&destroy).await,
+    ] {
+        refused("the last", &answer, 409, "last_follower", None);
+        assert!(answer.text.contains("set-durability async"), "{answer:?}");
+        assert_eq!(drover.record().await, before);
+    }
+    let second = drover.follower_of(&shop, "10.0.0.7").await;
+    assert_eq!(second["durability"], "sync");
+    assert_eq!(drover.ask(&second, part.clone()).await.status, 202);
+    let answer = drover.delete(&destroy).await;
+    refused(
+        "the other one is going",
+        &answer,
+        409,
+        "last_follower",
+        None,
+    );
+    // Who leads alone from then on waits for nobody.
+    let leads = Fact::Leads {
+        customer: vec![1],
+        replication: None,
+    };
+    let mut db = drover.pool.begin().await.unwrap();
+    operations::apply(&mut db, id(&second).id, &leads, "t")
+        .await
+        .unwrap();
+    db.commit().await.unwrap();
+    assert_eq!(drover.durability(&second).await, "async");
+
+    assert_eq!(drover.ask(&shop, set("async")).await.status, 202);
+    let fact = Fact::Durability(Durability::Async);
+    drover.is_done(&shop, &fact).await;
+    assert_eq!(drover.ask(&follower, part).await.status, 202);
+    // With its leader, it may go at any time.
+    let (drover, shop) = Deployment::with_a_resource("production").await;
+    let follower = drover.follower_of(&shop, "10.0.0.7").await;
+    assert_eq!(drover.ask(&shop, set("sync")).await.status, 202);
+    drover.is_done(&shop, &sync).await;
+    assert_eq!(drover.durability(&follower).await, "sync");
+    let destroy = format!("{}?confirm=shop", path(&shop));
+    assert_eq!(drover.delete(&destroy).await.status, 202);
+    let going = drover.get(&path(&follower)).await.json();
+    assert_eq!(going["state"], "destroying");
+}

@@ -1,0 +1,308 @@
+//! A leader with followers, a customer who writes all the time, and what is seen of them.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use drover_tests::{Deployment, Lead, Ledger, until};
+use serde_json::{Value, json};
+
+/// Longest wait for anything.
+pub const LONG: Duration = Duration::from_secs(180);
+
+pub struct Scene {
+    pub ledger: Ledger,
+    pub drover: Deployment,
+    followers: usize,
+}
+
+impl Scene {
+    pub async fn start(durability: &str, followers: usize) -> Self {
+        Self::start_with(durability, followers, json!({})).await
+    }
+
+    /// With rules over the usual ones.
+    pub async fn start_with(durability: &str, followers: usize, mut rules: Value) -> Self {
+        rules["cadence"] = json!({"available": "5s"});
+        let mut drover = Deployment::new(&rules).await.unwrap();
+        let all = ["web", "clock", "feel", "think", "resolve", "notify"];
+        drover.start(&all).await.unwrap();
+        // What the local cloud holds goes with the deployment.
+        drover.local(&["ls"]).await.unwrap();
+        let body = json!({"name": "orders", "plan": "premium"});
+        let id = drover.ask_for(&body).await.unwrap();
+        drover.all_available(4, LONG).await.unwrap();
+        for n in 1..followers {
+            let path = format!("/v1/resources/{id}/followers");
+            let body = json!({"name": format!("orders-{n}")});
+            drover.api.post(&path, &body).await.unwrap();
+            drover.all_available(4 + 2 * n, LONG).await.unwrap();
+        }
+        if durability != "async" {
+            let body = json!({"action": "set_durability", "durability": durability});
+            let path = format!("/v1/resources/{id}/actions");
+            drover.api.post(&path, &body).await.unwrap();
+        }
+        drover.settled(followers, LONG).await.unwrap();
+        let account = drover.account(&id).await.unwrap();
+        Self {
+            ledger: Ledger::open(account, 3).unwrap(),
+            drover,
+            followers,
+        }
+    }
+
+    /// Servers without databases, so that two that die are not too many at once.
+    pub async fn larger_herd(&mut self, servers: usize) {
+        let count = servers.to_string();
+        let size = ["create", "--servers", &count, "--resources-per-server", "0"];
+        self.drover.local(&size).await.unwrap();
+        let subjects = 2 * (1 + self.followers) + servers;
+        self.drover.all_available(subjects, LONG).await.unwrap();
+    }
+
+    pub async fn lead(&self) -> Lead {
+        self.drover.lead("orders").await.unwrap()
+    }
+
+    /// Until the record has another leader than this one.
+    pub async fn another_leads(&self, old: &Lead) -> Lead {
+        let found = until("another leader", LONG, || async {
+            let leads = self.drover.lead("orders").await?;
+            Ok(match leads.id != old.id {
+                true => Ok(leads),
+                false => Err("it leads still".to_owned()),
+            })
+        });
+        self.or_logs(found.await.map(|(leads, _)| leads)).await
+    }
+
+    pub async fn followers(&self) -> Vec<String> {
+        let id = self.lead().await.id;
+        self.drover.followers_of(&id).await.unwrap()
+    }
+
+    pub async fn resource(&self, id: &str) -> Value {
+        let path = format!("/v1/resources/{id}");
+        self.drover.api.get(&path).await.unwrap()
+    }
+
+    /// Until another than this one has acknowledged a commit.
+    pub async fn written_by_another(&self, moment: Instant, old: &Lead) -> Duration {
+        let written = until("a write at another", LONG, || async {
+            let first = self.ledger.first_after(moment, &old.address);
+            Ok(first.ok_or_else(|| "none yet".to_owned()))
+        });
+        self.or_logs(written.await.map(|(took, _)| took)).await
+    }
+
+    /// Until anybody has.
+    pub async fn written_after(&self, moment: Instant) -> Duration {
+        let written = until("a write", LONG, || async {
+            let first = self.ledger.first_after(moment, "");
+            Ok(first.ok_or_else(|| "none yet".to_owned()))
+        });
+        self.or_logs(written.await.map(|(took, _)| took)).await
+    }
+
+    /// Until all is as it should be, by drover alone.
+    pub async fn settled(&self) {
+        let settled = self.drover.settled(self.followers, LONG).await;
+        self.or_logs(settled.map(drop)).await;
+    }
+
+    /// The same, with a human who has drover try again where one is called.
+    pub async fn settled_with_help(&self) {
+        let help = async {
+            loop {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let path = "/v1/incidents?state=needs_human";
+                let found = self.drover.api.get(path).await.unwrap_or_default();
+                for incident in found["items"].as_array().into_iter().flatten() {
+                    let id = incident["id"].as_str().unwrap_or_default();
+                    let path = format!("/v1/incidents/{id}/actions");
+                    let retry = json!({"action": "retry", "reason": "mended"});
+                    let _ = self.drover.api.post(&path, &retry).await;
+                }
+            }
+        };
+        tokio::select! {
+            () = self.settled() => {}
+            () = help => {}
+        }
+    }
+
+    async fn or_logs<T>(&self, done: anyhow::Result<T>) -> T {
+        match done {
+            Ok(done) => done,
+            Err(e) => panic!(
+                "{e:#}\n{}\n{}",
+                self.timeline().await,
+                self.drover.processes.logs()
+            ),
+        }
+    }
+
+    /// What the record says of all operations and incidents.
+    async fn timeline(&self) -> String {
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "select to_char(e.created_at, 'HH24:MI:SS.MS'), o.kind || ': ' || e.text
+             from operation_events e join operations o on o.id = e.operation_id
+             where o.kind not in ('create_server', 'create_resource', 'create_follower',
+                                  'reconcile')
+             union all
+             select to_char(e.created_at, 'HH24:MI:SS.MS'), i.kind || ': ' || e.text
+             from incident_events e join incidents i on i.id = e.incident_id
+             order by 1",
+        )
+        .fetch_all(&self.drover.pool)
+        .await
+        .unwrap_or_default();
+        let lines: Vec<String> = rows
+            .iter()
+            .map(|(at, text)| format!("{at} {text}"))
+            .collect();
+        lines.join("\n")
+    }
+
+    /// What is known of how a node was made to follow again.
+    pub async fn rebuilt(&self, id: &str) -> Value {
+        sqlx::query_scalar(
+            "select memo from operations where subject_id = $1 and kind = 'rebuild'
+             order by opened_at desc limit 1",
+        )
+        .bind(id.strip_prefix("db_").unwrap())
+        .fetch_one(&self.drover.pool)
+        .await
+        .unwrap()
+    }
+
+    pub async fn count_operations(&self, kind: &str) -> i64 {
+        sqlx::query_scalar("select count(*) from operations where kind = $1")
+            .bind(kind)
+            .fetch_one(&self.drover.pool)
+            .await
+            .unwrap()
+    }
+
+    /// Until an incident of one of these kinds is open: its kind and reason.
+    pub async fn incident(&self, kinds: &[&str]) -> String {
+        let kinds: Vec<String> = kinds.iter().map(|kind| (*kind).to_owned()).collect();
+        let found = until("an incident", LONG, || async {
+            let open: Option<(String, String)> = sqlx::query_as(
+                "select kind, reason from incidents
+                 where state <> 'resolved' and kind = any($1) limit 1",
+            )
+            .bind(&kinds)
+            .fetch_optional(&self.drover.pool)
+            .await?;
+            Ok(open.ok_or_else(|| "none".to_owned()))
+        });
+        let ((kind, reason), _) = self.or_logs(found.await).await;
+        format!("{kind}: {reason}")
+    }
+
+    /// The API tells of a change of leader.
+    pub async fn assert_told(&self, kind: &str, from: &str, to: &str) {
+        let told = self.drover.api.get("/v1/events").await.unwrap();
+        let all = told["items"].as_array().unwrap();
+        let found = all.iter().any(|event| {
+            let text = event.to_string();
+            text.contains(kind) && text.contains(from) && text.contains(to)
+        });
+        assert!(found, "{told}");
+    }
+
+    pub async fn assert_nobody_was_called(&self) {
+        let called: Vec<String> =
+            sqlx::query_scalar("select summary from outbox where channel <> 'event'")
+                .fetch_all(&self.drover.pool)
+                .await
+                .unwrap();
+        assert!(called.is_empty(), "{called:?}");
+    }
+
+    /// Of all that was acknowledged, nobody's came behind another's who took the lead.
+    pub fn assert_written_by_one_at_a_time(&self) {
+        let mut all = self.ledger.entries();
+        all.sort_by_key(|entry| entry.ended);
+        let mut leaders: Vec<&str> = all.iter().map(|entry| entry.by.as_str()).collect();
+        leaders.dedup();
+        let mut once = leaders.clone();
+        once.sort_unstable();
+        once.dedup();
+        assert_eq!(once.len(), leaders.len(), "{leaders:?}");
+    }
+
+    /// One node takes writes, and the record knows which.
+    pub async fn assert_one_leader(&self) {
+        let leads = self.lead().await;
+        assert_eq!(
+            self.as_superuser(&leads, "select pg_is_in_recovery()")
+                .await,
+            "f"
+        );
+        for id in self.followers().await {
+            let node = self.drover.node(&id).await.unwrap();
+            assert_eq!(
+                self.as_superuser(&node, "select pg_is_in_recovery()").await,
+                "t"
+            );
+        }
+    }
+
+    fn lock_file(&self, node: &Lead) -> String {
+        let dir = self.drover.local_dir().join("servers").join(&node.instance);
+        let found = Command::new("find")
+            .arg(&dir)
+            .args(["-name", "postmaster.pid"])
+            .output()
+            .unwrap();
+        let file = String::from_utf8(found.stdout).unwrap();
+        std::fs::read_to_string(file.trim()).unwrap()
+    }
+
+    pub fn kill_postmaster(&self, node: &Lead) {
+        let pid = self.lock_file(node).lines().next().unwrap().to_owned();
+        let killed = Command::new("kill").args(["-KILL", &pid]).status().unwrap();
+        assert!(killed.success());
+    }
+
+    fn configuration(&self, node: &Lead) -> std::path::PathBuf {
+        let dir = self.drover.local_dir().join("servers").join(&node.instance);
+        let found = Command::new("find")
+            .arg(&dir)
+            .args(["-name", "drover.conf", "-path", "*conf.d*"])
+            .output()
+            .unwrap();
+        String::from_utf8(found.stdout).unwrap().trim().into()
+    }
+
+    /// A line that PostgreSQL refuses to start with.
+    pub fn break_configuration(&self, node: &Lead) {
+        let path = self.configuration(node);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{text}shared_buffers = 'broken'\n")).unwrap();
+    }
+
+    pub fn mend_configuration(&self, node: &Lead) {
+        let path = self.configuration(node);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("shared_buffers = 'broken'\n", "")).unwrap();
+    }
+
+    /// Runs SQL as a node's superuser, past drover.
+    pub async fn as_superuser(&self, node: &Lead, sql: &str) -> String {
+        let lock = self.lock_file(node);
+        let lines: Vec<&str> = lock.lines().collect();
+        let (port, sockets) = (lines[3], lines[4]);
+        let done = Command::new("psql")
+            .args([
+                "-XAtqc", sql, "-h", sockets, "-p", port, "-U", "postgres", "postgres",
+            ])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.success(), "{said}");
+        String::from_utf8(done.stdout).unwrap().trim().to_owned()
+    }
+}

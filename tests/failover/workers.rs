@@ -1,0 +1,61 @@
+//! Workers die in the midst of a failover, and two ask for one at once.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::scene::Scene;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resolver_killed_at_every_step_is_followed_by_one_that_carries_on() {
+    let mut scene = Scene::start("async", 1).await;
+    let old = scene.lead().await;
+    let ask = json!({"action": "failover", "reason": "a test"});
+    let path = format!("/v1/resources/{}/actions", old.id);
+    let moment = Instant::now();
+    scene.drover.api.post(&path, &ask).await.unwrap();
+    // A second one is refused while the first is at work.
+    let again = scene.drover.api.post(&path, &ask).await.unwrap_err();
+    assert!(again.to_string().contains("one at a time"), "{again:#}");
+    let mut met: Vec<String> = Vec::new();
+    let deadline = Instant::now() + Duration::from_secs(300);
+    while Instant::now() < deadline {
+        let step: Option<(String, String)> = sqlx::query_as(
+            "select kind, step_name from operations
+             where kind in ('failover', 'rebuild') and state = 'open'",
+        )
+        .fetch_optional(&scene.drover.pool)
+        .await
+        .unwrap();
+        let Some((kind, step)) = step else {
+            if met.iter().any(|step| step.starts_with("rebuild")) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            continue;
+        };
+        let place = format!("{kind} {step}");
+        if !met.contains(&place) && !step.is_empty() {
+            met.push(place);
+            // Somewhere within the step, and behind it as well.
+            tokio::time::sleep(Duration::from_millis(40 * met.len() as u64 % 200)).await;
+            for pid in scene.drover.processes.pids("resolve") {
+                scene.drover.processes.kill_pid(pid).unwrap();
+            }
+            scene.drover.processes.start("resolve").unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    println!("{met:?}");
+    assert!(met.len() >= 5, "{met:?}");
+    scene.written_by_another(moment, &old).await;
+    scene.settled().await;
+    let new = scene.lead().await;
+    assert_eq!(
+        scene.resource(&new.id).await["epoch"],
+        2,
+        "one change of leader"
+    );
+    scene.assert_one_leader().await;
+    scene.assert_written_by_one_at_a_time();
+}

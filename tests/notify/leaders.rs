@@ -1,0 +1,190 @@
+//! Changes of leader: told to the webhook, signed, at least once, in their order.
+
+use std::time::Duration;
+
+use drover::model::{
+    Channel, MessageId, MessageState, OperationKind, OperationState, Provider, PublicId, SecretKey,
+    SubjectId, TlsMode, secret,
+};
+use drover::store::operations::{self, Fact, NewOperation};
+use drover::store::subjects::{self, NewResource};
+use drover_tests::{Mood, WebhookReceiver};
+use serde_json::{Value, json};
+
+use super::world::{SECRET_KEY, World, webhook, zendesk};
+
+impl World {
+    /// A follower of the database, at another port of its server.
+    async fn follower(&self) -> SubjectId {
+        let key = SecretKey::from_base64(SECRET_KEY).unwrap();
+        let mut tx = self.pool.begin().await.unwrap();
+        let new = NewResource {
+            name: "copy".into(),
+            tier: "standard".into(),
+            server_id: self.server,
+            port: 5433,
+            database: "app".into(),
+            role: "drover".into(),
+            password: secret("not a password of anything"),
+            tls_mode: TlsMode::Prefer,
+            tls_root_cert: None,
+            plan: "standard".into(),
+        };
+        let id = subjects::adopt_resource(&mut tx, &key, &new).await.unwrap();
+        sqlx::query("update resources set leader_id = $2 where id = $1")
+            .bind(id.to_string())
+            .bind(self.resource.to_string())
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        id
+    }
+
+    /// What a worker writes down; its message with it.
+    async fn hand_over(&self, from: SubjectId, to: SubjectId, kind: OperationKind) -> MessageId {
+        let new = NewOperation {
+            subject: Some(from),
+            kind,
+            params: json!({}),
+            asked_by: "test".into(),
+            reason: None,
+            not_before: None,
+        };
+        let mut tx = self.pool.begin().await.unwrap();
+        let operation = operations::open(&mut tx, &new).await.unwrap().unwrap();
+        let fact = Fact::HandOver {
+            to,
+            customer: b"swordfish".to_vec(),
+            replication: b"swordfish".to_vec(),
+            by: (operation, kind),
+            detail: json!({"lost_bytes": 0}),
+        };
+        operations::apply(&mut tx, from, &fact, "test")
+            .await
+            .unwrap();
+        operations::end(&mut tx, operation, OperationState::Done, "test", "done")
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        let ids: Vec<String> =
+            sqlx::query_scalar("select id from outbox where channel = $1 order by seq desc")
+                .bind(Channel::Event.as_str())
+                .fetch_all(&self.pool)
+                .await
+                .unwrap();
+        ids[0].parse().unwrap()
+    }
+
+    async fn operation_told(&self) -> Vec<String> {
+        sqlx::query_scalar("select text from operation_events where kind = 'message' order by id")
+            .fetch_all(&self.pool)
+            .await
+            .unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_leader_is_sent_signed_once_each_and_in_order() {
+    let world = World::new().await;
+    let receiver = WebhookReceiver::start(WebhookReceiver::SECRET)
+        .await
+        .unwrap();
+    // Down at first; and the answer to the second event's first try is lost.
+    let lost = Mood::Slow(Duration::from_secs(15));
+    receiver.then(&[Mood::Status(502), Mood::Well, lost]);
+    let follower = world.follower().await;
+    let first = world
+        .hand_over(world.resource, follower, OperationKind::Failover)
+        .await;
+    let second = world
+        .hand_over(follower, world.resource, OperationKind::Switchover)
+        .await;
+    let workers = world.work(webhook(&receiver));
+    let message = world.delivered(first).await;
+    assert_eq!(
+        (message.delivered_by, message.attempts),
+        (Some(Provider::Webhook), 2)
+    );
+    world.delivered(second).await;
+    workers.end().await;
+    assert_eq!(receiver.refused(), 0, "each was signed");
+    let received = receiver.received();
+    let ids: Vec<&str> = received.iter().map(|r| r.id.as_str()).collect();
+    let (first, second) = (first.public(), second.public());
+    assert_eq!(ids, [&first, &second, &second].map(String::as_str));
+    assert_eq!(received[1].event, received[2].event, "word for word");
+    assert_eq!(received[0].event["data"]["kind"], "failover");
+    let event = &received[1].event;
+    assert_eq!(event["type"], "leader.changed");
+    let id = |id| PublicId::new(drover::model::Kind::Resource, id);
+    let node = |of, port| json!({"id": id(of), "address": "192.0.2.1", "port": port});
+    let mut data = event["data"].clone();
+    assert_eq!(data["at"].as_str().map(str::is_empty), Some(false));
+    for unknown in ["at", "id", "operation"] {
+        assert!(data[unknown].take().is_string(), "{unknown}");
+    }
+    let expected = json!({
+        "id": null, "at": null, "operation": null, "kind": "switchover", "name": "app", "epoch": 3,
+        "new_leader": node(world.resource, 5432), "old_leader": node(follower, 5433),
+        "detail": {"lost_bytes": 0},
+    });
+    assert_eq!(data, expected);
+    let told = world.operation_told().await;
+    assert!(
+        told[0].starts_with("event not delivered yet: the webhook"),
+        "{told:?}"
+    );
+    assert!(
+        told.contains(&"event delivered by the webhook at attempt 2".to_owned()),
+        "{told:?}"
+    );
+    assert!(!world.record().await.contains("swordfish"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_webhook_a_change_of_leader_goes_to_the_log() {
+    for config in [Default::default(), zendesk("http://127.0.0.1:1", "token")] {
+        let world = World::new().await;
+        let follower = world.follower().await;
+        let id = world
+            .hand_over(world.resource, follower, OperationKind::Switchover)
+            .await;
+        let workers = world.work(config);
+        let message = world.becomes(id, MessageState::Delivered).await;
+        workers.end().await;
+        assert_eq!(message.delivered_by, Some(Provider::Log));
+        assert_eq!(
+            world.operation_told().await,
+            ["event written to the log: DROVER_WEBHOOK_URL is not set"]
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_is_taken_back_is_told_to_nobody() {
+    let world = World::new().await;
+    let follower = world.follower().await;
+    let fact = Fact::HandOver {
+        to: follower,
+        customer: vec![],
+        replication: vec![],
+        // There is no such operation: the transaction fails.
+        by: (
+            drover::model::OperationId::generate(),
+            OperationKind::Failover,
+        ),
+        detail: Value::Null,
+    };
+    let mut tx = world.pool.begin().await.unwrap();
+    let applied = operations::apply(&mut tx, world.resource, &fact, "test").await;
+    assert!(applied.is_err());
+    drop(tx);
+    let left: (i64, i64) = sqlx::query_as(
+        "select (select count(*) from outbox), (select count(*) from leader_changes)",
+    )
+    .fetch_one(&world.pool)
+    .await
+    .unwrap();
+    assert_eq!(left, (0, 0));
+}

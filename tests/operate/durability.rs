@@ -1,0 +1,323 @@
+//! Durability `sync`: what was acknowledged is in two places, and what cannot be is
+//! not acknowledged.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use drover_tests::until;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use crate::ledger::Ledger;
+use crate::world::World;
+
+const SOON: Duration = Duration::from_secs(90);
+/// Within this, a commit that waits for nobody is acknowledged many times over.
+const LONG: Duration = Duration::from_secs(4);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_waits_for_a_follower_or_for_whoever_frees_it() {
+    let world = World::start(1).await;
+    let id = world.sync_pair("orders").await;
+    let follower = world.follower_of(&id).await;
+    world.hold().await;
+    let url = world.url(&id, "leader").await;
+    world
+        .psql(&id, &url, "create table t (x int primary key)")
+        .unwrap();
+
+    // Its only follower gets nothing more: the commit is not acknowledged, while what
+    // drover itself does at the leader waits for nobody.
+    let receiver = world.freeze_receiver(&follower);
+    let mut one = world.begin(&id, &url, "insert into t values (1)");
+    tokio::time::sleep(LONG).await;
+    assert!(one.try_wait().unwrap().is_none(), "acknowledged too early");
+    let waits = "select count(*) from pg_stat_activity where wait_event = 'SyncRep'";
+    assert_eq!(world.psql(&id, &url, waits).unwrap(), "1");
+    assert_eq!(
+        world.psql(&id, &url, "select count(*) from t").unwrap(),
+        "0"
+    );
+    let secret = json!({"action": "rotate_password", "password": "another-password-1"});
+    world.act(&id, secret).await;
+    receiver.thaw();
+    acknowledged(one).await;
+    assert_eq!(world.psql(&id, &url, "select x from t").unwrap(), "1");
+
+    // Whoever would rather write than be safe says so, and what waits goes on.
+    let receiver = world.freeze_receiver(&follower);
+    let mut two = world.begin(&id, &url, "insert into t values (2)");
+    tokio::time::sleep(LONG).await;
+    assert!(two.try_wait().unwrap().is_none(), "acknowledged too early");
+    world.act(&id, set("async")).await;
+    acknowledged(two).await;
+    world.psql(&id, &url, "insert into t values (3)").unwrap();
+    assert_eq!(
+        world.durabilities(&[&id, &follower]).await,
+        ["async", "async"]
+    );
+    receiver.thaw();
+
+    // And back: from the operation's end on, it waits again.
+    world.act(&id, set("sync")).await;
+    assert_eq!(
+        world.durabilities(&[&id, &follower]).await,
+        ["sync", "sync"]
+    );
+    let receiver = world.freeze_receiver(&follower);
+    let mut four = world.begin(&id, &url, "insert into t values (4)");
+    tokio::time::sleep(LONG).await;
+    assert!(four.try_wait().unwrap().is_none(), "acknowledged too early");
+    receiver.thaw();
+    acknowledged(four).await;
+
+    // The last follower stays, until nobody waits for it; then it writes by itself,
+    // though it was copied from one that waited.
+    let part = json!({"action": "unfollow"});
+    let path = format!("/v1/resources/{follower}/actions");
+    let refused = world.drover.api.post(&path, &part).await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("last follower"), "{refused}");
+    world.act(&id, set("async")).await;
+    world.act(&follower, part).await;
+    let own = world.url(&follower, "leader").await;
+    let own = world.begin(&follower, &own, "insert into t values (5)");
+    acknowledged(own).await;
+    assert_eq!(world.names(&follower).await, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_pair_hands_its_lead_over_and_the_new_leader_waits_in_its_turn() {
+    let world = World::start(1).await;
+    let id = world.sync_pair("orders").await;
+    let follower = world.follower_of(&id).await;
+    let ledger = Ledger::open(&world, &id).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let hand_over = json!({"action": "switchover", "now": true, "reason": "a test"});
+    let done = world.act(&id, hand_over).await;
+    // It got its list before it was promoted, not when somebody came by.
+    let events = done["events"].as_array().unwrap();
+    let at = |what: &str| {
+        let found = |e: &Value| e["detail"]["step"] == what && e["kind"] == "step";
+        events.iter().position(found).expect(what)
+    };
+    assert!(at("names") < at("promote"), "{events:?}");
+    let said = events[at("names")]["text"].as_str().unwrap();
+    assert!(said.contains("ANY 1 (\"f_"), "{said}");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let longest = ledger.close(&world).await;
+    // Ten times what it takes; the first commit waits for the old leader to follow.
+    assert!(longest < Duration::from_secs(40), "{longest:?}");
+
+    assert_eq!(
+        world.durabilities(&[&id, &follower]).await,
+        ["sync", "sync"]
+    );
+    let slot = |id: &str| format!("f_{}", &id.to_lowercase()[3..]);
+    let waits_for = format!("ANY 1 (\"{}\")", slot(&id));
+    assert_eq!(world.names(&follower).await, waits_for);
+    world.hold().await;
+    let url = world.url(&follower, "leader").await;
+    let receiver = world.freeze_receiver(&id);
+    let mut one = world.begin(&follower, &url, "insert into ledger values (-1)");
+    tokio::time::sleep(LONG).await;
+    assert!(one.try_wait().unwrap().is_none(), "acknowledged too early");
+    receiver.thaw();
+    acknowledged(one).await;
+
+    // A second follower is waited for too, and no more once it is gone.
+    let more = json!({"name": "orders-second"});
+    let path = format!("/v1/resources/{follower}/followers");
+    let second = world.drover.api.post(&path, &more).await.unwrap();
+    let second = second["id"].as_str().unwrap().to_owned();
+    world.until_idle(&second).await;
+    assert_eq!(
+        world.names(&follower).await,
+        format!("ANY 1 (\"{}\", \"{}\")", slot(&id), slot(&second))
+    );
+    let receiver = world.freeze_receiver(&id);
+    world
+        .psql(&follower, &url, "insert into ledger values (-2)")
+        .unwrap();
+    receiver.thaw();
+    let path = format!("/v1/resources/{second}?confirm=orders-second");
+    world.drover.api.delete(&path).await.unwrap();
+    until("its list is as before", SOON, || async {
+        let names = world.names(&follower).await;
+        Ok(if names == waits_for {
+            Ok(())
+        } else {
+            Err(names)
+        })
+    })
+    .await
+    .unwrap();
+}
+
+fn set(durability: &str) -> Value {
+    json!({"action": "set_durability", "durability": durability})
+}
+
+/// A commit that was waited for is acknowledged.
+async fn acknowledged(mut psql: Child) {
+    let psql = &mut psql;
+    let mut ended = None;
+    for _ in 0..200 {
+        ended = psql.try_wait().unwrap();
+        if ended.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    if ended.is_none() {
+        psql.kill().unwrap();
+    }
+    assert!(ended.is_some_and(|status| status.success()), "{ended:?}");
+}
+
+/// A process that is stopped; it goes on when this is dropped, however that comes.
+pub struct Frozen(Pid);
+
+impl Frozen {
+    fn thaw(self) {}
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGCONT);
+    }
+}
+
+impl World {
+    /// A leader with its follower, made with durability `sync`, each where it should be.
+    async fn sync_pair(&self, name: &str) -> String {
+        let (made, _) = until("it may be asked for", SOON, || async {
+            let body = json!({"name": name, "plan": "premium", "durability": "sync"});
+            let asked = self.drover.api.post("/v1/resources", &body).await;
+            Ok(asked.map_err(|e| e.to_string()))
+        })
+        .await
+        .unwrap();
+        let id = made["id"].as_str().unwrap().to_owned();
+        self.all_available(4, SOON).await;
+        self.until_idle(&self.follower_of(&id).await).await;
+        let seen = self
+            .seen(&id, |seen| seen["followers"][0]["sync_state"] == "quorum")
+            .await;
+        assert_eq!(seen["followers"][0]["state"], "streaming", "{seen}");
+        id
+    }
+
+    /// Nobody mends what a test breaks.
+    pub async fn hold(&self) {
+        let body = json!({"mode": "hold", "reason": "a test breaks things"});
+        self.drover.api.put("/v1/modes/herd", &body).await.unwrap();
+    }
+
+    /// Asks something of a resource or a server, and waits until it is done.
+    pub async fn act(&self, id: &str, what: Value) -> Value {
+        let kind = if id.starts_with("srv_") {
+            "servers"
+        } else {
+            "resources"
+        };
+        let path = format!("/v1/{kind}/{id}/actions");
+        let asked = self.drover.api.post(&path, &what).await.unwrap();
+        let path = format!("/v1/operations/{}", asked["id"].as_str().unwrap());
+        let what = format!("done: {what}");
+        let done = until(&what, 2 * SOON, || async {
+            let seen = self.drover.api.get(&path).await?;
+            Ok(match seen["state"] == "done" {
+                true => Ok(seen),
+                false => Err(format!("{} {}", seen["step_name"], seen["note"])),
+            })
+        });
+        match done.await {
+            Ok((seen, _)) => seen,
+            Err(e) => panic!("{e:#}\n{}", self.drover.processes.logs()),
+        }
+    }
+
+    /// Until no operation of a resource is open.
+    pub async fn until_idle(&self, id: &str) {
+        until("no operation is open", SOON, || async {
+            let seen = self.drover.api.get(&format!("/v1/resources/{id}")).await?;
+            Ok(match seen["operation"].is_null() {
+                true => Ok(()),
+                false => Err(seen["operation"].to_string()),
+            })
+        })
+        .await
+        .unwrap();
+    }
+
+    async fn durabilities(&self, ids: &[&str]) -> Vec<String> {
+        let mut all = Vec::new();
+        for id in ids {
+            let seen = self.drover.api.get(&format!("/v1/resources/{id}")).await;
+            all.push(seen.unwrap()["durability"].as_str().unwrap().to_owned());
+        }
+        all
+    }
+
+    /// Whom the commits of a leader wait for.
+    async fn names(&self, id: &str) -> String {
+        let url = self.url(id, "leader").await;
+        self.psql(id, &url, "show synchronous_standby_names")
+            .unwrap()
+    }
+
+    /// psql, at work as the customer.
+    fn begin(&self, id: &str, url: &str, sql: &str) -> Child {
+        let credentials = tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(async {
+                let path = format!("/v1/resources/{id}/credentials");
+                self.drover.api.get(&path).await.unwrap()
+            })
+        });
+        Command::new("psql")
+            .args(["-XAtqc", sql, url])
+            .env("PGPASSWORD", credentials["password"].as_str().unwrap())
+            .env("PGSSLROOTCERT", self.root_certs(id))
+            .env("PGCONNECT_TIMEOUT", "5")
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Stops the process of a follower that gets WAL: it stays connected, and confirms
+    /// nothing.
+    fn freeze_receiver(&self, follower: &str) -> Frozen {
+        let server = self.directory_of(follower);
+        let all = std::fs::read_dir("/proc").unwrap().flatten();
+        let found = all.map(|entry| entry.path()).find(|process| {
+            let line = std::fs::read(process.join("cmdline")).unwrap_or_default();
+            let cwd = std::fs::read_link(process.join("cwd")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains("walreceiver") && cwd.starts_with(&server)
+        });
+        let process = found.expect("a walreceiver");
+        let pid = process.file_name().unwrap().to_str().unwrap();
+        let pid = Pid::from_raw(pid.parse().unwrap());
+        kill(pid, Signal::SIGSTOP).unwrap();
+        Frozen(pid)
+    }
+
+    /// The directory of the local server that a resource is on.
+    pub fn directory_of(&self, resource: &str) -> PathBuf {
+        let instance: String = tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(async {
+                sqlx::query_scalar(
+                    "select v.instance_id from servers v join resources r on r.server_id = v.id
+                     where r.id = $1",
+                )
+                .bind(&resource[3..])
+                .fetch_one(&self.drover.pool)
+                .await
+                .unwrap()
+            })
+        });
+        self.drover.local_dir().join("servers").join(instance)
+    }
+}
