@@ -18,13 +18,10 @@ mod command;
 mod creating;
 #[path = "api/destroying.rs"]
 mod destroying;
-<<<<<<< HEAD
-#[path = "api/events.rs"]
-mod events;
-=======
 #[path = "api/durability.rs"]
 mod durability;
->>>>>>> 477eefe9a0d1a57873ad908242f8d82cc41d1ee8
+#[path = "api/events.rs"]
+mod events;
 #[path = "api/followers.rs"]
 mod followers;
 #[path = "api/idempotency.rs"]

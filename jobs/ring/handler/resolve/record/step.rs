@@ -130,11 +130,8 @@ impl Resolve {
         };
         // Tokens before subjects, as everywhere.
         match outcome.asks.as_deref() {
-            Some(Asks::Off(_) | Asks::Destroy(_)) => {
+            Some(Asks::Off(_)) => {
                 queue::hold_operation_tokens(&mut tx, run.subject)
-                    .await
-                    .map_err(database)?;
-                queue::hold_token(&mut tx, run.subject)
                     .await
                     .map_err(database)?;
             }
@@ -146,6 +143,12 @@ impl Resolve {
                 }
                 // And servers before what is on them.
                 leases::hold(&mut tx, leaders).await.map_err(database)?;
+            }
+            Some(Asks::Destroy(id)) => {
+                queue::hold_operation_tokens(&mut tx, *id)
+                    .await
+                    .map_err(database)?;
+                queue::hold_token(&mut tx, *id).await.map_err(database)?;
             }
             Some(Asks::For(_) | Asks::Follow(_)) | None => {}
         }
