@@ -31,6 +31,10 @@ missing_packages() {
     if [ "${1:-}" = moto ] && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
         printf ' python3-venv'
     fi
+    # What cuts a local server off.
+    case ${1:-} in moto | network)
+        [ -x /usr/sbin/nft ] || [ -x /usr/sbin/iptables ] || printf ' nftables' ;;
+    esac
     if [ "${1:-}" = foreman ] && ! command -v foreman >/dev/null; then printf ' ruby-foreman'; fi
 }
 

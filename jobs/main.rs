@@ -43,6 +43,7 @@ use tokio_util::sync::CancellationToken;
         DROVER_PAGERDUTY_KEY   routing key of the one on call (and DROVER_PAGERDUTY_URL)\n  \
         DROVER_WEBHOOK_URL     whom customers' tickets go to (and DROVER_WEBHOOK_SECRET),\n  \
         DROVER_ZENDESK_URL     or this (and DROVER_ZENDESK_EMAIL, DROVER_ZENDESK_TOKEN)\n  \
+        DROVER_GAMEDAY         allow: things may be broken on purpose (drover gameday)\n  \
         DROVER_LOG             log filter (info)"
 )]
 struct Arguments {
@@ -175,6 +176,7 @@ async fn work(queues: &str) -> Result<(), Failure> {
             pool: pool.clone(),
             secret_key: config.secret_key.clone(),
             rules: config.rules.clone(),
+            gameday: config.gameday,
         }),
     };
     ring::run(pool.clone(), ring, World::new(context), &queues, stop)

@@ -94,6 +94,31 @@ pub struct WebConfig {
     pub rules: Value,
     /// How much drover may make.
     pub quotas: Quotas,
+    /// Whether things may be broken on purpose.
+    pub gameday: GamedayMark,
+}
+
+/// `DROVER_GAMEDAY`: whether this deployment is marked as one in which things may be
+/// broken on purpose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GamedayMark {
+    /// It is not.
+    #[default]
+    Refused,
+    /// `allow`.
+    Allowed,
+}
+
+impl GamedayMark {
+    fn from_env(env: Env<'_>) -> Result<Self, ConfigError> {
+        match env.get("DROVER_GAMEDAY").as_deref().map(str::trim) {
+            None => Ok(Self::Refused),
+            Some("allow") => Ok(Self::Allowed),
+            Some(_) => Err(ConfigError(
+                "DROVER_GAMEDAY must be allow, or not be set".into(),
+            )),
+        }
+    }
 }
 
 /// How many live subjects of drover's own making there may be.
@@ -139,6 +164,7 @@ impl WebConfig {
             secret_key: secret_key(env)?,
             rules: rules(env)?,
             quotas: Quotas::from_env(env)?,
+            gameday: GamedayMark::from_env(env)?,
         })
     }
 }
@@ -211,6 +237,8 @@ pub struct WorkerConfig {
     pub ec2: Option<Ec2Config>,
     /// Whom messages go to.
     pub notify: NotifyConfig,
+    /// Whether things may be broken on purpose.
+    pub gameday: GamedayMark,
     /// From SIGTERM until what is still at work is given back.
     pub drain: Duration,
     /// The longest an idle worker waits before it looks for tokens again:
@@ -232,6 +260,7 @@ impl WorkerConfig {
             local_dir: env.get("DROVER_LOCAL_DIR").map(Into::into),
             ec2: Ec2Config::from_env(env)?,
             notify: NotifyConfig::from_env(env)?,
+            gameday: GamedayMark::from_env(env)?,
             drain: Duration::from_secs(20),
             poll: Duration::from_millis(env.number("DROVER_POLL_MS", 100, 5, 10_000)?.into()),
         })

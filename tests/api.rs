@@ -24,6 +24,8 @@ mod durability;
 mod events;
 #[path = "api/followers.rs"]
 mod followers;
+#[path = "api/gameday.rs"]
+mod gameday;
 #[path = "api/idempotency.rs"]
 mod idempotency;
 #[path = "api/incident_command.rs"]

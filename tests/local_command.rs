@@ -94,3 +94,72 @@ async fn each_failure_is_real_and_undone() {
     let dir = it.dir().to_string_lossy();
     assert!(!mounts.contains(dir.as_ref()), "{mounts}");
 }
+
+/// Whether somebody answers at this address within two seconds.
+fn reached(address: &str, port: u16) -> bool {
+    let at = format!("{address}:{port}").parse().unwrap();
+    std::net::TcpStream::connect_timeout(&at, std::time::Duration::from_secs(2)).is_ok()
+}
+
+/// Whether its sshd speaks.
+async fn speaks(address: &str) -> bool {
+    use tokio::io::AsyncReadExt;
+    let ask = async {
+        let mut stream = tokio::net::TcpStream::connect((address, 2222)).await.ok()?;
+        let mut banner = [0; 4];
+        stream.read_exact(&mut banner).await.ok()
+    };
+    let limit = std::time::Duration::from_secs(2);
+    matches!(tokio::time::timeout(limit, ask).await, Ok(Some(_)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_frozen_and_cut_off_and_both_end() {
+    let mut it = Deployment::new(&json!({})).await.unwrap();
+    it.start(&["web"]).await.unwrap();
+    for verb in ["freeze", "thaw", "partition", "heal"] {
+        fails(&mut it, &[verb, "x"], 1, &["no local server `x`"]).await;
+    }
+    let one = ["create", "--servers", "1", "--resources-per-server", "1"];
+    it.local(&one).await.unwrap();
+    let address = ls(&mut it).await["address"].as_str().unwrap().to_owned();
+    assert!(speaks(&address).await);
+    // A stopped process still has its socket: the kernel takes the connection.
+    it.local(&["freeze", "pg-1"]).await.unwrap();
+    assert!(reached(&address, 2222) && !speaks(&address).await);
+    it.local(&["thaw", "pg-1"]).await.unwrap();
+    assert!(speaks(&address).await);
+    // What is stopped dies like anything else.
+    it.local(&["freeze", "pg-1"]).await.unwrap();
+    it.local(&["reboot", "pg-1"]).await.unwrap();
+    assert!(speaks(&address).await && runs(&mut it).await);
+    it.local(&["freeze", "pg-1"]).await.unwrap();
+    it.local(&["unplug", "pg-1"]).await.unwrap();
+    assert!(!reached(&address, 2222) && !runs(&mut it).await);
+    fails(&mut it, &["freeze", "pg-1"], 1, &["nothing runs on pg-1"]).await;
+    it.local(&["plug", "pg-1"]).await.unwrap();
+
+    let filters = ["/usr/sbin/nft", "/usr/sbin/iptables"];
+    if !filters.iter().any(|f| std::path::Path::new(f).exists()) {
+        let why = ["neither nft nor iptables", "nftables"];
+        fails(&mut it, &["partition", "pg-1"], 1, &why).await;
+        return;
+    }
+    for _ in 0..2 {
+        it.local(&["partition", "pg-1"]).await.unwrap();
+        assert!(!reached(&address, 2222));
+    }
+    // The network is not the machine's: a reboot does not help. sshd is waited for in
+    // vain meanwhile.
+    for _ in 0..2 {
+        it.local(&["heal", "pg-1"]).await.unwrap();
+        assert!(speaks(&address).await);
+    }
+    // Whoever gets its address next is not cut off.
+    it.local(&["partition", "pg-1"]).await.unwrap();
+    it.local(&["destroy", "pg-1"]).await.unwrap();
+    it.local(&one).await.unwrap();
+    let next = ls(&mut it).await["address"].as_str().unwrap().to_owned();
+    assert_eq!(next, address);
+    assert!(speaks(&next).await);
+}

@@ -6,6 +6,7 @@
 
 #[cfg(feature = "ec2")]
 pub mod ec2;
+mod harm;
 pub mod local;
 
 use std::time::Duration;

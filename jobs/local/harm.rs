@@ -1,5 +1,6 @@
 //! `drover-worker local …`: breaking things in earnest, and undoing it.
 
+use anyhow::bail;
 use clap::Subcommand;
 
 use super::{Herd, say};
@@ -27,6 +28,27 @@ pub enum Command {
     Resume {
         /// `db_…` or a name.
         database: String,
+    },
+    /// SIGSTOP to everything on a server, its sshd too: it hangs.
+    Freeze {
+        /// `srv_…` or a name.
+        server: String,
+    },
+    /// Undoes `freeze`.
+    Thaw {
+        /// `srv_…` or a name.
+        server: String,
+    },
+    /// Cuts a server off: nobody reaches its address. Needs root, or sudo without a
+    /// password, and nft or iptables.
+    Partition {
+        /// `srv_…` or a name.
+        server: String,
+    },
+    /// Undoes `partition`.
+    Heal {
+        /// `srv_…` or a name.
+        server: String,
     },
     /// Makes a server's volume read-only; its databases die of it.
     Readonly {
@@ -77,6 +99,33 @@ pub(super) async fn run(command: Command, herd: &Herd) -> anyhow::Result<()> {
             let (server, cluster) = herd.cluster(&database)?;
             let n = server.resume(&cluster)?;
             say(&format!("{} goes on: {n} processes", cluster.name))
+        }
+        Command::Freeze { server } => {
+            let server = herd.server(&server)?;
+            match server.freeze() {
+                0 => bail!("nothing runs on {}", server.name),
+                n => say(&format!("{} is frozen: {n} processes stopped", server.name)),
+            }
+        }
+        Command::Thaw { server } => {
+            let server = herd.server(&server)?;
+            match server.thaw() {
+                0 => bail!("nothing runs on {}", server.name),
+                n => say(&format!("{} goes on: {n} processes", server.name)),
+            }
+        }
+        Command::Partition { server } => {
+            let server = herd.server(&server)?;
+            server.partition().await?;
+            say(&format!(
+                "{} is cut off: nobody reaches {}",
+                server.name, server.settings.address
+            ))
+        }
+        Command::Heal { server } => {
+            let server = herd.server(&server)?;
+            server.heal().await?;
+            say(&format!("{} can be reached", server.name))
         }
         Command::Readonly { server, stuck } => {
             let server = herd.server(&server)?;

@@ -34,6 +34,7 @@ pub(crate) mod superuser;
 mod volume_stuck;
 mod xid_wraparound;
 
+use drover::config::GamedayMark;
 use drover::model::{
     Incident, IncidentKind, Kind, Mode, Observation, OperationId, PublicId, Rules, SecretKey,
     SubjectId,
@@ -59,6 +60,8 @@ pub struct Tools {
     pub secret_key: SecretKey,
     /// The deployment's rules, for subjects of other tiers than the turn's own.
     pub rules: Value,
+    /// Whether things may be broken on purpose.
+    pub gameday: GamedayMark,
 }
 
 /// One step to be done.

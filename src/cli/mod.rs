@@ -6,6 +6,7 @@ mod change;
 mod create;
 mod events;
 mod follow;
+mod gameday;
 mod incidents;
 mod listing;
 mod messages;
@@ -43,6 +44,7 @@ Environment of the processes:
   DROVER_RULES           what differs from the built-in rules, as JSON (web, replay)
   DROVER_QUOTA_RESOURCES, DROVER_QUOTA_SERVERS
                          how many drover may make (web; 10000, 2000)
+  DROVER_GAMEDAY         allow: things may be broken on purpose (web)
   DROVER_RETENTION_DAYS  days that observations are kept (clock; 14)
   DROVER_LOG             log filter, such as debug or drover=trace (info)
 
@@ -183,6 +185,13 @@ enum Command {
     },
     /// List the changes of leader, newest first.
     Events(events::List),
+    /// Break a server or resource on purpose, and see how long drover takes to mend it.
+    ///
+    /// kill: SIGKILL to its PostgreSQL. freeze: SIGSTOP. unplug: the server loses its
+    /// power. partition: nobody reaches the server (local cloud). fill: its data volume
+    /// is filled. Only in a deployment with DROVER_GAMEDAY=allow. Ends with 0 when it is
+    /// in service again, with 1 if it is not in time.
+    Gameday(gameday::Gameday),
     /// Have a server or resource felt now.
     Feel {
         /// srv_…, db_… or a name.
@@ -364,6 +373,7 @@ pub async fn run(cli: Cli, env: Env<'_>) -> Result<(), Failure> {
         Command::Operation { id, asked } => {
             operations::one(&client(env)?, id, asked, env, cli.json).await
         }
+        Command::Gameday(asked) => gameday::run(&client(env)?, asked, env, cli.json).await,
         Command::Events(list) => events::list(&client(env)?, list, cli.json).await,
         Command::Feel { id } => {
             let client = client(env)?;

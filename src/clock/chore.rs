@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use crate::config::ClockConfig;
 use crate::model::OperationKind;
 use crate::store::operations::{self, NewOperation};
-use crate::store::{idempotency, partitions, provider_calls, queue};
+use crate::store::{gameday, idempotency, partitions, provider_calls, queue};
 
 /// A thing that has to be done from time to time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,15 +23,18 @@ pub(super) enum Chore {
     Prune,
     /// Has the clouds compared with the record.
     Reconcile,
+    /// Has taken back what was broken on purpose, when its time is up.
+    Heal,
 }
 
 impl Chore {
-    pub(super) const ALL: [Chore; 5] = [
+    pub(super) const ALL: [Chore; 6] = [
         Chore::KeepRing,
         Chore::Partitions,
         Chore::Vacuum,
         Chore::Prune,
         Chore::Reconcile,
+        Chore::Heal,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -41,6 +44,7 @@ impl Chore {
             Chore::Vacuum => "vacuum",
             Chore::Prune => "prune",
             Chore::Reconcile => "reconcile",
+            Chore::Heal => "heal",
         }
     }
 
@@ -52,13 +56,16 @@ impl Chore {
             Chore::Vacuum => "20 * * * * *",
             Chore::Prune => "40 */10 * * * *",
             Chore::Reconcile => "50 */5 * * * *",
+            Chore::Heal => "*/5 * * * * *",
         }
     }
 
     /// How long after the start of a clock it is done first.
     pub(super) fn first_after(self) -> Duration {
         match self {
-            Chore::KeepRing | Chore::Partitions | Chore::Vacuum | Chore::Prune => Duration::ZERO,
+            Chore::KeepRing | Chore::Partitions | Chore::Vacuum | Chore::Prune | Chore::Heal => {
+                Duration::ZERO
+            }
             // Those who start a deployment have it do other things first.
             Chore::Reconcile => Duration::from_secs(10),
         }
@@ -71,6 +78,7 @@ impl Chore {
             Chore::Vacuum => queue::vacuum(pool).await,
             Chore::Prune => prune(pool).await,
             Chore::Reconcile => reconcile(pool).await,
+            Chore::Heal => heal(pool).await,
         }
     }
 }
@@ -128,6 +136,15 @@ async fn reconcile(pool: &PgPool) -> sqlx::Result<()> {
     let mut tx = pool.begin().await?;
     if operations::open(&mut tx, &wanted).await?.is_none() {
         tracing::debug!("the last comparison with the clouds is not done yet");
+    }
+    tx.commit().await
+}
+
+/// The clock touches no server either: a resolve worker takes it back.
+async fn heal(pool: &PgPool) -> sqlx::Result<()> {
+    let mut tx = pool.begin().await?;
+    if gameday::heal_what_is_due(&mut tx).await? {
+        tracing::info!("a game day's time is up: what it broke is taken back");
     }
     tx.commit().await
 }

@@ -1,5 +1,6 @@
 //! The words of the record, as types.
 
+mod gameday;
 mod id;
 mod incident;
 mod leader_change;
@@ -11,6 +12,7 @@ mod secret;
 mod subject;
 mod window;
 
+pub use gameday::{Gameday, Harm};
 pub use id::{
     IdError, IncidentId, LeaderChangeId, MessageId, ObservationId, OperationId, PublicId, RowId,
     SubjectId, TransitionId,

@@ -17,6 +17,7 @@ mod error;
 mod events;
 mod first_contact;
 mod followers;
+mod gameday;
 mod health;
 mod idempotency;
 mod incident_views;
@@ -141,6 +142,7 @@ pub fn router(web: Web) -> Router {
         .nest("/orphans", orphans::routes())
         .nest("/operations", operations::routes())
         .nest("/events", events::routes())
+        .nest("/gameday", gameday::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(middleware::from_fn_with_state(

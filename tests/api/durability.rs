@@ -179,11 +179,13 @@ async fn durability_is_changed_where_a_follower_is_and_keeps_the_last_one() {
         None,
     );
     // Who leads alone from then on waits for nobody.
+    let mut db = drover.pool.begin().await.unwrap();
+    let open = operations::open_of(&mut db, id(&second).id).await.unwrap();
     let leads = Fact::Leads {
         customer: vec![1],
         replication: None,
+        by: open.unwrap().id,
     };
-    let mut db = drover.pool.begin().await.unwrap();
     operations::apply(&mut db, id(&second).id, &leads, "t")
         .await
         .unwrap();

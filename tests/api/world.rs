@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use drover::config::{Quotas, WebConfig};
+use drover::config::{GamedayMark, Quotas, WebConfig};
 use drover::model::{
     Attributes, Cloud, IncidentId, ObservationId, PublicId, SecretKey, TransitionId, secret,
 };
@@ -48,6 +48,11 @@ impl Deployment {
 
     /// One that may make no more than this.
     pub async fn with_quotas(quotas: Quotas) -> Self {
+        Self::marked(quotas, GamedayMark::Refused).await
+    }
+
+    /// One that is marked for game days, or not.
+    pub async fn marked(quotas: Quotas, gameday: GamedayMark) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (_, pool) = drover_tests::postgres::shared_database().await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -58,6 +63,7 @@ impl Deployment {
             secret_key: SecretKey::from_base64(&["A".repeat(43), "=".into()].concat()).unwrap(),
             rules: json!({"cadence": {"available": "5s"}}),
             quotas,
+            gameday,
         };
         let stop = CancellationToken::new();
         tokio::spawn(serve(

@@ -30,6 +30,7 @@ impl Api {
             secret_key: SecretKey::from_base64(SECRET_KEY).unwrap(),
             rules: json!({}),
             quotas: Default::default(),
+            gameday: Default::default(),
         };
         let stop = CancellationToken::new();
         let web = Web::new(world.pool.clone(), config);

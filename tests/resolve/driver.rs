@@ -105,6 +105,7 @@ impl Case<'_> {
         let book = resolve::playbook(self.incident.kind);
         for _ in 0..10 {
             let view = View {
+                jump: None,
                 sight: sight.clone(),
                 still: None,
                 mode: self.mode,

@@ -47,6 +47,7 @@ impl World {
             pool: pool.clone(),
             secret_key: SecretKey::from_base64(SECRET_KEY).unwrap(),
             rules: rules.clone(),
+            gameday: Default::default(),
         };
         Self {
             rules: Rules::layered(&[rules]).unwrap(),

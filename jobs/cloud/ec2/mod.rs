@@ -10,6 +10,7 @@
 mod actions;
 mod create;
 mod errors;
+mod harm;
 mod instances;
 mod network;
 mod status;

@@ -96,9 +96,15 @@ impl Cloud for LocalCloud {
                 | InstanceState::ShuttingDown
                 | InstanceState::Unknown(_) => ("stopped", "not-applicable"),
             };
+            // A machine that hangs does not answer the check that looks into it.
+            let sshd = server::sshd(&self.servers_dir().join(id));
+            let looked_into = match sshd.is_some_and(|sshd| sshd.is_stopped()) {
+                true => "impaired",
+                false => check,
+            };
             let status = Status {
                 state: state.into(),
-                instance_check: check.into(),
+                instance_check: looked_into.into(),
                 system_check: check.into(),
                 volume_check: check.into(),
                 events: vec![],
@@ -213,7 +219,7 @@ impl LocalCloud {
         }
     }
 
-    fn instance(&self, instance_id: &str) -> anyhow::Result<LocalServer> {
+    pub(in crate::cloud) fn instance(&self, instance_id: &str) -> anyhow::Result<LocalServer> {
         check_name(instance_id)?;
         match self.server(instance_id)? {
             Some(server) => Ok(server),

@@ -92,6 +92,33 @@ impl LocalServer {
         self.signal(cluster, Signal::SIGCONT)
     }
 
+    /// SIGSTOP to everything that runs on it, its sshd and all sessions too: it takes
+    /// connections, and never answers. Gives how many processes that were.
+    pub fn freeze(&self) -> usize {
+        self.signal_all(Signal::SIGSTOP)
+    }
+
+    /// Undoes [`LocalServer::freeze`].
+    pub fn thaw(&self) -> usize {
+        self.signal_all(Signal::SIGCONT)
+    }
+
+    fn signal_all(&self, signal: Signal) -> usize {
+        let config = self.config();
+        // One that cannot be read has no clusters; its sshd stops all the same.
+        let clusters = self.clusters().unwrap_or_default();
+        let data: Vec<_> = clusters.iter().map(|c| self.data_dir(c)).collect();
+        let mut reached = 0;
+        for _ in 0..ROUNDS {
+            let all = processes::family(|p| {
+                p.listens_by(&config) || data.iter().any(|data| p.serves(data))
+            });
+            all.iter().for_each(|p| p.signal(signal));
+            reached = all.len();
+        }
+        reached
+    }
+
     fn signal(&self, cluster: &Cluster, signal: Signal) -> anyhow::Result<usize> {
         let data = self.data_dir(cluster);
         let serves = |p: &Process| p.serves(&data);

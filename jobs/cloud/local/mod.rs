@@ -10,6 +10,7 @@ mod cluster;
 mod harm;
 mod made;
 mod mount;
+mod network;
 mod owner;
 mod power;
 mod processes;

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
 use super::cluster::Cluster;
-use super::processes;
+use super::processes::{self, Process};
 use super::server::LocalServer;
 
 /// How long clusters may take to shut down before they are killed.
@@ -78,6 +78,7 @@ impl LocalServer {
     pub async fn unplug(&self) -> anyhow::Result<usize> {
         let config = self.config();
         let data: Vec<_> = self.clusters()?.iter().map(|c| self.data_dir(c)).collect();
+        // Those that are stopped too: SIGKILL asks nobody.
         processes::kill_all(|p| p.listens_by(&config) || data.iter().any(|d| p.serves(d))).await
     }
 
@@ -154,7 +155,8 @@ impl LocalServer {
             postmaster.signal(Signal::SIGINT);
         }
         let deadline = Instant::now() + SHUTDOWN;
-        while !postmasters().is_empty() && Instant::now() < deadline {
+        // One that is stopped hears of it when it goes on, and not before.
+        while !postmasters().iter().all(Process::is_stopped) && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Ok(())

@@ -73,6 +73,13 @@ impl Process {
         }
     }
 
+    /// Whether it was stopped by a signal: it lives, and does nothing.
+    pub(super) fn is_stopped(&self) -> bool {
+        stat(self.pid).is_some_and(|(state, _, started)| {
+            started == self.started && matches!(state, 'T' | 't')
+        })
+    }
+
     fn lives(&self) -> bool {
         stat(self.pid).is_some_and(|(state, _, started)| {
             started == self.started && !matches!(state, 'Z' | 'X')
@@ -121,6 +128,11 @@ fn with_descendants(all: &[Process], matches: &impl Fn(&Process) -> bool) -> Vec
         .filter(|p| pids.contains(&p.pid))
         .cloned()
         .collect()
+}
+
+/// The same of all that runs on this machine.
+pub(super) fn family(matches: impl Fn(&Process) -> bool) -> Vec<Process> {
+    with_descendants(&all(), &matches)
 }
 
 /// Those that match, and were started by none that does: postmasters, say.

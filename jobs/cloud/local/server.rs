@@ -237,6 +237,8 @@ impl LocalServer {
     /// If something survives or cannot be removed.
     pub async fn destroy(self) -> anyhow::Result<()> {
         self.unplug().await?;
+        // Its address will be another's.
+        self.heal().await?;
         for cluster in self.clusters()? {
             // What was made unreadable on purpose could not be removed either.
             let _ = self.mend(&cluster);

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use drover::model::{
-    IncidentKind, Note, Opening, Operation, OperationId, OperationState, Rules, SubjectId,
+    IncidentKind, Note, Opening, Operation, OperationId, OperationKind, OperationState, Rules,
+    SubjectId,
 };
 use drover::store::incidents;
 use drover::store::leases::{self, Fence};
@@ -341,9 +342,12 @@ impl Resolve {
             queue::wake_incidents(tx, &[subject])
                 .await
                 .map_err(database)?;
-            queue::bring_forward(tx, &[subject])
-                .await
-                .map_err(database)?;
+            // What was broken on purpose is found when anything broken is.
+            if operation.kind != OperationKind::Gameday {
+                queue::bring_forward(tx, &[subject])
+                    .await
+                    .map_err(database)?;
+            }
         }
         Ok(())
     }

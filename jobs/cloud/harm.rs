@@ -1,0 +1,91 @@
+//! What a cloud can do to an instance so that it is broken in earnest: for game days.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+
+use super::{AnyCloud, CloudError, Done, Unsupported, within};
+
+/// How long it may take.
+const TIME: Duration = Duration::from_secs(15);
+
+const NOT_FROZEN: Unsupported = Unsupported("EC2 cannot freeze an instance from outside");
+const NOT_CUT_OFF: Unsupported =
+    Unsupported("drover cuts no instance of EC2 off: its security groups are yours");
+
+impl AnyCloud<'_> {
+    /// Pulls its plug: no shutdown, and it stays off.
+    ///
+    /// # Errors
+    /// [`CloudError`].
+    pub async fn unplug(&self, instance_id: &str) -> Done {
+        match self {
+            AnyCloud::Local(cloud) => {
+                let server = cloud.instance(instance_id)?;
+                within(TIME, async { Ok(server.unplug().await.map(drop)?) }).await
+            }
+            #[cfg(feature = "ec2")]
+            AnyCloud::Ec2(region) => within(TIME, region.cut_power(instance_id)).await,
+        }
+    }
+
+    /// Stops every process of it, its sshd too.
+    ///
+    /// # Errors
+    /// [`CloudError`].
+    pub async fn freeze(&self, instance_id: &str) -> Done {
+        match self {
+            AnyCloud::Local(cloud) => match cloud.instance(instance_id)?.freeze() {
+                0 => Err(anyhow!("nothing runs on {instance_id}").into()),
+                _ => Ok(()),
+            },
+            #[cfg(feature = "ec2")]
+            AnyCloud::Ec2(_) => Err(CloudError::Unsupported(NOT_FROZEN)),
+        }
+    }
+
+    /// Undoes [`AnyCloud::freeze`].
+    ///
+    /// # Errors
+    /// [`CloudError`].
+    pub async fn thaw(&self, instance_id: &str) -> Done {
+        match self {
+            AnyCloud::Local(cloud) => {
+                cloud.instance(instance_id)?.thaw();
+                Ok(())
+            }
+            #[cfg(feature = "ec2")]
+            AnyCloud::Ec2(_) => Err(CloudError::Unsupported(NOT_FROZEN)),
+        }
+    }
+
+    /// Cuts it off from everybody.
+    ///
+    /// # Errors
+    /// [`CloudError`].
+    pub async fn partition(&self, instance_id: &str) -> Done {
+        match self {
+            AnyCloud::Local(cloud) => {
+                let server = cloud.instance(instance_id)?;
+                within(TIME, async { Ok(server.partition().await?) }).await
+            }
+            #[cfg(feature = "ec2")]
+            AnyCloud::Ec2(_) => Err(CloudError::Unsupported(NOT_CUT_OFF)),
+        }
+    }
+
+    /// Undoes [`AnyCloud::partition`]. One that is gone needs it no more.
+    ///
+    /// # Errors
+    /// [`CloudError`].
+    pub async fn heal(&self, instance_id: &str) -> Done {
+        match self {
+            AnyCloud::Local(cloud) => match cloud.server(instance_id)? {
+                Some(server) => within(TIME, async { Ok(server.heal().await?) }).await,
+                None => Ok(()),
+            },
+            #[cfg(feature = "ec2")]
+            AnyCloud::Ec2(_) => Err(CloudError::Unsupported(NOT_CUT_OFF)),
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Game days: asked for, begun once, taken back.
+
+mod report;
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use sqlx::{FromRow, PgConnection};
+
+use super::operations::{self, NewOperation};
+use super::subjects::decode;
+use crate::model::{Gameday, Harm, Kind, OperationId, OperationKind, PublicId, SubjectId};
+
+pub use report::{Report, Stage, report};
+
+/// One that is wanted.
+#[derive(Clone, Debug)]
+pub struct NewGameday {
+    /// What is to be broken.
+    pub subject: SubjectId,
+    /// How.
+    pub how: Harm,
+    /// After how many seconds it is taken back.
+    pub for_s: Option<u32>,
+    /// Why.
+    pub reason: String,
+    /// Who asks.
+    pub asked_by: String,
+}
+
+/// Writes one down, with its operation. `None` if the subject has an open operation.
+/// Call it in a transaction.
+pub async fn open(db: &mut PgConnection, new: &NewGameday) -> sqlx::Result<Option<OperationId>> {
+    let operation = NewOperation {
+        subject: Some(new.subject),
+        kind: OperationKind::Gameday,
+        params: json!({"how": new.how, "for_s": new.for_s}),
+        asked_by: new.asked_by.clone(),
+        reason: Some(new.reason.clone()),
+        not_before: None,
+    };
+    let Some(id) = operations::open(db, &operation).await? else {
+        return Ok(None);
+    };
+    sqlx::query(
+        "insert into gamedays (operation_id, subject_id, how, for_s) values ($1, $2, $3, $4)",
+    )
+    .bind(id.to_string())
+    .bind(new.subject.to_string())
+    .bind(new.how.as_str())
+    .bind(new.for_s.map(|s| i32::try_from(s).unwrap_or(i32::MAX)))
+    .execute(db)
+    .await?;
+    Ok(Some(id))
+}
+
+#[derive(FromRow)]
+struct Row {
+    operation_id: String,
+    subject_id: String,
+    subject_kind: String,
+    name: String,
+    how: String,
+    reason: Option<String>,
+    asked_by: String,
+    opened_at: DateTime<Utc>,
+    open: bool,
+    for_s: Option<i32>,
+    broken_at: Option<DateTime<Utc>>,
+    problem: Option<String>,
+    heal_at: Option<DateTime<Utc>>,
+    healed_at: Option<DateTime<Utc>>,
+}
+
+impl Row {
+    fn into_gameday(self) -> sqlx::Result<Gameday> {
+        let kind: Kind = decode(self.subject_kind)?;
+        Ok(Gameday {
+            id: decode(self.operation_id)?,
+            subject: PublicId::new(kind, decode(self.subject_id)?),
+            name: self.name,
+            how: decode(self.how)?,
+            reason: self.reason,
+            asked_by: self.asked_by,
+            asked_at: self.opened_at,
+            open: self.open,
+            for_s: self.for_s.and_then(|s| u32::try_from(s).ok()),
+            broken_at: self.broken_at,
+            problem: self.problem,
+            heal_at: self.heal_at,
+            healed_at: self.healed_at,
+        })
+    }
+}
+
+/// Which of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Page {
+    /// Only this one.
+    pub id: Option<OperationId>,
+    /// Only of this subject.
+    pub subject: Option<SubjectId>,
+    /// Only those asked for before this one.
+    pub before: Option<OperationId>,
+    /// At most this many.
+    pub limit: i64,
+}
+
+/// Lists them, newest first.
+pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Gameday>> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "select g.*, s.kind as subject_kind, s.name, o.reason, o.asked_by, o.opened_at,
+                o.state = 'open' as open
+         from gamedays g
+         join operations o on o.id = g.operation_id
+         join subjects s on s.id = g.subject_id
+         where ($1::text is null or g.operation_id = $1)
+           and ($2::text is null or g.subject_id = $2)
+           and ($3::text is null or g.operation_id < $3)
+         order by g.operation_id desc limit $4",
+    )
+    .bind(page.id.map(|id| id.to_string()))
+    .bind(page.subject.map(|id| id.to_string()))
+    .bind(page.before.map(|id| id.to_string()))
+    .bind(page.limit)
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(Row::into_gameday).collect()
+}
+
+/// Reads one.
+pub async fn load(db: &mut PgConnection, id: OperationId) -> sqlx::Result<Option<Gameday>> {
+    let page = Page {
+        id: Some(id),
+        limit: 1,
+        ..Page::default()
+    };
+    Ok(list(db, &page).await?.pop())
+}
+
+/// Notes that it is being broken now, and when it is to be taken back. `false`: somebody
+/// else has begun it before. It must be committed before anything is broken.
+pub async fn begin(db: &mut PgConnection, id: OperationId) -> sqlx::Result<bool> {
+    let done = sqlx::query(
+        "update gamedays
+         set broken_at = clock_timestamp(),
+             heal_at = clock_timestamp() + for_s * interval '1 s'
+         where operation_id = $1 and broken_at is null",
+    )
+    .bind(id.to_string())
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Notes why it could not be broken.
+pub async fn fail(db: &mut PgConnection, id: OperationId, why: &str) -> sqlx::Result<()> {
+    sqlx::query("update gamedays set problem = $2 where operation_id = $1")
+        .bind(id.to_string())
+        .bind(why)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Has it taken back now: by the clock's next look at the latest.
+pub async fn heal_now(db: &mut PgConnection, id: OperationId) -> sqlx::Result<()> {
+    sqlx::query(
+        "update gamedays set heal_at = least(heal_at, now())
+         where operation_id = $1 and healed_at is null",
+    )
+    .bind(id.to_string())
+    .execute(&mut *db)
+    .await?;
+    ask_for_healing(db).await
+}
+
+/// Those that are to be taken back by now, oldest first.
+pub async fn due(db: &mut PgConnection) -> sqlx::Result<Vec<Gameday>> {
+    let ids: Vec<String> = sqlx::query_scalar(
+        "select operation_id from gamedays
+         where heal_at <= now() and healed_at is null and broken_at is not null
+         order by heal_at limit 100",
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let mut all = Vec::new();
+    for id in ids {
+        all.extend(load(db, decode(id)?).await?);
+    }
+    Ok(all)
+}
+
+/// Notes that it was taken back.
+pub async fn healed(db: &mut PgConnection, id: OperationId) -> sqlx::Result<()> {
+    sqlx::query(
+        "update gamedays set healed_at = clock_timestamp()
+         where operation_id = $1 and healed_at is null",
+    )
+    .bind(id.to_string())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Opens the operation that takes back what is due, if anything is and none is open. It
+/// is the deployment's own: a subject's could have to wait for another one's, and that
+/// for this. Tells whether it did.
+pub async fn heal_what_is_due(db: &mut PgConnection) -> sqlx::Result<bool> {
+    let any: bool = sqlx::query_scalar(
+        "select exists (select from gamedays
+                        where heal_at <= now() and healed_at is null and broken_at is not null)",
+    )
+    .fetch_one(&mut *db)
+    .await?;
+    if any {
+        ask_for_healing(db).await?;
+    }
+    Ok(any)
+}
+
+async fn ask_for_healing(db: &mut PgConnection) -> sqlx::Result<()> {
+    let heal = NewOperation {
+        subject: None,
+        kind: OperationKind::Gameday,
+        params: json!({"heal": true}),
+        asked_by: "drover".into(),
+        reason: None,
+        not_before: None,
+    };
+    operations::open(db, &heal).await.map(drop)
+}

@@ -1,0 +1,362 @@
+//! What became of a game day, from the record alone: when it was noticed, what was
+//! done, and when whoever was broken was in service again.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{FromRow, PgConnection};
+
+use crate::model::{Gameday, Harm, IncidentId, Kind, PublicId, SubjectId};
+use crate::store::subjects::decode;
+
+/// What comes later than this after the break is not of the break.
+const WINDOW: TimeDelta = TimeDelta::hours(6);
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Nothing is broken yet.
+    Queued,
+    /// Something is, and was not seen in service again.
+    Broken,
+    /// Whoever was broken is in service again, or another under its name.
+    Recovered,
+    /// Nothing was broken; its `problem` says why.
+    Failed,
+}
+
+/// What the record says of it.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// How far it is.
+    pub stage: Stage,
+    /// The first failed observation, or change of state.
+    pub detected_at: Option<DateTime<Utc>>,
+    /// The first incident.
+    pub incident_at: Option<DateTime<Utc>>,
+    /// The first that was unavailable.
+    pub unavailable_at: Option<DateTime<Utc>>,
+    /// The first lead that went to another.
+    pub failover_at: Option<DateTime<Utc>>,
+    /// When the last of those that were broken was in service again.
+    pub recovered_at: Option<DateTime<Utc>>,
+    /// Who bears the leads that went to others.
+    pub leaders: Vec<(PublicId, String)>,
+    /// Incidents that came of it, in their order.
+    pub incidents: Vec<Seen>,
+    /// What was done, in its order.
+    pub remedies: Vec<Used>,
+}
+
+/// An incident.
+#[derive(Clone, Debug, FromRow)]
+pub struct Seen {
+    /// Its bare id.
+    pub id: String,
+    /// Its kind.
+    pub kind: String,
+    /// How it stands.
+    pub state: String,
+    /// When it was opened, or came back.
+    pub opened_at: DateTime<Utc>,
+    /// When it was over.
+    pub resolved_at: Option<DateTime<Utc>>,
+}
+
+impl Seen {
+    /// Its id as people see it.
+    pub fn public(&self) -> String {
+        self.id
+            .parse::<IncidentId>()
+            .map_or_else(|_| self.id.clone(), IncidentId::public)
+    }
+}
+
+/// A remedy of an incident.
+#[derive(Clone, Debug, FromRow)]
+pub struct Used {
+    /// The playbook.
+    pub resolver: String,
+    /// Its remedy.
+    pub remedy: String,
+    /// When it was begun.
+    pub begun_at: DateTime<Utc>,
+    /// How its last step ended; `None`: it goes on, or was cut off.
+    pub outcome: Option<String>,
+}
+
+/// Reads it.
+pub async fn report(db: &mut PgConnection, gameday: &Gameday) -> sqlx::Result<Report> {
+    let mut report = Report {
+        stage: match (gameday.open, &gameday.problem, gameday.broken_at) {
+            (_, Some(_), _) => Stage::Failed,
+            (_, None, Some(_)) => Stage::Broken,
+            (true, None, None) => Stage::Queued,
+            (false, None, None) => Stage::Failed,
+        },
+        detected_at: None,
+        incident_at: None,
+        unavailable_at: None,
+        failover_at: None,
+        recovered_at: None,
+        leaders: vec![],
+        incidents: vec![],
+        remedies: vec![],
+    };
+    let Some(since) = gameday.broken_at.filter(|_| report.stage == Stage::Broken) else {
+        return Ok(report);
+    };
+    let span = (since, since + WINDOW);
+    let watched = watched(db, gameday).await?;
+    let names: Vec<&Bearer> = watched.iter().filter(|w| w.counts).collect();
+    let ids: Vec<String> = watched.iter().map(|w| w.id.to_string()).collect();
+
+    let failed: Option<DateTime<Utc>> = sqlx::query_scalar(
+        "select min(created_at) from observations
+         where subject_id = any($1) and created_at >= $2 and created_at < $3
+           and not (attributes->>'service_available')::boolean",
+    )
+    .bind(&ids)
+    .bind(span.0)
+    .bind(span.1)
+    .fetch_one(&mut *db)
+    .await?;
+    let (left, unavailable): (Option<DateTime<Utc>>, Option<DateTime<Utc>>) = sqlx::query_as(
+        "select min(created_at) filter (where from_state = 'available'),
+                min(created_at) filter (where to_state = 'unavailable')
+         from transitions
+         where subject_id = any($1) and created_at >= $2 and created_at < $3",
+    )
+    .bind(&ids)
+    .bind(span.0)
+    .bind(span.1)
+    .fetch_one(&mut *db)
+    .await?;
+    report.detected_at = failed.into_iter().chain(left).min();
+    report.unavailable_at = unavailable;
+
+    let mut backs = Vec::new();
+    let mut moved = 0;
+    for name in names.iter().filter(|name| name.kind == Kind::Resource) {
+        let back = back(db, name.id, span).await?;
+        if let Back::Moved(change, ..) = &back {
+            moved += 1;
+            report.failover_at = Some(report.failover_at.map_or(change.0, |at| at.min(change.0)));
+            report
+                .leaders
+                .push((PublicId::new(Kind::Resource, change.1), change.2.clone()));
+        }
+        backs.push(back);
+    }
+    for name in names.iter().filter(|name| name.kind == Kind::Server) {
+        // A server whose leads went elsewhere may take its time.
+        if moved == 0 {
+            backs.push(back(db, name.id, span).await?);
+        }
+    }
+    let all_incidents = incidents(db, &ids, span).await?;
+    report.recovered_at = recovered(gameday.how, &backs, &all_incidents);
+    if report.recovered_at.is_some() {
+        report.stage = Stage::Recovered;
+    }
+    // What came after all was well is of something else.
+    let end = report.recovered_at.unwrap_or(span.1);
+    report.incidents = all_incidents;
+    report
+        .incidents
+        .retain(|incident| incident.opened_at <= end);
+    report.incident_at = report.incidents.first().map(|incident| incident.opened_at);
+    // A full volume keeps nobody from answering at first.
+    let noticed = [report.detected_at, report.incident_at];
+    report.detected_at = noticed.into_iter().flatten().min();
+    report.remedies = remedies(db, &report.incidents, span).await?;
+    report.remedies.retain(|remedy| remedy.begun_at <= end);
+    Ok(report)
+}
+
+/// Who may show what was broken.
+struct Bearer {
+    id: SubjectId,
+    kind: Kind,
+    /// Whether it has to be in service again, for the game day to be over.
+    counts: bool,
+}
+
+/// Who was named, a server's resources, and a resource's server, whose incident may
+/// stand for it.
+async fn watched(db: &mut PgConnection, gameday: &Gameday) -> sqlx::Result<Vec<Bearer>> {
+    let subject = gameday.subject;
+    let named = Bearer {
+        id: subject.id,
+        kind: subject.kind,
+        counts: true,
+    };
+    let others: Vec<(String, String)> = sqlx::query_as(
+        "select s.id, s.kind from resources r join subjects s on s.id = r.id
+         where r.server_id = $1 and s.created_at < $2 and s.state <> 'creating'
+           and (s.forgotten_at is null or s.forgotten_at > $2)
+         union all
+         select v.id, v.kind from resources r join subjects v on v.id = r.server_id
+         where r.id = $1",
+    )
+    .bind(subject.id.to_string())
+    .bind(gameday.broken_at)
+    .fetch_all(db)
+    .await?;
+    let mut all = vec![named];
+    for (id, kind) in others {
+        let kind: Kind = decode(kind)?;
+        all.push(Bearer {
+            id: decode(id)?,
+            kind,
+            counts: kind == Kind::Resource,
+        });
+    }
+    Ok(all)
+}
+
+/// Where a name stands.
+enum Back {
+    /// It was seen in service all the time.
+    Never,
+    /// It is not known yet, or not in service again.
+    NotYet,
+    /// It is in service again since then.
+    Since(DateTime<Utc>),
+    /// Another bears it: since when, who, and the name; and since when that one was
+    /// seen in service.
+    Moved((DateTime<Utc>, SubjectId, String), Option<DateTime<Utc>>),
+}
+
+/// When a subject was in service again, or another under its name.
+async fn back(
+    db: &mut PgConnection,
+    id: SubjectId,
+    (since, until): (DateTime<Utc>, DateTime<Utc>),
+) -> sqlx::Result<Back> {
+    let moved: Option<(DateTime<Utc>, String, String)> = sqlx::query_as(
+        "select created_at, new_leader_id, name from leader_changes
+         where old_leader_id = $1 and kind <> 'unfollow' and created_at >= $2 and created_at < $3
+         order by seq limit 1",
+    )
+    .bind(id.to_string())
+    .bind(since)
+    .bind(until)
+    .fetch_optional(&mut *db)
+    .await?;
+    let left: Option<DateTime<Utc>> = sqlx::query_scalar(
+        "select min(created_at) from transitions
+         where subject_id = $1 and from_state = 'available'
+           and created_at >= $2 and created_at < $3",
+    )
+    .bind(id.to_string())
+    .bind(since)
+    .bind(until)
+    .fetch_one(&mut *db)
+    .await?;
+    let itself: Option<DateTime<Utc>> = sqlx::query_scalar(
+        "select min(created_at) from transitions
+         where subject_id = $1 and to_state = 'available' and created_at > $2
+           and created_at < $3",
+    )
+    .bind(id.to_string())
+    .bind(left)
+    .bind(until)
+    .fetch_one(&mut *db)
+    .await?;
+    if let Some((at, to, name)) = moved
+        && itself.is_none_or(|itself| itself > at)
+    {
+        let to: SubjectId = decode(to)?;
+        let seen = seen_well(db, to, at, until).await?;
+        return Ok(Back::Moved((at, to, name), seen));
+    }
+    Ok(match (left, itself) {
+        (Some(_), Some(at)) => Back::Since(at),
+        (Some(_), None) => Back::NotYet,
+        // An observation that was begun before the break says nothing.
+        (None, _) => match seen_well(db, id, since, until).await? {
+            Some(_) => Back::Never,
+            None => Back::NotYet,
+        },
+    })
+}
+
+/// When it was first seen in service by an observation that was begun after this.
+async fn seen_well(
+    db: &mut PgConnection,
+    id: SubjectId,
+    since: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> sqlx::Result<Option<DateTime<Utc>>> {
+    sqlx::query_scalar(
+        "select min(created_at) from observations
+         where subject_id = $1 and created_at >= $2 and created_at < $3
+           and (attributes->>'service_available')::boolean
+           and created_at - coalesce((attributes->>'latency_ms')::float8, 0) * interval '1 ms' > $2",
+    )
+    .bind(id.to_string())
+    .bind(since)
+    .bind(until)
+    .fetch_one(db)
+    .await
+}
+
+/// When all were in service again that had not been.
+fn recovered(how: Harm, backs: &[Back], incidents: &[Seen]) -> Option<DateTime<Utc>> {
+    let mut last: Option<DateTime<Utc>> = None;
+    for back in backs {
+        match back {
+            Back::Never => {}
+            Back::NotYet | Back::Moved(_, None) => return None,
+            Back::Since(at) | Back::Moved(_, Some(at)) => last = last.max(Some(*at)),
+        }
+    }
+    // A full volume need not keep anybody from answering: it is over with its incidents.
+    if how == Harm::Fill {
+        for incident in incidents {
+            last = last.max(Some(incident.resolved_at?));
+        }
+    }
+    last
+}
+
+async fn incidents(
+    db: &mut PgConnection,
+    of: &[String],
+    (since, until): (DateTime<Utc>, DateTime<Utc>),
+) -> sqlx::Result<Vec<Seen>> {
+    sqlx::query_as(
+        "select i.id, i.kind, i.state, i.resolved_at, min(e.created_at) as opened_at
+         from incidents i join incident_events e on e.incident_id = i.id
+         where i.subject_id = any($1) and e.kind in ('opened', 'reopened')
+           and e.created_at >= $2 and e.created_at < $3
+         group by i.id, i.kind, i.state, i.resolved_at
+         order by opened_at, i.id",
+    )
+    .bind(of)
+    .bind(since)
+    .bind(until)
+    .fetch_all(db)
+    .await
+}
+
+async fn remedies(
+    db: &mut PgConnection,
+    incidents: &[Seen],
+    (since, until): (DateTime<Utc>, DateTime<Utc>),
+) -> sqlx::Result<Vec<Used>> {
+    let ids: Vec<&str> = incidents.iter().map(|i| i.id.as_str()).collect();
+    sqlx::query_as(
+        "select resolver, remedy, min(created_at) as begun_at,
+                (array_agg(outcome order by created_at desc, phase desc))[1] as outcome
+         from resolver_runs
+         where incident_id = any($1) and created_at >= $2 and created_at <= $3
+         group by incident_id, resolver, remedy
+         order by begun_at",
+    )
+    .bind(ids)
+    .bind(since)
+    .bind(until)
+    .fetch_all(db)
+    .await
+}

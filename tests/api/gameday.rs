@@ -1,0 +1,232 @@
+//! Game days: asked for and refused; what a worker and the record make of them.
+
+use drover::config::{GamedayMark, Quotas};
+use drover::model::{Attributes, OperationId, OperationState};
+use drover::store::{gameday, incidents, operations};
+use serde_json::{Value, json};
+
+use crate::command::Shell;
+use crate::refusals::refused;
+use crate::world::{Answer, Deployment, change, well};
+
+async fn allowed() -> Deployment {
+    Deployment::marked(Quotas::default(), GamedayMark::Allowed).await
+}
+
+impl Deployment {
+    async fn gameday(&self, body: &Value) -> Answer {
+        self.post("/v1/gameday", body).await
+    }
+
+    /// A database alone on a server of no cloud, both in service.
+    async fn one_database(&self) -> (String, String) {
+        let server = self.server("pg1").await;
+        let id = self.resource(&server, "app").await;
+        for subject in [&server, &id] {
+            let seen = self.feel(subject, well()).await;
+            let now = Some(change("uncertain", "available", seen));
+            self.think(subject, now, None).await;
+        }
+        (server, id)
+    }
+}
+
+fn asks(subject: &str, how: &str) -> Value {
+    json!({"subject": subject, "how": how, "reason": "to see"})
+}
+
+#[tokio::test]
+async fn what_is_not_marked_for_it_is_not_broken() {
+    let drover = Deployment::start().await;
+    let (_, id) = drover.one_database().await;
+    let before = drover.record().await;
+    let answer = drover.gameday(&asks(&id, "kill")).await;
+    refused("mark", &answer, 403, "gameday_not_allowed", None);
+    assert!(answer.text.contains("DROVER_GAMEDAY=allow"), "{answer:?}");
+    assert_eq!(drover.record().await, before);
+    let told = Shell(&drover)
+        .output(&["gameday", "app", "kill", "--reason=x"])
+        .await;
+    assert_eq!(told.status.code(), Some(1), "{told:?}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_broken_like_that_is_refused_and_nothing_is_written() {
+    let drover = allowed().await;
+    let (server, id) = drover.one_database().await;
+    let unseen = drover.server("pg2").await;
+    let before = drover.record().await;
+    let with = |field: &str, value: Value| {
+        let mut body = asks(&id, "kill");
+        body[field] = value;
+        body
+    };
+    let nobody = "db_01J8ZC0T3YQ5V7N2M4K6H9D1XB";
+    for (body, status, code, field) in [
+        (
+            with("how", json!("hammer")),
+            422,
+            "unknown_harm",
+            Some("how"),
+        ),
+        (with("how", Value::Null), 422, "missing_field", Some("how")),
+        (
+            with("reason", Value::Null),
+            422,
+            "missing_field",
+            Some("reason"),
+        ),
+        (
+            with("reason", json!(" ")),
+            422,
+            "invalid_field",
+            Some("reason"),
+        ),
+        (
+            with("subject", json!("app")),
+            400,
+            "malformed_id",
+            Some("subject"),
+        ),
+        (with("subject", json!(nobody)), 404, "not_found", Some("id")),
+        (
+            with("for_s", json!(10)),
+            422,
+            "invalid_field",
+            Some("for_s"),
+        ),
+        (
+            with("force", json!(true)),
+            422,
+            "unknown_field",
+            Some("force"),
+        ),
+        (asks(&server, "unplug"), 422, "invalid_field", Some("how")),
+        (asks(&id, "partition"), 422, "invalid_field", Some("how")),
+        (asks(&unseen, "kill"), 409, "wrong_state", None),
+    ] {
+        let answer = drover.gameday(&body).await;
+        refused(&body.to_string(), &answer, status, code, field);
+    }
+    let mut long = asks(&id, "fill");
+    long["for_s"] = json!(3601);
+    let answer = drover.gameday(&long).await;
+    refused("for_s", &answer, 422, "invalid_field", Some("for_s"));
+    assert_eq!(drover.record().await, before);
+
+    let kind = drover::model::IncidentKind::XidWraparound;
+    let reason = "a test".into();
+    let mut db = drover.pool.begin().await.unwrap();
+    let of = Some(server.parse::<drover::model::PublicId>().unwrap().id);
+    let opening = drover::model::Opening { kind, reason };
+    let open = incidents::open(&mut db, of, &opening, "tester").await;
+    let open = open.unwrap().unwrap();
+    db.commit().await.unwrap();
+    let answer = drover.gameday(&asks(&id, "kill")).await;
+    refused("not well", &answer, 409, "incident_open", None);
+    assert!(answer.text.contains(&open.public()), "{answer:?}");
+
+    // A second database: now the server is not this one's alone.
+    drover.resource(&server, "other").await;
+    let answer = drover.gameday(&asks(&id, "fill")).await;
+    refused("shared", &answer, 422, "invalid_field", Some("how"));
+    assert!(answer.text.contains(&server), "{answer:?}");
+    let answer = drover
+        .get("/v1/gameday/op_01J8ZC0T3YQ5V7N2M4K6H9D1XB")
+        .await;
+    refused("unknown", &answer, 404, "not_found", Some("id"));
+    let answer = drover.get("/v1/gameday?how=kill").await;
+    refused("list", &answer, 400, "unknown_parameter", Some("how"));
+    let list = drover.get("/v1/gameday").await.json();
+    assert_eq!(list, json!({"items": [], "next_cursor": null}));
+}
+
+#[tokio::test]
+async fn a_report_says_what_the_record_has_and_no_more() {
+    let drover = allowed().await;
+    let (_, id) = drover.one_database().await;
+    let asked = drover.gameday(&asks(&id, "fill")).await;
+    assert_eq!(asked.status, 202, "{asked:?}");
+    let asked = asked.json();
+    assert_eq!(
+        (&asked["state"], &asked["broken_at"]),
+        (&json!("queued"), &Value::Null)
+    );
+    let path = format!("/v1/gameday/{}", asked["id"].as_str().unwrap());
+    let again = drover.gameday(&asks(&id, "kill")).await;
+    refused("busy", &again, 409, "busy", None);
+    let heal = drover.post(&format!("{path}/heal"), &json!({})).await;
+    refused("nothing yet", &heal, 409, "not_now", None);
+
+    // What a worker does, but for the harm.
+    let operation = OperationId::from_public(asked["id"].as_str().unwrap()).unwrap();
+    let mut db = drover.pool.begin().await.unwrap();
+    assert!(gameday::begin(&mut db, operation).await.unwrap());
+    assert!(
+        !gameday::begin(&mut db, operation).await.unwrap(),
+        "once only"
+    );
+    operations::end(&mut db, operation, OperationState::Done, "tester", "done")
+        .await
+        .unwrap();
+    db.commit().await.unwrap();
+    let shown = drover.get(&path).await.json();
+    assert_eq!(shown["state"], "broken");
+    assert_ne!(shown["heal_at"], Value::Null);
+    let again = drover.gameday(&asks(&id, "kill")).await;
+    refused("not over", &again, 409, "busy", None);
+
+    // It fails, and is well again.
+    let gone = Attributes::failed(drover::model::Cause::Refused, "refused");
+    let seen = drover.feel(&id, gone).await;
+    drover
+        .think(&id, Some(change("available", "uncertain", seen)), None)
+        .await;
+    let shown = drover.get(&path).await.json();
+    let after = |shown: &Value, what: &str| shown["after_s"][what].as_f64();
+    let detected = after(&shown, "detected").unwrap();
+    assert!(
+        detected > 0.0 && after(&shown, "recovered").is_none(),
+        "{shown}"
+    );
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    let seen = drover.feel(&id, well()).await;
+    drover
+        .think(&id, Some(change("uncertain", "available", seen)), None)
+        .await;
+    let shown = drover.get(&path).await.json();
+    assert_eq!(shown["state"], "recovered");
+    assert!(after(&shown, "recovered").unwrap() > detected, "{shown}");
+    assert_eq!(
+        (&shown["incidents"], &shown["remedies"]),
+        (&json!([]), &json!([]))
+    );
+    // What comes later is not of this day.
+    let seen = drover.feel(&id, well()).await;
+    drover
+        .think(&id, Some(change("available", "unavailable", seen)), None)
+        .await;
+    let later = drover.get(&path).await.json();
+    assert_eq!(after(&later, "recovered"), after(&shown, "recovered"));
+
+    // It still fills the volume: until it is taken back, it is not over.
+    let healed = drover.post(&format!("{path}/heal"), &json!({})).await;
+    assert_eq!(healed.status, 202, "{healed:?}");
+    let open = drover.get("/v1/operations?state=open").await.json();
+    assert_eq!(open["items"][0]["kind"], "gameday");
+    let mut db = drover.pool.acquire().await.unwrap();
+    assert_eq!(gameday::due(&mut db).await.unwrap().len(), 1);
+    gameday::healed(&mut db, operation).await.unwrap();
+    assert!(gameday::due(&mut db).await.unwrap().is_empty());
+    let heal = drover.post(&format!("{path}/heal"), &json!({})).await;
+    refused("healed", &heal, 409, "not_now", None);
+    let told = Shell(&drover).text(&["gameday", "list"]).await;
+    assert!(
+        told.contains("fill") && told.contains("recovered"),
+        "{told}"
+    );
+    let told = Shell(&drover)
+        .text(&["gameday", "show", asked["id"].as_str().unwrap()])
+        .await;
+    assert!(told.contains("in service again"), "{told}");
+}
