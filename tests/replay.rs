@@ -296,6 +296,17 @@ async fn a_followers_history_is_decided_again_from_both_sides() {
     assert!(same.contains(": 0 differences in 0 subjects"), "{same}");
     assert!(same.contains("3 recorded, 3 replayed"), "{same}");
 
+    // For that, whom it followed is known for ever.
+    for statement in [
+        "update followings set leader_id = null",
+        "delete from followings",
+        "truncate followings",
+    ] {
+        let refused = sqlx::query(statement).execute(&pool).await;
+        let refused = refused.expect_err(statement).to_string();
+        assert!(refused.contains("append-only"), "{refused}");
+    }
+
     let patient = ["--since", "1h", "--json", "--set", "limits.stalled_for=1m"];
     let lines = text(&run("drover-worker", &url, &patient).await);
     let first: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::world::World;
 
-const SOON: Duration = Duration::from_secs(40);
+const SOON: Duration = Duration::from_secs(120);
 
 /// A leader and its follower that streams, seen often, with little patience.
 struct Pair {
@@ -21,9 +21,14 @@ struct Pair {
 
 impl Pair {
     async fn start() -> Self {
+        Self::with_patience(json!({})).await
+    }
+
+    async fn with_patience(patience: serde_json::Value) -> Self {
         let rules = json!({
             "cadence": {"available": "1s"},
             "limits": {"lag_for": "3s", "stalled_for": "2s"},
+            "patience": patience,
         });
         let world = World::with_rules(1, &rules).await;
         let leader = world.ask("orders", "premium").await;
@@ -140,6 +145,35 @@ impl Pair {
         format!("{events:#?} {seen:#?}")
     }
 
+    /// Its slot is dropped, and the WAL that it needs is gone before it comes back.
+    async fn lose_the_slot(&self) {
+        let (conf, cluster) = self.cluster(&self.follower).await;
+        let settings = conf.join("conf.d/follower.conf");
+        let told = std::fs::read_to_string(&settings).unwrap();
+        std::fs::write(&settings, "").unwrap();
+        let ctl = cluster.replace('/', " ");
+        self.at(&self.follower, &format!("pg_ctlcluster {ctl} reload"))
+            .await;
+        until("the slot is free", SOON, || async {
+            let active = "select count(*) from pg_replication_slots where active";
+            let active = self.superuser(&self.leader, active).await;
+            Ok(if active == "0" { Ok(()) } else { Err(active) })
+        })
+        .await
+        .unwrap();
+        let drop = "select pg_drop_replication_slot(slot_name) from pg_replication_slots";
+        self.superuser(&self.leader, drop).await;
+        for n in 1..=3 {
+            self.write(&format!("insert into ledger values ({n})"))
+                .await;
+            self.superuser(&self.leader, "select pg_switch_wal()").await;
+            self.superuser(&self.leader, "checkpoint").await;
+        }
+        std::fs::write(&settings, told).unwrap();
+        self.at(&self.follower, &format!("pg_ctlcluster {ctl} reload"))
+            .await;
+    }
+
     fn id(&self) -> SubjectId {
         self.follower.trim_start_matches("db_").parse().unwrap()
     }
@@ -148,7 +182,7 @@ impl Pair {
     async fn remedies(&self) -> Vec<String> {
         let runs: Vec<String> = sqlx::query_scalar(
             "select resolver || '/' || remedy from resolver_runs
-             where subject_id = $1 and event = 'begun' order by created_at",
+             where subject_id = $1 and phase = 'begun' order by created_at",
         )
         .bind(self.id().to_string())
         .fetch_all(&self.world.drover.pool)
@@ -226,32 +260,7 @@ async fn a_follower_that_was_promoted_by_hand_is_stopped_paged_for_and_rewound()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_whose_slot_and_wal_are_gone_is_copied_anew() {
     let pair = Pair::start().await;
-    // It cannot come back while the slot is dropped, and what it needs is gone.
-    let (conf, cluster) = pair.cluster(&pair.follower).await;
-    let settings = conf.join("conf.d/follower.conf");
-    let told = std::fs::read_to_string(&settings).unwrap();
-    std::fs::write(&settings, "").unwrap();
-    let ctl = cluster.replace('/', " ");
-    pair.at(&pair.follower, &format!("pg_ctlcluster {ctl} reload"))
-        .await;
-    until("the slot is free", SOON, || async {
-        let active = "select count(*) from pg_replication_slots where active";
-        let active = pair.superuser(&pair.leader, active).await;
-        Ok(if active == "0" { Ok(()) } else { Err(active) })
-    })
-    .await
-    .unwrap();
-    let drop = "select pg_drop_replication_slot(slot_name) from pg_replication_slots";
-    pair.superuser(&pair.leader, drop).await;
-    for n in 1..=3 {
-        pair.write(&format!("insert into ledger values ({n})"))
-            .await;
-        pair.superuser(&pair.leader, "select pg_switch_wal()").await;
-        pair.superuser(&pair.leader, "checkpoint").await;
-    }
-    std::fs::write(&settings, told).unwrap();
-    pair.at(&pair.follower, &format!("pg_ctlcluster {ctl} reload"))
-        .await;
+    pair.lose_the_slot().await;
     pair.opened_and_over(IncidentKind::FollowerFailed).await;
     pair.streams().await;
     pair.are_alike("1 2 3").await;
@@ -261,6 +270,46 @@ async fn a_follower_whose_slot_and_wal_are_gone_is_copied_anew() {
         "{remedies:?}"
     );
     pair.world.assert_nobody_was_called().await;
+}
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_cannot_be_made_anew_where_it_is_is_made_elsewhere() {
+    let pair = Pair::with_patience(json!({"change": "8s"})).await;
+    // Neither read nor removed by the cluster's owner.
+    let data = pair.superuser(&pair.follower, "show data_directory").await;
+    let stone = PathBuf::from(data).join("stone");
+    std::fs::create_dir(&stone).unwrap();
+    std::fs::write(stone.join("heavy"), "").unwrap();
+    std::fs::set_permissions(&stone, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    pair.lose_the_slot().await;
+    let state = "select state from subjects where id = $1";
+    let state = || sqlx::query_scalar::<_, String>(state).bind(pair.id().to_string());
+    let pool = &pair.world.drover.pool;
+    let given_up = until("it is to be destroyed", SOON, || async {
+        let state = state().fetch_one(pool).await?;
+        let gone = state == "destroying" || state == "destroyed";
+        Ok(if gone { Ok(()) } else { Err(state) })
+    })
+    .await;
+    if let Err(e) = given_up {
+        panic!("{e:#}; {}", pair.timeline().await);
+    }
+    // Now the other one follows.
+    std::fs::remove_dir_all(&stone).unwrap_or_default();
+    until("one follower is left, and it streams", SOON, || async {
+        let followers = pair.world.drover.followers_of(&pair.leader).await?;
+        Ok(match followers.as_slice() {
+            [one] if *one != pair.follower => Ok(()),
+            others => Err(format!("{others:?}")),
+        })
+    })
+    .await
+    .unwrap();
+    let other = Pair {
+        follower: pair.world.follower_of(&pair.leader).await,
+        ..pair
+    };
+    other.streams().await;
+    other.are_alike("1 2 3").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

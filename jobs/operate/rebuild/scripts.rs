@@ -39,7 +39,8 @@ rm -f -- "$j/$job.log" "$j/$job.lock"
 echo "cluster $v/$c is rewound to its leader"
 "#;
 
-/// Copies the leader anew, at most `$6` MiB a second. What was begun is begun anew.
+/// Copies the leader anew, at most `$6` MiB a second. What was begun is begun anew. Under
+/// a name of its own: what confirms WAL in the follower's would stand for its disk.
 pub(super) const COPY: &str = r##"r=${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}/$v/$c
 [ -z "$(alive)" ] || { echo "cluster $v/$c runs"; exit 1; }
 background "$5" '
@@ -49,7 +50,7 @@ background "$5" '
   o() { if [ -n "$local" ]; then "$@"; else sudo -n -u "$owner" -- "$@"; fi; }
   cd /
   o find "$d" -mindepth 1 -delete
-  how="host=$host port=$port user=drover_replication sslmode=verify-full sslrootcert=$conf/leader.crt passfile=$conf/replication.pass application_name=$slot connect_timeout=5"
+  how="host=$host port=$port user=drover_replication sslmode=verify-full sslrootcert=$conf/leader.crt passfile=$conf/replication.pass application_name=drover_copy connect_timeout=5"
   o "/usr/lib/postgresql/$v/bin/pg_basebackup" -d "$how" -D "$d" -X stream -S "$slot" -c fast \
     -r "${rate}M" ${local:+--no-sync}
   o touch "$d/standby.signal"
