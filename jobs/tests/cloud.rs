@@ -258,3 +258,35 @@ async fn a_cluster_is_spoilt_hangs_and_recovers() {
     server.start(&one).await.unwrap();
     assert!(ready().await.0);
 }
+
+/// A machine that hangs: the cloud sees it, and power is stronger than it.
+#[tokio::test]
+async fn a_frozen_server_fails_its_check_and_is_stopped_all_the_same() {
+    let world = Cloud::new("frozen");
+    let server = world.server("pg-1").await;
+    let one = server.create("pg-1-db-1").await.unwrap();
+    let clouds = clouds(&world);
+    let cloud = any(&clouds);
+    let checks = async || {
+        let statuses = cloud.statuses(&["pg-1".into()]).await.unwrap();
+        let (_, status) = statuses.into_iter().next().unwrap();
+        [status.state, status.instance_check, status.system_check]
+    };
+    assert_eq!(checks().await, ["running", "ok", "ok"]);
+    cloud.freeze("pg-1").await.unwrap();
+    assert_eq!(checks().await, ["running", "impaired", "ok"]);
+    cloud.thaw("pg-1").await.unwrap();
+    assert_eq!(checks().await, ["running", "ok", "ok"]);
+    assert!(server.runs(&one));
+
+    cloud.freeze("pg-1").await.unwrap();
+    let begun = std::time::Instant::now();
+    cloud.stop("pg-1").await.unwrap();
+    assert!(!server.runs(&one) && !server.is_up());
+    // What cannot hear is not waited for.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(15));
+    assert!(cloud.freeze("pg-1").await.is_err(), "nothing runs");
+    cloud.start("pg-1").await.unwrap();
+    assert!(server.runs(&one));
+    assert_eq!(checks().await, ["running", "ok", "ok"]);
+}

@@ -152,13 +152,17 @@ pub async fn begin(db: &mut PgConnection, id: OperationId) -> sqlx::Result<bool>
     Ok(done.rows_affected() == 1)
 }
 
-/// Notes why it could not be broken.
+/// Notes why it could not be broken. What may be half done of it is taken back at once.
 pub async fn fail(db: &mut PgConnection, id: OperationId, why: &str) -> sqlx::Result<()> {
-    sqlx::query("update gamedays set problem = $2 where operation_id = $1")
-        .bind(id.to_string())
-        .bind(why)
-        .execute(db)
-        .await?;
+    sqlx::query(
+        "update gamedays set problem = $2, heal_at = least(heal_at, case when for_s is not null
+             and broken_at is not null then now() end)
+         where operation_id = $1",
+    )
+    .bind(id.to_string())
+    .bind(why)
+    .execute(db)
+    .await?;
     Ok(())
 }
 

@@ -337,8 +337,9 @@ async fn one_at_a_time(db: &mut PgConnection, subject: PublicId) -> Result<()> {
     let Some(last) = gameday::list(db, &page).await?.pop() else {
         return Ok(());
     };
-    let lasts = last.healed_at.is_none() && last.heal_at.is_some() && last.broken_at.is_some();
     let stage = gameday::report(db, &last).await?.stage;
+    let to_heal = last.heal_at.is_some() && last.healed_at.is_none();
+    let lasts = to_heal && stage != Stage::Failed;
     let hour_ago = crate::store::now(db).await? - chrono::TimeDelta::hours(1);
     let recent = last.broken_at.is_none_or(|at| at > hour_ago);
     if lasts || stage == Stage::Queued || (stage == Stage::Broken && recent) {
