@@ -116,9 +116,9 @@ async fn where_all_nodes_die_one_of_those_that_come_back_leads() {
     let old = scene.lead().await;
     let follower = scene.followers().await.remove(0);
     let its = scene.drover.node(&follower).await.unwrap();
-    let moment = Instant::now();
     scene.drover.unplug(&its.instance).await.unwrap();
     scene.drover.unplug(&old.instance).await.unwrap();
+    let moment = Instant::now();
     scene.written_after(moment).await;
     scene.settled().await;
     let leads = scene.lead().await;
