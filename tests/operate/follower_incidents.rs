@@ -255,6 +255,15 @@ async fn a_follower_that_was_promoted_by_hand_is_stopped_paged_for_and_rewound()
     assert_eq!(events, ["paged", "attempt"]);
     let remedies = pair.remedies().await;
     assert_eq!(remedies[0], "split_brain/fence");
+    // It was stopped first of all, and not only by the operation that rewound it.
+    let fenced: String = sqlx::query_scalar(
+        "select detail from resolver_runs
+         where step = 'fence' and phase = 'ended' and outcome = 'done' order by created_at limit 1",
+    )
+    .fetch_one(&pair.world.drover.pool)
+    .await
+    .unwrap();
+    assert!(fenced.contains("kept from writing"), "{fenced}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
