@@ -8,7 +8,7 @@ mod candidates;
 
 use std::time::Duration;
 
-use drover::model::{Durability, OperationKind, Resource, Server, State, SubjectId};
+use drover::model::{Durability, OperationKind, Resource, Server, State, SubjectId, Witness};
 use drover::store::observations;
 use drover::store::operations::{Fact, NewOperation, failover as record};
 use serde_json::{Value, json};
@@ -92,6 +92,16 @@ async fn choose(turn: &Turn<'_>, resource: &Resource) -> Work {
             return Err(not_yet(turn, why));
         }
     };
+    if let Some(witness) = votes.witness()
+        && !is_known_dead(turn, resource).await?
+        && overridden(turn).is_none()
+    {
+        let why = format!(
+            "{} hears from it: it lives, and drover alone does not reach it",
+            witness.name
+        );
+        return Err(not_yet(turn, why));
+    }
     let behind = votes.behind(best, last);
     if let Some(why) = forbids(resource, best, &votes, behind)
         && overridden(turn).is_none()
@@ -146,6 +156,21 @@ async fn came_back(turn: &Turn<'_>, resource: &Resource) -> Result<bool, Outcome
     Ok(newest.iter().any(|(_, seen)| {
         seen.attributes.service_available && seen.created_at > turn.operation.opened_at
     }))
+}
+
+/// Whether a second witness has said of it, or of its server, that it is down: what a
+/// follower heard just before needs no answer then. Nor does it where a person asks.
+async fn is_known_dead(turn: &Turn<'_>, resource: &Resource) -> Result<bool, Outcome> {
+    if !turn.operation.asked_by.starts_with("inc_") {
+        return Ok(true);
+    }
+    let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
+    let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
+    let both = [resource.subject.id, resource.server_id];
+    let newest = observations::newest(&mut db, &both).await.map_err(failed)?;
+    Ok(newest
+        .iter()
+        .any(|(_, seen)| matches!(seen.attributes.witness, Some(Witness::Down { .. }))))
 }
 
 fn chosen(turn: &Turn<'_>) -> Result<SubjectId, Outcome> {

@@ -52,7 +52,13 @@ pub(super) struct Candidate {
     pub(super) timeline: u32,
     /// Whether its server has a size of its plan's.
     pub(super) fits: bool,
+    /// Seconds since it has heard from the leader, if it is still connected to it.
+    pub(super) heard_s: Option<f64>,
 }
+
+/// A leader that a follower has heard from this lately lives: its receiver asks for a
+/// word every 2.5 s where there is nothing to send (half of `wal_receiver_timeout`).
+const LATELY_S: f64 = 3.5;
 
 /// What the followers have said.
 #[derive(Clone, Debug, Default)]
@@ -71,6 +77,13 @@ impl Votes {
         self.able
             .iter()
             .max_by_key(|one| (one.timeline, one.lsn, one.fits))
+    }
+
+    /// Who has heard from the leader just now, if anybody has.
+    pub(super) fn witness(&self) -> Option<&Candidate> {
+        self.able
+            .iter()
+            .find(|one| one.heard_s.is_some_and(|heard| heard < LATELY_S))
     }
 
     /// How many bytes of what is known to have been written it does not have.
@@ -95,8 +108,8 @@ impl Votes {
 }
 
 /// How a follower stands: whether it is in recovery, how far it has received and
-/// replayed, and on which timeline.
-const STANDING: &str = r#"sql -c "select pg_is_in_recovery(), coalesce(pg_last_wal_receive_lsn()::text, ''), coalesce(pg_last_wal_replay_lsn()::text, ''), greatest((select timeline_id from pg_control_checkpoint()), (select min_recovery_end_timeline from pg_control_recovery()), coalesce((select received_tli from pg_stat_wal_receiver), 0))" </dev/null"#;
+/// replayed, on which timeline, and how long ago it heard from its leader.
+const STANDING: &str = r#"sql -c "select pg_is_in_recovery(), coalesce(pg_last_wal_receive_lsn()::text, ''), coalesce(pg_last_wal_replay_lsn()::text, ''), greatest((select timeline_id from pg_control_checkpoint()), (select min_recovery_end_timeline from pg_control_recovery()), coalesce((select received_tli from pg_stat_wal_receiver), 0)), coalesce((select extract(epoch from clock_timestamp() - last_msg_receipt_time)::text from pg_stat_wal_receiver where status = 'streaming'), '')" </dev/null"#;
 
 /// Asks every follower of a leader.
 ///
@@ -170,7 +183,7 @@ async fn ask(
     let said = script::as_superuser(turn, (follower, server), STANDING, &[], b"").await;
     let said = said.map_err(|outcome| Refusal::Silent(outcome.note))?;
     let words: Vec<&str> = said.out.trim().split('|').collect();
-    let [recovers, received, replayed, timeline] = words[..] else {
+    let [recovers, received, replayed, timeline, heard] = words[..] else {
         return Err(Refusal::Unfit("its answer cannot be read".into()));
     };
     if recovers != "t" {
@@ -187,6 +200,7 @@ async fn ask(
             lsn,
             timeline,
             fits,
+            heard_s: heard.parse().ok(),
         }),
         (_, _) => Err(Refusal::Unfit("it has received nothing".into())),
     }

@@ -7,7 +7,22 @@ fn candidate(name: &str, lsn: u64, fits: bool) -> Candidate {
         lsn: Lsn(lsn),
         timeline: 1,
         fits,
+        heard_s: None,
     }
+}
+
+#[test]
+fn a_leader_that_a_follower_has_just_heard_from_lives() {
+    let heard = |seconds| Candidate {
+        heard_s: seconds,
+        ..candidate("a", 1, true)
+    };
+    assert!(votes(vec![heard(Some(0.2))], &[]).witness().is_some());
+    assert!(
+        votes(vec![heard(Some(4.0)), heard(None)], &[])
+            .witness()
+            .is_none()
+    );
 }
 
 fn votes(able: Vec<Candidate>, silent: &[&str]) -> Votes {
