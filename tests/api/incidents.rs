@@ -192,7 +192,10 @@ async fn incidents_are_listed_newest_first_filtered_and_in_pages() {
         pages(&drover, &path).await
     };
     let seen = list("").await;
-    assert_eq!(seen.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 4, 4, 1]);
+    assert_eq!(
+        seen.iter().map(Vec::len).collect::<Vec<_>>(),
+        [4, 4, 4, 4, 1]
+    );
     assert_eq!(seen.concat(), ids);
     let full = pages(&drover, "/v1/incidents?limit=17").await;
     assert_eq!(
