@@ -146,7 +146,6 @@ fn views(now: DateTime<Utc>) -> Vec<View> {
                     (None, None),
                     (Some(String::new()), None),
                     (None, Some(1)),
-                    (Some(String::new()), Some(1)),
                 ] {
                     all.push(View {
                         sight: sight.clone(),
