@@ -88,6 +88,9 @@ pub struct WebConfig {
     pub listen: String,
     /// What callers must present: `DROVER_API_TOKEN`, at least 16 characters.
     pub token: Secret,
+    /// What callers must present for what needs the admin scope:
+    /// `DROVER_ADMIN_TOKEN`. Without it, the other token has every scope.
+    pub admin_token: Option<Secret>,
     /// `DROVER_SECRET_KEY`.
     pub secret_key: SecretKey,
     /// The deployment's rules, for checking tiers against: `DROVER_RULES`.
@@ -158,9 +161,17 @@ impl WebConfig {
     pub fn from_env(env: Env<'_>) -> Result<Self, ConfigError> {
         let port = env.number("PORT", 8080, 1, 65535)?;
         let bind = env.get("DROVER_BIND").unwrap_or_else(|| "127.0.0.1".into());
+        let (token, admin_token) = (api_token(env)?, admin_token(env)?);
+        let same = |admin: &Secret| admin.expose_secret() == token.expose_secret();
+        if admin_token.as_ref().is_some_and(same) {
+            return Err(ConfigError(
+                "DROVER_ADMIN_TOKEN must differ from DROVER_API_TOKEN".into(),
+            ));
+        }
         Ok(Self {
             listen: format!("{bind}:{port}"),
-            token: api_token(env)?,
+            token,
+            admin_token,
             secret_key: secret_key(env)?,
             rules: rules(env)?,
             quotas: Quotas::from_env(env)?,
@@ -178,10 +189,23 @@ pub fn api_token(env: Env<'_>) -> Result<Secret, ConfigError> {
         "DROVER_API_TOKEN",
         "the bearer token of the API; make one with: openssl rand -hex 24",
     )?;
+    long_enough("DROVER_API_TOKEN", token)
+}
+
+/// `DROVER_ADMIN_TOKEN`.
+///
+/// # Errors
+/// If it is too short to be safe.
+pub fn admin_token(env: Env<'_>) -> Result<Option<Secret>, ConfigError> {
+    let name = "DROVER_ADMIN_TOKEN";
+    let token = env.get(name).map(|token| long_enough(name, token));
+    token.transpose()
+}
+
+fn long_enough(name: &str, token: String) -> Result<Secret, ConfigError> {
     if token.len() < 16 {
-        return Err(ConfigError(
-            "DROVER_API_TOKEN must have at least 16 characters".into(),
-        ));
+        let message = format!("{name} must have at least 16 characters");
+        return Err(ConfigError(message));
     }
     Ok(secret(token))
 }
@@ -291,7 +315,7 @@ pub fn ssh_key(env: Env<'_>) -> Result<Option<Secret>, ConfigError> {
 pub struct ClientConfig {
     /// Where `drover web` answers: `DROVER_URL` (default http://127.0.0.1:8080).
     pub url: String,
-    /// `DROVER_API_TOKEN`.
+    /// `DROVER_API_TOKEN`, or `DROVER_ADMIN_TOKEN` for what needs the admin scope.
     pub token: Secret,
 }
 
@@ -301,12 +325,28 @@ impl ClientConfig {
     /// # Errors
     /// If there is no token.
     pub fn from_env(env: Env<'_>) -> Result<Self, ConfigError> {
+        Self::presenting(api_token(env)?, env)
+    }
+
+    /// The same for what needs the admin scope: `DROVER_ADMIN_TOKEN` where it is set.
+    /// Where it is not, web may know none either, and the API's token will do.
+    ///
+    /// # Errors
+    /// If there is no token.
+    pub fn admin_from_env(env: Env<'_>) -> Result<Self, ConfigError> {
+        match admin_token(env)? {
+            Some(token) => Self::presenting(token, env),
+            None => Self::from_env(env),
+        }
+    }
+
+    fn presenting(token: Secret, env: Env<'_>) -> Result<Self, ConfigError> {
         let port = env.number("PORT", 8080, 1, 65535)?;
         Ok(Self {
             url: env
                 .get("DROVER_URL")
                 .unwrap_or_else(|| format!("http://127.0.0.1:{port}")),
-            token: api_token(env)?,
+            token,
         })
     }
 }

@@ -10,8 +10,6 @@ mod follower_incidents;
 mod followers;
 #[path = "operate/handing_over.rs"]
 mod handing_over;
-#[path = "operate/ledger.rs"]
-mod ledger;
 #[path = "operate/stuck.rs"]
 mod stuck;
 #[path = "operate/switchover.rs"]

@@ -142,11 +142,7 @@ fn views(now: DateTime<Utc>) -> Vec<View> {
     for sight in &sights {
         for still in &stills {
             for mode in Mode::ALL.iter().copied() {
-                for (urgent, jump) in [
-                    (None, None),
-                    (Some(String::new()), None),
-                    (None, Some(1)),
-                ] {
+                for (urgent, jump) in [(None, None), (Some(String::new()), None), (None, Some(1))] {
                     all.push(View {
                         sight: sight.clone(),
                         still: still.clone(),

@@ -40,6 +40,7 @@ Environment of the processes:
   DATABASE_URL           the control database (migrate, web, clock, replay)
   DROVER_SECRET_KEY      32 bytes in base 64 that secrets are sealed with (web)
   DROVER_API_TOKEN       the bearer token of the API (web)
+  DROVER_ADMIN_TOKEN     if set, game days need it in its place (web)
   DROVER_BIND, PORT      where web listens (127.0.0.1, 8080)
   DROVER_RULES           what differs from the built-in rules, as JSON (web, replay)
   DROVER_QUOTA_RESOURCES, DROVER_QUOTA_SERVERS
@@ -51,6 +52,7 @@ Environment of the processes:
 Environment of the other commands:
   DROVER_URL             where web answers (http://127.0.0.1:$PORT)
   DROVER_API_TOKEN       the bearer token of the API
+  DROVER_ADMIN_TOKEN     what drover gameday presents in its place, if set
 
 Exit status: 0 done, 1 failed, 2 wrong use.";
 
@@ -189,8 +191,9 @@ enum Command {
     ///
     /// kill: SIGKILL to its PostgreSQL. freeze: SIGSTOP. unplug: the server loses its
     /// power. partition: nobody reaches the server (local cloud). fill: its data volume
-    /// is filled. Only in a deployment with DROVER_GAMEDAY=allow. Ends with 0 when it is
-    /// in service again, with 1 if it is not in time.
+    /// is filled. Only in a deployment with DROVER_GAMEDAY=allow, and with its
+    /// DROVER_ADMIN_TOKEN where it has one. Ends with 0 when it is in service again, with
+    /// 1 if it is not in time.
     Gameday(gameday::Gameday),
     /// Have a server or resource felt now.
     Feel {
@@ -373,7 +376,10 @@ pub async fn run(cli: Cli, env: Env<'_>) -> Result<(), Failure> {
         Command::Operation { id, asked } => {
             operations::one(&client(env)?, id, asked, env, cli.json).await
         }
-        Command::Gameday(asked) => gameday::run(&client(env)?, asked, env, cli.json).await,
+        Command::Gameday(asked) => {
+            let client = Client::new(ClientConfig::admin_from_env(env)?)?;
+            gameday::run(&client, asked, env, cli.json).await
+        }
         Command::Events(list) => events::list(&client(env)?, list, cli.json).await,
         Command::Feel { id } => {
             let client = client(env)?;

@@ -13,6 +13,7 @@ use sqlx::PgConnection;
 
 use super::Web;
 use super::act::who_and_why;
+use super::auth::Admin;
 use super::body::{Body, missing};
 use super::error::{ApiError, Result};
 use super::params::{Named, Params, public_id};
@@ -189,7 +190,11 @@ async fn show(State(web): State<Web>, Path(id): Path<String>) -> Result<Json<Gam
     Ok(Json(view))
 }
 
-async fn begin(State(web): State<Web>, body: Body) -> Result<(StatusCode, Json<GamedayView>)> {
+async fn begin(
+    _: Admin,
+    State(web): State<Web>,
+    body: Body,
+) -> Result<(StatusCode, Json<GamedayView>)> {
     if web.config.gameday == GamedayMark::Refused {
         return Err(ApiError::new(
             StatusCode::FORBIDDEN,
@@ -353,6 +358,7 @@ async fn one_at_a_time(db: &mut PgConnection, subject: PublicId) -> Result<()> {
 }
 
 async fn heal(
+    _: Admin,
     State(web): State<Web>,
     Path(id): Path<String>,
     body: Body,

@@ -126,7 +126,9 @@ impl Ours {
             }
         };
         let status = response.status();
-        if status.is_server_error() {
+        // A 403 is about who asks or how web was started, not about what was asked:
+        // whoever may, or after that was changed, does it under the same key.
+        if status.is_server_error() || status == StatusCode::FORBIDDEN {
             self.take_back().await;
             return response;
         }

@@ -141,6 +141,18 @@ async fn a_process_says_what_it_lacks() {
         ),
         (
             ["web"],
+            vec![here, token, ("DROVER_ADMIN_TOKEN", "short")],
+            2,
+            "DROVER_ADMIN_TOKEN must have at least 16",
+        ),
+        (
+            ["web"],
+            vec![here, token, ("DROVER_ADMIN_TOKEN", TOKEN)],
+            2,
+            "must differ",
+        ),
+        (
+            ["web"],
             vec![here, token],
             2,
             "DROVER_SECRET_KEY is not set",

@@ -1,21 +1,41 @@
 //! Game days: asked for and refused; what a worker and the record make of them.
 
-use drover::config::{GamedayMark, Quotas};
-use drover::model::{Attributes, OperationId, OperationState};
+use drover::config::{GamedayMark, WebConfig};
+use drover::model::{Attributes, OperationId, OperationState, secret};
 use drover::store::{gameday, incidents, operations};
 use serde_json::{Value, json};
 
-use crate::command::Shell;
+use crate::command::{Shell, failed, run};
 use crate::refusals::refused;
-use crate::world::{Answer, Deployment, change, well};
+use crate::world::{ADMIN_TOKEN, Answer, Deployment, TOKEN, change, well};
 
 async fn allowed() -> Deployment {
-    Deployment::marked(Quotas::default(), GamedayMark::Allowed).await
+    Deployment::with(mark).await
+}
+
+/// One with an admin token of its own.
+async fn guarded() -> Deployment {
+    Deployment::with(|config| {
+        mark(config);
+        config.admin_token = Some(secret(ADMIN_TOKEN));
+    })
+    .await
+}
+
+fn mark(config: &mut WebConfig) {
+    config.gameday = GamedayMark::Allowed;
 }
 
 impl Deployment {
     async fn gameday(&self, body: &Value) -> Answer {
         self.post("/v1/gameday", body).await
+    }
+
+    async fn post_as(&self, token: &str, path: &str, body: &Value) -> Answer {
+        // The same key each time: who was refused has not used it up.
+        let request = self.request("POST", path).bearer_auth(token);
+        let request = request.header("idempotency-key", "k-1");
+        self.send(request.body(body.to_string())).await
     }
 
     /// A database alone on a server of no cloud, both in service.
@@ -48,6 +68,83 @@ async fn what_is_not_marked_for_it_is_not_broken() {
         .output(&["gameday", "app", "kill", "--reason=x"])
         .await;
     assert_eq!(told.status.code(), Some(1), "{told:?}");
+}
+
+#[tokio::test]
+async fn only_the_admin_token_breaks_and_heals_where_there_is_one() {
+    let drover = guarded().await;
+    let (_, id) = drover.one_database().await;
+    let before = drover.record().await;
+    let (begin, ask) = ("/v1/gameday", asks(&id, "fill"));
+    let almost = &ADMIN_TOKEN[1..];
+    for wrong in ["wrong-wrong-wrong-wrong", almost, &TOKEN[1..], ""] {
+        let answer = drover.post_as(wrong, begin, &ask).await;
+        refused(wrong, &answer, 401, "unauthorized", None);
+    }
+    // Before anything else is looked at, whether there is such a game day among it.
+    let heal = "/v1/gameday/x/heal";
+    for (path, body) in [(begin, &ask), (begin, &json!({})), (heal, &json!({}))] {
+        let answer = drover.post_as(TOKEN, path, body).await;
+        refused(path, &answer, 403, "forbidden", None);
+        assert!(answer.text.contains("DROVER_ADMIN_TOKEN"), "{answer:?}");
+        assert!(!answer.text.contains(ADMIN_TOKEN), "{answer:?}");
+    }
+    assert_eq!(drover.record().await, before);
+
+    let begun = drover.post_as(ADMIN_TOKEN, begin, &ask).await;
+    assert_eq!(begun.status, 202, "{begun:?}");
+    let begun = begun.json();
+    let path = format!("/v1/gameday/{}", begun["id"].as_str().unwrap());
+    let heal = format!("{path}/heal");
+    let answer = drover.post_as(TOKEN, &heal, &json!({})).await;
+    refused("heal", &answer, 403, "forbidden", None);
+    let answer = drover.post_as(ADMIN_TOKEN, &heal, &json!({})).await;
+    refused("nothing yet", &answer, 409, "not_now", None);
+
+    // Each of them reads, and does all the rest.
+    for token in [TOKEN, ADMIN_TOKEN] {
+        for path in [path.as_str(), "/v1/gameday", "/v1/ring"] {
+            let request = drover.request("GET", path).bearer_auth(token);
+            let answer = drover.send(request).await;
+            assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        }
+        let name = format!("pg-{}", token.len());
+        let body = json!({"name": name, "address": format!("{name}.example")});
+        let request = drover.request("POST", "/v1/servers?wait=false");
+        let request = request.bearer_auth(token).body(body.to_string());
+        assert_eq!(drover.send(request).await.status, 201, "{name}");
+    }
+    let shown = drover.get(&path).await.json();
+    assert_eq!(
+        (&shown["id"], &shown["state"]),
+        (&begun["id"], &json!("queued"))
+    );
+}
+
+#[tokio::test]
+async fn the_command_presents_the_admin_token_where_it_has_one() {
+    let drover = guarded().await;
+    drover.one_database().await;
+    let ask = ["gameday", "app", "fill", "--reason=x", "--timeout=0s"];
+    let url = ("DROVER_URL", drover.url.as_str());
+    let usual = ("DROVER_API_TOKEN", TOKEN);
+    let told = failed(&run(&ask, &[url, usual]).await, 1);
+    assert!(told.contains("DROVER_ADMIN_TOKEN"), "{told}");
+    let list = run(&["gameday", "list"], &[url, usual]).await;
+    assert!(list.status.success(), "{list:?}");
+    let short = ("DROVER_ADMIN_TOKEN", "short");
+    let told = failed(&run(&ask, &[url, usual, short]).await, 2);
+    assert!(told.contains("at least 16"), "{told}");
+    // Nobody is there who breaks it: it was asked for, and waited for.
+    let admin = ("DROVER_ADMIN_TOKEN", ADMIN_TOKEN);
+    let told = failed(&run(&ask, &[url, usual, admin]).await, 1);
+    assert!(told.contains("not mended within"), "{told}");
+    let id = drover.get("/v1/gameday").await.json()["items"][0]["id"].clone();
+    let heal = ["gameday", "heal", id.as_str().unwrap()];
+    let told = failed(&run(&heal, &[url, usual]).await, 1);
+    assert!(told.contains("DROVER_ADMIN_TOKEN"), "{told}");
+    let told = failed(&run(&heal, &[url, admin]).await, 1);
+    assert!(told.contains("nothing was broken"), "{told}");
 }
 
 #[tokio::test]

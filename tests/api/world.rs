@@ -14,6 +14,7 @@ use sqlx::PgPool;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub const TOKEN: &str = "a-token-for-tests-only";
+pub const ADMIN_TOKEN: &str = "another-token-for-tests-only";
 
 /// A deployment without workers.
 pub struct Deployment {
@@ -48,23 +49,25 @@ impl Deployment {
 
     /// One that may make no more than this.
     pub async fn with_quotas(quotas: Quotas) -> Self {
-        Self::marked(quotas, GamedayMark::Refused).await
+        Self::with(|config| config.quotas = quotas).await
     }
 
-    /// One that is marked for game days, or not.
-    pub async fn marked(quotas: Quotas, gameday: GamedayMark) -> Self {
+    /// One with other settings than the usual ones.
+    pub async fn with(change: impl FnOnce(&mut WebConfig)) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (_, pool) = drover_tests::postgres::shared_database().await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let listen = listener.local_addr().unwrap().to_string();
-        let config = WebConfig {
+        let mut config = WebConfig {
             listen: listen.clone(),
             token: secret(TOKEN),
+            admin_token: None,
             secret_key: SecretKey::from_base64(&["A".repeat(43), "=".into()].concat()).unwrap(),
             rules: json!({"cadence": {"available": "5s"}}),
-            quotas,
-            gameday,
+            quotas: Quotas::default(),
+            gameday: GamedayMark::Refused,
         };
+        change(&mut config);
         let stop = CancellationToken::new();
         tokio::spawn(serve(
             listener,

@@ -71,6 +71,7 @@ pub struct Entry {
 /// Writers at work. They stop when this is dropped.
 pub struct Ledger {
     account: Account,
+    opened: Instant,
     entries: Arc<Mutex<Vec<Entry>>>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -86,6 +87,7 @@ impl Ledger {
     /// If the table cannot be made.
     pub fn open(account: Account, writers: usize) -> Result<Self, String> {
         account.psql("create table if not exists ledger (n bigint primary key)")?;
+        let opened = Instant::now();
         let entries: Arc<Mutex<Vec<Entry>>> = Arc::default();
         let stop: Arc<AtomicBool> = Arc::default();
         let next = Arc::new(AtomicU64::new(1));
@@ -120,10 +122,16 @@ impl Ledger {
             .collect();
         Ok(Self {
             account,
+            opened,
             entries,
             stop,
             threads,
         })
+    }
+
+    /// Since when it is written.
+    pub fn opened(&self) -> Instant {
+        self.opened
     }
 
     /// What was acknowledged so far.

@@ -27,6 +27,7 @@ impl Api {
         let config = WebConfig {
             listen: listen.clone(),
             token: secret(TOKEN),
+            admin_token: None,
             secret_key: SecretKey::from_base64(SECRET_KEY).unwrap(),
             rules: json!({}),
             quotas: Default::default(),

@@ -10,7 +10,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::ledger::Ledger;
 use crate::world::World;
 
 const SOON: Duration = Duration::from_secs(90);
@@ -93,7 +92,7 @@ async fn a_sync_pair_hands_its_lead_over_and_the_new_leader_waits_in_its_turn() 
     let world = World::start(1).await;
     let id = world.sync_pair("orders").await;
     let follower = world.follower_of(&id).await;
-    let ledger = Ledger::open(&world, &id).await;
+    let ledger = world.written(&id).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let hand_over = json!({"action": "switchover", "now": true, "reason": "a test"});
     let done = world.act(&id, hand_over).await;
@@ -107,7 +106,7 @@ async fn a_sync_pair_hands_its_lead_over_and_the_new_leader_waits_in_its_turn() 
     let said = events[at("names")]["text"].as_str().unwrap();
     assert!(said.contains("ANY 1 (\"f_"), "{said}");
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let longest = ledger.close(&world).await;
+    let longest = world.assert_nothing_lost(ledger).await;
     // Ten times what it takes; the first commit waits for the old leader to follow.
     assert!(longest < Duration::from_secs(40), "{longest:?}");
 

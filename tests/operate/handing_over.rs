@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::ledger::Ledger;
 use crate::world::World;
 
 const SOON: Duration = Duration::from_secs(90);
@@ -18,7 +17,7 @@ async fn a_server_is_resized_and_another_rebooted_under_load_and_clients_feel_a_
     world.all_available(4, SOON).await;
     let follower = world.follower_of(&id).await;
     world.until_idle(&follower).await;
-    let ledger = Ledger::open(&world, &id).await;
+    let ledger = world.written(&id).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
 
     let resize = json!({"action": "resize", "size": "large", "now": true, "reason": "a test"});
@@ -37,7 +36,7 @@ async fn a_server_is_resized_and_another_rebooted_under_load_and_clients_feel_a_
     assert_handed_over(&world, &done, &id, &follower).await;
 
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let longest = ledger.close(&world).await;
+    let longest = world.assert_nothing_lost(ledger).await;
     // Ten times what a switchover takes.
     assert!(longest < Duration::from_secs(20), "{longest:?}");
     world.assert_nobody_was_called().await;

@@ -6,7 +6,6 @@ use std::time::Duration;
 use drover_tests::until;
 use serde_json::json;
 
-use crate::ledger::Ledger;
 use crate::world::World;
 
 const SOON: Duration = Duration::from_secs(90);
@@ -21,14 +20,14 @@ async fn a_follower_takes_the_lead_under_load_and_nothing_is_lost() {
     let path = format!("/v1/resources/{id}/followers");
     world.drover.api.post(&path, &more).await.unwrap();
     world.all_available(6, SOON).await;
-    let ledger = Ledger::open(&world, &id).await;
+    let ledger = world.written(&id).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     hand_over(&world, &id, &follower).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     // And back again: by its id, the old leader is one of its followers.
     hand_over(&world, &follower, &id).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let longest = ledger.close(&world).await;
+    let longest = world.assert_nothing_lost(ledger).await;
     // Ten times what it takes; a pause of a machine under load is no failure.
     assert!(longest < Duration::from_secs(20), "{longest:?}");
     // That the old leader was down is noticed, and left to the operation.

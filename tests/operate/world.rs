@@ -1,12 +1,12 @@
 //! A deployment that makes things, what is asked of it, and what there is in the end.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use drover::model::{Cloud, Durability, ExposeSecret, Kind, SecretKey, SubjectId, secret};
 use drover::store::subjects::Known;
 use drover::store::{creation, plans, subjects};
-use drover_tests::{Deployment, until};
+use drover_tests::{Deployment, Ledger, until};
 use serde_json::{Value, json};
 
 const KEY: &str = "dGhlIHRlc3RzIGtleSwgdGhpcnR5LXR3byBieXRlcyE=";
@@ -232,6 +232,31 @@ impl World {
             assert!(psql("postgres", "require", "select 1").is_err());
             assert!(psql(own, "disable", "select 1").is_err(), "without TLS");
         }
+    }
+
+    /// Customers write all the time from now on, by the address with all nodes.
+    pub async fn written(&self, id: &str) -> Ledger {
+        let account = self.drover.account(id).await.unwrap();
+        Ledger::open(account, 3).unwrap()
+    }
+
+    /// It is written still, and what was acknowledged is there. Gives the longest pause
+    /// between two commits.
+    pub async fn assert_nothing_lost(&self, ledger: Ledger) -> Duration {
+        // One more, so that the pause after the last change is among them.
+        let now = Instant::now();
+        let more = until("one more commit", Duration::from_secs(60), || async {
+            Ok(ledger.first_after(now, "").ok_or("none yet".to_owned()))
+        });
+        if let Err(e) = more.await {
+            panic!("{e:#}\n{}", self.drover.processes.logs());
+        }
+        let longest = ledger.longest_pause(ledger.opened());
+        let commits = ledger.entries().len();
+        println!("{commits} commits, the longest pause {longest:.2?}");
+        assert_eq!(ledger.lost().unwrap(), Vec::<u64>::new());
+        assert!(commits > 20, "{commits}");
+        longest
     }
 
     pub async fn assert_no_incident(&self) {
