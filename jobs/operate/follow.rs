@@ -116,6 +116,8 @@ if [ -z "$(alive)" ]; then
 else
   as_root pg_ctlcluster "$v" "$c" reload || exit 1
 fi
+# Who led before was not to start by itself; a standby may.
+if as_root test -e "$d/standby.signal"; then echo auto | as_root tee "$r/start.conf" >/dev/null || exit 1; fi
 echo "cluster $v/$c follows $2"
 "##;
 
