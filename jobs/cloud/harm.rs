@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 
-use super::{AnyCloud, CloudError, Done, Unsupported, within};
+use super::{AnyCloud, Done, within};
+#[cfg(feature = "ec2")]
+use super::{CloudError, Unsupported};
 
 /// How long it may take.
 const TIME: Duration = Duration::from_secs(15);
 
+#[cfg(feature = "ec2")]
 const NOT_FROZEN: Unsupported = Unsupported("EC2 cannot freeze an instance from outside");
+#[cfg(feature = "ec2")]
 const NOT_CUT_OFF: Unsupported =
     Unsupported("drover cuts no instance of EC2 off: its security groups are yours");
 
@@ -17,7 +21,7 @@ impl AnyCloud<'_> {
     /// Pulls its plug: no shutdown, and it stays off.
     ///
     /// # Errors
-    /// [`CloudError`].
+    /// [`super::CloudError`].
     pub async fn unplug(&self, instance_id: &str) -> Done {
         match self {
             AnyCloud::Local(cloud) => {
@@ -32,7 +36,7 @@ impl AnyCloud<'_> {
     /// Stops every process of it, its sshd too.
     ///
     /// # Errors
-    /// [`CloudError`].
+    /// [`super::CloudError`].
     pub async fn freeze(&self, instance_id: &str) -> Done {
         match self {
             AnyCloud::Local(cloud) => match cloud.instance(instance_id)?.freeze() {
@@ -47,7 +51,7 @@ impl AnyCloud<'_> {
     /// Undoes [`AnyCloud::freeze`].
     ///
     /// # Errors
-    /// [`CloudError`].
+    /// [`super::CloudError`].
     pub async fn thaw(&self, instance_id: &str) -> Done {
         match self {
             AnyCloud::Local(cloud) => {
@@ -62,7 +66,7 @@ impl AnyCloud<'_> {
     /// Cuts it off from everybody.
     ///
     /// # Errors
-    /// [`CloudError`].
+    /// [`super::CloudError`].
     pub async fn partition(&self, instance_id: &str) -> Done {
         match self {
             AnyCloud::Local(cloud) => {
@@ -77,7 +81,7 @@ impl AnyCloud<'_> {
     /// Undoes [`AnyCloud::partition`]. One that is gone needs it no more.
     ///
     /// # Errors
-    /// [`CloudError`].
+    /// [`super::CloudError`].
     pub async fn heal(&self, instance_id: &str) -> Done {
         match self {
             AnyCloud::Local(cloud) => match cloud.server(instance_id)? {

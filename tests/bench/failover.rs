@@ -129,12 +129,12 @@ async fn one(drover: &Deployment, ledger: &Ledger, options: &Options) -> Result<
         How::Freeze => drover.signal(&old.instance, "-STOP"),
         How::Switchover => hand_over(drover, &old).await?,
     }
-    let (took, _): (Duration, f64) = until("a write at the new leader", GIVE_UP, || async {
+    let written = until("a write at the new leader", GIVE_UP, || async {
         let first = ledger.first_after(moment, &old.address);
         Ok(first.ok_or_else(|| "nobody else accepts one".to_owned()))
-    })
-    .await?;
-    all_well(drover).await?;
+    });
+    let (took, _): (Duration, f64) = with_help(drover, written).await?;
+    with_help(drover, drover.settled(1, GIVE_UP)).await?;
     let settled = moment.elapsed().as_secs_f64();
     let seconds = match options.how {
         How::Unplug | How::Freeze => took.as_secs_f64(),
@@ -149,10 +149,10 @@ async fn one(drover: &Deployment, ledger: &Ledger, options: &Options) -> Result<
     })
 }
 
-/// Until all is as it should be. One machine that dies again and again is a human's
-/// matter to drover; here it has to go on.
-async fn all_well(drover: &Deployment) -> Result<()> {
-    let go_on = async {
+/// Waits for this. One machine that dies again and again is a human's matter to drover;
+/// here it has to go on.
+async fn with_help<T>(drover: &Deployment, wait: impl Future<Output = Result<T>>) -> Result<T> {
+    let help = async {
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let path = "/v1/incidents?state=needs_human";
@@ -168,8 +168,8 @@ async fn all_well(drover: &Deployment) -> Result<()> {
         }
     };
     tokio::select! {
-        settled = drover.settled(1, GIVE_UP) => settled.map(drop),
-        () = go_on => Ok(()),
+        done = wait => done,
+        () = help => bail!("nobody helps any more"),
     }
 }
 
