@@ -218,6 +218,7 @@ fn later(incident: &Incident, by: i64) -> Incident {
 fn reachable(book: &Playbook) -> HashMap<Place, Incident> {
     let mut seen = HashMap::new();
     let mut queue: VecDeque<Incident> = (0..=3).map(fresh).collect();
+    let mut queued = HashSet::new();
     while let Some(incident) = queue.pop_front() {
         if seen.contains_key(&place(&incident, at(0))) {
             continue;
@@ -232,7 +233,10 @@ fn reachable(book: &Playbook) -> HashMap<Place, Incident> {
             for luck in lucks() {
                 let (then, _) = turn(&incident, book, &view, &luck);
                 for wait in [0, 11, 200] {
-                    queue.push_back(later(&then, wait));
+                    let then = later(&then, wait);
+                    if queued.insert(place(&then, at(0))) {
+                        queue.push_back(then);
+                    }
                 }
             }
         }

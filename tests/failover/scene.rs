@@ -45,7 +45,7 @@ impl Scene {
         drover.settled(followers, LONG).await.unwrap();
         let account = drover.account(&id).await.unwrap();
         Self {
-            ledger: Ledger::open(account, 3).unwrap(),
+            ledger: Ledger::open(account, 1).unwrap(),
             drover,
             followers,
         }
