@@ -106,12 +106,22 @@ impl Scene {
 
     /// Until all is as it should be, by drover alone.
     pub async fn settled(&self) {
-        let settled = self.drover.settled(self.followers, LONG).await;
+        self.settled_within(LONG).await;
+    }
+
+    async fn settled_within(&self, time: Duration) {
+        let settled = self.drover.settled(self.followers, time).await;
         self.or_logs(settled.map(drop)).await;
     }
 
-    /// The same, with a human who has drover try again where one is called.
+    /// The same, with a human who has drover try again where one is called: a change that
+    /// was asked for has its server to itself for five minutes before anybody is.
     pub async fn settled_with_help(&self) {
+        self.helped(LONG + Duration::from_secs(300)).await;
+    }
+
+    /// Until all is as it should be, with a human who has drover try again where one is called.
+    async fn helped(&self, time: Duration) {
         let help = async {
             loop {
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -126,7 +136,7 @@ impl Scene {
             }
         };
         tokio::select! {
-            () = self.settled() => {}
+            () = self.settled_within(time) => {}
             () = help => {}
         }
     }
