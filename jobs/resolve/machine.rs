@@ -17,6 +17,7 @@ use drover::model::{Incident, IncidentId, IncidentState, Mode};
 use serde_json::Value;
 use std::time::Duration;
 
+use super::fail_over;
 use super::playbook::{Playbook, Remedy, Tells, UNDO};
 use crate::think::Sight;
 
@@ -122,7 +123,7 @@ pub fn next(incident: &Incident, book: &Playbook, view: &View) -> Move {
     let at_work = state == IncidentState::Resolving && incident.step > 0;
     let undoing = incident.remedy == UNDO;
     if at_work && must_be_finished(incident, view) {
-        return perform(incident, book, incident.remedy, incident.step);
+        return perform(incident, book, view, incident.remedy, incident.step);
     }
     if let Sight::Cleared(reason) = &view.sight {
         return if !owes_undo(incident, book) {
@@ -157,7 +158,7 @@ pub fn next(incident: &Incident, book: &Playbook, view: &View) -> Move {
         } else {
             0
         };
-        return perform(incident, book, to, step);
+        return perform(incident, book, view, to, step);
     }
     if let Some(reason) = &view.urgent {
         return Move::Escalate(reason.clone());
@@ -211,11 +212,11 @@ pub fn next(incident: &Incident, book: &Playbook, view: &View) -> Move {
         }
         // An undo that is no longer wanted: what it would take back is needed.
         IncidentState::Triggered | IncidentState::Resolving | IncidentState::Waiting if undoing => {
-            perform(incident, book, 0, 0)
+            perform(incident, book, view, 0, 0)
         }
-        IncidentState::Resolving => perform(incident, book, incident.remedy, incident.step),
+        IncidentState::Resolving => perform(incident, book, view, incident.remedy, incident.step),
         IncidentState::Triggered | IncidentState::Waiting => {
-            perform(incident, book, incident.remedy, 0)
+            perform(incident, book, view, incident.remedy, 0)
         }
         IncidentState::NeedsHuman | IncidentState::Resolved => Move::Gone,
     }
@@ -258,7 +259,12 @@ fn stand_still(incident: &Incident, view: &View, at_work: bool) -> Option<Move> 
     }
 }
 
-fn perform(incident: &Incident, book: &Playbook, remedy: u16, step: u16) -> Move {
+/// A step of a remedy, or what comes after it where it is used up; who fails over does so
+/// when the time has come, and never because its turn has.
+fn perform(incident: &Incident, book: &Playbook, view: &View, remedy: u16, step: u16) -> Move {
+    if step == 0 && view.jump.is_none() && fail_over::place(book) == Some(remedy) {
+        return perform(incident, book, view, remedy + 1, 0);
+    }
     let Some(found) = book.remedies.get(usize::from(remedy)) else {
         return Move::Escalate("every remedy was tried".into());
     };
@@ -276,7 +282,7 @@ fn perform(incident: &Incident, book: &Playbook, remedy: u16, step: u16) -> Move
         0
     };
     if attempt >= found.attempts {
-        return perform(incident, book, remedy + 1, 0);
+        return perform(incident, book, view, remedy + 1, 0);
     }
     if incident.attempts >= book.budget.attempts {
         return Move::Escalate(format!(
