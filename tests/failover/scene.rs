@@ -128,6 +128,10 @@ impl Scene {
                 let path = "/v1/incidents?state=needs_human";
                 let found = self.drover.api.get(path).await.unwrap_or_default();
                 for incident in found["items"].as_array().into_iter().flatten() {
+                    // What is stuck goes on by itself, and leaves the field to playbooks.
+                    if incident["kind"] == "change_stuck" {
+                        continue;
+                    }
                     let id = incident["id"].as_str().unwrap_or_default();
                     let path = format!("/v1/incidents/{id}/actions");
                     let retry = json!({"action": "retry", "reason": "mended"});
