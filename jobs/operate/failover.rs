@@ -142,11 +142,15 @@ fn forbids(resource: &Resource, best: &Candidate, votes: &Votes, behind: u64) ->
     }
 }
 
+/// Whether nobody but a playbook has asked for it.
+fn by_a_playbook(turn: &Turn<'_>) -> bool {
+    turn.operation.asked_by.starts_with("inc_")
+}
+
 /// Whether the leader was seen in service since this was asked for by a playbook. What a
 /// person asks for is done.
 async fn came_back(turn: &Turn<'_>, resource: &Resource) -> Result<bool, Outcome> {
-    let by_a_playbook = turn.operation.asked_by.starts_with("inc_");
-    if !by_a_playbook || resource.subject.state != State::Available {
+    if !by_a_playbook(turn) || resource.subject.state != State::Available {
         return Ok(false);
     }
     let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
@@ -161,7 +165,7 @@ async fn came_back(turn: &Turn<'_>, resource: &Resource) -> Result<bool, Outcome
 /// Whether a second witness has said of it, or of its server, that it is down: what a
 /// follower heard just before needs no answer then. Nor does it where a person asks.
 async fn is_known_dead(turn: &Turn<'_>, resource: &Resource) -> Result<bool, Outcome> {
-    if !turn.operation.asked_by.starts_with("inc_") {
+    if !by_a_playbook(turn) {
         return Ok(true);
     }
     let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
@@ -205,21 +209,35 @@ async fn fence_it(turn: &Turn<'_>, resource: &Resource, server: &Server) -> Work
 
 async fn promote(turn: &Turn<'_>, resource: &Resource) -> Work {
     let (follower, server) = node(turn, chosen(turn)?).await?;
+    if turn.operation.failures > TRIES {
+        return give_up_on(turn, &follower, &server).await;
+    }
+    // Whom its commits wait for is known before it takes the first.
+    switchover::names(turn, resource).await?;
     let on = (&*follower, &*server);
-    let promoted = async {
-        // Whom its commits wait for is known before it takes the first.
-        switchover::names(turn, resource).await?;
-        script::as_superuser(turn, on, PROMOTE, &[], b"").await
-    };
-    match promoted.await {
-        Ok(said) => Ok(Outcome::done(said.last_words())),
-        // Another may do better. One that was promoted without our hearing of it would
-        // be two leaders: it is fenced when it is seen.
-        Err(outcome) if turn.operation.failures >= TRIES => {
-            let text = format!("{}; another is looked for", outcome.note);
-            Ok(Outcome::then("choose", text))
-        }
-        Err(outcome) => Err(outcome),
+    let said = script::as_superuser(turn, on, PROMOTE, &[], b"").await?;
+    Ok(Outcome::done(said.last_words()))
+}
+
+/// Another may do better. But one that was told to lead, and did not say that it does,
+/// may be leading by now: it is fenced like the leader before it.
+async fn give_up_on(turn: &Turn<'_>, follower: &Resource, server: &Server) -> Work {
+    let name = &follower.subject.name;
+    match fence(turn, follower, server).await {
+        Ok(proof) => Ok(Outcome::then(
+            "choose",
+            format!(
+                "{name} cannot be promoted ({}); another is looked for",
+                proof.words
+            ),
+        )),
+        Err(why) if waited(turn) < PATIENCE => Err(Outcome::failed(format!(
+            "{name} does not say whether it leads: {why}"
+        ))),
+        Err(why) => Err(Outcome::hopeless(format!(
+            "{name} was told to lead and does not say whether it does; nothing proves that it \
+             accepts no writes: {why}"
+        ))),
     }
 }
 

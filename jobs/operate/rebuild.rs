@@ -145,8 +145,15 @@ async fn copy(turn: &Turn<'_>, resource: &Resource, server: &Server, leader: Sub
     let job = format!("copy-{}", turn.operation.id);
     let text = format!("{}{COPY}", script::BACKGROUND);
     let arguments = [host.as_str(), &port, &slot, &job, &rate];
-    let said = script::at_cluster(turn, (resource, server), &text, &arguments, b"").await?;
-    Ok(Outcome::done(said.last_words()).remember("copied", true))
+    match script::at_cluster(turn, (resource, server), &text, &arguments, b"").await {
+        Ok(said) => Ok(Outcome::done(said.last_words()).remember("copied", true)),
+        // Somebody has started it meanwhile, or its leader keeps no slot for it any more.
+        Err(outcome) if outcome.ended == Ended::Failed && turn.operation.failures >= TRIES => {
+            let text = format!("it cannot be copied yet: {}", outcome.note);
+            Ok(Outcome::then("stop", text).remember("how", "copy"))
+        }
+        Err(outcome) => Err(outcome),
+    }
 }
 
 /// Whether it was copied: then there is nothing more that could be done.

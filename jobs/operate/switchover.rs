@@ -301,3 +301,17 @@ pub(super) async fn tidy(turn: &Turn<'_>, resource: &Resource, server: &Server) 
     let said = script::as_superuser(turn, (resource, server), TIDY, &[], b"").await?;
     Ok(Outcome::done(said.last_words()))
 }
+
+#[cfg(test)]
+mod tests {
+    use drover::store::operations::failover::PROMOTES;
+
+    use super::*;
+
+    #[test]
+    fn what_others_know_of_its_steps_are_steps() {
+        for name in HARMLESS.iter().chain(&PROMOTES) {
+            assert!(BOOK.steps.iter().any(|step| step.name == *name), "{name}");
+        }
+    }
+}

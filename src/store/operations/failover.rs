@@ -2,13 +2,13 @@
 //! its way.
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::{NewOperation, end, open, open_of};
 use crate::model::{Operation, OperationId, OperationKind, OperationState, SubjectId};
+use crate::store::leases;
 use crate::store::subjects::decode;
-use crate::store::{leases, queue};
 
 /// A leader that has followers, and no failover at work.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +53,7 @@ pub async fn leaders_at(db: &mut PgConnection, subject: SubjectId) -> sqlx::Resu
 /// Opens a failover of this leader. What is at work there gives way, whatever it is, but
 /// for another failover and for a switchover whose follower has begun to lead: that one
 /// is given instead. Call it in a transaction, with the tokens of the leader's operations
-/// held ([`queue::hold_operation_tokens`]).
+/// held ([`crate::store::queue::hold_operation_tokens`]).
 pub async fn open_failover(
     db: &mut PgConnection,
     leader: SubjectId,
@@ -85,15 +85,16 @@ pub async fn open_failover(
     }
 }
 
+/// The steps of a switchover in which its follower is, or may be, promoted, and the
+/// record does not say so yet.
+pub const PROMOTES: [&str; 2] = ["promote", "swap"];
+
 /// Whether an operation at a leader may be given up for a failover. A switchover may
-/// until its follower is promoted; from then on it comes to its end without the leader.
+/// but in [`PROMOTES`]: it comes to their end without the leader.
 fn gives_way(open: &Operation) -> bool {
     match open.kind {
         OperationKind::Failover => false,
-        OperationKind::Switchover => {
-            open.step_name.is_empty()
-                || ["choose", "checkpoint", "stop", "catch_up"].contains(&open.step_name.as_str())
-        }
+        OperationKind::Switchover => !PROMOTES.contains(&open.step_name.as_str()),
         OperationKind::CreateServer
         | OperationKind::CreateResource
         | OperationKind::CreateFollower
@@ -158,23 +159,4 @@ pub async fn in_hands(db: &mut PgConnection, ids: &[SubjectId]) -> sqlx::Result<
     .fetch_all(db)
     .await?;
     found.into_iter().map(decode).collect()
-}
-
-/// Has a follower that is to follow again made so, unless something is being done with
-/// it already.
-pub async fn open_rebuild(
-    db: &mut PgConnection,
-    follower: SubjectId,
-    asked_by: &str,
-) -> sqlx::Result<Option<OperationId>> {
-    queue::hold_operation_tokens(db, follower).await?;
-    let new = NewOperation {
-        subject: Some(follower),
-        kind: OperationKind::Rebuild,
-        params: json!({ "how": "rewind" }),
-        asked_by: asked_by.to_owned(),
-        reason: Some("it has lost its lead".into()),
-        not_before: None,
-    };
-    open(db, &new).await
 }
