@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::pool::PoolConnection;
-use sqlx::{PgPool, Postgres};
+use sqlx::{Connection, PgConnection, PgPool};
 use tokio::sync::Mutex;
 
 /// Any constant of ours: "drover" in ASCII.
@@ -14,7 +13,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// the lock, and whoever asks first is the next leader.
 pub(super) struct Leader {
     pool: PgPool,
-    held: Mutex<Option<PoolConnection<Postgres>>>,
+    held: Mutex<Option<PgConnection>>,
 }
 
 impl Leader {
@@ -29,15 +28,12 @@ impl Leader {
     pub(super) async fn leads(&self) -> bool {
         let mut held = self.held.lock().await;
         if let Some(connection) = held.as_mut() {
-            let alive = sqlx::query("select 1").execute(&mut **connection);
+            let alive = sqlx::query("select 1").execute(&mut *connection);
             if matches!(tokio::time::timeout(LIMIT, alive).await, Ok(Ok(_))) {
                 return true;
             }
             tracing::warn!("the connection that held the lead is gone");
-            // Not back into the pool: the lock must not outlive the lead.
-            if let Some(connection) = held.take() {
-                drop(connection.detach());
-            }
+            *held = None;
         }
         match tokio::time::timeout(LIMIT, self.take()).await {
             Ok(Ok(Some(connection))) => {
@@ -57,19 +53,30 @@ impl Leader {
         }
     }
 
-    async fn take(&self) -> sqlx::Result<Option<PoolConnection<Postgres>>> {
-        let mut connection = self.pool.acquire().await?;
+    /// Never back into the pool, wherever this is cut off: the lock must not
+    /// outlive the lead.
+    async fn take(&self) -> sqlx::Result<Option<PgConnection>> {
+        let mut connection = self.pool.acquire().await?.detach();
         let won: bool = sqlx::query_scalar("select pg_try_advisory_lock($1)")
             .bind(LOCK)
-            .fetch_one(&mut *connection)
+            .fetch_one(&mut connection)
             .await?;
-        Ok(won.then_some(connection))
+        if won {
+            return Ok(Some(connection));
+        }
+        connection.close().await?;
+        Ok(None)
     }
 
     /// Gives the lead up, so that another clock need not wait.
     pub(super) async fn resign(&self) {
-        if let Some(connection) = self.held.lock().await.take() {
-            drop(connection.detach());
+        if let Some(connection) = self.held.lock().await.take()
+            && !matches!(
+                tokio::time::timeout(LIMIT, connection.close()).await,
+                Ok(Ok(()))
+            )
+        {
+            tracing::debug!("the connection that held the lead was already gone");
         }
     }
 }

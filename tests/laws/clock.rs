@@ -72,15 +72,45 @@ async fn a_broken_ring_is_mended_by_a_running_clock() {
     for clock in clocks {
         clock.await.unwrap().unwrap();
     }
-    // Of this database: other tests' are in the same cluster.
-    let locks: i64 = sqlx::query_scalar(
-        "select count(*) from pg_locks where locktype = 'advisory'
-           and database = (select oid from pg_database where datname = current_database())",
-    )
-    .fetch_one(&herd.pool)
-    .await
-    .unwrap();
-    assert_eq!(locks, 0, "the lead is given up");
+    assert_nobody_leads(&herd).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_stopped_as_it_takes_the_lead_does_not_keep_it() {
+    let herd = Herd::of(0).await;
+    for n in 0..100 {
+        let stop = CancellationToken::new();
+        let clock = tokio::spawn(drover::clock::run(
+            herd.pool.clone(),
+            ClockConfig { retention_days: 14 },
+            stop.clone(),
+        ));
+        tokio::time::sleep(Duration::from_micros(50 * n)).await;
+        stop.cancel();
+        clock.await.unwrap().unwrap();
+        assert_nobody_leads(&herd).await;
+    }
+}
+
+/// In this herd's database: other tests' are in the same cluster. PostgreSQL
+/// lets go a moment after the connection was closed.
+async fn assert_nobody_leads(herd: &Herd) {
+    let given_up = || async {
+        let locks: i64 = sqlx::query_scalar(
+            "select count(*) from pg_locks where locktype = 'advisory'
+               and database = (select oid from pg_database where datname = current_database())",
+        )
+        .fetch_one(&herd.pool)
+        .await?;
+        Ok(if locks == 0 {
+            Ok(())
+        } else {
+            Err(format!("{locks} still held"))
+        })
+    };
+    drover_tests::until("the lead given up", Duration::from_secs(10), given_up)
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
