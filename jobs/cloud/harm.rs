@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 
-use super::{AnyCloud, Done, within};
+use super::any::within;
+use super::{AnyCloud, Done};
 #[cfg(feature = "ec2")]
 use super::{CloudError, Unsupported};
 

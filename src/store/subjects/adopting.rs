@@ -1,0 +1,281 @@
+//! Subjects that come under drover's care from elsewhere, and leave it again.
+
+use sqlx::PgConnection;
+
+use super::decode;
+use crate::model::{Cloud, Kind, Secret, SecretKey, SubjectId, TlsMode};
+use crate::store::{incidents, modes, operations, queue};
+
+/// A server to be adopted.
+#[derive(Clone, Debug)]
+pub struct NewServer {
+    /// Unique among live servers.
+    pub name: String,
+    /// Whose rules it goes by.
+    pub tier: String,
+    /// IP address or host name.
+    pub address: String,
+    /// Port of its sshd.
+    pub ssh_port: u16,
+    /// Whom to log in as.
+    pub ssh_user: String,
+    /// Private key; `None`: the deployment's own.
+    pub ssh_key: Option<Secret>,
+    /// The host key to pin; `None`: whichever the first contact shows.
+    pub host_key: Option<String>,
+    /// Its cloud and what that calls it.
+    pub instance: Option<(Cloud, String)>,
+    /// Availability zone.
+    pub zone: Option<String>,
+}
+
+/// A resource to be adopted.
+#[derive(Clone, Debug)]
+pub struct NewResource {
+    /// Unique among live resources.
+    pub name: String,
+    /// Whose rules it goes by.
+    pub tier: String,
+    /// The server it is on.
+    pub server_id: SubjectId,
+    /// Port PostgreSQL listens on.
+    pub port: u16,
+    /// Database to connect to.
+    pub database: String,
+    /// Role to connect as.
+    pub role: String,
+    /// Its password.
+    pub password: Secret,
+    /// How connections use TLS.
+    pub tls_mode: TlsMode,
+    /// PEM of the authorities `verify-full` trusts.
+    pub tls_root_cert: Option<String>,
+    /// What was bought.
+    pub plan: String,
+}
+
+/// Why an adoption changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    /// It is in the herd already.
+    #[error("it is already in the herd")]
+    Duplicate(SubjectId),
+    /// Another live subject of this kind bears the name.
+    #[error("the name is taken")]
+    NameTaken(SubjectId),
+    /// There is no such live server.
+    #[error("no such server")]
+    NoServer,
+    /// There is no such tier.
+    #[error("no such tier")]
+    NoTier,
+    /// The secret could not be sealed.
+    #[error(transparent)]
+    Seal(#[from] crate::model::SealError),
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Why a subject was not forgotten.
+#[derive(Debug, thiserror::Error)]
+pub enum ForgetError {
+    /// There is no such live subject.
+    #[error("no such subject")]
+    NotFound,
+    /// A server still has resources: this many.
+    #[error("the server still has {0} resources")]
+    HasResources(i64),
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Takes a server into the herd, with its token. Call it in a transaction.
+///
+/// # Errors
+/// See [`AdoptError`]; then roll back.
+pub async fn adopt_server(
+    db: &mut PgConnection,
+    key: &SecretKey,
+    new: &NewServer,
+) -> Result<SubjectId, AdoptError> {
+    one_at_a_time(db, &format!("server {}:{}", new.address, new.ssh_port)).await?;
+    let same: Option<String> = sqlx::query_scalar(
+        "select v.id from servers v join subjects s using (id)
+         where s.forgotten_at is null and v.address = $1 and v.ssh_port = $2",
+    )
+    .bind(&new.address)
+    .bind(i32::from(new.ssh_port))
+    .fetch_optional(&mut *db)
+    .await?;
+    if let Some(id) = same {
+        return Err(AdoptError::Duplicate(decode(id)?));
+    }
+    let id = insert_subject(db, Kind::Server, &new.name, &new.tier).await?;
+    let ssh_key = match &new.ssh_key {
+        Some(plain) => Some(key.seal(plain, &format!("{id}/ssh_key"))?),
+        None => None,
+    };
+    let (cloud, instance_id) = match &new.instance {
+        Some((cloud, instance)) => (Some(cloud.as_str()), Some(instance.as_str())),
+        None => (None, None),
+    };
+    sqlx::query(
+        "insert into servers
+             (id, address, ssh_port, ssh_user, ssh_key, host_key, cloud, instance_id, zone)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+    )
+    .bind(id.to_string())
+    .bind(&new.address)
+    .bind(i32::from(new.ssh_port))
+    .bind(&new.ssh_user)
+    .bind(ssh_key)
+    .bind(&new.host_key)
+    .bind(cloud)
+    .bind(instance_id)
+    .bind(&new.zone)
+    .execute(&mut *db)
+    .await?;
+    queue::insert_token(db, id).await?;
+    Ok(id)
+}
+
+/// Takes a resource into the herd, with its token. Call it in a transaction.
+///
+/// # Errors
+/// See [`AdoptError`]; then roll back.
+pub async fn adopt_resource(
+    db: &mut PgConnection,
+    key: &SecretKey,
+    new: &NewResource,
+) -> Result<SubjectId, AdoptError> {
+    // The lock keeps the server from being forgotten until this commits.
+    sqlx::query(
+        "select 1 from subjects
+         where id = $1 and kind = 'server' and forgotten_at is null
+           and state <> 'destroying' for key share",
+    )
+    .bind(new.server_id.to_string())
+    .fetch_optional(&mut *db)
+    .await?
+    .ok_or(AdoptError::NoServer)?;
+    let place = format!("resource {}:{}/{}", new.server_id, new.port, new.database);
+    one_at_a_time(db, &place).await?;
+    let same: Option<String> = sqlx::query_scalar(
+        "select r.id from resources r join subjects s using (id)
+         where s.forgotten_at is null and r.server_id = $1 and r.port = $2 and r.database = $3",
+    )
+    .bind(new.server_id.to_string())
+    .bind(i32::from(new.port))
+    .bind(&new.database)
+    .fetch_optional(&mut *db)
+    .await?;
+    if let Some(id) = same {
+        return Err(AdoptError::Duplicate(decode(id)?));
+    }
+    let id = insert_subject(db, Kind::Resource, &new.name, &new.tier).await?;
+    sqlx::query(
+        "insert into resources
+             (id, server_id, port, database, role, password, tls_mode, tls_root_cert, plan)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+    )
+    .bind(id.to_string())
+    .bind(new.server_id.to_string())
+    .bind(i32::from(new.port))
+    .bind(&new.database)
+    .bind(&new.role)
+    .bind(key.seal(&new.password, &format!("{id}/password"))?)
+    .bind(new.tls_mode.as_str())
+    .bind(&new.tls_root_cert)
+    .bind(&new.plan)
+    .execute(&mut *db)
+    .await?;
+    queue::insert_token(db, id).await?;
+    Ok(id)
+}
+
+/// Two adoptions of the same thing at once: the second waits, and then finds the
+/// first's row.
+async fn one_at_a_time(db: &mut PgConnection, place: &str) -> sqlx::Result<()> {
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))")
+        .bind(place)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// An adopted subject starts uncertain: nobody has seen it yet.
+async fn insert_subject(
+    db: &mut PgConnection,
+    kind: Kind,
+    name: &str,
+    tier: &str,
+) -> Result<SubjectId, AdoptError> {
+    sqlx::query("select 1 from tiers where name = $1")
+        .bind(tier)
+        .fetch_optional(&mut *db)
+        .await?
+        .ok_or(AdoptError::NoTier)?;
+    let id = SubjectId::generate();
+    let inserted = sqlx::query(
+        "insert into subjects (id, kind, name, state, origin, tier)
+         values ($1, $2, $3, 'uncertain', 'adopted', $4)
+         on conflict (kind, name) where forgotten_at is null do nothing",
+    )
+    .bind(id.to_string())
+    .bind(kind.as_str())
+    .bind(name)
+    .bind(tier)
+    .execute(&mut *db)
+    .await?;
+    if inserted.rows_affected() == 1 {
+        return Ok(id);
+    }
+    let taken: String = sqlx::query_scalar(
+        "select id from subjects where kind = $1 and name = $2 and forgotten_at is null",
+    )
+    .bind(kind.as_str())
+    .bind(name)
+    .fetch_one(db)
+    .await?;
+    Err(AdoptError::NameTaken(decode(taken)?))
+}
+
+/// Forgets a subject: its token goes, its record stays. Nothing in the world is
+/// touched. Call it in a transaction.
+///
+/// # Errors
+/// See [`ForgetError`]; then roll back.
+pub async fn forget(db: &mut PgConnection, kind: Kind, id: SubjectId) -> Result<(), ForgetError> {
+    queue::hold_operation_tokens(db, id).await?;
+    queue::hold_token(db, id).await?;
+    queue::hold_incident_tokens(db, id).await?;
+    sqlx::query(
+        "select 1 from subjects where id = $1 and kind = $2 and forgotten_at is null for update",
+    )
+    .bind(id.to_string())
+    .bind(kind.as_str())
+    .fetch_optional(&mut *db)
+    .await?
+    .ok_or(ForgetError::NotFound)?;
+    operations::cancel_open(db, id, "its subject was forgotten").await?;
+    let resources: i64 = sqlx::query_scalar(
+        "select count(*) from resources r join subjects s using (id)
+         where r.server_id = $1 and s.forgotten_at is null",
+    )
+    .bind(id.to_string())
+    .fetch_one(&mut *db)
+    .await?;
+    if resources > 0 {
+        return Err(ForgetError::HasResources(resources));
+    }
+    incidents::forget(db, id).await?;
+    modes::forget(db, id).await?;
+    queue::remove_token(db, id).await?;
+    sqlx::query("update subjects set forgotten_at = now(), desired = 'absent' where id = $1")
+        .bind(id.to_string())
+        .execute(db)
+        .await?;
+    Ok(())
+}
