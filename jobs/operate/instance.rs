@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use drover::model::{Attributes, Kind, Observation, Server, State, SubjectId};
+use drover::model::{Attributes, Kind, Observation, Server, State, SubjectId, Witness};
 use drover::store::operations::Fact;
 use drover::store::subjects::{self, Known, Page};
 use drover::store::{observations, queue};
@@ -24,6 +24,9 @@ const MARGIN: Duration = Duration::from_secs(2);
 /// How long a subject may take to be seen in service again. Then a human is told,
 /// and resolvers rest no longer.
 const BACK: Duration = Duration::from_secs(300);
+/// The same for one that a witness says is down, though a step ago it ran: it has died
+/// since, and that is for its own playbook.
+const DIED: Duration = Duration::from_secs(15);
 /// How long a server's databases are waited for once it is back itself. What is
 /// down then is for its own playbook.
 const DATABASES: Duration = Duration::from_secs(60);
@@ -177,8 +180,12 @@ pub(super) async fn await_available(turn: &Turn<'_>) -> Work {
             .map_err(failed)?;
         let waited = turn.now - turn.operation.step_since;
         let waits = format!("{name} is not seen in service again yet");
+        let patience = match is_down(turn, &newest) {
+            true => DIED,
+            false => BACK,
+        };
         return Err(match waited.to_std() {
-            Ok(waited) if waited > BACK && turn.operation.stuck_at.is_none() => {
+            Ok(waited) if waited > patience && turn.operation.stuck_at.is_none() => {
                 Outcome::hopeless(format!("{waits}, for {} s", waited.as_secs()))
             }
             Ok(_) | Err(_) => Outcome::again(LOOK, waits),
@@ -262,6 +269,14 @@ fn is_back(turn: &Turn<'_>, newest: &[(SubjectId, Observation)], id: SubjectId) 
             let took = took(&seen.attributes);
             seen.attributes.service_available && seen.created_at - took > turn.operation.step_since
         })
+}
+
+/// Whether the newest observation, made in this step, has a witness that says so.
+fn is_down(turn: &Turn<'_>, newest: &[(SubjectId, Observation)]) -> bool {
+    newest.iter().any(|(_, seen)| {
+        matches!(seen.attributes.witness, Some(Witness::Down { .. }))
+            && seen.created_at - took(&seen.attributes) > turn.operation.step_since
+    })
 }
 
 fn took(seen: &Attributes) -> chrono::TimeDelta {

@@ -14,7 +14,7 @@ pub(super) const BOOK: Book = Book {
         Step::new("mark", "remember the boot that it ends"),
         hand_over::STEP,
         power("reboot", "reboot it"),
-        Step::new("await_boot", "wait for another boot"),
+        power("await_boot", "wait for another boot"),
         Step::new("await_available", "wait until it is in service"),
     ],
     creates: false,
@@ -121,8 +121,14 @@ async fn reboot(turn: &Turn<'_>, machine: &Machine<'_>) -> Work {
     Ok(Outcome::done(format!("{name} is rebooted")))
 }
 
+/// One that has stopped since, for whatever reason, is started: nobody else touches it.
 async fn await_boot(turn: &Turn<'_>, machine: &Machine<'_>) -> Work {
     let instance = machine.there().await?;
+    if instance.state == InstanceState::Stopped {
+        machine.start(turn).await??;
+        let again = format!("{}; it is started once more", instance.detail);
+        return Err(Outcome::again(SOON, again));
+    }
     match has_booted(turn, machine, &instance).await {
         Some(true) => Ok(machine.running(turn, &instance)),
         Some(false) => Err(Outcome::again(SOON, "it has not gone down yet")),

@@ -209,19 +209,38 @@ impl Change<'_> {
                 tx.commit().await.unwrap();
                 return Ok(());
             };
-            let outcome = self.turn(step).await;
-            let ended = outcome.ended.clone();
-            self.done
-                .push((step.name, ended.clone(), outcome.note.clone()));
-            self.write(outcome).await;
-            match ended {
-                Ended::Done | Ended::Then(_) => {}
-                Ended::Again(after) => tokio::time::sleep(after).await,
-                Ended::Failed => tokio::time::sleep(Duration::from_millis(500)).await,
-                Ended::Hopeless => return Err(self.done.last().unwrap().2.clone()),
-            }
+            self.advance(step).await?;
         }
         panic!("no end:\n{}", self.story());
+    }
+
+    /// Turns until this step is the next.
+    pub async fn run_to(&mut self, name: &str) {
+        for _ in 0..MOST_TURNS {
+            let steps = operate::book(self.operation.kind).steps;
+            let step = &steps[usize::from(self.operation.step)];
+            if step.name == name {
+                return;
+            }
+            self.advance(step).await.unwrap();
+        }
+        panic!("{name} is never next:\n{}", self.story());
+    }
+
+    /// Takes a turn, and waits for as long as it says; gives why, where it is hopeless.
+    async fn advance(&mut self, step: &'static operate::Step) -> Result<(), String> {
+        let outcome = self.turn(step).await;
+        let ended = outcome.ended.clone();
+        self.done
+            .push((step.name, ended.clone(), outcome.note.clone()));
+        self.write(outcome).await;
+        match ended {
+            Ended::Done | Ended::Then(_) => {}
+            Ended::Again(after) => tokio::time::sleep(after).await,
+            Ended::Failed => tokio::time::sleep(Duration::from_millis(500)).await,
+            Ended::Hopeless => return Err(self.done.last().unwrap().2.clone()),
+        }
+        Ok(())
     }
 
     async fn turn(&mut self, step: &'static operate::Step) -> Outcome {

@@ -82,6 +82,37 @@ async fn a_stopped_server_is_started_by_what_was_to_reboot_it() {
     assert_eq!(boots(&world, &server), before + 1, "{}", change.story());
 }
 
+/// Its own playbook mends it, which rests until the reboot gives it up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_dies_behind_its_reboot_is_soon_given_up() {
+    let world = world("reboot-died").await;
+    let (server, _, id, resource) = world.made().await;
+    let _ring = world.ring(EYES);
+    world.in_service(&[id, resource]).await;
+    let mut change = world.ask(Some(id), OperationKind::Reboot, json!({})).await;
+    change.run_to("await_available").await;
+    server.unplug().await.unwrap();
+    let moment = std::time::Instant::now();
+    let why = change.run().await.unwrap_err();
+    assert!(why.contains("not seen in service"), "{why}");
+    // Ten times what it should take, and less than for one that nobody says is down.
+    let took = moment.elapsed();
+    assert!(took < Duration::from_secs(180), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_has_stopped_before_it_was_seen_to_have_booted_is_started() {
+    let world = world("reboot-stopped-since").await;
+    let (server, _, id, resource) = world.made().await;
+    let _ring = world.ring(EYES);
+    world.in_service(&[id, resource]).await;
+    let mut change = world.ask(Some(id), OperationKind::Reboot, json!({})).await;
+    change.run_to("await_boot").await;
+    world.cloud.stop(&server.name).await.unwrap();
+    change.run().await.unwrap();
+    assert!(runs(&world, &server).await, "{}", change.story());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_is_stopped_and_started_once_however_often_a_worker_dies() {
     let world = world("stop-start").await;
