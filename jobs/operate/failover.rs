@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use drover::model::{Durability, OperationKind, Resource, Server, State, SubjectId, Witness};
 use drover::store::observations;
-use drover::store::operations::{Fact, NewOperation, failover as record};
+use drover::store::operations::failover::{self as record, LastSeen};
+use drover::store::operations::{Fact, NewOperation};
 use serde_json::{Value, json};
 
+use super::create_follower::slot_of;
 use super::create_resource::plan;
 use super::fence::fence;
 use super::follow::{make_slot, node, replication_password};
@@ -81,8 +83,8 @@ async fn choose(turn: &Turn<'_>, resource: &Resource) -> Work {
     let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
     let last = {
         let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
-        let last = record::last_lsn(&mut db, resource.subject.id).await;
-        last.map_err(failed)?.and_then(|(_, lsn)| lsn.parse().ok())
+        let last = record::last_seen(&mut db, resource.subject.id).await;
+        last.map_err(failed)?
     };
     let votes = ask_all(turn, resource).await?;
     let best = match votes.best() {
@@ -102,8 +104,13 @@ async fn choose(turn: &Turn<'_>, resource: &Resource) -> Work {
         );
         return Err(not_yet(turn, why));
     }
-    let behind = votes.behind(best, last);
-    if let Some(why) = forbids(resource, best, &votes, behind)
+    let lsn = last.as_ref().and_then(|last| last.lsn.parse().ok());
+    let behind = votes.behind(best, lsn);
+    let streamed = match &last {
+        Some(last) => streamed(turn, &votes, last).await?,
+        None => true,
+    };
+    if let Some(why) = forbids(resource, best, &votes, behind, streamed)
         && overridden(turn).is_none()
     {
         return Err(Outcome::hopeless(format!(
@@ -124,8 +131,28 @@ async fn choose(turn: &Turn<'_>, resource: &Resource) -> Work {
         .remember("behind_bytes", behind))
 }
 
+/// Whether one of those who may lead, and so the best of them all the more, was seen to
+/// stream as late as their leader was seen in service: so what it lacks is counted.
+async fn streamed(turn: &Turn<'_>, votes: &Votes, last: &LastSeen) -> Result<bool, Outcome> {
+    let ids: Vec<SubjectId> = votes.able.iter().map(|one| one.id).collect();
+    if ids.iter().any(|id| last.streaming.contains(&slot_of(*id))) {
+        return Ok(true);
+    }
+    let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
+    let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
+    record::streamed_since(&mut db, &ids, last.at)
+        .await
+        .map_err(failed)
+}
+
 /// Why only a human may have it lead, if so.
-fn forbids(resource: &Resource, best: &Candidate, votes: &Votes, behind: u64) -> Option<String> {
+fn forbids(
+    resource: &Resource,
+    best: &Candidate,
+    votes: &Votes,
+    behind: u64,
+    streamed: bool,
+) -> Option<String> {
     match resource.durability {
         // One of them has every commit that was acknowledged, and it may be that one.
         Durability::Sync if !votes.silent.is_empty() => Some(format!(
@@ -137,6 +164,11 @@ fn forbids(resource: &Resource, best: &Candidate, votes: &Votes, behind: u64) ->
             "{} is {behind} bytes behind what the leader was seen to have, and {} at most may \
              be lost",
             best.name, resource.max_lag_bytes
+        )),
+        Durability::Async if !streamed => Some(format!(
+            "{} did not stream any more when the leader was last seen in service: what it lacks \
+             is not known",
+            best.name
         )),
         Durability::Async => None,
     }

@@ -1,6 +1,5 @@
 //! A leader with followers, a customer who writes all the time, and what is seen of them.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use drover_tests::{Deployment, Lead, Ledger, until};
@@ -145,7 +144,7 @@ impl Scene {
         }
     }
 
-    async fn or_logs<T>(&self, done: anyhow::Result<T>) -> T {
+    pub(crate) async fn or_logs<T>(&self, done: anyhow::Result<T>) -> T {
         match done {
             Ok(done) => done,
             Err(e) => panic!(
@@ -274,16 +273,18 @@ impl Scene {
         self.or_logs(seen.await.map(drop)).await;
     }
 
-    /// Until a follower has received all up to there.
-    pub async fn has_received(&self, node: &Lead, lsn: &str) {
-        let sql = format!("select pg_last_wal_receive_lsn() >= '{lsn}'");
-        let received = until("it has received it", LONG, || async {
-            Ok(match self.as_superuser(node, &sql).await.as_str() {
-                "t" => Ok(()),
-                said => Err(said.to_owned()),
+    /// Until an observation shows that nobody streams from a leader.
+    pub async fn observed_without_followers(&self, node: &Lead) {
+        let seen = until("nobody streams from it", LONG, || async {
+            let followers =
+                self.resource(&node.id).await["last_observation"]["attributes"]["followers"]
+                    .clone();
+            Ok(match followers.as_array().is_some_and(Vec::is_empty) {
+                true => Ok(()),
+                false => Err(followers.to_string()),
             })
         });
-        self.or_logs(received.await.map(drop)).await;
+        self.or_logs(seen.await.map(drop)).await;
     }
 
     /// Sets how much may be lost.
@@ -293,21 +294,6 @@ impl Scene {
             .execute(&self.drover.pool)
             .await
             .unwrap();
-    }
-
-    /// Stops a follower's receiver where it is, or has it go on.
-    pub fn hold_receiver(&self, node: &Lead, hold: bool) {
-        let postmaster = self.lock_file(node).lines().next().unwrap().to_owned();
-        let found = Command::new("pgrep")
-            .args(["-P", &postmaster, "-f", "walreceiver"])
-            .output()
-            .unwrap();
-        let pids = String::from_utf8(found.stdout).unwrap();
-        assert!(!hold || !pids.trim().is_empty(), "it has no receiver");
-        let signal = if hold { "-STOP" } else { "-CONT" };
-        for pid in pids.split_whitespace() {
-            let _ = Command::new("kill").args([signal, pid]).status();
-        }
     }
 
     /// drover can neither log in to a server nor ask its cloud about it.
@@ -376,61 +362,5 @@ impl Scene {
                 "t"
             );
         }
-    }
-
-    fn lock_file(&self, node: &Lead) -> String {
-        let dir = self.drover.local_dir().join("servers").join(&node.instance);
-        let found = Command::new("find")
-            .arg(&dir)
-            .args(["-name", "postmaster.pid"])
-            .output()
-            .unwrap();
-        let file = String::from_utf8(found.stdout).unwrap();
-        std::fs::read_to_string(file.trim()).unwrap()
-    }
-
-    pub fn kill_postmaster(&self, node: &Lead) {
-        let pid = self.lock_file(node).lines().next().unwrap().to_owned();
-        let killed = Command::new("kill").args(["-KILL", &pid]).status().unwrap();
-        assert!(killed.success());
-    }
-
-    fn configuration(&self, node: &Lead) -> std::path::PathBuf {
-        let dir = self.drover.local_dir().join("servers").join(&node.instance);
-        let found = Command::new("find")
-            .arg(&dir)
-            .args(["-name", "drover.conf", "-path", "*conf.d*"])
-            .output()
-            .unwrap();
-        String::from_utf8(found.stdout).unwrap().trim().into()
-    }
-
-    /// A line that PostgreSQL refuses to start with.
-    pub fn break_configuration(&self, node: &Lead) {
-        let path = self.configuration(node);
-        let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, format!("{text}shared_buffers = 'broken'\n")).unwrap();
-    }
-
-    pub fn mend_configuration(&self, node: &Lead) {
-        let path = self.configuration(node);
-        let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, text.replace("shared_buffers = 'broken'\n", "")).unwrap();
-    }
-
-    /// Runs SQL as a node's superuser, past drover.
-    pub async fn as_superuser(&self, node: &Lead, sql: &str) -> String {
-        let lock = self.lock_file(node);
-        let lines: Vec<&str> = lock.lines().collect();
-        let (port, sockets) = (lines[3], lines[4]);
-        let done = Command::new("psql")
-            .args([
-                "-XAtqc", sql, "-h", sockets, "-p", port, "-U", "postgres", "postgres",
-            ])
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&done.stderr).into_owned();
-        assert!(done.status.success(), "{said}");
-        String::from_utf8(done.stdout).unwrap().trim().to_owned()
     }
 }

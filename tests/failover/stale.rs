@@ -45,6 +45,29 @@ async fn a_follower_that_is_too_far_behind_leads_by_a_humans_word_alone() {
     scene.assert_one_leader().await;
 }
 
+/// It has nearly all that was seen to be written. What was written since is not known.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_did_not_stream_any_more_leads_by_a_humans_word_alone() {
+    let rules = json!({"limits": {"stalled_for": "5m"}});
+    let scene = Scene::start_with("async", 1, rules).await;
+    let old = scene.lead().await;
+    let follower = scene.followers().await.remove(0);
+    let its = scene.drover.node(&follower).await.unwrap();
+    scene.lead_astray(&its);
+    scene.observed_without_followers(&old).await;
+    let moment = Instant::now();
+    scene.drover.unplug(&old.instance).await.unwrap();
+    let (id, why) = scene.stuck("failover").await;
+    assert!(why.contains("did not stream any more"), "{why}");
+    assert_eq!(scene.resource(&old.id).await["epoch"], 1);
+    let path = format!("/v1/operations/{id}/actions");
+    let word = json!({"action": "override", "reason": "it is the only one", "by": "ann"});
+    scene.drover.api.post(&path, &word).await.unwrap();
+    scene.written_by_another(moment, &old).await;
+    scene.settled_with_help().await;
+    scene.assert_one_leader().await;
+}
+
 /// Its machine can be neither asked nor stopped, and it may well be writing.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_proof_nobody_is_promoted_until_a_human_answers_for_it() {

@@ -1,0 +1,106 @@
+//! What a test does to a node itself, past drover.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use drover_tests::{Lead, until};
+
+use crate::scene::{LONG, Scene};
+
+impl Scene {
+    /// Until a follower has received all up to there.
+    pub async fn has_received(&self, node: &Lead, lsn: &str) {
+        let sql = format!("select pg_last_wal_receive_lsn() >= '{lsn}'");
+        let received = until("it has received it", LONG, || async {
+            Ok(match self.as_superuser(node, &sql).await.as_str() {
+                "t" => Ok(()),
+                said => Err(said.to_owned()),
+            })
+        });
+        self.or_logs(received.await.map(drop)).await;
+    }
+
+    /// Stops a follower's receiver where it is, or has it go on.
+    pub fn hold_receiver(&self, node: &Lead, hold: bool) {
+        let postmaster = self.lock_file(node).lines().next().unwrap().to_owned();
+        let found = Command::new("pgrep")
+            .args(["-P", &postmaster, "-f", "walreceiver"])
+            .output()
+            .unwrap();
+        let pids = String::from_utf8(found.stdout).unwrap();
+        assert!(!hold || !pids.trim().is_empty(), "it has no receiver");
+        let signal = if hold { "-STOP" } else { "-CONT" };
+        for pid in pids.split_whitespace() {
+            let _ = Command::new("kill").args([signal, pid]).status();
+        }
+    }
+
+    fn lock_file(&self, node: &Lead) -> String {
+        let dir = self.drover.local_dir().join("servers").join(&node.instance);
+        let found = Command::new("find")
+            .arg(&dir)
+            .args(["-name", "postmaster.pid"])
+            .output()
+            .unwrap();
+        let file = String::from_utf8(found.stdout).unwrap();
+        std::fs::read_to_string(file.trim()).unwrap()
+    }
+
+    pub fn kill_postmaster(&self, node: &Lead) {
+        let pid = self.lock_file(node).lines().next().unwrap().to_owned();
+        let killed = Command::new("kill").args(["-KILL", &pid]).status().unwrap();
+        assert!(killed.success());
+    }
+
+    fn configuration(&self, node: &Lead) -> PathBuf {
+        let dir = self.drover.local_dir().join("servers").join(&node.instance);
+        let found = Command::new("find")
+            .arg(&dir)
+            .args(["-name", "drover.conf", "-path", "*conf.d*"])
+            .output()
+            .unwrap();
+        String::from_utf8(found.stdout).unwrap().trim().into()
+    }
+
+    /// A line that PostgreSQL refuses to start with.
+    pub fn break_configuration(&self, node: &Lead) {
+        let path = self.configuration(node);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{text}shared_buffers = 'broken'\n")).unwrap();
+    }
+
+    pub fn mend_configuration(&self, node: &Lead) {
+        let path = self.configuration(node);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("shared_buffers = 'broken'\n", "")).unwrap();
+    }
+
+    /// Runs SQL as a node's superuser, past drover.
+    pub async fn as_superuser(&self, node: &Lead, sql: &str) -> String {
+        let lock = self.lock_file(node);
+        let lines: Vec<&str> = lock.lines().collect();
+        let (port, sockets) = (lines[3], lines[4]);
+        let done = Command::new("psql")
+            .args([
+                "-XAtqc", sql, "-h", sockets, "-p", port, "-U", "postgres", "postgres",
+            ])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.success(), "{said}");
+        String::from_utf8(done.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Has a follower look for its leader where nobody is.
+    pub fn lead_astray(&self, node: &Lead) {
+        let dir = self.drover.local_dir().join("servers").join(&node.instance);
+        let script = r#"f=$(find "$1" -name follower.conf) && sed -i 's/host=[0-9.]*/host=127.77.255.254/' "$f" &&
+            for p in $(find "$1" -name postmaster.pid); do kill -HUP "$(head -n 1 "$p")"; done"#;
+        let done = Command::new("sh")
+            .args(["-c", script, "sh"])
+            .arg(dir)
+            .status()
+            .unwrap();
+        assert!(done.success());
+    }
+}
