@@ -24,12 +24,11 @@ use futures::FutureExt;
 use serde_json::json;
 use sqlx::PgConnection;
 
+use super::record::OVER;
 use super::{Resolve, WorkError, database, lay_over};
 use crate::operate::{self, Book, Ended, Outcome, Step, Turn};
 use advance::advance;
 
-/// How long a turn may have its subject to itself: longer than any step.
-const LEASE: Duration = Duration::from_secs(40);
 /// When a subject that may not be touched just now is tried again.
 const LEASED: Duration = Duration::from_millis(500);
 /// How often an operation is looked at that is stuck, or not due yet.
@@ -172,7 +171,8 @@ impl Resolve {
             None => None,
             Some(subject) => {
                 let worker = &lock.worker;
-                let taken = leases::take(&mut tx, subject, operation.id, worker, LEASE);
+                let lease = step.limit + OVER;
+                let taken = leases::take(&mut tx, subject, operation.id, worker, lease);
                 let Some(fence) = taken.await.map_err(database)? else {
                     queue::turn(&mut tx, lock.token, LEASED)
                         .await

@@ -16,6 +16,9 @@ use super::{Case, Resolve, WorkError, database};
 
 /// When a subject that may not be touched just now is tried again.
 const LEASED: Duration = Duration::from_millis(500);
+/// A turn has its subject to itself for this much longer than its step may take: it is
+/// cut off a second after its limit, so whoever has lost the token has stopped by then.
+pub(super) const OVER: Duration = Duration::from_secs(5);
 
 impl Resolve {
     /// A transaction in which the token is held; `None` if the lock is lost.

@@ -13,14 +13,11 @@ use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
 use super::super::{Case, Resolve, WorkError, database, lay_over, may_act, word};
-use super::LEASED;
+use super::{LEASED, OVER};
 use crate::resolve::machine;
 use crate::resolve::playbook::{Step, UNDO};
 use crate::resolve::{Asks, Ended, Outcome};
 
-/// How long a turn may have its subject to itself: longer than any step, so that a
-/// worker that lost its token has stopped by then.
-const LEASE: Duration = Duration::from_secs(40);
 /// How long the lease is kept for the remedy's next step.
 const HANDED_ON: Duration = Duration::from_secs(60);
 /// When a step is done again that another operation was in the way of.
@@ -47,7 +44,13 @@ impl Resolve {
         } else {
             None
         };
-        let fence = leases::take(&mut tx, subject, incident.id, &lock.worker, LEASE)
+        let remedy = case.book.remedy(incident.remedy);
+        let found = remedy.and_then(|r| Some((r, r.steps.get(usize::from(incident.step))?)));
+        let Some((remedy, step)) = found else {
+            return Err(anyhow::anyhow!("no such remedy in the playbook").into());
+        };
+        let lease = step.limit + OVER;
+        let fence = leases::take(&mut tx, subject, incident.id, &lock.worker, lease)
             .await
             .map_err(database)?;
         let Some(fence) = fence else {
@@ -80,12 +83,6 @@ impl Resolve {
                 return self.later(lock).await.map(|()| None);
             }
         }
-        let remedy = case.book.remedy(incident.remedy);
-        let (remedy, step) =
-            match remedy.and_then(|r| Some((r, r.steps.get(usize::from(incident.step))?))) {
-                Some((remedy, step)) => (remedy, step.name),
-                None => return Err(anyhow::anyhow!("no such remedy in the playbook").into()),
-            };
         if incident.step == 0
             && incident.memo["begun"] != json!([incident.remedy, incident.attempt])
         {
@@ -109,7 +106,7 @@ impl Resolve {
             fence,
             resolver: case.book.kind.as_str(),
             remedy: remedy.name,
-            step,
+            step: step.name,
             attempt: incident.attempt,
         };
         runs::begun(&mut tx, &run).await.map_err(database)?;
