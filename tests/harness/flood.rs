@@ -124,7 +124,7 @@ pub async fn run(count: usize, resolvers: usize) -> Result<Flood> {
 }
 
 /// Turns that began at a subject while an earlier one was not over. One that never
-/// ended was cut off; its successor has to wait for the lease of 40 s.
+/// ended was cut off, and may have been at work until a second behind its step's limit.
 ///
 /// # Errors
 /// If the database fails.
@@ -137,7 +137,8 @@ pub async fn overlaps(drover: &Deployment) -> Result<i64> {
            on later.subject_id = b.subject_id and later.phase = 'begun'
           and later.fence > b.fence and later.run_id <> b.run_id
          where b.phase = 'begun'
-           and later.created_at < coalesce(e.created_at, b.created_at + interval '39 s')",
+           and later.created_at < coalesce(e.created_at, b.created_at + interval '1 s' *
+               case b.step when 'look' then 13 when 'restart' then 26 else 21 end)",
     )
     .fetch_one(&drover.pool)
     .await?)
