@@ -87,7 +87,7 @@ struct Place {
 
 #[derive(Args)]
 pub struct Wait {
-    /// Wait until it is available, and say how far it is.
+    /// Wait until it is available, and its followers are, and say how far it is.
     #[arg(long)]
     wait: bool,
     /// How long to wait at most.
@@ -152,11 +152,28 @@ pub async fn make(
     let id = created["id"].as_str().unwrap_or_default();
     let id: PublicId = id.parse().map_err(|e| Failure::Failed(format!("{e}")))?;
     let begun = Instant::now();
-    let there = until_available(client, id, begun + wait.limit, json).await?;
-    answer(&there, json, |there| {
+    let until = begun + wait.limit;
+    let available = |there: &Value| {
         let (name, took) = (table::text(&there["name"]), begun.elapsed().as_secs());
         format!("{name} is available, after {took} s")
-    })
+    };
+    let there = until_available(client, id, until, json).await?;
+    if !json {
+        say(&available(&there))?;
+    }
+    // What its plan gives it from birth belongs to it.
+    for follower in table::array(&there["followers"]) {
+        let id = follower.as_str().unwrap_or_default().parse();
+        let id = id.map_err(|e| Failure::Failed(format!("{e}")))?;
+        let follower = until_available(client, id, until, json).await?;
+        if !json {
+            say(&available(&follower))?;
+        }
+    }
+    if json {
+        answer(&there, json, available)?;
+    }
+    Ok(())
 }
 
 fn being_made(created: &Value) -> String {
@@ -169,8 +186,8 @@ fn being_made(created: &Value) -> String {
     format!("{name} is being made: {id} ({operation})")
 }
 
-/// Looks until it is available, and says what goes on meanwhile: with it, and with
-/// the server that is made for it.
+/// Looks until it is available and nothing is left to do for it, and says what goes on
+/// meanwhile: with it, and with the server that is made for it.
 async fn until_available(
     client: &Client,
     id: PublicId,
@@ -189,7 +206,7 @@ async fn until_available(
             Err(error) => return Err(error.into()),
         };
         match subject["state"].as_str() {
-            Some("available") => return Ok(subject),
+            Some("available") if subject["operation"].is_null() => return Ok(subject),
             Some("destroying") => {
                 return Err(Failure::Failed(format!("{id} is being destroyed")));
             }

@@ -135,6 +135,56 @@ async fn waiting_shows_how_far_it_is_until_it_is_there() {
     }
 }
 
+/// What can be done with it at once, and who follows it from birth, is waited for too.
+#[tokio::test]
+async fn waiting_ends_when_nothing_is_left_to_do_for_it_and_its_followers() {
+    let drover = Deployment::with_a_cloud().await;
+    let shell = Shell(&drover);
+    let create = [
+        "create",
+        "resource",
+        "--name=shop",
+        "--plan=premium",
+        "--wait",
+    ];
+    let worker = async {
+        let both = loop {
+            let list = drover.get("/v1/resources").await.json();
+            let items = list["items"].as_array().unwrap().clone();
+            if items.len() == 2 {
+                break items;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        // It answers before all is done for it.
+        sqlx::query("update subjects set state = 'available' where name = 'shop'")
+            .execute(&drover.pool)
+            .await
+            .unwrap();
+        drover
+            .stands(&both[0]["operation"], 4, "nearly", false)
+            .await;
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        drover.is_made(&both[0], "").await;
+        drover
+            .stands(&both[1]["operation"], 2, "it is copied", false)
+            .await;
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        drover.is_made(&both[1], "").await;
+    };
+    let (told, ()) = tokio::join!(shell.text(&create), worker);
+    let places: Vec<usize> = [
+        "(nearly)",
+        "shop is available",
+        "(it is copied)",
+        "shop-follower-1 is available",
+    ]
+    .iter()
+    .map(|line| told.find(line).unwrap_or_else(|| panic!("{line}: {told}")))
+    .collect();
+    assert!(places.is_sorted(), "{told}");
+}
+
 #[tokio::test]
 async fn waiting_ends_when_it_is_stuck_or_takes_too_long() {
     let drover = Deployment::with_a_cloud().await;
