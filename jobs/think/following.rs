@@ -288,10 +288,16 @@ pub(super) fn sight(
             }
         };
     }
-    let own = scene.positions.iter().find(|p| p.at <= newest.created_at);
-    match own.and_then(|own| own.streams) {
+    let mut own = scene.positions.iter().filter(|p| p.at <= newest.created_at);
+    match own.next().and_then(|own| own.streams) {
         None => Sight::Unknown,
-        Some(true) => Sight::Cleared(format!("it streams from {}", public(leader))),
+        // A receiver that is refused is begun again and again, and streams for a moment.
+        Some(true) => match own.next() {
+            Some(before) if before.at > leader.followed_since && before.streams == Some(true) => {
+                Sight::Cleared(format!("it streams from {}", public(leader)))
+            }
+            Some(_) | None => Sight::Recovering,
+        },
         Some(false) => match follower_failed(scene, newest, limits) {
             Some(reason) if kind == IncidentKind::FollowerStalled => {
                 Sight::Cleared(format!("now it is follower_failed: {reason}"))

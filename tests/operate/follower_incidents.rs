@@ -72,6 +72,11 @@ impl Pair {
 
     /// What a shell's command says on a node's server, as the owner of its cluster.
     async fn at(&self, id: &str, command: &str) -> String {
+        let said = self.tried_at(id, command).await;
+        said.unwrap_or_else(|error| panic!("{command}: {error}"))
+    }
+
+    async fn tried_at(&self, id: &str, command: &str) -> Result<String, String> {
         let instance = self.world.drover.node(id).await.unwrap().instance;
         let cloud = LocalCloud::new(&self.world.drover.local_dir(), None).unwrap();
         let target = cloud.server(&instance).unwrap().unwrap().target().unwrap();
@@ -79,22 +84,26 @@ impl Pair {
         let output = drover_jobs::ssh::run(&target, command, limits)
             .await
             .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status, Some(0), "{command}: {said}");
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        let of = |stream: &[u8]| String::from_utf8_lossy(stream).trim().to_owned();
+        match output.status {
+            Some(0) => Ok(of(&output.stdout)),
+            Some(_) | None => Err(of(&output.stderr)),
+        }
     }
 
     /// What a superuser's statements say at a node.
     async fn superuser(&self, id: &str, sql: &str) -> String {
+        let said = self.tried_as_superuser(id, sql).await;
+        said.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    async fn tried_as_superuser(&self, id: &str, sql: &str) -> Result<String, String> {
         let (_, cluster) = self.cluster(id).await;
         let database = cluster.split('/').nth(1).unwrap();
         let sql = drover_jobs::ssh::quote(sql).unwrap();
         let psql = "psql -U postgres -XAtq -v ON_ERROR_STOP=1";
-        self.at(
-            id,
-            &format!("{psql} --cluster {cluster} -d {database} -c {sql}"),
-        )
-        .await
+        let command = format!("{psql} --cluster {cluster} -d {database} -c {sql}");
+        self.tried_at(id, &command).await
     }
 
     /// Until an incident of this kind is opened about the follower, and then is over.
@@ -198,8 +207,10 @@ impl Pair {
         let all = "select string_agg(n::text, ' ' order by n) from ledger";
         assert_eq!(self.superuser(&self.leader, all).await, rows);
         until("the same at the follower", SOON, || async {
-            let there = self.superuser(&self.follower, all).await;
-            Ok(if there == rows { Ok(()) } else { Err(there) })
+            Ok(match self.tried_as_superuser(&self.follower, all).await {
+                Ok(there) if there == rows => Ok(()),
+                Ok(other) | Err(other) => Err(other),
+            })
         })
         .await
         .unwrap();

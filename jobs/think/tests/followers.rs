@@ -74,6 +74,8 @@ fn cleared(sight: &Sight) -> bool {
 fn a_follower_that_streams_and_keeps_up_is_well() {
     let play = kept().seen(1.0, "a", follower("streaming", 5000));
     assert_eq!(opens(&play), []);
+    let play = play.seen(2.0, "a", follower("streaming", 5000));
+    assert_eq!(opens(&play), []);
     for kind in [
         IncidentKind::FollowerLagging,
         IncidentKind::FollowerStalled,
@@ -133,7 +135,15 @@ fn one_that_does_not_stream_is_stalled_after_two_looks_and_thirty_seconds() {
         }
         assert_eq!(opens(&orphan), [], "{state}");
     }
+    // One that is refused streams for a moment now and then.
     let back = late().seen(32.0, "a", follower("streaming", 5000));
+    assert_eq!(seen(kind, &back), Sight::Recovering);
+    assert!(holds(&seen(kind, &back.seen(33.0, "a", silent()))));
+    let back = late().seen(32.0, "a", follower("streaming", 5000)).seen(
+        33.0,
+        "a",
+        follower("streaming", 5000),
+    );
     assert!(cleared(&seen(kind, &back)));
     // A role that may not see the receiver says nothing.
     let blind = || and(silent(), json!({"receiver": {"status": null}}));
