@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::ec2::{Ec2, Setting};
 
-const SOON: Duration = Duration::from_secs(60);
+/// What is stuck is looked at once a minute, and so late a second time.
+const SOON: Duration = Duration::from_secs(180);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_credentials_ec2_waits_for_a_human_and_the_local_cloud_goes_on() {
