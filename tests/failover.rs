@@ -99,8 +99,12 @@ async fn leader_and_one_of_two_followers_die_together() {
     let followers = scene.followers().await;
     let dies = scene.drover.node(&followers[0]).await.unwrap();
     let moment = Instant::now();
-    scene.drover.unplug(&dies.instance).await.unwrap();
-    scene.drover.unplug(&old.instance).await.unwrap();
+    // At once: the first is rebooted within seconds.
+    let (one, other) = tokio::join!(
+        scene.drover.unplug(&dies.instance),
+        scene.drover.unplug(&old.instance)
+    );
+    one.and(other).unwrap();
     scene.written_by_another(moment, &old).await;
     assert_eq!(scene.another_leads(&old).await.id, followers[1]);
     // Both come back, and follow who leads now.

@@ -125,8 +125,12 @@ async fn a_follower_beyond_the_fork_is_made_to_follow_all_the_same() {
         .as_superuser(&old, "select pg_current_wal_lsn()")
         .await;
     scene.has_received(&far, &end).await;
-    scene.drover.unplug(&far.instance).await.unwrap();
-    scene.drover.unplug(&old.instance).await.unwrap();
+    // At once: the first is rebooted within seconds.
+    let (one, other) = tokio::join!(
+        scene.drover.unplug(&far.instance),
+        scene.drover.unplug(&old.instance)
+    );
+    one.and(other).unwrap();
     scene.hold_receiver(&near, false);
     let new = scene.another_leads(&old).await;
     assert_eq!(new.id, near.id);
