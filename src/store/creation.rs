@@ -10,10 +10,10 @@ use sqlx::PgConnection;
 use super::operations::{self, NewOperation};
 use super::plans::Plan;
 use super::queue;
-use super::subjects::decode;
+use super::subjects::{self, Inserted, decode};
 use crate::model::{
-    Cloud, Durability, Kind, OperationId, OperationKind, PublicId, Secret, SecretKey, SubjectId,
-    TlsMode, Window,
+    Cloud, Durability, Kind, OperationId, OperationKind, Origin, PublicId, Secret, SecretKey,
+    State, SubjectId, TlsMode, Window,
 };
 
 pub use destruction::{DestroyError, destroy, is_left_alone, others_on, was_asked_for, was_begun};
@@ -342,34 +342,12 @@ async fn insert_subject(
     name: &str,
     tier: &str,
 ) -> Result<SubjectId, CreateError> {
-    sqlx::query("select 1 from tiers where name = $1")
-        .bind(tier)
-        .fetch_optional(&mut *db)
-        .await?
-        .ok_or(CreateError::NoTier)?;
-    let id = SubjectId::generate();
-    let inserted = sqlx::query(
-        "insert into subjects (id, kind, name, state, origin, tier)
-         values ($1, $2, $3, 'creating', 'created', $4)
-         on conflict (kind, name) where forgotten_at is null do nothing",
-    )
-    .bind(id.to_string())
-    .bind(kind.as_str())
-    .bind(name)
-    .bind(tier)
-    .execute(&mut *db)
-    .await?;
-    if inserted.rows_affected() == 1 {
-        return Ok(id);
+    let begins = (State::Creating, Origin::Created);
+    match subjects::insert(db, kind, name, tier, begins).await? {
+        Inserted::New(id) => Ok(id),
+        Inserted::NoTier => Err(CreateError::NoTier),
+        Inserted::NameTaken(by) => Err(CreateError::NameTaken(PublicId::new(kind, by))),
     }
-    let taken: String = sqlx::query_scalar(
-        "select id from subjects where kind = $1 and name = $2 and forgotten_at is null",
-    )
-    .bind(kind.as_str())
-    .bind(name)
-    .fetch_one(db)
-    .await?;
-    Err(CreateError::NameTaken(PublicId::new(kind, decode(taken)?)))
 }
 
 /// The sealed private host key of a server that has not got it yet.

@@ -5,11 +5,60 @@ mod row;
 
 use sqlx::PgConnection;
 
-use crate::model::{Kind, State, SubjectId};
+use crate::model::{Kind, Origin, State, SubjectId};
 
 pub use adopting::*;
 use row::COLUMNS;
 pub use row::{Known, SubjectRow};
+
+/// What became of a subject that was to be written down.
+pub(super) enum Inserted {
+    New(SubjectId),
+    NoTier,
+    NameTaken(SubjectId),
+}
+
+/// Writes a new subject down, as it begins; its server or resource follows.
+pub(super) async fn insert(
+    db: &mut PgConnection,
+    kind: Kind,
+    name: &str,
+    tier: &str,
+    (state, origin): (State, Origin),
+) -> sqlx::Result<Inserted> {
+    let known = sqlx::query("select 1 from tiers where name = $1")
+        .bind(tier)
+        .fetch_optional(&mut *db)
+        .await?;
+    if known.is_none() {
+        return Ok(Inserted::NoTier);
+    }
+    let id = SubjectId::generate();
+    let inserted = sqlx::query(
+        "insert into subjects (id, kind, name, state, origin, tier)
+         values ($1, $2, $3, $4, $5, $6)
+         on conflict (kind, name) where forgotten_at is null do nothing",
+    )
+    .bind(id.to_string())
+    .bind(kind.as_str())
+    .bind(name)
+    .bind(state.as_str())
+    .bind(origin.as_str())
+    .bind(tier)
+    .execute(&mut *db)
+    .await?;
+    if inserted.rows_affected() == 1 {
+        return Ok(Inserted::New(id));
+    }
+    let taken: String = sqlx::query_scalar(
+        "select id from subjects where kind = $1 and name = $2 and forgotten_at is null",
+    )
+    .bind(kind.as_str())
+    .bind(name)
+    .fetch_one(db)
+    .await?;
+    Ok(Inserted::NameTaken(decode(taken)?))
+}
 
 /// Reads many live subjects at once; those that are gone are left out.
 pub async fn load(db: &mut PgConnection, ids: &[SubjectId]) -> sqlx::Result<Vec<SubjectRow>> {

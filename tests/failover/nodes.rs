@@ -90,17 +90,4 @@ impl Scene {
         assert!(done.status.success(), "{said}");
         String::from_utf8(done.stdout).unwrap().trim().to_owned()
     }
-
-    /// Has a follower look for its leader where nobody is.
-    pub fn lead_astray(&self, node: &Lead) {
-        let dir = self.drover.local_dir().join("servers").join(&node.instance);
-        let script = r#"f=$(find "$1" -name follower.conf) && sed -i 's/host=[0-9.]*/host=127.77.255.254/' "$f" &&
-            for p in $(find "$1" -name postmaster.pid); do kill -HUP "$(head -n 1 "$p")"; done"#;
-        let done = Command::new("sh")
-            .args(["-c", script, "sh"])
-            .arg(dir)
-            .status()
-            .unwrap();
-        assert!(done.success());
-    }
 }

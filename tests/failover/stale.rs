@@ -53,7 +53,7 @@ async fn one_that_did_not_stream_any_more_leads_by_a_humans_word_alone() {
     let old = scene.lead().await;
     let follower = scene.followers().await.remove(0);
     let its = scene.drover.node(&follower).await.unwrap();
-    scene.lead_astray(&its);
+    scene.drover.lead_astray(&its).unwrap();
     scene.observed_without_followers(&old).await;
     let moment = Instant::now();
     scene.drover.unplug(&old.instance).await.unwrap();

@@ -120,6 +120,22 @@ impl Deployment {
         }
     }
 
+    /// Has a follower look for its leader where nobody is.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn lead_astray(&self, follower: &Lead) -> Result<()> {
+        let dir = self.local_dir().join("servers").join(&follower.instance);
+        let script = r#"f=$(find "$1" -name follower.conf) && sed -i 's/host=[0-9.]*/host=127.77.255.254/' "$f" &&
+            for p in $(find "$1" -name postmaster.pid); do kill -HUP "$(head -n 1 "$p")"; done"#;
+        let mut shell = Command::new("sh");
+        let done = shell.args(["-c", script, "sh"]).arg(dir).output()?;
+        if !done.status.success() {
+            bail!("it cannot be led astray: {done:?}");
+        }
+        Ok(())
+    }
+
     /// Until this resource and its followers are in service and close to each other,
     /// their servers too, and nothing is open about any of them.
     ///

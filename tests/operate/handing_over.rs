@@ -1,7 +1,6 @@
 //! Before a server is taken down on purpose, its leader hands over; where it cannot,
 //! the server is taken down all the same.
 
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -58,7 +57,8 @@ async fn a_leader_without_a_follower_that_would_do_goes_down_with_its_server() {
     world.hold().await;
 
     // Its follower answers, and gets nothing: that is found out, and waited for.
-    world.unplug_from_its_leader(&follower);
+    let its = world.drover.node(&follower).await.unwrap();
+    world.drover.lead_astray(&its).unwrap();
     world
         .seen(&follower, |seen| {
             seen["receiver"]["status"] == "not running"
@@ -137,18 +137,5 @@ impl World {
     async fn leader_of(&self, id: &str) -> Value {
         let seen = self.drover.api.get(&format!("/v1/resources/{id}")).await;
         seen.unwrap()["leader"].clone()
-    }
-
-    /// Its leader is not where it is told to be any more.
-    fn unplug_from_its_leader(&self, follower: &str) {
-        let dir = self.directory_of(follower);
-        let script = r#"f=$(find "$1" -name follower.conf) && sed -i 's/host=[0-9.]*/host=127.77.255.254/' "$f" &&
-            for p in $(find "$1" -name postmaster.pid); do kill -HUP "$(head -n 1 "$p")"; done"#;
-        let done = Command::new("sh")
-            .args(["-c", script, "sh"])
-            .arg(dir)
-            .output()
-            .unwrap();
-        assert!(done.status.success(), "{done:?}");
     }
 }

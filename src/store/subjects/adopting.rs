@@ -2,8 +2,8 @@
 
 use sqlx::PgConnection;
 
-use super::decode;
-use crate::model::{Cloud, Kind, Secret, SecretKey, SubjectId, TlsMode};
+use super::{Inserted, decode, insert};
+use crate::model::{Cloud, Kind, Origin, Secret, SecretKey, State, SubjectId, TlsMode};
 use crate::store::{incidents, modes, operations, queue};
 
 /// A server to be adopted.
@@ -212,34 +212,11 @@ async fn insert_subject(
     name: &str,
     tier: &str,
 ) -> Result<SubjectId, AdoptError> {
-    sqlx::query("select 1 from tiers where name = $1")
-        .bind(tier)
-        .fetch_optional(&mut *db)
-        .await?
-        .ok_or(AdoptError::NoTier)?;
-    let id = SubjectId::generate();
-    let inserted = sqlx::query(
-        "insert into subjects (id, kind, name, state, origin, tier)
-         values ($1, $2, $3, 'uncertain', 'adopted', $4)
-         on conflict (kind, name) where forgotten_at is null do nothing",
-    )
-    .bind(id.to_string())
-    .bind(kind.as_str())
-    .bind(name)
-    .bind(tier)
-    .execute(&mut *db)
-    .await?;
-    if inserted.rows_affected() == 1 {
-        return Ok(id);
+    match insert(db, kind, name, tier, (State::Uncertain, Origin::Adopted)).await? {
+        Inserted::New(id) => Ok(id),
+        Inserted::NoTier => Err(AdoptError::NoTier),
+        Inserted::NameTaken(by) => Err(AdoptError::NameTaken(by)),
     }
-    let taken: String = sqlx::query_scalar(
-        "select id from subjects where kind = $1 and name = $2 and forgotten_at is null",
-    )
-    .bind(kind.as_str())
-    .bind(name)
-    .fetch_one(db)
-    .await?;
-    Err(AdoptError::NameTaken(decode(taken)?))
 }
 
 /// Forgets a subject: its token goes, its record stays. Nothing in the world is
