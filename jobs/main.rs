@@ -16,7 +16,7 @@ use drover_jobs::feel::{FeelContext, World};
 use drover_jobs::local;
 use drover_jobs::replay;
 use drover_jobs::resolve::Tools;
-use drover_jobs::ring::{self, RingConfig};
+use drover_jobs::verbs;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -163,7 +163,7 @@ async fn work(queues: &str) -> Result<(), Failure> {
         },
         statuses: Some(Statuses::new(pool.clone())),
     };
-    let ring = RingConfig {
+    let config = verbs::Config {
         concurrency: config.concurrency,
         secret_key: config.secret_key.clone(),
         rules: config.rules.clone(),
@@ -179,7 +179,7 @@ async fn work(queues: &str) -> Result<(), Failure> {
             gameday: config.gameday,
         }),
     };
-    ring::run(pool.clone(), ring, World::new(context), &queues, stop)
+    verbs::run(pool.clone(), config, World::new(context), &queues, stop)
         .await
         .map_err(|e| Failure::Failed(format!("{e:#}")))?;
     let _ = tokio::time::timeout(Duration::from_secs(1), pool.close()).await;

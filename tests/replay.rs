@@ -7,7 +7,8 @@ use std::time::Duration;
 use drover::model::{Attributes, Cause, Kind, SecretKey, TlsMode, Witness, secret};
 use drover::store::queue::Queue;
 use drover::store::subjects::{self, Known, NewResource, NewServer};
-use drover_jobs::ring::{self, Feeler, RingConfig};
+use drover_jobs::feel::Feeler;
+use drover_jobs::verbs::{self, Config};
 use drover_tests::postgres::shared_empty_database;
 use drover_tests::{program, until};
 use serde_json::{Map, Value, json};
@@ -153,7 +154,7 @@ async fn recorded(story: impl Feeler, followed: bool) -> (String, PgPool) {
     tx.commit().await.unwrap();
 
     let stop = CancellationToken::new();
-    let config = RingConfig {
+    let config = Config {
         notify: Default::default(),
         tools: None,
         concurrency: 4,
@@ -166,7 +167,7 @@ async fn recorded(story: impl Feeler, followed: bool) -> (String, PgPool) {
     let queues = [Queue::Feel, Queue::Think];
     let working = {
         let (pool, stop) = (pool.clone(), stop.clone());
-        tokio::spawn(async move { ring::run(pool, config, story, &queues, stop).await })
+        tokio::spawn(async move { verbs::run(pool, config, story, &queues, stop).await })
     };
     until(
         "all stories are told",

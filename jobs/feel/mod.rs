@@ -22,7 +22,11 @@ use std::time::Duration;
 use drover::model::{Attributes, Cause, Resource, Server, State, Witness};
 use drover::store::subjects::Known;
 
-use crate::ring::Feeler;
+/// Reads the world about one subject. A failure is an answer like any other.
+pub trait Feeler: Send + Sync + 'static {
+    /// What it saw.
+    fn feel(&self, known: &Known) -> impl Future<Output = Attributes> + Send;
+}
 
 /// Feels real servers and real databases.
 pub struct World {

@@ -1,11 +1,6 @@
 //! What is done with a claimed token, and the one place where a failure puts it
 //! back.
 
-mod feel;
-mod notify;
-mod resolve;
-mod think;
-
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -15,22 +10,17 @@ use drover::store::queue::{self, Lock, PutBack, STUCK_AFTER, Token};
 use futures::FutureExt;
 use sqlx::PgPool;
 
-pub(super) use feel::Feel;
-pub(super) use notify::Notify;
-pub(super) use resolve::Resolve;
-pub(super) use think::Think;
-
 use super::batch::{BatchError, Batcher};
 
 /// How long a handler may take, waiting for the database included.
 const LIMIT: Duration = Duration::from_secs(40);
 /// Most requests that go into one statement.
-const BATCH: usize = 500;
+pub(crate) const BATCH: usize = 500;
 /// How long a request waits for company.
-const LINGER: Duration = Duration::from_millis(2);
+pub(crate) const LINGER: Duration = Duration::from_millis(2);
 
 /// The work of one queue.
-pub(super) trait Work: Clone + Send + Sync + 'static {
+pub trait Work: Clone + Send + Sync + 'static {
     /// Does one step under this lock and commits it. A step whose lock is lost
     /// writes nothing and is a success.
     fn step(&self, lock: Lock) -> impl Future<Output = Result<(), WorkError>> + Send;
@@ -38,7 +28,7 @@ pub(super) trait Work: Clone + Send + Sync + 'static {
 
 /// Why a step failed. It is put back with a delay; nothing was written.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum WorkError {
+pub enum WorkError {
     /// Reading or committing failed.
     #[error(transparent)]
     Batch(#[from] BatchError),
@@ -107,7 +97,7 @@ fn lock_of(task: &Task<Token>) -> Option<Lock> {
 }
 
 /// The subject whose token this is.
-fn subject_of(lock: &Lock) -> Result<SubjectId, WorkError> {
+pub(crate) fn subject_of(lock: &Lock) -> Result<SubjectId, WorkError> {
     match lock.token {
         Token::Subject(id) => Ok(id),
         Token::Incident(_) | Token::Operation(_) | Token::Message(_) => {
@@ -118,7 +108,7 @@ fn subject_of(lock: &Lock) -> Result<SubjectId, WorkError> {
 
 /// A loader: reads records for many subjects with one statement, and answers
 /// `None` for those that are gone.
-fn loader<T, L, F>(
+pub(crate) fn loader<T, L, F>(
     pool: PgPool,
     load: L,
     id_of: fn(&T) -> SubjectId,
@@ -139,6 +129,15 @@ where
             Ok(ids.iter().map(|id| found.remove(id)).collect())
         }
     })
+}
+
+pub(crate) fn report_lost(steps: usize) {
+    if steps > 0 {
+        tracing::info!(
+            steps,
+            "locks were lost before their steps could commit; nothing was written"
+        );
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::handler::{Work, handle};
 use super::poll::PollIdle;
-use super::{RingConfig, WorkerName};
+use super::{Settings, WorkerName};
 
 /// Waits between two lives of a worker that the database failed.
 const SHORTEST_REST: Duration = Duration::from_millis(200);
@@ -20,9 +20,9 @@ const FAREWELL: Duration = Duration::from_secs(4);
 
 /// Keeps a worker at a queue until `stop`: any error in a claim or heartbeat ends
 /// an apalis worker, and then a new one takes its place, under a new name.
-pub(super) async fn supervise<W: Work>(
+pub(crate) async fn supervise<W: Work>(
     pool: PgPool,
-    config: RingConfig,
+    settings: Settings,
     queue: Queue,
     work: W,
     stop: CancellationToken,
@@ -32,7 +32,7 @@ pub(super) async fn supervise<W: Work>(
         let name = WorkerName::new(queue);
         let born = tokio::time::Instant::now();
         tracing::info!(worker = name.as_str(), "worker starts");
-        let ended = live(&pool, &config, queue, &name, work.clone(), &stop).await;
+        let ended = live(&pool, settings, queue, &name, work.clone(), &stop).await;
         if born.elapsed() > LONGEST_REST {
             rest = SHORTEST_REST;
         }
@@ -64,13 +64,13 @@ pub(super) async fn supervise<W: Work>(
 /// One life: from registration until an error, or until `stop` and the drain.
 async fn live<W: Work>(
     pool: &PgPool,
-    config: &RingConfig,
+    settings: Settings,
     queue: Queue,
     name: &WorkerName,
     work: W,
     stop: &CancellationToken,
 ) -> Result<(), WorkerError> {
-    let concurrency = config.concurrency as usize;
+    let concurrency = settings.concurrency as usize;
     let storage = PostgresStorage::<Token>::new(pool).with_config(
         Config::default()
             .queue(queue.as_str())
@@ -82,7 +82,7 @@ async fn live<W: Work>(
     );
     let handler_pool = pool.clone();
     let worker = WorkerBuilder::new(name.as_str())
-        .backend(PollWith::new(storage, PollIdle::new(config.poll)))
+        .backend(PollWith::new(storage, PollIdle::new(settings.poll)))
         .concurrency(concurrency)
         .build(tower::service_fn(move |task: Task<Token>| {
             tokio::spawn(handle(work.clone(), handler_pool.clone(), task))
@@ -97,7 +97,7 @@ async fn live<W: Work>(
     };
     let drained = async {
         stop.cancelled().await;
-        tokio::time::sleep(config.drain).await;
+        tokio::time::sleep(settings.drain).await;
     };
     let ended = tokio::select! {
         ended = worker.run_until(signal) => ended,

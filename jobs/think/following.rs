@@ -1,6 +1,7 @@
 //! What can be wrong with a follower, seen from both sides. The tables are in
 //! docs/deciding.md.
 
+use drover::model::slot_of;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -10,7 +11,6 @@ use serde_json::Value;
 
 use super::sight::Sight;
 use super::{Leader, Position, Scene};
-use crate::operate::slot_of;
 
 /// Whom it follows by the record, if this observation was made since.
 fn followed<'a>(scene: &'a Scene, newest: &Observation) -> Option<&'a Leader> {

@@ -28,6 +28,6 @@ pub use rules::{Cadence, Limits, Patience, Rules};
 pub use secret::{ExposeSecret, SealError, Secret, SecretKey, secret};
 pub use subject::{
     Cloud, Customer, DataVolume, Durability, Kind, Origin, Resource, Server, State, Subject,
-    TlsMode,
+    TlsMode, slot_of,
 };
 pub use window::{NoWindow, WINDOW_HOURS, Window};

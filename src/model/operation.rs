@@ -71,6 +71,29 @@ impl OperationKind {
         }
     }
 
+    /// Whether it makes something: then it has the patience of a creation, and is stuck
+    /// as one.
+    pub fn creates(self) -> bool {
+        match self {
+            Self::CreateServer | Self::CreateResource | Self::CreateFollower => true,
+            Self::Unfollow
+            | Self::Switchover
+            | Self::Failover
+            | Self::Rebuild
+            | Self::SetDurability
+            | Self::Gameday
+            | Self::DestroyServer
+            | Self::DestroyResource
+            | Self::Resize
+            | Self::Grow
+            | Self::Restart
+            | Self::Reboot
+            | Self::StopStart
+            | Self::RotatePassword
+            | Self::Reconcile => false,
+        }
+    }
+
     /// Whether a subject of this operation cannot be expected to answer meanwhile,
     /// nor what is on it, so that no resolver should act on it.
     pub fn disturbs(self) -> bool {
@@ -225,13 +248,13 @@ pub struct Operation {
     pub not_before: Option<DateTime<Utc>>,
     /// Counts every change.
     pub revision: i64,
-    /// Which step is next or at work, from 0.
+    /// Name of the step that is next or at work; [`Operation::QUEUED`] before the first.
+    pub step_name: String,
+    /// Its place, from 0: for people.
     pub step: u16,
     /// Of how many.
     pub steps: u16,
-    /// Its name.
-    pub step_name: String,
-    /// Since when.
+    /// Since when it is next or at work.
     pub step_since: DateTime<Utc>,
     /// What is waited for, or went wrong last.
     pub note: Option<String>,
@@ -245,4 +268,9 @@ pub struct Operation {
     pub memo: Value,
     /// When it ended.
     pub ended_at: Option<DateTime<Utc>>,
+}
+
+impl Operation {
+    /// What stands in place of a step's name before the first one has begun.
+    pub const QUEUED: &'static str = "queued";
 }

@@ -240,3 +240,8 @@ pub struct Resource {
     /// What its followers log in with, if it has had any.
     pub replication_password: Option<Secret>,
 }
+
+/// What a follower's slot, and its sessions at the leader, are called.
+pub fn slot_of(follower: SubjectId) -> String {
+    format!("f_{}", follower.to_string().to_ascii_lowercase())
+}

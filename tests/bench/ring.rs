@@ -9,7 +9,8 @@ use clap::Args;
 use drover::model::{Attributes, SecretKey};
 use drover::store::queue::Queue;
 use drover::store::subjects::Known;
-use drover_jobs::ring::{Feeler, RingConfig};
+use drover_jobs::feel::Feeler;
+use drover_jobs::verbs::Config;
 use drover_tests::Postgres;
 use drover_tests::processes::resident;
 use serde_json::{Map, Value, json};
@@ -76,7 +77,7 @@ fn key() -> Result<SecretKey> {
 pub async fn worker(options: WorkerOptions) -> Result<()> {
     let stop = CancellationToken::new();
     let pool = drover::store::connect_migrated(&options.url, 8).await?;
-    let config = RingConfig {
+    let config = Config {
         concurrency: options.concurrency,
         secret_key: key()?,
         rules: json!({}),
@@ -92,7 +93,7 @@ pub async fn worker(options: WorkerOptions) -> Result<()> {
         term.recv().await;
         stopper.cancel();
     });
-    drover_jobs::ring::run(pool, config, Instantly, &[Queue::Feel, Queue::Think], stop).await
+    drover_jobs::verbs::run(pool, config, Instantly, &[Queue::Feel, Queue::Think], stop).await
 }
 
 pub async fn run(options: Options, as_json: bool) -> Result<()> {

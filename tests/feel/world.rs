@@ -10,8 +10,8 @@ use drover::model::{
 };
 use drover::store::subjects::Known;
 use drover_jobs::cloud::Clouds;
+use drover_jobs::feel::Feeler;
 use drover_jobs::feel::{FeelContext, World};
-use drover_jobs::ring::Feeler;
 use drover_tests::Postgres;
 use sqlx::{Connection, PgConnection};
 

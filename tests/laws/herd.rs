@@ -10,7 +10,8 @@ use drover::model::{
 };
 use drover::store::queue::{Change, FeelStep, Lock, Queue, ThinkStep, Token};
 use drover::store::subjects::{self, Known, NewResource, NewServer};
-use drover_jobs::ring::{Feeler, RingConfig};
+use drover_jobs::feel::Feeler;
+use drover_jobs::verbs::Config;
 use drover_tests::Postgres;
 use serde_json::{Map, json};
 use sqlx::PgPool;
@@ -166,8 +167,8 @@ pub fn thought(lock: Lock, change: Option<(State, State)>) -> ThinkStep {
     }
 }
 
-pub fn ring_config(cadence: Duration) -> RingConfig {
-    RingConfig {
+pub fn ring_config(cadence: Duration) -> Config {
+    Config {
         concurrency: 20,
         secret_key: key(),
         rules: json!({}),

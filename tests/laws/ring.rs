@@ -20,7 +20,7 @@ struct Turning {
 
 fn turn(herd: &Herd, puppet: &Puppet, cadence: Duration) -> Turning {
     let stop = CancellationToken::new();
-    let task = tokio::spawn(drover_jobs::ring::run(
+    let task = tokio::spawn(drover_jobs::verbs::run(
         herd.pool.clone(),
         ring_config(cadence),
         puppet.clone(),

@@ -14,7 +14,8 @@ use drover::store::incidents;
 use drover::store::outbox::{self, NewMessage};
 use drover::store::queue::Queue;
 use drover::store::subjects::{self, Known, NewResource, NewServer};
-use drover_jobs::ring::{Feeler, RingConfig};
+use drover_jobs::feel::Feeler;
+use drover_jobs::verbs::Config;
 use drover_tests::postgres::shared_database;
 use drover_tests::{PagerDuty, WebhookReceiver, until};
 use serde_json::json;
@@ -144,7 +145,7 @@ impl World {
     }
 
     pub fn work(&self, notify: NotifyConfig) -> Workers {
-        let config = RingConfig {
+        let config = Config {
             concurrency: 20,
             secret_key: SecretKey::from_base64(SECRET_KEY).unwrap(),
             rules: json!({}),
@@ -155,7 +156,7 @@ impl World {
             cadence: None,
         };
         let stop = CancellationToken::new();
-        let ring = drover_jobs::ring::run(
+        let ring = drover_jobs::verbs::run(
             self.pool.clone(),
             config,
             Nobody,

@@ -14,8 +14,9 @@ use drover_jobs::cloud::Cloud;
 use drover_jobs::cloud::NewInstance;
 use drover_jobs::cloud::local::{Cluster, LocalServer};
 use drover_jobs::feel;
-use drover_jobs::operate::{self, Ended, Outcome, Turn};
-use drover_jobs::ring::{self, Feeler, RingConfig};
+use drover_jobs::feel::Feeler;
+use drover_jobs::resolve::operations::{self as operate, Context, Did, Ended, Outcome, StepInfo};
+use drover_jobs::verbs::{self, Config};
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -53,7 +54,7 @@ impl World {
     /// The same with another feeler.
     pub fn ring_with(&self, queues: &'static [Queue], feeler: impl Feeler) -> DropGuard {
         let stop = CancellationToken::new();
-        let config = RingConfig {
+        let config = Config {
             concurrency: 10,
             secret_key: self.tools.secret_key.clone(),
             rules: self.tools.rules.clone(),
@@ -65,7 +66,7 @@ impl World {
         };
         let (pool, stopped) = (self.pool.clone(), stop.clone());
         tokio::spawn(async move {
-            ring::run(pool, config, feeler, queues, stopped)
+            verbs::run(pool, config, feeler, queues, stopped)
                 .await
                 .unwrap();
         });
@@ -197,8 +198,8 @@ impl Change<'_> {
     /// Turns until it is done, or hopeless: then gives why.
     pub async fn run(&mut self) -> Result<(), String> {
         for _ in 0..MOST_TURNS {
-            let steps = operate::book(self.operation.kind).steps;
-            let Some(step) = steps.get(usize::from(self.operation.step)) else {
+            let steps = operate::of(self.operation.kind).steps();
+            if usize::from(self.operation.step) >= steps.len() {
                 let mut tx = self.world.pool.begin().await.unwrap();
                 let (id, done) = (self.operation.id, OperationState::Done);
                 assert!(
@@ -208,8 +209,8 @@ impl Change<'_> {
                 );
                 tx.commit().await.unwrap();
                 return Ok(());
-            };
-            self.advance(step).await?;
+            }
+            self.advance(&steps).await?;
         }
         panic!("no end:\n{}", self.story());
     }
@@ -217,33 +218,32 @@ impl Change<'_> {
     /// Turns until this step is the next.
     pub async fn run_to(&mut self, name: &str) {
         for _ in 0..MOST_TURNS {
-            let steps = operate::book(self.operation.kind).steps;
-            let step = &steps[usize::from(self.operation.step)];
-            if step.name == name {
+            let steps = operate::of(self.operation.kind).steps();
+            if operate::current(&self.operation, &steps).unwrap().name == name {
                 return;
             }
-            self.advance(step).await.unwrap();
+            self.advance(&steps).await.unwrap();
         }
         panic!("{name} is never next:\n{}", self.story());
     }
 
     /// Takes a turn, and waits for as long as it says; gives why, where it is hopeless.
-    async fn advance(&mut self, step: &'static operate::Step) -> Result<(), String> {
-        let outcome = self.turn(step).await;
-        let ended = outcome.ended.clone();
-        self.done
-            .push((step.name, ended.clone(), outcome.note.clone()));
-        self.write(outcome).await;
+    async fn advance(&mut self, steps: &[StepInfo]) -> Result<(), String> {
+        let step = operate::current(&self.operation, steps).unwrap();
+        let did = self.turn(step).await;
+        let (ended, note) = (did.outcome.ended.clone(), did.outcome.note.clone());
+        self.done.push((step.name, ended.clone(), note.clone()));
+        self.write(did, steps).await;
         match ended {
             Ended::Done | Ended::Then(_) => {}
             Ended::Again(after) => tokio::time::sleep(after).await,
             Ended::Failed => tokio::time::sleep(Duration::from_millis(500)).await,
-            Ended::Hopeless => return Err(self.done.last().unwrap().2.clone()),
+            Ended::Hopeless => return Err(note),
         }
         Ok(())
     }
 
-    async fn turn(&mut self, step: &'static operate::Step) -> Outcome {
+    async fn turn(&mut self, step: StepInfo) -> Did {
         let now = self.now().await;
         if self.operation.step_name != step.name {
             self.operation.step_name = step.name.into();
@@ -262,17 +262,17 @@ impl Change<'_> {
     /// A step once more, whatever is next: as by a worker whose predecessor was cut
     /// off, and who comes late. Nothing of it is written.
     pub async fn again(&mut self, name: &str) -> Outcome {
-        let steps = operate::book(self.operation.kind).steps;
-        let step = steps.iter().find(|step| step.name == name).unwrap();
-        Box::pin(self.perform(step)).await
+        let steps = operate::of(self.operation.kind).steps();
+        let step = steps.into_iter().find(|step| step.name == name).unwrap();
+        Box::pin(self.perform(step)).await.outcome
     }
 
-    async fn perform(&self, step: &'static operate::Step) -> Outcome {
+    async fn perform(&self, step: StepInfo) -> Did {
         let known = match self.operation.subject {
             Some(subject) => Some(self.world.known(subject).await),
             None => None,
         };
-        let turn = Turn {
+        let context = Context {
             operation: &self.operation,
             known: known.as_ref(),
             rules: &self.world.rules,
@@ -282,34 +282,34 @@ impl Change<'_> {
             now: self.now().await,
         };
         let most = step.limit + Duration::from_secs(1);
-        let done = tokio::time::timeout(most, Box::pin(operate::perform(&turn))).await;
-        done.unwrap_or_else(|_| Outcome::failed(format!("not done within {most:?}")))
+        let work = operate::of(self.operation.kind).perform(context, step.name);
+        let done = tokio::time::timeout(most, work).await;
+        done.unwrap_or_else(|_| Did {
+            outcome: Outcome::failed(format!("not done within {most:?}")),
+            memo: None,
+        })
     }
 
     /// What the ring writes with a step.
-    async fn write(&mut self, outcome: Outcome) {
+    async fn write(&mut self, did: Did, steps: &[StepInfo]) {
+        let now = self.now().await;
+        let Did { outcome, memo } = did;
         let operation = &mut self.operation;
+        if let Some(memo) = memo {
+            operation.memo = memo;
+        }
         let memo = operation.memo.as_object_mut().unwrap();
-        for (name, value) in outcome.memo {
+        for (name, value) in outcome.memo.clone() {
             if value.is_null() {
                 memo.remove(&name);
             } else {
                 memo.insert(name, value);
             }
         }
-        let steps = operate::book(operation.kind).steps;
-        match outcome.ended {
-            Ended::Done => operation.step += 1,
-            Ended::Then(name) => {
-                let found = steps.iter().position(|step| step.name == name);
-                operation.step = u16::try_from(found.unwrap()).unwrap();
-            }
-            Ended::Failed => operation.failures += 1,
-            Ended::Again(_) => {}
-            Ended::Hopeless => operation.stuck_at = Some(Utc::now()),
-        }
-        if matches!(outcome.ended, Ended::Done | Ended::Then(_)) {
-            operation.failures = 0;
+        if outcome.ended == Ended::Hopeless {
+            operation.stuck_at = Some(now);
+        } else {
+            operate::advance(operation, steps, &outcome, Duration::from_secs(600), now);
         }
         if let (Some(subject), true) = (operation.subject, outcome.ended != Ended::Hopeless) {
             let mut tx = self.world.pool.begin().await.unwrap();

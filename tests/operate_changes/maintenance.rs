@@ -10,7 +10,7 @@ use drover::store::operations;
 use drover::store::queue;
 use drover::store::subjects::Known;
 use drover_jobs::feel;
-use drover_jobs::ring::Feeler;
+use drover_jobs::feel::Feeler;
 use serde_json::{Value, json};
 
 use super::driver::{ALL, World, world};

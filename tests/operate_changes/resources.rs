@@ -3,7 +3,7 @@
 use drover::model::{ExposeSecret, OperationKind, secret};
 use drover::store::subjects::Known;
 use drover_jobs::cloud::local::{Cluster, LocalServer};
-use drover_jobs::operate::Ended;
+use drover_jobs::resolve::operations::Ended;
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
 

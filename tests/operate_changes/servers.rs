@@ -6,7 +6,7 @@ use drover::model::{OperationKind, State};
 use drover::store::subjects::Known;
 use drover_jobs::cloud::local::LocalServer;
 use drover_jobs::cloud::{Cloud as _, InstanceState};
-use drover_jobs::operate::Ended;
+use drover_jobs::resolve::operations::Ended;
 use serde_json::json;
 
 use super::driver::{CUTS, Change, Cut, EYES, World, session, world};

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use drover::model::IncidentKind;
 use drover_jobs::cloud::local::{Cluster, LocalServer};
-use drover_jobs::resolve::Ended;
-use drover_jobs::resolve::machine::Move;
+use drover_jobs::resolve::incidents::Ended;
+use drover_jobs::resolve::incidents::machine::Move;
 use serde_json::json;
 use tokio::time::sleep;
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use drover::model::{IncidentKind, Mode, SubjectId};
 use drover::store::{modes, tiers};
 use drover_jobs::cloud::local::{Cluster, LocalServer, MIB};
-use drover_jobs::resolve::Ended;
-use drover_jobs::resolve::machine::Move;
+use drover_jobs::resolve::incidents::Ended;
+use drover_jobs::resolve::incidents::machine::Move;
 use serde_json::json;
 
 use super::driver::{Case, Cut, World, cleared, holds, session, superuser};

@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use drover::model::{
     Incident, IncidentId, IncidentKind, IncidentState, Mode, Observation, SubjectId,
 };
-use drover_jobs::resolve::machine::{self, Move, View};
-use drover_jobs::resolve::{self, Ended, Outcome, Turn};
+use drover_jobs::resolve::incidents::machine::{self, Move, View};
+use drover_jobs::resolve::incidents::{self as resolve, Ended, Outcome, Turn};
 use drover_jobs::think::Sight;
 use serde_json::json;
 

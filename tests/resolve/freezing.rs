@@ -7,8 +7,8 @@ use drover::model::{
     Attributes, IncidentKind, IncidentState, Mode, Observation, ObservationId, Rules, SubjectId,
 };
 use drover_jobs::cloud::local::{Cluster, LocalServer};
-use drover_jobs::resolve::machine::Move;
-use drover_jobs::resolve::{self, Ended};
+use drover_jobs::resolve::incidents::machine::Move;
+use drover_jobs::resolve::incidents::{self as resolve, Ended};
 use serde_json::{Value, json};
 
 use super::driver::{Cut, World, holds, session, superuser};

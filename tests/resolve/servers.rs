@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use drover::model::{Attributes, Cause, IncidentKind, Mode, Observation, ObservationId, SubjectId};
 use drover_jobs::cloud::local::{Cluster, Cure, LocalServer};
-use drover_jobs::resolve::Ended;
-use drover_jobs::resolve::machine::Move;
+use drover_jobs::resolve::incidents::Ended;
+use drover_jobs::resolve::incidents::machine::Move;
 use serde_json::json;
 
 use super::driver::{Case, Cut, World, cleared, holds, session, superuser};

@@ -1,5 +1,6 @@
 //! What is wrong with a follower, row by row.
 
+use drover::model::slot_of;
 use std::time::Duration;
 
 use drover::model::{Attributes, Cause, IncidentKind, Rules, State, SubjectId};
@@ -8,7 +9,6 @@ use serde_json::{Value, json};
 use super::super::{Sight, sight, think};
 use super::found::with;
 use super::{Play, at, bad, good};
-use crate::operate::slot_of;
 
 /// A follower that has replayed so much, with its receiver in this status.
 fn follower(status: &str, lsn: u64) -> Attributes {

@@ -1,0 +1,129 @@
+//! What a turn writes: each in one transaction with the move of its token.
+//!
+//! Lock order: the token, the subject (its lease), the incident.
+
+mod call;
+mod step;
+
+use std::time::Duration;
+
+use drover::model::{IncidentKind, Note, Opening};
+use drover::store::queue::{self, Lock};
+use drover::store::{incidents, leases};
+
+use super::{Case, Resolve, WorkError, database};
+
+/// When a subject that may not be touched just now is tried again.
+const LEASED: Duration = Duration::from_millis(500);
+impl Resolve {
+    pub(super) async fn leave(&self, lock: &Lock) -> Result<(), WorkError> {
+        let Some(mut tx) = self.held(lock).await? else {
+            return Ok(());
+        };
+        queue::remove_from_resolve(&mut tx, lock.token)
+            .await
+            .map_err(database)?;
+        tx.commit().await.map_err(database)
+    }
+
+    pub(super) async fn close(
+        &self,
+        lock: &Lock,
+        case: &mut Case,
+        reason: &str,
+    ) -> Result<(), WorkError> {
+        let Some(mut tx) = self.held(lock).await? else {
+            return Ok(());
+        };
+        if let Some(subject) = case.subject() {
+            leases::drop_handed_on(&mut tx, subject, case.incident.id)
+                .await
+                .map_err(database)?;
+        }
+        let closed = incidents::close(
+            &mut tx,
+            &mut case.incident,
+            "observation",
+            &lock.worker,
+            reason,
+        )
+        .await
+        .map_err(database)?;
+        if !closed {
+            queue::turn(&mut tx, lock.token, Duration::ZERO)
+                .await
+                .map_err(database)?;
+        }
+        // Whoever this incident stood for goes on.
+        if let (true, Some(subject)) = (closed, case.subject()) {
+            queue::wake_incidents(&mut tx, &[subject])
+                .await
+                .map_err(database)?;
+        }
+        tx.commit().await.map_err(database)?;
+        tracing::info!(incident = %case.incident.id.public(), subject = case.name(),
+            kind = %case.incident.kind, %reason, "incident resolved");
+        Ok(())
+    }
+
+    pub(super) async fn rest(
+        &self,
+        lock: &Lock,
+        case: &mut Case,
+        why: Option<String>,
+        after: Duration,
+    ) -> Result<(), WorkError> {
+        let Some(mut tx) = self.held(lock).await? else {
+            return Ok(());
+        };
+        if case.incident.resting != why {
+            let note = match &why {
+                Some(why) => Note::new("resting", why.as_str()),
+                None => Note::new("resumed", "drover goes on"),
+            };
+            let id = case.incident.id;
+            incidents::note(&mut tx, id, &lock.worker, &note)
+                .await
+                .map_err(database)?;
+            case.incident.resting = why;
+        }
+        let saved = incidents::save(&mut tx, &case.incident)
+            .await
+            .map_err(database)?;
+        // Somebody has changed it meanwhile: what they want is looked at now.
+        let after = if saved { after } else { Duration::ZERO };
+        queue::turn(&mut tx, lock.token, after)
+            .await
+            .map_err(database)?;
+        tx.commit().await.map_err(database)
+    }
+
+    /// Too much fails at once: opens `blind`, and comes back later.
+    pub(super) async fn brake(&self, lock: &Lock, reason: String) -> Result<(), WorkError> {
+        let Some(mut tx) = self.held(lock).await? else {
+            return Ok(());
+        };
+        tracing::warn!(%reason, "blind: no resolver acts");
+        let opening = Opening {
+            kind: IncidentKind::Blind,
+            reason,
+        };
+        incidents::open(&mut tx, None, &opening, &lock.worker)
+            .await
+            .map_err(database)?;
+        queue::turn(&mut tx, lock.token, LEASED)
+            .await
+            .map_err(database)?;
+        tx.commit().await.map_err(database)
+    }
+
+    async fn later(&self, lock: &Lock) -> Result<(), WorkError> {
+        let Some(mut tx) = self.held(lock).await? else {
+            return Ok(());
+        };
+        queue::turn(&mut tx, lock.token, LEASED)
+            .await
+            .map_err(database)?;
+        tx.commit().await.map_err(database)
+    }
+}

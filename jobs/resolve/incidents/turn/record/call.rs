@@ -1,0 +1,172 @@
+//! A human is needed: the state, the ticket, the page.
+
+use std::time::Duration;
+
+use drover::model::{Channel, Deed, IncidentState, Note, Severity};
+use drover::store::outbox::{self, NewMessage};
+use drover::store::queue::{self, Lock};
+use drover::store::{incidents, leases};
+use serde_json::json;
+use sqlx::PgConnection;
+
+use super::super::{Case, Resolve, WorkError, database};
+use crate::resolve::incidents::playbook::Tells;
+
+impl Resolve {
+    pub(in super::super) async fn advise(
+        &self,
+        lock: &Lock,
+        case: &mut Case,
+    ) -> Result<(), WorkError> {
+        let Some(mut tx) = self.held(lock).await? else {
+            return Ok(());
+        };
+        for (place, remedy) in case.book.remedies.iter().enumerate() {
+            let text = match case.forbidden(remedy) {
+                None => format!("{}. would {}", place + 1, remedy.does),
+                Some(why) => format!("{}. would not {}: {why}", place + 1, remedy.does),
+            };
+            let note = Note::new("advised", text);
+            let id = case.incident.id;
+            incidents::note(&mut tx, id, &lock.worker, &note)
+                .await
+                .map_err(database)?;
+        }
+        let reason = "mode advise: drover does nothing itself";
+        self.call_a_human(&mut tx, lock, case, reason).await?;
+        tx.commit().await.map_err(database)
+    }
+
+    pub(in super::super) async fn escalate(
+        &self,
+        lock: &Lock,
+        case: &mut Case,
+        reason: &str,
+    ) -> Result<(), WorkError> {
+        let Some(mut tx) = self.held(lock).await? else {
+            return Ok(());
+        };
+        self.call_a_human(&mut tx, lock, case, reason).await?;
+        tx.commit().await.map_err(database)
+    }
+
+    /// Calls a human, and lets the playbook go on.
+    pub(in super::super) async fn page(
+        &self,
+        lock: &Lock,
+        case: &mut Case,
+    ) -> Result<(), WorkError> {
+        let Some(mut tx) = self.held(lock).await? else {
+            return Ok(());
+        };
+        let id = case.incident.id;
+        incidents::lock(&mut tx, id).await.map_err(database)?;
+        let reason = "it is too grave to wait for what drover does about it";
+        tell(&mut tx, case, reason).await?;
+        let note = Note::new("paged", format!("a human is called at once: {reason}"));
+        incidents::note(&mut tx, id, &lock.worker, &note)
+            .await
+            .map_err(database)?;
+        if !incidents::save(&mut tx, &case.incident)
+            .await
+            .map_err(database)?
+        {
+            return Err(changed());
+        }
+        queue::turn(&mut tx, lock.token, Duration::ZERO)
+            .await
+            .map_err(database)?;
+        tx.commit().await.map_err(database)?;
+        tracing::warn!(incident = %id.public(), subject = case.name(),
+            kind = %case.incident.kind, "a human is called at once");
+        Ok(())
+    }
+
+    /// Needs a human: the state, the ticket, the page.
+    async fn call_a_human(
+        &self,
+        tx: &mut PgConnection,
+        lock: &Lock,
+        case: &mut Case,
+        reason: &str,
+    ) -> Result<(), WorkError> {
+        let name = case.name().to_owned();
+        let kind = case.incident.kind;
+        if let Some(subject) = case.subject() {
+            leases::drop_handed_on(tx, subject, case.incident.id)
+                .await
+                .map_err(database)?;
+        }
+        let incident = &mut case.incident;
+        // Messages keep the order in which the incident's row was held.
+        incidents::lock(tx, incident.id).await.map_err(database)?;
+        incident.state = IncidentState::NeedsHuman;
+        incident.resting = None;
+        tell(tx, case, reason).await?;
+        let incident = &mut case.incident;
+        let note = Note::new("escalated", format!("a human is needed: {reason}"));
+        incidents::note(tx, incident.id, &lock.worker, &note)
+            .await
+            .map_err(database)?;
+        if !incidents::save(tx, incident).await.map_err(database)? {
+            return Err(changed());
+        }
+        queue::turn(tx, lock.token, Duration::from_secs(5))
+            .await
+            .map_err(database)?;
+        tracing::warn!(incident = %incident.id.public(), subject = %name, %kind, reason,
+            "a human is needed");
+        Ok(())
+    }
+}
+
+/// Writes the messages of an incident, each once. Its row must be locked: messages keep
+/// the order in which it was held.
+async fn tell(tx: &mut PgConnection, case: &mut Case, reason: &str) -> Result<(), WorkError> {
+    let told: &[Channel] = match case.book.tells {
+        Tells::Page | Tells::PageAtOnce => &[Channel::Page],
+        Tells::Ticket => &[Channel::Ticket],
+        Tells::TicketAndPage => &[Channel::Ticket, Channel::Page],
+    };
+    let (name, severity, now) = (case.name().to_owned(), case.book.severity, case.view.now);
+    let incident = &mut case.incident;
+    let summary = format!("{name}: {}: {}", incident.kind, incident.reason);
+    for channel in told.iter().copied() {
+        let at = match channel {
+            Channel::Page => &mut incident.paged_at,
+            Channel::Ticket => &mut incident.ticketed_at,
+            // Those are told of leaders only.
+            Channel::Event => continue,
+        };
+        // Who was called once is not called again for the same incident.
+        if at.is_some() {
+            continue;
+        }
+        *at = Some(now);
+        let new = NewMessage {
+            incident: incident.id,
+            channel,
+            action: Deed::Trigger,
+            severity,
+            summary: summary.clone(),
+            detail: json!({ "why": reason, "attempts": incident.attempts }),
+        };
+        outbox::write(tx, &new).await.map_err(database)?;
+        // Somebody was at it before the page went out: let it not ring on.
+        if let (Channel::Page, Some((_, by))) = (channel, &incident.acknowledged) {
+            let seen = NewMessage {
+                action: Deed::Acknowledge,
+                severity: Severity::Info,
+                summary: format!("acknowledged by {by}"),
+                detail: json!({}),
+                ..new
+            };
+            outbox::write(tx, &seen).await.map_err(database)?;
+        }
+    }
+    Ok(())
+}
+
+fn changed() -> WorkError {
+    anyhow::anyhow!("the incident was changed by another at the same moment").into()
+}

@@ -1,0 +1,318 @@
+//! `failover`: a leader is gone. It is fenced, and the follower that has most takes its
+//! lead, its name and its followers.
+//!
+//! Architecture Invariant: nobody is promoted before it is proved that the leader accepts
+//! no writes any more, unless its plan or a human says so, and the timeline with them.
+
+mod candidates;
+
+use drover::model::slot_of;
+use std::time::Duration;
+
+use drover::model::{Durability, OperationKind, Resource, Server, State, SubjectId, Witness};
+use drover::store::observations;
+use drover::store::operations::failover::{self as record, LastSeen};
+use drover::store::operations::{Fact, NewOperation};
+use serde_json::{Value, json};
+
+use super::create_resource::plan;
+use super::fence::fence;
+use super::follow::{make_slot, node, replication_password};
+use super::unfollow::PROMOTE;
+use super::{Book, Context, Outcome, Step, Work, script, switchover, unknown};
+pub(super) use candidates::Lsn;
+use candidates::{Candidate, Votes, ask_all};
+
+pub(super) const BOOK: Book = Book {
+    steps: &[
+        Step::new("choose", "choose who is to lead"),
+        Step::new("fence", "prove that the leader accepts no writes any more"),
+        Step::new("promote", "promote the follower"),
+        Step::new("swap", "write down who leads"),
+        Step::new("repoint", "have the other followers follow it"),
+        Step::new("conclude", "have the old leader made a follower"),
+    ],
+    creates: false,
+};
+
+/// How long a follower, or a proof, is looked for before a human is told.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Tries to promote before another is chosen.
+const TRIES: u32 = 2;
+
+pub(super) async fn perform(turn: &Context<'_>) -> Work {
+    let (resource, server) = turn.resource()?;
+    match turn.step {
+        "choose" => choose(turn, resource).await,
+        "fence" => fence_it(turn, resource, server).await,
+        "promote" => promote(turn, resource).await,
+        "swap" => swap(turn, resource).await,
+        "repoint" => repoint(turn, resource).await,
+        "conclude" => conclude(turn, resource),
+        step => unknown(step),
+    }
+}
+
+/// A human's word, if they have given it.
+fn overridden<'a>(turn: &Context<'a>) -> Option<&'a str> {
+    turn.operation.params["override"].as_str()
+}
+
+fn waited(turn: &Context<'_>) -> Duration {
+    let waited = turn.now - turn.operation.opened_at;
+    waited.to_std().unwrap_or_default()
+}
+
+/// What does not come about is tried for a while; then a human is told.
+fn not_yet(turn: &Context<'_>, why: String) -> Outcome {
+    if waited(turn) < PATIENCE {
+        Outcome::again(Duration::from_millis(500), why)
+    } else {
+        Outcome::hopeless(why)
+    }
+}
+
+async fn choose(turn: &Context<'_>, resource: &Resource) -> Work {
+    if resource.leader.is_some() {
+        return Ok(Outcome::then("conclude", "it follows by now"));
+    }
+    if came_back(turn, resource).await? {
+        let text = "it is in service again: nobody takes its lead over";
+        return Ok(Outcome::then("conclude", text).remember("called_off", true));
+    }
+    let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
+    let last = {
+        let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
+        let last = record::last_seen(&mut db, resource.subject.id).await;
+        last.map_err(failed)?
+    };
+    let votes = ask_all(turn, resource).await?;
+    let best = match votes.best() {
+        Some(best) => best,
+        None => {
+            let why = votes.passed_over("no follower can take the lead");
+            return Err(not_yet(turn, why));
+        }
+    };
+    if let Some(witness) = votes.witness()
+        && !is_known_dead(turn, resource).await?
+        && overridden(turn).is_none()
+    {
+        let why = format!(
+            "{} hears from it: it lives, and drover alone does not reach it",
+            witness.name
+        );
+        return Err(not_yet(turn, why));
+    }
+    let lsn = last.as_ref().and_then(|last| last.lsn.parse().ok());
+    let behind = votes.behind(best, lsn);
+    let streamed = match &last {
+        Some(last) => streamed(turn, &votes, last).await?,
+        None => true,
+    };
+    if let Some(why) = forbids(resource, best, &votes, behind, streamed)
+        && overridden(turn).is_none()
+    {
+        return Err(Outcome::hopeless(format!(
+            "{why}; `override` has {} lead all the same",
+            best.name
+        )));
+    }
+    let mut text = format!("{} is to lead: it has all up to {}", best.name, best.lsn);
+    if behind > 0 {
+        text += &format!(", {behind} bytes less than the leader was seen to have");
+    }
+    if !votes.silent.is_empty() {
+        text += &format!("; {}", votes.passed_over("passed over"));
+    }
+    Ok(Outcome::done(text)
+        .remember("to", best.id.to_string())
+        .remember("lsn", best.lsn.to_string())
+        .remember("behind_bytes", behind))
+}
+
+/// Whether one of those who may lead, and so the best of them all the more, was seen to
+/// stream as late as their leader was seen in service: so what it lacks is counted.
+async fn streamed(turn: &Context<'_>, votes: &Votes, last: &LastSeen) -> Result<bool, Outcome> {
+    let ids: Vec<SubjectId> = votes.able.iter().map(|one| one.id).collect();
+    if ids.iter().any(|id| last.streaming.contains(&slot_of(*id))) {
+        return Ok(true);
+    }
+    let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
+    let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
+    record::streamed_since(&mut db, &ids, last.at)
+        .await
+        .map_err(failed)
+}
+
+/// Why only a human may have it lead, if so.
+fn forbids(
+    resource: &Resource,
+    best: &Candidate,
+    votes: &Votes,
+    behind: u64,
+    streamed: bool,
+) -> Option<String> {
+    match resource.durability {
+        // One of them has every commit that was acknowledged, and it may be that one.
+        Durability::Sync if !votes.silent.is_empty() => Some(format!(
+            "{}: an acknowledged commit may be there alone",
+            votes.passed_over("not every follower can be asked")
+        )),
+        Durability::Sync => None,
+        Durability::Async if behind > resource.max_lag_bytes => Some(format!(
+            "{} is {behind} bytes behind what the leader was seen to have, and {} at most may \
+             be lost",
+            best.name, resource.max_lag_bytes
+        )),
+        Durability::Async if !streamed => Some(format!(
+            "{} did not stream any more when the leader was last seen in service: what it lacks \
+             is not known",
+            best.name
+        )),
+        Durability::Async => None,
+    }
+}
+
+/// Whether nobody but a playbook has asked for it.
+fn by_a_playbook(turn: &Context<'_>) -> bool {
+    turn.operation.asked_by.starts_with("inc_")
+}
+
+/// Whether the leader was seen in service since this was asked for by a playbook. What a
+/// person asks for is done.
+async fn came_back(turn: &Context<'_>, resource: &Resource) -> Result<bool, Outcome> {
+    if !by_a_playbook(turn) || resource.subject.state != State::Available {
+        return Ok(false);
+    }
+    let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
+    let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
+    let newest = observations::newest(&mut db, &[resource.subject.id]).await;
+    let newest = newest.map_err(failed)?;
+    Ok(newest.iter().any(|(_, seen)| {
+        seen.attributes.service_available && seen.created_at > turn.operation.opened_at
+    }))
+}
+
+/// Whether a second witness has said of it, or of its server, that it is down: what a
+/// follower heard just before needs no answer then. Nor does it where a person asks.
+async fn is_known_dead(turn: &Context<'_>, resource: &Resource) -> Result<bool, Outcome> {
+    if !by_a_playbook(turn) {
+        return Ok(true);
+    }
+    let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
+    let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
+    let both = [resource.subject.id, resource.server_id];
+    let newest = observations::newest(&mut db, &both).await.map_err(failed)?;
+    Ok(newest
+        .iter()
+        .any(|(_, seen)| matches!(seen.attributes.witness, Some(Witness::Down { .. }))))
+}
+
+fn chosen(turn: &Context<'_>) -> Result<SubjectId, Outcome> {
+    let id = turn.operation.memo["to"].as_str();
+    let id = id.and_then(|id| id.parse().ok());
+    id.ok_or_else(|| Outcome::hopeless("it is not known who is to lead"))
+}
+
+async fn fence_it(turn: &Context<'_>, resource: &Resource, server: &Server) -> Work {
+    let why = match fence(turn, resource, server).await {
+        Ok(proof) => {
+            return Ok(Outcome::done(proof.words).remember("fenced_by", proof.by));
+        }
+        Err(why) => why,
+    };
+    let unproved = format!("nothing proves that it accepts no writes: {why}");
+    if let Some(word) = overridden(turn) {
+        let text = format!("{unproved}; it goes on by the word of {word}");
+        return Ok(Outcome::done(text).remember("fenced_by", "override"));
+    }
+    if plan(turn, resource).await?.failover_unfenced && turn.operation.failures > 0 {
+        let text = format!("{unproved}; its plan goes on all the same");
+        return Ok(Outcome::done(text).remember("fenced_by", "nothing"));
+    }
+    if waited(turn) < PATIENCE {
+        return Err(Outcome::failed(unproved));
+    }
+    Err(Outcome::hopeless(format!(
+        "{unproved}; where you know that it does not, `override` goes on"
+    )))
+}
+
+async fn promote(turn: &Context<'_>, resource: &Resource) -> Work {
+    let (follower, server) = node(turn, chosen(turn)?).await?;
+    if turn.operation.failures > TRIES {
+        return give_up_on(turn, &follower, &server).await;
+    }
+    // Whom its commits wait for is known before it takes the first.
+    switchover::names(turn, resource).await?;
+    let on = (&*follower, &*server);
+    let said = script::as_superuser(turn, on, PROMOTE, &[], b"").await?;
+    Ok(Outcome::done(said.last_words()))
+}
+
+/// Another may do better. But one that was told to lead, and did not say that it does,
+/// may be leading by now: it is fenced like the leader before it.
+async fn give_up_on(turn: &Context<'_>, follower: &Resource, server: &Server) -> Work {
+    let name = &follower.subject.name;
+    match fence(turn, follower, server).await {
+        Ok(proof) => Ok(Outcome::then(
+            "choose",
+            format!(
+                "{name} cannot be promoted ({}); another is looked for",
+                proof.words
+            ),
+        )),
+        Err(why) if waited(turn) < PATIENCE => Err(Outcome::failed(format!(
+            "{name} does not say whether it leads: {why}"
+        ))),
+        Err(why) => Err(Outcome::hopeless(format!(
+            "{name} was told to lead and does not say whether it does; nothing proves that it \
+             accepts no writes: {why}"
+        ))),
+    }
+}
+
+async fn swap(turn: &Context<'_>, resource: &Resource) -> Work {
+    let memo = &turn.operation.memo;
+    let detail = json!({
+        "fenced_by": memo["fenced_by"],
+        "behind_bytes": memo["behind_bytes"],
+        "lsn": memo["lsn"],
+        "override": turn.operation.params["override"],
+    });
+    switchover::hand_over(turn, resource, chosen(turn)?, detail).await
+}
+
+/// The new leader keeps WAL for the old one from now on, which comes back some time.
+async fn repoint(turn: &Context<'_>, resource: &Resource) -> Work {
+    let (leader, its_server) = node(turn, chosen(turn)?).await?;
+    let password = replication_password(&leader)?;
+    let keep = plan(turn, resource).await?.slot_wal_mib;
+    make_slot(turn, (&leader, &its_server), password, resource, keep).await?;
+    switchover::repoint(turn, resource).await
+}
+
+/// The rest is another operation's: it takes as long as the old leader's machine does,
+/// and nobody waits for it.
+fn conclude(turn: &Context<'_>, resource: &Resource) -> Work {
+    if turn.operation.memo["called_off"] == Value::Bool(true) || resource.leader.is_none() {
+        return Ok(Outcome::done("it leads on"));
+    }
+    let next = NewOperation {
+        subject: Some(resource.subject.id),
+        kind: OperationKind::Rebuild,
+        params: json!({ "how": "rewind" }),
+        asked_by: turn.operation.id.public(),
+        reason: Some("it has lost its lead".into()),
+        not_before: None,
+    };
+    Ok(
+        Outcome::done("a follower leads; the old leader is made one when it is back")
+            .with(Fact::Next(Box::new(next))),
+    )
+}
+
+#[cfg(test)]
+#[path = "failover/tests.rs"]
+mod tests;

@@ -1,0 +1,158 @@
+//! Fencing: proof that a leader which is to lose its lead accepts no write any more.
+//!
+//! Architecture Invariant: whoever is fenced stays so, whoever starts it: its data
+//! directory says that it is a standby, and its `pg_hba.conf` lets nobody in but its own
+//! machine. Where only its cloud could be asked it does not start by itself, since a
+//! leader with followers never does (`start.conf`).
+
+use std::time::Duration;
+
+use drover::model::{Kind, Resource, Server, State};
+use drover::store::subjects::{self, Page};
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+
+use super::{Context, Outcome, script};
+use crate::cloud::{Cloud as _, InstanceState};
+
+/// So long the power is not cut to a machine that is in service, and whose sshd may
+/// still do it more gently.
+const GRACE: Duration = Duration::from_secs(2);
+/// Between two questions whether an instance is stopped.
+const OFTEN: Duration = Duration::from_millis(250);
+/// How long a turn waits for that.
+const STOP: Duration = Duration::from_secs(14);
+
+/// Stops the cluster at once, and sees to it that nobody writes to it whoever starts it.
+/// What stands in `pg_hba.conf` comes back when it follows ([`OPEN`]).
+pub(crate) const FENCE: &str = r##"r=${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}/$v/$c
+marked=yes
+as_root touch "$d/standby.signal" && as_root chown --reference="$d" "$d/standby.signal" || marked=
+[ -e "$r/pg_hba.conf.unfenced" ] || as_root cp -p "$r/pg_hba.conf" "$r/pg_hba.conf.unfenced" || marked=
+{ echo "# Written by drover: it has lost its lead."; as_root grep "^local" "$r/pg_hba.conf.unfenced"; } |
+  as_root tee "$r/pg_hba.conf.new" >/dev/null &&
+  as_root chown --reference="$r/pg_hba.conf.unfenced" "$r/pg_hba.conf.new" &&
+  as_root chmod --reference="$r/pg_hba.conf.unfenced" "$r/pg_hba.conf.new" &&
+  as_root mv "$r/pg_hba.conf.new" "$r/pg_hba.conf" || marked=
+p=$(as_root sed -n 1p -- "$d/postmaster.pid" 2>/dev/null)
+if [ -n "$(alive)" ]; then
+  [ -z "$p" ] || as_root kill -QUIT "$p" 2>/dev/null
+  n=5; while [ -n "$(alive)" ] && [ $n -gt 0 ]; do sleep 0.1; n=$((n-1)); done
+  n=50; while [ -n "$(alive)" ] && [ $n -gt 0 ]; do as_root kill -9 $(alive) 2>/dev/null; sleep 0.1; n=$((n-1)); done
+fi
+[ -z "$(alive)" ] || { echo "a process of $v/$c survives SIGKILL"; exit 1; }
+as_root rm -f -- "$d/postmaster.pid"
+[ -n "$marked" ] || { echo "cluster $v/$c is stopped, but it cannot be kept so"; exit 1; }
+echo "cluster $v/$c is stopped, and kept from writing"
+"##;
+
+/// Lets clients in again at a cluster that follows.
+pub(super) const OPEN: &str = r#"r=${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}/$v/$c
+if as_root test -e "$r/pg_hba.conf.unfenced"; then as_root mv "$r/pg_hba.conf.unfenced" "$r/pg_hba.conf" || exit 1; fi
+"#;
+
+/// How it was proved, in one word for programs and in words for people.
+pub(super) struct Proof {
+    pub(super) by: &'static str,
+    pub(super) words: String,
+}
+
+/// Tries every way at once; the first that proves it suffices.
+///
+/// # Errors
+/// What each way has said, if none has proved it.
+pub(super) async fn fence(
+    turn: &Context<'_>,
+    resource: &Resource,
+    server: &Server,
+) -> Result<Proof, String> {
+    let mut ways: FuturesUnordered<BoxFuture<'_, Result<Proof, String>>> = FuturesUnordered::new();
+    ways.push(Box::pin(over_ssh(turn, resource, server)));
+    ways.push(Box::pin(by_its_cloud(turn, resource, server)));
+    let mut said = Vec::new();
+    while let Some(way) = ways.next().await {
+        match way {
+            Ok(proof) => return Ok(proof),
+            Err(why) => said.push(why),
+        }
+    }
+    Err(said.join("; "))
+}
+
+async fn over_ssh(
+    turn: &Context<'_>,
+    resource: &Resource,
+    server: &Server,
+) -> Result<Proof, String> {
+    let said = script::at_cluster(turn, (resource, server), FENCE, &[], b"").await;
+    let said = said.map_err(|outcome| outcome.note)?;
+    Ok(Proof {
+        by: "ssh",
+        words: said.last_words(),
+    })
+}
+
+async fn by_its_cloud(
+    turn: &Context<'_>,
+    resource: &Resource,
+    server: &Server,
+) -> Result<Proof, String> {
+    let words = |outcome: Outcome| outcome.note;
+    let cloud = turn.cloud(server).map_err(words)?;
+    let id = server.instance_id.as_deref();
+    let id = id.ok_or_else(|| "its cloud does not know it".to_owned())?;
+    let stopped = async || match cloud.describe(id).await {
+        Ok(instance) => match instance.state {
+            InstanceState::Stopped | InstanceState::Terminated => Ok(Some(instance.detail)),
+            InstanceState::Pending
+            | InstanceState::Running
+            | InstanceState::Stopping
+            | InstanceState::ShuttingDown
+            | InstanceState::Unknown(_) => Ok(None),
+        },
+        Err(e) => Err(format!("its cloud: {e}")),
+    };
+    let proof = |words| Ok(Proof { by: "cloud", words });
+    if let Some(detail) = stopped().await? {
+        return proof(detail);
+    }
+    if server.subject.state != State::Unavailable {
+        if !is_alone(turn, resource, server).await.map_err(words)? {
+            return Err("its server has other databases, which are in service".into());
+        }
+        tokio::time::sleep(GRACE).await;
+    }
+    let cut = cloud.cut_power(id).await;
+    cut.map_err(|e| format!("its cloud does not stop it: {e}"))?;
+    let deadline = tokio::time::Instant::now() + STOP;
+    while tokio::time::Instant::now() < deadline {
+        if let Some(detail) = stopped().await? {
+            return proof(detail);
+        }
+        tokio::time::sleep(OFTEN).await;
+    }
+    Err("its cloud is stopping it".into())
+}
+
+/// Whether nothing else is on its server that would go down with it.
+async fn is_alone(
+    turn: &Context<'_>,
+    resource: &Resource,
+    server: &Server,
+) -> Result<bool, Outcome> {
+    let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
+    let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
+    let page = Page {
+        name: None,
+        state: None,
+        server: Some(server.subject.id),
+        after: None,
+        limit: 2,
+    };
+    let on_it = subjects::list(&mut db, Kind::Resource, &page).await;
+    let on_it = on_it.map_err(failed)?;
+    Ok(on_it
+        .iter()
+        .all(|known| known.subject().id == resource.subject.id))
+}

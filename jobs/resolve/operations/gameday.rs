@@ -1,0 +1,259 @@
+//! `gameday`: something is broken on purpose, once, and left to be mended; without a
+//! subject, what earlier ones broke is taken back, if its time is up.
+//!
+//! Architecture Invariant: nothing is broken in a deployment that is not marked for it,
+//! and nothing twice: that it is being broken is committed before it is. What must be
+//! taken back is in the record from then on, and no worker's death loses it.
+
+use std::time::Duration;
+
+use drover::config::GamedayMark;
+use drover::model::{Gameday, Harm, OperationId, Resource, Server};
+use drover::store::gameday;
+use drover::store::subjects::{self, Known};
+
+use super::{Book, Context, Outcome, Step, Work, script, unknown};
+
+pub(super) const BOOK: Book = Book {
+    steps: &[Step {
+        limit: Duration::from_secs(25),
+        ..Step::new("act", "break it, or take back what was broken")
+    }],
+    creates: false,
+};
+
+/// `$1` is a cluster's port or `all`; `dirs` are the data directories, and `pids` prints
+/// what PostgreSQL runs there, as root sees it.
+const CLUSTERS: &str = r#"dirs=$(timeout 4 pg_lsclusters --json 2>/dev/null | PORT=$1 perl -MJSON -e 'local $/; for (@{ JSON::decode_json(<STDIN>) }) { print $_->{pgdata}, "\n" if $ENV{PORT} eq "all" || $_->{port} == $ENV{PORT} }' 2>/dev/null)
+[ -n "$dirs" ] || { echo "no cluster is set up there"; exit 3; }
+pids() { printf '%s\n' "$dirs" | as_root sh -c 'while IFS= read -r d; do
+  for p in /proc/[0-9]*; do [ "$p/cwd" -ef "$d" ] && case $(readlink "$p/exe") in */postgres|*/postgres\ *) echo "${p#/proc/}";; esac; done
+done'; }
+"#;
+
+/// `$2` is the signal. A process that is just being started is met in the next round.
+const SIGNAL: &str = r#"n=0 i=0
+while [ $i -lt 40 ]; do
+  p=$(pids); [ -n "$p" ] || break
+  [ $i -gt 0 ] && [ "$2" = KILL ] || n=$(printf '%s\n' $p | wc -l)
+  as_root kill -s "$2" $p 2>/dev/null
+  i=$((i+1)); [ "$2" = KILL ] || [ $i -lt 3 ] || break
+  sleep 0.05
+done
+[ $n -gt 0 ] || [ "$2" = CONT ] || { echo "nothing of PostgreSQL runs there"; exit 5; }
+[ "$2" != KILL ] || [ -z "$(pids)" ] || { echo "something survives SIGKILL"; exit 5; }
+echo "SIG$2 to $n processes"
+"#;
+
+/// `file` is ours on the filesystem of the first data directory, which must not be the
+/// machine's own.
+const VOLUME: &str = r#"d=$(printf '%s\n' "$dirs" | head -n 1)
+m=$(df --output=target -- "$d" | tail -n 1)
+[ -n "$m" ] || { echo "the volume of $d is not known"; exit 5; }
+file=${m%/}/drover-gameday.fill
+"#;
+
+/// All but 2 % of it. A volume that is memory is filled only as far as that has room.
+const FILL: &str = r#"[ "$(stat -c %d -- "$m")" != "$(stat -c %d /)" ] || { echo "$d is on the machine's own filesystem, which drover does not fill: only a data volume"; exit 5; }
+as_root rm -f -- "$file"
+set -- $(df -B1 --output=size,avail -- "$m" | tail -n 1)
+bytes=$(( $2 - $1 / 50 ))
+[ $bytes -gt 0 ] || { echo "$m has less than 2 % free already"; exit 5; }
+if [ "$(stat -f -c %T -- "$m")" = tmpfs ]; then
+  while read -r k v _; do [ "$k" != MemAvailable: ] || free=$(( v * 1024 )); done </proc/meminfo
+  [ $bytes -lt $(( ${free:-0} / 2 )) ] || { echo "$m is memory of this machine, which has no $(( bytes / 1048576 )) MiB to spare; make servers with a smaller --volume-mib"; exit 5; }
+fi
+as_root fallocate -l "$bytes" -- "$file" || { as_root rm -f -- "$file"; echo "$file cannot be written"; exit 5; }
+echo "$m is full but for its last 2 %: $file has $(( bytes / 1048576 )) MiB"
+"#;
+
+const EMPTY: &str = r#"as_root rm -f -- "$file" || exit 5
+echo "$file is gone"
+"#;
+
+pub(super) async fn perform(turn: &Context<'_>) -> Work {
+    match (turn.step, turn.known) {
+        ("act", Some(known)) => act(turn, known).await,
+        ("act", None) => heal_all(turn).await,
+        (step, _) => unknown(step),
+    }
+}
+
+fn lost(error: sqlx::Error) -> Outcome {
+    Outcome::failed(format!("the record does not answer: {error}"))
+}
+
+/// Breaks it. Whatever comes of that, the operation is over: nobody must wait for it.
+async fn act(turn: &Context<'_>, known: &Known) -> Work {
+    let id = turn.operation.id;
+    let mut db = turn.tools.pool.acquire().await.map_err(lost)?;
+    let found = gameday::load(&mut db, id).await.map_err(lost)?;
+    let Some(found) = found else {
+        return Err(Outcome::hopeless(
+            "nothing is written down of this game day",
+        ));
+    };
+    if turn.tools.gameday == GamedayMark::Refused {
+        let why = "this resolve worker is not marked for game days: set DROVER_GAMEDAY=allow for \
+                   all of them";
+        gameday::fail(&mut db, id, why).await.map_err(lost)?;
+        return Ok(Outcome::done(format!("nothing was broken: {why}")));
+    }
+    if !gameday::begin(&mut db, id).await.map_err(lost)? {
+        let note = "its worker died over it; whether it was broken, the next look tells";
+        return Ok(Outcome::done(note));
+    }
+    // The harm may take its time; others need connections too.
+    drop(db);
+    match harm(turn, known, found.how).await {
+        Ok(note) => Ok(Outcome::done(format!("{}: {note}", found.how))),
+        Err(why) => {
+            let mut db = turn.tools.pool.acquire().await.map_err(lost)?;
+            gameday::fail(&mut db, id, &why).await.map_err(lost)?;
+            Ok(Outcome::done(format!("nothing was broken: {why}")))
+        }
+    }
+}
+
+/// What was done, or why it was not.
+async fn harm(turn: &Context<'_>, known: &Known, how: Harm) -> Result<String, String> {
+    let server = server_of(known);
+    let name = &server.subject.name;
+    match how {
+        Harm::Kill => signal(turn, known, "KILL").await,
+        Harm::Freeze => match known {
+            Known::Server(server) if is_local(server) => {
+                at_cloud(turn, server, Deed::Freeze).await?;
+                Ok(format!("every process of {name} is stopped"))
+            }
+            Known::Server(_) | Known::Resource(..) => signal(turn, known, "STOP").await,
+        },
+        Harm::Unplug => {
+            at_cloud(turn, server, Deed::Unplug).await?;
+            Ok(format!("{name} has no power any more"))
+        }
+        Harm::Partition => {
+            at_cloud(turn, server, Deed::Partition).await?;
+            Ok(format!("nobody reaches {}", server.address))
+        }
+        Harm::Fill => on_volume(turn, known, FILL).await,
+    }
+}
+
+fn server_of(known: &Known) -> &Server {
+    match known {
+        Known::Server(server) | Known::Resource(_, server) => server,
+    }
+}
+
+fn is_local(server: &Server) -> bool {
+    server.cloud == Some(drover::model::Cloud::Local) && server.instance_id.is_some()
+}
+
+/// The port of a resource's cluster; of a server, all.
+fn port(known: &Known) -> String {
+    let of: Option<&Resource> = match known {
+        Known::Server(_) => None,
+        Known::Resource(resource, _) => Some(resource),
+    };
+    of.map_or_else(|| "all".into(), |resource| resource.port.to_string())
+}
+
+async fn signal(turn: &Context<'_>, known: &Known, signal: &str) -> Result<String, String> {
+    let text = format!("{CLUSTERS}{SIGNAL}");
+    let (server, port) = (server_of(known), port(known));
+    let said = script::run(turn, server, &text, &[port.as_str(), signal], b"").await;
+    said.map(|said| said.last_words()).map_err(|o| o.note)
+}
+
+async fn on_volume(turn: &Context<'_>, known: &Known, todo: &str) -> Result<String, String> {
+    let text = format!("{CLUSTERS}{VOLUME}{todo}");
+    let (server, port) = (server_of(known), port(known));
+    let said = script::run(turn, server, &text, &[port.as_str()], b"").await;
+    said.map(|said| said.last_words()).map_err(|o| o.note)
+}
+
+#[derive(Clone, Copy)]
+enum Deed {
+    Unplug,
+    Freeze,
+    Thaw,
+    Partition,
+    Heal,
+}
+
+async fn at_cloud(turn: &Context<'_>, server: &Server, deed: Deed) -> Result<(), String> {
+    let cloud = turn.cloud(server).map_err(|outcome| outcome.note)?;
+    let name = &server.subject.name;
+    let instance = server.instance_id.as_deref();
+    let instance = instance.ok_or_else(|| format!("{name} is in no cloud"))?;
+    // On the heap: a cloud's work is large for a worker's stack.
+    let done = match deed {
+        Deed::Unplug => Box::pin(cloud.unplug(instance)).await,
+        Deed::Freeze => cloud.freeze(instance).await,
+        Deed::Thaw => cloud.thaw(instance).await,
+        Deed::Partition => cloud.partition(instance).await,
+        Deed::Heal => cloud.heal(instance).await,
+    };
+    done.map_err(|error| error.to_string())
+}
+
+/// Takes back all whose time is up. What cannot be taken back now holds up no other, and
+/// is tried again.
+async fn heal_all(turn: &Context<'_>) -> Work {
+    let mut db = turn.tools.pool.acquire().await.map_err(lost)?;
+    let due = gameday::due(&mut db).await.map_err(lost)?;
+    drop(db);
+    let (mut healed, mut left) = (Vec::new(), Vec::new());
+    for found in due {
+        let name = found.name.clone();
+        match heal(turn, &found).await {
+            Ok(note) => {
+                note_healed(turn, found.id).await?;
+                healed.push(format!("{name}: {note}"));
+            }
+            Err(why) => left.push(format!("{name}: {why}")),
+        }
+    }
+    match left.is_empty() {
+        true if healed.is_empty() => Ok(Outcome::done("nothing is to be taken back")),
+        true => Ok(Outcome::done(healed.join("; "))),
+        false => Err(Outcome::failed(left.join("; "))),
+    }
+}
+
+async fn note_healed(turn: &Context<'_>, id: OperationId) -> Result<(), Outcome> {
+    let mut db = turn.tools.pool.acquire().await.map_err(lost)?;
+    gameday::healed(&mut db, id).await.map_err(lost)
+}
+
+/// One may be healed any number of times.
+async fn heal(turn: &Context<'_>, found: &Gameday) -> Result<String, String> {
+    let lost = |error: sqlx::Error| format!("the record does not answer: {error}");
+    let mut db = turn.tools.pool.acquire().await.map_err(lost)?;
+    let row = subjects::load(&mut db, &[found.subject.id]).await;
+    let row = row.map_err(lost)?.pop();
+    drop(db);
+    let Some(row) = row else {
+        return Ok("it has left the herd".into());
+    };
+    let known = row
+        .open(&turn.tools.secret_key)
+        .map_err(|e| e.to_string())?;
+    let server = server_of(&known);
+    match found.how {
+        Harm::Partition => {
+            at_cloud(turn, server, Deed::Heal).await?;
+            Ok(format!("{} can be reached again", server.address))
+        }
+        Harm::Fill => on_volume(turn, &known, EMPTY).await,
+        Harm::Freeze => match &known {
+            Known::Server(server) if is_local(server) => {
+                at_cloud(turn, server, Deed::Thaw).await?;
+                Ok("its processes go on".into())
+            }
+            Known::Server(_) | Known::Resource(..) => signal(turn, &known, "CONT").await,
+        },
+        Harm::Kill | Harm::Unplug => Ok("that is for drover to mend".into()),
+    }
+}

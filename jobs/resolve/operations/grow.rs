@@ -1,0 +1,125 @@
+//! `grow`: a server's data volume grows, while it is in service.
+
+use drover::store::operations::Fact;
+
+use super::instance::{self, Machine, SOON};
+use super::{Book, Context, Outcome, Step, Work, script, unknown};
+use crate::cloud::{Cloud as _, CloudAction, Volume};
+
+pub(super) const BOOK: Book = Book {
+    steps: &[
+        Step::new("grow", "have its cloud make the volume larger"),
+        Step::new("extend", "have the filesystem take the room"),
+    ],
+    creates: false,
+};
+
+const GIB: u64 = 1 << 30;
+
+/// `$1` is the cloud's id of the volume, `$2` its device and `$3` its mount point, as
+/// far as they are known; `$4` the bytes that the volume is to have. Where neither is
+/// known, it is found by the id, which EC2 gives its disks as a serial number; else it
+/// is where PostgreSQL's data are.
+///
+/// A filesystem takes some of its disk for itself, hence 90 %. Status 75: the disk is
+/// not larger yet, as the server sees it.
+const EXTEND: &str = r#"m=$3
+if [ -z "$m" ] && [ -b "$2" ]; then m=$(findmnt -nro TARGET -S "$2" | head -n 1); fi
+if [ -z "$m" ]; then
+  e=/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_$(printf %s "$1" | tr -d -)
+  [ -b "$e" ] && m=$(findmnt -nro TARGET -S "$(readlink -f "$e")" | head -n 1)
+fi
+[ -n "$m" ] || m=$(findmnt -nro TARGET --target /var/lib/postgresql)
+[ -n "$m" ] || { echo "nobody knows where volume $1 is mounted"; exit 5; }
+{ read -r src fs; } <<END
+$(findmnt -nro SOURCE,FSTYPE --target "$m")
+END
+room() { df -B1 --output=size -- "$m" | tail -n 1 | tr -d ' '; }
+enough() { r=$(room); [ "$((r / 9 * 10))" -ge "$1" ]; }
+if ! enough "$4"; then
+  case $src in /dev/*)
+    disk=$(lsblk -no PKNAME "$src" 2>/dev/null | head -n 1)
+    part=$(cat "/sys/class/block/${src##*/}/partition" 2>/dev/null)
+    [ -n "$disk" ] && [ -n "$part" ] && as_root growpart "/dev/$disk" "$part" >/dev/null 2>&1
+    case $fs in
+      ext2|ext3|ext4) out=$(as_root resize2fs "$src" 2>&1) || { echo "$out"; exit 5; };;
+      xfs) out=$(as_root xfs_growfs "$m" 2>&1) || { echo "$out"; exit 5; };;
+      btrfs) out=$(as_root btrfs filesystem resize max "$m" 2>&1) || { echo "$out"; exit 5; };;
+      *) echo "drover does not know how to make $fs larger"; exit 5;;
+    esac;;
+  esac
+fi
+enough "$4" || { echo "$m has $(room) bytes, and not yet those of its volume"; exit 75; }
+df -h --output=size -- "$m" | tail -n 1 | tr -d ' '
+echo "$m"
+"#;
+
+pub(super) async fn perform(turn: &Context<'_>) -> Work {
+    let machine = instance::able(turn, CloudAction::GrowVolume)?;
+    let wanted = turn.operation.params["volume_gib"].as_u64();
+    let gib = wanted.and_then(|gib| u32::try_from(gib).ok());
+    let gib = gib.ok_or_else(|| Outcome::hopeless("the size is no number of GiB"))?;
+    match turn.step {
+        "grow" => grow(turn, &machine, gib).await,
+        "extend" => extend(turn, &machine, gib).await,
+        step => unknown(step),
+    }
+}
+
+/// The data volume as its cloud has it now.
+async fn volume(machine: &Machine<'_>) -> Result<Volume, Outcome> {
+    let all = machine.cloud.volumes(machine.id).await?;
+    let recorded = machine.server.volume.as_ref().and_then(|v| v.id.as_deref());
+    let found = match recorded {
+        Some(id) => all.into_iter().find(|volume| volume.id == id),
+        // Of an adopted server it is known only where it can be but one.
+        None => match <[Volume; 1]>::try_from(all) {
+            Ok([only]) => Some(only),
+            Err(_) => None,
+        },
+    };
+    found.ok_or_else(|| {
+        let id = machine.id;
+        Outcome::hopeless(match recorded {
+            Some(volume) => format!("{id} has no volume {volume} that could grow"),
+            None => format!("which of the volumes of {id} holds the data is not known"),
+        })
+    })
+}
+
+async fn grow(turn: &Context<'_>, machine: &Machine<'_>, gib: u32) -> Work {
+    let volume = volume(machine).await?;
+    let to = u64::from(gib) * GIB;
+    if volume.size_bytes >= to {
+        let has = format!("volume {} has {gib} GiB or more", volume.id);
+        return Ok(Outcome::done(has));
+    }
+    let asked = machine.cloud.grow_volume(machine.id, &volume.id, to);
+    machine.act(turn, "growing it", asked).await??;
+    Ok(Outcome::done(format!(
+        "volume {} is to have {gib} GiB",
+        volume.id
+    )))
+}
+
+async fn extend(turn: &Context<'_>, machine: &Machine<'_>, gib: u32) -> Work {
+    let volume = volume(machine).await?;
+    let to = u64::from(gib) * GIB;
+    if volume.size_bytes < to {
+        let waits = format!("volume {} is not larger yet", volume.id);
+        return Err(Outcome::again(SOON, waits));
+    }
+    // One that was larger already is shown as it is.
+    let gib = u32::try_from(volume.size_bytes / GIB).unwrap_or(gib);
+    let arguments = [
+        volume.id.as_str(),
+        volume.device.as_deref().unwrap_or_default(),
+        volume.mount.as_deref().unwrap_or_default(),
+        &to.to_string(),
+    ];
+    let said = script::run(turn, machine.server, EXTEND, &arguments, b"").await?;
+    let mut lines = said.out.lines();
+    let (size, mount) = (lines.next(), lines.next());
+    let (size, mount) = (size.unwrap_or_default(), mount.unwrap_or_default());
+    Ok(Outcome::done(format!("{mount} has {size}")).with(Fact::VolumeGib(gib)))
+}

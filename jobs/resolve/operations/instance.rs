@@ -1,0 +1,167 @@
+//! A server as an instance of its cloud: the steps that several operations share.
+//!
+//! Each looks first how the instance is, so that it can be done again at any time.
+
+use std::time::Duration;
+
+use drover::model::Server;
+use drover::store::operations::Fact;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::kind::{Context, Outcome, Work};
+use crate::cloud::{AnyCloud, Cloud as _, CloudAction, Done, Instance, InstanceState};
+
+/// So long between two questions to a cloud.
+pub(super) const SOON: Duration = Duration::from_secs(2);
+/// A step in which a cloud may have to wait for clusters.
+pub(super) const POWER: Duration = Duration::from_secs(25);
+/// What is left of a step's time for its last words.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// The instance that an operation is about.
+pub(super) struct Machine<'a> {
+    pub(super) cloud: AnyCloud<'a>,
+    pub(super) id: &'a str,
+    pub(super) server: &'a Server,
+}
+
+/// The instance of the operation's server, if its cloud can do this with it.
+///
+/// # Errors
+/// The outcome of an operation that cannot be done here.
+pub(super) fn able<'a>(turn: &Context<'a>, action: CloudAction) -> Result<Machine<'a>, Outcome> {
+    let server = turn.server()?;
+    let id = server.instance_id.as_deref().ok_or_else(|| {
+        let name = &server.subject.name;
+        Outcome::hopeless(format!("{name} is in no cloud that drover may ask"))
+    })?;
+    let cloud = turn.cloud(server)?;
+    cloud
+        .can(id, action)
+        .map_err(|e| Outcome::hopeless(e.to_string()))?;
+    Ok(Machine { cloud, id, server })
+}
+
+/// What is known of an instance before it is stopped.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Marked {
+    /// Where its cloud said it was reached, to know later whether the record's address
+    /// was the cloud's.
+    address: Option<String>,
+    /// The size that it had.
+    pub(super) old_size: Option<String>,
+}
+
+impl Machine<'_> {
+    /// How it is, unless it is gone for good.
+    pub(super) async fn there(&self) -> Result<Instance, Outcome> {
+        let instance = self.cloud.describe(self.id).await?;
+        match instance.state {
+            InstanceState::Terminated | InstanceState::ShuttingDown => {
+                Err(Outcome::hopeless(instance.detail))
+            }
+            InstanceState::Pending
+            | InstanceState::Running
+            | InstanceState::Stopping
+            | InstanceState::Stopped
+            | InstanceState::Unknown(_) => Ok(instance),
+        }
+    }
+
+    /// Has the cloud do something within the step's time. What takes longer goes on
+    /// by itself, and is asked for again.
+    pub(super) async fn act(
+        &self,
+        turn: &Context<'_>,
+        what: &str,
+        action: impl Future<Output = Done>,
+    ) -> Result<Done, Outcome> {
+        let time = turn.limit.saturating_sub(MARGIN);
+        // On the heap: a cloud's work is large for a worker's stack.
+        tokio::time::timeout(time, Box::pin(action))
+            .await
+            .map_err(|_| Outcome::again(SOON, format!("{what} goes on")))
+    }
+
+    /// Stops it, and is done when it is stopped.
+    pub(super) async fn stop(&self, turn: &Context<'_>) -> Work {
+        let mut instance = self.there().await?;
+        if matches!(
+            instance.state,
+            InstanceState::Running | InstanceState::Pending
+        ) {
+            self.act(turn, "stopping it", self.cloud.stop(self.id))
+                .await??;
+            instance = self.there().await?;
+        }
+        match instance.state {
+            InstanceState::Stopped => Ok(Outcome::done(instance.detail)),
+            InstanceState::Pending
+            | InstanceState::Running
+            | InstanceState::Stopping
+            | InstanceState::ShuttingDown
+            | InstanceState::Terminated
+            | InstanceState::Unknown(_) => Err(Outcome::again(SOON, instance.detail)),
+        }
+    }
+
+    /// Starts it. One that runs is asked for once more: whoever began to start it may
+    /// have died over it. The inner result is the cloud's answer.
+    pub(super) async fn start(&self, turn: &Context<'_>) -> Result<Done, Outcome> {
+        let instance = self.there().await?;
+        match instance.state {
+            InstanceState::Running | InstanceState::Pending | InstanceState::Stopped => {
+                self.act(turn, "starting it", self.cloud.start(self.id))
+                    .await
+            }
+            InstanceState::Stopping
+            | InstanceState::ShuttingDown
+            | InstanceState::Terminated
+            | InstanceState::Unknown(_) => Err(Outcome::again(SOON, instance.detail)),
+        }
+    }
+
+    /// The step behind which it may be stopped.
+    pub(super) fn mark(&self, instance: &Instance, marked: &mut Marked) -> Outcome {
+        marked.address.clone_from(&instance.address);
+        marked.old_size.clone_from(&instance.size);
+        Outcome::done(instance.detail.clone())
+    }
+
+    /// It runs: with the address that it has now, where the record had the cloud's,
+    /// and its size.
+    pub(super) fn running(&self, marked: &Marked, instance: &Instance) -> Outcome {
+        let mut done = Outcome::done(instance.detail.clone());
+        let server = self.server;
+        let before = marked.address.as_deref();
+        // A host name, or an address of a person's own choice, is left alone.
+        let was_the_clouds = before == Some(server.address.as_str()) || server.address.is_empty();
+        if let Some(address) = &instance.address
+            && was_the_clouds
+            && *address != server.address
+        {
+            done.note = format!("{}, at {address} from now on", done.note);
+            done = done.with(Fact::Address {
+                address: address.clone(),
+                port: server.ssh_port,
+                user: server.ssh_user.clone(),
+            });
+        }
+        match &instance.size {
+            Some(size) if server.size.as_ref() != Some(size) => done.with(Fact::Size(size.clone())),
+            Some(_) | None => done,
+        }
+    }
+}
+
+/// A word that the operation was asked with.
+pub(super) fn param<'a>(turn: &Context<'a>, name: &str) -> Result<&'a Value, Outcome> {
+    match turn.operation.params.get(name) {
+        Some(value) if !value.is_null() => Ok(value),
+        Some(_) | None => Err(Outcome::hopeless(format!(
+            "it was asked for without {name}"
+        ))),
+    }
+}

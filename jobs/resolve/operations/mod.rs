@@ -1,0 +1,208 @@
+//! Operate: what somebody asked for is done, step by step, one file for each kind.
+//!
+//! A turn of an operation's token is one step, under the subject's lease. A worker
+//! may die anywhere in it; the next one does the step again, which is why each step
+//! looks first whether its work is done already. What a step has learnt goes into
+//! the record in the transaction that ends it ([`Fact`]).
+//!
+//! Architecture Invariant: what must not be done twice in the world is in the record
+//! before it is done: an instance's keys and its mark (the server's id), a new
+//! password.
+
+mod await_available;
+mod create_follower;
+mod create_resource;
+mod create_server;
+mod destroy_resource;
+mod destroy_server;
+mod engine;
+mod failover;
+mod fence;
+mod follow;
+mod gameday;
+mod grow;
+mod hand_over;
+mod instance;
+mod kind;
+mod legacy;
+pub(crate) mod places;
+mod reboot;
+mod rebuild;
+mod reconcile;
+mod resize;
+mod restart;
+mod rotate_password;
+mod script;
+mod set_durability;
+mod stop_start;
+mod switchover;
+mod sync;
+mod unfollow;
+
+use drover::model::OperationKind;
+
+pub use engine::{advance, current};
+pub(crate) use fence::FENCE;
+pub(crate) use follow::{FOLLOW, SLOT, Telling, slot_input};
+pub use kind::{
+    AnyOperation, Context, Did, Ended, Finding, Of, Operation, Outcome, StepInfo, Work,
+};
+use legacy::{Book, Legacy, Step, unknown};
+pub(crate) use script::ROOT;
+
+/// What a kind of operation does, step by step.
+pub fn of(kind: OperationKind) -> &'static dyn AnyOperation {
+    match kind {
+        OperationKind::CreateServer => {
+            const {
+                &Legacy {
+                    kind: OperationKind::CreateServer,
+                    book: &create_server::BOOK,
+                    perform: |turn| Box::pin(create_server::perform(turn)),
+                }
+            }
+        }
+        OperationKind::CreateResource => {
+            const {
+                &Legacy {
+                    kind: OperationKind::CreateResource,
+                    book: &create_resource::BOOK,
+                    perform: |turn| Box::pin(create_resource::perform(turn)),
+                }
+            }
+        }
+        OperationKind::CreateFollower => {
+            const {
+                &Legacy {
+                    kind: OperationKind::CreateFollower,
+                    book: &create_follower::BOOK,
+                    perform: |turn| Box::pin(create_follower::perform(turn)),
+                }
+            }
+        }
+        OperationKind::Unfollow => {
+            const {
+                &Legacy {
+                    kind: OperationKind::Unfollow,
+                    book: &unfollow::BOOK,
+                    perform: |turn| Box::pin(unfollow::perform(turn)),
+                }
+            }
+        }
+        OperationKind::Switchover => {
+            const {
+                &Legacy {
+                    kind: OperationKind::Switchover,
+                    book: &switchover::BOOK,
+                    perform: |turn| Box::pin(switchover::perform(turn)),
+                }
+            }
+        }
+        OperationKind::Failover => {
+            const {
+                &Legacy {
+                    kind: OperationKind::Failover,
+                    book: &failover::BOOK,
+                    perform: |turn| Box::pin(failover::perform(turn)),
+                }
+            }
+        }
+        OperationKind::Rebuild => {
+            const {
+                &Legacy {
+                    kind: OperationKind::Rebuild,
+                    book: &rebuild::BOOK,
+                    perform: |turn| Box::pin(rebuild::perform(turn)),
+                }
+            }
+        }
+        OperationKind::SetDurability => {
+            const {
+                &Legacy {
+                    kind: OperationKind::SetDurability,
+                    book: &set_durability::BOOK,
+                    perform: |turn| Box::pin(set_durability::perform(turn)),
+                }
+            }
+        }
+        OperationKind::Gameday => {
+            const {
+                &Legacy {
+                    kind: OperationKind::Gameday,
+                    book: &gameday::BOOK,
+                    perform: |turn| Box::pin(gameday::perform(turn)),
+                }
+            }
+        }
+        OperationKind::DestroyServer => {
+            const {
+                &Legacy {
+                    kind: OperationKind::DestroyServer,
+                    book: &destroy_server::BOOK,
+                    perform: |turn| Box::pin(destroy_server::perform(turn)),
+                }
+            }
+        }
+        OperationKind::DestroyResource => {
+            const {
+                &Legacy {
+                    kind: OperationKind::DestroyResource,
+                    book: &destroy_resource::BOOK,
+                    perform: |turn| Box::pin(destroy_resource::perform(turn)),
+                }
+            }
+        }
+        OperationKind::Resize => const { &Of::<resize::Resize>::new() },
+        OperationKind::Grow => {
+            const {
+                &Legacy {
+                    kind: OperationKind::Grow,
+                    book: &grow::BOOK,
+                    perform: |turn| Box::pin(grow::perform(turn)),
+                }
+            }
+        }
+        OperationKind::Restart => const { &Of::<restart::Restart>::new() },
+        OperationKind::Reboot => const { &Of::<reboot::Reboot>::new() },
+        OperationKind::StopStart => const { &Of::<stop_start::StopStart>::new() },
+        OperationKind::RotatePassword => {
+            const {
+                &Legacy {
+                    kind: OperationKind::RotatePassword,
+                    book: &rotate_password::BOOK,
+                    perform: |turn| Box::pin(rotate_password::perform(turn)),
+                }
+            }
+        }
+        OperationKind::Reconcile => {
+            const {
+                &Legacy {
+                    kind: OperationKind::Reconcile,
+                    book: &reconcile::BOOK,
+                    perform: |turn| Box::pin(reconcile::perform(turn)),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn every_step_fits_its_lease_and_has_a_name_of_its_own() {
+        for kind in OperationKind::ALL.iter().copied() {
+            assert_eq!(of(kind).kind(), kind);
+            let steps = of(kind).steps();
+            assert!(!steps.is_empty(), "{kind}");
+            for (n, step) in steps.iter().enumerate() {
+                let name = step.name;
+                assert!(step.limit <= Duration::from_secs(25), "{kind} {name}");
+                assert!(steps[..n].iter().all(|s| s.name != name), "{kind} {name}");
+            }
+        }
+    }
+}

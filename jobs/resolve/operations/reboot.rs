@@ -1,0 +1,157 @@
+//! `reboot`: a server is rebooted, once: the operation's id is the token by which its
+//! cloud knows the intention.
+
+use std::time::Duration;
+
+use drover::model::OperationKind;
+use serde::{Deserialize, Serialize};
+
+use super::instance::{self, Machine, Marked, POWER, SOON};
+use super::kind::{Context, NoParams, Operation, Outcome, Step, Turn, Work};
+use super::{await_available, hand_over};
+use crate::cloud::{Cloud as _, CloudAction, Instance, InstanceState};
+use crate::ssh::{self, Limits};
+
+/// A server is rebooted.
+pub(super) struct Reboot;
+
+/// The boot that it ends.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Memo {
+    #[serde(flatten)]
+    marked: Marked,
+    /// Whether it ran.
+    running: bool,
+    /// The boot, where its cloud tells them apart.
+    boot: Option<String>,
+    /// The boot, as the server itself said.
+    boot_id: Option<String>,
+}
+
+impl Operation for Reboot {
+    type Params = NoParams;
+    type Memo = Memo;
+    const KIND: OperationKind = OperationKind::Reboot;
+    const STEPS: &'static [Step<Self>] = &[
+        Step::new("mark", "remember the boot that it ends", |turn| {
+            Box::pin(mark(turn))
+        }),
+        hand_over::step(),
+        Step::new("reboot", "reboot it", |turn| Box::pin(reboot(turn))).within(POWER),
+        Step::new("await_boot", "wait for another boot", |turn| {
+            Box::pin(await_boot(turn))
+        })
+        .within(POWER),
+        await_available::step(),
+    ];
+}
+
+/// How long the server may take to say which boot it is in.
+const ASK: Duration = Duration::from_secs(6);
+/// The kernel's own mark of a boot.
+const BOOT_ID: &str = "cat /proc/sys/kernel/random/boot_id";
+
+fn machine<'a>(turn: &Context<'a>) -> Result<Machine<'a>, Outcome> {
+    instance::able(turn, CloudAction::Reboot)
+}
+
+async fn mark(turn: &mut Turn<'_, Reboot>) -> Work {
+    let machine = machine(turn)?;
+    let instance = machine.there().await?;
+    turn.memo.boot_id = match instance.boot {
+        Some(_) => None,
+        None => boot_id(turn, &machine).await,
+    };
+    turn.memo.running = instance.state == InstanceState::Running;
+    turn.memo.boot.clone_from(&instance.boot);
+    Ok(machine.mark(&instance, &mut turn.memo.marked))
+}
+
+/// The boot that it is in, as the server itself says; `None` if it does not.
+async fn boot_id(turn: &Context<'_>, machine: &Machine<'_>) -> Option<String> {
+    let target = turn.tools.context.target(machine.server).ok()?;
+    let limits = Limits {
+        time: ASK,
+        ..Limits::default()
+    };
+    let output = ssh::run(&target, BOOT_ID, limits).await.ok()?;
+    let id = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let is_one = |c: char| c.is_ascii_hexdigit() || c == '-';
+    (output.status == Some(0) && id.len() == 36 && id.chars().all(is_one)).then_some(id)
+}
+
+/// Whether it is in another boot than the marked one; `None`: nobody can tell yet.
+/// One that did not run when it was marked, or did not answer, is in another as soon
+/// as it does.
+async fn has_booted(
+    turn: &Turn<'_, Reboot>,
+    machine: &Machine<'_>,
+    instance: &Instance,
+) -> Option<bool> {
+    let memo = &turn.memo;
+    if instance.state != InstanceState::Running {
+        return None;
+    }
+    if !memo.running {
+        return Some(true);
+    }
+    if let (Some(marked), Some(now)) = (&memo.boot, &instance.boot) {
+        return Some(marked != now);
+    }
+    let now = boot_id(turn, machine).await?;
+    Some(memo.boot_id.as_ref().is_none_or(|marked| *marked != now))
+}
+
+async fn reboot(turn: &mut Turn<'_, Reboot>) -> Work {
+    let machine = machine(turn)?;
+    let instance = machine.there().await?;
+    let name = &machine.server.subject.name;
+    let memo = &turn.memo;
+    // A cloud that tells its boots apart carries a reboot out that was cut off, and does
+    // none twice. Of another one's, the server's own word is asked for first; where it
+    // had none, nobody can tell.
+    let carries_on = memo.boot.is_some();
+    let told = memo.boot_id.is_some();
+    if told && has_booted(turn, &machine, &instance).await == Some(true) {
+        return Ok(Outcome::done(format!("{name} has booted since")));
+    }
+    match instance.state {
+        // A cloud reboots only what runs.
+        InstanceState::Running | InstanceState::Stopped if !memo.running => {
+            machine.start(turn).await??;
+            return Ok(Outcome::done(format!("{name} was stopped; it is started")));
+        }
+        InstanceState::Stopped if !carries_on => {
+            machine.start(turn).await??;
+            return Ok(Outcome::done(format!("{name} is stopped; it is started")));
+        }
+        InstanceState::Stopped => {}
+        InstanceState::Stopping => return Err(Outcome::again(SOON, instance.detail)),
+        InstanceState::Pending => return Ok(Outcome::done(instance.detail)),
+        InstanceState::Running
+        | InstanceState::ShuttingDown
+        | InstanceState::Terminated
+        | InstanceState::Unknown(_) => {}
+    }
+    let token = turn.operation.id.to_string();
+    let asked = machine.cloud.reboot(machine.id, &token);
+    machine.act(turn, "rebooting it", asked).await??;
+    Ok(Outcome::done(format!("{name} is rebooted")))
+}
+
+/// One that has stopped since, for whatever reason, is started: nobody else touches it.
+async fn await_boot(turn: &mut Turn<'_, Reboot>) -> Work {
+    let machine = machine(turn)?;
+    let instance = machine.there().await?;
+    if instance.state == InstanceState::Stopped {
+        machine.start(turn).await??;
+        let again = format!("{}; it is started once more", instance.detail);
+        return Err(Outcome::again(SOON, again));
+    }
+    match has_booted(turn, &machine, &instance).await {
+        Some(true) => Ok(machine.running(&turn.memo.marked, &instance)),
+        Some(false) => Err(Outcome::again(SOON, "it has not gone down yet")),
+        None => Err(Outcome::again(SOON, instance.detail)),
+    }
+}

@@ -1,0 +1,58 @@
+//! `rotate_password`: the customer gets another password. It comes with the
+//! operation, sealed, so that a step that is done again sets the same one.
+
+use drover::model::ExposeSecret;
+use drover::store::operations::Fact;
+use postgres_protocol::password::scram_sha_256;
+
+use super::{Book, Context, Outcome, Step, Work, script, unknown};
+use crate::resolve::incidents::superuser::QUIET;
+
+pub(super) const BOOK: Book = Book {
+    steps: &[Step::new("set", "set it")],
+    creates: false,
+};
+
+/// `$2` is the role. What is read first sets psql's variable `verifier`.
+const SET: &str = r#"{ cat <&3; quiet; cat <<'END'
+alter role :"role" password :'verifier';
+END
+} | sql -v role="$2" || exit 5
+"#;
+
+pub(super) async fn perform(turn: &Context<'_>) -> Work {
+    match turn.step {
+        "set" => set(turn).await,
+        step => unknown(step),
+    }
+}
+
+/// The server gets a verifier of it: the password itself is in nothing that
+/// PostgreSQL could write down.
+async fn set(turn: &Context<'_>) -> Work {
+    let (resource, server) = turn.resource()?;
+    let name = &resource.subject.name;
+    let Some(customer) = &resource.customer else {
+        return Err(Outcome::hopeless(format!(
+            "{name} was adopted: drover knows no role of its customer's"
+        )));
+    };
+    let operation = turn.operation;
+    let sealed = operation
+        .secret
+        .as_deref()
+        .ok_or_else(|| Outcome::hopeless("it was asked for without a password"))?;
+    let key = &turn.tools.secret_key;
+    let password = key
+        .open(sealed, &format!("{}/secret", operation.id))
+        .map_err(|e| Outcome::hopeless(e.to_string()))?;
+    let keep = key
+        .seal(&password, &format!("{}/customer", resource.subject.id))
+        .map_err(|e| Outcome::hopeless(e.to_string()))?;
+    let verifier = scram_sha_256(password.expose_secret().as_bytes());
+    let input = format!("\\set verifier '{verifier}'\n");
+    let text = format!("{QUIET}{SET}");
+    let role = customer.role.as_str();
+    script::as_superuser(turn, (resource, server), &text, &[role], input.as_bytes()).await?;
+    Ok(Outcome::done(format!("{role} has its new password")).with(Fact::CustomerPassword(keep)))
+}
