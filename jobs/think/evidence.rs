@@ -26,7 +26,7 @@ pub(super) enum Weight {
 }
 
 pub(super) fn weigh(seen: &Attributes) -> Weight {
-    if seen.cause.is_some_and(Cause::answered) {
+    if seen.cause.is_some_and(|cause| cause.profile().answered) {
         return Weight::Answering;
     }
     match &seen.witness {

@@ -5,7 +5,7 @@
 //! what opens it, so that nothing flaps at the brink.
 
 use chrono::{DateTime, Utc};
-use drover::model::{IncidentKind, Kind, Limits, Observation, Rules, State};
+use drover::model::{Evidence, IncidentKind, Kind, Limits, Observation, Rules, State};
 
 use super::evidence::cause;
 use super::figures::{self, Probe};
@@ -46,12 +46,10 @@ pub fn sight(
         State::Available | State::Uncertain | State::Unavailable => {}
         State::Creating | State::Destroying | State::Destroyed => return Sight::Unknown,
     }
-    match kind {
-        IncidentKind::ResourceDown
-        | IncidentKind::ServerDown
-        | IncidentKind::CredentialsRefused
-        | IncidentKind::HostKeyChanged => service(kind, scene, newest),
-        IncidentKind::ConnectionsExhausted => match service(kind, scene, newest) {
+    let evidence = kind.profile().evidence;
+    match evidence {
+        Evidence::Service => service(kind, scene, newest),
+        Evidence::Connections => match service(kind, scene, newest) {
             Sight::Cleared(_) if newest.attributes.service_available => {
                 connections(newest, &rules.limits)
             }
@@ -59,34 +57,19 @@ pub fn sight(
                 seen
             }
         },
-        IncidentKind::DiskCritical
-        | IncidentKind::VolumeStuck
-        | IncidentKind::XidWraparound
-        | IncidentKind::ArchivingStalled
-        | IncidentKind::MaintenanceScheduled => {
+        Evidence::Figures | Evidence::Followers => {
             if !newest.attributes.service_available {
                 return Sight::Unknown;
             }
             if let Some(reason) = conditions::wrong(kind, scene, newest, &rules.limits) {
                 return Sight::Holds(reason);
             }
+            if evidence == Evidence::Followers {
+                return following::sight(kind, scene, newest, &rules.limits);
+            }
             condition(kind, newest, &rules.limits).unwrap_or(Sight::Unknown)
         }
-        IncidentKind::FollowerLagging
-        | IncidentKind::FollowerStalled
-        | IncidentKind::FollowerFailed
-        | IncidentKind::SplitBrain => {
-            if !newest.attributes.service_available {
-                return Sight::Unknown;
-            }
-            match conditions::wrong(kind, scene, newest, &rules.limits) {
-                Some(reason) => Sight::Holds(reason),
-                None => following::sight(kind, scene, newest, &rules.limits),
-            }
-        }
-        IncidentKind::CreationStuck | IncidentKind::ChangeStuck | IncidentKind::Blind => {
-            Sight::Unknown
-        }
+        Evidence::Operation | Evidence::Herd => Sight::Unknown,
     }
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use super::subject::named;
-use super::{LeaderChangeId, OperationId, OperationKind, PublicId};
+use super::{LeaderChangeId, OperationId, PublicId};
 
 named! {
     /// How a lead came to another.
@@ -16,33 +16,6 @@ named! {
         Failover = "failover",
         /// A follower became a leader of its own; whom it followed leads on.
         Unfollow = "unfollow",
-    }
-}
-
-impl LeaderChangeKind {
-    /// What an operation of this kind does to a lead. Whatever hands one over on its
-    /// way to something else does so as planned.
-    pub fn by(kind: OperationKind) -> Self {
-        match kind {
-            OperationKind::Failover => Self::Failover,
-            OperationKind::Unfollow => Self::Unfollow,
-            OperationKind::Switchover
-            | OperationKind::CreateServer
-            | OperationKind::CreateResource
-            | OperationKind::CreateFollower
-            | OperationKind::Rebuild
-            | OperationKind::SetDurability
-            | OperationKind::Gameday
-            | OperationKind::DestroyServer
-            | OperationKind::DestroyResource
-            | OperationKind::Resize
-            | OperationKind::Grow
-            | OperationKind::Restart
-            | OperationKind::Reboot
-            | OperationKind::StopStart
-            | OperationKind::RotatePassword
-            | OperationKind::Reconcile => Self::Switchover,
-        }
     }
 }
 

@@ -7,6 +7,7 @@ mod leader_change;
 mod message;
 mod observation;
 mod operation;
+mod profile;
 mod rules;
 mod secret;
 mod subject;
@@ -24,6 +25,9 @@ pub use leader_change::{LeaderChange, LeaderChangeKind, Node};
 pub use message::{Matter, Message, MessageState, Provider};
 pub use observation::{Attributes, Cause, Observation, Witness};
 pub use operation::{Operation, OperationAction, OperationKind, OperationState, SubjectAction};
+pub use profile::{
+    Adopted, Ask, CauseProfile, Evidence, FailsOver, IncidentProfile, OperationProfile, Wants,
+};
 pub use rules::{Cadence, Limits, Patience, Rules};
 pub use secret::{ExposeSecret, SealError, Secret, SecretKey, secret};
 pub use subject::{

@@ -53,35 +53,6 @@ named! {
     }
 }
 
-impl Cause {
-    /// Whether this failure proves that something alive answered, or, with
-    /// [`Cause::Error`], at least proves nothing about the subject: then it is
-    /// not the same as down, and has its own patience.
-    pub fn answered(self) -> bool {
-        match self {
-            Cause::Authentication
-            | Cause::StartingUp
-            | Cause::Recovery
-            | Cause::TooManyConnections
-            | Cause::ReadOnly
-            | Cause::Error => true,
-            Cause::Refused
-            | Cause::Timeout
-            | Cause::NoRoute
-            | Cause::Disconnected
-            | Cause::Tls
-            | Cause::ShuttingDown
-            | Cause::DiskFull
-            | Cause::Corrupt
-            | Cause::HostKeyChanged
-            | Cause::HostKeyUnknown
-            | Cause::Creating
-            | Cause::Destroying
-            | Cause::Protocol => false,
-        }
-    }
-}
-
 /// What a second, independent witness says of a subject that does not answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "says", rename_all = "snake_case")]

@@ -48,11 +48,7 @@ pub struct Counts {
 /// human has closed `blind`. One that was stopped because somebody asked for it has not
 /// turned bad at all, until it was seen well again.
 pub async fn count(db: &mut PgConnection) -> sqlx::Result<Counts> {
-    let all = OperationKind::ALL.iter();
-    let asked_for: Vec<&str> = all
-        .filter(|kind| kind.disturbs())
-        .map(|kind| kind.as_str())
-        .collect();
+    let asked_for = OperationKind::names_where(|kind| kind.disturbs);
     let rows: Vec<(Option<String>, i64, i64, i64)> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
         "with closed as (
                  select coalesce(max(resolved_at), '-infinity') as at from incidents

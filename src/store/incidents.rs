@@ -289,10 +289,11 @@ pub async fn covering(
     let row: Option<(String, String)> = sqlx::query_as(
         "select i.id, i.kind from resources r join incidents i on i.subject_id = r.server_id
          where r.id = $1 and i.state <> 'resolved'
-           and i.kind in ('server_down', 'volume_stuck', 'host_key_changed', 'creation_stuck')
+           and i.kind = any($2)
          order by i.opened_at limit 1",
     )
     .bind(subject.to_string())
+    .bind(IncidentKind::names_where(|kind| kind.covers_databases))
     .fetch_optional(db)
     .await?;
     row.map(|(id, kind)| Ok((decode(id)?, decode(kind)?)))

@@ -323,28 +323,29 @@ async fn begin_anew(db: &mut PgConnection, id: OperationId, actor: &str) -> sqlx
 /// them, and so does a failover that has nobody yet who could lead. Gives the words for
 /// people.
 pub async fn disturbing(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<Option<String>> {
-    let found: Vec<(String, String)> = sqlx::query_as(
+    let found: Option<(String, String)> = sqlx::query_as(
         "select o.kind, s.name from operations o join subjects s on s.id = o.subject_id
-         where o.state = 'open' and o.stuck_at is null
+         where o.state = 'open' and o.stuck_at is null and o.kind = any($2)
            and (o.not_before is null or o.not_before <= now())
            and (o.kind <> 'failover' or o.step > 0)
            and (o.subject_id in ($1, (select server_id from resources where id = $1))
-                or o.kind in ('switchover', 'failover') and o.subject_id in (
+                or o.kind = any($3) and o.subject_id in (
                     select n.id from resources r
                     join resources n on n.id = r.leader_id or n.leader_id = r.leader_id
                     where r.id = $1)
                 or o.kind = 'failover'
                    and o.subject_id in (select id from resources where server_id = $1))
-         order by s.kind desc",
+         order by s.kind desc limit 1",
     )
     .bind(subject.to_string())
-    .fetch_all(db)
+    .bind(OperationKind::names_where(|kind| kind.disturbs))
+    .bind(OperationKind::names_where(|kind| kind.moves_lead))
+    .fetch_optional(db)
     .await?;
-    for (kind, name) in found {
-        let kind: OperationKind = decode(kind)?;
-        if kind.disturbs() {
-            return Ok(Some(format!("{name} {}", kind.words())));
-        }
-    }
-    Ok(None)
+    found
+        .map(|(kind, name)| {
+            let kind: OperationKind = decode(kind)?;
+            Ok(format!("{name} {}", kind.profile().words))
+        })
+        .transpose()
 }

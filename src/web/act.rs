@@ -201,7 +201,7 @@ async fn write_down(web: &Web, named: Named, body: &Body, asked: Asked) -> Resul
 fn busy(target: PublicId, open: &Operation) -> ApiError {
     let message = format!(
         "{target} {}: {} is open; one at a time",
-        open.kind.words(),
+        open.kind.profile().words,
         open.id.public()
     );
     ApiError::conflict("busy", message)

@@ -8,8 +8,8 @@ use super::error::{ApiError, Result};
 use super::params::public_id;
 use super::{create, place};
 use crate::model::{
-    Cloud, Durability, Kind, OperationKind, Origin, PublicId, Secret, Server, State, Subject,
-    SubjectId,
+    Adopted, Ask, Cloud, Durability, Kind, OperationKind, Origin, PublicId, Secret, Server, State,
+    Subject, SubjectId, Wants,
 };
 use crate::store::subjects::{self, Known};
 use crate::store::{creation, plans};
@@ -28,31 +28,17 @@ pub struct Wanted {
 /// # Errors
 /// If there is no such operation on such a subject.
 pub fn target(known: &Known, kind: OperationKind) -> Result<PublicId> {
-    match kind {
-        OperationKind::Resize | OperationKind::Grow => {
-            let id = server(known).subject.id;
-            Ok(PublicId::new(Kind::Server, id))
-        }
-        OperationKind::Restart
-        | OperationKind::Reboot
-        | OperationKind::StopStart
-        | OperationKind::Unfollow
-        | OperationKind::Switchover
-        | OperationKind::Failover
-        | OperationKind::SetDurability
-        | OperationKind::RotatePassword => {
-            let subject = known.subject();
-            Ok(PublicId::new(subject.kind, subject.id))
-        }
-        OperationKind::CreateServer
-        | OperationKind::CreateResource
-        | OperationKind::CreateFollower
-        | OperationKind::DestroyServer
-        | OperationKind::DestroyResource
-        | OperationKind::Rebuild
-        | OperationKind::Gameday
-        | OperationKind::Reconcile => Err(ApiError::internal()),
-    }
+    let subject = if asked(kind)?.of_server {
+        &server(known).subject
+    } else {
+        known.subject()
+    };
+    Ok(PublicId::new(subject.kind, subject.id))
+}
+
+/// What people may ask of such an operation.
+fn asked(kind: OperationKind) -> Result<Ask> {
+    kind.profile().asked.ok_or_else(ApiError::internal)
 }
 
 fn server(known: &Known) -> &Server {
@@ -68,27 +54,13 @@ fn server(known: &Known) -> &Server {
 /// is being made or taken away.
 pub fn possible(known: &Known, kind: OperationKind) -> Result<()> {
     let subject = known.subject();
-    let adopted = match kind {
-        OperationKind::Restart => false,
-        OperationKind::Reboot => server(known).instance_id.is_none(),
-        OperationKind::Resize
-        | OperationKind::Grow
-        | OperationKind::StopStart
-        | OperationKind::RotatePassword
-        | OperationKind::Unfollow
-        | OperationKind::Switchover
-        | OperationKind::Failover
-        | OperationKind::SetDurability
-        | OperationKind::CreateServer
-        | OperationKind::CreateResource
-        | OperationKind::CreateFollower
-        | OperationKind::DestroyServer
-        | OperationKind::DestroyResource
-        | OperationKind::Rebuild
-        | OperationKind::Gameday
-        | OperationKind::Reconcile => true,
+    let asked = asked(kind)?;
+    let only_its_own = match asked.adopted {
+        Adopted::Any => false,
+        Adopted::WithCloud => server(known).instance_id.is_none(),
+        Adopted::None => true,
     };
-    if adopted && subject.origin == Origin::Adopted {
+    if only_its_own && subject.origin == Origin::Adopted {
         let message = if kind == OperationKind::Reboot {
             "the server was adopted without a cloud, and only a cloud reboots a server".into()
         } else {
@@ -100,80 +72,30 @@ pub fn possible(known: &Known, kind: OperationKind) -> Result<()> {
         return Err(ApiError::conflict("adopted", message));
     }
     in_service(subject)?;
-    follows(known, kind)?;
-    match kind {
-        OperationKind::Resize | OperationKind::Grow => in_service(&server(known).subject),
-        OperationKind::Restart
-        | OperationKind::Reboot
-        | OperationKind::StopStart
-        | OperationKind::RotatePassword
-        | OperationKind::Unfollow
-        | OperationKind::Switchover
-        | OperationKind::Failover
-        | OperationKind::SetDurability
-        | OperationKind::CreateServer
-        | OperationKind::CreateResource
-        | OperationKind::CreateFollower
-        | OperationKind::DestroyServer
-        | OperationKind::DestroyResource
-        | OperationKind::Rebuild
-        | OperationKind::Gameday
-        | OperationKind::Reconcile => Ok(()),
+    follows(known, &asked)?;
+    if asked.of_server {
+        in_service(&server(known).subject)?;
     }
+    Ok(())
 }
 
 /// Only a follower can be taken from its leader; and its customer is its leader's.
-fn follows(known: &Known, kind: OperationKind) -> Result<()> {
+fn follows(known: &Known, asked: &Ask) -> Result<()> {
     let leader = match known {
         Known::Resource(resource, _) => resource.leader,
         Known::Server(_) => None,
     };
-    match (kind, leader) {
-        (OperationKind::Unfollow, None) => {
+    match (leader, asked.not_of_follower) {
+        (None, _) if asked.wants == Wants::Independence => {
             let message = "it follows nobody; only a follower can be taken from its leader";
             Err(ApiError::conflict("no_follower", message))
         }
-        (OperationKind::Switchover, Some(leader)) => {
+        (Some(leader), Some(why)) => {
             let leader = PublicId::new(Kind::Resource, leader);
-            let message = format!("it follows {leader}: ask that one to hand over");
+            let message = format!("it follows {leader}: {why}");
             Err(ApiError::conflict("is_follower", message))
         }
-        (OperationKind::Failover, Some(leader)) => {
-            let leader = PublicId::new(Kind::Resource, leader);
-            let message = format!("it follows {leader}: only a leader can lose its lead");
-            Err(ApiError::conflict("is_follower", message))
-        }
-        (OperationKind::SetDurability, Some(leader)) => {
-            let leader = PublicId::new(Kind::Resource, leader);
-            let message = format!("it follows {leader}, and has its durability: ask that one");
-            Err(ApiError::conflict("is_follower", message))
-        }
-        (OperationKind::RotatePassword, Some(leader)) => {
-            let leader = PublicId::new(Kind::Resource, leader);
-            let message = format!("it follows {leader}, and has its passwords: ask that one");
-            Err(ApiError::conflict("is_follower", message))
-        }
-        (
-            OperationKind::Unfollow
-            | OperationKind::Switchover
-            | OperationKind::Failover
-            | OperationKind::SetDurability
-            | OperationKind::RotatePassword
-            | OperationKind::Resize
-            | OperationKind::Grow
-            | OperationKind::Restart
-            | OperationKind::Reboot
-            | OperationKind::StopStart
-            | OperationKind::CreateServer
-            | OperationKind::CreateResource
-            | OperationKind::CreateFollower
-            | OperationKind::DestroyServer
-            | OperationKind::DestroyResource
-            | OperationKind::Rebuild
-            | OperationKind::Gameday
-            | OperationKind::Reconcile,
-            _,
-        ) => Ok(()),
+        (Some(_), None) | (None, _) => Ok(()),
     }
 }
 
@@ -203,47 +125,35 @@ pub async fn wanted(
     kind: OperationKind,
     body: &Body,
 ) -> Result<Wanted> {
-    let params = match kind {
-        OperationKind::Resize => {
+    let params = match asked(kind)?.wants {
+        Wants::Nothing => json!({}),
+        Wants::Size => {
             let size = size(db, known, body.required("size")?).await?;
             json!({ "size": size })
         }
-        OperationKind::Grow => {
+        Wants::Volume => {
             of_its_own(db, known).await?;
             let gib = body.number("volume_gib", create::VOLUME_GIB)?;
             json!({ "volume_gib": larger(server(known), gib.unwrap_or_default())? })
         }
-        OperationKind::Switchover | OperationKind::Failover => {
-            json!({ "to": successor(db, known, body).await? })
-        }
-        OperationKind::SetDurability => {
+        Wants::Successor => json!({ "to": successor(db, known, body).await? }),
+        Wants::Durability => {
             let wanted = create::durability(body)?.ok_or_else(|| missing("durability"))?;
             if wanted == Durability::Sync {
                 followed(db, known).await?;
             }
             json!({ "durability": wanted })
         }
-        OperationKind::Unfollow => {
+        Wants::Independence => {
             not_the_last(db, known.subject().id).await?;
             json!({})
         }
-        OperationKind::RotatePassword => {
+        Wants::Password => {
             return Ok(Wanted {
                 params: json!({}),
                 secret: Some(create::password(body)?),
             });
         }
-        OperationKind::Restart
-        | OperationKind::Reboot
-        | OperationKind::StopStart
-        | OperationKind::CreateServer
-        | OperationKind::CreateResource
-        | OperationKind::CreateFollower
-        | OperationKind::DestroyServer
-        | OperationKind::DestroyResource
-        | OperationKind::Rebuild
-        | OperationKind::Gameday
-        | OperationKind::Reconcile => json!({}),
     };
     Ok(Wanted {
         params,

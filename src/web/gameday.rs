@@ -228,7 +228,7 @@ async fn begin(
     all_is_well(&mut db, &known).await?;
     one_at_a_time(&mut db, subject).await?;
     if let Some(open) = operations::open_of(&mut db, subject.id).await? {
-        let (what, id) = (open.kind.words(), open.id.public());
+        let (what, id) = (open.kind.profile().words, open.id.public());
         let message = format!("{subject} {what}: {id} is open; one at a time");
         return Err(ApiError::conflict("busy", message));
     }

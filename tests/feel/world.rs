@@ -251,7 +251,7 @@ impl Felt {
         // What gave no answer of its own is asked after at its server, which
         // has no key here.
         let asked = matches!(self.seen.witness, Some(Witness::Silent { .. }));
-        assert_eq!(asked, !cause.answered(), "{:?}", self.seen);
+        assert_eq!(asked, !cause.profile().answered, "{:?}", self.seen);
         let message = self.seen.message.expect("a message");
         assert!(
             !message.trim().is_empty() && message.chars().count() <= 300,

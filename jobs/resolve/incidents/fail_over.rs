@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use drover::model::{
-    Cause, Incident, IncidentKind, Observation, Operation, OperationState, SubjectId, Witness,
+    FailsOver, Incident, Observation, Operation, OperationState, SubjectId, Witness,
 };
 use drover::store::operations::{self, failover};
 use sqlx::PgConnection;
@@ -43,27 +43,13 @@ pub async fn due(
     let (Some(subject), Some(seen)) = (incident.subject, seen) else {
         return Ok(vec![]);
     };
-    let server = match incident.kind {
-        IncidentKind::ServerDown => true,
-        IncidentKind::ResourceDown => false,
-        IncidentKind::DiskCritical
-        | IncidentKind::VolumeStuck
-        | IncidentKind::ConnectionsExhausted
-        | IncidentKind::XidWraparound
-        | IncidentKind::ArchivingStalled
-        | IncidentKind::CredentialsRefused
-        | IncidentKind::HostKeyChanged
-        | IncidentKind::CreationStuck
-        | IncidentKind::ChangeStuck
-        | IncidentKind::MaintenanceScheduled
-        | IncidentKind::FollowerLagging
-        | IncidentKind::FollowerStalled
-        | IncidentKind::FollowerFailed
-        | IncidentKind::SplitBrain
-        | IncidentKind::Blind => return Ok(vec![]),
+    let server = match incident.kind.profile().fails_over {
+        FailsOver::ItsLeaders => true,
+        FailsOver::Itself => false,
+        FailsOver::Nobody => return Ok(vec![]),
     };
     let dead = matches!(seen.attributes.witness, Some(Witness::Down { .. }));
-    if seen.attributes.service_available || !dead && !silent(seen) {
+    if seen.attributes.service_available || !dead && !serves_nobody(seen) {
         return Ok(vec![]);
     }
     let down_for = (now - incident.opened_at).to_std().unwrap_or_default();
@@ -81,34 +67,9 @@ pub async fn due(
     Ok(due.map(|leader| leader.id).collect())
 }
 
-/// Whether who failed for this cause serves nobody, rather than not drover.
-fn silent(seen: &Observation) -> bool {
-    match seen.attributes.cause {
-        Some(
-            Cause::Refused
-            | Cause::Timeout
-            | Cause::NoRoute
-            | Cause::Disconnected
-            | Cause::StartingUp
-            | Cause::ShuttingDown
-            | Cause::Recovery
-            | Cause::Corrupt,
-        ) => true,
-        Some(
-            Cause::Tls
-            | Cause::Authentication
-            | Cause::TooManyConnections
-            | Cause::DiskFull
-            | Cause::ReadOnly
-            | Cause::HostKeyChanged
-            | Cause::HostKeyUnknown
-            | Cause::Creating
-            | Cause::Destroying
-            | Cause::Protocol
-            | Cause::Error,
-        )
-        | None => false,
-    }
+fn serves_nobody(seen: &Observation) -> bool {
+    let cause = seen.attributes.cause;
+    cause.is_some_and(|cause| cause.profile().serves_nobody)
 }
 
 /// Its place in a playbook.

@@ -106,7 +106,7 @@ async fn plan(turn: &Turn<'_>) -> Result<Outcome, Outcome> {
     let id = machine.server.subject.id;
     if let Some(open) = operations::open_of(&mut db, id).await.map_err(record)? {
         if open.asked_by != asked_by {
-            let waits = format!("it {} first", open.kind.words());
+            let waits = format!("it {} first", open.kind.profile().words);
             return Err(Outcome::new(Ended::Again(LATER), waits));
         }
         return Ok(Outcome::done("it is planned already")

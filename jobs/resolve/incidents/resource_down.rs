@@ -202,7 +202,9 @@ fn starts(cluster: &str) -> Outcome {
 /// just have come back; no restart lets drover in where it is kept out.
 fn accepts(turn: &Turn<'_>, cluster: &str) -> Outcome {
     let seen = turn.seen.map(|seen| &seen.attributes);
-    if let Some(seen) = seen.filter(|seen| seen.cause.is_some_and(is_its_own)) {
+    if let Some(seen) =
+        seen.filter(|seen| seen.cause.is_some_and(|cause| cause.profile().its_own_word))
+    {
         let said = seen.message.as_deref().unwrap_or("an error");
         return Outcome::passed_over(format!(
             "cluster {cluster} accepts connections; what it says to drover no restart mends: {said}"
@@ -217,31 +219,6 @@ fn accepts(turn: &Turn<'_>, cluster: &str) -> Outcome {
         return Outcome::passed_over(why);
     }
     Outcome::new(Ended::Again(LATER), why).remember("accepts", times)
-}
-
-/// Whether it is the database's own answer that keeps drover out.
-fn is_its_own(cause: Cause) -> bool {
-    match cause {
-        Cause::Authentication
-        | Cause::TooManyConnections
-        | Cause::DiskFull
-        | Cause::ReadOnly
-        | Cause::Corrupt
-        | Cause::Error => true,
-        Cause::Refused
-        | Cause::Timeout
-        | Cause::NoRoute
-        | Cause::Disconnected
-        | Cause::Tls
-        | Cause::Creating
-        | Cause::Destroying
-        | Cause::StartingUp
-        | Cause::ShuttingDown
-        | Cause::Recovery
-        | Cause::HostKeyChanged
-        | Cause::HostKeyUnknown
-        | Cause::Protocol => false,
-    }
 }
 
 async fn restart(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drover::model::{Cause, IncidentKind, Kind, Severity, State, SubjectId};
+use drover::model::{IncidentKind, Kind, Severity, State, SubjectId};
 use drover::store::subjects::{self, Known, Page};
 use drover::store::{observations, queue};
 use serde_json::Value;
@@ -110,38 +110,13 @@ async fn mark(turn: &Turn<'_>, machine: &Machine<'_>) -> Result<Outcome, Outcome
 /// left to a human.
 async fn unless_it_lives(turn: &Turn<'_>, machine: &Machine<'_>) -> Result<(), Outcome> {
     let cause = turn.seen.and_then(|seen| seen.attributes.cause);
-    if let Some(cause) = cause.filter(|cause| is_no_silence(*cause)) {
+    if let Some(cause) = cause.filter(|cause| cause.profile().not_silent) {
         return Err(Outcome::passed_over(format!(
             "{cause}: no reboot mends that"
         )));
     }
     unless_it_answers(turn, machine).await?;
     unless_its_databases_answer(turn, machine).await
-}
-
-/// Whether a server that failed for this cause has answered, or was not asked.
-fn is_no_silence(cause: Cause) -> bool {
-    match cause {
-        Cause::Authentication
-        | Cause::Protocol
-        | Cause::Error
-        | Cause::HostKeyChanged
-        | Cause::Creating
-        | Cause::Destroying
-        | Cause::HostKeyUnknown => true,
-        Cause::Refused
-        | Cause::Timeout
-        | Cause::NoRoute
-        | Cause::Disconnected
-        | Cause::Tls
-        | Cause::StartingUp
-        | Cause::ShuttingDown
-        | Cause::Recovery
-        | Cause::TooManyConnections
-        | Cause::DiskFull
-        | Cause::ReadOnly
-        | Cause::Corrupt => false,
-    }
 }
 
 /// Databases that have answered since the server does not. Those that were in

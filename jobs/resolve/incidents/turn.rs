@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use drover::model::{
-    Incident, IncidentId, IncidentKind, IncidentState, Mode, Observation, Rules, SubjectId,
+    Evidence, Incident, IncidentId, IncidentKind, IncidentState, Mode, Observation, Rules,
+    SubjectId,
 };
 use drover::store::plans::{self, Limited};
 use drover::store::queue::{self, Lock, Queue};
@@ -105,8 +106,9 @@ impl Resolve {
         let due = !due.map_err(database)?.is_empty();
         let still = self.still(&mut db, &incident, book, due).await?;
         let trips = self.trips(&mut db, &incident, still.as_ref()).await?;
+        let evidence = incident.kind.profile().evidence;
         let herd = match &scene {
-            Some(scene) if about_operations(incident.kind) => {
+            Some(scene) if evidence == Evidence::Operation => {
                 Some(operation_sight(&mut db, scene.subject.id).await?)
             }
             Some(_) => None,
@@ -164,7 +166,7 @@ impl Resolve {
             return Ok(None);
         };
         // What is at work does not keep a follower from taking the lead: it gives way.
-        if !about_operations(incident.kind)
+        if incident.kind.profile().evidence != Evidence::Operation
             && !fails_over
             && let Some(what) = operations::disturbing(db, subject)
                 .await
@@ -333,14 +335,6 @@ impl Resolve {
             Err(_) => Outcome::failed(format!("not done within {:?}", step.limit)),
         }
     }
-}
-
-/// Whether it says of an operation that it is stuck.
-fn about_operations(kind: IncidentKind) -> bool {
-    matches!(
-        kind,
-        IncidentKind::CreationStuck | IncidentKind::ChangeStuck
-    )
 }
 
 /// How an operation stands that was stuck.

@@ -52,7 +52,7 @@ impl Job {
     }
 
     fn patience(&self) -> Duration {
-        if self.operation.kind.creates() {
+        if self.operation.kind.profile().creates {
             self.rules.patience.creation
         } else {
             self.rules.patience.change
@@ -399,7 +399,7 @@ impl Resolve {
         why: &str,
     ) -> Result<(), WorkError> {
         let reason = format!("{}: {why}", job.progress());
-        let creates = job.operation.kind.creates();
+        let creates = job.operation.kind.profile().creates;
         let operation = &mut job.operation;
         operation.stuck_at = Some(job.now);
         operation.note = Some(reason.clone());

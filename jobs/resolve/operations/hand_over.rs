@@ -109,7 +109,7 @@ async fn leads(turn: &Context<'_>, led: &Led, own: Option<&Asked>) -> Result<Sta
     changes::hold(&mut tx, led.leader).await?;
     let open = operations::open_of(&mut tx, led.leader).await;
     if let Some(open) = open? {
-        let busy = format!("it {} ({})", open.kind.words(), open.id.public());
+        let busy = format!("it {} ({})", open.kind.profile().words, open.id.public());
         return Ok(match late {
             true => goes_down(&busy),
             false => Stands::Waits(format!("{name} is waited for: {busy}")),
@@ -134,7 +134,7 @@ async fn leads(turn: &Context<'_>, led: &Led, own: Option<&Asked>) -> Result<Sta
         kind: OperationKind::Switchover,
         params: json!({}),
         asked_by: turn.operation.id.public(),
-        reason: Some(format!("its server {asker} {}", kind.words())),
+        reason: Some(format!("its server {asker} {}", kind.profile().words)),
         not_before: None,
     };
     operations::open(&mut tx, &new).await?;

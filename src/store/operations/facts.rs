@@ -214,7 +214,7 @@ pub async fn apply(
             detail,
         } => {
             let change = NewChange {
-                kind: LeaderChangeKind::by(*kind),
+                kind: kind.profile().leader_change,
                 new_leader: *to,
                 old_leader: subject,
                 operation: *operation,

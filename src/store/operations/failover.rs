@@ -92,26 +92,9 @@ pub const PROMOTES: [&str; 2] = ["promote", "swap"];
 /// Whether an operation at a leader may be given up for a failover. A switchover may
 /// but in [`PROMOTES`]: it comes to their end without the leader.
 fn gives_way(open: &Operation) -> bool {
-    match open.kind {
-        OperationKind::Failover => false,
-        OperationKind::Switchover => !PROMOTES.contains(&open.step_name.as_str()),
-        OperationKind::CreateServer
-        | OperationKind::CreateResource
-        | OperationKind::CreateFollower
-        | OperationKind::Unfollow
-        | OperationKind::Rebuild
-        | OperationKind::SetDurability
-        | OperationKind::Gameday
-        | OperationKind::DestroyServer
-        | OperationKind::DestroyResource
-        | OperationKind::Resize
-        | OperationKind::Grow
-        | OperationKind::Restart
-        | OperationKind::Reboot
-        | OperationKind::StopStart
-        | OperationKind::RotatePassword
-        | OperationKind::Reconcile => true,
-    }
+    let promotes =
+        open.kind == OperationKind::Switchover && PROMOTES.contains(&open.step_name.as_str());
+    open.kind.profile().gives_way && !promotes
 }
 
 /// Whether a failover is at work at one of a server's databases: nobody touches the
@@ -185,10 +168,10 @@ pub async fn in_hands(db: &mut PgConnection, ids: &[SubjectId]) -> sqlx::Result<
     let ids: Vec<String> = ids.iter().map(SubjectId::to_string).collect();
     let found: Vec<String> = sqlx::query_scalar(
         "select subject_id from operations
-         where state = 'open' and subject_id = any($1)
-           and kind in ('create_follower', 'rebuild', 'unfollow', 'destroy_resource')",
+         where state = 'open' and subject_id = any($1) and kind = any($2)",
     )
     .bind(ids)
+    .bind(OperationKind::names_where(|kind| kind.remakes_follower))
     .fetch_all(db)
     .await?;
     found.into_iter().map(decode).collect()
