@@ -15,7 +15,7 @@ use drover::store::plans::{self, Limited};
 use drover::store::queue::{self, Lock, Queue, Token};
 use drover::store::scenes::{self, Scene};
 use drover::store::subjects::{self, Known};
-use drover::store::{brake, incidents, modes, operations};
+use drover::store::{self, brake, incidents, modes, operations};
 use futures::FutureExt;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -25,7 +25,7 @@ use super::{Work, WorkError};
 use crate::resolve::machine::{self, Move, Still, View};
 use crate::resolve::playbook::{Remedy, UNDO};
 use crate::resolve::{self, Ended, Outcome, Playbook, Tools, Turn, fail_over};
-use crate::ring::{BatchError, RingConfig};
+use crate::ring::RingConfig;
 use crate::think::{Sight, sight};
 
 /// How long other servers are waited for before a server is mended.
@@ -95,36 +95,27 @@ impl Resolve {
     }
 
     async fn load(&self, id: IncidentId) -> Result<Option<Case>, WorkError> {
-        let mut db = self.pool.acquire().await.map_err(database)?;
-        let Some(incident) = incidents::load(&mut db, id).await.map_err(database)? else {
+        let mut db = self.pool.acquire().await?;
+        let Some(incident) = incidents::load(&mut db, id).await? else {
             return Ok(None);
         };
         let subject = incident.subject;
         let wanted: Vec<SubjectId> = subject.into_iter().collect();
-        let row = subjects::load(&mut db, &wanted)
-            .await
-            .map_err(database)?
-            .pop();
+        let row = subjects::load(&mut db, &wanted).await?.pop();
         let known = row
             .map(|row| row.open(&self.tools.secret_key))
             .transpose()?;
-        let scene = scenes::load(&mut db, &wanted)
-            .await
-            .map_err(database)?
-            .pop();
-        let mode = modes::effective(&mut db, subject).await.map_err(database)?;
+        let scene = scenes::load(&mut db, &wanted).await?.pop();
+        let mode = modes::effective(&mut db, subject).await?;
         let plan = match subject {
-            Some(subject) => plans::limiting(&mut db, subject).await.map_err(database)?,
+            Some(subject) => plans::limiting(&mut db, subject).await?,
             None => None,
         };
         let book = resolve::playbook(incident.kind);
-        let now = sqlx::query_scalar("select now()")
-            .fetch_one(&mut *db)
-            .await
-            .map_err(database)?;
+        let now = store::now(&mut db).await?;
         let seen = scene.as_ref().and_then(|s| s.recent.first());
         let due = fail_over::due(&mut db, &incident, seen, now).await;
-        let due = !due.map_err(database)?.is_empty();
+        let due = !due?.is_empty();
         let still = self.still(&mut db, &incident, book, due).await?;
         let trips = self.trips(&mut db, &incident, still.as_ref()).await?;
         let herd = match &scene {
@@ -179,7 +170,7 @@ impl Resolve {
         if incident.kind == IncidentKind::Blind {
             return Ok(None);
         }
-        if let Some(blind) = incidents::blind(db).await.map_err(database)? {
+        if let Some(blind) = incidents::blind(db).await? {
             return Ok(Some(Still::Blind(blind)));
         }
         let Some(subject) = incident.subject else {
@@ -188,38 +179,29 @@ impl Resolve {
         // What is at work does not keep a follower from taking the lead: it gives way.
         if !about_operations(incident.kind)
             && !fails_over
-            && let Some(what) = operations::disturbing(db, subject)
-                .await
-                .map_err(database)?
+            && let Some(what) = operations::disturbing(db, subject).await?
         {
             return Ok(Some(Still::Operating(what)));
         }
-        if let Some((covering, _)) = incidents::covering(db, subject).await.map_err(database)? {
+        if let Some((covering, _)) = incidents::covering(db, subject).await? {
             return Ok(Some(Still::Covered(covering)));
         }
         if incident.kind == IncidentKind::ServerDown && incident.state == IncidentState::Triggered {
             // Whether they answer decides whether others take their lead.
             let leaders = operations::failover::leaders_at(db, subject).await;
-            let leaders: Vec<SubjectId> = leaders
-                .map_err(database)?
+            let leaders: Vec<SubjectId> = leaders?
                 .iter()
                 .filter(|leader| leader.answers)
                 .map(|leader| leader.id)
                 .collect();
-            queue::bring_forward(db, &leaders).await.map_err(database)?;
+            queue::bring_forward(db, &leaders).await?;
         }
         if book.looks_round && incident.state == IncidentState::Triggered {
-            let unseen = queue::unseen_servers(db, incident.state_since, LOOK_ROUND_SERVERS)
-                .await
-                .map_err(database)?;
-            let waited: bool = sqlx::query_scalar("select now() > $1 + $2 * interval '1 ms'")
-                .bind(incident.state_since)
-                .bind(i64::try_from(LOOK_ROUND.as_millis()).unwrap_or(i64::MAX))
-                .fetch_one(&mut *db)
-                .await
-                .map_err(database)?;
+            let unseen =
+                queue::unseen_servers(db, incident.state_since, LOOK_ROUND_SERVERS).await?;
+            let waited = store::now(db).await? > incident.state_since + LOOK_ROUND;
             if !unseen.is_empty() && !waited {
-                queue::bring_forward(db, &unseen).await.map_err(database)?;
+                queue::bring_forward(db, &unseen).await?;
                 return Ok(Some(Still::LookingRound));
             }
         }
@@ -245,7 +227,7 @@ impl Resolve {
         {
             return Ok(None);
         }
-        let counts = brake::count(db).await.map_err(database)?;
+        let counts = brake::count(db).await?;
         let reason = brake::trips(&counts);
         if reason.is_none() {
             *calm() = Some(Instant::now());
@@ -262,16 +244,11 @@ impl Work for Resolve {
             Token::Subject(_) | Token::Message(_) => return Err(WorkError::Stray(lock.token)),
         };
         let Some(mut case) = self.load(id).await? else {
-            let mut tx = self.pool.begin().await.map_err(database)?;
-            if queue::hold(&mut tx, &lock, Queue::Resolve)
-                .await
-                .map_err(database)?
-            {
-                queue::remove_from_resolve(&mut tx, lock.token)
-                    .await
-                    .map_err(database)?;
+            let mut tx = self.pool.begin().await?;
+            if queue::hold(&mut tx, &lock, Queue::Resolve).await? {
+                queue::remove_from_resolve(&mut tx, lock.token).await?;
             }
-            return tx.commit().await.map_err(database);
+            return Ok(tx.commit().await?);
         };
         if let Some(reason) = case.trips.take() {
             return self.brake(&lock, reason).await;
@@ -370,7 +347,7 @@ async fn operation_sight(
     db: &mut sqlx::PgConnection,
     subject: SubjectId,
 ) -> Result<Sight, WorkError> {
-    let open = operations::open_of(db, subject).await.map_err(database)?;
+    let open = operations::open_of(db, subject).await?;
     Ok(match open {
         None => Sight::Cleared("it is done, or no longer wanted".into()),
         Some(open) if open.stuck_at.is_some() => {
@@ -385,7 +362,7 @@ async fn herd_sight(db: &mut sqlx::PgConnection, incident: &Incident) -> Result<
     if incident.kind != IncidentKind::Blind {
         return Ok(Sight::Cleared("its subject has left the herd".into()));
     }
-    let counts = brake::count(db).await.map_err(database)?;
+    let counts = brake::count(db).await?;
     Ok(if brake::over(&counts) {
         Sight::Cleared("the servers are seen again".into())
     } else {
@@ -407,10 +384,6 @@ fn lay_over(memo: &mut Value, more: &serde_json::Map<String, Value>) {
             }
         }
     }
-}
-
-fn database(e: sqlx::Error) -> WorkError {
-    WorkError::Batch(BatchError::Database(Arc::new(e)))
 }
 
 /// The word of the record for how a step ended.

@@ -12,7 +12,7 @@ use drover::store::queue::{self, Lock, Queue};
 use drover::store::{incidents, leases};
 use sqlx::{Postgres, Transaction};
 
-use super::{Case, Resolve, WorkError, database};
+use super::{Case, Resolve, WorkError};
 
 /// When a subject that may not be touched just now is tried again.
 const LEASED: Duration = Duration::from_millis(500);
@@ -26,11 +26,8 @@ impl Resolve {
         &self,
         lock: &Lock,
     ) -> Result<Option<Transaction<'static, Postgres>>, WorkError> {
-        let mut tx = self.pool.begin().await.map_err(database)?;
-        if queue::hold(&mut tx, lock, Queue::Resolve)
-            .await
-            .map_err(database)?
-        {
+        let mut tx = self.pool.begin().await?;
+        if queue::hold(&mut tx, lock, Queue::Resolve).await? {
             return Ok(Some(tx));
         }
         super::super::feel::report_lost(1);
@@ -41,10 +38,8 @@ impl Resolve {
         let Some(mut tx) = self.held(lock).await? else {
             return Ok(());
         };
-        queue::remove_from_resolve(&mut tx, lock.token)
-            .await
-            .map_err(database)?;
-        tx.commit().await.map_err(database)
+        queue::remove_from_resolve(&mut tx, lock.token).await?;
+        Ok(tx.commit().await?)
     }
 
     pub(super) async fn close(
@@ -57,9 +52,7 @@ impl Resolve {
             return Ok(());
         };
         if let Some(subject) = case.subject() {
-            leases::drop_handed_on(&mut tx, subject, case.incident.id)
-                .await
-                .map_err(database)?;
+            leases::drop_handed_on(&mut tx, subject, case.incident.id).await?;
         }
         let closed = incidents::close(
             &mut tx,
@@ -68,20 +61,15 @@ impl Resolve {
             &lock.worker,
             reason,
         )
-        .await
-        .map_err(database)?;
+        .await?;
         if !closed {
-            queue::turn(&mut tx, lock.token, Duration::ZERO)
-                .await
-                .map_err(database)?;
+            queue::turn(&mut tx, lock.token, Duration::ZERO).await?;
         }
         // Whoever this incident stood for goes on.
         if let (true, Some(subject)) = (closed, case.subject()) {
-            queue::wake_incidents(&mut tx, &[subject])
-                .await
-                .map_err(database)?;
+            queue::wake_incidents(&mut tx, &[subject]).await?;
         }
-        tx.commit().await.map_err(database)?;
+        tx.commit().await?;
         tracing::info!(incident = %case.incident.id.public(), subject = case.name(),
             kind = %case.incident.kind, %reason, "incident resolved");
         Ok(())
@@ -103,20 +91,14 @@ impl Resolve {
                 None => Note::new("resumed", "drover goes on"),
             };
             let id = case.incident.id;
-            incidents::note(&mut tx, id, &lock.worker, &note)
-                .await
-                .map_err(database)?;
+            incidents::note(&mut tx, id, &lock.worker, &note).await?;
             case.incident.resting = why;
         }
-        let saved = incidents::save(&mut tx, &case.incident)
-            .await
-            .map_err(database)?;
+        let saved = incidents::save(&mut tx, &case.incident).await?;
         // Somebody has changed it meanwhile: what they want is looked at now.
         let after = if saved { after } else { Duration::ZERO };
-        queue::turn(&mut tx, lock.token, after)
-            .await
-            .map_err(database)?;
-        tx.commit().await.map_err(database)
+        queue::turn(&mut tx, lock.token, after).await?;
+        Ok(tx.commit().await?)
     }
 
     /// Too much fails at once: opens `blind`, and comes back later.
@@ -129,22 +111,16 @@ impl Resolve {
             kind: IncidentKind::Blind,
             reason,
         };
-        incidents::open(&mut tx, None, &opening, &lock.worker)
-            .await
-            .map_err(database)?;
-        queue::turn(&mut tx, lock.token, LEASED)
-            .await
-            .map_err(database)?;
-        tx.commit().await.map_err(database)
+        incidents::open(&mut tx, None, &opening, &lock.worker).await?;
+        queue::turn(&mut tx, lock.token, LEASED).await?;
+        Ok(tx.commit().await?)
     }
 
     async fn later(&self, lock: &Lock) -> Result<(), WorkError> {
         let Some(mut tx) = self.held(lock).await? else {
             return Ok(());
         };
-        queue::turn(&mut tx, lock.token, LEASED)
-            .await
-            .map_err(database)?;
-        tx.commit().await.map_err(database)
+        queue::turn(&mut tx, lock.token, LEASED).await?;
+        Ok(tx.commit().await?)
     }
 }
