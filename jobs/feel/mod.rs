@@ -115,7 +115,8 @@ impl World {
                 }
             }
         };
-        let silent = !seen.service_available && !seen.cause.is_some_and(Cause::answered);
+        let silent =
+            !seen.service_available && !seen.cause.is_some_and(|cause| cause.profile().answered);
         if silent && seen.witness.is_none() {
             seen.witness = Some(ask().await);
         }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use sqlx::{PgPool, Postgres, Transaction};
 
 use crate::feel::FeelContext;
-use crate::ring::{BatchError, Tiers, Work, WorkError};
+use crate::ring::{Tiers, Work, WorkError};
 
 /// A turn has its subject to itself for this much longer than its step may take: it is
 /// cut off a second after its limit, so whoever has lost the token has stopped by then.
@@ -58,11 +58,8 @@ impl Resolve {
 
     /// A transaction in which the token is held; `None` if the lock is lost.
     async fn held(&self, lock: &Lock) -> Result<Option<Transaction<'static, Postgres>>, WorkError> {
-        let mut tx = self.pool.begin().await.map_err(database)?;
-        if queue::hold(&mut tx, lock, Queue::Resolve)
-            .await
-            .map_err(database)?
-        {
+        let mut tx = self.pool.begin().await?;
+        if queue::hold(&mut tx, lock, Queue::Resolve).await? {
             return Ok(Some(tx));
         }
         crate::ring::report_lost(1);
@@ -94,8 +91,4 @@ fn lay_over(memo: &mut Value, more: &serde_json::Map<String, Value>) {
             }
         }
     }
-}
-
-fn database(e: sqlx::Error) -> WorkError {
-    WorkError::Batch(BatchError::Database(Arc::new(e)))
 }

@@ -40,6 +40,12 @@ pub enum WorkError {
     Record(#[from] anyhow::Error),
 }
 
+impl From<sqlx::Error> for WorkError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Batch(error.into())
+    }
+}
+
 /// Runs a step; if it fails, panics or takes too long, says so once and puts the
 /// token back.
 pub(super) async fn handle<W: Work>(work: W, pool: PgPool, task: Task<Token>) {

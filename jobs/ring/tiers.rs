@@ -9,7 +9,7 @@ use drover::store::tiers;
 use serde_json::Value;
 use sqlx::PgPool;
 
-use super::{BatchError, WorkError};
+use super::WorkError;
 
 /// The rules of each tier, read again every few seconds.
 pub struct Tiers {
@@ -51,10 +51,9 @@ impl Tiers {
         if let Some(rules) = self.known(tier) {
             return Ok(rules);
         }
-        let database = |e| WorkError::Batch(BatchError::Database(Arc::new(e)));
-        let mut db = self.pool.acquire().await.map_err(database)?;
+        let mut db = self.pool.acquire().await?;
         let mut known = HashMap::new();
-        for (name, layer) in tiers::all(&mut db).await.map_err(database)? {
+        for (name, layer) in tiers::all(&mut db).await? {
             let rules = Rules::layered(&[&self.deployment, &layer]).or_else(|e| {
                 // Its subjects go by the deployment's rules rather than by none.
                 tracing::error!(tier = %name, error = %e, "the tier's rules cannot be used");

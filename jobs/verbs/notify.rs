@@ -146,12 +146,11 @@ impl Notify {
 impl Work for Notify {
     async fn step(&self, lock: Lock) -> Result<(), WorkError> {
         let id = message_of(&lock)?;
-        let database = |e| WorkError::Record(anyhow::Error::new(e));
-        let Some(letter) = self.take(&lock, id).await.map_err(database)? else {
+        let Some(letter) = self.take(&lock, id).await? else {
             return Ok(());
         };
         let outcome = self.notifier.send(&letter).await;
-        self.settle(&lock, &letter, outcome).await.map_err(database)
+        Ok(self.settle(&lock, &letter, outcome).await?)
     }
 }
 

@@ -168,3 +168,11 @@ pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
 pub async fn now(db: &mut PgConnection) -> sqlx::Result<DateTime<Utc>> {
     sqlx::query_scalar("select now()").fetch_one(db).await
 }
+
+/// What the control database's clock says at this very moment, however long ago
+/// the transaction began.
+pub async fn clock(db: &mut PgConnection) -> sqlx::Result<DateTime<Utc>> {
+    sqlx::query_scalar("select clock_timestamp()")
+        .fetch_one(db)
+        .await
+}

@@ -8,6 +8,7 @@ use drover::model::{
     IncidentKind, Kind, Mode, Observation, OperationId, OperationKind, OperationState, Severity,
     Window,
 };
+use drover::store;
 use drover::store::operations::{self, NewOperation};
 use drover::store::subjects::{self, Known, Page};
 use serde_json::{Value, json};
@@ -113,10 +114,7 @@ async fn plan(turn: &Turn<'_>) -> Result<Outcome, Outcome> {
             .remember("operation", open.id.to_string())
             .remember("undo", true));
     }
-    let now = sqlx::query_scalar("select now()")
-        .fetch_one(&mut *db)
-        .await
-        .map_err(record)?;
+    let now = store::now(&mut db).await.map_err(record)?;
     let window = window(&mut db, &machine).await.map_err(record)?;
     let time = Time::of(&event, window, now);
     let new = NewOperation {
@@ -226,10 +224,7 @@ async fn watch(turn: &Turn<'_>) -> Result<Outcome, Outcome> {
             Err(Outcome::failed(format!("{public} is stuck: {note}")))
         }
         OperationState::Open => {
-            let now: DateTime<Utc> = sqlx::query_scalar("select now()")
-                .fetch_one(&mut *db)
-                .await
-                .map_err(record)?;
+            let now: DateTime<Utc> = store::now(&mut db).await.map_err(record)?;
             let due = operation.not_before.map(|due| due - now);
             let wait = due.and_then(|wait| wait.to_std().ok()).unwrap_or_default();
             let waits = format!("{public} waits for its time, or is at work");

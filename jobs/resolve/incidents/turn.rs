@@ -21,7 +21,7 @@ use futures::FutureExt;
 use super::machine::{self, Move, Still, View};
 use super::playbook::{Remedy, UNDO};
 use super::{self as playbooks, Ended, Outcome, Playbook, Turn, fail_over};
-use crate::resolve::{Resolve, database, lay_over};
+use crate::resolve::{Resolve, lay_over};
 use crate::ring::WorkError;
 use crate::think::{Sight, sight};
 
@@ -74,36 +74,27 @@ impl Case {
 
 impl Resolve {
     async fn load(&self, id: IncidentId) -> Result<Option<Case>, WorkError> {
-        let mut db = self.pool.acquire().await.map_err(database)?;
-        let Some(incident) = incidents::load(&mut db, id).await.map_err(database)? else {
+        let mut db = self.pool.acquire().await?;
+        let Some(incident) = incidents::load(&mut db, id).await? else {
             return Ok(None);
         };
         let subject = incident.subject;
         let wanted: Vec<SubjectId> = subject.into_iter().collect();
-        let row = subjects::load(&mut db, &wanted)
-            .await
-            .map_err(database)?
-            .pop();
+        let row = subjects::load(&mut db, &wanted).await?.pop();
         let known = row
             .map(|row| row.open(&self.tools.secret_key))
             .transpose()?;
-        let scene = scenes::load(&mut db, &wanted)
-            .await
-            .map_err(database)?
-            .pop();
-        let mode = modes::effective(&mut db, subject).await.map_err(database)?;
+        let scene = scenes::load(&mut db, &wanted).await?.pop();
+        let mode = modes::effective(&mut db, subject).await?;
         let plan = match subject {
-            Some(subject) => plans::limiting(&mut db, subject).await.map_err(database)?,
+            Some(subject) => plans::limiting(&mut db, subject).await?,
             None => None,
         };
         let book = playbooks::playbook(incident.kind);
-        let now = sqlx::query_scalar("select now()")
-            .fetch_one(&mut *db)
-            .await
-            .map_err(database)?;
+        let now = drover::store::now(&mut db).await?;
         let seen = scene.as_ref().and_then(|s| s.recent.first());
         let due = fail_over::due(&mut db, &incident, seen, now).await;
-        let due = !due.map_err(database)?.is_empty();
+        let due = !due?.is_empty();
         let still = self.still(&mut db, &incident, book, due).await?;
         let trips = self.trips(&mut db, &incident, still.as_ref()).await?;
         let evidence = incident.kind.profile().evidence;
@@ -159,7 +150,7 @@ impl Resolve {
         if incident.kind == IncidentKind::Blind {
             return Ok(None);
         }
-        if let Some(blind) = incidents::blind(db).await.map_err(database)? {
+        if let Some(blind) = incidents::blind(db).await? {
             return Ok(Some(Still::Blind(blind)));
         }
         let Some(subject) = incident.subject else {
@@ -168,38 +159,33 @@ impl Resolve {
         // What is at work does not keep a follower from taking the lead: it gives way.
         if incident.kind.profile().evidence != Evidence::Operation
             && !fails_over
-            && let Some(what) = operations::disturbing(db, subject)
-                .await
-                .map_err(database)?
+            && let Some(what) = operations::disturbing(db, subject).await?
         {
             return Ok(Some(Still::Operating(what)));
         }
-        if let Some((covering, _)) = incidents::covering(db, subject).await.map_err(database)? {
+        if let Some((covering, _)) = incidents::covering(db, subject).await? {
             return Ok(Some(Still::Covered(covering)));
         }
         if incident.kind == IncidentKind::ServerDown && incident.state == IncidentState::Triggered {
             // Whether they answer decides whether others take their lead.
             let leaders = operations::failover::leaders_at(db, subject).await;
-            let leaders: Vec<SubjectId> = leaders
-                .map_err(database)?
+            let leaders: Vec<SubjectId> = leaders?
                 .iter()
                 .filter(|leader| leader.answers)
                 .map(|leader| leader.id)
                 .collect();
-            queue::bring_forward(db, &leaders).await.map_err(database)?;
+            queue::bring_forward(db, &leaders).await?;
         }
         if book.looks_round && incident.state == IncidentState::Triggered {
-            let unseen = queue::unseen_servers(db, incident.state_since, LOOK_ROUND_SERVERS)
-                .await
-                .map_err(database)?;
+            let unseen =
+                queue::unseen_servers(db, incident.state_since, LOOK_ROUND_SERVERS).await?;
             let waited: bool = sqlx::query_scalar("select now() > $1 + $2 * interval '1 ms'")
                 .bind(incident.state_since)
                 .bind(i64::try_from(LOOK_ROUND.as_millis()).unwrap_or(i64::MAX))
                 .fetch_one(&mut *db)
-                .await
-                .map_err(database)?;
+                .await?;
             if !unseen.is_empty() && !waited {
-                queue::bring_forward(db, &unseen).await.map_err(database)?;
+                queue::bring_forward(db, &unseen).await?;
                 return Ok(Some(Still::LookingRound));
             }
         }
@@ -225,7 +211,7 @@ impl Resolve {
         {
             return Ok(None);
         }
-        let counts = brake::count(db).await.map_err(database)?;
+        let counts = brake::count(db).await?;
         let reason = brake::trips(&counts);
         if reason.is_none() {
             *calm() = Some(Instant::now());
@@ -242,16 +228,11 @@ impl Resolve {
         id: IncidentId,
     ) -> Result<(), WorkError> {
         let Some(mut case) = self.load(id).await? else {
-            let mut tx = self.pool.begin().await.map_err(database)?;
-            if queue::hold(&mut tx, &lock, Queue::Resolve)
-                .await
-                .map_err(database)?
-            {
-                queue::remove_from_resolve(&mut tx, lock.token)
-                    .await
-                    .map_err(database)?;
+            let mut tx = self.pool.begin().await?;
+            if queue::hold(&mut tx, &lock, Queue::Resolve).await? {
+                queue::remove_from_resolve(&mut tx, lock.token).await?;
             }
-            return tx.commit().await.map_err(database);
+            return Ok(tx.commit().await?);
         };
         if let Some(reason) = case.trips.take() {
             return self.brake(&lock, reason).await;
@@ -342,7 +323,7 @@ async fn operation_sight(
     db: &mut sqlx::PgConnection,
     subject: SubjectId,
 ) -> Result<Sight, WorkError> {
-    let open = operations::open_of(db, subject).await.map_err(database)?;
+    let open = operations::open_of(db, subject).await?;
     Ok(match open {
         None => Sight::Cleared("it is done, or no longer wanted".into()),
         Some(open) if open.stuck_at.is_some() => {
@@ -357,7 +338,7 @@ async fn herd_sight(db: &mut sqlx::PgConnection, incident: &Incident) -> Result<
     if incident.kind != IncidentKind::Blind {
         return Ok(Sight::Cleared("its subject has left the herd".into()));
     }
-    let counts = brake::count(db).await.map_err(database)?;
+    let counts = brake::count(db).await?;
     Ok(if brake::over(&counts) {
         Sight::Cleared("the servers are seen again".into())
     } else {

@@ -25,7 +25,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 
 use super::{self as kinds, Context, Did, Ended, Outcome, StepInfo};
-use crate::resolve::{OVER, Resolve, database, lay_over};
+use crate::resolve::{OVER, Resolve, lay_over};
 use crate::ring::WorkError;
 pub use advance::{advance, current};
 
@@ -83,10 +83,8 @@ impl Resolve {
             let Some(mut tx) = self.held(lock).await? else {
                 return Ok(());
             };
-            queue::remove_from_resolve(&mut tx, lock.token)
-                .await
-                .map_err(database)?;
-            return tx.commit().await.map_err(database);
+            queue::remove_from_resolve(&mut tx, lock.token).await?;
+            return Ok(tx.commit().await?);
         };
         if let Some(due) = job.operation.not_before.filter(|due| *due > job.now) {
             let wait = (due - job.now).to_std().unwrap_or_default().min(SLOWLY);
@@ -113,23 +111,17 @@ impl Resolve {
     }
 
     async fn load_operation(&self, id: OperationId) -> Result<Option<Job>, WorkError> {
-        let mut db = self.pool.acquire().await.map_err(database)?;
-        let found = operations::load(&mut db, id).await.map_err(database)?;
+        let mut db = self.pool.acquire().await?;
+        let found = operations::load(&mut db, id).await?;
         let Some(operation) = found.filter(|o| o.state == OperationState::Open) else {
             return Ok(None);
         };
         let wanted: Vec<SubjectId> = operation.subject.into_iter().collect();
-        let row = subjects::load(&mut db, &wanted)
-            .await
-            .map_err(database)?
-            .pop();
+        let row = subjects::load(&mut db, &wanted).await?.pop();
         let known = row
             .map(|row| row.open(&self.tools.secret_key))
             .transpose()?;
-        let now = sqlx::query_scalar("select now()")
-            .fetch_one(&mut *db)
-            .await
-            .map_err(database)?;
+        let now = drover::store::now(&mut db).await?;
         // The rules are read over a connection of their own.
         drop(db);
         let rules = match &known {
@@ -161,11 +153,9 @@ impl Resolve {
         if let Some(Known::Server(server)) = &job.known {
             let id = server.subject.id;
             let first = operations::failover::at_work_on(&mut tx, id).await;
-            if first.map_err(database)? {
-                queue::turn(&mut tx, lock.token, LEASED)
-                    .await
-                    .map_err(database)?;
-                tx.commit().await.map_err(database)?;
+            if first? {
+                queue::turn(&mut tx, lock.token, LEASED).await?;
+                tx.commit().await?;
                 return Ok(None);
             }
         }
@@ -175,11 +165,9 @@ impl Resolve {
                 let worker = &lock.worker;
                 let lease = step.limit + OVER;
                 let taken = leases::take(&mut tx, subject, operation.id, worker, lease);
-                let Some(fence) = taken.await.map_err(database)? else {
-                    queue::turn(&mut tx, lock.token, LEASED)
-                        .await
-                        .map_err(database)?;
-                    tx.commit().await.map_err(database)?;
+                let Some(fence) = taken.await? else {
+                    queue::turn(&mut tx, lock.token, LEASED).await?;
+                    tx.commit().await?;
                     return Ok(None);
                 };
                 Some(fence)
@@ -193,16 +181,13 @@ impl Resolve {
             }
             operation.step_name = step.name.to_owned();
             operation.steps = steps;
-            if !operations::save(&mut tx, operation)
-                .await
-                .map_err(database)?
-            {
+            if !operations::save(&mut tx, operation).await? {
                 drop(tx);
                 return self.let_wait(lock, Duration::ZERO).await.map(|()| None);
             }
             operation.revision += 1;
         }
-        tx.commit().await.map_err(database)?;
+        tx.commit().await?;
         Ok(Some(fence))
     }
 
@@ -247,23 +232,15 @@ impl Resolve {
         let leaves = outcome.facts.iter().any(|fact| matches!(fact, Fact::Gone));
         if let (Some(subject), true) = (subject, leaves) {
             // Tokens before subjects, as everywhere.
-            queue::hold_token(&mut tx, subject)
-                .await
-                .map_err(database)?;
-            queue::hold_incident_tokens(&mut tx, subject)
-                .await
-                .map_err(database)?;
+            queue::hold_token(&mut tx, subject).await?;
+            queue::hold_incident_tokens(&mut tx, subject).await?;
         }
         if let (Some(subject), Some(fence)) = (subject, fence)
-            && !leases::end_turn(&mut tx, subject, fence, None)
-                .await
-                .map_err(database)?
+            && !leases::end_turn(&mut tx, subject, fence, None).await?
         {
             // Its time was up and another turn has begun: this one's word is stale.
-            queue::turn(&mut tx, lock.token, LEASED)
-                .await
-                .map_err(database)?;
-            return tx.commit().await.map_err(database);
+            queue::turn(&mut tx, lock.token, LEASED).await?;
+            return Ok(tx.commit().await?);
         }
         if let Some(memo) = memo {
             job.operation.memo = memo;
@@ -274,48 +251,37 @@ impl Resolve {
             // Facts of a step that is hopeless are none; its memo is kept.
             let why = outcome.note.clone();
             self.get_stuck(&mut tx, lock, &mut job, &why).await?;
-            return tx.commit().await.map_err(database);
+            return Ok(tx.commit().await?);
         }
         let patience = job.patience();
         // This transaction has begun behind what the step did.
-        let now = drover::store::now(&mut tx).await.map_err(database)?;
+        let now = drover::store::now(&mut tx).await?;
         let (after, note) = advance(&mut job.operation, &job.steps, &outcome, patience, now);
         if let Some(note) = note {
-            operations::note(&mut tx, job.operation.id, &lock.worker, &note)
-                .await
-                .map_err(database)?;
+            operations::note(&mut tx, job.operation.id, &lock.worker, &note).await?;
         }
-        if !operations::save(&mut tx, &job.operation)
-            .await
-            .map_err(database)?
-        {
+        if !operations::save(&mut tx, &job.operation).await? {
             // Somebody has changed it meanwhile: the step is done again, and finds its
             // work done.
             drop(tx);
             return self.let_wait(lock, Duration::ZERO).await;
         }
-        queue::turn(&mut tx, lock.token, after)
-            .await
-            .map_err(database)?;
+        queue::turn(&mut tx, lock.token, after).await?;
         if let Some(subject) = subject {
             for fact in &outcome.facts {
-                operations::apply(&mut tx, subject, fact, &lock.worker)
-                    .await
-                    .map_err(database)?;
+                operations::apply(&mut tx, subject, fact, &lock.worker).await?;
             }
         }
-        let news = found::tell(&mut tx, &outcome.findings, &lock.worker)
-            .await
-            .map_err(database)?;
+        let news = found::tell(&mut tx, &outcome.findings, &lock.worker).await?;
         if outcome.ended == Ended::Done && last {
             self.over(&mut tx, lock, &job, &outcome.note).await?;
             for fact in &outcome.facts {
                 if let Fact::Next(new) = fact {
-                    operations::open(&mut tx, new).await.map_err(database)?;
+                    operations::open(&mut tx, new).await?;
                 }
             }
         }
-        tx.commit().await.map_err(database)?;
+        tx.commit().await?;
         for new in news {
             tracing::warn!("{new}");
         }
@@ -340,21 +306,13 @@ impl Resolve {
         text: &str,
     ) -> Result<(), WorkError> {
         let operation = &job.operation;
-        operations::end(tx, operation.id, OperationState::Done, &lock.worker, text)
-            .await
-            .map_err(database)?;
+        operations::end(tx, operation.id, OperationState::Done, &lock.worker, text).await?;
         if let Some(subject) = operation.subject {
-            queue::wake_operations(tx, &[subject])
-                .await
-                .map_err(database)?;
-            queue::wake_incidents(tx, &[subject])
-                .await
-                .map_err(database)?;
+            queue::wake_operations(tx, &[subject]).await?;
+            queue::wake_incidents(tx, &[subject]).await?;
             // What was broken on purpose is found when anything broken is.
             if operation.kind != OperationKind::Gameday {
-                queue::bring_forward(tx, &[subject])
-                    .await
-                    .map_err(database)?;
+                queue::bring_forward(tx, &[subject]).await?;
             }
         }
         Ok(())
@@ -365,20 +323,16 @@ impl Resolve {
             return Ok(());
         };
         let (id, text) = (job.operation.id, "its subject has left the herd");
-        operations::end(&mut tx, id, OperationState::Cancelled, &lock.worker, text)
-            .await
-            .map_err(database)?;
-        tx.commit().await.map_err(database)
+        operations::end(&mut tx, id, OperationState::Cancelled, &lock.worker, text).await?;
+        Ok(tx.commit().await?)
     }
 
     async fn let_wait(&self, lock: &Lock, after: Duration) -> Result<(), WorkError> {
         let Some(mut tx) = self.held(lock).await? else {
             return Ok(());
         };
-        queue::turn(&mut tx, lock.token, after)
-            .await
-            .map_err(database)?;
-        tx.commit().await.map_err(database)
+        queue::turn(&mut tx, lock.token, after).await?;
+        Ok(tx.commit().await?)
     }
 
     async fn stick(&self, lock: &Lock, job: &mut Job, why: &str) -> Result<(), WorkError> {
@@ -386,7 +340,7 @@ impl Resolve {
             return Ok(());
         };
         self.get_stuck(&mut tx, lock, job, why).await?;
-        tx.commit().await.map_err(database)
+        Ok(tx.commit().await?)
     }
 
     /// A human is needed: an incident says so. The operation goes on slowly, in case
@@ -403,18 +357,13 @@ impl Resolve {
         let operation = &mut job.operation;
         operation.stuck_at = Some(job.now);
         operation.note = Some(reason.clone());
-        if !operations::save(tx, operation).await.map_err(database)? {
-            let turned = queue::turn(tx, lock.token, Duration::ZERO).await;
-            return turned.map_err(database);
+        if !operations::save(tx, operation).await? {
+            return Ok(queue::turn(tx, lock.token, Duration::ZERO).await?);
         }
         let mut note = Note::new("stuck", format!("a human is needed: {reason}"));
         note.detail = json!({ "step": operation.step_name });
-        operations::note(tx, operation.id, &lock.worker, &note)
-            .await
-            .map_err(database)?;
-        queue::turn(tx, lock.token, SLOWLY)
-            .await
-            .map_err(database)?;
+        operations::note(tx, operation.id, &lock.worker, &note).await?;
+        queue::turn(tx, lock.token, SLOWLY).await?;
         if let Some(subject) = operation.subject {
             let opening = Opening {
                 kind: if creates {
@@ -424,9 +373,7 @@ impl Resolve {
                 },
                 reason: reason.clone(),
             };
-            incidents::open(tx, Some(subject), &opening, &lock.worker)
-                .await
-                .map_err(database)?;
+            incidents::open(tx, Some(subject), &opening, &lock.worker).await?;
         }
         tracing::warn!(operation = %operation.id.public(), kind = %operation.kind,
             %reason, "an operation is stuck");

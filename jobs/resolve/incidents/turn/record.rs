@@ -11,7 +11,7 @@ use drover::model::{IncidentKind, Note, Opening};
 use drover::store::queue::{self, Lock};
 use drover::store::{incidents, leases};
 
-use super::{Case, Resolve, WorkError, database};
+use super::{Case, Resolve, WorkError};
 
 /// When a subject that may not be touched just now is tried again.
 const LEASED: Duration = Duration::from_millis(500);
@@ -20,10 +20,8 @@ impl Resolve {
         let Some(mut tx) = self.held(lock).await? else {
             return Ok(());
         };
-        queue::remove_from_resolve(&mut tx, lock.token)
-            .await
-            .map_err(database)?;
-        tx.commit().await.map_err(database)
+        queue::remove_from_resolve(&mut tx, lock.token).await?;
+        Ok(tx.commit().await?)
     }
 
     pub(super) async fn close(
@@ -36,9 +34,7 @@ impl Resolve {
             return Ok(());
         };
         if let Some(subject) = case.subject() {
-            leases::drop_handed_on(&mut tx, subject, case.incident.id)
-                .await
-                .map_err(database)?;
+            leases::drop_handed_on(&mut tx, subject, case.incident.id).await?;
         }
         let closed = incidents::close(
             &mut tx,
@@ -47,20 +43,15 @@ impl Resolve {
             &lock.worker,
             reason,
         )
-        .await
-        .map_err(database)?;
+        .await?;
         if !closed {
-            queue::turn(&mut tx, lock.token, Duration::ZERO)
-                .await
-                .map_err(database)?;
+            queue::turn(&mut tx, lock.token, Duration::ZERO).await?;
         }
         // Whoever this incident stood for goes on.
         if let (true, Some(subject)) = (closed, case.subject()) {
-            queue::wake_incidents(&mut tx, &[subject])
-                .await
-                .map_err(database)?;
+            queue::wake_incidents(&mut tx, &[subject]).await?;
         }
-        tx.commit().await.map_err(database)?;
+        tx.commit().await?;
         tracing::info!(incident = %case.incident.id.public(), subject = case.name(),
             kind = %case.incident.kind, %reason, "incident resolved");
         Ok(())
@@ -82,20 +73,14 @@ impl Resolve {
                 None => Note::new("resumed", "drover goes on"),
             };
             let id = case.incident.id;
-            incidents::note(&mut tx, id, &lock.worker, &note)
-                .await
-                .map_err(database)?;
+            incidents::note(&mut tx, id, &lock.worker, &note).await?;
             case.incident.resting = why;
         }
-        let saved = incidents::save(&mut tx, &case.incident)
-            .await
-            .map_err(database)?;
+        let saved = incidents::save(&mut tx, &case.incident).await?;
         // Somebody has changed it meanwhile: what they want is looked at now.
         let after = if saved { after } else { Duration::ZERO };
-        queue::turn(&mut tx, lock.token, after)
-            .await
-            .map_err(database)?;
-        tx.commit().await.map_err(database)
+        queue::turn(&mut tx, lock.token, after).await?;
+        Ok(tx.commit().await?)
     }
 
     /// Too much fails at once: opens `blind`, and comes back later.
@@ -108,22 +93,16 @@ impl Resolve {
             kind: IncidentKind::Blind,
             reason,
         };
-        incidents::open(&mut tx, None, &opening, &lock.worker)
-            .await
-            .map_err(database)?;
-        queue::turn(&mut tx, lock.token, LEASED)
-            .await
-            .map_err(database)?;
-        tx.commit().await.map_err(database)
+        incidents::open(&mut tx, None, &opening, &lock.worker).await?;
+        queue::turn(&mut tx, lock.token, LEASED).await?;
+        Ok(tx.commit().await?)
     }
 
     async fn later(&self, lock: &Lock) -> Result<(), WorkError> {
         let Some(mut tx) = self.held(lock).await? else {
             return Ok(());
         };
-        queue::turn(&mut tx, lock.token, LEASED)
-            .await
-            .map_err(database)?;
-        tx.commit().await.map_err(database)
+        queue::turn(&mut tx, lock.token, LEASED).await?;
+        Ok(tx.commit().await?)
     }
 }

@@ -9,7 +9,7 @@ use drover::store::{incidents, leases};
 use serde_json::json;
 use sqlx::PgConnection;
 
-use super::super::{Case, Resolve, WorkError, database};
+use super::super::{Case, Resolve, WorkError};
 use crate::resolve::incidents::playbook::Tells;
 
 impl Resolve {
@@ -28,13 +28,11 @@ impl Resolve {
             };
             let note = Note::new("advised", text);
             let id = case.incident.id;
-            incidents::note(&mut tx, id, &lock.worker, &note)
-                .await
-                .map_err(database)?;
+            incidents::note(&mut tx, id, &lock.worker, &note).await?;
         }
         let reason = "mode advise: drover does nothing itself";
         self.call_a_human(&mut tx, lock, case, reason).await?;
-        tx.commit().await.map_err(database)
+        Ok(tx.commit().await?)
     }
 
     pub(in super::super) async fn escalate(
@@ -47,7 +45,7 @@ impl Resolve {
             return Ok(());
         };
         self.call_a_human(&mut tx, lock, case, reason).await?;
-        tx.commit().await.map_err(database)
+        Ok(tx.commit().await?)
     }
 
     /// Calls a human, and lets the playbook go on.
@@ -60,23 +58,16 @@ impl Resolve {
             return Ok(());
         };
         let id = case.incident.id;
-        incidents::lock(&mut tx, id).await.map_err(database)?;
+        incidents::lock(&mut tx, id).await?;
         let reason = "it is too grave to wait for what drover does about it";
         tell(&mut tx, case, reason).await?;
         let note = Note::new("paged", format!("a human is called at once: {reason}"));
-        incidents::note(&mut tx, id, &lock.worker, &note)
-            .await
-            .map_err(database)?;
-        if !incidents::save(&mut tx, &case.incident)
-            .await
-            .map_err(database)?
-        {
+        incidents::note(&mut tx, id, &lock.worker, &note).await?;
+        if !incidents::save(&mut tx, &case.incident).await? {
             return Err(changed());
         }
-        queue::turn(&mut tx, lock.token, Duration::ZERO)
-            .await
-            .map_err(database)?;
-        tx.commit().await.map_err(database)?;
+        queue::turn(&mut tx, lock.token, Duration::ZERO).await?;
+        tx.commit().await?;
         tracing::warn!(incident = %id.public(), subject = case.name(),
             kind = %case.incident.kind, "a human is called at once");
         Ok(())
@@ -93,27 +84,21 @@ impl Resolve {
         let name = case.name().to_owned();
         let kind = case.incident.kind;
         if let Some(subject) = case.subject() {
-            leases::drop_handed_on(tx, subject, case.incident.id)
-                .await
-                .map_err(database)?;
+            leases::drop_handed_on(tx, subject, case.incident.id).await?;
         }
         let incident = &mut case.incident;
         // Messages keep the order in which the incident's row was held.
-        incidents::lock(tx, incident.id).await.map_err(database)?;
+        incidents::lock(tx, incident.id).await?;
         incident.state = IncidentState::NeedsHuman;
         incident.resting = None;
         tell(tx, case, reason).await?;
         let incident = &mut case.incident;
         let note = Note::new("escalated", format!("a human is needed: {reason}"));
-        incidents::note(tx, incident.id, &lock.worker, &note)
-            .await
-            .map_err(database)?;
-        if !incidents::save(tx, incident).await.map_err(database)? {
+        incidents::note(tx, incident.id, &lock.worker, &note).await?;
+        if !incidents::save(tx, incident).await? {
             return Err(changed());
         }
-        queue::turn(tx, lock.token, Duration::from_secs(5))
-            .await
-            .map_err(database)?;
+        queue::turn(tx, lock.token, Duration::from_secs(5)).await?;
         tracing::warn!(incident = %incident.id.public(), subject = %name, %kind, reason,
             "a human is needed");
         Ok(())
@@ -151,7 +136,7 @@ async fn tell(tx: &mut PgConnection, case: &mut Case, reason: &str) -> Result<()
             summary: summary.clone(),
             detail: json!({ "why": reason, "attempts": incident.attempts }),
         };
-        outbox::write(tx, &new).await.map_err(database)?;
+        outbox::write(tx, &new).await?;
         // Somebody was at it before the page went out: let it not ring on.
         if let (Channel::Page, Some((_, by))) = (channel, &incident.acknowledged) {
             let seen = NewMessage {
@@ -161,7 +146,7 @@ async fn tell(tx: &mut PgConnection, case: &mut Case, reason: &str) -> Result<()
                 detail: json!({}),
                 ..new
             };
-            outbox::write(tx, &seen).await.map_err(database)?;
+            outbox::write(tx, &seen).await?;
         }
     }
     Ok(())

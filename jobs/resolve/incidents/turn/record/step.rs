@@ -12,7 +12,7 @@ use drover::store::{brake, incidents, modes, operations};
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
-use super::super::{Case, Resolve, WorkError, database, lay_over, may_act, word};
+use super::super::{Case, Resolve, WorkError, lay_over, may_act, word};
 use super::LEASED;
 use crate::resolve::OVER;
 use crate::resolve::incidents::machine;
@@ -41,7 +41,7 @@ impl Resolve {
         let incident = &mut case.incident;
         // Before the lease is taken: nobody is to wait for a look at the whole herd.
         let tripped = if incident.step == 0 {
-            brake::trips(&brake::count(&mut tx).await.map_err(database)?)
+            brake::trips(&brake::count(&mut tx).await?)
         } else {
             None
         };
@@ -51,26 +51,18 @@ impl Resolve {
             return Err(anyhow::anyhow!("no such remedy in the playbook").into());
         };
         let lease = step.limit + OVER;
-        let fence = leases::take(&mut tx, subject, incident.id, &lock.worker, lease)
-            .await
-            .map_err(database)?;
+        let fence = leases::take(&mut tx, subject, incident.id, &lock.worker, lease).await?;
         let Some(fence) = fence else {
-            queue::turn(&mut tx, lock.token, LEASED)
-                .await
-                .map_err(database)?;
-            tx.commit().await.map_err(database)?;
+            queue::turn(&mut tx, lock.token, LEASED).await?;
+            tx.commit().await?;
             return Ok(None);
         };
         if incident.step == 0 {
             // The last look before a remedy: nobody may have put the brake on, changed
             // the mode or held the incident since this turn was decided on.
-            let mode = modes::effective(&mut tx, Some(subject))
-                .await
-                .map_err(database)?;
-            let blind = incidents::blind(&mut tx).await.map_err(database)?;
-            let now = incidents::lock(&mut tx, incident.id)
-                .await
-                .map_err(database)?;
+            let mode = modes::effective(&mut tx, Some(subject)).await?;
+            let blind = incidents::blind(&mut tx).await?;
+            let now = incidents::lock(&mut tx, incident.id).await?;
             if now.is_none_or(|now| now.held_at.is_some()) {
                 drop(tx);
                 return self.later(lock).await.map(|()| None);
@@ -91,11 +83,9 @@ impl Resolve {
             let text = format!("attempt {} to {}", incident.attempt, remedy.does);
             let mut note = Note::new("attempt", text);
             note.detail = json!({ "remedy": remedy.name, "attempt": incident.attempt });
-            incidents::note(&mut tx, incident.id, &lock.worker, &note)
-                .await
-                .map_err(database)?;
+            incidents::note(&mut tx, incident.id, &lock.worker, &note).await?;
         }
-        if !incidents::save(&mut tx, incident).await.map_err(database)? {
+        if !incidents::save(&mut tx, incident).await? {
             drop(tx);
             return self.later(lock).await.map(|()| None);
         }
@@ -110,8 +100,8 @@ impl Resolve {
             step: step.name,
             attempt: incident.attempt,
         };
-        runs::begun(&mut tx, &run).await.map_err(database)?;
-        tx.commit().await.map_err(database)?;
+        runs::begun(&mut tx, &run).await?;
+        tx.commit().await?;
         Ok(Some(run))
     }
 
@@ -129,24 +119,18 @@ impl Resolve {
         // Tokens before subjects, as everywhere.
         match outcome.asks.as_deref() {
             Some(Asks::Off(_)) => {
-                queue::hold_operation_tokens(&mut tx, run.subject)
-                    .await
-                    .map_err(database)?;
+                queue::hold_operation_tokens(&mut tx, run.subject).await?;
             }
             Some(Asks::Failover(leaders)) => {
                 for leader in leaders {
-                    queue::hold_operation_tokens(&mut tx, *leader)
-                        .await
-                        .map_err(database)?;
+                    queue::hold_operation_tokens(&mut tx, *leader).await?;
                 }
                 // And servers before what is on them.
-                leases::hold(&mut tx, leaders).await.map_err(database)?;
+                leases::hold(&mut tx, leaders).await?;
             }
             Some(Asks::Destroy(id)) => {
-                queue::hold_operation_tokens(&mut tx, *id)
-                    .await
-                    .map_err(database)?;
-                queue::hold_token(&mut tx, *id).await.map_err(database)?;
+                queue::hold_operation_tokens(&mut tx, *id).await?;
+                queue::hold_token(&mut tx, *id).await?;
             }
             Some(Asks::For(_) | Asks::Follow(_)) | None => {}
         }
@@ -158,10 +142,8 @@ impl Resolve {
         let fence = run.fence;
         if !end_turn(&mut tx, subject, fence, more).await? {
             // Its time was up and another turn has begun: this one's word is stale.
-            queue::turn(&mut tx, lock.token, LEASED)
-                .await
-                .map_err(database)?;
-            return tx.commit().await.map_err(database);
+            queue::turn(&mut tx, lock.token, LEASED).await?;
+            return Ok(tx.commit().await?);
         }
         if let Some(asks) = outcome.asks.take() {
             let (worker, by) = (&lock.worker, run.incident);
@@ -174,42 +156,26 @@ impl Resolve {
             &outcome.touched,
             &outcome.note,
         )
-        .await
-        .map_err(database)?;
-        let loaded = incidents::lock(&mut tx, run.incident)
-            .await
-            .map_err(database)?;
+        .await?;
+        let loaded = incidents::lock(&mut tx, run.incident).await?;
         let (Some(mut incident), Some(remedy)) = (loaded, remedy) else {
-            return tx.commit().await.map_err(database);
+            return Ok(tx.commit().await?);
         };
         if !at_work(&incident) {
-            queue::turn(&mut tx, lock.token, Duration::ZERO)
-                .await
-                .map_err(database)?;
-            return tx.commit().await.map_err(database);
+            queue::turn(&mut tx, lock.token, Duration::ZERO).await?;
+            return Ok(tx.commit().await?);
         }
         lay_over(&mut incident.memo, &outcome.memo);
-        let now = sqlx::query_scalar("select clock_timestamp()")
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(database)?;
+        let now = drover::store::clock(&mut tx).await?;
         let after = machine::after(&mut incident, remedy, &outcome.ended, now);
         if let Some(note) = note_of(&outcome, remedy.name, run.step) {
-            incidents::note(&mut tx, incident.id, &lock.worker, &note)
-                .await
-                .map_err(database)?;
+            incidents::note(&mut tx, incident.id, &lock.worker, &note).await?;
         }
-        incidents::save(&mut tx, &incident)
-            .await
-            .map_err(database)?;
-        queue::turn(&mut tx, lock.token, after)
-            .await
-            .map_err(database)?;
+        incidents::save(&mut tx, &incident).await?;
+        queue::turn(&mut tx, lock.token, after).await?;
         // What was done shows in the next observation, which should come now.
-        queue::bring_forward(&mut tx, &[subject])
-            .await
-            .map_err(database)?;
-        tx.commit().await.map_err(database)?;
+        queue::bring_forward(&mut tx, &[subject]).await?;
+        tx.commit().await?;
         tracing::info!(incident = %incident.id.public(), subject = case.name(),
             remedy = run.remedy, step = run.step, outcome = word(&outcome.ended),
             note = %outcome.note, "step ended");
@@ -228,7 +194,7 @@ impl Resolve {
         incident: IncidentId,
     ) -> Result<Outcome, WorkError> {
         match asks {
-            Asks::For(new) => Ok(match operations::open(tx, &new).await.map_err(database)? {
+            Asks::For(new) => Ok(match operations::open(tx, &new).await? {
                 Some(id) => outcome.remember("operation", id.to_string()),
                 None => Outcome::new(Ended::Again(AFTER_ANOTHER), "another operation is open"),
             }),
@@ -237,7 +203,7 @@ impl Resolve {
                 let (by, why) = (incident.public(), outcome.note.clone());
                 for leader in leaders {
                     let found = failover::open_failover(tx, leader, json!({}), &by, Some(&why));
-                    match found.await.map_err(database)? {
+                    match found.await? {
                         Ok(id) => opened.push(id.to_string()),
                         // One at work there already does the same.
                         Err(other) => opened.push(other.id.to_string()),
@@ -246,27 +212,25 @@ impl Resolve {
                 Ok(outcome.remember("failovers", opened))
             }
             Asks::Off(id) => {
-                operations::call_off(tx, id, worker, &outcome.note)
-                    .await
-                    .map_err(database)?;
+                operations::call_off(tx, id, worker, &outcome.note).await?;
                 Ok(outcome)
             }
             Asks::Follow(wanted) => {
                 // What is refused half way leaves nothing.
-                let mut part = tx.begin().await.map_err(database)?;
+                let mut part = tx.begin().await?;
                 match creation::follow(&mut part, &self.tools.secret_key, &wanted).await {
                     Ok((id, _)) => {
-                        part.commit().await.map_err(database)?;
+                        part.commit().await?;
                         Ok(outcome.remember("replacement", id.to_string()))
                     }
-                    Err(CreateError::Database(e)) => Err(database(e)),
+                    Err(CreateError::Database(e)) => Err(e.into()),
                     Err(e) => Ok(Outcome::failed(format!("{}: {e}", wanted.name))),
                 }
             }
             Asks::Destroy(id) => {
                 match creation::destroy(tx, Kind::Resource, id, &incident.public()).await {
                     Ok(_) | Err(DestroyError::NotFound) => Ok(outcome),
-                    Err(DestroyError::Database(e)) => Err(database(e)),
+                    Err(DestroyError::Database(e)) => Err(e.into()),
                     // Both are found before anything is written.
                     Err(e @ (DestroyError::Adopted | DestroyError::HasResources(_))) => {
                         Ok(Outcome::failed(e.to_string()))
@@ -283,9 +247,7 @@ async fn end_turn(
     fence: Fence,
     more: bool,
 ) -> Result<bool, WorkError> {
-    leases::end_turn(tx, subject, fence, more.then_some(HANDED_ON))
-        .await
-        .map_err(database)
+    Ok(leases::end_turn(tx, subject, fence, more.then_some(HANDED_ON)).await?)
 }
 
 /// Whether the lease is kept for the same remedy's next turn. What only watches
