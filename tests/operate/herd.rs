@@ -28,7 +28,9 @@ impl World {
     pub async fn new(name: &str, rules: &Value) -> Self {
         drover_tests::init();
         // Where the user that local servers run as can reach it.
-        let root = PathBuf::from(format!("/tmp/drover-book-{name}-{}", std::process::id()));
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let (pid, n) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let root = PathBuf::from(format!("/tmp/drover-book-{name}-{pid}-{n}"));
         std::fs::create_dir_all(&root).unwrap();
         let cloud = LocalCloud::new(&root, None).unwrap();
         // The first server makes the key that all of them let in.

@@ -12,7 +12,7 @@ use drover_jobs::resolve::incidents::{self as resolve, Ended, Outcome, Turn};
 use drover_jobs::think::Sight;
 use serde_json::json;
 
-pub use super::world::{World, session, superuser};
+pub use crate::herd::{World, session, superuser};
 
 /// So many turns are taken at most: a step that never ends fails its test.
 const MOST_TURNS: usize = 120;

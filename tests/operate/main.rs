@@ -1,20 +1,17 @@
-//! Making and destroying, by real processes on real local servers.
+//! What changes the world. Here: making and destroying, by real processes on real
+//! local servers; below, playbooks and operations step by step, and resolvers killed.
 
-#[path = "operate/durability.rs"]
+mod changes;
 mod durability;
-#[path = "operate/ec2.rs"]
 mod ec2;
-#[path = "operate/follower_incidents.rs"]
 mod follower_incidents;
-#[path = "operate/followers.rs"]
 mod followers;
-#[path = "operate/handing_over.rs"]
 mod handing_over;
-#[path = "operate/stuck.rs"]
+mod herd;
+mod mend;
+mod resolve;
 mod stuck;
-#[path = "operate/switchover.rs"]
 mod switchover;
-#[path = "operate/world.rs"]
 mod world;
 
 use std::time::{Duration, Instant};

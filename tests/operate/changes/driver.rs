@@ -20,7 +20,7 @@ use drover_jobs::verbs::{self, Config};
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub use super::world::{World, session, superuser};
+pub use crate::herd::{World, session, superuser};
 
 /// So many turns are taken at most: a step that never ends fails its test.
 const MOST_TURNS: usize = 120;

@@ -2,17 +2,11 @@
 //! it. Real servers, real PostgreSQL, real processes.
 
 // The longest comes first: tests are begun in the order of their names.
-#[path = "failover/a_resolver.rs"]
 mod a_resolver;
-#[path = "failover/cut_off.rs"]
 mod cut_off;
-#[path = "failover/nodes.rs"]
 mod nodes;
-#[path = "failover/scene.rs"]
 mod scene;
-#[path = "failover/stale.rs"]
 mod stale;
-#[path = "failover/while_changing.rs"]
 mod while_changing;
 
 use std::time::{Duration, Instant};

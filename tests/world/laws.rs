@@ -1,0 +1,11 @@
+//! The five laws, each by trying to break it, on a real PostgreSQL.
+
+mod append_only;
+mod brake;
+mod clock;
+mod distrust;
+mod fence;
+mod herd;
+mod incidents;
+mod ring;
+mod tokens;
