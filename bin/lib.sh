@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the scripts here share: where things are, and what the machine must have.
 # Sourced by them; not run by itself.
 
@@ -28,13 +29,13 @@ missing_packages() {
     [ -x /bin/mount ] || [ -x /usr/bin/mount ] || printf ' mount'
     command -v ps >/dev/null || printf ' procps'
     command -v openssl >/dev/null || printf ' openssl'
-    if [ "${1:-}" = moto ] && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
-        printf ' python3-venv'
+    if [ "${1:-}" = test ]; then
+        # For moto.
+        python3 -c 'import ensurepip, venv' 2>/dev/null || printf ' python3-venv'
+        # What cuts a local server off.
+        [ -x /usr/sbin/nft ] || [ -x /usr/sbin/iptables ] || printf ' nftables'
+        command -v shellcheck >/dev/null || printf ' shellcheck'
     fi
-    # What cuts a local server off.
-    case ${1:-} in moto | network)
-        [ -x /usr/sbin/nft ] || [ -x /usr/sbin/iptables ] || printf ' nftables' ;;
-    esac
     if [ "${1:-}" = foreman ] && ! command -v foreman >/dev/null; then printf ' ruby-foreman'; fi
 }
 
@@ -48,7 +49,7 @@ install_packages() {
         die "please install (Debian's names):$missing"
     say "installing system packages:$missing"
     local policy=/usr/sbin/policy-rc.d conf=/etc/postgresql-common/createcluster.d/drover-setup.conf
-    local made_policy= fresh_sshd=
+    local made_policy='' fresh_sshd=''
     [[ $missing == *openssh-server* ]] && fresh_sshd=1
     if [ ! -e $policy ]; then
         printf '#!/bin/sh\nexit 101\n' | privileged tee $policy >/dev/null
