@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
+use drover::api::{Page, Subject};
 use drover::client::Client;
 use drover::config::{ClientConfig, Env, ssh_key};
 use drover::model::Secret;
@@ -195,7 +196,7 @@ async fn create(herd: &Herd, wanted: &Create, client: &Client) -> anyhow::Result
     let begun = Instant::now();
     // Asked first: without the API all the rest would be for nothing.
     client
-        .get("/v1/servers?limit=1")
+        .get::<Page<Subject>>("/v1/servers?limit=1")
         .await
         .context("the local herd is adopted through the API")?;
     let new: Vec<_> = (1..=wanted.servers)
@@ -248,7 +249,7 @@ async fn fill(
     ))?;
     for n in 1..=databases {
         let cluster = server.create(&format!("{}-db-{n}", server.name)).await?;
-        let id = adopt::resource(client, &server, &server_id, &cluster).await?;
+        let id = adopt::resource(client, &server, server_id, &cluster).await?;
         say(&format!(
             "{} {id} at {}:{}",
             cluster.name, server.settings.address, cluster.port

@@ -6,6 +6,7 @@
 //! database of the herd or a cloud. The work is in `drover-jobs`, which depends
 //! on this package and never the other way round.
 
+pub mod api;
 pub mod client;
 pub mod clock;
 pub mod config;

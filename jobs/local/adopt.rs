@@ -1,9 +1,10 @@
 //! The local herd's way into the record: through the API, like anybody's.
 
 use anyhow::{Context, bail};
+use drover::api::{self, AdoptResource, AdoptServer, Subject};
 use drover::client::{Client, ClientError};
-use drover::model::{ExposeSecret, PublicId};
-use serde_json::{Value, json};
+use drover::model::{Cloud, ExposeSecret, PublicId, TlsMode};
+use serde::de::DeserializeOwned;
 
 use crate::cloud::local::{Cluster, DATABASE, LocalServer, ROLE, SSH_PORT};
 
@@ -12,36 +13,36 @@ pub(super) async fn server(
     client: &Client,
     server: &mut LocalServer,
     key: Option<&str>,
-) -> anyhow::Result<String> {
+) -> anyhow::Result<PublicId> {
     let address = server.settings.address.to_string();
-    if let Some(id) = &server.settings.id
-        && knows(client, "servers", id, "address", &json!(address)).await?
+    let is = |known: &api::Server| known.address.as_ref() == Some(&address);
+    if let Some(id) = server.settings.id.as_ref().and_then(|id| id.parse().ok())
+        && knows(client, id, is).await?
     {
-        return Ok(id.clone());
+        return Ok(id);
     }
     let target = server.target()?;
-    let mut body = json!({
-        "name": server.name,
-        "address": address,
-        "ssh_port": SSH_PORT,
-        "ssh_user": target.user,
-        "host_key": target.host_key,
-        "cloud": "local",
-        "instance_id": server.name,
-        "zone": server.settings.zone,
-    });
-    if let Some(key) = key {
-        body["ssh_key"] = key.into();
-    }
+    let body = AdoptServer {
+        name: server.name.clone(),
+        address: address.clone(),
+        ssh_port: Some(SSH_PORT),
+        ssh_user: Some(target.user),
+        ssh_key: key.map(str::to_owned),
+        host_key: target.host_key,
+        tier: None,
+        cloud: Some(Cloud::Local),
+        instance_id: Some(server.name.clone()),
+        zone: Some(server.settings.zone.clone()),
+    };
     // No waiting for the first contact: the host key is known for certain.
-    let posted = client.post("/v1/servers?wait=false", &body).await;
-    let id = match posted {
-        Ok(answer) => id_in(&answer)?,
-        Err(refused) => adopted(client, "servers", refused, "address", &json!(address))
+    let posted = client.post::<Subject>("/v1/servers?wait=false", &body);
+    let id = match posted.await {
+        Ok(server) => server.core().id,
+        Err(refused) => adopted(client, refused, is)
             .await
             .with_context(|| format!("cannot adopt {}", server.name))?,
     };
-    server.settings.id = Some(id.clone());
+    server.settings.id = Some(id.to_string());
     server.save()?;
     Ok(id)
 }
@@ -50,33 +51,36 @@ pub(super) async fn server(
 pub(super) async fn resource(
     client: &Client,
     server: &LocalServer,
-    server_id: &str,
+    server_id: PublicId,
     cluster: &Cluster,
-) -> anyhow::Result<String> {
-    if let Some(id) = &cluster.id
-        && knows(client, "resources", id, "server", &json!(server_id)).await?
+) -> anyhow::Result<PublicId> {
+    let is = |known: &api::Resource| known.server == server_id;
+    if let Some(id) = cluster.id.as_ref().and_then(|id| id.parse().ok())
+        && knows(client, id, is).await?
     {
-        return Ok(id.clone());
+        return Ok(id);
     }
-    let body = json!({
-        "server": server_id,
-        "name": cluster.name,
-        "port": cluster.port,
-        "database": DATABASE,
-        "user": ROLE,
-        "password": cluster.password.expose_secret(),
-        "tls_mode": "prefer",
-        "plan": "standard",
-    });
-    let id = match client.post("/v1/resources", &body).await {
-        Ok(answer) => id_in(&answer)?,
-        Err(refused) => adopted(client, "resources", refused, "server", &json!(server_id))
+    let body = AdoptResource {
+        server: server_id,
+        name: cluster.name.clone(),
+        port: cluster.port,
+        database: DATABASE.into(),
+        user: ROLE.into(),
+        password: cluster.password.expose_secret().to_owned(),
+        tls_mode: Some(TlsMode::Prefer),
+        tls_root_cert: None,
+        plan: Some("standard".into()),
+        tier: None,
+    };
+    let id = match client.post::<Subject>("/v1/resources", &body).await {
+        Ok(resource) => resource.core().id,
+        Err(refused) => adopted(client, refused, is)
             .await
             .with_context(|| format!("cannot adopt {}", cluster.name))?,
     };
     let mut clusters = server.clusters()?;
     for one in clusters.iter_mut().filter(|c| c.name == cluster.name) {
-        one.id = Some(id.clone());
+        one.id = Some(id.to_string());
     }
     server.keep(&clusters)?;
     Ok(id)
@@ -97,7 +101,8 @@ pub(super) async fn forget(
         let Some(client) = client else {
             return Ok(Some("DROVER_API_TOKEN is not set".into()));
         };
-        match client.delete(&format!("/v1/{kind}/{id}")).await {
+        let path = format!("/v1/{kind}/{id}");
+        match client.delete::<Option<Subject>>(&path).await {
             Ok(_) | Err(ClientError::Refused { status: 404, .. }) => {}
             Err(e) => return Ok(Some(e.to_string())),
         }
@@ -107,15 +112,13 @@ pub(super) async fn forget(
 
 /// Whether the API knows this id as what we mean: a control database that was
 /// made anew knows none of the ids we kept.
-async fn knows(
+async fn knows<T: DeserializeOwned>(
     client: &Client,
-    kind: &str,
-    id: &str,
-    field: &str,
-    value: &Value,
+    id: PublicId,
+    is: impl Fn(&T) -> bool,
 ) -> anyhow::Result<bool> {
-    match client.get(&format!("/v1/{kind}/{id}")).await {
-        Ok(known) => Ok(known[field] == *value),
+    match client.get::<T>(&format!("/v1/{}s/{id}", id.kind)).await {
+        Ok(known) => Ok(is(&known)),
         Err(ClientError::Refused { status: 404, .. }) => Ok(false),
         Err(e) => Err(e.into()),
     }
@@ -123,13 +126,11 @@ async fn knows(
 
 /// The id in a refusal, if it says that just this is in the herd already: then an
 /// earlier run was cut off after the API's answer.
-async fn adopted(
+async fn adopted<T: DeserializeOwned>(
     client: &Client,
-    kind: &str,
     refused: ClientError,
-    field: &str,
-    value: &Value,
-) -> anyhow::Result<String> {
+    is: impl Fn(&T) -> bool,
+) -> anyhow::Result<PublicId> {
     let ClientError::Refused {
         status: 409,
         message,
@@ -139,26 +140,16 @@ async fn adopted(
         return Err(refused.into());
     };
     if let Some(id) = id_named_in(message)
-        && knows(client, kind, &id, field, value).await?
+        && knows(client, id, is).await?
     {
         return Ok(id);
     }
     bail!(refused)
 }
 
-fn id_named_in(message: &str) -> Option<String> {
-    let words = message.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    words
-        .filter_map(|w| w.parse::<PublicId>().ok())
-        .map(|id| id.to_string())
-        .next()
-}
-
-fn id_in(answer: &Value) -> anyhow::Result<String> {
-    let id = answer["id"]
-        .as_str()
-        .context("the API's answer has no id")?;
-    Ok(id.to_owned())
+fn id_named_in(message: &str) -> Option<PublicId> {
+    let mut words = message.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.find_map(|word| word.parse().ok())
 }
 
 #[cfg(test)]
@@ -169,7 +160,7 @@ mod tests {
     fn the_id_is_found_in_a_refusal() {
         let id = "srv_01J8ZC0T3YQ5V7N2M4K6H9D1XB";
         let message = format!("the name is taken: {id} bears it; choose another");
-        assert_eq!(id_named_in(&message).as_deref(), Some(id));
+        assert_eq!(id_named_in(&message), id.parse().ok());
         assert_eq!(id_named_in("in the herd already: srv_nonsense"), None);
     }
 }

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use drover::api::{ActOnSubject, Ask, Operation, Subject};
 use drover::client::Client;
 use drover::config::Env;
-use drover::model::{Durability, PublicId, SubjectAction};
-use serde_json::{Value, json};
+use drover::model::{Durability, PublicId};
 
-use super::{Failure, adopt, answer, listing, table, work};
+use super::{Answer, Failure, adopt, answer, listing, work};
 
 /// What is asked.
 #[derive(Subcommand)]
@@ -48,7 +48,7 @@ pub enum Act {
     Switchover {
         /// Which one: db_…; without it, the closest.
         #[arg(long, value_name = "ID")]
-        to: Option<String>,
+        to: Option<PublicId>,
         #[command(flatten)]
         how: Disturb,
     },
@@ -57,7 +57,7 @@ pub enum Act {
     Failover {
         /// Which one: db_…; without it, the most advanced.
         #[arg(long, value_name = "ID")]
-        to: Option<String>,
+        to: Option<PublicId>,
         /// Why, for the timeline.
         #[arg(long)]
         reason: String,
@@ -121,76 +121,75 @@ pub async fn run(
     env: Env<'_>,
     json: bool,
 ) -> Result<(), Failure> {
-    let (action, mut body, why) = what.body()?;
-    body["action"] = json!(action);
-    body["reason"] = json!(why.reason);
-    body["by"] = json!(why.by.or_else(|| env.get("USER")));
+    let (ask, why) = what.ask()?;
+    let body = ActOnSubject {
+        ask,
+        reason: why.reason,
+        by: why.by.or_else(|| env.get("USER")),
+    };
     let path = format!("{}/actions", listing::path(id));
-    let answered = client.post(&path, &body).await?;
-    answer(&answered, json, |answered| match action {
-        SubjectAction::Rename => format!("{id} is named {}", table::text(&answered["name"])),
-        SubjectAction::SetWindow => match answered["maintenance_window"].as_str() {
-            Some(window) => format!("{id} may be disturbed from {window} on, for four hours"),
-            None => format!("{id} may be disturbed in the deployment's own window"),
-        },
-        SubjectAction::Restart
-        | SubjectAction::Reboot
-        | SubjectAction::StopStart
-        | SubjectAction::Resize
-        | SubjectAction::Grow
-        | SubjectAction::Unfollow
-        | SubjectAction::Switchover
-        | SubjectAction::Failover
-        | SubjectAction::SetDurability
-        | SubjectAction::RotatePassword => work::asked(answered),
-    })
+    match &body.ask {
+        Ask::Rename { .. } => {
+            let subject: Answer<Subject> = client.post(&path, &body).await?;
+            answer(&subject, json, |subject| {
+                format!("{id} is named {}", subject.core().name)
+            })
+        }
+        Ask::SetWindow { .. } => {
+            let subject: Answer<Subject> = client.post(&path, &body).await?;
+            answer(&subject, json, |subject| window(id, subject))
+        }
+        Ask::Restart { .. }
+        | Ask::Reboot { .. }
+        | Ask::StopStart { .. }
+        | Ask::Resize { .. }
+        | Ask::Grow { .. }
+        | Ask::Unfollow {}
+        | Ask::Switchover { .. }
+        | Ask::Failover { .. }
+        | Ask::SetDurability { .. }
+        | Ask::RotatePassword { .. } => {
+            let operation: Answer<Operation> = client.post(&path, &body).await?;
+            answer(&operation, json, |operation| work::asked(operation))
+        }
+    }
+}
+
+fn window(id: PublicId, subject: &Subject) -> String {
+    let window = match subject {
+        Subject::Resource(resource) => resource.maintenance_window.as_ref(),
+        Subject::Server(_) => None,
+    };
+    match window {
+        Some(window) => format!("{id} may be disturbed from {window} on, for four hours"),
+        None => format!("{id} may be disturbed in the deployment's own window"),
+    }
 }
 
 impl Act {
-    fn body(self) -> Result<(SubjectAction, Value, Why), Failure> {
+    fn ask(self) -> Result<(Ask, Why), Failure> {
         Ok(match self {
-            Act::Restart(how) => (SubjectAction::Restart, json!({"now": how.now}), how.why),
-            Act::Reboot(how) => (SubjectAction::Reboot, json!({"now": how.now}), how.why),
-            Act::StopStart(how) => (SubjectAction::StopStart, json!({"now": how.now}), how.why),
-            Act::Resize { size, how } => {
-                let body = json!({"size": size, "now": how.now});
-                (SubjectAction::Resize, body, how.why)
-            }
-            Act::Grow { volume_gib, why } => {
-                (SubjectAction::Grow, json!({"volume_gib": volume_gib}), why)
-            }
+            Act::Restart(how) => (Ask::Restart { now: how.now }, how.why),
+            Act::Reboot(how) => (Ask::Reboot { now: how.now }, how.why),
+            Act::StopStart(how) => (Ask::StopStart { now: how.now }, how.why),
+            Act::Resize { size, how } => (Ask::Resize { size, now: how.now }, how.why),
+            Act::Grow { volume_gib, why } => (Ask::Grow { volume_gib }, why),
             Act::RotatePassword { password_file, why } => {
-                let password = password_file
-                    .as_deref()
-                    .map(adopt::password_in)
-                    .transpose()?;
-                (
-                    SubjectAction::RotatePassword,
-                    json!({"password": password}),
-                    why,
-                )
+                let password = password_file.as_deref().map(adopt::password_in);
+                let password = password.transpose()?;
+                (Ask::RotatePassword { password }, why)
             }
-            Act::Switchover { to, how } => {
-                let body = json!({"to": to, "now": how.now});
-                (SubjectAction::Switchover, body, how.why)
-            }
+            Act::Switchover { to, how } => (Ask::Switchover { to, now: how.now }, how.why),
             Act::Failover { to, reason, by } => {
                 let reason = Some(reason);
-                (
-                    SubjectAction::Failover,
-                    json!({"to": to}),
-                    Why { reason, by },
-                )
+                (Ask::Failover { to }, Why { reason, by })
             }
-            Act::SetDurability { durability, why } => {
-                let body = json!({"durability": durability});
-                (SubjectAction::SetDurability, body, why)
-            }
-            Act::Unfollow { why } => (SubjectAction::Unfollow, json!({}), why),
-            Act::Rename { name, why } => (SubjectAction::Rename, json!({"name": name}), why),
+            Act::SetDurability { durability, why } => (Ask::SetDurability { durability }, why),
+            Act::Unfollow { why } => (Ask::Unfollow {}, why),
+            Act::Rename { name, why } => (Ask::Rename { name }, why),
             Act::SetWindow { window, why } => {
-                let body = json!({"maintenance_window": window});
-                (SubjectAction::SetWindow, body, why)
+                let maintenance_window = window;
+                (Ask::SetWindow { maintenance_window }, why)
             }
         })
     }

@@ -5,13 +5,14 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use drover::api::{AdoptResource, AdoptServer, AdoptedServer, Subject};
 use drover::client::Client;
 use drover::config::Env;
-use drover::model::{Cloud, TlsMode};
-use serde_json::{Map, Value, json};
+use drover::model::{Cloud, PublicId, TlsMode};
 
+use super::table::plain;
 use super::who::Who;
-use super::{Failure, answer, table};
+use super::{Answer, Failure, answer};
 
 /// More than any key, password or certificate bundle holds.
 const LARGEST: u64 = 1024 * 1024;
@@ -101,84 +102,81 @@ pub struct Resource {
 
 /// `drover adopt`.
 pub async fn run(client: &Client, what: Adopt, env: Env<'_>, json: bool) -> Result<(), Failure> {
-    let adopted = match what {
+    match what {
         Adopt::Server(server) => {
             let path = if server.no_wait {
                 "/v1/servers?wait=false"
             } else {
                 "/v1/servers"
             };
-            client.post(path, &server.body()?).await?
+            let body = server.body()?;
+            let adopted: Answer<AdoptedServer> = client.post(path, &body).await?;
+            answer(&adopted, json, |adopted| told(adopted))
         }
         Adopt::Resource(resource) => {
             // What is wrong with the arguments is told before anybody is asked.
-            let (server, mut body) = resource.body(env)?;
-            body["server"] = json!(server.find(client).await?);
-            client.post("/v1/resources", &body).await?
+            let (password, certificate) = (resource.password(env)?, resource.certificate()?);
+            let server = resource.server.clone().find(client).await?;
+            let body = resource.body(server, password, certificate);
+            let adopted: Answer<Subject> = client.post("/v1/resources", &body).await?;
+            answer(&adopted, json, |adopted| {
+                let core = adopted.core();
+                format!("adopted {} as {}", plain(&core.name), core.id)
+            })
         }
-    };
-    answer(&adopted, json, told)
+    }
 }
 
 impl Server {
-    fn body(self) -> Result<Value, Failure> {
-        let mut body = json!({
-            "name": self.name,
-            "address": self.address,
-            "ssh_port": self.ssh_port,
-            "ssh_user": self.ssh_user,
-            "tier": self.tier,
-        });
-        let key = self.ssh_key_file.as_deref().map(read).transpose()?;
-        let given = [
-            ("ssh_key", key),
-            ("host_key", self.host_key),
-            ("cloud", self.cloud.map(|c| c.to_string())),
-            ("instance_id", self.instance_id),
-            ("zone", self.zone),
-        ];
-        body.as_object_mut()
-            .into_iter()
-            .for_each(|body| add(body, &given));
-        Ok(body)
+    fn body(self) -> Result<AdoptServer, Failure> {
+        Ok(AdoptServer {
+            name: self.name,
+            address: self.address,
+            ssh_port: Some(self.ssh_port),
+            ssh_user: Some(self.ssh_user),
+            ssh_key: self.ssh_key_file.as_deref().map(read).transpose()?,
+            host_key: self.host_key,
+            tier: Some(self.tier),
+            cloud: self.cloud,
+            instance_id: self.instance_id,
+            zone: self.zone,
+        })
     }
 }
 
 impl Resource {
-    fn body(self, env: Env<'_>) -> Result<(Who, Value), Failure> {
-        let password = match &self.password_file {
-            Some(path) => password_in(path)?,
+    fn password(&self, env: Env<'_>) -> Result<String, Failure> {
+        match &self.password_file {
+            Some(path) => password_in(path),
             None => env.get("DROVER_RESOURCE_PASSWORD").ok_or_else(|| {
                 let what = "the password is missing: set DROVER_RESOURCE_PASSWORD, \
                             or give --password-file FILE (`-`: stdin)";
                 Failure::WrongUse(what.into())
-            })?,
-        };
-        let mut body = json!({
-            "name": self.name,
-            "port": self.port,
-            "database": self.database,
-            "user": self.user,
-            "password": password,
-            "tls_mode": self.tls_mode,
-            "plan": self.plan,
-            "tier": self.tier,
-        });
-        let given = [(
-            "tls_root_cert",
-            self.tls_root_cert_file.as_deref().map(read).transpose()?,
-        )];
-        body.as_object_mut()
-            .into_iter()
-            .for_each(|body| add(body, &given));
-        Ok((self.server, body))
+            }),
+        }
     }
-}
 
-fn add(body: &mut Map<String, Value>, given: &[(&str, Option<String>)]) {
-    for (name, value) in given {
-        if let Some(value) = value {
-            body.insert((*name).to_owned(), value.clone().into());
+    fn certificate(&self) -> Result<Option<String>, Failure> {
+        self.tls_root_cert_file.as_deref().map(read).transpose()
+    }
+
+    fn body(
+        self,
+        server: PublicId,
+        password: String,
+        tls_root_cert: Option<String>,
+    ) -> AdoptResource {
+        AdoptResource {
+            server,
+            name: self.name,
+            port: self.port,
+            database: self.database,
+            user: self.user,
+            password,
+            tls_mode: Some(self.tls_mode),
+            tls_root_cert,
+            plan: Some(self.plan),
+            tier: Some(self.tier),
         }
     }
 }
@@ -209,23 +207,19 @@ fn read(path: &Path) -> Result<String, Failure> {
     }
 }
 
-/// What the adoption of a subject came to.
-fn told(subject: &Value) -> String {
-    let mut lines = vec![format!(
-        "adopted {} as {}",
-        table::text(&subject["name"]),
-        table::text(&subject["id"])
-    )];
-    for (name, field) in [
-        ("host key", "host_key"),
-        ("fingerprint", "host_key_fingerprint"),
+/// What the adoption of a server came to.
+fn told(adopted: &AdoptedServer) -> String {
+    let server = &adopted.server;
+    let core = &server.core;
+    let mut lines = vec![format!("adopted {} as {}", plain(&core.name), core.id)];
+    for (name, value) in [
+        ("host key", &server.host_key),
+        ("fingerprint", &server.host_key_fingerprint),
+        ("note", &adopted.note),
     ] {
-        if !subject[field].is_null() {
-            lines.push(format!("{name}: {}", table::text(&subject[field])));
+        if let Some(value) = value {
+            lines.push(format!("{name}: {}", plain(value)));
         }
-    }
-    if !subject["note"].is_null() {
-        lines.push(format!("note: {}", table::text(&subject["note"])));
     }
     lines.join("\n")
 }

@@ -1,14 +1,15 @@
 //! The small commands that change something.
 
+use drover::api::{AskForJob, JobAskedFor, PutTier, Subject, Tier};
 use drover::client::Client;
 use drover::model::PublicId;
 use serde_json::{Value, json};
 
-use super::{Failure, answer, listing};
+use super::{Answer, Failure, answer, listing};
 
 /// `drover forget`.
 pub async fn forget(client: &Client, id: PublicId, json: bool) -> Result<(), Failure> {
-    client.delete(&listing::path(id)).await?;
+    client.delete::<Option<Subject>>(&listing::path(id)).await?;
     answer(&json!({"forgotten": id}), json, |_| {
         format!("{id} is forgotten")
     })
@@ -16,14 +17,11 @@ pub async fn forget(client: &Client, id: PublicId, json: bool) -> Result<(), Fai
 
 /// `drover feel`.
 pub async fn feel(client: &Client, id: PublicId, json: bool) -> Result<(), Failure> {
-    let body = json!({"job": "feel", "subject": id});
-    let asked = client.post("/v1/jobs", &body).await?;
-    answer(&asked, json, |asked| {
-        if asked["brought_forward"] == true {
-            format!("{id} is felt now")
-        } else {
-            format!("{id} is being felt or thought about already")
-        }
+    let body = AskForJob::Feel { subject: id };
+    let asked: Answer<JobAskedFor> = client.post("/v1/jobs", &body).await?;
+    answer(&asked, json, |asked| match asked.brought_forward {
+        true => format!("{id} is felt now"),
+        false => format!("{id} is being felt or thought about already"),
     })
 }
 
@@ -37,9 +35,8 @@ pub async fn tier(client: &Client, name: &str, rules: &str, json: bool) -> Resul
     }
     let rules: Value = serde_json::from_str(rules)
         .map_err(|e| Failure::WrongUse(format!("--rules is not JSON: {e}")))?;
-    let tier = client
-        .put(&format!("/v1/tiers/{name}"), &json!({"rules": rules}))
-        .await?;
+    let path = format!("/v1/tiers/{name}");
+    let tier: Answer<Tier> = client.put(&path, &PutTier { rules }).await?;
     answer(&tier, json, |_| {
         format!("tier {name} goes by these rules from its next laps on")
     })

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
+use drover::api::{self, CreateResource, CreateServer, Subject, SubjectCore};
 use drover::client::{Client, ClientError};
-use drover::model::{Cloud, Durability, PublicId};
-use serde_json::{Value, json};
+use drover::model::{Cloud, Durability, Origin, PublicId, State};
+use serde::Serialize;
 
-use super::{Failure, adopt, answer, listing, say, table, work};
+use super::table::plain;
+use super::{Answer, Failure, adopt, answer, listing, say, work};
 
 /// How often is looked whether it is there.
 const LOOK: Duration = Duration::from_secs(1);
@@ -98,37 +100,36 @@ pub struct Wait {
 
 /// `drover create`.
 pub async fn run(client: &Client, what: Create, json: bool) -> Result<(), Failure> {
-    let (path, body, wait) = match what {
+    match what {
         Create::Server(server) => {
-            let body = json!({
-                "name": server.name,
-                "cloud": server.place.cloud,
-                "region": server.place.region,
-                "zone": server.place.zone,
-                "size": server.size,
-                "volume_gib": server.volume_gib,
-                "volume_type": server.volume_type,
-                "tier": server.tier,
-                "postgres": server.postgres,
-            });
-            ("/v1/servers", body, server.wait)
+            let body = CreateServer {
+                name: server.name,
+                cloud: server.place.cloud,
+                region: server.place.region,
+                zone: server.place.zone,
+                size: server.size,
+                volume_gib: server.volume_gib,
+                volume_type: server.volume_type,
+                tier: server.tier,
+                postgres: server.postgres,
+            };
+            make(client, "/v1/servers", &body, server.wait, json).await
         }
         Create::Resource(resource) => {
             let password = resource.password_file.as_deref();
-            let body = json!({
-                "name": resource.name,
-                "plan": resource.plan,
-                "cloud": resource.place.cloud,
-                "region": resource.place.region,
-                "zone": resource.place.zone,
-                "maintenance_window": resource.maintenance_window,
-                "durability": resource.durability,
-                "password": password.map(adopt::password_in).transpose()?,
-            });
-            ("/v1/resources", body, resource.wait)
+            let body = CreateResource {
+                name: resource.name,
+                plan: resource.plan,
+                cloud: resource.place.cloud,
+                region: resource.place.region,
+                zone: resource.place.zone,
+                maintenance_window: resource.maintenance_window,
+                durability: resource.durability,
+                password: password.map(adopt::password_in).transpose()?,
+            };
+            make(client, "/v1/resources", &body, resource.wait, json).await
         }
-    };
-    make(client, path, &body, wait, json).await
+    }
 }
 
 /// Asks for something to be made, and waits until it is, if that is wanted.
@@ -138,52 +139,50 @@ pub async fn run(client: &Client, what: Create, json: bool) -> Result<(), Failur
 pub async fn make(
     client: &Client,
     path: &str,
-    body: &Value,
+    body: &impl Serialize,
     wait: Wait,
     json: bool,
 ) -> Result<(), Failure> {
-    let created = client.post_once(path, body).await?;
+    let created: Answer<Subject> = client.post_once(path, body).await?;
     if !wait.wait {
-        return answer(&created, json, being_made);
+        return answer(&created, json, |created| being_made(created));
     }
     if !json {
         say(&being_made(&created))?;
     }
-    let id = created["id"].as_str().unwrap_or_default();
-    let id: PublicId = id.parse().map_err(|e| Failure::Failed(format!("{e}")))?;
     let begun = Instant::now();
     let until = begun + wait.limit;
-    let available = |there: &Value| {
-        let (name, took) = (table::text(&there["name"]), begun.elapsed().as_secs());
+    let available = |there: &SubjectCore| {
+        let (name, took) = (plain(&there.name), begun.elapsed().as_secs());
         format!("{name} is available, after {took} s")
     };
-    let there = until_available(client, id, until, json).await?;
+    let there = until_available(client, created.core().id, until, json).await?;
     if !json {
-        say(&available(&there))?;
+        say(&available(there.core()))?;
     }
     // What its plan gives it from birth belongs to it.
-    for follower in table::array(&there["followers"]) {
-        let id = follower.as_str().unwrap_or_default().parse();
-        let id = id.map_err(|e| Failure::Failed(format!("{e}")))?;
-        let follower = until_available(client, id, until, json).await?;
-        if !json {
-            say(&available(&follower))?;
+    if let Subject::Resource(resource) = &*there {
+        for follower in &resource.followers {
+            let follower = until_available(client, *follower, until, json).await?;
+            if !json {
+                say(&available(follower.core()))?;
+            }
         }
     }
     if json {
-        answer(&there, json, available)?;
+        answer(&there, json, |there| available(there.core()))?;
     }
     Ok(())
 }
 
-fn being_made(created: &Value) -> String {
-    let [name, id, operation] = [
-        &created["name"],
-        &created["id"],
-        &created["operation"]["id"],
-    ]
-    .map(table::text);
-    format!("{name} is being made: {id} ({operation})")
+fn being_made(created: &Subject) -> String {
+    let (core, operation) = (created.core(), &created.standing().operation);
+    let operation = operation.as_ref().map_or("-".into(), |o| o.id.to_string());
+    format!(
+        "{} is being made: {} ({operation})",
+        plain(&core.name),
+        core.id
+    )
 }
 
 /// Looks until it is available and nothing is left to do for it, and says what goes on
@@ -193,10 +192,10 @@ async fn until_available(
     id: PublicId,
     until: Instant,
     silent: bool,
-) -> Result<Value, Failure> {
+) -> Result<Answer<Subject>, Failure> {
     let mut told = [String::new(), String::new()];
     loop {
-        let subject = match client.get(&listing::path(id)).await {
+        let subject: Answer<Subject> = match client.get(&listing::path(id)).await {
             Ok(subject) => subject,
             // A web that is being restarted is no reason to give up.
             Err(ClientError::Unreachable { .. }) if Instant::now() < until => {
@@ -205,32 +204,40 @@ async fn until_available(
             }
             Err(error) => return Err(error.into()),
         };
-        match subject["state"].as_str() {
-            Some("available") if subject["operation"].is_null() => return Ok(subject),
-            Some("destroying") => {
+        match subject.core().state {
+            State::Available if subject.standing().operation.is_none() => return Ok(subject),
+            State::Destroying => {
                 return Err(Failure::Failed(format!("{id} is being destroyed")));
             }
-            _ => {}
+            State::Creating
+            | State::Available
+            | State::Uncertain
+            | State::Unavailable
+            | State::Destroyed => {}
         }
-        let server = match subject["server"].as_str() {
-            Some(server) => client.get(&format!("/v1/servers/{server}")).await?,
-            None => Value::Null,
+        let server: Option<api::Server> = match &*subject {
+            Subject::Resource(resource) => Some(client.get(&listing::path(resource.server)).await?),
+            Subject::Server(_) => None,
         };
-        for (one, told) in [&server, &subject].into_iter().zip(&mut told) {
-            let operation = &one["operation"];
-            if operation.is_null() {
+        let server = server.as_ref().map(|s| (&s.core, &s.standing));
+        let subject = Some((subject.core(), subject.standing()));
+        for (one, told) in [server, subject].into_iter().zip(&mut told) {
+            let Some((core, standing)) = one else {
                 continue;
-            }
-            let now = format!("{}: {}", table::text(&one["name"]), work::step(operation));
+            };
+            let Some(operation) = &standing.operation else {
+                continue;
+            };
+            let now = format!("{}: {}", plain(&core.name), work::step(operation));
             if now != *told && !silent {
                 say(&now)?;
             }
             *told = now;
-            if !operation["stuck_since"].is_null() {
+            if operation.stuck_since.is_some() {
                 return Err(Failure::Failed(format!(
                     "{told}; drover goes on trying, but a human is needed: \
                      drover operation {}",
-                    table::text(&operation["id"])
+                    operation.id
                 )));
             }
         }
@@ -251,23 +258,25 @@ pub async fn destroy(
     json: bool,
 ) -> Result<(), Failure> {
     let path = listing::path(id);
-    let subject = client.get(&path).await?;
-    if subject["origin"] == "adopted" {
+    let subject: Subject = client.get(&path).await?;
+    if subject.core().origin == Origin::Adopted {
         return Err(Failure::Failed(format!(
             "{id} was adopted, and drover destroys only what it made; drover forget takes it out \
              of the herd"
         )));
     }
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-    if !confirm.bytes().all(plain) {
+    let of_a_name = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    if !confirm.bytes().all(of_a_name) {
         return Err(Failure::WrongUse("--confirm is no name".into()));
     }
-    let going = client.delete(&format!("{path}?confirm={confirm}")).await?;
+    let path = format!("{path}?confirm={confirm}");
+    let going: Answer<Subject> = client.delete(&path).await?;
     answer(&going, json, |going| {
+        let operation = going.standing().operation.as_ref();
         format!(
             "{} is being destroyed: {}",
-            table::text(&going["name"]),
-            table::text(&going["operation"]["id"])
+            plain(&going.core().name),
+            operation.map_or("-".into(), |o| o.id.to_string())
         )
     })
 }

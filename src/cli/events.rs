@@ -2,13 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use clap::Args;
+use drover::api::{Event, EventNode};
 use drover::client::Client;
 use drover::model::Kind;
-use serde_json::Value;
 
-use super::table::{ago, items, listed, text, with_header};
+use super::table::{ago, json as data, listed, plain, text, with_header};
 use super::who::Who;
-use super::{Failure, answer, listing};
+use super::{Failure, List as Page, answer, listing};
 
 /// `drover events`.
 #[derive(Args)]
@@ -47,30 +47,30 @@ pub async fn list(client: &Client, list: List, json: bool) -> Result<(), Failure
     } else if list.oldest {
         query += "&order=oldest";
     }
-    let found = listing::pages(client, "/v1/events", &query, list.limit).await?;
+    let found: Page<Event> = listing::pages(client, "/v1/events", &query, list.limit).await?;
     answer(&found, json, |found| shown(found, Utc::now()))
 }
 
-fn shown(list: &Value, now: DateTime<Utc>) -> String {
+fn shown(list: &Page<Event>, now: DateTime<Utc>) -> String {
     let mut table = with_header(&[
         "ID", "WHEN", "KIND", "NAME", "EPOCH", "LEADS", "AT", "LED", "AT", "DETAIL",
     ]);
-    let place = |node: &Value| format!("{}:{}", text(&node["address"]), text(&node["port"]));
-    for event in items(list) {
-        let (new, old) = (&event["new_leader"], &event["old_leader"]);
-        let detail = event["detail"].as_object().into_iter().flatten();
+    let place = |node: &EventNode| format!("{}:{}", plain(&node.address), node.port);
+    for event in &list.items {
+        let (new, old) = (&event.new_leader, &event.old_leader);
+        let detail = event.detail.as_object().into_iter().flatten();
         let detail: Vec<String> = detail
-            .map(|(name, value)| format!("{name}={}", text(value)))
+            .map(|(name, value)| format!("{}={}", plain(name), data(value)))
             .collect();
         table.add_row(vec![
-            text(&event["id"]),
-            ago(&event["at"], now),
-            text(&event["kind"]),
-            text(&event["name"]),
-            text(&event["epoch"]),
-            text(&new["id"]),
+            text(event.id),
+            ago(event.at, now),
+            text(event.kind),
+            text(&event.name),
+            text(event.epoch),
+            text(new.id),
             place(new),
-            text(&old["id"]),
+            text(old.id),
             place(old),
             detail.join(" "),
         ]);

@@ -1,12 +1,13 @@
 //! `drover follow` and `drover url`.
 
 use clap::{Args, ValueEnum};
+use drover::api::{ConnectionUrl, CreateFollower};
 use drover::client::Client;
 use drover::model::{Kind, PublicId};
-use serde_json::json;
 
 use super::create::{self, Wait};
-use super::{Failure, answer, listing, table};
+use super::table::plain;
+use super::{Answer, Failure, answer, listing};
 
 /// The follower that is wanted.
 #[derive(Args)]
@@ -42,7 +43,11 @@ pub async fn follow(
 ) -> Result<(), Failure> {
     resource(leader, "only a resource is followed")?;
     let path = format!("{}/followers", listing::path(leader));
-    let body = json!({"name": wanted.name, "zone": wanted.zone, "size": wanted.size});
+    let body = CreateFollower {
+        name: wanted.name,
+        zone: wanted.zone,
+        size: wanted.size,
+    };
     create::make(client, &path, &body, wanted.wait, json).await
 }
 
@@ -54,9 +59,8 @@ pub async fn url(client: &Client, id: PublicId, role: Role, json: bool) -> Resul
         Role::Follower => "follower",
     };
     let path = format!("{}/url?role={role}", listing::path(id));
-    answer(&client.get(&path).await?, json, |shown| {
-        table::text(&shown["url"])
-    })
+    let shown: Answer<ConnectionUrl> = client.get(&path).await?;
+    answer(&shown, json, |shown| plain(&shown.url))
 }
 
 fn resource(id: PublicId, why: &str) -> Result<(), Failure> {

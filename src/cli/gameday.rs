@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
+use drover::api::{self, BreakOnPurpose, Stage};
 use drover::client::{Client, ClientError};
 use drover::config::Env;
 use drover::model::{Harm, OperationId};
-use serde_json::{Value, json};
 
-use super::table::{ago, array, bare, items, listed, shown, text, with_header};
+use super::table::{ago, bare, listed, or_dash, plain, shown, stamp, text, with_header};
 use super::who::Who;
-use super::{Failure, answer, listing, operations, say};
+use super::{Answer, Failure, List, answer, listing, operations, say};
 
 /// How often is looked whether it is mended.
 const LOOK: Duration = Duration::from_millis(500);
@@ -70,18 +70,20 @@ enum Command {
 pub async fn run(client: &Client, asked: Gameday, env: Env<'_>, json: bool) -> Result<(), Failure> {
     match asked.what {
         Some(Command::List { limit }) => {
-            let found = listing::pages(client, "/v1/gameday", "", limit).await?;
+            let found: List<api::Gameday> =
+                listing::pages(client, "/v1/gameday", "", limit).await?;
             answer(&found, json, |found| table(found, Utc::now()))
         }
         Some(Command::Show { id }) => {
-            let found = client.get(&path(id)).await?;
-            answer(&found, json, report)
+            let found: Answer<api::Gameday> = client.get(&path(id)).await?;
+            answer(&found, json, |found| report(found))
         }
         Some(Command::Heal { id }) => {
             let path = format!("{}/heal", path(id));
-            let found = client.post(&path, &json!({})).await?;
+            let nothing = serde_json::Map::new();
+            let found: Answer<api::Gameday> = client.post(&path, &nothing).await?;
             answer(&found, json, |found| {
-                format!("what it did to {} is taken back", text(&found["name"]))
+                format!("what it did to {} is taken back", plain(&found.name))
             })
         }
         None => begin(client, asked, env, json).await,
@@ -93,25 +95,25 @@ fn path(id: OperationId) -> String {
 }
 
 async fn begin(client: &Client, asked: Gameday, env: Env<'_>, json: bool) -> Result<(), Failure> {
-    let (Some(who), Some(how)) = (asked.subject, asked.how) else {
-        return Err(Failure::WrongUse("which subject, and how?".into()));
+    let (Some(who), Some(how), Some(reason)) = (asked.subject, asked.how, asked.reason) else {
+        return Err(Failure::WrongUse("which subject, how, and why?".into()));
     };
-    let body = json!({
-        "subject": who.find(client).await?,
-        "how": how,
-        "for_s": asked.lasts.map(|lasts| lasts.as_secs()),
-        "reason": asked.reason,
-        "by": asked.by.or_else(|| env.get("USER")),
-    });
-    let begun = client.post_once("/v1/gameday", &body).await?;
-    let id = text(&begun["id"]);
+    let lasts = asked.lasts.map(|lasts| u32::try_from(lasts.as_secs()));
+    let body = BreakOnPurpose {
+        subject: who.find(client).await?,
+        how,
+        for_s: lasts.map(|lasts| lasts.unwrap_or(u32::MAX)),
+        reason,
+        by: asked.by.or_else(|| env.get("USER")),
+    };
+    let begun: api::Gameday = client.post_once("/v1/gameday", &body).await?;
+    let id = begun.id;
     if !json {
-        say(&format!("{how} of {}: {id}", text(&begun["name"])))?;
+        say(&format!("{how} of {}: {id}", plain(&begun.name)))?;
     }
     let until = Instant::now() + asked.timeout;
-    let path = format!("/v1/gameday/{id}");
     loop {
-        let found = match client.get(&path).await {
+        let found: Answer<api::Gameday> = match client.get(&path(id.0)).await {
             Ok(found) => found,
             // A web that is being restarted is no reason to give up.
             Err(ClientError::Unreachable { .. }) if Instant::now() < until => {
@@ -120,88 +122,101 @@ async fn begin(client: &Client, asked: Gameday, env: Env<'_>, json: bool) -> Res
             }
             Err(e) => return Err(e.into()),
         };
-        match found["state"].as_str() {
-            Some("recovered") => return answer(&found, json, report),
-            Some("failed") => {
-                answer(&found, json, report)?;
-                let why = text(&found["problem"]);
+        match found.state {
+            Stage::Recovered => return answer(&found, json, |found| report(found)),
+            Stage::Failed => {
+                answer(&found, json, |found| report(found))?;
+                let why = or_dash(found.problem.as_ref());
                 return Err(Failure::Failed(format!("nothing was broken: {why}")));
             }
-            _ if Instant::now() >= until => {
-                answer(&found, json, report)?;
+            Stage::Queued | Stage::Broken if Instant::now() >= until => {
+                answer(&found, json, |found| report(found))?;
                 let limit = humantime::format_duration(asked.timeout);
                 let after = format!("; drover gameday show {id} tells what becomes of it");
                 return Err(Failure::Failed(format!("not mended within {limit}{after}")));
             }
-            _ => tokio::time::sleep(LOOK).await,
+            Stage::Queued | Stage::Broken => tokio::time::sleep(LOOK).await,
         }
     }
 }
 
-fn seconds(value: &Value) -> String {
-    value.as_f64().map_or("-".into(), |s| format!("{s:.1} s"))
+fn seconds(passed: Option<f64>) -> String {
+    or_dash(passed.map(|s| format!("{s:.1} s")))
 }
 
-fn table(list: &Value, now: DateTime<Utc>) -> String {
+fn stage(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Queued => "queued",
+        Stage::Broken => "broken",
+        Stage::Recovered => "recovered",
+        Stage::Failed => "failed",
+    }
+}
+
+fn table(list: &List<api::Gameday>, now: DateTime<Utc>) -> String {
     let mut table = with_header(&[
         "ID", "WHEN", "OF", "HOW", "STATE", "NOTICED", "INCIDENT", "FAILOVER", "MENDED", "BY",
         "REASON",
     ]);
-    for gameday in items(list) {
-        let after = &gameday["after_s"];
+    for gameday in &list.items {
+        let after = gameday.after_s;
         table.add_row(vec![
-            text(&gameday["id"]),
-            ago(&gameday["asked_at"], now),
-            text(&gameday["name"]),
-            text(&gameday["how"]),
-            text(&gameday["state"]),
-            seconds(&after["detected"]),
-            seconds(&after["incident"]),
-            seconds(&after["failover"]),
-            seconds(&after["recovered"]),
-            text(&gameday["asked_by"]),
-            text(&gameday["reason"]),
+            text(gameday.id),
+            ago(gameday.asked_at, now),
+            text(&gameday.name),
+            text(gameday.how),
+            text(stage(gameday.state)),
+            seconds(after.detected),
+            seconds(after.incident),
+            seconds(after.failover),
+            seconds(after.recovered),
+            text(&gameday.asked_by),
+            or_dash(gameday.reason.as_ref()),
         ]);
     }
     listed(&table, list, "game days")
 }
 
 /// What happened, and how long after the break.
-fn report(gameday: &Value) -> String {
-    let after = &gameday["after_s"];
+fn report(gameday: &api::Gameday) -> String {
+    let after = gameday.after_s;
     let mut lines: Vec<(f64, String)> = Vec::new();
-    let mut add = |at: &Value, what: String| {
-        if let Some(at) = at.as_f64() {
-            lines.push((at, what));
-        }
-    };
-    add(&after["detected"], "noticed".into());
-    add(&after["unavailable"], "unavailable".into());
-    for incident in array(&gameday["incidents"]) {
-        let [id, kind] = [&incident["id"], &incident["kind"]].map(text);
-        add(&incident["opened_s"], format!("{kind} ({id})"));
+    let mut add = |at: Option<f64>, what: String| lines.extend(at.map(|at| (at, what)));
+    add(after.detected, "noticed".into());
+    add(after.unavailable, "unavailable".into());
+    for incident in &gameday.incidents {
+        add(
+            incident.opened_s,
+            format!("{} ({})", incident.kind, incident.id),
+        );
     }
-    for used in array(&gameday["remedies"]) {
-        let [resolver, remedy, outcome] =
-            [&used["resolver"], &used["remedy"], &used["outcome"]].map(text);
-        add(&used["begun_s"], format!("{resolver}: {remedy}, {outcome}"));
+    for used in &gameday.remedies {
+        let outcome = used.outcome.as_deref().unwrap_or("-");
+        add(
+            used.begun_s,
+            format!("{}: {}, {outcome}", used.resolver, used.remedy),
+        );
     }
-    let leaders: Vec<String> = array(&gameday["leaders"])
-        .map(|leader| format!("{} leads {}", text(&leader["id"]), text(&leader["name"])))
+    let leaders = gameday.leaders.iter();
+    let leaders: Vec<String> = leaders
+        .map(|leader| format!("{} leads {}", leader.id, leader.name))
         .collect();
-    add(&after["failover"], leaders.join(", "));
-    add(&after["healed"], "taken back".into());
-    add(&after["recovered"], "in service again".into());
+    add(after.failover, leaders.join(", "));
+    add(after.healed, "taken back".into());
+    add(after.recovered, "in service again".into());
     lines.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let [name, how, state] = [&gameday["name"], &gameday["how"], &gameday["state"]].map(text);
     let mut table = bare();
-    table.add_row(vec!["broken".to_owned(), text(&gameday["broken_at"])]);
+    let broken = or_dash(gameday.broken_at.map(stamp));
+    table.add_row(vec!["broken".to_owned(), broken]);
     for (at, what) in lines {
-        table.add_row(vec![format!("{at:.1} s"), what]);
+        table.add_row(vec![format!("{at:.1} s"), plain(&what)]);
     }
-    let problem = match gameday["problem"].as_str() {
-        Some(_) => format!("\n{}", text(&gameday["problem"])),
-        None => String::new(),
-    };
-    format!("{how} of {name}: {state}\n{}{problem}", shown(&table))
+    let (how, name) = (gameday.how, plain(&gameday.name));
+    let problem = gameday.problem.as_ref();
+    let problem = problem.map_or(String::new(), |why| format!("\n{}", plain(why)));
+    format!(
+        "{how} of {name}: {}\n{}{problem}",
+        stage(gameday.state),
+        shown(&table)
+    )
 }

@@ -2,13 +2,13 @@
 
 use chrono::Utc;
 use clap::Args;
+use drover::api::{ActOnIncident, Incident, IncidentTimeline};
 use drover::client::Client;
 use drover::config::Env;
 use drover::model::{Action, IncidentId, IncidentKind, IncidentState};
-use serde_json::json;
 
 use super::who::Who;
-use super::{Failure, answer, listing, timeline};
+use super::{Answer, Failure, List as Page, answer, listing, timeline};
 
 /// `drover incidents`.
 #[derive(Args)]
@@ -61,7 +61,7 @@ pub async fn list(client: &Client, list: List, json: bool) -> Result<(), Failure
     if let Some(who) = list.subject {
         query += &format!("&subject={}", who.find(client).await?);
     }
-    let found = listing::pages(client, "/v1/incidents", &query, list.limit).await?;
+    let found: Page<Incident> = listing::pages(client, "/v1/incidents", &query, list.limit).await?;
     let what = if list.all || list.state.is_some() {
         "incidents"
     } else {
@@ -82,7 +82,7 @@ pub async fn one(
 ) -> Result<(), Failure> {
     let path = format!("/v1/incidents/{}", id.public());
     let Some(action) = asked.action else {
-        let incident = client.get(&path).await?;
+        let incident: Answer<IncidentTimeline> = client.get(&path).await?;
         return answer(&incident, json, |incident| {
             timeline::incident(incident, Utc::now())
         });
@@ -93,7 +93,14 @@ pub async fn one(
         ));
     }
     let by = asked.by.or_else(|| env.get("USER"));
-    let body = json!({"action": action, "reason": asked.reason, "by": by});
-    let incident = client.post(&format!("{path}/actions"), &body).await?;
-    answer(&incident, json, |incident| timeline::done(action, incident))
+    let body = ActOnIncident {
+        action,
+        reason: asked.reason,
+        by,
+    };
+    let path = format!("{path}/actions");
+    let acted: Answer<IncidentTimeline> = client.post(&path, &body).await?;
+    answer(&acted, json, |acted| {
+        timeline::done(action, &acted.incident)
+    })
 }

@@ -1,11 +1,14 @@
 //! The commands that look and change nothing.
 
 use chrono::Utc;
+use drover::api::{
+    Credentials, Observation, Page, Plan, Region, Resource, Ring, Server, Subject, Tier, Transition,
+};
 use drover::client::Client;
 use drover::model::{Kind, PublicId, State};
-use serde_json::{Value, json};
+use serde::de::DeserializeOwned;
 
-use super::{Failure, answer, table, work};
+use super::{Answer, Failure, List, answer, table, work};
 
 /// The API's largest page.
 const PAGE: usize = 500;
@@ -18,7 +21,7 @@ pub async fn servers(
     json: bool,
 ) -> Result<(), Failure> {
     let query = state.map(|s| format!("&state={s}")).unwrap_or_default();
-    let list = pages(client, "/v1/servers", &query, limit).await?;
+    let list: List<Server> = pages(client, "/v1/servers", &query, limit).await?;
     answer(&list, json, |list| table::servers(list, Utc::now()))
 }
 
@@ -34,13 +37,13 @@ pub async fn resources(
     if let Some(server) = server {
         query += &format!("&server={server}");
     }
-    let list = pages(client, "/v1/resources", &query, limit).await?;
+    let list: List<Resource> = pages(client, "/v1/resources", &query, limit).await?;
     answer(&list, json, |list| table::resources(list, Utc::now()))
 }
 
 /// `drover show`.
 pub async fn show(client: &Client, id: PublicId, json: bool) -> Result<(), Failure> {
-    let subject = client.get(&path(id)).await?;
+    let subject: Answer<Subject> = client.get(&path(id)).await?;
     answer(&subject, json, |subject| {
         table::subject(subject, Utc::now())
     })
@@ -53,7 +56,8 @@ pub async fn observations(
     limit: usize,
     json: bool,
 ) -> Result<(), Failure> {
-    let list = pages(client, &format!("{}/observations", path(id)), "", limit).await?;
+    let path = format!("{}/observations", path(id));
+    let list: List<Observation> = pages(client, &path, "", limit).await?;
     answer(&list, json, |list| table::observations(list, Utc::now()))
 }
 
@@ -64,30 +68,33 @@ pub async fn transitions(
     limit: usize,
     json: bool,
 ) -> Result<(), Failure> {
-    let list = pages(client, &format!("{}/transitions", path(id)), "", limit).await?;
+    let path = format!("{}/transitions", path(id));
+    let list: List<Transition> = pages(client, &path, "", limit).await?;
     answer(&list, json, |list| table::transitions(list, Utc::now()))
 }
 
 /// `drover ring`.
 pub async fn ring(client: &Client, json: bool) -> Result<(), Failure> {
-    answer(&client.get("/v1/ring").await?, json, table::ring)
+    let ring: Answer<Ring> = client.get("/v1/ring").await?;
+    answer(&ring, json, |ring| table::ring(ring))
 }
 
 /// `drover tiers`.
 pub async fn tiers(client: &Client, json: bool) -> Result<(), Failure> {
-    answer(&client.get("/v1/tiers").await?, json, table::tiers)
+    let tiers: List<Tier> = client.get("/v1/tiers").await?;
+    answer(&tiers, json, table::tiers)
 }
 
 /// `drover plans`.
 pub async fn plans(client: &Client, json: bool) -> Result<(), Failure> {
-    answer(&client.get("/v1/plans").await?, json, work::plans)
+    let plans: List<Plan> = client.get("/v1/plans").await?;
+    answer(&plans, json, work::plans)
 }
 
 /// `drover regions`.
 pub async fn regions(client: &Client, json: bool) -> Result<(), Failure> {
-    answer(&client.get("/v1/regions").await?, json, |regions| {
-        work::regions(regions, Utc::now())
-    })
+    let regions: List<Region> = client.get("/v1/regions").await?;
+    answer(&regions, json, |list| work::regions(list, Utc::now()))
 }
 
 /// `drover credentials`.
@@ -100,8 +107,9 @@ pub async fn credentials(client: &Client, id: PublicId, json: bool) -> Result<()
             )));
         }
     }
-    let shown = client.get(&format!("{}/credentials", path(id))).await?;
-    answer(&shown, json, work::credentials)
+    let path = format!("{}/credentials", path(id));
+    let shown: Answer<Credentials> = client.get(&path).await?;
+    answer(&shown, json, |shown| work::credentials(shown))
 }
 
 /// Where the API has a subject.
@@ -113,30 +121,24 @@ pub fn path(id: PublicId) -> String {
 ///
 /// # Errors
 /// If the API cannot be reached, or refuses.
-pub async fn pages(
+pub async fn pages<T: DeserializeOwned>(
     client: &Client,
     path: &str,
     query: &str,
     limit: usize,
-) -> Result<Value, Failure> {
-    let mut items: Vec<Value> = Vec::new();
-    let mut next = Value::Null;
-    while items.len() < limit {
-        let most = (limit - items.len()).min(PAGE);
-        let cursor = next
-            .as_str()
-            .map(|c| format!("&cursor={c}"))
-            .unwrap_or_default();
-        let mut page = client
-            .get(&format!("{path}?limit={most}{query}{cursor}"))
-            .await?;
-        if let Value::Array(more) = page["items"].take() {
-            items.extend(more);
-        }
-        next = page["next_cursor"].take();
-        if next.is_null() {
+) -> Result<List<T>, Failure> {
+    let mut all: List<T> = Page::whole(Vec::new());
+    while all.items.len() < limit {
+        let most = (limit - all.items.len()).min(PAGE);
+        let cursor = all.next_cursor.map(|c| format!("&cursor={c}"));
+        let cursor = cursor.unwrap_or_default();
+        let path = format!("{path}?limit={most}{query}{cursor}");
+        let page: List<T> = client.get(&path).await?;
+        all.items.extend(page.items);
+        all.next_cursor = page.next_cursor;
+        if all.next_cursor.is_none() {
             break;
         }
     }
-    Ok(json!({"items": items, "next_cursor": next}))
+    Ok(all)
 }

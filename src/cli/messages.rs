@@ -1,23 +1,23 @@
 //! The commands about messages to people.
 
 use chrono::Utc;
+use drover::api::{ActOnMessage, Message};
 use drover::client::Client;
 use drover::model::MessageId;
-use serde_json::json;
 
-use super::{Failure, answer, listing, table};
+use super::{Answer, Failure, List, answer, listing, table};
 
 /// `drover messages`.
 pub async fn list(client: &Client, dead: bool, limit: usize, json: bool) -> Result<(), Failure> {
     let query = if dead { "&state=dead" } else { "" };
-    let list = listing::pages(client, "/v1/messages", query, limit).await?;
+    let list: List<Message> = listing::pages(client, "/v1/messages", query, limit).await?;
     answer(&list, json, |list| table::messages(list, Utc::now()))
 }
 
 /// `drover message retry`.
 pub async fn retry(client: &Client, id: MessageId, json: bool) -> Result<(), Failure> {
     let path = format!("/v1/messages/{}/actions", id.public());
-    let message = client.post(&path, &json!({"action": "retry"})).await?;
+    let message: Answer<Message> = client.post(&path, &ActOnMessage::Retry).await?;
     answer(&message, json, |_| format!("{} is sent again", id.public()))
 }
 

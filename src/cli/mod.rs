@@ -2,6 +2,7 @@
 
 mod act;
 mod adopt;
+mod answer;
 mod change;
 mod create;
 mod events;
@@ -25,12 +26,12 @@ mod wrong_use;
 use std::ffi::OsString;
 use std::io::Write;
 
+use answer::{Answer, List, answer};
 use clap::{Parser, Subcommand};
 use drover::client::{Client, ClientError};
 use drover::config::{ClientConfig, ConfigError, Env};
 use drover::model::{IncidentId, IncidentKind, MessageId, OperationId, State};
 use drover::store::ConnectError;
-use serde_json::Value;
 use who::Who;
 
 pub use wrong_use::{one_line, wrong_arguments};
@@ -416,14 +417,5 @@ fn say(text: &str) -> Result<(), Failure> {
             Err(Failure::Failed(format!("writing to stdout: {e}")))
         }
         Ok(()) | Err(_) => Ok(()),
-    }
-}
-
-/// Prints an answer in JSON, or as `human` shows it.
-fn answer(value: &Value, json: bool, human: impl FnOnce(&Value) -> String) -> Result<(), Failure> {
-    if json {
-        say(&format!("{value:#}"))
-    } else {
-        say(&human(value))
     }
 }

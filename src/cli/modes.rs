@@ -3,13 +3,13 @@
 use std::str::FromStr;
 
 use chrono::Utc;
+use drover::api::{ModeSet, SetMode, Subject, Tier};
 use drover::client::Client;
 use drover::model::{Mode, PublicId};
-use serde_json::{Value, json};
 
-use super::table::{ago, items, mode as mode_of, shown, text, with_header};
+use super::table::{ago, mode as mode_of, or_dash, shown, text, with_header};
 use super::who::Who;
-use super::{Failure, answer, listing};
+use super::{Answer, Failure, List, answer, listing};
 
 /// What stands behind `drover mode`.
 #[derive(clap::Args)]
@@ -57,7 +57,8 @@ impl FromStr for Scope {
 /// Shows or sets it.
 pub async fn run(client: &Client, args: Args, json: bool) -> Result<(), Failure> {
     let Some(scope) = args.scope else {
-        return answer(&client.get("/v1/modes").await?, json, all);
+        let list: List<ModeSet> = client.get("/v1/modes").await?;
+        return answer(&list, json, all);
     };
     if matches!(args.mode, Some(Mode::Advise | Mode::Hold)) && args.reason.is_none() {
         return Err(Failure::WrongUse(
@@ -70,22 +71,25 @@ pub async fn run(client: &Client, args: Args, json: bool) -> Result<(), Failure>
         Scope::Subject(who) => At::Subject(who.find(client).await?),
     };
     let Some(mode) = args.mode else {
-        return answer(&at.look(client).await?, json, one);
+        return answer(&at.look(client).await?, json, mode_of);
     };
     let path = match &at {
         At::Scope(_, path) => path.clone(),
         At::Subject(id) => format!("/v1/modes/subjects/{id}"),
     };
-    let body = json!({"mode": mode, "reason": args.reason});
-    let set = client.put(&path, &body).await?;
+    let body = SetMode {
+        mode,
+        reason: args.reason,
+    };
+    let set: Answer<ModeSet> = client.put(&path, &body).await?;
     // For a subject, a more cautious word on the herd, its tier or its server stands.
     let holds = match at {
         At::Subject(_) if !json => at.look(client).await?,
-        At::Subject(_) | At::Scope(..) => set.clone(),
+        At::Subject(_) | At::Scope(..) => ModeSet::clone(&set),
     };
     answer(&set, json, |set| {
-        let whose = text(&set["scope"]);
-        if holds["mode"] == set["mode"] {
+        let whose = or_dash(set.scope.as_ref());
+        if holds.mode == set.mode {
             format!("{whose} is in mode {mode} now")
         } else {
             format!(
@@ -104,40 +108,38 @@ enum At {
 
 impl At {
     /// What holds there: for a subject, whoever it was set for.
-    async fn look(&self, client: &Client) -> Result<Value, Failure> {
+    async fn look(&self, client: &Client) -> Result<ModeSet, Failure> {
         match self {
-            At::Subject(id) => Ok(client.get(&listing::path(*id)).await?["mode"].take()),
+            At::Subject(id) => {
+                let subject: Subject = client.get(&listing::path(*id)).await?;
+                Ok(subject.standing().mode.clone())
+            }
             At::Scope(scope, _) => {
                 if let Some(name) = scope.strip_prefix("tier:") {
-                    let tiers = client.get("/v1/tiers").await?;
-                    if items(&tiers).all(|tier| tier["name"] != name) {
+                    let tiers: List<Tier> = client.get("/v1/tiers").await?;
+                    if tiers.items.iter().all(|tier| tier.name != name) {
                         let why = format!("there is no tier {name}; drover tiers lists them");
                         return Err(Failure::Failed(why));
                     }
                 }
-                let list = client.get("/v1/modes").await?;
-                let found = items(&list).find(|set| set["scope"] == scope.as_str());
-                Ok(found.cloned().unwrap_or_else(|| {
-                    json!({"mode": "act", "scope": scope, "name": null, "reason": null, "set_at": null})
-                }))
+                let list: List<ModeSet> = client.get("/v1/modes").await?;
+                let mut all = list.items.into_iter().map(Answer::into_known);
+                let found = all.find(|set| set.scope.as_ref() == Some(scope));
+                Ok(found.unwrap_or_else(|| ModeSet::act(Some(scope.clone()))))
             }
         }
     }
 }
 
-fn one(mode: &Value) -> String {
-    mode_of(mode)
-}
-
-fn all(list: &Value) -> String {
+fn all(list: &List<ModeSet>) -> String {
     let mut table = with_header(&["FOR", "NAME", "MODE", "SET", "REASON"]);
-    for set in items(list) {
+    for set in &list.items {
         table.add_row(vec![
-            text(&set["scope"]),
-            text(&set["name"]),
-            text(&set["mode"]),
-            ago(&set["set_at"], Utc::now()),
-            text(&set["reason"]),
+            or_dash(set.scope.as_ref()),
+            or_dash(set.name.as_ref()),
+            text(set.mode),
+            or_dash(set.set_at.map(|at| ago(at, Utc::now()))),
+            or_dash(set.reason.as_ref()),
         ]);
     }
     shown(&table)

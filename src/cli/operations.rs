@@ -2,13 +2,13 @@
 
 use chrono::Utc;
 use clap::Args;
+use drover::api::{ActOnOperation, Operation, OperationTimeline};
 use drover::client::Client;
 use drover::config::Env;
 use drover::model::{OperationAction, OperationId, OperationState};
-use serde_json::json;
 
 use super::who::Who;
-use super::{Failure, answer, listing, work};
+use super::{Answer, Failure, List as Page, answer, listing, work};
 
 /// `drover operations`.
 #[derive(Args)]
@@ -61,7 +61,8 @@ pub async fn list(client: &Client, list: List, json: bool) -> Result<(), Failure
     if let Some(who) = list.subject {
         query += &format!("&subject={}", who.find(client).await?);
     }
-    let found = listing::pages(client, "/v1/operations", &query, list.limit).await?;
+    let found: Page<Operation> =
+        listing::pages(client, "/v1/operations", &query, list.limit).await?;
     let what = match (list.stuck, list.all || list.state.is_some()) {
         (true, _) => "operations that are stuck",
         (false, true) => "operations",
@@ -82,15 +83,20 @@ pub async fn one(
 ) -> Result<(), Failure> {
     let path = format!("/v1/operations/{}", id.public());
     let Some(action) = asked.action else {
-        let operation = client.get(&path).await?;
+        let operation: Answer<OperationTimeline> = client.get(&path).await?;
         return answer(&operation, json, |operation| {
             work::operation(operation, Utc::now())
         });
     };
     let by = asked.by.or_else(|| env.get("USER"));
-    let body = json!({"action": action, "reason": asked.reason, "by": by});
-    let operation = client.post(&format!("{path}/actions"), &body).await?;
-    answer(&operation, json, |_| match action {
+    let body = ActOnOperation {
+        action,
+        reason: asked.reason,
+        by,
+    };
+    let path = format!("{path}/actions");
+    let acted: Answer<OperationTimeline> = client.post(&path, &body).await?;
+    answer(&acted, json, |_| match action {
         OperationAction::Retry => format!("{} is tried again", id.public()),
         OperationAction::Override => format!("{} goes on all the same", id.public()),
         OperationAction::Cancel => format!("{} is given up", id.public()),

@@ -1,25 +1,26 @@
 //! How a terminal shows incidents: as a person reads them who was just woken.
 
 use chrono::{DateTime, Utc};
-use drover::model::Action;
-use serde_json::Value;
+use drover::api::{Incident, IncidentEvent, IncidentMessage, IncidentTimeline, Run};
+use drover::model::{Action, IncidentState};
 
-use super::table::{ago, array, bare, items, listed, mode, plain, shown, text, whole, with_header};
+use super::List;
+use super::table::{ago, bare, joined, listed, mode, plain, shown, text, whole, with_header};
 
 /// `drover incidents`.
-pub fn incidents(list: &Value, what: &str, now: DateTime<Utc>) -> String {
+pub fn incidents(list: &List<Incident>, what: &str, now: DateTime<Utc>) -> String {
     let mut table = with_header(&[
         "ID", "KIND", "OF", "STATE", "SINCE", "OPENED", "REASON", "NOTE",
     ]);
-    for incident in items(list) {
+    for incident in &list.items {
         table.add_row(vec![
-            text(&incident["id"]),
-            text(&incident["kind"]),
+            text(incident.id),
+            text(incident.kind),
             whose(incident),
-            text(&incident["state"]),
-            ago(&incident["state_since"], now),
-            ago(&incident["opened_at"], now),
-            text(&incident["reason"]),
+            text(incident.state),
+            ago(incident.state_since, now),
+            ago(incident.opened_at, now),
+            text(&incident.reason),
             remarks(incident).join(", "),
         ]);
     }
@@ -27,54 +28,56 @@ pub fn incidents(list: &Value, what: &str, now: DateTime<Utc>) -> String {
 }
 
 /// `drover incident ID`.
-pub fn incident(incident: &Value, now: DateTime<Utc>) -> String {
+pub fn incident(timeline: &IncidentTimeline, now: DateTime<Utc>) -> String {
+    let incident = &timeline.incident;
     let mut table = bare();
     let mut line = |name: &str, value: String| {
         table.add_row(vec![name.to_owned(), value]);
     };
-    line("incident", text(&incident["id"]));
-    line("what", text(&incident["kind"]));
-    line("of", {
-        let id = text(&incident["subject"]);
-        match incident["subject"].is_null() {
-            true => whose(incident),
-            false => format!("{} ({id})", whose(incident)),
-        }
-    });
-    line("reason", text(&incident["reason"]));
+    line("incident", text(incident.id));
+    line("what", text(incident.kind));
+    line(
+        "of",
+        match incident.subject {
+            Some(id) => format!("{} ({id})", whose(incident)),
+            None => whose(incident),
+        },
+    );
+    line("reason", text(&incident.reason));
     line("state", {
-        let since = ago(&incident["state_since"], now);
+        let since = ago(incident.state_since, now);
         let remarks = remarks(incident);
-        let state = text(&incident["state"]);
-        [vec![format!("{state}, since {since}")], remarks]
+        [vec![format!("{}, since {since}", incident.state)], remarks]
             .concat()
             .join(", ")
     });
-    line("opened", at_and_ago(&incident["opened_at"], now));
-    if incident["state"] != "resolved" {
-        line("attempts", {
-            let tried = text(&incident["attempts"]);
-            match incident["deadline"].as_str() {
-                Some(_) => format!("{tried}, until {}", clock(&incident["deadline"])),
-                None => tried,
-            }
-        });
-        line("mode", mode(&incident["mode"]));
-        let actions: Vec<String> = array(&incident["actions"]).map(text).collect();
-        line("possible", actions.join(", "));
-    } else {
-        line("resolved", at_and_ago(&incident["resolved_at"], now));
+    line("opened", at_and_ago(incident.opened_at, now));
+    match incident.resolved_at {
+        Some(at) if incident.state == IncidentState::Resolved => {
+            line("resolved", at_and_ago(at, now));
+        }
+        Some(_) | None => {
+            let tried = incident.attempts;
+            line(
+                "attempts",
+                match incident.deadline {
+                    Some(deadline) => format!("{tried}, until {}", clock(deadline)),
+                    None => text(tried),
+                },
+            );
+            line("mode", mode(&timeline.mode));
+            line("possible", joined(incident.actions.iter().map(text), ", "));
+        }
     }
-    format!("{}\n\n{}", shown(&table), timeline(incident))
+    format!("{}\n\n{}", shown(&table), history(timeline))
 }
 
 /// What an action came to.
-pub fn done(action: Action, incident: &Value) -> String {
-    let id = text(&incident["id"]);
-    let held = !incident["held_at"].is_null();
+pub fn done(action: Action, incident: &Incident) -> String {
+    let id = incident.id;
     match action {
         Action::Acknowledge => format!("{id} is acknowledged"),
-        Action::Retry if held => {
+        Action::Retry if incident.held_at.is_some() => {
             format!("the playbook of {id} begins anew, once it is released: it is held")
         }
         Action::Retry => format!("the playbook of {id} begins anew"),
@@ -85,30 +88,29 @@ pub fn done(action: Action, incident: &Value) -> String {
 }
 
 /// Name of what it is about.
-fn whose(incident: &Value) -> String {
-    incident["name"].as_str().map_or("the herd".into(), plain)
+fn whose(incident: &Incident) -> String {
+    incident.name.as_deref().map_or("the herd".into(), plain)
 }
 
 /// What stands beside the state.
-fn remarks(incident: &Value) -> Vec<String> {
+fn remarks(incident: &Incident) -> Vec<String> {
     let mut all = Vec::new();
-    if !incident["held_at"].is_null() {
+    if incident.held_at.is_some() {
         all.push("held".into());
     }
-    if let Some(by) = incident["acknowledged_by"].as_str() {
+    if let Some(by) = &incident.acknowledged_by {
         all.push(format!("acknowledged by {}", plain(by)));
     }
-    if let Some(times) = incident["reopened"].as_u64().filter(|n| *n > 0) {
-        all.push(format!("back for time {}", times + 1));
+    if incident.reopened > 0 {
+        all.push(format!("back for time {}", incident.reopened + 1));
     }
-    let working = !incident["remedy"].is_null();
-    if working {
-        all.push(format!("at {}", text(&incident["remedy"])));
+    if let Some(remedy) = &incident.remedy {
+        all.push(format!("at {}", plain(remedy)));
     }
-    if let Some(why) = incident["resting"].as_str() {
+    if let Some(why) = &incident.resting {
         all.push(plain(why));
     }
-    if let Some(by) = incident["resolved_by"].as_str() {
+    if let Some(by) = &incident.resolved_by {
         all.push(format!("by {}", plain(by)));
     }
     all
@@ -122,23 +124,24 @@ struct Entry {
     who: String,
 }
 
-fn timeline(incident: &Value) -> String {
-    let runs: Vec<&Value> = array(&incident["runs"]).collect();
-    let mut entries: Vec<Entry> = array(&incident["events"])
+fn history(timeline: &IncidentTimeline) -> String {
+    let mut entries: Vec<Entry> = timeline
+        .events
+        .iter()
         // The run says so too, and how long it took.
-        .filter(|e| {
-            let of_a_step = ["step", "failed", "passed_over"].map(Value::from);
-            runs.is_empty() || !of_a_step.contains(&e["kind"])
+        .filter(|event| {
+            let of_a_step = ["step", "failed", "passed_over"];
+            timeline.runs.is_empty() || !of_a_step.contains(&event.kind.as_str())
         })
-        .filter_map(event)
+        .map(event)
         .collect();
-    entries.extend(steps(&runs));
-    entries.extend(array(&incident["messages"]).filter_map(message));
+    entries.extend(steps(&timeline.runs));
+    entries.extend(timeline.messages.iter().map(message));
     entries.sort_by_key(|entry| entry.at);
-    let start = time(&incident["opened_at"]);
+    let start = timeline.incident.opened_at;
     let mut table = with_header(&["WHEN (UTC)", "AFTER", "WHAT", "", "BY"]);
     for entry in entries {
-        let after = start.map_or(0, |start| (entry.at - start).num_milliseconds());
+        let after = (entry.at - start).num_milliseconds();
         table.add_row(vec![
             entry.at.format("%Y-%m-%d %H:%M:%S").to_string(),
             format!("+{}", brief(after)),
@@ -150,111 +153,91 @@ fn timeline(incident: &Value) -> String {
     shown(&table)
 }
 
-fn event(event: &Value) -> Option<Entry> {
-    Some(Entry {
-        at: time(&event["created_at"])?,
-        what: text(&event["kind"]),
-        text: text(&event["text"]),
-        who: text(&event["actor"]),
-    })
+fn event(event: &IncidentEvent) -> Entry {
+    Entry {
+        at: event.created_at,
+        what: text(&event.kind),
+        text: text(&event.text),
+        who: text(&event.actor),
+    }
 }
 
 /// A step that is asked after again and again is one line.
-fn steps(runs: &[&Value]) -> Vec<Entry> {
+fn steps(runs: &[Run]) -> Vec<Entry> {
+    fn which(run: &Run) -> (&str, &str, i16) {
+        (&run.remedy, &run.step, run.attempt)
+    }
     let mut entries: Vec<Entry> = Vec::new();
-    let mut begun: Option<(&Value, i64)> = None;
+    let mut begun: Option<(&Run, usize)> = None;
     for (n, run) in runs.iter().enumerate() {
-        let same = |a: &Value, b: &Value| {
-            ["remedy", "step", "attempt"]
-                .iter()
-                .all(|field| a[*field] == b[*field])
-        };
         let (first, turns) = begun.take().unwrap_or((run, 0));
-        let goes_on = runs
-            .get(n + 1)
-            .is_some_and(|next| run["outcome"] == "again" && same(run, next));
-        if goes_on {
+        let again = run.outcome.as_deref() == Some("again");
+        let next = runs.get(n + 1);
+        if again && next.is_some_and(|next| which(next) == which(run)) {
             begun = Some((first, turns + 1));
         } else {
-            entries.extend(step(first, run, turns + 1, n + 1 == runs.len()));
+            entries.push(step(first, run, turns + 1, next.is_none()));
         }
     }
     entries
 }
 
-fn step(first: &Value, last: &Value, turns: i64, newest: bool) -> Option<Entry> {
-    let at = time(&first["begun_at"])?;
-    let outcome = match last["outcome"].as_str() {
+fn step(first: &Run, last: &Run, turns: usize, newest: bool) -> Entry {
+    let at = first.begun_at;
+    let outcome = match &last.outcome {
         Some(outcome) => outcome.replace('_', " "),
         None if newest => "at work".into(),
         None => "cut off".into(),
     };
-    let mut told = format!(
-        "{}, {}: {outcome}",
-        text(&last["remedy"]),
-        text(&last["step"])
-    );
-    if let Some(end) = time(&last["ended_at"]) {
+    let mut told = format!("{}, {}: {outcome}", last.remedy, last.step);
+    if let Some(end) = last.ended_at {
         told += &format!(" in {}", brief((end - at).num_milliseconds()));
     }
     if turns > 1 {
         told += &format!(" and {turns} turns");
     }
-    if let Some(detail) = last["detail"].as_str().filter(|d| !d.is_empty()) {
-        told += &format!(": {}", plain(detail));
+    if let Some(detail) = last.detail.as_ref().filter(|d| !d.is_empty()) {
+        told += &format!(": {detail}");
     }
-    let touched: Vec<String> = array(&last["touched"]).map(text).collect();
-    if !touched.is_empty() {
-        told += &format!(" (touched {})", touched.join(", "));
+    if !last.touched.is_empty() {
+        told += &format!(" (touched {})", last.touched.join(", "));
     }
-    Some(Entry {
+    Entry {
         at,
-        what: format!("try {}", text(&last["attempt"])),
-        text: told,
-        who: text(&last["worker"]),
-    })
+        what: format!("try {}", last.attempt),
+        text: plain(&told),
+        who: text(&last.worker),
+    }
 }
 
-fn message(message: &Value) -> Option<Entry> {
-    let at = time(&message["created_at"])?;
-    let mut told = format!("{}: {}", text(&message["action"]), text(&message["state"]));
-    if let Some(by) = message["delivered_by"].as_str() {
-        told += &format!(" by {}", plain(by));
+fn message(message: &IncidentMessage) -> Entry {
+    let at = message.created_at;
+    let delivered = message.state == "delivered";
+    let mut told = format!("{}: {}", message.action, message.state);
+    if let Some(by) = &message.delivered_by {
+        told += &format!(" by {by}");
     }
-    if let (Some(end), true) = (
-        time(&message["settled_at"]),
-        message["state"] == "delivered",
-    ) {
+    if let (Some(end), true) = (message.settled_at, delivered) {
         told += &format!(" after {}", brief((end - at).num_milliseconds()));
     }
-    if message["state"] != "delivered"
-        && let Some(error) = message["last_error"].as_str()
-    {
-        let tries = text(&message["attempts"]);
-        told += &format!(" after {tries} attempts, {}", plain(error));
+    if let (Some(error), false) = (&message.last_error, delivered) {
+        told += &format!(" after {} attempts, {error}", message.attempts);
     }
-    told += &format!(": {}", text(&message["summary"]));
-    Some(Entry {
+    told += &format!(": {}", message.summary);
+    Entry {
         at,
-        what: text(&message["channel"]),
-        text: told,
-        who: text(&message["id"]),
-    })
+        what: text(&message.channel),
+        text: plain(&told),
+        who: text(&message.id),
+    }
 }
 
-fn time(value: &Value) -> Option<DateTime<Utc>> {
-    let time = DateTime::parse_from_rfc3339(value.as_str()?).ok()?;
-    Some(time.to_utc())
+fn clock(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-fn clock(value: &Value) -> String {
-    time(value).map_or("-".into(), |t| {
-        t.format("%Y-%m-%d %H:%M:%S UTC").to_string()
-    })
-}
-
-fn at_and_ago(value: &Value, now: DateTime<Utc>) -> String {
-    format!("{} ({})", clock(value), ago(value, now))
+fn at_and_ago(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    format!("{} ({})", clock(time), ago(time, now))
 }
 
 /// A while as precisely as anybody wants to know it.

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use drover::api::{Page, SubjectCore};
 use drover::client::Client;
 use drover::model::{Kind, PublicId};
 
@@ -49,13 +50,9 @@ impl Who {
         };
         let mut found = Vec::new();
         for kind in Kind::ALL {
-            let page = client.get(&format!("/v1/{kind}s?name={name}")).await?;
-            if let Some(id) = page["items"][0]["id"].as_str() {
-                found.push(
-                    id.parse::<PublicId>()
-                        .map_err(|e| Failure::Failed(e.to_string()))?,
-                );
-            }
+            let path = format!("/v1/{kind}s?name={name}");
+            let page: Page<SubjectCore> = client.get(&path).await?;
+            found.extend(page.items.first().map(|subject| subject.id));
         }
         match found[..] {
             [id] => Ok(id),

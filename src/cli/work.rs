@@ -1,134 +1,128 @@
 //! How a terminal shows operations, and what can be asked for.
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use drover::api::{
+    Credentials, Operation, OperationTimeline, Plan, Region, RunningOperation, Volume,
+};
+use drover::model::OperationState;
 
-use super::table::{ago, array, bare, items, listed, plain, shown, text, with_header};
+use super::List;
+use super::table::{
+    ago, at_and_ago, bare, joined, json, listed, or_dash, plain, shown, stamp, text, with_header,
+};
 
 /// How far an operation is, in one line: `create_server, step 3 of 7: await_ssh`.
-pub fn brief(operation: &Value) -> String {
-    let stuck = match operation["stuck_since"].as_str() {
+pub fn brief(operation: &RunningOperation) -> String {
+    let stuck = match operation.stuck_since {
         Some(_) => ", STUCK",
         None => "",
     };
-    format!("{}, {}{stuck}", text(&operation["kind"]), step(operation))
+    format!("{}, {}{stuck}", operation.kind, step(operation))
 }
 
 /// The same without what it is: `step 3 of 7: await_ssh (port 22: refused)`.
-pub fn step(operation: &Value) -> String {
-    let name = text(&operation["step_name"]);
-    let mut told = match operation["of"].as_u64() {
-        None | Some(0) => name,
-        Some(of) => format!("step {} of {of}: {name}", text(&operation["step"])),
+pub fn step(operation: &RunningOperation) -> String {
+    let name = plain(&operation.step_name);
+    let mut told = match operation.of {
+        0 => name,
+        of => format!("step {} of {of}: {name}", operation.step),
     };
-    if operation["deadline"].is_null() && !operation["not_before"].is_null() {
-        told += &format!(", not before {}", text(&operation["not_before"]));
+    if let (None, Some(not_before)) = (operation.deadline, operation.not_before) {
+        told += &format!(", not before {}", stamp(not_before));
     }
-    if !operation["note"].is_null() {
-        told += &format!(" ({})", text(&operation["note"]));
+    if let Some(note) = &operation.note {
+        told += &format!(" ({})", plain(note));
     }
     told
 }
 
 /// `drover operations`.
-pub fn operations(list: &Value, what: &str, now: DateTime<Utc>) -> String {
+pub fn operations(list: &List<Operation>, what: &str, now: DateTime<Utc>) -> String {
     let mut table = with_header(&["ID", "KIND", "OF", "STATE", "OPENED", "BY", "HOW FAR"]);
-    for operation in items(list) {
+    for operation in &list.items {
+        let running = &operation.running;
         table.add_row(vec![
-            text(&operation["id"]),
-            text(&operation["kind"]),
-            text(&operation["name"]),
-            state(operation),
-            ago(&operation["opened_at"], now),
-            text(&operation["asked_by"]),
-            match operation["state"].as_str() {
-                Some("open") => step(operation),
-                _ => "-".into(),
+            text(running.id),
+            text(running.kind),
+            or_dash(operation.name.as_ref()),
+            state(running),
+            ago(operation.opened_at, now),
+            text(&operation.asked_by),
+            match running.state {
+                OperationState::Open => step(running),
+                OperationState::Done | OperationState::Cancelled => "-".into(),
             },
         ]);
     }
     listed(&table, list, what)
 }
 
-fn state(operation: &Value) -> String {
-    if operation["stuck_since"].is_null() {
-        text(&operation["state"])
-    } else {
-        "stuck".into()
+fn state(operation: &RunningOperation) -> String {
+    match operation.stuck_since {
+        Some(_) => "stuck".into(),
+        None => text(operation.state),
     }
 }
 
 /// `drover operation ID`.
-pub fn operation(operation: &Value, now: DateTime<Utc>) -> String {
+pub fn operation(timeline: &OperationTimeline, now: DateTime<Utc>) -> String {
+    let operation = &timeline.operation;
+    let running = &operation.running;
     let mut table = bare();
     let mut line = |name: &str, value: String| {
         table.add_row(vec![name.to_owned(), value]);
     };
-    line("operation", text(&operation["id"]));
-    line("what", text(&operation["kind"]));
+    line("operation", text(running.id));
+    line("what", text(running.kind));
     line(
         "of",
-        match operation["subject"].as_str() {
-            Some(id) => format!("{} ({id})", text(&operation["name"])),
+        match operation.subject {
+            Some(id) => format!("{} ({id})", or_dash(operation.name.as_ref())),
             None => "the deployment".into(),
         },
     );
-    line("wanted", text(&operation["params"]));
-    line("asked by", text(&operation["asked_by"]));
-    line("reason", text(&operation["reason"]));
-    line("opened", at(&operation["opened_at"], now));
-    line("state", state(operation));
-    if operation["state"] == "open" {
-        line("how far", step(operation));
-        line(
-            "this step",
-            format!("since {}", ago(&operation["since"], now)),
-        );
-        line("deadline", text(&operation["deadline"]));
-        let possible: Vec<String> = array(&operation["actions"]).map(text).collect();
-        line(
-            "possible",
-            if possible.is_empty() {
-                "-".into()
-            } else {
-                possible.join(", ")
-            },
-        );
-    } else {
-        line("ended", at(&operation["ended_at"], now));
+    line("wanted", json(&operation.params));
+    line("asked by", text(&operation.asked_by));
+    line("reason", or_dash(operation.reason.as_ref()));
+    line("opened", at_and_ago(operation.opened_at, now));
+    line("state", state(running));
+    match running.state {
+        OperationState::Open => {
+            line("how far", step(running));
+            line("this step", format!("since {}", ago(running.since, now)));
+            line("deadline", or_dash(running.deadline.map(stamp)));
+            line("possible", joined(operation.actions.iter().map(text), ", "));
+        }
+        OperationState::Done | OperationState::Cancelled => {
+            let ended = operation.ended_at.map(|at| at_and_ago(at, now));
+            line("ended", or_dash(ended));
+        }
     }
     let mut events = bare();
-    for event in array(&operation["events"]) {
+    for event in &timeline.events {
         events.add_row(vec![
-            text(&event["created_at"]),
-            text(&event["kind"]),
-            text(&event["actor"]),
-            text(&event["text"]),
+            stamp(event.created_at),
+            text(&event.kind),
+            text(&event.actor),
+            text(&event.text),
         ]);
     }
     format!("{}\n\n{}", shown(&table), shown(&events))
 }
 
-fn at(time: &Value, now: DateTime<Utc>) -> String {
-    format!("{} ({})", text(time), ago(time, now))
-}
-
 /// What asking for something came to.
-pub fn asked(operation: &Value) -> String {
-    let what = format!(
-        "{} of {} is asked for: {}",
-        text(&operation["kind"]),
-        text(&operation["name"]),
-        text(&operation["id"])
-    );
-    match operation["not_before"].as_str() {
+pub fn asked(operation: &Operation) -> String {
+    let running = &operation.running;
+    let name = or_dash(operation.name.as_ref());
+    let what = format!("{} of {name} is asked for: {}", running.kind, running.id);
+    match running.not_before.map(stamp) {
         Some(opens) => format!("{what}; it waits for the maintenance window, until {opens}"),
         None => format!("{what}; it is begun at once"),
     }
 }
 
 /// `drover plans`.
-pub fn plans(list: &Value) -> String {
+pub fn plans(list: &List<Plan>) -> String {
     let mut table = with_header(&[
         "PLAN",
         "SERVER",
@@ -138,50 +132,37 @@ pub fn plans(list: &Value) -> String {
         "CONNECTIONS",
         "WHAT IT IS",
     ]);
-    for plan in items(list) {
-        let sizes = plan["sizes"].as_object().into_iter().flatten();
-        let sizes: Vec<String> = sizes
-            .map(|(cloud, sizes)| {
-                let names: Vec<String> = array(sizes).map(text).collect();
-                format!("{cloud}: {}", names.join(" "))
-            })
-            .collect();
+    for plan in &list.items {
+        let sizes = plan.sizes.iter();
+        let sizes = sizes.map(|(cloud, sizes)| format!("{cloud}: {}", sizes.join(" ")));
         table.add_row(vec![
-            text(&plan["name"]),
-            if plan["shared"] == true {
-                format!("shared by {}", text(&plan["per_server"]))
-            } else {
-                "its own".into()
+            text(&plan.name),
+            match plan.shared {
+                true => format!("shared by {}", plan.per_server),
+                false => "its own".into(),
             },
-            sizes.join(", "),
-            gib(&plan["volume_gib"]),
-            gib(&plan["storage_gib"]),
-            text(&plan["connections"]),
-            text(&plan["title"]),
+            plain(&sizes.collect::<Vec<_>>().join(", ")),
+            format!("{} GiB", plan.volume_gib),
+            format!("{} GiB", plan.storage_gib),
+            text(plan.connections),
+            text(&plan.title),
         ]);
     }
     listed(&table, list, "plans")
 }
 
-fn gib(number: &Value) -> String {
-    format!("{} GiB", text(number))
-}
-
 /// `drover regions`.
-pub fn regions(list: &Value, now: DateTime<Utc>) -> String {
+pub fn regions(list: &List<Region>, now: DateTime<Utc>) -> String {
     let mut table = with_header(&["CLOUD", "REGION", "ZONES", "SIZES", "PUBLISHED", "PROBLEM"]);
-    for region in items(list) {
-        let zones: Vec<String> = array(&region["zones"]).map(text).collect();
-        let sizes: Vec<String> = array(&region["sizes"])
-            .map(|size| text(&size["name"]))
-            .collect();
+    for region in &list.items {
+        let sizes: Vec<&str> = region.sizes.iter().map(|size| size.name.as_str()).collect();
         table.add_row(vec![
-            text(&region["cloud"]),
-            text(&region["name"]),
-            zones.join(" "),
-            sizes.join(" "),
-            ago(&region["published_at"], now),
-            text(&region["problem"]),
+            text(&region.cloud),
+            text(&region.name),
+            plain(&region.zones.join(" ")),
+            plain(&sizes.join(" ")),
+            ago(region.published_at, now),
+            or_dash(region.problem.as_ref()),
         ]);
     }
     if table.is_empty() {
@@ -192,22 +173,26 @@ pub fn regions(list: &Value, now: DateTime<Utc>) -> String {
 }
 
 /// A server's volume: `100 GiB gp3 vol-…`.
-pub fn volume(volume: &Value) -> String {
-    if volume.is_null() {
-        return "-".into();
-    }
-    let mut known = vec![gib(&volume["gib"]), text(&volume["type"])];
-    known.extend(volume["id"].as_str().map(plain));
-    known.join(" ")
+pub fn volume(volume: &Volume) -> String {
+    let id = volume.id.as_ref().map(|id| format!(" {id}"));
+    let id = id.unwrap_or_default();
+    plain(&format!("{} GiB {}{id}", volume.gib, volume.r#type))
 }
 
 /// `drover credentials`.
-pub fn credentials(shown_once: &Value) -> String {
+pub fn credentials(shown_once: &Credentials) -> String {
     let mut table = bare();
-    for name in ["host", "port", "database", "user", "password", "url"] {
-        table.add_row(vec![name.to_owned(), text(&shown_once[name])]);
+    for (name, value) in [
+        ("host", text(&shown_once.host)),
+        ("port", text(shown_once.port)),
+        ("database", text(&shown_once.database)),
+        ("user", text(&shown_once.user)),
+        ("password", text(&shown_once.password)),
+        ("url", text(&shown_once.url)),
+    ] {
+        table.add_row(vec![name.to_owned(), value]);
     }
-    match shown_once["tls_root_cert"].as_str() {
+    match &shown_once.tls_root_cert {
         // As it is, line by line, to be put into a file.
         Some(pem) => format!("{}\n\n{}", shown(&table), pem.trim_end()),
         None => shown(&table),

@@ -26,7 +26,7 @@ pub use message::{Matter, Message, MessageState, Provider};
 pub use observation::{Attributes, Cause, Observation, Witness};
 pub use operation::{Operation, OperationAction, OperationKind, OperationState, SubjectAction};
 pub use profile::{
-    Adopted, Ask, CauseProfile, Evidence, FailsOver, IncidentProfile, OperationProfile, Wants,
+    Adopted, AskedOf, CauseProfile, Evidence, FailsOver, IncidentProfile, OperationProfile,
 };
 pub use rules::{Cadence, Limits, Patience, Rules};
 pub use secret::{ExposeSecret, SealError, Secret, SecretKey, secret};

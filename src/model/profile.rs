@@ -23,21 +23,21 @@ pub struct OperationProfile {
     pub gives_way: bool,
     /// How a lead that it hands over came to another.
     pub leader_change: LeaderChangeKind,
-    /// What people may ask of it; `None`: only drover itself asks for it.
-    pub asked: Option<Ask>,
+    /// Of whom people may ask for it; `None`: only drover itself asks for it.
+    pub asked: Option<AskedOf>,
 }
 
-/// What people may ask for, and of whom.
+/// Of whom people may ask for it.
 #[derive(Clone, Copy, Debug)]
-pub struct Ask {
+pub struct AskedOf {
     /// Whether it is the server that it is about, though a resource may be named.
     pub of_server: bool,
     /// Of which subjects that drover did not make.
     pub adopted: Adopted,
     /// Why it cannot be asked of a follower, if it cannot: said behind `it follows …`.
     pub not_of_follower: Option<&'static str>,
-    /// What has to be told besides.
-    pub wants: Wants,
+    /// Whether it can be asked of a follower only.
+    pub only_of_follower: bool,
 }
 
 /// Of which adopted subjects something may be asked.
@@ -49,25 +49,6 @@ pub enum Adopted {
     WithCloud,
     /// Of none.
     None,
-}
-
-/// What has to be told with what is asked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Wants {
-    /// Nothing.
-    Nothing,
-    /// A size.
-    Size,
-    /// How large the volume is to be.
-    Volume,
-    /// Who is to lead, perhaps.
-    Successor,
-    /// What commits are to wait for.
-    Durability,
-    /// A new password, perhaps.
-    Password,
-    /// Nothing, but its leader must be able to do without it.
-    Independence,
 }
 
 impl OperationProfile {
@@ -84,7 +65,7 @@ impl OperationProfile {
         }
     }
 
-    const fn asked(self, ask: Ask) -> Self {
+    const fn asked(self, ask: AskedOf) -> Self {
         Self {
             asked: Some(ask),
             ..self
@@ -92,12 +73,12 @@ impl OperationProfile {
     }
 }
 
-impl Ask {
+impl AskedOf {
     const NEW: Self = Self {
         of_server: false,
         adopted: Adopted::None,
         not_of_follower: None,
-        wants: Wants::Nothing,
+        only_of_follower: false,
     };
 }
 
@@ -120,18 +101,17 @@ impl OperationKind {
                 leader_change: LeaderChangeKind::Unfollow,
                 ..Is::new("becomes a leader of its own")
             }
-            .asked(Ask {
-                wants: Wants::Independence,
-                ..Ask::NEW
+            .asked(AskedOf {
+                only_of_follower: true,
+                ..AskedOf::NEW
             }),
             Self::Switchover => Is {
                 moves_lead: true,
                 ..Is::new("hands its lead over")
             }
-            .asked(Ask {
+            .asked(AskedOf {
                 not_of_follower: Some("ask that one to hand over"),
-                wants: Wants::Successor,
-                ..Ask::NEW
+                ..AskedOf::NEW
             }),
             Self::Failover => Is {
                 moves_lead: true,
@@ -139,10 +119,9 @@ impl OperationKind {
                 leader_change: LeaderChangeKind::Failover,
                 ..Is::new("loses its lead to a follower")
             }
-            .asked(Ask {
+            .asked(AskedOf {
                 not_of_follower: Some("only a leader can lose its lead"),
-                wants: Wants::Successor,
-                ..Ask::NEW
+                ..AskedOf::NEW
             }),
             Self::Rebuild => Is {
                 remakes_follower: true,
@@ -152,10 +131,9 @@ impl OperationKind {
                 disturbs: false,
                 ..Is::new("gets another durability")
             }
-            .asked(Ask {
+            .asked(AskedOf {
                 not_of_follower: Some("it has the durability of that one: ask it there"),
-                wants: Wants::Durability,
-                ..Ask::NEW
+                ..AskedOf::NEW
             }),
             Self::Gameday => Is {
                 disturbs: false,
@@ -166,37 +144,34 @@ impl OperationKind {
                 remakes_follower: true,
                 ..Is::new("is being destroyed")
             },
-            Self::Resize => Is::new("is being resized").asked(Ask {
+            Self::Resize => Is::new("is being resized").asked(AskedOf {
                 of_server: true,
-                wants: Wants::Size,
-                ..Ask::NEW
+                ..AskedOf::NEW
             }),
             Self::Grow => Is {
                 disturbs: false,
                 ..Is::new("has its volume grown")
             }
-            .asked(Ask {
+            .asked(AskedOf {
                 of_server: true,
-                wants: Wants::Volume,
-                ..Ask::NEW
+                ..AskedOf::NEW
             }),
-            Self::Restart => Is::new("is being restarted").asked(Ask {
+            Self::Restart => Is::new("is being restarted").asked(AskedOf {
                 adopted: Adopted::Any,
-                ..Ask::NEW
+                ..AskedOf::NEW
             }),
-            Self::Reboot => Is::new("is being rebooted").asked(Ask {
+            Self::Reboot => Is::new("is being rebooted").asked(AskedOf {
                 adopted: Adopted::WithCloud,
-                ..Ask::NEW
+                ..AskedOf::NEW
             }),
-            Self::StopStart => Is::new("is being moved to other hardware").asked(Ask::NEW),
+            Self::StopStart => Is::new("is being moved to other hardware").asked(AskedOf::NEW),
             Self::RotatePassword => Is {
                 disturbs: false,
                 ..Is::new("gets another password")
             }
-            .asked(Ask {
+            .asked(AskedOf {
                 not_of_follower: Some("it has the passwords of that one: ask it there"),
-                wants: Wants::Password,
-                ..Ask::NEW
+                ..AskedOf::NEW
             }),
             Self::Reconcile => Is {
                 disturbs: false,

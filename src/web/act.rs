@@ -11,9 +11,10 @@ use super::body::{Body, missing};
 use super::change::{self, Wanted};
 use super::error::{ApiError, Result};
 use super::operations::operation_view;
-use super::params::Named;
+use super::params::{Named, public_id};
 use super::subjects::{find, view};
 use super::{Web, check, create};
+use crate::api::{ActOnSubject, Ask};
 use crate::model::{
     Kind, Operation, OperationKind, PublicId, State as SubjectState, SubjectAction,
 };
@@ -24,58 +25,138 @@ use crate::store::queue;
 
 /// `POST …/actions` of a server or a resource.
 pub async fn act(State(web): State<Web>, named: Named, body: Body) -> Result<Response> {
-    let action = action(named.kind, &body)?;
-    let asked = match action {
-        SubjectAction::Rename => return rename(&web, named, &body).await,
-        SubjectAction::SetWindow => return set_window(&web, named, &body).await,
+    let asked = read(named.kind, &body)?;
+    let (kind, when) = match &asked.ask {
+        Ask::Rename { name } => return rename(&web, named, &asked, name).await,
+        Ask::SetWindow { maintenance_window } => {
+            return set_window(&web, named, &asked, maintenance_window.as_deref()).await;
+        }
+        Ask::Restart { now } => (OperationKind::Restart, When::of(*now)),
+        Ask::Reboot { now } => (OperationKind::Reboot, When::of(*now)),
+        Ask::StopStart { now } => (OperationKind::StopStart, When::of(*now)),
+        Ask::Resize { now, .. } => (OperationKind::Resize, When::of(*now)),
+        Ask::Switchover { now, .. } => (OperationKind::Switchover, When::of(*now)),
+        Ask::Grow { .. } => (OperationKind::Grow, When::AtOnce),
+        Ask::Failover { .. } => (OperationKind::Failover, When::AtOnce),
+        Ask::SetDurability { .. } => (OperationKind::SetDurability, When::AtOnce),
+        Ask::Unfollow {} => (OperationKind::Unfollow, When::AtOnce),
+        Ask::RotatePassword { .. } => (OperationKind::RotatePassword, When::AtOnce),
+    };
+    write_down(&web, named, asked, kind, when).await
+}
+
+/// When an operation is begun.
+enum When {
+    /// In its subject's maintenance window, as it keeps that from answering.
+    InItsWindow,
+    /// At once.
+    AtOnce,
+}
+
+impl When {
+    /// For one that disturbs: whether it was asked for `now`.
+    fn of(now: bool) -> Self {
+        match now {
+            true => Self::AtOnce,
+            false => Self::InItsWindow,
+        }
+    }
+}
+
+/// Reads what is asked of a subject of this kind.
+///
+/// # Errors
+/// If that cannot be asked, something of it is missing or of another type, or what
+/// disturbs is to be done at once without a reason.
+pub fn read(kind: Kind, body: &Body) -> Result<ActOnSubject> {
+    let only = |own: &[&str]| body.only(&[&["action"], own, &["reason", "by"]].concat());
+    let ask = match action(kind, body)? {
         SubjectAction::Restart => {
-            body.only(&["action", "now", "reason", "by"])?;
-            Asked::disturbing(OperationKind::Restart, &body)?
+            only(&["now"])?;
+            Ask::Restart { now: now(body)? }
         }
         SubjectAction::Reboot => {
-            body.only(&["action", "now", "reason", "by"])?;
-            Asked::disturbing(OperationKind::Reboot, &body)?
+            only(&["now"])?;
+            Ask::Reboot { now: now(body)? }
         }
         SubjectAction::StopStart => {
-            body.only(&["action", "now", "reason", "by"])?;
-            Asked::disturbing(OperationKind::StopStart, &body)?
+            only(&["now"])?;
+            Ask::StopStart { now: now(body)? }
         }
         SubjectAction::Resize => {
-            body.only(&["action", "size", "now", "reason", "by"])?;
-            body.required("size")?;
-            Asked::disturbing(OperationKind::Resize, &body)?
+            only(&["size", "now"])?;
+            Ask::Resize {
+                size: body.required("size")?.into(),
+                now: now(body)?,
+            }
         }
         SubjectAction::Grow => {
-            body.only(&["action", "volume_gib", "reason", "by"])?;
-            if body.number("volume_gib", create::VOLUME_GIB)?.is_none() {
-                return Err(missing("volume_gib"));
+            only(&["volume_gib"])?;
+            let volume_gib = body.number("volume_gib", create::VOLUME_GIB)?;
+            Ask::Grow {
+                volume_gib: volume_gib.ok_or_else(|| missing("volume_gib"))?,
             }
-            Asked::at_once(OperationKind::Grow, &body)?
         }
         SubjectAction::Switchover => {
-            body.only(&["action", "to", "now", "reason", "by"])?;
-            Asked::disturbing(OperationKind::Switchover, &body)?
+            only(&["to", "now"])?;
+            Ask::Switchover {
+                to: to(body)?,
+                now: now(body)?,
+            }
         }
         SubjectAction::Failover => {
-            body.only(&["action", "to", "reason", "by"])?;
+            only(&["to"])?;
             body.required("reason")?;
-            Asked::at_once(OperationKind::Failover, &body)?
+            Ask::Failover { to: to(body)? }
         }
         SubjectAction::SetDurability => {
-            body.only(&["action", "durability", "reason", "by"])?;
-            body.required("durability")?;
-            Asked::at_once(OperationKind::SetDurability, &body)?
+            only(&["durability"])?;
+            let durability = create::durability(body)?;
+            Ask::SetDurability {
+                durability: durability.ok_or_else(|| missing("durability"))?,
+            }
         }
         SubjectAction::Unfollow => {
-            body.only(&["action", "reason", "by"])?;
-            Asked::at_once(OperationKind::Unfollow, &body)?
+            only(&[])?;
+            Ask::Unfollow {}
         }
         SubjectAction::RotatePassword => {
-            body.only(&["action", "password", "reason", "by"])?;
-            Asked::at_once(OperationKind::RotatePassword, &body)?
+            only(&["password"])?;
+            Ask::RotatePassword {
+                password: body.owned("password")?,
+            }
+        }
+        SubjectAction::Rename => {
+            only(&["name"])?;
+            Ask::Rename {
+                name: check::name("name", body.required("name")?)?,
+            }
+        }
+        SubjectAction::SetWindow => {
+            only(&["maintenance_window"])?;
+            Ask::SetWindow {
+                maintenance_window: body.owned("maintenance_window")?,
+            }
         }
     };
-    write_down(&web, named, &body, asked).await
+    let (by, reason) = who_and_why(body)?;
+    Ok(ActOnSubject { ask, reason, by })
+}
+
+/// Whether what disturbs is not to wait for the maintenance window.
+fn now(body: &Body) -> Result<bool> {
+    let now = body.flag("now")?;
+    if now && body.value("reason").is_none() {
+        let error = missing("reason");
+        return Err(error.and(": what does not wait for the maintenance window says why"));
+    }
+    Ok(now)
+}
+
+/// The follower that is to lead, if one is named.
+fn to(body: &Body) -> Result<Option<PublicId>> {
+    let to = body.text("to")?;
+    to.map(|text| public_id("to", text)).transpose()
 }
 
 fn action(kind: Kind, body: &Body) -> Result<SubjectAction> {
@@ -89,89 +170,62 @@ fn action(kind: Kind, body: &Body) -> Result<SubjectAction> {
     })
 }
 
-/// An operation that somebody asks for.
-struct Asked {
-    kind: OperationKind,
-    by: String,
-    reason: Option<String>,
-    /// Whether it keeps its subject from answering, and so waits for its window.
-    waits: bool,
-}
-
-impl Asked {
-    /// What disturbs waits for the window, unless it is urgent: then it breaks it,
-    /// and says why.
-    fn disturbing(kind: OperationKind, body: &Body) -> Result<Self> {
-        let urgent = body.flag("now")?;
-        let asked = Self::at_once(kind, body)?;
-        if urgent && asked.reason.is_none() {
-            let error = missing("reason");
-            return Err(error.and(": what does not wait for the maintenance window says why"));
-        }
-        Ok(Self {
-            waits: !urgent,
-            ..asked
-        })
-    }
-
-    fn at_once(kind: OperationKind, body: &Body) -> Result<Self> {
-        let (by, reason) = who_and_why(body)?;
-        Ok(Self {
-            kind,
-            by,
-            reason,
-            waits: false,
-        })
-    }
-}
-
 /// `by` and `reason` of a body, for the timeline.
 ///
 /// # Errors
 /// If one of them is no line of text.
-pub fn who_and_why(body: &Body) -> Result<(String, Option<String>)> {
+pub fn who_and_why(body: &Body) -> Result<(Option<String>, Option<String>)> {
     let by = body.text("by")?;
     let by = by.map(|text| check::line("by", text.trim(), 100));
     let reason = body.text("reason")?;
     let reason = reason.map(|text| check::reason("reason", text));
-    Ok((
-        by.transpose()?.unwrap_or_else(|| "api".into()),
-        reason.transpose()?,
-    ))
+    Ok((by.transpose()?, reason.transpose()?))
 }
 
-async fn write_down(web: &Web, named: Named, body: &Body, asked: Asked) -> Result<Response> {
+/// Who asks, as the timeline names them.
+pub fn asker(by: Option<String>) -> String {
+    by.unwrap_or_else(|| "api".into())
+}
+
+async fn write_down(
+    web: &Web,
+    named: Named,
+    asked: ActOnSubject,
+    kind: OperationKind,
+    when: When,
+) -> Result<Response> {
     let mut db = web.pool.begin().await?;
     let known = find(&mut db, named).await?;
-    let target = change::target(&known, asked.kind)?;
-    if asked.kind == OperationKind::Failover {
+    let target = change::target(&known, kind)?;
+    if kind == OperationKind::Failover {
         // Tokens before subjects, as everywhere.
         queue::hold_operation_tokens(&mut db, target.id).await?;
     }
     // From here on nobody changes it but us, so it is read again.
     changes::hold(&mut db, target.id).await?;
     let known = find(&mut db, named).await?;
-    change::possible(&known, asked.kind)?;
+    change::possible(&known, kind)?;
     let open = operations::open_of(&mut db, target.id).await?;
-    if let Some(open) = open.filter(|_| asked.kind != OperationKind::Failover) {
+    if let Some(open) = open.filter(|_| kind != OperationKind::Failover) {
         return Err(busy(target, &open));
     }
-    let Wanted { params, secret } = change::wanted(&mut db, &known, asked.kind, body).await?;
-    let not_before = if asked.waits {
-        let now = store::now(&mut db).await?;
-        changes::not_before(&mut db, target.id, now).await?
-    } else {
-        None
+    let Wanted { params, secret } = change::wanted(&mut db, &known, &asked.ask).await?;
+    let not_before = match when {
+        When::AtOnce => None,
+        When::InItsWindow => {
+            let now = store::now(&mut db).await?;
+            changes::not_before(&mut db, target.id, now).await?
+        }
     };
     let new = NewOperation {
         subject: Some(target.id),
-        kind: asked.kind,
+        kind,
         params,
-        asked_by: asked.by,
+        asked_by: asker(asked.by),
         reason: asked.reason,
         not_before,
     };
-    let id = if new.kind == OperationKind::Failover {
+    let id = if kind == OperationKind::Failover {
         // What is at work there gives way.
         let why = new.reason.as_deref();
         let params = new.params.clone();
@@ -193,7 +247,7 @@ async fn write_down(web: &Web, named: Named, body: &Body, asked: Asked) -> Resul
     }
     let shown = operation_view(&mut db, id).await?;
     db.commit().await?;
-    let (kind, by) = (new.kind, &new.asked_by);
+    let by = &new.asked_by;
     tracing::info!(operation = %id.public(), subject = %target, %kind, %by, "it was asked for");
     Ok((StatusCode::ACCEPTED, Json(shown)).into_response())
 }
@@ -207,13 +261,10 @@ fn busy(target: PublicId, open: &Operation) -> ApiError {
     ApiError::conflict("busy", message)
 }
 
-async fn rename(web: &Web, named: Named, body: &Body) -> Result<Response> {
-    body.only(&["action", "name", "reason", "by"])?;
-    let name = check::name("name", body.required("name")?)?;
-    let (by, _) = who_and_why(body)?;
+async fn rename(web: &Web, named: Named, asked: &ActOnSubject, name: &str) -> Result<Response> {
     let mut db = web.pool.begin().await?;
     stays(&mut db, named).await?;
-    match changes::rename(&mut db, named.kind, named.id, &name).await {
+    match changes::rename(&mut db, named.kind, named.id, name).await {
         Ok(()) => {}
         Err(RenameError::Taken(other)) => return Err(create::taken(other)),
         Err(RenameError::Database(error)) if is_taken(&error) => return Err(taken_meanwhile()),
@@ -222,14 +273,18 @@ async fn rename(web: &Web, named: Named, body: &Body) -> Result<Response> {
     let shown = view(&mut db, named).await?;
     db.commit().await?;
     let id = PublicId::new(named.kind, named.id);
+    let by = asker(asked.by.clone());
     tracing::info!(%id, %name, %by, "it was renamed");
     Ok(Json(shown).into_response())
 }
 
-async fn set_window(web: &Web, named: Named, body: &Body) -> Result<Response> {
-    body.only(&["action", "maintenance_window", "reason", "by"])?;
-    let window = create::window(body)?;
-    let (by, _) = who_and_why(body)?;
+async fn set_window(
+    web: &Web,
+    named: Named,
+    asked: &ActOnSubject,
+    window: Option<&str>,
+) -> Result<Response> {
+    let window = create::window(window)?;
     let mut db = web.pool.begin().await?;
     stays(&mut db, named).await?;
     changes::set_window(&mut db, named.id, window).await?;
@@ -237,6 +292,7 @@ async fn set_window(web: &Web, named: Named, body: &Body) -> Result<Response> {
     db.commit().await?;
     let id = PublicId::new(named.kind, named.id);
     let window = window.unwrap_or_default();
+    let by = asker(asked.by.clone());
     tracing::info!(%id, %window, %by, "its maintenance window was set");
     Ok(Json(shown).into_response())
 }

@@ -1,4 +1,4 @@
-//! Reads a JSON body field by field.
+//! Reads a JSON body field by field, into the request of `api` that it is.
 //!
 //! Not serde's derive: its messages repeat the values they stumble over, and
 //! some of ours are passwords and keys.
@@ -28,7 +28,11 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 }
 
 impl Body {
-    fn parse(bytes: &[u8]) -> Result<Self> {
+    /// Reads a JSON object.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
         // A syntax error's message has a place and what was expected there, and
         // nothing of the text.
         let value = serde_json::from_slice(bytes).map_err(|e| {
@@ -71,6 +75,11 @@ impl Body {
             Some(Value::String(text)) => Ok(Some(text)),
             Some(_) => Err(ApiError::invalid(name, format!("{name} must be a string"))),
         }
+    }
+
+    /// The same, to keep.
+    pub fn owned(&self, name: &str) -> Result<Option<String>> {
+        Ok(self.text(name)?.map(str::to_owned))
     }
 
     /// A text that must be there.

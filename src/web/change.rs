@@ -3,13 +3,12 @@
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-use super::body::{Body, missing};
 use super::error::{ApiError, Result};
-use super::params::public_id;
 use super::{create, place};
+use crate::api::Ask;
 use crate::model::{
-    Adopted, Ask, Cloud, Durability, Kind, OperationKind, Origin, PublicId, Secret, Server, State,
-    Subject, SubjectId, Wants,
+    Adopted, AskedOf, Cloud, Durability, Kind, OperationKind, Origin, PublicId, Secret, Server,
+    State, Subject, SubjectId,
 };
 use crate::store::subjects::{self, Known};
 use crate::store::{creation, plans};
@@ -37,7 +36,7 @@ pub fn target(known: &Known, kind: OperationKind) -> Result<PublicId> {
 }
 
 /// What people may ask of such an operation.
-fn asked(kind: OperationKind) -> Result<Ask> {
+fn asked(kind: OperationKind) -> Result<AskedOf> {
     kind.profile().asked.ok_or_else(ApiError::internal)
 }
 
@@ -80,13 +79,13 @@ pub fn possible(known: &Known, kind: OperationKind) -> Result<()> {
 }
 
 /// Only a follower can be taken from its leader; and its customer is its leader's.
-fn follows(known: &Known, asked: &Ask) -> Result<()> {
+fn follows(known: &Known, asked: &AskedOf) -> Result<()> {
     let leader = match known {
         Known::Resource(resource, _) => resource.leader,
         Known::Server(_) => None,
     };
     match (leader, asked.not_of_follower) {
-        (None, _) if asked.wants == Wants::Independence => {
+        (None, _) if asked.only_of_follower => {
             let message = "it follows nobody; only a follower can be taken from its leader";
             Err(ApiError::conflict("no_follower", message))
         }
@@ -119,49 +118,41 @@ pub fn wrong_state(subject: &Subject) -> ApiError {
 ///
 /// # Errors
 /// If it cannot be had, or is there already.
-pub async fn wanted(
-    db: &mut PgConnection,
-    known: &Known,
-    kind: OperationKind,
-    body: &Body,
-) -> Result<Wanted> {
-    let params = match asked(kind)?.wants {
-        Wants::Nothing => json!({}),
-        Wants::Size => {
-            let size = size(db, known, body.required("size")?).await?;
-            json!({ "size": size })
-        }
-        Wants::Volume => {
+pub async fn wanted(db: &mut PgConnection, known: &Known, ask: &Ask) -> Result<Wanted> {
+    let mut secret = None;
+    let params = match ask {
+        Ask::Resize { size, .. } => json!({ "size": known_size(db, known, size).await? }),
+        Ask::Grow { volume_gib } => {
             of_its_own(db, known).await?;
-            let gib = body.number("volume_gib", create::VOLUME_GIB)?;
-            json!({ "volume_gib": larger(server(known), gib.unwrap_or_default())? })
+            json!({ "volume_gib": larger(server(known), *volume_gib)? })
         }
-        Wants::Successor => json!({ "to": successor(db, known, body).await? }),
-        Wants::Durability => {
-            let wanted = create::durability(body)?.ok_or_else(|| missing("durability"))?;
-            if wanted == Durability::Sync {
+        Ask::Switchover { to, .. } | Ask::Failover { to } => {
+            json!({ "to": successor(db, known, *to).await? })
+        }
+        Ask::SetDurability { durability } => {
+            if *durability == Durability::Sync {
                 followed(db, known).await?;
             }
-            json!({ "durability": wanted })
+            json!({ "durability": durability })
         }
-        Wants::Independence => {
+        Ask::Unfollow {} => {
             not_the_last(db, known.subject().id).await?;
             json!({})
         }
-        Wants::Password => {
-            return Ok(Wanted {
-                params: json!({}),
-                secret: Some(create::password(body)?),
-            });
+        Ask::RotatePassword { password } => {
+            secret = Some(create::password(password.as_deref())?);
+            json!({})
         }
+        Ask::Restart { .. }
+        | Ask::Reboot { .. }
+        | Ask::StopStart { .. }
+        | Ask::Rename { .. }
+        | Ask::SetWindow { .. } => json!({}),
     };
-    Ok(Wanted {
-        params,
-        secret: None,
-    })
+    Ok(Wanted { params, secret })
 }
 
-async fn size(db: &mut PgConnection, known: &Known, wanted: &str) -> Result<String> {
+async fn known_size(db: &mut PgConnection, known: &Known, wanted: &str) -> Result<String> {
     let cloud = cloud(known)?;
     let plan = of_its_own(db, known).await?;
     let size = match plan {
@@ -223,7 +214,8 @@ async fn followed(db: &mut PgConnection, known: &Known) -> Result<()> {
     if made {
         return Ok(());
     }
-    let message = "durability sync waits for a follower, and it has none in service; POST                    …/followers makes one";
+    let message = "durability sync waits for a follower, and it has none in service; \
+                   POST …/followers makes one";
     Err(ApiError::conflict("no_follower", message))
 }
 
@@ -237,25 +229,29 @@ pub async fn not_the_last(db: &mut PgConnection, follower: SubjectId) -> Result<
     };
     let leader = PublicId::new(Kind::Resource, leader);
     let message = format!(
-        "it is the last follower of {leader}, whose durability is sync: without it, that one          would take no commit any more; make another follower first, or have it set_durability          async (drover act {leader} set-durability async)"
+        "it is the last follower of {leader}, whose durability is sync: without it, that one \
+         would take no commit any more; make another follower first, or have it set_durability \
+         async (drover act {leader} set-durability async)"
     );
     Err(ApiError::conflict("last_follower", message))
 }
 
 /// Who is to lead: one of its followers, if one is named.
-async fn successor(db: &mut PgConnection, known: &Known, body: &Body) -> Result<Option<String>> {
+async fn successor(
+    db: &mut PgConnection,
+    known: &Known,
+    to: Option<PublicId>,
+) -> Result<Option<String>> {
     let followers = creation::followers_of(db, known.subject().id).await?;
     if followers.is_empty() {
         let message = "it has no follower; POST …/followers makes one";
         return Err(ApiError::conflict("no_follower", message));
     }
-    let Some(text) = body.text("to")? else {
-        return Ok(None);
-    };
-    let id = public_id("to", text)?.id;
-    if followers.contains(&id) {
-        return Ok(Some(id.to_string()));
+    match to {
+        Some(to) if !followers.contains(&to.id) => {
+            let message = "to must be one of its followers";
+            Err(ApiError::unprocessable("no_follower", message).field("to"))
+        }
+        named => Ok(named.map(|to| to.id.to_string())),
     }
-    let message = "to must be one of its followers";
-    Err(ApiError::unprocessable("no_follower", message).field("to"))
 }

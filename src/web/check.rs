@@ -30,6 +30,18 @@ pub fn name(field: &str, text: &str) -> Result<String> {
     ))
 }
 
+/// The same check of a field that may be absent.
+///
+/// # Errors
+/// If it is there and does not hold what it must.
+pub fn optional(
+    check: impl FnOnce(&str, &str) -> Result<String>,
+    field: &str,
+    text: Option<&str>,
+) -> Result<Option<String>> {
+    text.map(|text| check(field, text)).transpose()
+}
+
 /// One line of text without control characters, such as a database's name.
 pub fn line(field: &str, text: &str, most: usize) -> Result<String> {
     let length = text.chars().count();

@@ -8,8 +8,8 @@ use sqlx::PgConnection;
 use super::body::{Body, missing};
 use super::error::{ApiError, Result};
 use super::params::Named;
-use super::views::SubjectView;
 use super::{Web, check, place, subjects};
+use crate::api::{self, CreateResource, CreateServer};
 use crate::model::{Cloud, Durability, Kind, PublicId, Secret, Window, secret};
 use crate::store::creation::{self, CreateError, WantedResource, WantedServer};
 use crate::store::plans::{self, Plan};
@@ -24,48 +24,27 @@ const USUAL_GIB: u32 = 100;
 /// Types of volumes whose speed needs no further figures.
 const VOLUME_TYPES: [&str; 2] = ["gp3", "gp2"];
 
-const SERVER: [&str; 9] = [
-    "name",
-    "cloud",
-    "region",
-    "zone",
-    "size",
-    "volume_gib",
-    "volume_type",
-    "tier",
-    "postgres",
-];
-const RESOURCE: [&str; 8] = [
-    "name",
-    "plan",
-    "cloud",
-    "region",
-    "zone",
-    "maintenance_window",
-    "durability",
-    "password",
-];
-
 /// Writes a server down that is to be made: 202.
-pub async fn server(web: &Web, body: &Body) -> Result<(StatusCode, Json<SubjectView>)> {
-    only(body, &SERVER, "address", "a server that is there already")?;
-    let name = check::name("name", body.required("name")?)?;
-    let tier = check::name("tier", body.text("tier")?.unwrap_or("standard"))?;
-    let postgres = body.number("postgres", POSTGRES)?;
-    let volume_gib = body.number("volume_gib", VOLUME_GIB)?.unwrap_or(USUAL_GIB);
-    let volume_type = volume_type(body)?;
+pub async fn server(web: &Web, body: &Body) -> Result<(StatusCode, Json<api::Subject>)> {
+    let asked = read_server(body)?;
     let mut db = web.pool.begin().await?;
-    let at = place::read(&mut db, body).await?;
+    let at = place::find(
+        &mut db,
+        asked.cloud,
+        asked.region.as_deref(),
+        asked.zone.as_deref(),
+    );
+    let at = at.await?;
     let wanted = WantedServer {
-        name,
-        tier,
-        sizes: vec![place::size(&mut db, body, at.cloud).await?],
+        name: asked.name,
+        tier: asked.tier.unwrap_or_else(|| "standard".into()),
+        sizes: vec![place::size(&mut db, asked.size.as_deref(), at.cloud).await?],
         cloud: at.cloud,
         region: at.region,
         zone: at.zone,
-        volume_gib,
-        volume_type,
-        postgres,
+        volume_gib: asked.volume_gib.unwrap_or(USUAL_GIB),
+        volume_type: asked.volume_type.unwrap_or_else(|| VOLUME_TYPES[0].into()),
+        postgres: asked.postgres,
         for_plan: None,
         asked_by: "api".into(),
     };
@@ -78,25 +57,55 @@ pub async fn server(web: &Web, body: &Body) -> Result<(StatusCode, Json<SubjectV
     Ok((StatusCode::ACCEPTED, Json(view)))
 }
 
+/// Reads what server is to be made.
+///
+/// # Errors
+/// If something of it is missing, or no such thing.
+pub fn read_server(body: &Body) -> Result<CreateServer> {
+    let known = [
+        "name",
+        "cloud",
+        "region",
+        "zone",
+        "size",
+        "volume_gib",
+        "volume_type",
+        "tier",
+        "postgres",
+    ];
+    only(body, &known, "address", "a server that is there already")?;
+    Ok(CreateServer {
+        name: check::name("name", body.required("name")?)?,
+        tier: check::optional(check::name, "tier", body.text("tier")?)?,
+        postgres: body.number("postgres", POSTGRES)?,
+        volume_gib: body.number("volume_gib", VOLUME_GIB)?,
+        volume_type: check::optional(volume_type, "volume_type", body.text("volume_type")?)?,
+        cloud: place::cloud(body)?,
+        region: body.owned("region")?,
+        zone: body.owned("zone")?,
+        size: body.owned("size")?,
+    })
+}
+
 /// Writes a resource down that is to be made: 202.
-pub async fn resource(web: &Web, body: &Body) -> Result<(StatusCode, Json<SubjectView>)> {
-    only(
-        body,
-        &RESOURCE,
-        "server",
-        "a database that is there already",
-    )?;
-    let name = check::name("name", body.required("name")?)?;
-    let window = window(body)?;
-    let durability = durability(body)?;
-    let customer_password = password(body)?;
+pub async fn resource(web: &Web, body: &Body) -> Result<(StatusCode, Json<api::Subject>)> {
     let mut db = web.pool.begin().await?;
-    let plan = plan(&mut db, body).await?;
-    let at = place::read(&mut db, body).await?;
+    let all = plans::all(&mut db).await?;
+    let asked = read_resource(body, &all)?;
+    let window = window(asked.maintenance_window.as_deref())?;
+    let customer_password = password(asked.password.as_deref())?;
+    let plan = named(&all, &asked.plan)?;
+    let at = place::find(
+        &mut db,
+        asked.cloud,
+        asked.region.as_deref(),
+        asked.zone.as_deref(),
+    );
+    let at = at.await?;
     had_there(&plan, at.cloud)?;
-    let durability = kept(&plan, durability)?;
+    let durability = kept(&plan, asked.durability)?;
     let wanted = WantedResource {
-        name,
+        name: asked.name,
         plan,
         cloud: at.cloud,
         region: at.region,
@@ -122,6 +131,40 @@ pub async fn resource(web: &Web, body: &Body) -> Result<(StatusCode, Json<Subjec
     Ok((StatusCode::ACCEPTED, Json(view)))
 }
 
+/// Reads what resource is to be made; a refusal names the plans there are.
+///
+/// # Errors
+/// If something of it is missing, or no such thing.
+pub fn read_resource(body: &Body, plans: &[Plan]) -> Result<CreateResource> {
+    let known = [
+        "name",
+        "plan",
+        "cloud",
+        "region",
+        "zone",
+        "maintenance_window",
+        "durability",
+        "password",
+    ];
+    only(body, &known, "server", "a database that is there already")?;
+    Ok(CreateResource {
+        name: check::name("name", body.required("name")?)?,
+        maintenance_window: body.owned("maintenance_window")?,
+        durability: durability(body)?,
+        password: body.owned("password")?,
+        plan: match body.owned("plan")? {
+            Some(plan) => plan,
+            None => {
+                let error = missing("plan");
+                return Err(error.and(format!("; there are: {}", names(plans))));
+            }
+        },
+        cloud: place::cloud(body)?,
+        region: body.owned("region")?,
+        zone: body.owned("zone")?,
+    })
+}
+
 /// A password of 32 letters and digits.
 pub fn generated() -> Secret {
     secret(Alphanumeric.sample_string(&mut rand::rng(), 32))
@@ -131,20 +174,19 @@ pub fn generated() -> Secret {
 ///
 /// # Errors
 /// If the one given is none.
-pub fn password(body: &Body) -> Result<Secret> {
-    match body.text("password")? {
+pub fn password(given: Option<&str>) -> Result<Secret> {
+    match given {
         Some(text) => Ok(secret(check::password("password", text)?)),
         None => Ok(generated()),
     }
 }
 
-/// The maintenance window that a body asks for; `None`: the deployment's own.
+/// The maintenance window that is asked for; `None`: the deployment's own.
 ///
 /// # Errors
 /// If it is none.
-pub fn window(body: &Body) -> Result<Option<Window>> {
+pub fn window(text: Option<&str>) -> Result<Option<Window>> {
     let field = "maintenance_window";
-    let text = body.text(field)?;
     text.map(str::parse)
         .transpose()
         .map_err(|error| ApiError::invalid(field, format!("{field} {error}")))
@@ -173,7 +215,9 @@ fn kept(plan: &Plan, wanted: Option<Durability>) -> Result<Durability> {
     };
     if durability == Durability::Sync && plan.followers < 1 {
         let message = format!(
-            "durability sync waits for a follower, and plan {} comes without one; choose a plan              with followers (GET /v1/plans), or make it async, then a follower, then set its              durability",
+            "durability sync waits for a follower, and plan {} comes without one; choose a plan \
+             with followers (GET /v1/plans), or make it async, then a follower, then set its \
+             durability",
             plan.name
         );
         return Err(ApiError::unprocessable("no_follower", message).field("durability"));
@@ -190,28 +234,25 @@ fn only(body: &Body, known: &[&str], adopts: &str, what: &str) -> Result<()> {
     })
 }
 
-fn volume_type(body: &Body) -> Result<String> {
-    let text = body.text("volume_type")?.unwrap_or(VOLUME_TYPES[0]);
+fn volume_type(field: &str, text: &str) -> Result<String> {
     if VOLUME_TYPES.contains(&text) {
         return Ok(text.to_owned());
     }
-    let message = format!("volume_type must be one of: {}", VOLUME_TYPES.join(", "));
-    Err(ApiError::invalid("volume_type", message))
+    let message = format!("{field} must be one of: {}", VOLUME_TYPES.join(", "));
+    Err(ApiError::invalid(field, message))
 }
 
-async fn plan(db: &mut PgConnection, body: &Body) -> Result<Plan> {
-    let all = plans::all(db).await?;
-    let names = all.iter().map(|plan| plan.name.as_str());
-    let names = names.collect::<Vec<_>>().join(", ");
-    let Some(wanted) = body.text("plan")? else {
-        let error = missing("plan");
-        return Err(error.and(format!("; there are: {names}")));
-    };
-    let found = all.iter().find(|plan| plan.name == wanted).cloned();
+fn named(plans: &[Plan], wanted: &str) -> Result<Plan> {
+    let found = plans.iter().find(|plan| plan.name == wanted).cloned();
     found.ok_or_else(|| {
-        let message = format!("there is no such plan; there are: {names}");
+        let message = format!("there is no such plan; there are: {}", names(plans));
         ApiError::unprocessable("unknown_plan", message).field("plan")
     })
+}
+
+fn names(plans: &[Plan]) -> String {
+    let names: Vec<&str> = plans.iter().map(|plan| plan.name.as_str()).collect();
+    names.join(", ")
 }
 
 fn had_there(plan: &Plan, cloud: Cloud) -> Result<()> {
@@ -256,7 +297,7 @@ async fn view(
     db: &mut PgConnection,
     kind: Kind,
     id: crate::model::SubjectId,
-) -> Result<SubjectView> {
+) -> Result<api::Subject> {
     subjects::view(db, Named { kind, id }).await
 }
 

@@ -5,13 +5,13 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde::Serialize;
 
 use super::Web;
 use super::error::{ApiError, Result};
 use super::params::Named;
 use super::subjects::find;
-use super::url::{self, Node, Role};
+use super::url::{self, Node};
+use crate::api::{Credentials, Role};
 use crate::model::{Customer, ExposeSecret, PublicId, Resource, Server};
 use crate::store::subjects::{self, Known};
 
@@ -55,46 +55,29 @@ pub async fn show(State(web): State<Web>, named: Named) -> Result<Json<Credentia
         Some(Known::Server(_)) | None => customer,
     };
     let nodes = url::nodes(&mut db, resource.leader.unwrap_or(named.id)).await?;
-    let shown = Credentials::new(&resource, &server, customer, &nodes);
+    let shown = view(&resource, &server, customer, &nodes);
     let id = PublicId::new(named.kind, named.id);
     tracing::info!(%id, "its credentials were shown");
     Ok(Json(shown))
 }
 
-/// How the customer's database is reached.
-#[derive(Serialize)]
-pub struct Credentials {
-    host: String,
-    port: u16,
-    database: String,
-    user: String,
-    password: String,
-    /// What the server's certificate is checked against (PEM); null until it has one.
-    tls_root_cert: Option<String>,
-    /// The same for libpq and its kin.
-    url: String,
-}
-
-impl Credentials {
-    fn new(resource: &Resource, server: &Server, customer: &Customer, nodes: &[Node]) -> Self {
-        let password = customer.password.expose_secret();
-        // While its leader is being made, a follower is all there is, and is no node.
-        let alone = [(Box::new(resource.clone()), Box::new(server.clone()))];
-        let nodes = if nodes.is_empty() { &alone } else { nodes };
-        let role = match resource.leader {
-            Some(_) => Role::Follower,
-            None => Role::Leader,
-        };
-        let url = url::url(resource, nodes, role, Some(password));
-        Self {
-            host: server.address.clone(),
-            port: resource.port,
-            database: customer.database.clone(),
-            user: customer.role.clone(),
-            password: password.to_owned(),
-            tls_root_cert: url::certificates(nodes),
-            url,
-        }
+fn view(resource: &Resource, server: &Server, customer: &Customer, nodes: &[Node]) -> Credentials {
+    let password = customer.password.expose_secret();
+    // While its leader is being made, a follower is all there is, and is no node.
+    let alone = [(Box::new(resource.clone()), Box::new(server.clone()))];
+    let nodes = if nodes.is_empty() { &alone } else { nodes };
+    let role = match resource.leader {
+        Some(_) => Role::Follower,
+        None => Role::Leader,
+    };
+    Credentials {
+        host: server.address.clone(),
+        port: resource.port,
+        database: customer.database.clone(),
+        user: customer.role.clone(),
+        password: password.to_owned(),
+        tls_root_cert: url::certificates(nodes),
+        url: url::url(resource, nodes, role, Some(password)),
     }
 }
 

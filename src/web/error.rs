@@ -3,7 +3,8 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+
+use crate::api::{ErrorAnswer, Refusal};
 
 /// A refusal or a failure: `{"error":{"code","message","field"}}`.
 ///
@@ -83,12 +84,12 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = json!({"error": {
-            "code": self.code,
-            "message": self.message,
-            "field": self.field,
-        }});
-        let mut response = (self.status, Json(body)).into_response();
+        let error = Refusal {
+            code: self.code.into(),
+            message: self.message,
+            field: self.field,
+        };
+        let mut response = (self.status, Json(ErrorAnswer { error })).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
             let bearer = HeaderValue::from_static("Bearer");
             response

@@ -3,14 +3,14 @@
 use axum::extract::{Path, State};
 use axum::routing::get;
 use axum::{Json, Router};
-use serde::Serialize;
 use sqlx::PgConnection;
 
 use super::Web;
 use super::error::{ApiError, Result};
 use super::params::{Params, public_id, wrong};
-use super::views::PageView;
-use crate::model::{Kind, LeaderChange, LeaderChangeId, PublicId, SubjectId};
+use super::views::cut;
+use crate::api::{self, Page as ApiPage, Public};
+use crate::model::{Kind, LeaderChange, LeaderChangeId, Node, PublicId, SubjectId};
 use crate::store::leader_changes::{self, Order, Page};
 
 /// Everything below `/v1/events`.
@@ -20,25 +20,28 @@ pub fn routes() -> Router<Web> {
         .route("/{id}", get(show))
 }
 
-/// An event.
-#[derive(Serialize)]
-pub struct EventView {
-    r#type: &'static str,
-    #[serde(flatten)]
-    change: LeaderChange,
-}
-
-impl EventView {
-    /// Shows a change of leader.
-    pub fn new(change: LeaderChange) -> Self {
-        Self {
-            r#type: "leader.changed",
-            change,
-        }
+/// Shows a change of leader.
+fn view(change: LeaderChange) -> api::Event {
+    let node = |node: Node| api::EventNode {
+        id: node.id,
+        address: node.address,
+        port: node.port,
+    };
+    api::Event {
+        r#type: "leader.changed".into(),
+        id: Public(change.id),
+        at: change.at,
+        kind: change.kind,
+        name: change.name,
+        epoch: change.epoch,
+        new_leader: node(change.new_leader),
+        old_leader: node(change.old_leader),
+        operation: Public(change.operation),
+        detail: change.detail,
     }
 }
 
-async fn list(State(web): State<Web>, params: Params) -> Result<Json<PageView<EventView>>> {
+async fn list(State(web): State<Web>, params: Params) -> Result<Json<ApiPage<api::Event>>> {
     let mut db = web.pool.acquire().await?;
     let page = page(&mut db, &params).await?;
     let ahead = Page {
@@ -46,8 +49,8 @@ async fn list(State(web): State<Web>, params: Params) -> Result<Json<PageView<Ev
         ..page
     };
     let rows = leader_changes::list(&mut db, &ahead).await?;
-    let rows = PageView::cut(rows, page.limit, |change| change.id.public());
-    Ok(Json(rows.map(EventView::new)))
+    let rows = cut(rows, page.limit, |change| change.id.public());
+    Ok(Json(rows.map(view)))
 }
 
 async fn page(db: &mut PgConnection, params: &Params) -> Result<Page> {
@@ -92,11 +95,11 @@ fn resource(text: &str) -> Result<SubjectId> {
     }
 }
 
-async fn show(State(web): State<Web>, Path(id): Path<String>) -> Result<Json<EventView>> {
+async fn show(State(web): State<Web>, Path(id): Path<String>) -> Result<Json<api::Event>> {
     let id = LeaderChangeId::from_public(&id)
         .map_err(|e| ApiError::bad_request("malformed_id", e.to_string()).field("id"))?;
     let mut db = web.pool.acquire().await?;
     let found = leader_changes::load(&mut db, id).await?;
     let unknown = || ApiError::not_found(format!("there is no event {}", id.public())).field("id");
-    Ok(Json(EventView::new(found.ok_or_else(unknown)?)))
+    Ok(Json(view(found.ok_or_else(unknown)?)))
 }

@@ -8,8 +8,8 @@ use super::body::Body;
 use super::error::{ApiError, Result};
 use super::params::Named;
 use super::subjects::{find, view};
-use super::views::SubjectView;
 use super::{Web, check, create};
+use crate::api::{self, CreateFollower};
 use crate::model::{Kind, Origin, Resource, Server, State as SubjectState};
 use crate::store::creation::{self, WantedFollower};
 use crate::store::plans::{self, Plan};
@@ -25,8 +25,8 @@ pub async fn post(
     State(web): State<Web>,
     named: Named,
     body: Body,
-) -> Result<(StatusCode, Json<SubjectView>)> {
-    body.only(&["name", "zone", "size"])?;
+) -> Result<(StatusCode, Json<api::Subject>)> {
+    let asked = read(&body)?;
     let mut db = web.pool.begin().await?;
     find(&mut db, named).await?;
     changes::hold(&mut db, named.id).await?;
@@ -49,10 +49,10 @@ pub async fn post(
     let (Some(cloud), Some(region)) = (server.cloud, server.region.clone()) else {
         return Err(ApiError::internal());
     };
-    let sizes = sizes(&plan, cloud, &body)?;
-    let zone = zone(&mut db, &server, &others, body.text("zone")?).await?;
-    let name = match body.text("name")? {
-        Some(text) => check::name("name", text)?,
+    let sizes = sizes(&plan, cloud, asked.size.as_deref())?;
+    let zone = zone(&mut db, &server, &others, asked.zone.as_deref()).await?;
+    let name = match asked.name {
+        Some(name) => name,
         None => {
             let tail = crate::model::SubjectId::generate().to_string();
             let stem = leader
@@ -90,6 +90,19 @@ pub async fn post(
     db.commit().await?;
     tracing::info!(resource = %id, operation = %operation.public(), "a follower is wanted");
     Ok((StatusCode::ACCEPTED, Json(shown)))
+}
+
+/// Reads what follower is to be made.
+///
+/// # Errors
+/// If something of it is no such thing.
+pub fn read(body: &Body) -> Result<CreateFollower> {
+    body.only(&["name", "zone", "size"])?;
+    Ok(CreateFollower {
+        name: check::optional(check::name, "name", body.text("name")?)?,
+        zone: body.owned("zone")?,
+        size: body.owned("size")?,
+    })
 }
 
 fn may_be_followed(leader: &Resource, plan: Option<Plan>) -> Result<Plan> {
@@ -135,9 +148,9 @@ fn may_be_followed(leader: &Resource, plan: Option<Plan>) -> Result<Plan> {
     }
 }
 
-fn sizes(plan: &Plan, cloud: crate::model::Cloud, body: &Body) -> Result<Vec<String>> {
+fn sizes(plan: &Plan, cloud: crate::model::Cloud, wanted: Option<&str>) -> Result<Vec<String>> {
     let all = plan.sizes_in(cloud);
-    match body.text("size")? {
+    match wanted {
         None => Ok(all.to_vec()),
         Some(size) if all.iter().any(|s| s == size) => Ok(vec![size.to_owned()]),
         Some(_) => {

@@ -1,24 +1,24 @@
 //! Game days: something is broken on purpose, and the record tells how it was mended.
 //! web breaks nothing: a resolve worker does, by an operation.
 
-use std::collections::BTreeMap;
-
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 use sqlx::PgConnection;
 
 use super::Web;
-use super::act::who_and_why;
+use super::act::{asker, who_and_why};
 use super::auth::Admin;
 use super::body::{Body, missing};
 use super::error::{ApiError, Result};
 use super::params::{Named, Params, public_id};
 use super::subjects::find;
-use super::views::PageView;
+use super::views::cut;
+use crate::api::{
+    self, BreakOnPurpose, GamedayIncident, GamedayLeader, GamedayRemedy, Passed, Public,
+};
 use crate::config::GamedayMark;
 use crate::model::{
     Cloud, Gameday, Harm, Kind, OperationId, PublicId, Server, State as SubjectState,
@@ -41,120 +41,67 @@ pub fn routes() -> Router<Web> {
         .route("/{id}/heal", post(heal))
 }
 
-/// A game day with what became of it.
-#[derive(Serialize)]
-struct GamedayView {
-    id: String,
-    subject: PublicId,
-    name: String,
-    how: Harm,
-    reason: Option<String>,
-    asked_by: String,
-    asked_at: DateTime<Utc>,
-    state: Stage,
-    /// Why nothing was broken.
-    problem: Option<String>,
-    broken_at: Option<DateTime<Utc>>,
-    /// When it is taken back by itself.
-    heal_at: Option<DateTime<Utc>>,
-    healed_at: Option<DateTime<Utc>>,
-    /// Seconds from the break to each; null: not so far.
-    after_s: BTreeMap<&'static str, Option<f64>>,
-    /// Who bears a lead that went to another.
-    leaders: Vec<LeaderView>,
-    incidents: Vec<IncidentView>,
-    remedies: Vec<RemedyView>,
-}
-
-#[derive(Serialize)]
-struct LeaderView {
-    id: PublicId,
-    name: String,
-}
-
-#[derive(Serialize)]
-struct IncidentView {
-    id: String,
-    kind: String,
-    state: String,
-    opened_s: Option<f64>,
-    resolved_s: Option<f64>,
-}
-
-#[derive(Serialize)]
-struct RemedyView {
-    resolver: String,
-    remedy: String,
-    begun_s: Option<f64>,
-    outcome: Option<String>,
-}
-
-impl GamedayView {
-    fn new(gameday: Gameday, report: Report) -> Self {
-        let after = |at: DateTime<Utc>| {
-            let passed = at - gameday.broken_at?;
-            let s = passed.num_microseconds().unwrap_or(i64::MAX) as f64 / 1e6;
-            Some((s * 1000.0).round() / 1000.0)
-        };
-        let after_s = [
-            ("detected", report.detected_at),
-            ("incident", report.incident_at),
-            ("unavailable", report.unavailable_at),
-            ("failover", report.failover_at),
-            ("recovered", report.recovered_at),
-            ("healed", gameday.healed_at),
-        ];
-        Self {
-            after_s: after_s.map(|(name, at)| (name, at.and_then(after))).into(),
-            incidents: report
-                .incidents
-                .iter()
-                .map(|incident| IncidentView {
-                    id: incident.public(),
-                    kind: incident.kind.clone(),
-                    state: incident.state.clone(),
-                    opened_s: after(incident.opened_at),
-                    resolved_s: incident.resolved_at.and_then(after),
-                })
-                .collect(),
-            remedies: report
-                .remedies
-                .into_iter()
-                .map(|used| RemedyView {
-                    begun_s: after(used.begun_at),
-                    resolver: used.resolver,
-                    remedy: used.remedy,
-                    outcome: used.outcome,
-                })
-                .collect(),
-            leaders: report
-                .leaders
-                .into_iter()
-                .map(|(id, name)| LeaderView { id, name })
-                .collect(),
-            id: gameday.id.public(),
-            subject: gameday.subject,
-            name: gameday.name,
-            how: gameday.how,
-            reason: gameday.reason,
-            asked_by: gameday.asked_by,
-            asked_at: gameday.asked_at,
-            state: report.stage,
-            problem: gameday.problem,
-            broken_at: gameday.broken_at,
-            heal_at: gameday.heal_at,
-            healed_at: gameday.healed_at,
-        }
+fn shown(gameday: Gameday, report: Report) -> api::Gameday {
+    let after = |at: DateTime<Utc>| {
+        let passed = at - gameday.broken_at?;
+        let s = passed.num_microseconds().unwrap_or(i64::MAX) as f64 / 1e6;
+        Some((s * 1000.0).round() / 1000.0)
+    };
+    let incidents = report.incidents.iter().map(|incident| GamedayIncident {
+        id: incident.public(),
+        kind: incident.kind.clone(),
+        state: incident.state.clone(),
+        opened_s: after(incident.opened_at),
+        resolved_s: incident.resolved_at.and_then(after),
+    });
+    let remedies = report.remedies.into_iter().map(|used| GamedayRemedy {
+        begun_s: after(used.begun_at),
+        resolver: used.resolver,
+        remedy: used.remedy,
+        outcome: used.outcome,
+    });
+    let leaders = report.leaders.into_iter();
+    api::Gameday {
+        after_s: Passed {
+            detected: report.detected_at.and_then(after),
+            failover: report.failover_at.and_then(after),
+            healed: gameday.healed_at.and_then(after),
+            incident: report.incident_at.and_then(after),
+            recovered: report.recovered_at.and_then(after),
+            unavailable: report.unavailable_at.and_then(after),
+        },
+        incidents: incidents.collect(),
+        remedies: remedies.collect(),
+        leaders: leaders
+            .map(|(id, name)| GamedayLeader { id, name })
+            .collect(),
+        id: Public(gameday.id),
+        subject: gameday.subject,
+        name: gameday.name,
+        how: gameday.how,
+        reason: gameday.reason,
+        asked_by: gameday.asked_by,
+        asked_at: gameday.asked_at,
+        state: match report.stage {
+            Stage::Queued => api::Stage::Queued,
+            Stage::Broken => api::Stage::Broken,
+            Stage::Recovered => api::Stage::Recovered,
+            Stage::Failed => api::Stage::Failed,
+        },
+        problem: gameday.problem,
+        broken_at: gameday.broken_at,
+        heal_at: gameday.heal_at,
+        healed_at: gameday.healed_at,
     }
 }
 
-async fn view(db: &mut PgConnection, id: OperationId) -> Result<GamedayView> {
+async fn view(db: &mut PgConnection, id: OperationId) -> Result<api::Gameday> {
     let found = gameday::load(db, id).await?.ok_or_else(|| unknown(id))?;
     let report = gameday::report(db, &found).await?;
-    Ok(GamedayView::new(found, report))
+    Ok(shown(found, report))
 }
 
-async fn list(State(web): State<Web>, params: Params) -> Result<Json<PageView<GamedayView>>> {
+async fn list(State(web): State<Web>, params: Params) -> Result<Json<api::Page<api::Gameday>>> {
     params.only(&["subject", "limit", "cursor"])?;
     let subject = params.get("subject").map(|text| public_id("subject", text));
     let limit = params.limit()?;
@@ -166,19 +113,19 @@ async fn list(State(web): State<Web>, params: Params) -> Result<Json<PageView<Ga
     };
     let mut db = web.pool.acquire().await?;
     let rows = gameday::list(&mut db, &page).await?;
-    let rows = PageView::cut(rows, limit, |gameday| gameday.id.public());
+    let rows = cut(rows, limit, |gameday| gameday.id.public());
     let mut items = Vec::new();
     for found in rows.items {
         let report = gameday::report(&mut db, &found).await?;
-        items.push(GamedayView::new(found, report));
+        items.push(shown(found, report));
     }
-    Ok(Json(PageView {
+    Ok(Json(api::Page {
         items,
         next_cursor: rows.next_cursor,
     }))
 }
 
-async fn show(State(web): State<Web>, Path(id): Path<String>) -> Result<Json<GamedayView>> {
+async fn show(State(web): State<Web>, Path(id): Path<String>) -> Result<Json<api::Gameday>> {
     let id = gameday_id(&id)?;
     // One snapshot: the parts of a report have to fit each other.
     let mut db = web
@@ -194,7 +141,7 @@ async fn begin(
     _: Admin,
     State(web): State<Web>,
     body: Body,
-) -> Result<(StatusCode, Json<GamedayView>)> {
+) -> Result<(StatusCode, Json<api::Gameday>)> {
     if web.config.gameday == GamedayMark::Refused {
         return Err(ApiError::new(
             StatusCode::FORBIDDEN,
@@ -203,18 +150,8 @@ async fn begin(
              its resolve workers, and only where something may be broken (docs/configuration.md)",
         ));
     }
-    body.only(&["subject", "how", "for_s", "reason", "by"])?;
-    let subject = public_id("subject", body.required("subject")?)?;
-    let how: Harm = body.required("how")?.parse().map_err(|known: String| {
-        ApiError::unprocessable("unknown_harm", format!("how {known}")).field("how")
-    })?;
-    body.required("reason")?;
-    let (by, reason) = who_and_why(&body)?;
-    let for_s = body.number("for_s", 1..=LONGEST_S)?;
-    if for_s.is_some() && !how.ends() {
-        let message = format!("{how} does not end by itself: drover has to mend it");
-        return Err(ApiError::invalid("for_s", message));
-    }
+    let asked = read(&body)?;
+    let (subject, how) = (asked.subject, asked.how);
     let named = Named {
         kind: subject.kind,
         id: subject.id,
@@ -235,17 +172,43 @@ async fn begin(
     let new = NewGameday {
         subject: subject.id,
         how,
-        for_s: how.ends().then(|| for_s.unwrap_or(USUAL_S)),
-        reason: reason.ok_or_else(|| missing("reason"))?,
-        asked_by: by,
+        for_s: how.ends().then(|| asked.for_s.unwrap_or(USUAL_S)),
+        reason: asked.reason,
+        asked_by: asker(asked.by),
     };
     let id = gameday::open(&mut db, &new).await?;
     let id = id.ok_or_else(ApiError::internal)?;
-    let shown = view(&mut db, id).await?;
+    let view = view(&mut db, id).await?;
     db.commit().await?;
     tracing::warn!(gameday = %id.public(), %subject, %how, by = %new.asked_by,
         "something is to be broken on purpose");
-    Ok((StatusCode::ACCEPTED, Json(shown)))
+    Ok((StatusCode::ACCEPTED, Json(view)))
+}
+
+/// Reads what is to be broken.
+///
+/// # Errors
+/// If it is not said what, how and why.
+pub fn read(body: &Body) -> Result<BreakOnPurpose> {
+    body.only(&["subject", "how", "for_s", "reason", "by"])?;
+    let subject = public_id("subject", body.required("subject")?)?;
+    let how: Harm = body.required("how")?.parse().map_err(|known: String| {
+        ApiError::unprocessable("unknown_harm", format!("how {known}")).field("how")
+    })?;
+    let (by, reason) = who_and_why(body)?;
+    let reason = reason.ok_or_else(|| missing("reason"))?;
+    let for_s = body.number("for_s", 1..=LONGEST_S)?;
+    if for_s.is_some() && !how.ends() {
+        let message = format!("{how} does not end by itself: drover has to mend it");
+        return Err(ApiError::invalid("for_s", message));
+    }
+    Ok(BreakOnPurpose {
+        subject,
+        how,
+        for_s,
+        reason,
+        by,
+    })
 }
 
 /// What is down already shows nothing.
@@ -362,7 +325,7 @@ async fn heal(
     State(web): State<Web>,
     Path(id): Path<String>,
     body: Body,
-) -> Result<(StatusCode, Json<GamedayView>)> {
+) -> Result<(StatusCode, Json<api::Gameday>)> {
     body.only(&[])?;
     let id = gameday_id(&id)?;
     let mut db = web.pool.begin().await?;
@@ -379,10 +342,10 @@ async fn heal(
         (Some(_), Some(_)) => return no("it was taken back already".into()),
         (Some(_), None) => gameday::heal_now(&mut db, id).await?,
     }
-    let shown = view(&mut db, id).await?;
+    let view = view(&mut db, id).await?;
     db.commit().await?;
     tracing::info!(gameday = %id.public(), "what was broken on purpose is to be taken back");
-    Ok((StatusCode::ACCEPTED, Json(shown)))
+    Ok((StatusCode::ACCEPTED, Json(view)))
 }
 
 fn gameday_id(text: &str) -> Result<OperationId> {

@@ -6,11 +6,10 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::Serialize;
 use tokio::time::timeout;
 
 use super::Web;
-use crate::model::Mode;
+use crate::api::{Health, HealthStatus};
 use crate::store::ring::Ring;
 
 /// How long the database may take.
@@ -20,45 +19,31 @@ const OLDEST_S: f64 = 60.0;
 /// How long a message may wait, in seconds.
 const UNTOLD_S: f64 = 300.0;
 
-/// The promise is not kept.
-const FAILING: &str = "failing";
-
-/// What `/healthz` says.
-#[derive(Serialize)]
-pub struct Health {
-    status: &'static str,
-    /// Why it is not ok; empty when it is.
-    reasons: Vec<String>,
-    live_subjects: Option<i64>,
-    tokens: Option<i64>,
-    oldest_observation_s: Option<f64>,
-    /// What resolvers may do at most. Another mode than `act` is somebody's will
-    /// and no failure.
-    mode: Option<Mode>,
-    open_incidents: Option<i64>,
-}
-
 /// `GET /healthz`.
 pub async fn show(State(web): State<Web>) -> (StatusCode, Json<Health>) {
     let health = match timeout(PATIENCE, web.ring.recent(&web.pool)).await {
         Ok(Ok(ring)) => match complaints(&ring) {
-            none if none.is_empty() => Health::new("degraded", Some(&ring), worries(&ring)),
-            broken => Health::new(FAILING, Some(&ring), [broken, worries(&ring)].concat()),
+            none if none.is_empty() => health(HealthStatus::Degraded, Some(&ring), worries(&ring)),
+            broken => health(
+                HealthStatus::Failing,
+                Some(&ring),
+                [broken, worries(&ring)].concat(),
+            ),
         },
         Ok(Err(error)) => {
             tracing::warn!(%error, "the control database could not tell the ring's numbers");
-            Health::new(
-                FAILING,
+            health(
+                HealthStatus::Failing,
                 None,
                 vec!["the control database does not answer as it should".into()],
             )
         }
         Err(_) => {
             let why = format!("the control database did not answer within {PATIENCE:?}");
-            Health::new(FAILING, None, vec![why])
+            health(HealthStatus::Failing, None, vec![why])
         }
     };
-    let status = if health.status == FAILING {
+    let status = if health.status == HealthStatus::Failing {
         StatusCode::SERVICE_UNAVAILABLE
     } else {
         StatusCode::OK
@@ -66,18 +51,19 @@ pub async fn show(State(web): State<Web>) -> (StatusCode, Json<Health>) {
     (status, Json(health))
 }
 
-impl Health {
-    /// In this state, if there are reasons.
-    fn new(state: &'static str, ring: Option<&Ring>, reasons: Vec<String>) -> Self {
-        Self {
-            status: if reasons.is_empty() { "ok" } else { state },
-            reasons,
-            live_subjects: ring.map(|r| r.live_subjects),
-            tokens: ring.map(|r| r.tokens),
-            oldest_observation_s: ring.and_then(|r| r.oldest_observation_s),
-            mode: ring.map(|r| r.mode),
-            open_incidents: ring.map(|r| r.incidents.values().flat_map(|s| s.values()).sum()),
-        }
+/// In this state, if there are reasons.
+fn health(state: HealthStatus, ring: Option<&Ring>, reasons: Vec<String>) -> Health {
+    Health {
+        status: match reasons.is_empty() {
+            true => HealthStatus::Ok,
+            false => state,
+        },
+        reasons,
+        live_subjects: ring.map(|r| r.live_subjects),
+        tokens: ring.map(|r| r.tokens),
+        oldest_observation_s: ring.and_then(|r| r.oldest_observation_s),
+        mode: ring.map(|r| r.mode),
+        open_incidents: ring.map(|r| r.incidents.values().flat_map(|s| s.values()).sum()),
     }
 }
 

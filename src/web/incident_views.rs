@@ -1,118 +1,96 @@
 //! How incidents are shown.
 
-use chrono::{DateTime, Utc};
-use serde::Serialize;
-
-use super::modes::ModeView;
-use crate::model::{Action, Incident, IncidentKind, IncidentState, PublicId};
+use crate::api::{self, Public};
+use crate::model::{Action, Incident};
 use crate::store::incidents::{Event, Listed, Open, Told};
 use crate::store::runs::Recorded;
 
-/// An incident.
-#[derive(Serialize)]
-pub struct IncidentView {
-    id: String,
-    subject: Option<PublicId>,
-    /// The subject's name.
-    name: Option<String>,
-    kind: IncidentKind,
-    state: IncidentState,
-    state_since: DateTime<Utc>,
-    severity: Option<String>,
-    reason: String,
-    opened_at: DateTime<Utc>,
-    /// How often it came back within minutes of being resolved.
-    reopened: u16,
-    /// The remedy that is next or at work.
-    remedy: Option<String>,
-    /// How often that was begun.
-    attempt: u16,
-    /// How often any was.
-    attempts: u32,
-    /// By when drover gives up.
-    deadline: Option<DateTime<Utc>>,
-    /// Until when a remedy's effect is waited for.
-    wait_until: Option<DateTime<Utc>>,
-    /// Why nothing is done just now.
-    resting: Option<String>,
-    acknowledged_at: Option<DateTime<Utc>>,
-    acknowledged_by: Option<String>,
-    held_at: Option<DateTime<Utc>>,
-    paged_at: Option<DateTime<Utc>>,
-    ticketed_at: Option<DateTime<Utc>>,
-    resolved_at: Option<DateTime<Utc>>,
-    resolved_by: Option<String>,
-    /// What a person may do with it now.
-    actions: Vec<Action>,
-}
-
-impl IncidentView {
-    /// Shows an incident.
-    pub fn new(listed: Listed) -> Self {
-        let actions = Action::possible(&listed.incident);
-        let (subject, name) = listed.subject.unzip();
-        let incident: Incident = listed.incident;
-        let (acknowledged_at, acknowledged_by) = incident.acknowledged.unzip();
-        let (resolved_at, resolved_by) = incident.resolved.unzip();
-        Self {
-            id: incident.id.public(),
-            subject,
-            name,
-            kind: incident.kind,
-            state: incident.state,
-            state_since: incident.state_since,
-            severity: listed.severity,
-            reason: incident.reason,
-            opened_at: incident.opened_at,
-            reopened: incident.reopened,
-            remedy: listed.remedy,
-            attempt: incident.attempt,
-            attempts: incident.attempts,
-            deadline: incident.deadline,
-            wait_until: incident.wait_until,
-            resting: incident.resting,
-            acknowledged_at,
-            acknowledged_by,
-            held_at: incident.held_at,
-            paged_at: incident.paged_at,
-            ticketed_at: incident.ticketed_at,
-            resolved_at,
-            resolved_by,
-            actions,
-        }
+/// Shows an incident.
+pub fn incident(listed: Listed) -> api::Incident {
+    let actions = Action::possible(&listed.incident);
+    let (subject, name) = listed.subject.unzip();
+    let incident: Incident = listed.incident;
+    let (acknowledged_at, acknowledged_by) = incident.acknowledged.unzip();
+    let (resolved_at, resolved_by) = incident.resolved.unzip();
+    api::Incident {
+        id: Public(incident.id),
+        subject,
+        name,
+        kind: incident.kind,
+        state: incident.state,
+        state_since: incident.state_since,
+        severity: listed.severity,
+        reason: incident.reason,
+        opened_at: incident.opened_at,
+        reopened: incident.reopened,
+        remedy: listed.remedy,
+        attempt: incident.attempt,
+        attempts: incident.attempts,
+        deadline: incident.deadline,
+        wait_until: incident.wait_until,
+        resting: incident.resting,
+        acknowledged_at,
+        acknowledged_by,
+        held_at: incident.held_at,
+        paged_at: incident.paged_at,
+        ticketed_at: incident.ticketed_at,
+        resolved_at,
+        resolved_by,
+        actions,
     }
 }
 
-/// An incident with all that is known of it.
-#[derive(Serialize)]
-pub struct TimelineView {
-    #[serde(flatten)]
-    pub incident: IncidentView,
-    /// What resolvers may do here.
-    pub mode: ModeView,
-    /// What happened, oldest first.
-    pub events: Vec<Event>,
-    /// What resolvers did, oldest first.
-    pub runs: Vec<Recorded>,
-    /// Who was told what, oldest first.
-    pub messages: Vec<Told>,
+/// Shows an open incident in few words.
+pub fn open_incident(open: Open) -> api::OpenIncident {
+    api::OpenIncident {
+        id: Public(open.id),
+        kind: open.kind,
+        state: open.state,
+    }
 }
 
-/// An open incident on its subject's view.
-#[derive(Serialize)]
-pub struct OpenView {
-    id: String,
-    kind: String,
-    state: String,
+/// Shows a line of a timeline.
+pub fn event(event: Event) -> api::IncidentEvent {
+    api::IncidentEvent {
+        created_at: event.created_at,
+        kind: event.kind,
+        actor: event.actor,
+        text: event.text,
+        detail: event.detail,
+    }
 }
 
-impl OpenView {
-    /// Shows it in few words.
-    pub fn new(open: Open) -> Self {
-        Self {
-            id: open.id.public(),
-            kind: open.kind,
-            state: open.state,
-        }
+/// Shows a step that a resolver did.
+pub fn run(run: Recorded) -> api::Run {
+    api::Run {
+        begun_at: run.begun_at,
+        ended_at: run.ended_at,
+        worker: run.worker,
+        fence: run.fence,
+        resolver: run.resolver,
+        remedy: run.remedy,
+        step: run.step,
+        attempt: run.attempt,
+        outcome: run.outcome,
+        touched: run.touched,
+        detail: run.detail,
+    }
+}
+
+/// Shows what somebody was told.
+pub fn message(told: Told) -> api::IncidentMessage {
+    api::IncidentMessage {
+        id: told.id,
+        created_at: told.created_at,
+        channel: told.channel,
+        action: told.action,
+        severity: told.severity,
+        summary: told.summary,
+        state: told.state,
+        attempts: told.attempts,
+        last_error: told.last_error,
+        delivered_by: told.delivered_by,
+        reference: told.reference,
+        settled_at: told.settled_at,
     }
 }

@@ -7,13 +7,14 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::Web;
+use super::act::{asker, who_and_why};
 use super::body::{Body, missing};
-use super::check;
 use super::error::{ApiError, Result};
-use super::incident_views::{IncidentView, TimelineView};
-use super::modes::ModeView;
+use super::incident_views as views;
+use super::modes::mode_set;
 use super::params::{NamedIncident, Params, public_id, wrong};
-use super::views::PageView;
+use super::views::cut;
+use crate::api::{self, ActOnIncident, IncidentTimeline};
 use crate::model::{Action, IncidentId, IncidentState};
 use crate::store::incidents::{self, ActError, Asked, Page, Wanted};
 use crate::store::{modes, runs};
@@ -26,7 +27,7 @@ pub fn routes() -> Router<Web> {
         .route("/{id}/actions", post(act))
 }
 
-async fn list(State(web): State<Web>, params: Params) -> Result<Json<PageView<IncidentView>>> {
+async fn list(State(web): State<Web>, params: Params) -> Result<Json<api::Page<api::Incident>>> {
     let page = page(&params)?;
     let mut db = web.pool.acquire().await?;
     let ahead = Page {
@@ -34,8 +35,8 @@ async fn list(State(web): State<Web>, params: Params) -> Result<Json<PageView<In
         ..page
     };
     let rows = incidents::list(&mut db, &ahead).await?;
-    let rows = PageView::cut(rows, page.limit, |row| row.incident.id.public());
-    Ok(Json(rows.map(IncidentView::new)))
+    let rows = cut(rows, page.limit, |row| row.incident.id.public());
+    Ok(Json(rows.map(views::incident)))
 }
 
 fn page(params: &Params) -> Result<Page> {
@@ -72,7 +73,7 @@ fn since(text: &str) -> Result<DateTime<Utc>> {
         .map_err(|_| wrong("since", "must be a time such as 2026-01-31T12:00:00Z"))
 }
 
-async fn show(State(web): State<Web>, named: NamedIncident) -> Result<Json<TimelineView>> {
+async fn show(State(web): State<Web>, named: NamedIncident) -> Result<Json<IncidentTimeline>> {
     // One snapshot: the parts of a timeline have to fit each other.
     let mut db = web
         .pool
@@ -83,7 +84,7 @@ async fn show(State(web): State<Web>, named: NamedIncident) -> Result<Json<Timel
     Ok(Json(view))
 }
 
-async fn view(db: &mut PgConnection, named: NamedIncident) -> Result<TimelineView> {
+async fn view(db: &mut PgConnection, named: NamedIncident) -> Result<IncidentTimeline> {
     let id = named.0;
     let listed = incidents::find(db, id).await?;
     let listed = listed.ok_or_else(|| named.unknown())?;
@@ -91,21 +92,30 @@ async fn view(db: &mut PgConnection, named: NamedIncident) -> Result<TimelineVie
         Some(subject) => modes::holding(db, &[subject]).await?.remove(&subject),
         None => modes::of_herd(db).await?,
     };
-    Ok(TimelineView {
-        incident: IncidentView::new(listed),
-        mode: ModeView::new(mode),
-        events: incidents::events(db, id).await?,
-        runs: runs::of(db, id).await?,
-        messages: incidents::messages(db, id).await?,
+    Ok(IncidentTimeline {
+        incident: views::incident(listed),
+        mode: mode_set(mode),
+        events: shown(incidents::events(db, id).await?, views::event),
+        runs: shown(runs::of(db, id).await?, views::run),
+        messages: shown(incidents::messages(db, id).await?, views::message),
     })
+}
+
+fn shown<T, U>(rows: Vec<T>, show: impl FnMut(T) -> U) -> Vec<U> {
+    rows.into_iter().map(show).collect()
 }
 
 async fn act(
     State(web): State<Web>,
     named: NamedIncident,
     body: Body,
-) -> Result<Json<TimelineView>> {
+) -> Result<Json<IncidentTimeline>> {
     let asked = read(&body)?;
+    let asked = Asked {
+        action: asked.action,
+        by: asker(asked.by),
+        reason: asked.reason,
+    };
     let mut db = web.pool.begin().await?;
     match incidents::act(&mut db, named.0, &asked).await {
         Ok(()) => {}
@@ -122,27 +132,20 @@ async fn act(
     Ok(Json(view))
 }
 
-fn read(body: &Body) -> Result<Asked> {
+/// Reads what is to be done about an incident.
+///
+/// # Errors
+/// If there is no such action, or a resolution has no reason.
+pub fn read(body: &Body) -> Result<ActOnIncident> {
     body.only(&["action", "reason", "by"])?;
     let action = body.required("action")?.parse().map_err(|known: String| {
         ApiError::unprocessable("unknown_action", format!("action {known}")).field("action")
     })?;
-    let reason = body.text("reason")?;
-    let by = body.text("by")?;
-    let asked = Asked {
-        action,
-        by: by
-            .map(|text| check::line("by", text.trim(), 100))
-            .transpose()?
-            .unwrap_or_else(|| "api".into()),
-        reason: reason
-            .map(|text| check::reason("reason", text))
-            .transpose()?,
-    };
-    if action == Action::Resolve && asked.reason.is_none() {
+    let (by, reason) = who_and_why(body)?;
+    if action == Action::Resolve && reason.is_none() {
         return Err(missing("reason"));
     }
-    Ok(asked)
+    Ok(ActOnIncident { action, reason, by })
 }
 
 fn not_now(action: Action, state: IncidentState, possible: &[Action]) -> ApiError {

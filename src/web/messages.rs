@@ -4,18 +4,14 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use chrono::{DateTime, Utc};
-use serde::Serialize;
-use serde_json::Value;
 
 use super::Web;
 use super::body::Body;
 use super::error::{ApiError, Result};
 use super::params::{Params, wrong};
-use super::views::PageView;
-use crate::model::{
-    Channel, Deed, IncidentId, Matter, Message, MessageId, MessageState, Provider, Severity,
-};
+use super::views::cut;
+use crate::api::{self, ActOnMessage, Public};
+use crate::model::{IncidentId, Matter, Message, MessageId};
 use crate::store::outbox::{self, Page, RetryError};
 
 /// Everything below `/v1/messages`.
@@ -26,55 +22,31 @@ pub fn routes() -> Router<Web> {
         .route("/{id}/actions", post(act))
 }
 
-/// A message.
-#[derive(Serialize)]
-struct MessageView {
-    id: String,
-    created_at: DateTime<Utc>,
-    /// Of which incident it tells.
-    incident: Option<String>,
-    /// Or of which event.
-    event: Option<String>,
-    channel: Channel,
-    action: Deed,
-    severity: Severity,
-    summary: String,
-    detail: Value,
-    state: MessageState,
-    attempts: u32,
-    last_error: Option<String>,
-    delivered_by: Option<Provider>,
-    reference: Option<String>,
-    settled_at: Option<DateTime<Utc>>,
-}
-
-impl MessageView {
-    fn new(message: Message) -> Self {
-        let (incident, event) = match message.matter {
-            Matter::Incident(id) => (Some(id.public()), None),
-            Matter::LeaderChange(id) => (None, Some(id.public())),
-        };
-        Self {
-            id: message.id.public(),
-            created_at: message.created_at,
-            incident,
-            event,
-            channel: message.channel,
-            action: message.action,
-            severity: message.severity,
-            summary: message.summary,
-            detail: message.detail,
-            state: message.state,
-            attempts: message.attempts,
-            last_error: message.last_error,
-            delivered_by: message.delivered_by,
-            reference: message.reference,
-            settled_at: message.settled_at,
-        }
+fn view(message: Message) -> api::Message {
+    let (incident, event) = match message.matter {
+        Matter::Incident(id) => (Some(Public(id)), None),
+        Matter::LeaderChange(id) => (None, Some(Public(id))),
+    };
+    api::Message {
+        id: Public(message.id),
+        created_at: message.created_at,
+        incident,
+        event,
+        channel: message.channel,
+        action: message.action,
+        severity: message.severity,
+        summary: message.summary,
+        detail: message.detail,
+        state: message.state,
+        attempts: message.attempts,
+        last_error: message.last_error,
+        delivered_by: message.delivered_by,
+        reference: message.reference,
+        settled_at: message.settled_at,
     }
 }
 
-async fn list(State(web): State<Web>, params: Params) -> Result<Json<PageView<MessageView>>> {
+async fn list(State(web): State<Web>, params: Params) -> Result<Json<api::Page<api::Message>>> {
     params.only(&["state", "incident", "limit", "cursor"])?;
     let state = params.get("state").map(str::parse).transpose();
     let incident = params.get("incident").map(IncidentId::from_public);
@@ -89,40 +61,49 @@ async fn list(State(web): State<Web>, params: Params) -> Result<Json<PageView<Me
     };
     let mut db = web.pool.acquire().await?;
     let rows = outbox::list(&mut db, &page).await?;
-    let rows = PageView::cut(rows, limit, |message| message.id.public());
-    Ok(Json(rows.map(MessageView::new)))
+    let rows = cut(rows, limit, |message| message.id.public());
+    Ok(Json(rows.map(view)))
 }
 
-async fn show(State(web): State<Web>, Path(id): Path<String>) -> Result<Json<MessageView>> {
+async fn show(State(web): State<Web>, Path(id): Path<String>) -> Result<Json<api::Message>> {
     let id = message_id(&id)?;
     let mut db = web.pool.acquire().await?;
     let message = outbox::load(&mut db, id).await?;
     let message = message.ok_or_else(|| unknown(id))?;
-    Ok(Json(MessageView::new(message)))
+    Ok(Json(view(message)))
 }
 
 async fn act(
     State(web): State<Web>,
     Path(id): Path<String>,
     body: Body,
-) -> Result<(StatusCode, Json<MessageView>)> {
+) -> Result<(StatusCode, Json<api::Message>)> {
     let id = message_id(&id)?;
-    body.only(&["action"])?;
-    if body.required("action")? != "retry" {
-        let message = "there is no such action on a message; there is: retry";
-        return Err(ApiError::unprocessable("unknown_action", message).field("action"));
-    }
+    let ActOnMessage::Retry = read(&body)?;
     let mut db = web.pool.begin().await?;
     match outbox::retry(&mut db, id, "api").await {
         Ok(message) => {
             db.commit().await?;
-            Ok((StatusCode::ACCEPTED, Json(MessageView::new(message))))
+            Ok((StatusCode::ACCEPTED, Json(view(message))))
         }
         Err(RetryError::NotFound) => Err(unknown(id)),
         Err(e @ RetryError::NotDead(_)) => Err(ApiError::conflict("not_dead", e.to_string())),
         Err(e @ RetryError::Overtaken(_)) => Err(ApiError::conflict("overtaken", e.to_string())),
         Err(RetryError::Database(e)) => Err(e.into()),
     }
+}
+
+/// Reads what is to be done about a message.
+///
+/// # Errors
+/// If there is no such action.
+pub fn read(body: &Body) -> Result<ActOnMessage> {
+    body.only(&["action"])?;
+    if body.required("action")? != "retry" {
+        let message = "there is no such action on a message; there is: retry";
+        return Err(ApiError::unprocessable("unknown_action", message).field("action"));
+    }
+    Ok(ActOnMessage::Retry)
 }
 
 fn message_id(text: &str) -> Result<MessageId> {

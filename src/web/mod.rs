@@ -33,6 +33,8 @@ mod page;
 mod params;
 mod place;
 mod plans;
+#[cfg(test)]
+mod requests_tests;
 mod resolvers;
 mod resources;
 mod ring;

@@ -3,15 +3,13 @@
 use axum::extract::State;
 use axum::routing::{get, put};
 use axum::{Json, Router};
-use chrono::{DateTime, Utc};
-use serde::Serialize;
 
 use super::Web;
 use super::body::{Body, missing};
 use super::check;
 use super::error::{ApiError, Result};
 use super::params::{Params, Word, public_id, unknown};
-use super::views::PageView;
+use crate::api::{ModeSet, Page, SetMode};
 use crate::model::Mode;
 use crate::store::modes::{self, Scope, Set};
 use crate::store::{subjects, tiers};
@@ -25,78 +23,49 @@ pub fn routes() -> Router<Web> {
         .route("/subjects/{id}", put(set_subject))
 }
 
-/// A mode: one that was set, or the one that holds somewhere.
-#[derive(Serialize)]
-pub struct ModeView {
-    mode: Mode,
-    /// Who it was set for: `herd`, `tier:<name>`, a subject's id; null: for nobody.
-    scope: Option<String>,
-    /// That subject's name.
-    name: Option<String>,
-    reason: Option<String>,
-    set_at: Option<DateTime<Utc>>,
-}
-
-impl ModeView {
-    /// Shows what holds; if nothing was set, resolvers act.
-    pub fn new(set: Option<Set>) -> Self {
-        match set {
-            Some(set) => Self {
-                mode: set.mode,
-                scope: Some(set.scope.to_string()),
-                name: set.name,
-                reason: Some(set.reason),
-                set_at: Some(set.set_at),
-            },
-            None => Self {
-                mode: Mode::Act,
-                scope: None,
-                name: None,
-                reason: None,
-                set_at: None,
-            },
-        }
-    }
-
-    fn act(scope: &Scope) -> Self {
-        Self {
-            scope: Some(scope.to_string()),
-            ..Self::new(None)
-        }
+/// Shows what holds; if nothing was set, resolvers act.
+pub fn mode_set(set: Option<Set>) -> ModeSet {
+    match set {
+        Some(set) => ModeSet {
+            mode: set.mode,
+            scope: Some(set.scope.to_string()),
+            name: set.name,
+            reason: Some(set.reason),
+            set_at: Some(set.set_at),
+        },
+        None => ModeSet::act(None),
     }
 }
 
-async fn list(State(web): State<Web>, params: Params) -> Result<Json<PageView<ModeView>>> {
+async fn list(State(web): State<Web>, params: Params) -> Result<Json<Page<ModeSet>>> {
     params.only(&[])?;
     let mut db = web.pool.acquire().await?;
     let set = modes::all(&mut db).await?;
     let mut items = Vec::new();
     if set.first().is_none_or(|first| first.scope != Scope::Herd) {
-        items.push(ModeView::act(&Scope::Herd));
+        items.push(ModeSet::act(Some(Scope::Herd.to_string())));
     }
-    items.extend(set.into_iter().map(|set| ModeView::new(Some(set))));
-    Ok(Json(PageView {
-        items,
-        next_cursor: None,
-    }))
+    items.extend(set.into_iter().map(|set| mode_set(Some(set))));
+    Ok(Json(Page::whole(items)))
 }
 
-async fn set_herd(State(web): State<Web>, body: Body) -> Result<Json<ModeView>> {
+async fn set_herd(State(web): State<Web>, body: Body) -> Result<Json<ModeSet>> {
     set(&web, Scope::Herd, &body).await
 }
 
-async fn set_tier(State(web): State<Web>, Word(name): Word, body: Body) -> Result<Json<ModeView>> {
+async fn set_tier(State(web): State<Web>, Word(name): Word, body: Body) -> Result<Json<ModeSet>> {
     let name = check::name("name", &name)?;
     set(&web, Scope::Tier(name), &body).await
 }
 
-async fn set_subject(State(web): State<Web>, Word(id): Word, body: Body) -> Result<Json<ModeView>> {
+async fn set_subject(State(web): State<Web>, Word(id): Word, body: Body) -> Result<Json<ModeSet>> {
     let id = public_id("id", &id)?;
     set(&web, Scope::Subject(id), &body).await
 }
 
-async fn set(web: &Web, scope: Scope, body: &Body) -> Result<Json<ModeView>> {
-    let (mode, reason) = read(body)?;
+async fn set(web: &Web, scope: Scope, body: &Body) -> Result<Json<ModeSet>> {
+    let SetMode { mode, reason } = read(body)?;
+    let reason = reason.unwrap_or_default();
     let mut db = web.pool.begin().await?;
     match &scope {
         Scope::Herd => {}
@@ -118,11 +87,15 @@ async fn set(web: &Web, scope: Scope, body: &Body) -> Result<Json<ModeView>> {
     modes::wake(&mut db, &scope).await?;
     db.commit().await?;
     tracing::info!(%scope, %mode, %reason, "a mode was set");
-    let act = ModeView::act(&scope);
-    Ok(Json(now.map_or(act, |set| ModeView::new(Some(set)))))
+    let act = ModeSet::act(Some(scope.to_string()));
+    Ok(Json(now.map_or(act, |set| mode_set(Some(set)))))
 }
 
-fn read(body: &Body) -> Result<(Mode, String)> {
+/// Reads the mode that is to be set.
+///
+/// # Errors
+/// If there is no such mode, or one that keeps things from being mended has no reason.
+pub fn read(body: &Body) -> Result<SetMode> {
     body.only(&["mode", "reason"])?;
     let mode = body.required("mode")?.parse();
     let mode = mode.map_err(|known: String| ApiError::invalid("mode", format!("mode {known}")))?;
@@ -130,9 +103,8 @@ fn read(body: &Body) -> Result<(Mode, String)> {
     let reason = reason
         .map(|text| check::reason("reason", text))
         .transpose()?;
-    match (mode, reason) {
-        (Mode::Act, reason) => Ok((mode, reason.unwrap_or_default())),
-        (Mode::Advise | Mode::Hold, Some(reason)) => Ok((mode, reason)),
+    match (mode, &reason) {
+        (Mode::Act, _) | (Mode::Advise | Mode::Hold, Some(_)) => Ok(SetMode { mode, reason }),
         (Mode::Advise | Mode::Hold, None) => Err(missing("reason")),
     }
 }

@@ -6,12 +6,13 @@ use axum::{Json, Router};
 use sqlx::PgConnection;
 
 use super::Web;
-use super::act::who_and_why;
+use super::act::{asker, who_and_why};
 use super::body::{Body, missing};
 use super::error::{ApiError, Result};
-use super::operation_views::{OperationView, TimelineView};
+use super::operation_views as views;
 use super::params::{Params, public_id, wrong};
-use super::views::PageView;
+use super::views::cut;
+use crate::api::{self, ActOnOperation, OperationTimeline};
 use crate::model::{Operation, OperationAction, OperationId, OperationState};
 use crate::store;
 use crate::store::operations::{self, ActError, Asked, Page};
@@ -24,7 +25,7 @@ pub fn routes() -> Router<Web> {
         .route("/{id}/actions", post(act))
 }
 
-async fn list(State(web): State<Web>, params: Params) -> Result<Json<PageView<OperationView>>> {
+async fn list(State(web): State<Web>, params: Params) -> Result<Json<api::Page<api::Operation>>> {
     let page = page(&params)?;
     let mut db = web.pool.acquire().await?;
     let now = store::now(&mut db).await?;
@@ -33,8 +34,8 @@ async fn list(State(web): State<Web>, params: Params) -> Result<Json<PageView<Op
         ..page
     };
     let rows = operations::list(&mut db, &ahead).await?;
-    let rows = PageView::cut(rows, page.limit, |row| row.operation.id.public());
-    Ok(Json(rows.map(|row| OperationView::new(row, now))))
+    let rows = cut(rows, page.limit, |row| row.operation.id.public());
+    Ok(Json(rows.map(|row| views::operation(row, now))))
 }
 
 fn page(params: &Params) -> Result<Page> {
@@ -54,7 +55,7 @@ fn page(params: &Params) -> Result<Page> {
     })
 }
 
-async fn show(State(web): State<Web>, Path(id): Path<String>) -> Result<Json<TimelineView>> {
+async fn show(State(web): State<Web>, Path(id): Path<String>) -> Result<Json<OperationTimeline>> {
     let id = operation_id(&id)?;
     // One snapshot: the parts of a timeline have to fit each other.
     let mut db = web
@@ -66,10 +67,11 @@ async fn show(State(web): State<Web>, Path(id): Path<String>) -> Result<Json<Tim
     Ok(Json(view))
 }
 
-async fn timeline(db: &mut PgConnection, id: OperationId) -> Result<TimelineView> {
-    Ok(TimelineView {
+async fn timeline(db: &mut PgConnection, id: OperationId) -> Result<OperationTimeline> {
+    let events = operations::events(db, id).await?;
+    Ok(OperationTimeline {
         operation: operation_view(db, id).await?,
-        events: operations::events(db, id).await?,
+        events: events.into_iter().map(views::event).collect(),
     })
 }
 
@@ -77,20 +79,25 @@ async fn timeline(db: &mut PgConnection, id: OperationId) -> Result<TimelineView
 ///
 /// # Errors
 /// 404 if there is none.
-pub async fn operation_view(db: &mut PgConnection, id: OperationId) -> Result<OperationView> {
+pub async fn operation_view(db: &mut PgConnection, id: OperationId) -> Result<api::Operation> {
     let now = store::now(db).await?;
     let found = operations::find(db, id).await?;
     let found = found.ok_or_else(|| unknown(id))?;
-    Ok(OperationView::new(found, now))
+    Ok(views::operation(found, now))
 }
 
 async fn act(
     State(web): State<Web>,
     Path(id): Path<String>,
     body: Body,
-) -> Result<Json<TimelineView>> {
+) -> Result<Json<OperationTimeline>> {
     let id = operation_id(&id)?;
     let asked = read(&body)?;
+    let asked = Asked {
+        action: asked.action,
+        by: asker(asked.by),
+        reason: asked.reason,
+    };
     let mut db = web.pool.begin().await?;
     match operations::act(&mut db, id, &asked).await {
         Ok(()) => {}
@@ -109,7 +116,11 @@ async fn act(
     Ok(Json(view))
 }
 
-fn read(body: &Body) -> Result<Asked> {
+/// Reads what is to be done about an operation.
+///
+/// # Errors
+/// If there is no such action, or an override has no reason.
+pub fn read(body: &Body) -> Result<ActOnOperation> {
     body.only(&["action", "reason", "by"])?;
     let action = body.required("action")?.parse().map_err(|known: String| {
         ApiError::unprocessable("unknown_action", format!("action {known}")).field("action")
@@ -118,7 +129,7 @@ fn read(body: &Body) -> Result<Asked> {
     if action == OperationAction::Override && reason.is_none() {
         return Err(missing("reason").and(": who overrides drover's care says why"));
     }
-    Ok(Asked { action, by, reason })
+    Ok(ActOnOperation { action, reason, by })
 }
 
 fn not_now(

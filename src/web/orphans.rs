@@ -7,8 +7,8 @@ use axum::{Json, Router};
 use super::Web;
 use super::error::Result;
 use super::params::Params;
-use super::views::PageView;
-use crate::store::orphans::{self, Recorded};
+use crate::api::{Orphan, Page};
+use crate::store::orphans;
 
 /// Everything below `/v1/orphans`.
 pub fn routes() -> Router<Web> {
@@ -16,11 +16,18 @@ pub fn routes() -> Router<Web> {
 }
 
 /// As the last comparison with the clouds saw them, all on one page.
-async fn list(State(web): State<Web>, params: Params) -> Result<Json<PageView<Recorded>>> {
+async fn list(State(web): State<Web>, params: Params) -> Result<Json<Page<Orphan>>> {
     params.only(&[])?;
     let mut db = web.pool.acquire().await?;
-    Ok(Json(PageView {
-        items: orphans::all(&mut db).await?,
-        next_cursor: None,
-    }))
+    let all = orphans::all(&mut db).await?.into_iter();
+    let all = all.map(|orphan| Orphan {
+        cloud: orphan.cloud,
+        region: orphan.region,
+        sort: orphan.sort,
+        id: orphan.id,
+        detail: orphan.detail,
+        first_seen_at: orphan.first_seen_at,
+        last_seen_at: orphan.last_seen_at,
+    });
+    Ok(Json(Page::whole(all.collect())))
 }

@@ -23,18 +23,27 @@ pub struct Place {
     pub zone: Option<String>,
 }
 
-/// The place that `cloud`, `region` and `zone` of a body mean.
+/// The cloud that a body names.
+///
+/// # Errors
+/// If there is none of that name.
+pub fn cloud(body: &Body) -> Result<Option<Cloud>> {
+    body.text("cloud")?
+        .map(str::parse)
+        .transpose()
+        .map_err(|known: String| ApiError::invalid("cloud", format!("cloud {known}")))
+}
+
+/// The place that is meant by what is said of it.
 ///
 /// # Errors
 /// If there is none, or more than one.
-pub async fn read(db: &mut PgConnection, body: &Body) -> Result<Place> {
-    let cloud: Option<Cloud> = body
-        .text("cloud")?
-        .map(str::parse)
-        .transpose()
-        .map_err(|known: String| ApiError::invalid("cloud", format!("cloud {known}")))?;
-    let region = body.text("region")?;
-    let zone = body.text("zone")?;
+pub async fn find(
+    db: &mut PgConnection,
+    cloud: Option<Cloud>,
+    region: Option<&str>,
+    zone: Option<&str>,
+) -> Result<Place> {
     let all = places::regions(db).await?;
     let fits = |at: &&Region| {
         cloud.is_none_or(|cloud| at.cloud == cloud.as_str())
@@ -98,12 +107,12 @@ fn no_region() -> ApiError {
     )
 }
 
-/// The size that a body asks for: one of its cloud's, or the usual one.
+/// The size that is asked for, one of its cloud's, or the usual one.
 ///
 /// # Errors
 /// If the cloud has no such size.
-pub async fn size(db: &mut PgConnection, body: &Body, cloud: Cloud) -> Result<String> {
-    if let Some(wanted) = body.text("size")? {
+pub async fn size(db: &mut PgConnection, wanted: Option<&str>, cloud: Cloud) -> Result<String> {
+    if let Some(wanted) = wanted {
         return known_size(db, cloud, wanted).await;
     }
     let usual = plans::find(db, USUAL_PLAN).await?;

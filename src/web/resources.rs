@@ -5,12 +5,12 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 
-use super::body::Body;
+use super::body::{Body, missing};
 use super::error::{ApiError, Result};
 use super::params::{Named, public_id};
-use super::views::SubjectView;
 use super::{Web, adopt, check, create, credentials, followers, subjects, url};
-use crate::model::{Kind, PublicId, SubjectId, TlsMode, secret};
+use crate::api::{self, AdoptResource};
+use crate::model::{Kind, PublicId, TlsMode, secret};
 use crate::store;
 use crate::store::subjects::NewResource;
 
@@ -28,11 +28,11 @@ pub fn routes() -> Router<Web> {
 async fn post_resource(
     State(web): State<Web>,
     body: Body,
-) -> Result<(StatusCode, Json<SubjectView>)> {
+) -> Result<(StatusCode, Json<api::Subject>)> {
     if body.value("server").is_none() {
         return create::resource(&web, &body).await;
     }
-    let new = read(&body)?;
+    let new = checked(read(&body)?)?;
     let mut db = web.pool.begin().await?;
     let id = store::subjects::adopt_resource(&mut db, &web.config.secret_key, &new)
         .await
@@ -46,7 +46,11 @@ async fn post_resource(
     Ok((StatusCode::CREATED, Json(view)))
 }
 
-fn read(body: &Body) -> Result<NewResource> {
+/// Reads what resource is to be adopted.
+///
+/// # Errors
+/// If something of it is missing, or no such thing.
+pub fn read(body: &Body) -> Result<AdoptResource> {
     body.only(&[
         "server",
         "name",
@@ -59,36 +63,45 @@ fn read(body: &Body) -> Result<NewResource> {
         "plan",
         "tier",
     ])?;
-    let tls_mode = body.text("tls_mode")?.unwrap_or("prefer").parse();
+    let tls_mode = body.text("tls_mode")?.map(str::parse).transpose();
     let tls_mode = tls_mode
         .map_err(|known: String| ApiError::invalid("tls_mode", format!("tls_mode {known}")))?;
-    Ok(NewResource {
-        server_id: server(body.required("server")?)?,
+    Ok(AdoptResource {
+        server: server(body.required("server")?)?,
         name: check::name("name", body.required("name")?)?,
-        port: body
-            .port("port")?
-            .ok_or_else(|| super::body::missing("port"))?,
+        port: body.port("port")?.ok_or_else(|| missing("port"))?,
         // PostgreSQL's own names end at 63 bytes.
         database: check::line("database", body.required("database")?, 63)?,
-        role: check::line("user", body.required("user")?, 63)?,
-        password: secret(check::password("password", body.required("password")?)?),
-        tls_root_cert: root_cert(body, tls_mode)?,
+        user: check::line("user", body.required("user")?, 63)?,
+        password: check::password("password", body.required("password")?)?,
         tls_mode,
-        plan: check::name("plan", body.text("plan")?.unwrap_or("standard"))?,
-        tier: check::name("tier", body.text("tier")?.unwrap_or("standard"))?,
+        tls_root_cert: body.owned("tls_root_cert")?,
+        plan: check::optional(check::name, "plan", body.text("plan")?)?,
+        tier: check::optional(check::name, "tier", body.text("tier")?)?,
     })
 }
 
-fn server(text: &str) -> Result<SubjectId> {
-    match public_id("server", text)? {
-        PublicId {
-            kind: Kind::Server,
-            id,
-        } => Ok(id),
-        PublicId {
-            kind: Kind::Resource,
-            ..
-        } => Err(ApiError::invalid(
+fn checked(asked: AdoptResource) -> Result<NewResource> {
+    let tls_mode = asked.tls_mode.unwrap_or(TlsMode::Prefer);
+    Ok(NewResource {
+        server_id: asked.server.id,
+        name: asked.name,
+        port: asked.port,
+        database: asked.database,
+        role: asked.user,
+        password: secret(asked.password),
+        tls_root_cert: root_cert(asked.tls_root_cert, tls_mode)?,
+        tls_mode,
+        plan: asked.plan.unwrap_or_else(|| "standard".into()),
+        tier: asked.tier.unwrap_or_else(|| "standard".into()),
+    })
+}
+
+fn server(text: &str) -> Result<PublicId> {
+    let id = public_id("server", text)?;
+    match id.kind {
+        Kind::Server => Ok(id),
+        Kind::Resource => Err(ApiError::invalid(
             "server",
             "server must be a server's id: srv_…",
         )),
@@ -96,12 +109,12 @@ fn server(text: &str) -> Result<SubjectId> {
 }
 
 /// Authorities that nothing is checked against would look like safety.
-fn root_cert(body: &Body, tls_mode: TlsMode) -> Result<Option<String>> {
-    let Some(text) = body.text("tls_root_cert")? else {
+fn root_cert(given: Option<String>, tls_mode: TlsMode) -> Result<Option<String>> {
+    let Some(text) = given else {
         return Ok(None);
     };
     match tls_mode {
-        TlsMode::VerifyFull => check::certificates("tls_root_cert", text).map(Some),
+        TlsMode::VerifyFull => check::certificates("tls_root_cert", &text).map(Some),
         TlsMode::Disable | TlsMode::Prefer | TlsMode::Require => Err(ApiError::invalid(
             "tls_root_cert",
             "tls_root_cert is used with tls_mode verify-full only",

@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 
 use super::Web;
 use super::error::Result;
+use crate::api;
 use crate::store::ring::{self, Ring};
 
 /// How old a number may be that is shown without a token.
@@ -21,8 +22,39 @@ pub fn routes() -> Router<Web> {
     Router::new().route("/", get(show))
 }
 
-async fn show(State(web): State<Web>) -> Result<Json<Ring>> {
-    Ok(Json(ring::snapshot(&web.pool).await?))
+async fn show(State(web): State<Web>) -> Result<Json<api::Ring>> {
+    Ok(Json(view(ring::snapshot(&web.pool).await?)))
+}
+
+fn view(ring: Ring) -> api::Ring {
+    let orphans = ring.orphans.into_iter().map(|found| api::OrphanCount {
+        cloud: found.cloud,
+        region: found.region,
+        sort: found.sort,
+        count: found.count,
+    });
+    api::Ring {
+        live_subjects: ring.live_subjects,
+        tokens: ring.tokens,
+        astray: ring.astray,
+        queues: ring.queues,
+        laps_last_minute: ring.laps_last_minute,
+        oldest_observation_s: ring.oldest_observation_s,
+        workers: ring.workers,
+        herd: ring.herd,
+        messages: api::MessageCounts {
+            pending: ring.messages.pending,
+            oldest_pending_s: ring.messages.oldest_pending_s,
+            dead: ring.messages.dead,
+            last_error: ring.messages.last_error,
+            delivered: ring.messages.delivered,
+        },
+        incidents: ring.incidents,
+        operations: ring.operations,
+        mode: ring.mode,
+        modes: ring.modes,
+        orphans: orphans.collect(),
+    }
 }
 
 /// The numbers as they were last read.

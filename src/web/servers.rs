@@ -5,14 +5,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use serde::Serialize;
 
 use super::body::{Body, missing};
 use super::error::{ApiError, Result};
 use super::first_contact::{self, Contact};
 use super::params::{Named, Params, wrong};
-use super::views::SubjectView;
-use super::{Web, adopt, check, create, subjects};
+use super::{Web, adopt, check, create, place, subjects};
+use crate::api::{AdoptServer, AdoptedServer, Subject};
 use crate::model::{Cloud, Kind, SubjectId, secret};
 use crate::store;
 use crate::store::subjects::NewServer;
@@ -20,14 +19,6 @@ use crate::store::subjects::NewServer;
 /// Everything below `/v1/servers`.
 pub fn routes() -> Router<Web> {
     subjects::routes(Kind::Server).route("/", post(post_server))
-}
-
-/// A server just adopted, and what a person should know of it.
-#[derive(Serialize)]
-struct Adopted {
-    #[serde(flatten)]
-    server: SubjectView,
-    note: Option<String>,
 }
 
 /// With an address it is an adoption, without one a creation.
@@ -47,7 +38,7 @@ async fn post_server(State(web): State<Web>, params: Params, body: Body) -> Resu
         Some("false") => false,
         Some(_) => return Err(wrong("wait", "must be true or false")),
     };
-    let new = read(&body)?;
+    let new = checked(read(&body)?)?;
     // On its own task: a caller that hangs up must not leave a server behind
     // whose host key was about to be refused.
     let work = tokio::spawn(async move { run(&web, new, wait).await });
@@ -55,7 +46,7 @@ async fn post_server(State(web): State<Web>, params: Params, body: Body) -> Resu
     Ok((StatusCode::CREATED, Json(adopted)).into_response())
 }
 
-async fn run(web: &Web, new: NewServer, wait: bool) -> Result<Adopted> {
+async fn run(web: &Web, new: NewServer, wait: bool) -> Result<AdoptedServer> {
     let id = insert(web, &new).await?;
     let contact = if wait {
         first_contact::wait(web, id).await?
@@ -90,10 +81,13 @@ async fn run(web: &Web, new: NewServer, wait: bool) -> Result<Adopted> {
         kind: Kind::Server,
         id,
     };
-    Ok(Adopted {
-        server: subjects::view(&mut db, named).await?,
-        note,
-    })
+    match subjects::view(&mut db, named).await? {
+        Subject::Server(server) => Ok(AdoptedServer {
+            server: *server,
+            note,
+        }),
+        Subject::Resource(_) => Err(ApiError::internal()),
+    }
 }
 
 async fn insert(web: &Web, new: &NewServer) -> Result<SubjectId> {
@@ -105,7 +99,11 @@ async fn insert(web: &Web, new: &NewServer) -> Result<SubjectId> {
     Ok(id)
 }
 
-fn read(body: &Body) -> Result<NewServer> {
+/// Reads what server is to be adopted.
+///
+/// # Errors
+/// If something of it is missing, or no such thing.
+pub fn read(body: &Body) -> Result<AdoptServer> {
     body.only(&[
         "name",
         "address",
@@ -118,38 +116,41 @@ fn read(body: &Body) -> Result<NewServer> {
         "instance_id",
         "zone",
     ])?;
-    let ssh_key = body.text("ssh_key")?;
-    let host_key = body.text("host_key")?;
-    let zone = body.text("zone")?;
-    Ok(NewServer {
+    Ok(AdoptServer {
         name: check::name("name", body.required("name")?)?,
         address: check::address("address", body.required("address")?)?,
-        ssh_port: body.port("ssh_port")?.unwrap_or(22),
-        ssh_user: check::login("ssh_user", body.text("ssh_user")?.unwrap_or("postgres"))?,
-        ssh_key: ssh_key
-            .map(|text| check::private_key("ssh_key", text).map(secret))
-            .transpose()?,
-        host_key: host_key
-            .map(|text| check::host_key("host_key", text))
-            .transpose()?,
-        tier: check::name("tier", body.text("tier")?.unwrap_or("standard"))?,
-        instance: instance(body)?,
-        zone: zone.map(|text| check::line("zone", text, 63)).transpose()?,
+        ssh_port: body.port("ssh_port")?,
+        ssh_user: check::optional(check::login, "ssh_user", body.text("ssh_user")?)?,
+        ssh_key: check::optional(check::private_key, "ssh_key", body.text("ssh_key")?)?,
+        host_key: check::optional(check::host_key, "host_key", body.text("host_key")?)?,
+        tier: check::optional(check::name, "tier", body.text("tier")?)?,
+        cloud: place::cloud(body)?,
+        instance_id: body.owned("instance_id")?,
+        zone: check::optional(|f, t| check::line(f, t, 63), "zone", body.text("zone")?)?,
+    })
+}
+
+fn checked(asked: AdoptServer) -> Result<NewServer> {
+    Ok(NewServer {
+        name: asked.name,
+        address: asked.address,
+        ssh_port: asked.ssh_port.unwrap_or(22),
+        ssh_user: asked.ssh_user.unwrap_or_else(|| "postgres".into()),
+        ssh_key: asked.ssh_key.map(secret),
+        host_key: asked.host_key,
+        tier: asked.tier.unwrap_or_else(|| "standard".into()),
+        instance: instance(asked.cloud, asked.instance_id)?,
+        zone: asked.zone,
     })
 }
 
 /// A cloud is of use only with what it calls the server, and the other way
 /// round.
-fn instance(body: &Body) -> Result<Option<(Cloud, String)>> {
-    match (body.text("cloud")?, body.text("instance_id")?) {
+fn instance(cloud: Option<Cloud>, id: Option<String>) -> Result<Option<(Cloud, String)>> {
+    match (cloud, id) {
         (None, None) => Ok(None),
         (Some(_), None) => Err(missing("instance_id")),
         (None, Some(_)) => Err(missing("cloud")),
-        (Some(cloud), Some(instance)) => {
-            let cloud = cloud
-                .parse()
-                .map_err(|known: String| ApiError::invalid("cloud", format!("cloud {known}")))?;
-            Ok(Some((cloud, check::line("instance_id", instance, 255)?)))
-        }
+        (Some(cloud), Some(id)) => Ok(Some((cloud, check::line("instance_id", &id, 255)?))),
     }
 }

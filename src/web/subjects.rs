@@ -11,8 +11,9 @@ use sqlx::PgConnection;
 
 use super::error::Result;
 use super::params::{Named, Params, public_id, wrong};
-use super::views::{Beside, ObservationView, PageView, SubjectView, TransitionView};
+use super::views::{self, Beside};
 use super::{Web, act, destroy};
+use crate::api::{self, Page};
 use crate::model::{Kind, ObservationId, PublicId, SubjectId};
 use crate::store::observations::Before;
 use crate::store::subjects::Known;
@@ -35,7 +36,7 @@ async fn list(
     State(web): State<Web>,
     Extension(kind): Extension<Kind>,
     params: Params,
-) -> Result<Json<PageView<SubjectView>>> {
+) -> Result<Json<Page<api::Subject>>> {
     let page = page(kind, &params)?;
     let mut db = web.pool.acquire().await?;
     let ahead = subjects::Page {
@@ -43,14 +44,14 @@ async fn list(
         ..page
     };
     let rows = subjects::list(&mut db, kind, &ahead).await?;
-    let rows = PageView::cut(rows, page.limit, |known| {
+    let rows = views::cut(rows, page.limit, |known| {
         PublicId::new(kind, known.subject().id).to_string()
     });
     let ids: Vec<SubjectId> = rows.items.iter().map(|known| known.subject().id).collect();
     let mut beside = beside(&mut db, &ids).await?;
     Ok(Json(rows.map(|known| {
         let beside = beside.remove(&known.subject().id).unwrap_or_default();
-        SubjectView::new(known, beside)
+        views::subject(known, beside)
     })))
 }
 
@@ -113,7 +114,7 @@ fn page(kind: Kind, params: &Params) -> Result<subjects::Page> {
     })
 }
 
-async fn show(State(web): State<Web>, named: Named) -> Result<Json<SubjectView>> {
+async fn show(State(web): State<Web>, named: Named) -> Result<Json<api::Subject>> {
     let mut db = web.pool.acquire().await?;
     Ok(Json(view(&mut db, named).await?))
 }
@@ -122,10 +123,10 @@ async fn show(State(web): State<Web>, named: Named) -> Result<Json<SubjectView>>
 ///
 /// # Errors
 /// 404 if there is none.
-pub async fn view(db: &mut PgConnection, named: Named) -> Result<SubjectView> {
+pub async fn view(db: &mut PgConnection, named: Named) -> Result<api::Subject> {
     let known = find(db, named).await?;
     let beside = beside(db, &[named.id]).await?.remove(&named.id);
-    Ok(SubjectView::new(known, beside.unwrap_or_default()))
+    Ok(views::subject(known, beside.unwrap_or_default()))
 }
 
 /// One live subject.
@@ -146,16 +147,16 @@ async fn list_observations(
     State(web): State<Web>,
     named: Named,
     params: Params,
-) -> Result<Json<PageView<ObservationView>>> {
+) -> Result<Json<Page<api::Observation>>> {
     params.only(&["limit", "cursor"])?;
     let (limit, before) = (params.limit()?, params.cursor(read_before)?);
     let mut db = web.pool.acquire().await?;
     find(&mut db, named).await?;
     let rows = observations::list(&mut db, named.id, before, limit + 1).await?;
-    let rows = PageView::cut(rows, limit, |seen| {
+    let rows = views::cut(rows, limit, |seen| {
         format!("{}-{}", seen.created_at.timestamp_micros(), seen.id)
     });
-    Ok(Json(rows.map(ObservationView::new)))
+    Ok(Json(rows.map(views::observation)))
 }
 
 fn read_before(text: &str) -> Option<Before> {
@@ -174,7 +175,7 @@ async fn list_transitions(
     State(web): State<Web>,
     named: Named,
     params: Params,
-) -> Result<Json<PageView<TransitionView>>> {
+) -> Result<Json<Page<api::Transition>>> {
     params.only(&["limit", "cursor"])?;
     let limit = params.limit()?;
     let before = params.cursor(|text| text.strip_prefix("tra_")?.parse().ok())?;
@@ -184,6 +185,6 @@ async fn list_transitions(
         find(&mut db, named).await?;
     }
     let rows = transitions::list(&mut db, named.id, before, limit + 1).await?;
-    let rows = PageView::cut(rows, limit, |change| format!("tra_{}", change.id));
-    Ok(Json(rows.map(TransitionView::new)))
+    let rows = views::cut(rows, limit, |change| format!("tra_{}", change.id));
+    Ok(Json(rows.map(views::transition)))
 }

@@ -3,14 +3,12 @@
 use axum::extract::{Path, State};
 use axum::routing::{get, put};
 use axum::{Json, Router};
-use serde::Serialize;
-use serde_json::Value;
 
 use super::Web;
 use super::body::{Body, missing};
 use super::check;
 use super::error::{ApiError, Result};
-use super::views::PageView;
+use crate::api::{Page, PutTier, Tier};
 use crate::model::Rules;
 use crate::store::tiers;
 
@@ -21,37 +19,34 @@ pub fn routes() -> Router<Web> {
         .route("/{name}", put(replace))
 }
 
-#[derive(Serialize)]
-struct TierView {
-    name: String,
-    /// What differs from the deployment's rules.
-    rules: Value,
-}
-
-async fn list(State(web): State<Web>) -> Result<Json<PageView<TierView>>> {
+async fn list(State(web): State<Web>) -> Result<Json<Page<Tier>>> {
     let mut db = web.pool.acquire().await?;
-    let items = tiers::all(&mut db).await?;
-    Ok(Json(PageView {
-        items: items
-            .into_iter()
-            .map(|(name, rules)| TierView { name, rules })
-            .collect(),
-        next_cursor: None,
-    }))
+    let all = tiers::all(&mut db).await?.into_iter();
+    let all = all.map(|(name, rules)| Tier { name, rules });
+    Ok(Json(Page::whole(all.collect())))
 }
 
 async fn replace(
     State(web): State<Web>,
     Path(name): Path<String>,
     body: Body,
-) -> Result<Json<TierView>> {
+) -> Result<Json<Tier>> {
     let name = tier_name(&name)?;
-    body.only(&["rules"])?;
-    let rules = body.value("rules").ok_or_else(|| missing("rules"))?.clone();
+    let PutTier { rules } = read(&body)?;
     Rules::layered(&[&web.config.rules, &rules]).map_err(|e| ApiError::invalid("rules", e))?;
     let mut db = web.pool.acquire().await?;
     tiers::put(&mut db, &name, &rules).await?;
-    Ok(Json(TierView { name, rules }))
+    Ok(Json(Tier { name, rules }))
+}
+
+/// Reads the rules that a tier is to have.
+///
+/// # Errors
+/// If there are none.
+pub fn read(body: &Body) -> Result<PutTier> {
+    body.only(&["rules"])?;
+    let rules = body.value("rules").ok_or_else(|| missing("rules"))?.clone();
+    Ok(PutTier { rules })
 }
 
 /// Tiers' names are stricter than others: they begin with a letter and have no

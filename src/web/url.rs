@@ -3,7 +3,6 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde::Serialize;
 use sqlx::PgConnection;
 
 use super::Web;
@@ -11,31 +10,26 @@ use super::credentials::percent;
 use super::error::{ApiError, Result};
 use super::params::{Named, Params, wrong};
 use super::subjects::find;
+use crate::api::{self, ConnectionUrl, Role};
 use crate::model::{PublicId, Resource, Server, State as SubjectState};
 use crate::store::creation;
 use crate::store::subjects::{self, Known};
 
-/// For whom the address is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Who writes: the leader.
-    Leader,
-    /// Who only reads: a follower, or the leader where there is none.
-    Follower,
-}
-
-impl Role {
-    /// libpq's `target_session_attrs`.
-    const fn session(self) -> &'static str {
-        match self {
-            Self::Leader => "read-write",
-            Self::Follower => "prefer-standby",
-        }
+/// libpq's `target_session_attrs` for who writes, and for who only reads (a leader will
+/// do where there is no follower).
+const fn session(role: Role) -> &'static str {
+    match role {
+        Role::Leader => "read-write",
+        Role::Follower => "prefer-standby",
     }
 }
 
 /// `GET /v1/resources/{id}/url`.
-pub async fn show(State(web): State<Web>, named: Named, params: Params) -> Result<Json<UrlView>> {
+pub async fn show(
+    State(web): State<Web>,
+    named: Named,
+    params: Params,
+) -> Result<Json<ConnectionUrl>> {
     params.only(&["role"])?;
     let role = match params.get("role") {
         None | Some("leader") => Role::Leader,
@@ -54,9 +48,9 @@ pub async fn show(State(web): State<Web>, named: Named, params: Params) -> Resul
                        GET /v1/operations shows how far it is";
         return Err(ApiError::conflict("not_ready", message));
     }
-    Ok(Json(UrlView {
+    Ok(Json(ConnectionUrl {
         url: url(&resource, &nodes, role, None),
-        nodes: nodes.iter().map(NodeView::new).collect(),
+        nodes: nodes.iter().map(view).collect(),
         tls_root_certs: certificates(&nodes),
     }))
 }
@@ -120,45 +114,22 @@ pub fn url(resource: &Resource, nodes: &[Node], role: Role, password: Option<&st
     );
     // Of a single node there is nothing to choose.
     if nodes.len() > 1 || role == Role::Follower {
-        url.push_str(&format!("&target_session_attrs={}", role.session()));
+        url.push_str(&format!("&target_session_attrs={}", session(role)));
     }
     url
 }
 
-/// Where a resource is reached.
-#[derive(Serialize)]
-pub struct UrlView {
-    url: String,
-    nodes: Vec<NodeView>,
-    /// For libpq's `sslrootcert`, which is a file; null until there is one.
-    tls_root_certs: Option<String>,
-}
-
-#[derive(Serialize)]
-struct NodeView {
-    id: PublicId,
-    name: String,
-    role: &'static str,
-    state: SubjectState,
-    host: String,
-    port: u16,
-    zone: Option<String>,
-}
-
-impl NodeView {
-    fn new((resource, server): &Node) -> Self {
-        Self {
-            id: PublicId::new(resource.subject.kind, resource.subject.id),
-            name: resource.subject.name.clone(),
-            role: if resource.leader.is_some() {
-                "follower"
-            } else {
-                "leader"
-            },
-            state: resource.subject.state,
-            host: server.address.clone(),
-            port: resource.port,
-            zone: server.zone.clone(),
-        }
+fn view((resource, server): &Node) -> api::Node {
+    api::Node {
+        id: PublicId::new(resource.subject.kind, resource.subject.id),
+        name: resource.subject.name.clone(),
+        role: match resource.leader {
+            Some(_) => Role::Follower,
+            None => Role::Leader,
+        },
+        state: resource.subject.state,
+        host: server.address.clone(),
+        port: resource.port,
+        zone: server.zone.clone(),
     }
 }

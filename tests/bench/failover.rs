@@ -69,7 +69,7 @@ pub async fn run(options: Options, as_json: bool) -> Result<()> {
         });
         drover
             .api
-            .post(&format!("/v1/resources/{id}/actions"), &body)
+            .post::<Value>(&format!("/v1/resources/{id}/actions"), &body)
             .await?;
     }
     drover.settled(1, GIVE_UP).await?;
@@ -156,14 +156,14 @@ async fn with_help<T>(drover: &Deployment, wait: impl Future<Output = Result<T>>
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let path = "/v1/incidents?state=needs_human";
-            let Ok(found) = drover.api.get(path).await else {
+            let Ok(found) = drover.api.get::<Value>(path).await else {
                 continue;
             };
             for incident in found["items"].as_array().into_iter().flatten() {
                 let id = incident["id"].as_str().unwrap_or_default();
                 let body = json!({"action": "retry", "reason": "measured"});
                 let path = format!("/v1/incidents/{id}/actions");
-                let _ = drover.api.post(&path, &body).await;
+                let _ = drover.api.post::<Value>(&path, &body).await;
             }
         }
     };
@@ -176,7 +176,7 @@ async fn with_help<T>(drover: &Deployment, wait: impl Future<Output = Result<T>>
 async fn hand_over(drover: &Deployment, old: &Lead) -> Result<()> {
     let body = json!({"action": "switchover", "now": true, "reason": "measured"});
     let path = format!("/v1/resources/{}/actions", old.id);
-    drover.api.post(&path, &body).await?;
+    drover.api.post::<Value>(&path, &body).await?;
     Ok(())
 }
 

@@ -33,13 +33,13 @@ impl Scene {
         for n in 1..followers {
             let path = format!("/v1/resources/{id}/followers");
             let body = json!({"name": format!("orders-{n}")});
-            drover.api.post(&path, &body).await.unwrap();
+            drover.api.post::<Value>(&path, &body).await.unwrap();
             drover.all_available(4 + 2 * n, LONG).await.unwrap();
         }
         if durability != "async" {
             let body = json!({"action": "set_durability", "durability": durability});
             let path = format!("/v1/resources/{id}/actions");
-            drover.api.post(&path, &body).await.unwrap();
+            drover.api.post::<Value>(&path, &body).await.unwrap();
         }
         drover.settled(followers, LONG).await.unwrap();
         let account = drover.account(&id).await.unwrap();
@@ -82,7 +82,7 @@ impl Scene {
 
     pub async fn resource(&self, id: &str) -> Value {
         let path = format!("/v1/resources/{id}");
-        self.drover.api.get(&path).await.unwrap()
+        self.drover.api.get::<Value>(&path).await.unwrap()
     }
 
     /// Until another than this one has acknowledged a commit.
@@ -125,7 +125,7 @@ impl Scene {
             loop {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 let path = "/v1/incidents?state=needs_human";
-                let found = self.drover.api.get(path).await.unwrap_or_default();
+                let found = self.drover.api.get::<Value>(path).await.unwrap_or_default();
                 for incident in found["items"].as_array().into_iter().flatten() {
                     // What is stuck goes on by itself, and leaves the field to playbooks.
                     if incident["kind"] == "change_stuck" {
@@ -134,7 +134,7 @@ impl Scene {
                     let id = incident["id"].as_str().unwrap_or_default();
                     let path = format!("/v1/incidents/{id}/actions");
                     let retry = json!({"action": "retry", "reason": "mended"});
-                    let _ = self.drover.api.post(&path, &retry).await;
+                    let _ = self.drover.api.post::<Value>(&path, &retry).await;
                 }
             }
         };
@@ -317,7 +317,7 @@ impl Scene {
 
     /// The API tells of a change of leader.
     pub async fn assert_told(&self, kind: &str, from: &str, to: &str) {
-        let told = self.drover.api.get("/v1/events").await.unwrap();
+        let told = self.drover.api.get::<Value>("/v1/events").await.unwrap();
         let all = told["items"].as_array().unwrap();
         let found = all.iter().any(|event| {
             let text = event.to_string();

@@ -33,11 +33,21 @@ async fn a_follower_that_is_too_far_behind_leads_by_a_humans_word_alone() {
     let path = format!("/v1/operations/{id}/actions");
     let unsaid = json!({"action": "override"});
     assert!(
-        scene.drover.api.post(&path, &unsaid).await.is_err(),
+        scene
+            .drover
+            .api
+            .post::<serde_json::Value>(&path, &unsaid)
+            .await
+            .is_err(),
         "without a reason"
     );
     let word = json!({"action": "override", "reason": "better late than never", "by": "ann"});
-    scene.drover.api.post(&path, &word).await.unwrap();
+    scene
+        .drover
+        .api
+        .post::<serde_json::Value>(&path, &word)
+        .await
+        .unwrap();
     scene.written_by_another(moment, &old).await;
     scene.settled_with_help().await;
     let memo = scene.rebuilt(&old.id).await;
@@ -62,7 +72,12 @@ async fn one_that_did_not_stream_any_more_leads_by_a_humans_word_alone() {
     assert_eq!(scene.resource(&old.id).await["epoch"], 1);
     let path = format!("/v1/operations/{id}/actions");
     let word = json!({"action": "override", "reason": "it is the only one", "by": "ann"});
-    scene.drover.api.post(&path, &word).await.unwrap();
+    scene
+        .drover
+        .api
+        .post::<serde_json::Value>(&path, &word)
+        .await
+        .unwrap();
     scene.written_by_another(moment, &old).await;
     scene.settled_with_help().await;
     scene.assert_one_leader().await;
@@ -76,7 +91,12 @@ async fn without_a_proof_nobody_is_promoted_until_a_human_answers_for_it() {
     scene.nobody_knows_its_machine(&old).await;
     let ask = json!({"action": "failover", "reason": "a test"});
     let path = format!("/v1/resources/{}/actions", old.id);
-    scene.drover.api.post(&path, &ask).await.unwrap();
+    scene
+        .drover
+        .api
+        .post::<serde_json::Value>(&path, &ask)
+        .await
+        .unwrap();
     let (id, why) = scene.stuck("failover").await;
     assert!(why.contains("nothing proves"), "{why}");
     assert_eq!(scene.resource(&old.id).await["epoch"], 1);
@@ -85,14 +105,19 @@ async fn without_a_proof_nobody_is_promoted_until_a_human_answers_for_it() {
     let word = json!({"action": "override", "reason": "I have pulled its plug", "by": "ann"});
     let moment = Instant::now();
     scene.drover.unplug(&old.instance).await.unwrap();
-    scene.drover.api.post(&path, &word).await.unwrap();
+    scene
+        .drover
+        .api
+        .post::<serde_json::Value>(&path, &word)
+        .await
+        .unwrap();
     scene.written_by_another(moment, &old).await;
     scene.another_leads(&old).await;
     assert_eq!(scene.fenced_by(&old).await, "override");
     let told = scene
         .drover
         .api
-        .get(&format!("/v1/operations/{id}"))
+        .get::<serde_json::Value>(&format!("/v1/operations/{id}"))
         .await
         .unwrap();
     assert!(
@@ -179,7 +204,12 @@ async fn a_follower_destroyed_while_it_is_rebuilt_leaves_nothing() {
     let old = scene.lead().await;
     let ask = json!({"action": "failover", "reason": "a test"});
     let path = format!("/v1/resources/{}/actions", old.id);
-    scene.drover.api.post(&path, &ask).await.unwrap();
+    scene
+        .drover
+        .api
+        .post::<serde_json::Value>(&path, &ask)
+        .await
+        .unwrap();
     let new = scene.another_leads(&old).await;
     until("it is being rebuilt", LONG, || async {
         let step: Option<String> = sqlx::query_scalar(
@@ -199,7 +229,12 @@ async fn a_follower_destroyed_while_it_is_rebuilt_leaves_nothing() {
         .unwrap()
         .to_owned();
     let path = format!("/v1/resources/{}?confirm={name}", old.id);
-    scene.drover.api.delete(&path).await.unwrap();
+    scene
+        .drover
+        .api
+        .delete::<serde_json::Value>(&path)
+        .await
+        .unwrap();
     until("it is gone", LONG, || async {
         let left: i64 = sqlx::query_scalar(
             "select (select count(*) from subjects where forgotten_at is null)

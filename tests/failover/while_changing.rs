@@ -25,7 +25,7 @@ async fn whatever_is_being_done_with_a_leader_gives_way() {
             let server = scene
                 .drover
                 .api
-                .get(&format!("/v1/servers/{}", old.server))
+                .get::<serde_json::Value>(&format!("/v1/servers/{}", old.server))
                 .await;
             let large = server.unwrap()["size"] == "large";
             action["size"] = json!(if large { "medium" } else { "large" });
@@ -38,7 +38,12 @@ async fn whatever_is_being_done_with_a_leader_gives_way() {
             &old.id
         };
         let path = format!("/v1/{on}/{id}/actions");
-        scene.drover.api.post(&path, &action).await.unwrap();
+        scene
+            .drover
+            .api
+            .post::<serde_json::Value>(&path, &action)
+            .await
+            .unwrap();
         let begun = until("it is at work", LONG, || async {
             let open: i64 = sqlx::query_scalar(
                 "select count(*) from operations where state = 'open' and deadline is not null",

@@ -8,11 +8,12 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use drover::api::{AdoptResource, Page, Ring as RingAnswer, Server, Subject};
 use drover::client::Client;
 use drover::config::ClientConfig;
-use drover::model::secret;
+use drover::model::{PublicId, State, TlsMode, secret};
 use drover::store::ring::Ring;
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::PgPool;
 use tempfile::TempDir;
 
@@ -98,7 +99,7 @@ impl Deployment {
         }
         if kinds.contains(&"web") {
             until("the API answers", Duration::from_secs(20), || async {
-                self.api.get("/v1/ring").await?;
+                self.api.get::<RingAnswer>("/v1/ring").await?;
                 Ok(Ok(()))
             })
             .await
@@ -148,10 +149,9 @@ impl Deployment {
     pub async fn adopt_own_databases(&mut self, count: usize) -> Result<usize> {
         self.local(&["create", "--servers", "1", "--resources-per-server", "0"])
             .await?;
-        let servers = self.api.get("/v1/servers").await?;
-        let text = |field: &str| servers["items"][0][field].as_str().map(str::to_owned);
-        let server = text("id").context("no server")?;
-        let address = text("address").context("no address")?;
+        let servers: Page<Server> = self.api.get("/v1/servers").await?;
+        let server = servers.items.into_iter().next().context("no server")?;
+        let address = server.address.context("no address")?;
         for setting in [
             format!("listen_addresses = '127.0.0.1,{address}'"),
             "max_connections = 600".to_owned(),
@@ -163,7 +163,7 @@ impl Deployment {
         }
         self.postgres.pg_ctl(&["restart", "-m", "fast"])?;
         until("the API back", Duration::from_secs(20), || async {
-            Ok(Ok(self.api.get("/v1/ring").await?))
+            Ok(Ok(self.api.get::<RingAnswer>("/v1/ring").await?))
         })
         .await?;
         for n in 0..count {
@@ -171,12 +171,19 @@ impl Deployment {
             sqlx::query(sqlx::AssertSqlSafe(create))
                 .execute(&self.pool)
                 .await?;
-            let body = json!({
-                "server": server, "name": format!("herd-{n}"), "port": self.postgres.port,
-                "database": format!("herd_{n}"), "user": "drover",
-                "password": "unused with trust", "tls_mode": "prefer",
-            });
-            self.api.post("/v1/resources", &body).await?;
+            let body = AdoptResource {
+                server: server.core.id,
+                name: format!("herd-{n}"),
+                port: self.postgres.port,
+                database: format!("herd_{n}"),
+                user: "drover".into(),
+                password: "unused with trust".into(),
+                tls_mode: Some(TlsMode::Prefer),
+                tls_root_cert: None,
+                plan: None,
+                tier: None,
+            };
+            self.api.post::<Subject>("/v1/resources", &body).await?;
         }
         self.all_available(count + 1, Duration::from_secs(120))
             .await?;
@@ -196,17 +203,12 @@ impl Deployment {
     ///
     /// # Errors
     /// If the API refuses.
-    pub async fn subjects(&self) -> Result<Vec<Value>> {
+    pub async fn subjects(&self) -> Result<Vec<Subject>> {
         let mut all = Vec::new();
         for kind in ["servers", "resources"] {
-            let page = self.api.get(&format!("/v1/{kind}?limit=500")).await?;
-            all.extend(
-                page["items"]
-                    .as_array()
-                    .context("no items")?
-                    .iter()
-                    .cloned(),
-            );
+            let path = format!("/v1/{kind}?limit=500");
+            let page: Page<Subject> = self.api.get(&path).await?;
+            all.extend(page.items);
         }
         Ok(all)
     }
@@ -215,14 +217,11 @@ impl Deployment {
     ///
     /// # Errors
     /// If there is no such subject.
-    pub async fn state(&self, id: &str) -> Result<String> {
-        let kind = if id.starts_with("srv_") {
-            "servers"
-        } else {
-            "resources"
-        };
-        let subject = self.api.get(&format!("/v1/{kind}/{id}")).await?;
-        Ok(subject["state"].as_str().context("no state")?.to_owned())
+    pub async fn state(&self, id: &str) -> Result<State> {
+        let id: PublicId = id.parse()?;
+        let path = format!("/v1/{}s/{id}", id.kind);
+        let subject: Subject = self.api.get(&path).await?;
+        Ok(subject.core().state)
     }
 
     /// Waits until a subject is in a state; tells how long that took.
@@ -233,7 +232,10 @@ impl Deployment {
         let what = format!("{id} {wanted}");
         let ((), seconds) = until(&what, deadline, || async {
             let state = self.state(id).await?;
-            Ok(if state == wanted { Ok(()) } else { Err(state) })
+            Ok(match state.as_str() == wanted {
+                true => Ok(()),
+                false => Err(state.to_string()),
+            })
         })
         .await?;
         Ok(seconds)
@@ -249,7 +251,7 @@ impl Deployment {
             let subjects = self.subjects().await?;
             let well = subjects
                 .iter()
-                .filter(|s| s["state"] == "available")
+                .filter(|s| s.core().state == State::Available)
                 .count();
             let all = well == count && subjects.len() == count;
             Ok(if all {

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use drover::api::{PutTier, Tier};
 use serde_json::json;
 use sqlx::Connection;
 
@@ -145,8 +146,8 @@ pub async fn overlaps(drover: &Deployment) -> Result<i64> {
 }
 
 async fn tier(drover: &Deployment, rules: serde_json::Value) -> Result<()> {
-    let body = json!({"rules": rules});
-    drover.api.put("/v1/tiers/standard", &body).await?;
+    let body = PutTier { rules };
+    drover.api.put::<Tier>("/v1/tiers/standard", &body).await?;
     Ok(())
 }
 

@@ -5,6 +5,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use drover::api::{ConnectionUrl, Credentials, Page, Resource, Server, Subject};
+use drover::model::PublicId;
 use drover_jobs::cloud::local::LocalCloud;
 use serde_json::{Value, json};
 
@@ -31,12 +33,11 @@ impl Deployment {
     /// If it may not be asked for within 60 s.
     pub async fn ask_for(&self, body: &Value) -> Result<String> {
         let (made, _) = until("it may be asked for", Duration::from_secs(60), || async {
-            let asked = self.api.post("/v1/resources", body).await;
+            let asked = self.api.post::<Subject>("/v1/resources", body).await;
             Ok(asked.map_err(|e| e.to_string()))
         })
         .await?;
-        let id = made["id"].as_str().context("no id")?;
-        Ok(id.to_owned())
+        Ok(made.core().id.to_string())
     }
 
     /// How the customer of this resource gets in.
@@ -44,16 +45,16 @@ impl Deployment {
     /// # Errors
     /// If the API does not tell.
     pub async fn account(&self, id: &str) -> Result<Account> {
-        let told = self.api.get(&format!("/v1/resources/{id}/url")).await?;
+        let path = format!("/v1/resources/{id}/url");
+        let told: ConnectionUrl = self.api.get(&path).await?;
         let root_certs = self.dir().join(format!("{id}.crt"));
-        let pem = told["tls_root_certs"].as_str().context("no certificates")?;
+        let pem = told.tls_root_certs.context("no certificates")?;
         std::fs::write(&root_certs, pem)?;
         let path = format!("/v1/resources/{id}/credentials");
-        let credentials = self.api.get(&path).await?;
-        let text = |value: &Value| value.as_str().map(str::to_owned).context("no text");
+        let credentials: Credentials = self.api.get(&path).await?;
         Ok(Account {
-            url: text(&told["url"])?,
-            password: text(&credentials["password"])?,
+            url: told.url,
+            password: credentials.password,
             root_certs,
         })
     }
@@ -63,12 +64,12 @@ impl Deployment {
     /// # Errors
     /// If nobody does.
     pub async fn lead(&self, name: &str) -> Result<Lead> {
-        let found = self.api.get(&format!("/v1/resources?name={name}")).await?;
-        let resource = &found["items"][0];
-        if !resource["leader"].is_null() || resource["id"].is_null() {
-            bail!("{name} does not lead: {resource}");
+        let path = format!("/v1/resources?name={name}");
+        let found: Page<Resource> = self.api.get(&path).await?;
+        match found.items.first() {
+            Some(one) if one.leader.is_none() => self.node(&one.core.id.to_string()).await,
+            other => bail!("{name} does not lead: {other:?}"),
         }
-        self.node(resource["id"].as_str().unwrap_or_default()).await
     }
 
     /// A resource with its place.
@@ -76,15 +77,14 @@ impl Deployment {
     /// # Errors
     /// If the API does not tell.
     pub async fn node(&self, id: &str) -> Result<Lead> {
-        let resource = self.api.get(&format!("/v1/resources/{id}")).await?;
-        let text = |value: &Value| value.as_str().map(str::to_owned).context("no text");
-        let server = text(&resource["server"])?;
-        let seen = self.api.get(&format!("/v1/servers/{server}")).await?;
+        let resource: Resource = self.api.get(&format!("/v1/resources/{id}")).await?;
+        let path = format!("/v1/servers/{}", resource.server);
+        let server: Server = self.api.get(&path).await?;
         Ok(Lead {
             id: id.to_owned(),
-            instance: text(&seen["instance_id"])?,
-            address: text(&seen["address"])?,
-            server,
+            instance: server.instance_id.context("no instance")?,
+            address: server.address.context("no address")?,
+            server: resource.server.to_string(),
         })
     }
 
@@ -93,12 +93,9 @@ impl Deployment {
     /// # Errors
     /// If the API does not tell.
     pub async fn followers_of(&self, id: &str) -> Result<Vec<String>> {
-        let all = self.api.get("/v1/resources").await?;
-        let all = all["items"].as_array().context("no items")?;
-        let followers = all.iter().filter(|one| one["leader"] == id);
-        Ok(followers
-            .filter_map(|one| one["id"].as_str().map(str::to_owned))
-            .collect())
+        let resource: Resource = self.api.get(&format!("/v1/resources/{id}")).await?;
+        let followers = resource.followers.iter();
+        Ok(followers.map(PublicId::to_string).collect())
     }
 
     /// Pulls the plug of a local server.

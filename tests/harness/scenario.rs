@@ -4,7 +4,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use drover::api::{Page, Resource, Subject, Transition};
+use drover::model::{Kind, PublicId};
+use serde_json::json;
 
 use crate::{Deployment, PagerDuty, WebhookReceiver, until};
 
@@ -201,42 +203,28 @@ async fn all_felt_again(drover: &Deployment) -> Result<f64> {
     Ok(seconds)
 }
 
-async fn pick(drover: &Deployment, prefix: &str) -> Result<Value> {
+async fn pick(drover: &Deployment, kind: Kind) -> Result<Subject> {
     let subjects = drover.subjects().await?;
-    let found = subjects
-        .into_iter()
-        .find(|s| text(s, "id").starts_with(prefix));
-    found.with_context(|| format!("no {prefix}"))
+    let found = subjects.into_iter().find(|s| s.core().kind == kind);
+    found.with_context(|| format!("no {kind}"))
 }
 
 async fn guests(drover: &Deployment, server: &str) -> Result<Vec<String>> {
-    let page = drover
-        .api
-        .get(&format!("/v1/resources?server={server}"))
-        .await?;
-    Ok(page["items"]
-        .as_array()
-        .context("no items")?
-        .iter()
-        .map(|r| text(r, "id"))
-        .collect())
+    let path = format!("/v1/resources?server={server}");
+    let page: Page<Resource> = drover.api.get(&path).await?;
+    Ok(page.items.iter().map(|r| r.core.id.to_string()).collect())
 }
 
-async fn transitions(drover: &Deployment, id: &str) -> Result<Vec<Value>> {
-    let kind = if id.starts_with("srv_") {
-        "servers"
-    } else {
-        "resources"
-    };
-    let page = drover
-        .api
-        .get(&format!("/v1/{kind}/{id}/transitions?limit=500"))
-        .await?;
-    let mut all = page["items"].as_array().context("no items")?.clone();
-    all.reverse();
-    Ok(all)
+async fn transitions(drover: &Deployment, id: &str) -> Result<Vec<Transition>> {
+    let id: PublicId = id.parse()?;
+    let path = format!("/v1/{}s/{id}/transitions?limit=500", id.kind);
+    let mut page: Page<Transition> = drover.api.get(&path).await?;
+    page.items.reverse();
+    Ok(page.items)
 }
 
-fn text(value: &Value, field: &str) -> String {
-    value[field].as_str().unwrap_or_default().to_owned()
+/// A subject's id and name.
+fn who(subject: &Subject) -> (String, String) {
+    let core = subject.core();
+    (core.id.to_string(), core.name.clone())
 }

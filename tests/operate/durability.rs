@@ -76,7 +76,7 @@ async fn a_commit_waits_for_a_follower_or_for_whoever_frees_it() {
     // though it was copied from one that waited.
     let part = json!({"action": "unfollow"});
     let path = format!("/v1/resources/{follower}/actions");
-    let refused = world.drover.api.post(&path, &part).await;
+    let refused = world.drover.api.post::<Value>(&path, &part).await;
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("last follower"), "{refused}");
     world.act(&id, set("async")).await;
@@ -129,7 +129,7 @@ async fn a_sync_pair_hands_its_lead_over_and_the_new_leader_waits_in_its_turn() 
     // A second follower is waited for too, and no more once it is gone.
     let more = json!({"name": "orders-second"});
     let path = format!("/v1/resources/{follower}/followers");
-    let second = world.drover.api.post(&path, &more).await.unwrap();
+    let second = world.drover.api.post::<Value>(&path, &more).await.unwrap();
     let second = second["id"].as_str().unwrap().to_owned();
     world.until_idle(&second).await;
     assert_eq!(
@@ -142,7 +142,7 @@ async fn a_sync_pair_hands_its_lead_over_and_the_new_leader_waits_in_its_turn() 
         .unwrap();
     receiver.thaw();
     let path = format!("/v1/resources/{second}?confirm=orders-second");
-    world.drover.api.delete(&path).await.unwrap();
+    world.drover.api.delete::<Value>(&path).await.unwrap();
     until("its list is as before", SOON, || async {
         let names = world.names(&follower).await;
         Ok(if names == waits_for {
@@ -194,7 +194,7 @@ impl World {
     async fn sync_pair(&self, name: &str) -> String {
         let (made, _) = until("it may be asked for", SOON, || async {
             let body = json!({"name": name, "plan": "premium", "durability": "sync"});
-            let asked = self.drover.api.post("/v1/resources", &body).await;
+            let asked = self.drover.api.post::<Value>("/v1/resources", &body).await;
             Ok(asked.map_err(|e| e.to_string()))
         })
         .await
@@ -212,7 +212,11 @@ impl World {
     /// Nobody mends what a test breaks.
     pub async fn hold(&self) {
         let body = json!({"mode": "hold", "reason": "a test breaks things"});
-        self.drover.api.put("/v1/modes/herd", &body).await.unwrap();
+        self.drover
+            .api
+            .put::<Value>("/v1/modes/herd", &body)
+            .await
+            .unwrap();
     }
 
     /// Asks something of a resource or a server, and waits until it is done.
@@ -223,11 +227,11 @@ impl World {
             "resources"
         };
         let path = format!("/v1/{kind}/{id}/actions");
-        let asked = self.drover.api.post(&path, &what).await.unwrap();
+        let asked = self.drover.api.post::<Value>(&path, &what).await.unwrap();
         let path = format!("/v1/operations/{}", asked["id"].as_str().unwrap());
         let what = format!("done: {what}");
         let done = until(&what, 2 * SOON, || async {
-            let seen = self.drover.api.get(&path).await?;
+            let seen = self.drover.api.get::<Value>(&path).await?;
             Ok(match seen["state"] == "done" {
                 true => Ok(seen),
                 false => Err(format!("{} {}", seen["step_name"], seen["note"])),
@@ -242,7 +246,11 @@ impl World {
     /// Until no operation of a resource is open.
     pub async fn until_idle(&self, id: &str) {
         until("no operation is open", SOON, || async {
-            let seen = self.drover.api.get(&format!("/v1/resources/{id}")).await?;
+            let seen = self
+                .drover
+                .api
+                .get::<Value>(&format!("/v1/resources/{id}"))
+                .await?;
             Ok(match seen["operation"].is_null() {
                 true => Ok(()),
                 false => Err(seen["operation"].to_string()),
@@ -255,7 +263,11 @@ impl World {
     async fn durabilities(&self, ids: &[&str]) -> Vec<String> {
         let mut all = Vec::new();
         for id in ids {
-            let seen = self.drover.api.get(&format!("/v1/resources/{id}")).await;
+            let seen = self
+                .drover
+                .api
+                .get::<Value>(&format!("/v1/resources/{id}"))
+                .await;
             all.push(seen.unwrap()["durability"].as_str().unwrap().to_owned());
         }
         all
@@ -273,7 +285,7 @@ impl World {
         let credentials = tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(async {
                 let path = format!("/v1/resources/{id}/credentials");
-                self.drover.api.get(&path).await.unwrap()
+                self.drover.api.get::<Value>(&path).await.unwrap()
             })
         });
         Command::new("psql")

@@ -99,7 +99,12 @@ impl Ec2 {
     async fn until_region_is_known(&self, whole: bool) {
         let sign = if whole { "us-east-1b" } else { "credentials" };
         let known = until("the region published", Duration::from_secs(60), || async {
-            let regions = self.drover.api.get("/v1/regions").await?.to_string();
+            let regions = self
+                .drover
+                .api
+                .get::<Value>("/v1/regions")
+                .await?
+                .to_string();
             Ok(match regions.contains(sign) {
                 true => Ok(()),
                 false => Err(regions),
@@ -113,7 +118,7 @@ impl Ec2 {
         let made = self
             .drover
             .api
-            .post("/v1/resources", &wanted)
+            .post::<Value>("/v1/resources", &wanted)
             .await
             .unwrap();
         assert_eq!(made["state"], "creating", "{made}");
@@ -126,13 +131,17 @@ impl Ec2 {
             .turn_until(id, "available", Duration::from_secs(120))
             .await;
         if let Err(e) = turned {
-            let subject = self.drover.api.get(&format!("/v1/resources/{id}")).await;
+            let subject = self
+                .drover
+                .api
+                .get::<Value>(&format!("/v1/resources/{id}"))
+                .await;
             panic!("{e:#}: {subject:#?}\n{}", self.drover.processes.logs());
         }
     }
 
     pub async fn get(&self, path: &str) -> Value {
-        self.drover.api.get(path).await.unwrap()
+        self.drover.api.get::<Value>(path).await.unwrap()
     }
 
     /// Ids of moto's instances that are not terminated, and of its volumes.
@@ -171,11 +180,15 @@ impl Ec2 {
     }
 
     async fn act(&self, path: &str, body: Value) {
-        let operation = self.drover.api.post(path, &body).await.unwrap();
+        let operation = self.drover.api.post::<Value>(path, &body).await.unwrap();
         let id = operation["id"].as_str().unwrap_or_default().to_owned();
         let what = format!("{body} done");
         let done = until(&what, Duration::from_secs(90), || async {
-            let seen = self.drover.api.get(&format!("/v1/operations/{id}")).await?;
+            let seen = self
+                .drover
+                .api
+                .get::<Value>(&format!("/v1/operations/{id}"))
+                .await?;
             Ok(match seen["state"].as_str() {
                 Some("done") => Ok(()),
                 _ => Err(format!("{} {}", seen["step_name"], seen["note"])),
@@ -188,7 +201,7 @@ impl Ec2 {
 
     pub async fn destroy(&self, id: &str, name: &str) {
         let path = format!("/v1/resources/{id}?confirm={name}");
-        self.drover.api.delete(&path).await.unwrap();
+        self.drover.api.delete::<Value>(&path).await.unwrap();
     }
 
     pub async fn until_nothing_is_left(&self) {

@@ -148,7 +148,7 @@ impl Pair {
         let mut seen = Vec::new();
         for id in [&self.leader, &self.follower] {
             let path = format!("/v1/resources/{id}");
-            let subject = self.world.drover.api.get(&path);
+            let subject = self.world.drover.api.get::<serde_json::Value>(&path);
             seen.push(subject.await.unwrap()["last_observation"].to_string());
         }
         format!("{events:#?} {seen:#?}")

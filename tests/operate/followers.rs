@@ -60,16 +60,16 @@ async fn a_premium_database_has_a_follower_in_another_zone_that_clients_find() {
     // A second one, then the first parted from the leader: it writes by itself.
     let more = json!({"name": "orders-reader", "zone": world.zone(&follower).await});
     let path = format!("/v1/resources/{id}/followers");
-    world.drover.api.post(&path, &more).await.unwrap();
+    world.drover.api.post::<Value>(&path, &more).await.unwrap();
     world.all_available(6, SOON).await;
     let part = json!({"action": "unfollow", "reason": "a copy to try things with"});
     let path = format!("/v1/resources/{follower}/actions");
-    world.drover.api.post(&path, &part).await.unwrap();
+    world.drover.api.post::<Value>(&path, &part).await.unwrap();
     until("it leads", SOON, || async {
         let seen = world
             .drover
             .api
-            .get(&format!("/v1/resources/{follower}"))
+            .get::<Value>(&format!("/v1/resources/{follower}"))
             .await?;
         Ok(
             match seen["leader"].is_null() && seen["operation"].is_null() {
@@ -93,19 +93,19 @@ async fn a_premium_database_has_a_follower_in_another_zone_that_clients_find() {
     world
         .drover
         .api
-        .delete(&format!("/v1/resources/{id}?confirm=orders"))
+        .delete::<Value>(&format!("/v1/resources/{id}?confirm=orders"))
         .await
         .unwrap();
     world.all_available(2, SOON).await;
     let name = world
         .drover
         .api
-        .get(&format!("/v1/resources/{follower}"))
+        .get::<Value>(&format!("/v1/resources/{follower}"))
         .await
         .unwrap();
     let name = name["name"].as_str().unwrap().to_owned();
     let path = format!("/v1/resources/{follower}?confirm={name}");
-    world.drover.api.delete(&path).await.unwrap();
+    world.drover.api.delete::<Value>(&path).await.unwrap();
     world.until_nothing_is_left(SOON).await;
     world.assert_no_incident().await;
 }
@@ -118,7 +118,7 @@ impl World {
             Ok(self
                 .drover
                 .api
-                .post("/v1/resources", &body)
+                .post::<Value>("/v1/resources", &body)
                 .await
                 .map_err(|e| e.to_string()))
         })
@@ -128,7 +128,7 @@ impl World {
     }
 
     pub async fn follower_of(&self, id: &str) -> String {
-        let all = self.drover.api.get("/v1/resources").await.unwrap();
+        let all = self.drover.api.get::<Value>("/v1/resources").await.unwrap();
         let found = all["items"]
             .as_array()
             .unwrap()
@@ -141,7 +141,7 @@ impl World {
         let seen = self
             .drover
             .api
-            .get(&format!("/v1/resources/{id}"))
+            .get::<Value>(&format!("/v1/resources/{id}"))
             .await
             .unwrap();
         seen["name"].as_str().unwrap().to_owned()
@@ -151,14 +151,14 @@ impl World {
         let seen = self
             .drover
             .api
-            .get(&format!("/v1/resources/{id}"))
+            .get::<Value>(&format!("/v1/resources/{id}"))
             .await
             .unwrap();
         let server = seen["server"].as_str().unwrap();
         let seen = self
             .drover
             .api
-            .get(&format!("/v1/servers/{server}"))
+            .get::<Value>(&format!("/v1/servers/{server}"))
             .await
             .unwrap();
         seen["zone"].as_str().unwrap().to_owned()
@@ -166,7 +166,7 @@ impl World {
 
     pub async fn url(&self, id: &str, role: &str) -> String {
         let path = format!("/v1/resources/{id}/url?role={role}");
-        let told = self.drover.api.get(&path).await.unwrap();
+        let told = self.drover.api.get::<Value>(&path).await.unwrap();
         std::fs::write(
             self.root_certs(id),
             told["tls_root_certs"].as_str().unwrap(),
@@ -184,7 +184,7 @@ impl World {
         let credentials = tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(async {
                 let path = format!("/v1/resources/{id}/credentials");
-                self.drover.api.get(&path).await.unwrap()
+                self.drover.api.get::<Value>(&path).await.unwrap()
             })
         });
         let done = Command::new("psql")
@@ -203,7 +203,11 @@ impl World {
     /// The newest observation of a resource, once it shows this.
     pub async fn seen(&self, id: &str, shows: impl Fn(&Value) -> bool) -> Value {
         let (seen, _) = until("an observation that shows it", SOON, || async {
-            let subject = self.drover.api.get(&format!("/v1/resources/{id}")).await?;
+            let subject = self
+                .drover
+                .api
+                .get::<Value>(&format!("/v1/resources/{id}"))
+                .await?;
             let seen = subject["last_observation"]["attributes"].clone();
             Ok(if shows(&seen) {
                 Ok(seen)

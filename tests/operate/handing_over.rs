@@ -23,7 +23,11 @@ async fn a_server_is_resized_and_another_rebooted_under_load_and_clients_feel_a_
     let done = world.act(&id, resize).await;
     assert_handed_over(&world, &done, &id, &follower).await;
     let server = world.server_of(&id).await;
-    let seen = world.drover.api.get(&format!("/v1/servers/{server}")).await;
+    let seen = world
+        .drover
+        .api
+        .get::<Value>(&format!("/v1/servers/{server}"))
+        .await;
     assert_eq!(seen.unwrap()["size"], "large");
 
     // It follows and stays so, until the new leader's server is to go down.
@@ -119,14 +123,18 @@ fn took(done: &Value) -> f64 {
 
 impl World {
     async fn server_of(&self, id: &str) -> String {
-        let seen = self.drover.api.get(&format!("/v1/resources/{id}")).await;
+        let seen = self
+            .drover
+            .api
+            .get::<Value>(&format!("/v1/resources/{id}"))
+            .await;
         seen.unwrap()["server"].as_str().unwrap().to_owned()
     }
 
     /// The switchover of a resource that an operation asked for.
     async fn asked_by(&self, operation: &Value, resource: &str) -> Value {
         let path = format!("/v1/operations?subject={resource}");
-        let all = self.drover.api.get(&path).await.unwrap();
+        let all = self.drover.api.get::<Value>(&path).await.unwrap();
         let all = all["items"].as_array().unwrap();
         let found = all.iter().find(|one| one["asked_by"] == operation["id"]);
         let found = found.expect("a switchover").clone();
@@ -135,7 +143,11 @@ impl World {
     }
 
     async fn leader_of(&self, id: &str) -> Value {
-        let seen = self.drover.api.get(&format!("/v1/resources/{id}")).await;
+        let seen = self
+            .drover
+            .api
+            .get::<Value>(&format!("/v1/resources/{id}"))
+            .await;
         seen.unwrap()["leader"].clone()
     }
 }

@@ -18,7 +18,12 @@ async fn a_follower_takes_the_lead_under_load_and_nothing_is_lost() {
     let follower = world.follower_of(&id).await;
     let more = json!({"name": "orders-second"});
     let path = format!("/v1/resources/{id}/followers");
-    world.drover.api.post(&path, &more).await.unwrap();
+    world
+        .drover
+        .api
+        .post::<serde_json::Value>(&path, &more)
+        .await
+        .unwrap();
     world.all_available(6, SOON).await;
     let ledger = world.written(&id).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -40,13 +45,18 @@ pub async fn hand_over(world: &World, from: &str, to: &str) {
     let name = world.name(from).await;
     let ask = json!({"action": "switchover", "to": to, "now": true, "reason": "a test"});
     let path = format!("/v1/resources/{from}/actions");
-    let asked = world.drover.api.post(&path, &ask).await.unwrap();
+    let asked = world
+        .drover
+        .api
+        .post::<serde_json::Value>(&path, &ask)
+        .await
+        .unwrap();
     let operation = asked["id"].as_str().unwrap().to_owned();
     let done = until("the lead is handed over", SOON, || async {
         let seen = world
             .drover
             .api
-            .get(&format!("/v1/operations/{operation}"))
+            .get::<serde_json::Value>(&format!("/v1/operations/{operation}"))
             .await?;
         Ok(match seen["state"] == "done" {
             true => Ok(()),
@@ -59,13 +69,13 @@ pub async fn hand_over(world: &World, from: &str, to: &str) {
     let leader = world
         .drover
         .api
-        .get(&format!("/v1/resources/{to}"))
+        .get::<serde_json::Value>(&format!("/v1/resources/{to}"))
         .await
         .unwrap();
     let old = world
         .drover
         .api
-        .get(&format!("/v1/resources/{from}"))
+        .get::<serde_json::Value>(&format!("/v1/resources/{from}"))
         .await
         .unwrap();
     assert!(leader["leader"].is_null(), "{leader}");

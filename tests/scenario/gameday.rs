@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use drover::model::State;
 use drover_tests::{Deployment, until};
 use serde_json::{Value, json};
 
@@ -22,7 +23,7 @@ async fn herd(databases: usize, more: &[&str]) -> (Deployment, Vec<String>) {
     it.local(&[&create, more].concat()).await.unwrap();
     it.all_available(1 + databases, SOON).await.unwrap();
     let all = it.subjects().await.unwrap();
-    let ids = all.iter().map(|s| s["id"].as_str().unwrap().to_owned());
+    let ids = all.iter().map(|s| s.core().id.to_string());
     let ids = ids.collect();
     (it, ids)
 }
@@ -32,7 +33,7 @@ async fn all_well(it: &Deployment) {
     let count = it.subjects().await.unwrap().len();
     it.all_available(count, SOON).await.unwrap();
     let well = until("no incident is open", SOON, || async {
-        let open = it.api.get("/v1/incidents?state=open").await?;
+        let open = it.api.get::<Value>("/v1/incidents?state=open").await?;
         Ok(match open["items"] == json!([]) {
             true => Ok(()),
             false => Err(open.to_string()),
@@ -82,7 +83,11 @@ async fn killed_and_hanging_databases_are_mended_and_the_report_says_when() {
     // The record alone makes it: the same a while later.
     all_well(&it).await;
     let id = report["id"].as_str().unwrap();
-    let later = it.api.get(&format!("/v1/gameday/{id}")).await.unwrap();
+    let later = it
+        .api
+        .get::<Value>(&format!("/v1/gameday/{id}"))
+        .await
+        .unwrap();
     assert_eq!(later["after_s"], report["after_s"]);
     let told = it.run(&["drover", "gameday", "show", id]).await.unwrap();
     assert!(told.contains("resource_down: restart_fast, done"), "{told}");
@@ -110,7 +115,7 @@ async fn killed_and_hanging_databases_are_mended_and_the_report_says_when() {
     let kill = ["drover", "gameday", first, "kill", "--reason", "a test"];
     let refused = it.run(&kill).await.unwrap_err().to_string();
     assert!(refused.contains("DROVER_GAMEDAY=allow"), "{refused}");
-    assert_eq!(it.state(first).await.unwrap(), "available");
+    assert_eq!(it.state(first).await.unwrap(), State::Available);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,10 +150,10 @@ async fn a_partition_ends_by_itself_even_if_workers_die() {
     let can = filters.iter().any(|f| std::path::Path::new(f).exists());
     let (mut it, ids) = herd(1, &[]).await;
     let body = json!({"subject": ids[0], "how": "partition", "for_s": 20, "reason": "a test"});
-    let asked = it.api.post("/v1/gameday", &body).await.unwrap();
+    let asked = it.api.post::<Value>("/v1/gameday", &body).await.unwrap();
     let path = format!("/v1/gameday/{}", asked["id"].as_str().unwrap());
     let begun = until("it is cut off, or cannot be", SOON, || async {
-        let seen = it.api.get(&path).await?;
+        let seen = it.api.get::<Value>(&path).await?;
         Ok(match seen["state"].as_str() {
             Some("failed") => Ok(seen),
             Some("broken") if seen["after_s"]["detected"].is_number() => Ok(seen),
@@ -166,7 +171,7 @@ async fn a_partition_ends_by_itself_even_if_workers_die() {
     it.processes.kill("resolve").unwrap();
     it.processes.start("resolve").unwrap();
     let mended = until("it is reached again", SOON, || async {
-        let seen = it.api.get(&path).await?;
+        let seen = it.api.get::<Value>(&path).await?;
         Ok(match seen["state"] == "recovered" {
             true => Ok(seen),
             false => Err(seen.to_string()),
@@ -192,7 +197,7 @@ async fn a_filled_volume_is_noticed_and_emptied_again() {
     );
     let path = format!("/v1/gameday/{}", report["id"].as_str().unwrap());
     let healed = until("our file is gone", SOON, || async {
-        let seen = it.api.get(&path).await?;
+        let seen = it.api.get::<Value>(&path).await?;
         Ok(match seen["healed_at"].is_string() {
             true => Ok(()),
             false => Err(seen.to_string()),

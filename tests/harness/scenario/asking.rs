@@ -3,38 +3,28 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
+use drover::api::{Incident, IncidentTimeline, Page, Subject};
+use drover::model::{IncidentKind, IncidentState, Kind};
 
-use super::{PATIENCE, People, RESOURCES, SERVERS, text};
+use super::{PATIENCE, People, RESOURCES, SERVERS};
 use crate::pagerduty::AlertState;
 use crate::{Deployment, until};
-
-pub(super) const ANY: [&str; 5] = [
-    "triggered",
-    "resolving",
-    "waiting",
-    "needs_human",
-    "resolved",
-];
 
 /// Waits for a subject's newest incident of a kind to be in one of these states.
 pub(super) async fn incident(
     drover: &Deployment,
     subject: &str,
-    kind: &str,
-    states: &[&str],
+    kind: IncidentKind,
+    states: &[IncidentState],
     deadline: Duration,
-) -> Result<Value> {
+) -> Result<Incident> {
     let path = format!("/v1/incidents?subject={subject}&kind={kind}&limit=1");
-    let what = format!("{kind} of {subject} in {}", states.join(" or "));
+    let what = format!("{kind} of {subject} in one of {states:?}");
     let (found, _) = until(&what, deadline, || async {
-        let page = drover.api.get(&path).await?;
-        let newest = page["items"].as_array().and_then(|items| items.first());
-        Ok(match newest {
-            Some(incident) if states.contains(&text(incident, "state").as_str()) => {
-                Ok(incident.clone())
-            }
-            Some(incident) => Err(text(incident, "state")),
+        let page: Page<Incident> = drover.api.get(&path).await?;
+        Ok(match page.items.into_iter().next() {
+            Some(incident) if states.contains(&incident.state) => Ok(incident),
+            Some(incident) => Err(incident.state.to_string()),
             None => Err("none".to_owned()),
         })
     })
@@ -42,21 +32,22 @@ pub(super) async fn incident(
     Ok(found)
 }
 
-/// Waits for an incident to be in one of these states; returns all of it.
-pub(super) async fn stands(
+/// One incident with all that is known of it.
+pub(super) async fn timeline(drover: &Deployment, id: &str) -> Result<IncidentTimeline> {
+    Ok(drover.api.get(&format!("/v1/incidents/{id}")).await?)
+}
+
+/// Waits for an incident to be resolved; returns all of it.
+pub(super) async fn resolved(
     drover: &Deployment,
     id: &str,
-    states: &[&str],
     deadline: Duration,
-) -> Result<Value> {
-    let what = format!("{id} {}", states.join(" or "));
-    let (seen, _) = until(&what, deadline, || async {
-        let seen = drover.api.get(&format!("/v1/incidents/{id}")).await?;
-        let state = text(&seen, "state");
-        Ok(if states.contains(&state.as_str()) {
-            Ok(seen)
-        } else {
-            Err(state)
+) -> Result<IncidentTimeline> {
+    let (seen, _) = until(&format!("{id} resolved"), deadline, || async {
+        let seen = timeline(drover, id).await?;
+        Ok(match seen.incident.state {
+            IncidentState::Resolved => Ok(seen),
+            other => Err(other.to_string()),
         })
     })
     .await?;
@@ -114,52 +105,43 @@ pub(super) async fn runs(drover: &Deployment) -> Result<i64> {
 pub(super) async fn alarms(drover: &Deployment, subjects: &[String]) -> Result<usize> {
     let mut alarms = 0;
     for subject in subjects {
-        let page = drover
-            .api
-            .get(&format!("/v1/incidents?subject={subject}&limit=500"))
-            .await?;
-        alarms += page["items"].as_array().context("no items")?.len();
+        let path = format!("/v1/incidents?subject={subject}&limit=500");
+        let page: Page<Incident> = drover.api.get(&path).await?;
+        alarms += page.items.len();
     }
     Ok(alarms)
 }
 
-pub(super) async fn nth(drover: &Deployment, prefix: &str, n: usize) -> Result<Value> {
-    let subjects = drover.subjects().await?;
-    let mut found = subjects
-        .into_iter()
-        .filter(|s| text(s, "id").starts_with(prefix));
+/// The resource of this number.
+pub(super) async fn nth(drover: &Deployment, n: usize) -> Result<Subject> {
+    let subjects = drover.subjects().await?.into_iter();
+    let mut found = subjects.filter(|s| s.core().kind == Kind::Resource);
     found
         .nth(n)
-        .with_context(|| format!("no {prefix} number {n}"))
+        .with_context(|| format!("no resource number {n}"))
 }
 
-pub(super) async fn last(drover: &Deployment, prefix: &str) -> Result<Value> {
-    nth(drover, prefix, SERVERS * RESOURCES - 1).await
+pub(super) async fn last(drover: &Deployment) -> Result<Subject> {
+    nth(drover, SERVERS * RESOURCES - 1).await
 }
 
-pub(super) fn heading(incident: &Value) -> String {
-    format!(
-        "{} opened: {}",
-        text(incident, "kind"),
-        text(incident, "reason")
-    )
+pub(super) fn heading(incident: &Incident) -> String {
+    format!("{} opened: {}", incident.kind, incident.reason)
 }
 
-pub(super) fn events(incident: &Value, kind: &str) -> Vec<String> {
-    let all = incident["events"].as_array().into_iter().flatten();
-    all.filter(|e| e["kind"] == kind)
-        .map(|e| text(e, "text"))
-        .collect()
+pub(super) fn events(timeline: &IncidentTimeline, kind: &str) -> Vec<String> {
+    let all = timeline.events.iter().filter(|event| event.kind == kind);
+    all.map(|event| event.text.clone()).collect()
 }
 
-pub(super) fn tell_runs(incident: &Value, tell: &mut impl FnMut(&str)) {
-    for run in incident["runs"].as_array().into_iter().flatten() {
+pub(super) fn tell_runs(timeline: &IncidentTimeline, tell: &mut impl FnMut(&str)) {
+    for run in &timeline.runs {
         tell(&format!(
             "  {} / {}: {} ({})",
-            text(run, "remedy"),
-            text(run, "step"),
-            text(run, "detail"),
-            text(run, "outcome"),
+            run.remedy,
+            run.step,
+            run.detail.as_deref().unwrap_or_default(),
+            run.outcome.as_deref().unwrap_or_default(),
         ));
     }
 }

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use serde_json::{Value, json};
+use drover::api::{ActOnIncident, Incident, IncidentTimeline, ModeSet, Page, SetMode};
+use drover::model::{Action, IncidentKind, IncidentState, Kind, Mode, State};
 
 use super::asking::{
-    ANY, alarms, all_clear, events, heading, incident, last, nth, open_alerts, runs, stands,
-    tell_runs, told,
+    alarms, all_clear, events, heading, incident, last, nth, open_alerts, resolved, runs,
+    tell_runs, timeline, told,
 };
-use super::{PATIENCE, People, RESOURCES, SERVERS, SUBJECTS, guests, pick, text, transitions};
+use super::{PATIENCE, People, RESOURCES, SERVERS, SUBJECTS, guests, pick, transitions, who};
 use crate::pagerduty::AlertState;
 use crate::{Deployment, until};
 
@@ -18,13 +19,20 @@ const PLAYBOOK: Duration = Duration::from_secs(180);
 
 /// A killed postmaster is restarted by drover itself.
 pub(super) async fn restart(drover: &mut Deployment, tell: &mut impl FnMut(&str)) -> Result<f64> {
-    let victim = pick(drover, "db_").await?;
-    let (id, name) = (text(&victim, "id"), text(&victim, "name"));
+    let victim = pick(drover, Kind::Resource).await?;
+    let (id, name) = who(&victim);
     drover.local(&["kill", &id]).await?;
     tell(&format!("{name}: postmaster and children killed"));
     let down = drover.turn_until(&id, "unavailable", PATIENCE).await?;
     tell(&format!("{name}: unavailable ({down:.1} s)"));
-    let incident = incident(drover, &id, "resource_down", &ANY, PATIENCE).await?;
+    let incident = incident(
+        drover,
+        &id,
+        IncidentKind::ResourceDown,
+        IncidentState::ALL,
+        PATIENCE,
+    )
+    .await?;
     tell(&format!("{name}: {}", heading(&incident)));
     let back = drover.turn_until(&id, "available", PATIENCE).await?;
     let took = down + back;
@@ -34,27 +42,25 @@ pub(super) async fn restart(drover: &mut Deployment, tell: &mut impl FnMut(&str)
     let path: Vec<String> = transitions(drover, &id)
         .await?
         .iter()
-        .map(|t| text(t, "to"))
+        .map(|t| t.to.clone())
         .collect();
     ensure!(
         path.ends_with(&["uncertain".into(), "unavailable".into(), "available".into()]),
         "expected uncertain, unavailable, available; seen: {path:?}"
     );
-    let closed = stands(drover, &text(&incident, "id"), &["resolved"], PATIENCE).await?;
+    let closed = resolved(drover, &incident.id.to_string(), PATIENCE).await?;
     tell_runs(&closed, tell);
     ensure!(
-        closed["runs"]
-            .as_array()
-            .is_some_and(|runs| !runs.is_empty()),
-        "expected a resolver's run; seen: {closed}"
+        !closed.runs.is_empty(),
+        "expected a resolver's run; seen: {closed:?}"
     );
     Ok(took)
 }
 
 /// An unplugged server is rebooted by drover, and its databases raise nothing.
 pub(super) async fn reboot(drover: &mut Deployment, tell: &mut impl FnMut(&str)) -> Result<f64> {
-    let server = pick(drover, "srv_").await?;
-    let (id, name) = (text(&server, "id"), text(&server, "name"));
+    let server = pick(drover, Kind::Server).await?;
+    let (id, name) = who(&server);
     let guests = guests(drover, &id).await?;
     ensure!(
         guests.len() == RESOURCES,
@@ -65,14 +71,21 @@ pub(super) async fn reboot(drover: &mut Deployment, tell: &mut impl FnMut(&str))
     tell(&format!("{name}: unplugged, everything on it is dead"));
     let down = drover.turn_until(&id, "unavailable", PATIENCE).await?;
     tell(&format!("{name}: unavailable ({down:.1} s)"));
-    let incident = incident(drover, &id, "server_down", &ANY, PATIENCE).await?;
+    let incident = incident(
+        drover,
+        &id,
+        IncidentKind::ServerDown,
+        IncidentState::ALL,
+        PATIENCE,
+    )
+    .await?;
     tell(&format!("{name}: {}", heading(&incident)));
     let back = drover.all_available(SUBJECTS, PLAYBOOK).await?;
     let took = down + back;
     tell(&format!(
         "{name}: rebooted by drover, all {SUBJECTS} subjects available ({took:.1} s)"
     ));
-    let closed = stands(drover, &text(&incident, "id"), &["resolved"], PATIENCE).await?;
+    let closed = resolved(drover, &incident.id.to_string(), PATIENCE).await?;
     tell_runs(&closed, tell);
     let after = alarms(drover, &guests).await?;
     ensure!(
@@ -91,43 +104,44 @@ pub(super) async fn advise(
     people: &People,
     tell: &mut impl FnMut(&str),
 ) -> Result<()> {
-    let mode = |mode: &str| json!({"mode": mode, "reason": "the demo's scene"});
-    drover.api.put("/v1/modes/herd", &mode("advise")).await?;
+    set(drover, Mode::Advise).await?;
     tell("mode advise for the whole herd");
-    let victim = last(drover, "db_").await?;
-    let (id, name) = (text(&victim, "id"), text(&victim, "name"));
+    let victim = last(drover).await?;
+    let (id, name) = who(&victim);
     drover.local(&["kill", &id]).await?;
-    let found = incident(drover, &id, "resource_down", &["needs_human"], PATIENCE).await?;
-    let id_of = text(&found, "id");
-    let seen = drover.api.get(&format!("/v1/incidents/{id_of}")).await?;
+    let found = needs_human(drover, &id, PATIENCE).await?;
+    let id_of = found.id.to_string();
+    let seen = timeline(drover, &id_of).await?;
     let advice = events(&seen, "advised");
     ensure!(
         !advice.is_empty(),
-        "expected advice in the timeline; seen: {seen}"
+        "expected advice in the timeline; seen: {seen:?}"
     );
     ensure!(
-        seen["runs"].as_array().is_some_and(Vec::is_empty),
-        "expected nothing to be touched; seen: {seen}"
+        seen.runs.is_empty(),
+        "expected nothing to be touched; seen: {seen:?}"
     );
     ensure!(
-        drover.state(&id).await? == "unavailable",
+        drover.state(&id).await? == State::Unavailable,
         "expected {name} to be left alone"
     );
     tell(&format!(
         "{name}: killed, and left alone; the timeline says: {}",
         advice[0]
     ));
-    drover.api.put("/v1/modes/herd", &mode("act")).await?;
-    let retry = json!({"action": "retry", "reason": "the herd is in act again"});
-    drover
-        .api
-        .post(&format!("/v1/incidents/{id_of}/actions"), &retry)
-        .await?;
+    set(drover, Mode::Act).await?;
+    let retry = ActOnIncident {
+        action: Action::Retry,
+        reason: Some("the herd is in act again".into()),
+        by: None,
+    };
+    let path = format!("/v1/incidents/{id_of}/actions");
+    drover.api.post::<IncidentTimeline>(&path, &retry).await?;
     let back = drover.turn_until(&id, "available", PLAYBOOK).await?;
     tell(&format!(
         "mode act, and retry: {name} available ({back:.1} s)"
     ));
-    stands(drover, &id_of, &["resolved"], PATIENCE).await?;
+    resolved(drover, &id_of, PATIENCE).await?;
     all_clear(people).await
 }
 
@@ -138,15 +152,15 @@ pub(super) async fn call_a_human(
     people: &People,
     tell: &mut impl FnMut(&str),
 ) -> Result<f64> {
-    let victim = nth(drover, "db_", 1).await?;
-    let (id, name) = (text(&victim, "id"), text(&victim, "name"));
+    let victim = nth(drover, 1).await?;
+    let (id, name) = who(&victim);
     drover.local(&["break", &id]).await?;
     tell(&format!(
         "{name}: killed, and its data directory made unreadable"
     ));
     let began = std::time::Instant::now();
-    let found = incident(drover, &id, "resource_down", &["needs_human"], PLAYBOOK).await?;
-    let id_of = text(&found, "id");
+    let found = needs_human(drover, &id, PLAYBOOK).await?;
+    let id_of = found.id.to_string();
     let called = began.elapsed().as_secs_f64();
     let key = format!("drover/{id_of}");
     until("one page", PATIENCE, || async {
@@ -162,18 +176,18 @@ pub(super) async fn call_a_human(
         Ok(if n == 1 { Ok(()) } else { Err(format!("{n}")) })
     })
     .await?;
-    let seen = drover.api.get(&format!("/v1/incidents/{id_of}")).await?;
+    let seen = timeline(drover, &id_of).await?;
     for failure in events(&seen, "failed").iter().take(1) {
         tell(&format!("{name}: {failure}"));
     }
     tell(&format!(
         "{name}: after {} attempts a human is needed ({called:.1} s): one ticket, one page",
-        seen["attempts"]
+        seen.incident.attempts
     ));
     drover.local(&["mend", &id]).await?;
     drover.local(&["start", &id]).await?;
     tell(&format!("{name}: mended and started by hand"));
-    stands(drover, &id_of, &["resolved"], PATIENCE).await?;
+    resolved(drover, &id_of, PATIENCE).await?;
     all_clear(people).await?;
     until("the ticket closed", PATIENCE, || async {
         let n = told(people, &id_of);
@@ -197,14 +211,12 @@ pub(super) async fn blind(
     tell: &mut impl FnMut(&str),
 ) -> Result<()> {
     let runs = runs(drover).await?;
-    let servers: Vec<Value> = drover
-        .subjects()
-        .await?
-        .into_iter()
-        .filter(|s| text(s, "id").starts_with("srv_"))
+    let servers = drover.subjects().await?.into_iter();
+    let ids: Vec<String> = servers
+        .filter(|s| s.core().kind == Kind::Server)
         .take(SERVERS - 1)
+        .map(|s| s.core().id.to_string())
         .collect();
-    let ids: Vec<String> = servers.iter().map(|s| text(s, "id")).collect();
     for id in &ids {
         drover.local(&["unplug", id]).await?;
     }
@@ -213,19 +225,15 @@ pub(super) async fn blind(
         ids.len()
     ));
     let (found, seconds) = until("blind, and a human called", PATIENCE, || async {
-        let page = drover
-            .api
-            .get("/v1/incidents?state=open&kind=blind")
-            .await?;
-        Ok(page["items"]
-            .as_array()
-            .and_then(|items| items.first())
-            .filter(|incident| incident["state"] == "needs_human")
-            .cloned()
+        let path = "/v1/incidents?state=open&kind=blind";
+        let page: Page<Incident> = drover.api.get(path).await?;
+        let first = page.items.into_iter().next();
+        Ok(first
+            .filter(|incident| incident.state == IncidentState::NeedsHuman)
             .ok_or_else(|| "no such incident".to_owned()))
     })
     .await?;
-    let id_of = text(&found, "id");
+    let id_of = found.id.to_string();
     let key = format!("drover/{id_of}");
     until("one page", PATIENCE, || async {
         let open: Vec<String> = open_alerts(people);
@@ -238,7 +246,7 @@ pub(super) async fn blind(
     .await?;
     tell(&format!(
         "blind ({seconds:.1} s): {}; one page",
-        text(&found, "reason")
+        found.reason
     ));
     // Long enough for any of them to be rebooted, if drover would.
     tokio::time::sleep(Duration::from_secs(15)).await;
@@ -255,20 +263,35 @@ pub(super) async fn blind(
         drover.local(&["plug", id]).await?;
     }
     let back = drover.all_available(SUBJECTS, PLAYBOOK).await?;
-    stands(drover, &id_of, &["resolved"], PATIENCE).await?;
+    resolved(drover, &id_of, PATIENCE).await?;
     all_clear(people).await?;
     until("every incident closed", PATIENCE, || async {
-        let page = drover.api.get("/v1/incidents?state=open").await?;
-        let open = page["items"].as_array().map_or(0, Vec::len);
-        Ok(if open == 0 {
-            Ok(())
-        } else {
-            Err(page.to_string())
+        let path = "/v1/incidents?state=open";
+        let page: Page<Incident> = drover.api.get(path).await?;
+        Ok(match page.items[..] {
+            [] => Ok(()),
+            _ => Err(format!("{:?}", page.items)),
         })
     })
     .await?;
     tell(&format!(
         "plugged in: all {SUBJECTS} available ({back:.1} s), all go on"
     ));
+    Ok(())
+}
+
+/// Waits until a human is needed for a resource that is down.
+async fn needs_human(drover: &Deployment, id: &str, deadline: Duration) -> Result<Incident> {
+    let states = [IncidentState::NeedsHuman];
+    incident(drover, id, IncidentKind::ResourceDown, &states, deadline).await
+}
+
+/// Sets the herd's mode.
+async fn set(drover: &Deployment, mode: Mode) -> Result<()> {
+    let body = SetMode {
+        mode,
+        reason: Some("the demo's scene".into()),
+    };
+    drover.api.put::<ModeSet>("/v1/modes/herd", &body).await?;
     Ok(())
 }
