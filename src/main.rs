@@ -2,6 +2,8 @@
 //! client of the API.
 
 mod cli;
+#[cfg(test)]
+mod documents;
 
 use std::process::ExitCode;
 

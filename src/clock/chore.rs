@@ -12,7 +12,7 @@ use crate::store::{gameday, idempotency, partitions, provider_calls, queue};
 
 /// A thing that has to be done from time to time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Chore {
+pub enum Chore {
     /// Tokens that are missing, of no subject, or stuck.
     KeepRing,
     /// The next days' partitions, and those that are too old.
@@ -28,7 +28,8 @@ pub(super) enum Chore {
 }
 
 impl Chore {
-    pub(super) const ALL: [Chore; 6] = [
+    /// All of them.
+    pub const ALL: [Chore; 6] = [
         Chore::KeepRing,
         Chore::Partitions,
         Chore::Vacuum,
@@ -37,7 +38,7 @@ impl Chore {
         Chore::Heal,
     ];
 
-    pub(super) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Chore::KeepRing => "keep_ring",
             Chore::Partitions => "partitions",

@@ -17,7 +17,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ClockConfig;
-use chore::Chore;
+pub use chore::Chore;
 use leader::Leader;
 
 /// The longest a chore may take.

@@ -1,11 +1,13 @@
-//! Incidents: what is known to be wrong, and how far its mending has come.
+//! Incidents: what is known to be wrong, and how far its mending has come. What differs
+//! between kinds is one value, [`IncidentKind::profile`]; what is done about each is its
+//! playbook's.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::subject::named;
-use super::{IncidentId, SubjectId};
+use super::{IncidentId, Lane, SubjectId};
 
 named! {
     /// What is wrong. Each kind has its playbook.
@@ -44,6 +46,112 @@ named! {
         SplitBrain = "split_brain",
         /// Too much fails at once: more likely the observer than the herd.
         Blind = "blind",
+    }
+}
+
+/// What is true of every incident of a kind, whatever is done about it.
+#[derive(Clone, Copy, Debug)]
+pub struct IncidentProfile {
+    /// What tells that it is over.
+    pub evidence: Evidence,
+    /// Whether one of a server's stands for those of its databases: nothing on a server
+    /// can be mended while the server itself is not.
+    pub covers_databases: bool,
+    /// Whether a follower may take the lead because of it.
+    pub fails_over: FailsOver,
+    /// How pressing it is, until a human is called.
+    pub lane: Lane,
+}
+
+/// Where an incident can be seen to be over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Evidence {
+    /// In whether its subject is in service.
+    Service,
+    /// In that, and in the number of connections.
+    Connections,
+    /// In the figures of a subject that is in service.
+    Figures,
+    /// In those of a follower and its leader.
+    Followers,
+    /// In how an operation stands.
+    Operation,
+    /// In how many servers of the herd are seen.
+    Herd,
+}
+
+/// Whose lead may be taken over because of an incident.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FailsOver {
+    /// Nobody's.
+    Nobody,
+    /// The resource's own.
+    Itself,
+    /// That of every leader on the server.
+    ItsLeaders,
+}
+
+impl IncidentKind {
+    /// What is true of every incident of this kind.
+    pub const fn profile(self) -> IncidentProfile {
+        type Is = IncidentProfile;
+        match self {
+            Self::ResourceDown => Is {
+                fails_over: FailsOver::Itself,
+                lane: Lane::Save,
+                ..Is::seen_by(Evidence::Service)
+            },
+            Self::ServerDown => Is {
+                covers_databases: true,
+                fails_over: FailsOver::ItsLeaders,
+                lane: Lane::Save,
+                ..Is::seen_by(Evidence::Service)
+            },
+            Self::HostKeyChanged => Is {
+                covers_databases: true,
+                ..Is::seen_by(Evidence::Service)
+            },
+            Self::CredentialsRefused => Is::seen_by(Evidence::Service),
+            Self::ConnectionsExhausted => Is::seen_by(Evidence::Connections),
+            Self::VolumeStuck => Is {
+                covers_databases: true,
+                ..Is::seen_by(Evidence::Figures)
+            },
+            Self::DiskCritical
+            | Self::XidWraparound
+            | Self::ArchivingStalled
+            | Self::MaintenanceScheduled => Is::seen_by(Evidence::Figures),
+            Self::FollowerLagging | Self::FollowerStalled | Self::FollowerFailed => {
+                Is::seen_by(Evidence::Followers)
+            }
+            Self::SplitBrain => Is {
+                lane: Lane::Save,
+                ..Is::seen_by(Evidence::Followers)
+            },
+            Self::CreationStuck => Is {
+                covers_databases: true,
+                ..Is::seen_by(Evidence::Operation)
+            },
+            Self::ChangeStuck => Is::seen_by(Evidence::Operation),
+            Self::Blind => Is::seen_by(Evidence::Herd),
+        }
+    }
+
+    /// The kinds of which this is true, by their names in the record.
+    pub fn names_where(is: fn(IncidentProfile) -> bool) -> Vec<&'static str> {
+        let all = Self::ALL.iter().filter(|kind| is(kind.profile()));
+        all.map(|kind| kind.as_str()).collect()
+    }
+}
+
+impl IncidentProfile {
+    const fn seen_by(evidence: Evidence) -> Self {
+        Self {
+            evidence,
+            covers_databases: false,
+            fails_over: FailsOver::Nobody,
+            lane: Lane::Repair,
+        }
     }
 }
 
@@ -102,6 +210,19 @@ named! {
         Warning = "warning",
         /// For information.
         Info = "info",
+    }
+}
+
+impl Incident {
+    /// How pressing it is as it stands.
+    pub fn lane(&self) -> Lane {
+        match self.state {
+            IncidentState::NeedsHuman => Lane::Human,
+            IncidentState::Triggered
+            | IncidentState::Resolving
+            | IncidentState::Waiting
+            | IncidentState::Resolved => self.kind.profile().lane,
+        }
     }
 }
 

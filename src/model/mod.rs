@@ -1,32 +1,36 @@
 //! The words of the record, as types.
 
+mod cause;
 mod gameday;
 mod id;
 mod incident;
+mod lane;
 mod leader_change;
 mod message;
 mod observation;
 mod operation;
-mod profile;
 mod rules;
 mod secret;
 mod subject;
 mod window;
 
+pub use cause::CauseProfile;
 pub use gameday::{Gameday, Harm};
 pub use id::{
     IdError, IncidentId, LeaderChangeId, MessageId, ObservationId, OperationId, PublicId, RowId,
     SubjectId, TransitionId,
 };
 pub use incident::{
-    Action, Channel, Deed, Incident, IncidentKind, IncidentState, Mode, Note, Opening, Severity,
+    Action, Channel, Deed, Evidence, FailsOver, Incident, IncidentKind, IncidentProfile,
+    IncidentState, Mode, Note, Opening, Severity,
 };
+pub use lane::Lane;
 pub use leader_change::{LeaderChange, LeaderChangeKind, Node};
 pub use message::{Matter, Message, MessageState, Provider};
 pub use observation::{Attributes, Cause, Observation, Witness};
-pub use operation::{Operation, OperationAction, OperationKind, OperationState, SubjectAction};
-pub use profile::{
-    Adopted, AskedOf, CauseProfile, Evidence, FailsOver, IncidentProfile, OperationProfile,
+pub use operation::{
+    Adopted, AskedOf, Operation, OperationAction, OperationKind, OperationProfile, OperationState,
+    SubjectAction,
 };
 pub use rules::{Cadence, Limits, Patience, Rules};
 pub use secret::{ExposeSecret, SealError, Secret, SecretKey, secret};

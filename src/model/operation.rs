@@ -1,11 +1,12 @@
-//! Operations: what somebody asked for, done step by step.
+//! Operations: what somebody asked for, done step by step. What differs between kinds is
+//! one value, [`OperationKind::profile`].
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::subject::named;
-use super::{Kind, OperationId, SubjectId};
+use super::{Kind, Lane, LeaderChangeKind, OperationId, SubjectId};
 
 named! {
     /// What is done.
@@ -46,6 +47,195 @@ named! {
         RotatePassword = "rotate_password",
         /// The clouds' lists are compared with the record.
         Reconcile = "reconcile",
+    }
+}
+
+/// What is true of every operation of a kind.
+#[derive(Clone, Copy, Debug)]
+pub struct OperationProfile {
+    /// What it does to its subject, for people: `is being made`.
+    pub words: &'static str,
+    /// Whether its subject, and what is on it, cannot be expected to answer meanwhile:
+    /// no resolver acts there, and no brake counts it.
+    pub disturbs: bool,
+    /// Whether it makes something: then it has the patience of a creation, and is stuck
+    /// as one.
+    pub creates: bool,
+    /// Whether it changes who leads: the leader's other nodes are disturbed too.
+    pub moves_lead: bool,
+    /// Whether it makes or unmakes a follower: nobody promotes its subject meanwhile.
+    pub remakes_follower: bool,
+    /// Whether it may be given up for a failover of the same subject, whatever step it
+    /// is at. A switchover may, but for the steps that promote.
+    pub gives_way: bool,
+    /// How pressing it is.
+    pub lane: Lane,
+    /// How a lead that it hands over came to another.
+    pub leader_change: LeaderChangeKind,
+    /// Of whom people may ask for it; `None`: only drover itself asks for it.
+    pub asked: Option<AskedOf>,
+}
+
+/// Of whom people may ask for it.
+#[derive(Clone, Copy, Debug)]
+pub struct AskedOf {
+    /// Whether it is the server that it is about, though a resource may be named.
+    pub of_server: bool,
+    /// Of which subjects that drover did not make.
+    pub adopted: Adopted,
+    /// Why it cannot be asked of a follower, if it cannot: said behind `it follows …`.
+    pub not_of_follower: Option<&'static str>,
+    /// Whether it can be asked of a follower only.
+    pub only_of_follower: bool,
+}
+
+/// Of which adopted subjects something may be asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Adopted {
+    /// Of any.
+    Any,
+    /// Of those whose cloud is known.
+    WithCloud,
+    /// Of none.
+    None,
+}
+
+impl OperationProfile {
+    const fn new(words: &'static str) -> Self {
+        Self {
+            words,
+            disturbs: true,
+            creates: false,
+            moves_lead: false,
+            remakes_follower: false,
+            gives_way: true,
+            lane: Lane::Change,
+            leader_change: LeaderChangeKind::Switchover,
+            asked: None,
+        }
+    }
+
+    const fn asked(self, ask: AskedOf) -> Self {
+        Self {
+            asked: Some(ask),
+            ..self
+        }
+    }
+}
+
+impl AskedOf {
+    const NEW: Self = Self {
+        of_server: false,
+        adopted: Adopted::None,
+        not_of_follower: None,
+        only_of_follower: false,
+    };
+}
+
+impl OperationKind {
+    /// What is true of every operation of this kind.
+    pub const fn profile(self) -> OperationProfile {
+        type Is = OperationProfile;
+        match self {
+            Self::CreateServer | Self::CreateResource => Is {
+                creates: true,
+                ..Is::new("is being made")
+            },
+            Self::CreateFollower => Is {
+                creates: true,
+                remakes_follower: true,
+                ..Is::new("is being made")
+            },
+            Self::Unfollow => Is {
+                remakes_follower: true,
+                leader_change: LeaderChangeKind::Unfollow,
+                ..Is::new("becomes a leader of its own")
+            }
+            .asked(AskedOf {
+                only_of_follower: true,
+                ..AskedOf::NEW
+            }),
+            Self::Switchover => Is {
+                moves_lead: true,
+                ..Is::new("hands its lead over")
+            }
+            .asked(AskedOf {
+                not_of_follower: Some("ask that one to hand over"),
+                ..AskedOf::NEW
+            }),
+            Self::Failover => Is {
+                moves_lead: true,
+                gives_way: false,
+                lane: Lane::Save,
+                leader_change: LeaderChangeKind::Failover,
+                ..Is::new("loses its lead to a follower")
+            }
+            .asked(AskedOf {
+                not_of_follower: Some("only a leader can lose its lead"),
+                ..AskedOf::NEW
+            }),
+            Self::Rebuild => Is {
+                remakes_follower: true,
+                lane: Lane::Repair,
+                ..Is::new("is made to follow again")
+            },
+            Self::SetDurability => Is {
+                disturbs: false,
+                ..Is::new("gets another durability")
+            }
+            .asked(AskedOf {
+                not_of_follower: Some("it has the durability of that one: ask it there"),
+                ..AskedOf::NEW
+            }),
+            Self::Gameday => Is {
+                disturbs: false,
+                ..Is::new("is broken on purpose")
+            },
+            Self::DestroyServer => Is::new("is being destroyed"),
+            Self::DestroyResource => Is {
+                remakes_follower: true,
+                ..Is::new("is being destroyed")
+            },
+            Self::Resize => Is::new("is being resized").asked(AskedOf {
+                of_server: true,
+                ..AskedOf::NEW
+            }),
+            Self::Grow => Is {
+                disturbs: false,
+                ..Is::new("has its volume grown")
+            }
+            .asked(AskedOf {
+                of_server: true,
+                ..AskedOf::NEW
+            }),
+            Self::Restart => Is::new("is being restarted").asked(AskedOf {
+                adopted: Adopted::Any,
+                ..AskedOf::NEW
+            }),
+            Self::Reboot => Is::new("is being rebooted").asked(AskedOf {
+                adopted: Adopted::WithCloud,
+                ..AskedOf::NEW
+            }),
+            Self::StopStart => Is::new("is being moved to other hardware").asked(AskedOf::NEW),
+            Self::RotatePassword => Is {
+                disturbs: false,
+                ..Is::new("gets another password")
+            }
+            .asked(AskedOf {
+                not_of_follower: Some("it has the passwords of that one: ask it there"),
+                ..AskedOf::NEW
+            }),
+            Self::Reconcile => Is {
+                disturbs: false,
+                ..Is::new("is compared with the record")
+            },
+        }
+    }
+
+    /// The kinds of which this is true, by their names in the record.
+    pub fn names_where(is: fn(OperationProfile) -> bool) -> Vec<&'static str> {
+        let all = Self::ALL.iter().filter(|kind| is(kind.profile()));
+        all.map(|kind| kind.as_str()).collect()
     }
 }
 

@@ -188,7 +188,7 @@ async fn insert(
         return Ok(None);
     }
     note(db, id, actor, &Note::new("opened", &opening.reason)).await?;
-    queue::insert_incident_token(db, id).await?;
+    queue::insert_incident_token(db, id, opening.kind.profile().lane).await?;
     Ok(Some(id))
 }
 
@@ -217,7 +217,7 @@ async fn reopen(
     let Some(again) = again else { return Ok(None) };
     let text = format!("back for time {}: {}", again + 1, opening.reason);
     note(db, id, actor, &Note::new("reopened", text)).await?;
-    queue::insert_incident_token(db, id).await?;
+    queue::insert_incident_token(db, id, opening.kind.profile().lane).await?;
     Ok(Some(id))
 }
 

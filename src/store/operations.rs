@@ -113,7 +113,7 @@ pub async fn open(db: &mut PgConnection, new: &NewOperation) -> sqlx::Result<Opt
         None => format!("asked for: {}", new.kind),
     };
     note(db, id, &new.asked_by, &Note::new("asked", asked)).await?;
-    queue::insert_operation_token(db, id).await?;
+    queue::insert_operation_token(db, id, new.kind.profile().lane).await?;
     Ok(Some(id))
 }
 

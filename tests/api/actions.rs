@@ -82,7 +82,7 @@ impl Standing {
             .await
             .unwrap();
         } else {
-            drover::store::queue::insert_incident_token(&mut db, id)
+            drover::store::queue::insert_incident_token(&mut db, id, drover::model::Lane::Repair)
                 .await
                 .unwrap();
         }

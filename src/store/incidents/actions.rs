@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use super::{Incident, IncidentId, Note, close, load, lock, note};
-use crate::model::{Action, Channel, Deed, IncidentKind, IncidentState, Severity};
+use crate::model::{Action, Channel, Deed, Evidence, IncidentState, Severity};
 use crate::store::outbox::{self, NewMessage};
 use crate::store::{leases, operations, queue};
 
@@ -119,11 +119,10 @@ async fn retry(db: &mut PgConnection, incident: &Incident, asked: &Asked) -> sql
     .bind(incident.id.to_string())
     .execute(&mut *db)
     .await?;
+    let token = queue::Token::Incident(incident.id);
+    queue::change_lane(db, token, incident.kind.profile().lane).await?;
     // What is stuck goes on by itself, more slowly; now it goes on at once.
-    let stuck = matches!(
-        incident.kind,
-        IncidentKind::CreationStuck | IncidentKind::ChangeStuck
-    );
+    let stuck = incident.kind.profile().evidence == Evidence::Operation;
     if let (true, Some(subject)) = (stuck, incident.subject) {
         operations::kick(db, subject, &asked.by).await?;
     }

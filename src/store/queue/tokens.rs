@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use super::{Lock, Queue, Token, millis};
-use crate::model::{IncidentId, MessageId, OperationId, SubjectId};
+use crate::model::{IncidentId, Lane, MessageId, OperationId, SubjectId};
 use crate::store::subjects;
 
 /// Puts a new subject's token into the ring, due now. One that is there stays.
@@ -32,13 +32,31 @@ pub async fn insert_tokens(db: &mut PgConnection, subjects: &[SubjectId]) -> sql
 }
 
 /// Puts an incident's token into `resolve`, due now.
-pub async fn insert_incident_token(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<()> {
-    insert_job(db, Token::Incident(id), Queue::Resolve).await
+pub async fn insert_incident_token(
+    db: &mut PgConnection,
+    id: IncidentId,
+    lane: Lane,
+) -> sqlx::Result<()> {
+    insert_job(db, Token::Incident(id), Queue::Resolve, lane).await
 }
 
 /// Puts an operation's token into `resolve`, due now.
-pub async fn insert_operation_token(db: &mut PgConnection, id: OperationId) -> sqlx::Result<()> {
-    insert_job(db, Token::Operation(id), Queue::Resolve).await
+pub async fn insert_operation_token(
+    db: &mut PgConnection,
+    id: OperationId,
+    lane: Lane,
+) -> sqlx::Result<()> {
+    insert_job(db, Token::Operation(id), Queue::Resolve, lane).await
+}
+
+/// Moves the token of an incident or an operation to another lane of its queue.
+pub async fn change_lane(db: &mut PgConnection, token: Token, lane: Lane) -> sqlx::Result<()> {
+    sqlx::query("update apalis.jobs set priority = $2 where id = $1 and priority <> $2")
+        .bind(token.to_string())
+        .bind(lane.priority())
+        .execute(db)
+        .await?;
+    Ok(())
 }
 
 /// Makes the waiting tokens of these subjects' open operations due now; of a
@@ -89,21 +107,27 @@ pub async fn hold_operation_token(db: &mut PgConnection, id: OperationId) -> sql
 
 /// Puts a message's job into `notify`, due now.
 pub async fn insert_message_job(db: &mut PgConnection, id: MessageId) -> sqlx::Result<()> {
-    insert_job(db, Token::Message(id), Queue::Notify).await
+    insert_job(db, Token::Message(id), Queue::Notify, Lane::Change).await
 }
 
-async fn insert_job(db: &mut PgConnection, token: Token, queue: Queue) -> sqlx::Result<()> {
+async fn insert_job(
+    db: &mut PgConnection,
+    token: Token,
+    queue: Queue,
+    lane: Lane,
+) -> sqlx::Result<()> {
     sqlx::query(
         "insert into apalis.jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority)
-         values ($1, $2, convert_to($3::text, 'UTF8'), 'Pending', 0, 25, now(), 0)
+         values ($1, $2, convert_to($3::text, 'UTF8'), 'Pending', 0, 25, now(), $4)
          on conflict (id) do update
-         set job_type = excluded.job_type, status = 'Pending', attempts = 0, run_at = now(),
+         set job_type = excluded.job_type, priority = excluded.priority, status = 'Pending', attempts = 0, run_at = now(),
              lock_by = null, lock_at = null, done_at = null
          where jobs.status in ('Done', 'Killed', 'Failed')",
     )
     .bind(token.to_string())
     .bind(queue.as_str())
     .bind(Json(token))
+    .bind(lane.priority())
     .execute(db)
     .await?;
     Ok(())

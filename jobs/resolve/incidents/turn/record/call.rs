@@ -99,6 +99,7 @@ impl Resolve {
             return Err(changed());
         }
         queue::turn(tx, lock.token, Duration::from_secs(5)).await?;
+        queue::change_lane(tx, lock.token, incident.lane()).await?;
         tracing::warn!(incident = %incident.id.public(), subject = %name, %kind, reason,
             "a human is needed");
         Ok(())
