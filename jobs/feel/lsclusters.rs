@@ -9,10 +9,6 @@ use serde_json::Value;
 
 use super::sections::{Malformed, Section, clean};
 
-/// Keeps the fields below and drops the rest, on the server. Perl and its JSON
-/// module are there wherever `pg_lsclusters --json` works.
-pub(crate) const FILTER: &str = r#"perl -MJSON -e 'local $/; print JSON->new->ascii->encode([map { my $c = $_; +{ map { ($_ => $c->{$_}) } qw(version cluster port running pgdata socketdir owneruid logfile) } } @{ JSON::decode_json(<STDIN>) }]), "\n"'"#;
-
 /// More clusters than a server can have.
 const MOST: usize = 1000;
 

@@ -5,49 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::sections::{Malformed, Section, clean};
 
-/// The program, for `perl -e`, with the data directories as arguments.
-///
-/// It writes one file of 4 KiB for each filesystem, beside the data directory if
-/// that is the same filesystem and the login may write there, else in it; there
-/// under a name that base backups leave out. A write that hangs cannot be ended
-/// from outside, so each has a process of its own that holds on to nothing of
-/// ours. After 5.5 s it is left behind (to be killed when the disk returns), and
-/// as long as it is there, no other is sent after it. Nothing here but those
-/// processes touches the disk; `df` did before, so looking up a path does not hang.
-pub(super) const PROGRAM: &str = r#"
-use Fcntl; use IO::Handle; use Time::HiRes qw(time sleep); use Errno qw(EROFS ENOSPC EDQUOT EACCES EPERM); use Cwd qw(realpath);
-my %hung;
-for my $c (glob "/proc/[0-9]*/comm") {
-  open my $f, "<", $c or next; my $n = <$f>; next unless defined $n && $n =~ /^drover-probe/;
-  $c =~ s/comm$/cmdline/; open $f, "<", $c or next; local $/; $n = <$f>; $hung{$1} = 1 if ($n // "") =~ /^drover-probe ([^\0]+)/;
-}
-my (%on, @of, @at);
-for my $d (@ARGV) { my $r = realpath($d); my @s = stat $d; push @of, [$d, $r, $s[0]] if defined $r && @s && $r !~ /[\n\t]/; }
-for my $o (@of) {
-  my ($d, $r, $dev) = @$o; next if $on{$dev};
-  my $p = $r; $p =~ s{/[^/]+$}{}; my @s = length $p ? stat $p : ();
-  my $file = @s && $s[0] == $dev && -w _ ? "$p/.drover-probe" : "$r/pgsql_tmp.drover-probe";
-  if ($hung{$file}) { $on{$dev} = "stuck -"; next }
-  pipe my $in, my $out or next; my $kid = fork; next unless defined $kid;
-  if (!$kid) {
-    $0 = "drover-probe $file"; setpgrp; close $in;
-    open STDIN, "<", "/dev/null"; open STDOUT, ">", "/dev/null"; open STDERR, ">", "/dev/null";
-    my $t = time;
-    my $f; my $ok = sysopen($f, $file, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600) && (syswrite($f, "\0" x 4096) // 0) == 4096 && $f->sync;
-    my $e = $! + 0; my $ms = sprintf "%.1f", (time() - $t) * 1000;
-    my $w = $ok ? "ok" : $e == EROFS ? "read_only" : $e == ENOSPC || $e == EDQUOT ? "no_space" : $e == EACCES || $e == EPERM ? "denied" : "failed";
-    unlink $file if $w ne "denied"; syswrite $out, "$w $ms\n"; require POSIX; POSIX::_exit(0);
-  }
-  close $out; push @at, [$dev, $in, $kid];
-}
-my $end = time + 5.5;
-for my $a (@at) {
-  my ($dev, $in, $kid) = @$a; my $left = $end - time; $left = 0 if $left < 0;
-  my $v = ""; vec($v, fileno $in, 1) = 1;
-  if (select $v, undef, undef, $left) { my $l = <$in> // "failed -"; chomp $l; $on{$dev} = $l } else { kill "KILL", $kid; $on{$dev} = "stuck 5500" }
-}
-print "$on{$_->[2]}\t$_->[0]\t$_->[1]\n" for grep { $on{$_->[2]} } @of;
-"#;
+/// What does the write, for `perl -e`, with the data directories as arguments.
+pub(super) const PROGRAM: &str = include_str!("../host/scripts/probe.pl");
 
 /// What became of the write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,35 +19,11 @@ const SILENT: Duration = Duration::from_secs(1);
 /// How long the cloud may take to say how the instance is.
 const WITNESS_TIME: Duration = Duration::from_secs(5);
 
-/// The clock comes first, so that it is read as soon as the command arrives.
-/// What may hang (`df` on a dead network filesystem, a write to a dead disk) is
-/// bounded by itself, and all of it together ends before [`TIME`].
-fn script() -> String {
-    let filter = lsclusters::FILTER;
-    format!(
-        r#"export LC_ALL=C; PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
-echo '@@ clock 0'; date +%s.%N
-say() {{ printf '@@ %s %s\n%s\n' "$1" "$2" "$3"; }}
-take() {{ n=$1; shift; r=$("$@" 2>/dev/null); say "$n" $? "$r"; }}
-take boot cat /proc/sys/kernel/random/boot_id
-take uptime cat /proc/uptime
-take load cat /proc/loadavg
-take memory grep -E '^(MemTotal|MemAvailable|SwapTotal|SwapFree):' /proc/meminfo
-take mounts awk '$2 == "/" || ($3 != "overlay" && $2 !~ "^/(proc|sys|dev|run)(/|$)") {{ print substr($4, 1, 2), $2 }}' /proc/mounts
-if command -v pg_lsclusters >/dev/null; then
-  j=$(timeout 3 pg_lsclusters --json 2>/dev/null | {filter} 2>/dev/null); say clusters $? "$j"
-  d=$(printf '%s' "$j" | perl -MJSON -e 'local $/; for (@{{ JSON::decode_json(<STDIN>) }}) {{ print "$_->{{pgdata}}\n" if $_->{{pgdata}} && $_->{{pgdata}} !~ /[\n\t]/ }}' 2>/dev/null)
-else
-  say clusters 127 ''; d=
-fi
-set -f; IFS='
-'
-take df timeout 3 df --output=source,fstype,size,used,avail,itotal,iused,target -B1 / $d
-if [ -n "$d" ] && [ -n "$r" ]; then take probe perl -e '{probe}' -- $d; else say probe 0 ''; fi
-"#,
-        probe = probe::PROGRAM,
-    )
-}
+/// Ends before [`TIME`].
+const SCRIPT: &str = concat!(
+    include_str!("../host/scripts/prelude/clusters.sh"),
+    include_str!("../host/scripts/feel_server.sh")
+);
 
 /// Feels one server. A failure is an answer too: it comes with its cause, and
 /// with what the server's cloud says.
@@ -124,14 +100,17 @@ async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
 
 async fn look(server: &Server, cx: &FeelContext) -> Result<Output, SshError> {
     let target = cx.target(server)?;
-    let script = script();
-    let script = ssh::quote(&script).map_err(|e| SshError {
-        cause: Cause::Error,
-        message: e.to_string(),
-        seen_host_key: None,
-    })?;
+    let quote = |text| {
+        ssh::quote(text).map_err(|e| SshError {
+            cause: Cause::Error,
+            message: e.to_string(),
+            seen_host_key: None,
+        })
+    };
+    let (script, probe) = (quote(SCRIPT)?, quote(probe::PROGRAM)?);
     // The login shell may be any; the script is for `sh`.
-    ssh::run(&target, &format!("sh -c {script}"), limits(TIME)).await
+    let command = format!("sh -c {script} drover {probe}");
+    ssh::run(&target, &command, limits(TIME)).await
 }
 
 fn failed(e: SshError) -> Attributes {

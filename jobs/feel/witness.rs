@@ -12,29 +12,10 @@ use crate::ssh::{self, Output};
 
 const TIME: Duration = Duration::from_secs(5);
 
-/// `$1` is the port. The search for the postmaster hands the data directory to
-/// awk by its environment, so that the search does not find itself.
-fn script() -> String {
-    let filter = lsclusters::FILTER;
-    let pattern = server_log::PATTERN;
-    format!(
-        r#"export LC_ALL=C; PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
-say() {{ printf '@@ %s %s\n%s\n' "$1" "$2" "$3"; }}
-if command -v pg_lsclusters >/dev/null; then
-  j=$(timeout 3 pg_lsclusters --json 2>/dev/null | {filter} 2>/dev/null); say clusters $? "$j"
-  f=$(printf '%s' "$j" | PORT=$1 perl -MJSON -e 'local $/; for (@{{ JSON::decode_json(<STDIN>) }}) {{ if ($_->{{port}} == $ENV{{PORT}}) {{ print "$_->{{pgdata}}\n$_->{{logfile}}\n"; last }} }}' 2>/dev/null)
-else
-  say clusters 127 ''; f=
-fi
-{{ IFS= read -r d; IFS= read -r l; }} <<END
-$f
-END
-p=$(ps -eo pid=,stat=,args= 2>/dev/null | D="$d" awk 'ENVIRON["D"] != "" && index($0 " ", "postgres -D " ENVIRON["D"] " ") {{ print $1, $2; exit }}'); say postmaster $? "$p"
-p=$(awk -v p="$(printf ':%04X' "$1")" '$4 == "0A" && substr($2, length($2) - 4) == p {{ print "yes"; exit }}' /proc/net/tcp /proc/net/tcp6 2>/dev/null); say listener 0 "$p"
-p=$(timeout 1 tail -c 16384 -- "$l" 2>/dev/null | grep -aE '{pattern}' | tail -n 20 | cut -c 1-500); say log 0 "$p"
-"#
-    )
-}
+const SCRIPT: &str = concat!(
+    include_str!("../host/scripts/prelude/clusters.sh"),
+    include_str!("../host/scripts/witness.sh")
+);
 
 /// Asks a server what it says of the cluster on this port: whether
 /// `pg_lsclusters` and the list of processes show it alive, and what its log
@@ -55,10 +36,9 @@ pub async fn ask_server(server: &Server, port: u16, cx: &FeelContext) -> Witness
             };
         }
     };
-    let script = script();
-    let command = match ssh::quote(&script) {
-        Ok(script) => format!("sh -c {script} drover {port}"),
-        Err(e) => {
+    let command = match (ssh::quote(SCRIPT), ssh::quote(server_log::PATTERN)) {
+        (Ok(script), Ok(pattern)) => format!("sh -c {script} drover {port} {pattern}"),
+        (Err(e), _) | (_, Err(e)) => {
             return Witness::Silent {
                 cause: Cause::Error,
                 detail: e.to_string(),

@@ -44,73 +44,13 @@ const HUNG_S: &str = "60";
 /// after 10 s, and looks for itself every 60 s.
 const PROGRESS_S: i64 = 75;
 
-/// `archiver` prints the archiver's pid; `hung` prints pid and birth (in ticks since
-/// boot) of everything under a child of it that is older than `$2` seconds.
-///
-/// A backend's title could begin as the archiver's does (a role of that name), but
-/// ends with its address and its state.
-const PROCESSES: &str = r#"stat_of() { IFS= read -r x <"/proc/$1/stat" || return 1; x=${x##*) }; set -- $x; ppid=$2; born=${20}; }
-m=$(as_owner sed -n 1p -- "$d/postmaster.pid"); old=$2
-archiver() {
-  for t in /proc/[0-9]*; do
-    stat_of "${t#/proc/}" && [ "$ppid" = "$m" ] || continue
-    tr '\0' ' ' <"$t/cmdline" | grep -qE '^postgres: (.*: )?archiver *((archiving|last was|failed on) [0-9A-F]{8}[0-9A-Za-z.]*)? *$' && { echo "${t#/proc/}"; return; }
-  done
-} 2>/dev/null
-hung() {
-  [ -n "$a" ] || return 0
-  for t in /proc/[0-9]*; do stat_of "${t#/proc/}" && echo "${t#/proc/} $ppid $born"; done 2>/dev/null |
-    awk -v a="$a" -v up="$(cut -d' ' -f1 /proc/uptime)" -v hz="$(getconf CLK_TCK)" -v old="$old" '
-      { parent[$1] = $2; born[$1] = $3 }
-      END { for (p in parent) {
-        c = p; n = 0
-        while (c in parent && parent[c] != a && n++ < 64) c = parent[c]
-        if (c in parent && parent[c] == a && up - born[c] / hz >= old) print p, born[p]
-      } }'
-}
-a=$(archiver)
-"#;
+const PROCESSES: &str = include_str!("../../host/scripts/prelude/archiver.sh");
 
-/// What PostgreSQL says of its archiver, on one line.
-const STATUS: &str = r#"status() { sql -v hung="$1" -v said="$2" -v archiver="$a" -v ended="$3" <<'END' || exit 5
-select jsonb_build_object(
-    'on', current_setting('archive_mode') <> 'off',
-    'left_to_leader', pg_is_in_recovery() and current_setting('archive_mode') <> 'always',
-    'configured', current_setting('archive_command') not in ('', '(disabled)')
-        or coalesce(current_setting('archive_library', true), '') <> '',
-    'archived', archived_count, 'failed', failed_count,
-    'failing', coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false),
-    'ready', (select count(*) from pg_ls_dir('pg_wal/archive_status') f where f like '%.ready'),
-    'segment', last_failed_wal,
-    'clock', round(extract(epoch from clock_timestamp()))::bigint,
-    'archiver', nullif(:'archiver', ''), 'hung', :'hung', 'log', :'said', 'ended', :'ended')
-from pg_stat_archiver
-END
-}
-"#;
+const STATUS: &str = include_str!("../../host/scripts/prelude/archiver_status.sh");
 
-/// The log may quote the command, and that may hold a secret: only PostgreSQL's own
-/// words are taken.
-const LOOK: &str = r#"names=$(hung | while read -r p _; do IFS= read -r n <"/proc/$p/comm" && printf '%s (pid %s) ' "$n" "$p"; done 2>/dev/null)
-said=$(as_owner tail -c 65536 -- "$l" 2>/dev/null | grep -aoE 'archive command (failed with exit code [0-9]+|was terminated by signal [0-9]+)' | tail -n 1)
-status "$names" "$said" ""
-"#;
+const LOOK: &str = include_str!("../../host/scripts/look_archiver.sh");
 
-/// Ends what hangs, only what still is the process that was found; then the
-/// archiver is waked with its settings read anew, and given a segment to archive.
-const RESTART: &str = r#"still() { while read -r p b; do stat_of "$p" && [ "$born" = "$b" ] && echo "$p"; done 2>/dev/null; }
-end() { k=$(printf '%s\n' "$found" | still); [ -z "$k" ] || as_owner sh -c 'kill "$@"' kill "-$1" $k 2>/dev/null; }
-gone() { n=30; while [ -n "$(printf '%s\n' "$found" | still)" ]; do n=$((n - 1)); [ $n -gt 0 ] || return 1; sleep 0.1; done; }
-found=$(hung)
-if [ -n "$found" ]; then
-  end TERM; gone || { end KILL; gone; } || { echo "a child of the archiver survives SIGKILL: it hangs in the kernel" >&2; exit 5; }
-fi
-sql <<'END' >/dev/null || exit 5
-select pg_reload_conf();
-select pg_switch_wal() where not pg_is_in_recovery();
-END
-status "" "" "$(printf '%s' "$found" | grep -c .)"
-"#;
+const RESTART: &str = include_str!("../../host/scripts/restart_archiver.sh");
 
 /// What a script tells.
 #[derive(Debug, Deserialize)]

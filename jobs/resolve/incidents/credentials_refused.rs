@@ -34,38 +34,9 @@ pub const PLAYBOOK: Playbook = Playbook {
     tells: Tells::Page,
 };
 
-/// `$2` is the role.
-const LOOK: &str = r#"sql -v role="$2" <<'END' || exit 5
-select jsonb_build_object(
-    'in_recovery', pg_is_in_recovery(),
-    'there', count(*) > 0,
-    'login', coalesce(bool_or(rolcanlogin), false),
-    'expired', coalesce(bool_or(rolvaliduntil <= now()), false))
-from pg_roles where rolname = :'role'
-END
-"#;
+const LOOK: &str = include_str!("../../host/scripts/look_role.sh");
 
-/// `$2` is the role, `$3` whether to set its password. What is read first sets
-/// psql's variable `verifier`.
-const RESTORE: &str = r#"{ cat <&3; quiet; cat <<'END'
-select rolcanlogin as may_log_in, coalesce(rolvaliduntil <= now(), false) as is_expired
-from pg_roles where rolname = :'role' \gset
-\if :may_log_in
-\else
-alter role :"role" login;
-\echo may log in again
-\endif
-\if :is_expired
-alter role :"role" valid until 'infinity';
-\echo does not expire any more
-\endif
-\if :set_it
-alter role :"role" password :'verifier';
-\echo has its password again
-\endif
-END
-} | sql -v role="$2" -v set_it="$3" || exit 5
-"#;
+const RESTORE: &str = include_str!("../../host/scripts/restore_login.sh");
 
 /// How PostgreSQL says no to us.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -58,82 +58,11 @@ const LATER: Duration = Duration::from_secs(2);
 /// So often a cluster that accepts connections is left to its feeler.
 const ACCEPTS: u64 = 5;
 
-/// `answers PORT CAUSE`, from inside, past TLS, firewalls and whatever else lies
-/// between drover and the database: 0 if it accepts connections, 1 if it will (it
-/// starts, or recovers, which a restart only begins anew), 2 if it does not answer.
-///
-/// One that shuts down refuses as one that starts does, and may do so for ever: it
-/// counts as silent, and so does one that a signal has frozen, which no signal but the
-/// last one reaches. Its lock file tells them apart; before PostgreSQL 10 only what
-/// drover was told itself (`CAUSE`) does.
-const ANSWERS: &str = r#"frozen() { case $(ps -o stat= -p "$(sed -n 1p -- "$d/postmaster.pid" 2>/dev/null)" 2>/dev/null) in T*) return 0;; esac; return 1; }
-answers() {
-  [ -n "$(alive)" ] || return 2
-  ! frozen || return 2
-  s=$(sed -n 5p -- "$d/postmaster.pid" 2>/dev/null)
-  [ -n "$s" ] || s=$(sed -n 6p -- "$d/postmaster.pid" 2>/dev/null)
-  case $s in '') return 2;; '*'|0.0.0.0|::) s=localhost;; esac
-  q=/usr/lib/postgresql/$v/bin/pg_isready; [ -x "$q" ] || q=pg_isready
-  timeout 4 "$q" -q -t 3 -h "$s" -p "$1" >/dev/null 2>&1
-  case $? in 0) return 0;; 1) ;; *) return 2;; esac
-  case $(sed -n 8p -- "$d/postmaster.pid" 2>/dev/null) in
-    stopping*) return 2;;
-    '') [ "$2" != shutting_down ] || return 2;;
-  esac
-  return 1
-}
-"#;
+const ANSWERS: &str = include_str!("../../host/scripts/prelude/answers.sh");
 
-/// `$2` is why drover could not get in. The server's own clock, to know later what
-/// was started after this.
-const LOOK: &str = r#"date +%s; echo "$v/$c"; [ -n "$(alive)" ] && echo alive || echo dead; answers "$1" "$2"; echo $?"#;
+const LOOK: &str = include_str!("../../host/scripts/look_cluster.sh");
 
-/// `$2` is the stop mode, `$3` the server's clock before the attempt, `$4` why drover
-/// could not get in. A postmaster that was started since is the work of a turn that
-/// was cut off. One that answers is not touched, whatever `look` has found.
-///
-/// One at a time: a worker's end does not end its script. The lock is on the data
-/// directory itself, and must not be handed on to the postmaster.
-///
-/// PostgreSQL takes a killed postmaster for alive until init has reaped it, and
-/// refuses to start; where no process works in the data directory, its lock files
-/// are stale. With one there they stay: two postmasters would destroy the data.
-/// Whoever cannot see other people's processes cannot tell, and touches nothing.
-///
-/// Of what a failed start says, the postmaster's own reason is passed on.
-///
-/// What each part may take adds up to less than the step's limit.
-const RESTART: &str = r#"[ "$(id -u)" = 0 ] || [ -O "$d" ] || { echo "$(id -un) is neither root nor the owner of $v/$c"; exit 4; }
-exec 9<"$d" && flock -w 1 9 || { echo "another restart is at work"; exit 6; }
-lock=$d/postmaster.pid
-started=$(sed -n 3p -- "$lock" 2>/dev/null)
-if [ -n "$(alive)" ] && [ -n "$started" ] && [ "$started" -ge "$3" ] 2>/dev/null; then
-  echo "was started already"; exit 0
-fi
-answers "$1" "$4"
-case $? in 0) exit 7;; 1) exit 8;; esac
-gone() { n=$1; while [ -n "$(alive)" ]; do n=$((n - 1)); [ $n -gt 0 ] || return 1; sleep 0.1; done; }
-if [ -n "$(alive)" ]; then
-  f=; ! frozen || f=yes
-  [ -n "$f" ] || timeout 5 pg_ctlcluster "$v" "$c" stop -m "$2" >/dev/null 2>&1 9<&-
-  if [ -n "$f" ] || ! gone 10; then
-    [ -n "$f" ] || [ "$2" = immediate ] || { echo "it does not stop"; exit 4; }
-    kill -9 $(alive) 2>/dev/null
-    gone 20 || { echo "it survives SIGKILL: a process hangs in the kernel"; exit 4; }
-  fi
-fi
-if [ -e "$lock" ] && [ -z "$(alive)" ]; then
-  port=$(sed -n 4p -- "$lock"); sockets=$(sed -n 5p -- "$lock")
-  rm -f -- "$lock"
-  [ -n "$sockets" ] && [ -n "$port" ] && rm -f -- "$sockets/.s.PGSQL.$port" "$sockets/.s.PGSQL.$port.lock"
-fi
-out=$(timeout 8 pg_ctlcluster "$v" "$c" start 2>&1 9<&-); status=$?
-[ $status -eq 0 ] && { echo "started"; exit 0; }
-[ $status -eq 2 ] && { echo "runs already"; exit 0; }
-[ $status -eq 124 ] && [ -n "$(alive)" ] && { echo "is starting"; exit 0; }
-why=$(printf '%s\n' "$out" | grep -aE '(FATAL|PANIC): |could not (open|read|find|access|create|load|bind|write)' | grep -vF 'near token' | tail -n 1 | sed -E 's/^.*(FATAL|PANIC):  *//')
-printf '%s\n' "${why:-$out}"; exit 5
-"#;
+const RESTART: &str = include_str!("../../host/scripts/restart_dead_cluster.sh");
 
 /// Does a step.
 pub async fn perform(turn: &Turn<'_>) -> Outcome {

@@ -10,20 +10,8 @@ use drover::model::Server;
 use super::{Outcome, Tools};
 use crate::ssh::{self, Limits};
 
-/// What stands before every script: a path, and where the cluster of port `$1` is:
-/// `$v` its version, `$c` its name, `$d` its data directory, `$l` its log.
-/// `alive` prints the PostgreSQL processes that have that directory as their own:
-/// postmaster and backends, but no zombies, which have none any more, and nobody's
-/// shell. Only root and the cluster's owner are shown them.
-pub const FIND_CLUSTER: &str = r#"export LC_ALL=C; PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
-f=$(timeout 4 pg_lsclusters --json 2>/dev/null | PORT=$1 perl -MJSON -e 'local $/; for (@{ JSON::decode_json(<STDIN>) }) { if ($_->{port} == $ENV{PORT}) { print join("\n", map { $_ // "" } @$_{qw(version cluster pgdata logfile)}), "\n"; last } }' 2>/dev/null)
-{ IFS= read -r v; IFS= read -r c; IFS= read -r d; IFS= read -r l; } <<END
-$f
-END
-[ -n "$c" ] && [ -n "$d" ] || { echo "no cluster is set up for port $1"; exit 3; }
-d=$(readlink -f -- "$d")
-alive() { for p in /proc/[0-9]*; do [ "$p/cwd" -ef "$d" ] && case $(readlink "$p/exe") in */postgres|*/postgres\ *) echo "${p#/proc/}";; esac; done; }
-"#;
+/// Where the cluster of port `$1` is: what stands before a script that needs one.
+pub const FIND_CLUSTER: &str = include_str!("../../host/scripts/prelude/cluster.sh");
 
 /// What a script said.
 pub struct Said {

@@ -45,93 +45,11 @@ const WATCH: u16 = 2;
 const BEGUN_WITHIN: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_secs(10);
 
-/// How things stand, on one line. `running` is whether freezing is under way: the
-/// runner holds a lock on the cluster, and what it began outlives it by at most its
-/// time limit. What a session or a slot may still see is not frozen.
-const STATUS: &str = r#"lock=$d/PG_VERSION
-as_owner flock -E 75 -n "$lock" true
-case $? in 0) running=false;; 75) running=true;; *) echo "flock cannot lock $lock" >&2; exit 5;; esac
-sql -v old="$2" -v locked=$running <<'END' || exit 5
-with holds as (
-    select age(transaction) as age,
-        format('prepared transaction %L of %s in %s, since %s', gid, owner, database,
-            date_trunc('second', prepared)) as what
-    from pg_prepared_xacts
-    union all
-    select greatest(age(xmin), age(catalog_xmin)), format('replication slot %s%s', slot_name,
-        case when active then '' else ' (inactive)' end)
-    from pg_replication_slots where coalesce(xmin, catalog_xmin) is not null
-    union all
-    select greatest(age(backend_xid), age(backend_xmin)),
-        format('%s %s of %s, in a transaction since %s', backend_type, pid, usename,
-            date_trunc('second', xact_start))
-    from pg_stat_activity
-    where coalesce(backend_xid, backend_xmin) is not null and pid <> pg_backend_pid()
-        and application_name <> 'drover_freeze' and backend_type <> 'autovacuum worker'
-), databases as (
-    select datname, datallowconn, age(datfrozenxid) as age from pg_database
-)
-select jsonb_build_object(
-    'in_recovery', pg_is_in_recovery(),
-    'running', :'locked'::bool
-        or exists (select from pg_stat_activity where application_name = 'drover_freeze'),
-    'progress', (
-        select string_agg(format('%s in %s, %s of %s blocks', phase, p.datname,
-            heap_blks_scanned, heap_blks_total), '; ')
-        from pg_stat_progress_vacuum p join pg_stat_activity a using (pid)
-        where a.application_name = 'drover_freeze'),
-    'age', (select max(age) from databases where datallowconn),
-    'database', (select datname from databases where datallowconn order by age desc limit 1),
-    'closed', (
-        select left(string_agg(datname, ', '), 200) from databases
-        where not datallowconn and age > :old),
-    'held_at', (select coalesce(max(age), 0) from holds),
-    'held_by', (
-        select left(string_agg(what, '; ' order by age desc), 800)
-        from (select * from holds where age > :old order by age desc limit 5) oldest))
-END
-"#;
+const STATUS: &str = include_str!("../../host/scripts/look_freezing.sh");
 
-/// Detached: `$2` the age from which on a table is frozen, `$3` the time limit in
-/// seconds. The lock is the cluster's own file, so that a second one ends without
-/// effect whoever started it, and a killed one holds it no longer. It waits a while
-/// for the lock, because who looks at it holds it for a moment.
-///
-/// The subshell keeps no descriptor of ours open: sshd waits until all are closed.
-///
-/// Tables are vacuumed one by one, oldest first; a table that fails or is locked is
-/// passed over. A TOAST table goes with its own.
-const START: &str = r#"(as_owner sh -c 'trap "" HUP; exec setsid flock -w 5 "$1" timeout "$3" sh -c "$2" drover_freeze "$@"' drover_freeze \
-  "$d/PG_VERSION" "$RUNNER" "$3" "$2" "$q" "$s" "$port" "$u" "$b" "$settings") </dev/null >/dev/null 2>&1 3<&- &
-n=30; while as_owner flock -n "$d/PG_VERSION" true 2>/dev/null; do n=$((n - 1)); [ $n -gt 0 ] || break; sleep 0.1; done
-[ $n -gt 0 ] && echo '{"started":true}' || echo '{"started":false}'
-"#;
+const START: &str = include_str!("../../host/scripts/start_freezing.sh");
 
-/// The arguments are those of `START`, from the lock on.
-const RUNNER: &str = r#"end=$(($(date +%s) + $3)); old=$4 q=$5 s=$6 port=$7 u=$8 b=$9; shift 9; settings=$1
-run() {
-  left=$((end - $(date +%s))); [ $left -gt 0 ] || exit 0
-  env PGDATABASE="$1" PGAPPNAME=drover_freeze PGCONNECT_TIMEOUT=10 \
-    PGOPTIONS="-c statement_timeout=${left}s -c lock_timeout=30s -c vacuum_cost_delay=2 -c vacuum_cost_limit=2000 $settings" \
-    "$q" -XqAtw -v old="$old" -h "$s" -p "$port" -U "$u"
-}
-run "$b" <<'END' | while IFS= read -r name; do run "$name" <<'SQL'; done
-select datname from pg_database
-where datallowconn and age(datfrozenxid) > :old and datname !~ '[\r\n]'
-order by age(datfrozenxid) desc;
-END
-select format('vacuum (freeze%s) %I.%I',
-    case when current_setting('server_version_num')::int >= 120000 then ', truncate off' end,
-    n.nspname, c.relname)
-from pg_class c
-join pg_namespace n on n.oid = c.relnamespace
-left join pg_class t on t.oid = c.reltoastrelid
-where c.relkind in ('r', 'm') and c.relpersistence <> 't'
-    and greatest(age(c.relfrozenxid), age(nullif(t.relfrozenxid, '0'))) > :old
-order by greatest(age(c.relfrozenxid), age(nullif(t.relfrozenxid, '0'))) desc
-\gexec
-SQL
-"#;
+const RUNNER: &str = include_str!("../../host/scripts/freeze_tables.sh");
 
 /// What [`STATUS`] tells.
 #[derive(Debug, Deserialize)]

@@ -91,79 +91,15 @@ async fn slot(turn: &Context<'_>, resource: &Resource) -> Work {
     Ok(Outcome::done(said))
 }
 
-/// Makes cluster `$2` of the leader's major version `$1` for port `$3` at the address
-/// `$4`, as a copy of the one at `$5` port `$6`, streaming from slot `$7`, at most `$8`
-/// MiB a second. What was left half made is made anew: the file that is written last
-/// tells. The certificate that the leader is known by and the password file come as
-/// the input.
-pub(super) const BACKUP: &str = r##"v=$1 n=$2
-local=${DROVER_CREATECLUSTER:+yes}
-[ -x "/usr/lib/postgresql/$v/bin/pg_basebackup" ] || { echo "PostgreSQL $v is not installed"; exit 78; }
-conf=${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}/$v/$n
-t=$HOME/.drover-jobs; [ -z "$local" ] || t=${DROVER_CREATECLUSTER%/*}/jobs
-as_root test -e "$conf/conf.d/drover.conf" && { rm -f -- "$t/$n.crt" "$t/$n.pass"; echo "cluster $v/$n is made"; exit 0; }
-mkdir -p -m 700 -- "$t" || exit 1
-umask 077
-IFS= read -r pass <&3; cat <&3 >"$t/$n.crt.new"; printf '%s\n' "$pass" >"$t/$n.pass.new"
-mv "$t/$n.crt.new" "$t/$n.crt"; mv "$t/$n.pass.new" "$t/$n.pass"
-background "cluster-$n" '
-  set -e
-  v=$1 n=$2 port=$3 address=$4 host=$5 from=$6 slot=$7 rate=$8 conf=$9 local=${10} t=${11}
-  r() { if [ "$(id -u)" = 0 ] || [ -n "$local" ]; then "$@"; else sudo -n -- "$@"; fi; }
-  o() { if [ -n "$local" ]; then "$@"; else sudo -n -u postgres -- "$@"; fi; }
-  put() { f=$1 m=$2; r tee "$f.new" >/dev/null; r chmod "$m" "$f.new"; r chown --reference="$conf/postgresql.conf" "$f.new"; r mv "$f.new" "$f"; }
-  if [ -n "$local" ]; then
-    data=$(sed -n "s/^data_directory = .\(.*\).\$/\1/p" "$DROVER_CREATECLUSTER" | sed "s/%c/$n/;s/%v/$v/")
-    listen=$address method=trust who=all
-  else
-    data=/var/lib/postgresql/$v/$n listen=* method=peer who=postgres
-  fi
-  if r test -e "$conf"; then r pg_dropcluster --stop "$v" "$n"; fi
-  [ -z "$data" ] || r rm -rf -- "$data"
-  # The configuration is Debian'\''s own; the data are the leader'\''s.
-  r pg_createcluster ${local:+--createclusterconf="$DROVER_CREATECLUSTER" -s "$DROVER_SOCKETS" -l "$DROVER_LOGS/$n.log"} \
-    -p "$port" "$v" "$n" -- --username=postgres --encoding=UTF8 --locale=C.UTF-8 \
-    --data-checksums --auth-local=$method --auth-host=scram-sha-256
-  printf "# Written by drover.\nlocal all %s %s\nhostssl all all all scram-sha-256\nhostssl replication drover_replication all scram-sha-256\nhostnossl all all all reject\n" \
-    "$who" "$method" | put "$conf/pg_hba.conf" 640
-  put "$conf/leader.crt" 644 <"$t/$n.crt"
-  put "$conf/replication.pass" 600 <"$t/$n.pass"
-  rm -f -- "$t/$n.crt" "$t/$n.pass"
-  case $address in
-    *[!0-9.]*) case $address in *:*) san=IP:$address;; *) san=DNS:$address;; esac;;
-    *) san=IP:$address;;
-  esac
-  umask 077
-  k=$(mktemp -d); trap "rm -rf $k" EXIT
-  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 -sha256 \
-    -subj "/CN=$n" -addext "subjectAltName=$san" -addext "basicConstraints=critical,CA:FALSE" \
-    -keyout "$k/key" -out "$k/crt" 2>/dev/null
-  put "$conf/server.crt" 644 <"$k/crt"
-  put "$conf/server.key" 600 <"$k/key"
-  r find "$data" -mindepth 1 -delete
-  how="host=$host port=$from user=drover_replication sslmode=verify-full sslrootcert=$conf/leader.crt passfile=$conf/replication.pass application_name=$slot connect_timeout=5"
-  # Not under its own name: what a copy confirms is no copy of a commit yet.
-  o "/usr/lib/postgresql/$v/bin/pg_basebackup" -d "$how application_name=drover_copy" -D "$data" -X stream -S "$slot" -c fast \
-    -r "${rate}M" ${local:+--no-sync}
-  o touch "$data/standby.signal"
-  r mkdir -p "$conf/conf.d"
-  printf "%s\n" "# Written by drover: whom it follows." \
-    "primary_conninfo = '\''$how'\''" "primary_slot_name = '\''$slot'\''" \
-    "wal_receiver_timeout = '\''5s'\''" "wal_receiver_status_interval = '\''1s'\''" \
-    "wal_retrieve_retry_interval = '\''1s'\''" | put "$conf/conf.d/follower.conf" 600
-  printf "%s\n" "# Written by drover, last of all: what it made is whole." \
-    "listen_addresses = '\''$listen'\''" "max_connections = ${12}" \
-    "password_encryption = '\''scram-sha-256'\''" "ssl = on" "hot_standby = on" \
-    "ssl_cert_file = '\''$conf/server.crt'\''" "ssl_key_file = '\''$conf/server.key'\''" \
-    "shared_preload_libraries = '\''${13}'\''" | put "$conf/conf.d/drover.conf" 644
-' "$v" "$n" "$3" "$4" "$5" "$6" "$7" "$8" "$conf" "$local" "$t" "$9" "${10}"
-# A turn that came while the copy was made has put them there once more.
-rm -f -- "$t/$n.crt" "$t/$n.pass"
-echo "made cluster $v/$n, a copy of its leader"
-"##;
+pub(super) const BACKUP: &str = concat!(
+    include_str!("../../host/scripts/prelude/copy_cluster_arguments.sh"),
+    include_str!("../../host/scripts/prelude/put.sh"),
+    include_str!("../../host/scripts/prelude/leader.sh"),
+    include_str!("../../host/scripts/prelude/new_cluster.sh"),
+    include_str!("../../host/scripts/copy_cluster.sh")
+);
 
-/// The leader's major version.
-const VERSION: &str = r#"echo "$v""#;
+const VERSION: &str = include_str!("../../host/scripts/version.sh");
 
 async fn backup(turn: &Context<'_>, resource: &Resource, server: &Server) -> Work {
     let (leader, its_server) = leader_of(turn, resource).await?;

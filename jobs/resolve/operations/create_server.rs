@@ -263,15 +263,7 @@ async fn await_address(turn: &Context<'_>, server: &Server) -> Work {
     }
 }
 
-/// What makes an instance may still be at work when its sshd answers.
-const SETTLED: &str = r#"command -v cloud-init >/dev/null || { echo "its sshd answers"; exit 0; }
-[ -n "$DROVER_CREATECLUSTER" ] && { echo "its sshd answers"; exit 0; }
-s=$(cloud-init status 2>/dev/null)
-case $s in
-  *running*|*"not run"*|*"not started"*) echo "cloud-init is at work"; exit 75;;
-esac
-echo "its sshd answers; cloud-init: ${s#status: }"
-"#;
+const SETTLED: &str = include_str!("../../host/scripts/settled.sh");
 
 async fn await_ssh(turn: &Context<'_>, server: &Server) -> Work {
     match script::run(turn, server, SETTLED, &[], b"").await {
@@ -281,32 +273,7 @@ async fn await_ssh(turn: &Context<'_>, server: &Server) -> Work {
     }
 }
 
-/// Makes a filesystem on the data volume if there is none, and mounts it where
-/// Debian's PostgreSQL keeps its clusters. A volume with anything on it is never
-/// made anew.
-const VOLUME: &str = r#"[ -z "$DROVER_CREATECLUSTER" ] || { echo "the cloud has set it up"; exit 0; }
-m=/var/lib/postgresql
-mountpoint -q "$m" && { echo "it is mounted at $m"; exit 0; }
-serial=$(printf %s "$1" | tr -d -)
-dev=
-for l in /dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_"$serial" /dev/sdf /dev/xvdf; do
-  [ -b "$l" ] && { dev=$(readlink -f "$l"); break; }
-done
-[ -n "$dev" ] || { echo "volume $1 is not attached yet"; exit 75; }
-what=$(as_root blkid -p -o export "$dev" 2>/dev/null | grep -E '^(TYPE|PTTYPE)=')
-case $what in
-  '') as_root mkfs.ext4 -q -L drover-data "$dev" || exit 1;;
-  TYPE=ext4) ;;
-  *) echo "volume $1 holds something that drover did not put there ($what)"; exit 78;;
-esac
-u=$(as_root blkid -o value -s UUID "$dev")
-[ -n "$u" ] || { echo "volume $1 has no filesystem"; exit 1; }
-as_root mkdir -p "$m"
-grep -q " $m " /etc/fstab ||
-  printf 'UUID=%s %s ext4 defaults,nofail,noatime 0 2\n' "$u" "$m" | as_root tee -a /etc/fstab >/dev/null
-as_root mount "$m" || exit 1
-echo "it is mounted at $m"
-"#;
+const VOLUME: &str = include_str!("../../host/scripts/mount_volume.sh");
 
 async fn volume(turn: &Context<'_>, server: &Server) -> Work {
     let id = server
@@ -317,29 +284,7 @@ async fn volume(turn: &Context<'_>, server: &Server) -> Work {
     Ok(Outcome::done(said.last_words()))
 }
 
-/// Installs PostgreSQL from the distribution: the major version `$1`, or whichever it
-/// has. No cluster is made with it. What is there already stays as it is.
-const INSTALL: &str = r#"v=$1
-if [ -z "$v" ]; then v=$(ls /usr/lib/postgresql 2>/dev/null | grep -E '^[0-9]+$' | sort -n | tail -n 1); fi
-if [ -n "$v" ] && [ -x "/usr/lib/postgresql/$v/bin/postgres" ] && command -v pg_createcluster >/dev/null &&
-   command -v openssl >/dev/null && perl -MJSON -e 1 2>/dev/null; then
-  echo "PostgreSQL $v is installed"; exit 0
-fi
-[ -z "$DROVER_CREATECLUSTER" ] || {
-  echo "this machine lacks PostgreSQL ${1:-of any version}, openssl or Perl's JSON module, and a local server installs nothing on it"; exit 78; }
-background install '
-  set -e
-  export DEBIAN_FRONTEND=noninteractive
-  r() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n -- "$@"; fi; }
-  apt="r env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300"
-  $apt update
-  $apt install -y --no-install-recommends postgresql-common libjson-perl openssl
-  r mkdir -p /etc/postgresql-common/createcluster.d
-  echo "create_main_cluster = false" | r tee /etc/postgresql-common/createcluster.d/drover.conf >/dev/null
-  $apt install -y "postgresql${1:+-$1}"
-' "$1"
-echo "installed PostgreSQL ${1:-of the distribution}"
-"#;
+const INSTALL: &str = include_str!("../../host/scripts/install_postgres.sh");
 
 async fn install(turn: &Context<'_>, server: &Server) -> Work {
     let wanted = turn.operation.params["postgres"].as_u64();

@@ -25,32 +25,10 @@ const OFTEN: Duration = Duration::from_millis(250);
 const STOP: Duration = Duration::from_secs(14);
 
 /// Stops the cluster at once, and sees to it that nobody writes to it whoever starts it.
-/// What stands in `pg_hba.conf` comes back when it follows ([`OPEN`]).
-pub(crate) const FENCE: &str = r##"r=${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}/$v/$c
-marked=yes
-as_root touch "$d/standby.signal" && as_root chown --reference="$d" "$d/standby.signal" || marked=
-[ -e "$r/pg_hba.conf.unfenced" ] || as_root cp -p "$r/pg_hba.conf" "$r/pg_hba.conf.unfenced" || marked=
-{ echo "# Written by drover: it has lost its lead."; as_root grep "^local" "$r/pg_hba.conf.unfenced"; } |
-  as_root tee "$r/pg_hba.conf.new" >/dev/null &&
-  as_root chown --reference="$r/pg_hba.conf.unfenced" "$r/pg_hba.conf.new" &&
-  as_root chmod --reference="$r/pg_hba.conf.unfenced" "$r/pg_hba.conf.new" &&
-  as_root mv "$r/pg_hba.conf.new" "$r/pg_hba.conf" || marked=
-p=$(as_root sed -n 1p -- "$d/postmaster.pid" 2>/dev/null)
-if [ -n "$(alive)" ]; then
-  [ -z "$p" ] || as_root kill -QUIT "$p" 2>/dev/null
-  n=5; while [ -n "$(alive)" ] && [ $n -gt 0 ]; do sleep 0.1; n=$((n-1)); done
-  n=50; while [ -n "$(alive)" ] && [ $n -gt 0 ]; do as_root kill -9 $(alive) 2>/dev/null; sleep 0.1; n=$((n-1)); done
-fi
-[ -z "$(alive)" ] || { echo "a process of $v/$c survives SIGKILL"; exit 1; }
-as_root rm -f -- "$d/postmaster.pid"
-[ -n "$marked" ] || { echo "cluster $v/$c is stopped, but it cannot be kept so"; exit 1; }
-echo "cluster $v/$c is stopped, and kept from writing"
-"##;
+pub(crate) const FENCE: &str = include_str!("../../host/scripts/fence.sh");
 
 /// Lets clients in again at a cluster that follows.
-pub(super) const OPEN: &str = r#"r=${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}/$v/$c
-if as_root test -e "$r/pg_hba.conf.unfenced"; then as_root mv "$r/pg_hba.conf.unfenced" "$r/pg_hba.conf" || exit 1; fi
-"#;
+pub(super) const OPEN: &str = include_str!("../../host/scripts/open.sh");
 
 /// How it was proved, in one word for programs and in words for people.
 pub(super) struct Proof {

@@ -57,22 +57,8 @@ pub(super) fn replication_password(leader: &Resource) -> Result<&Secret, Outcome
     password.ok_or_else(|| Outcome::hopeless("there is no password for followers"))
 }
 
-/// A role that may stream, and read what pg_rewind compares, and do nothing else; and a
-/// slot that keeps WAL for this follower: reserved at once, so that a copy can catch up
-/// however long it takes, up to `$3` MiB. `$2` is the slot.
-pub(crate) const SLOT: &str = r#"{ cat <&3; cat <<'SQL'
-select format('create role %I login replication', :'replication') where not exists (select from pg_roles where rolname = :'replication') \gexec
-alter role :"replication" with login replication nosuperuser nocreatedb nocreaterole connection limit 10 password :'verifier';
-grant execute on function pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean), pg_read_binary_file(text), pg_read_binary_file(text, bigint, bigint, boolean) to :"replication";
-grant connect on database postgres to :"replication";
-select pg_create_physical_replication_slot(:'slot', true) where not exists (select from pg_replication_slots where slot_name = :'slot');
-SQL
-printf "alter system set max_slot_wal_keep_size = '%sMB';\nselect pg_reload_conf();\n" "$3"
-} | sql -o /dev/null || exit 1
-# Who leads others does not start by itself: meanwhile another may have come to lead.
-echo manual | as_root tee "${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}/$v/$c/start.conf" >/dev/null || exit 1
-echo "slot $2 keeps WAL for it"
-"#;
+/// Slot `$2` for a follower, which keeps up to `$3` MiB, and the role that streams.
+pub(crate) const SLOT: &str = include_str!("../../host/scripts/make_slot.sh");
 
 /// What [`SLOT`] reads.
 pub(crate) fn slot_input(slot: &str, password: &Secret) -> String {
@@ -99,28 +85,13 @@ pub(super) async fn make_slot(
     Ok(said.last_words())
 }
 
-/// Has the cluster of port `$1` follow the one at `$2` port `$3`, from slot `$4`. The
-/// password file's line and the certificate that its leader is known by come as the
-/// input. One that runs takes notice; one that is stopped is a standby from its start.
-pub(crate) const FOLLOW: &str = r##"r=${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}/$v/$c
-put() { f=$1 m=$2; as_root tee "$f.new" >/dev/null && as_root chmod "$m" "$f.new" && as_root chown --reference="$r/postgresql.conf" "$f.new" && as_root mv "$f.new" "$f"; }
-umask 077
-IFS= read -r pass <&3
-printf '%s\n' "$pass" | put "$r/replication.pass" 600 || exit 1
-cat <&3 | put "$r/leader.crt" 644 || exit 1
-how="host=$2 port=$3 user=drover_replication sslmode=verify-full sslrootcert=$r/leader.crt passfile=$r/replication.pass application_name=$4 connect_timeout=5"
-printf '%s\n' "# Written by drover: whom it follows." "primary_conninfo = '$how'" "primary_slot_name = '$4'" \
-  "wal_receiver_timeout = '5s'" "wal_receiver_status_interval = '1s'" "wal_retrieve_retry_interval = '1s'" |
-  put "$r/conf.d/follower.conf" 600 || exit 1
-if [ -z "$(alive)" ]; then
-  as_root touch "$d/standby.signal" && as_root chown --reference="$d" "$d/standby.signal" || exit 1
-else
-  as_root pg_ctlcluster "$v" "$c" reload || exit 1
-fi
-# Who led before was not to start by itself; a standby may.
-if as_root test -e "$d/standby.signal"; then echo auto | as_root tee "$r/start.conf" >/dev/null || exit 1; fi
-echo "cluster $v/$c follows $2"
-"##;
+/// Has the cluster of port `$1` follow the one at `$2` port `$3`, from slot `$4`.
+pub(crate) const FOLLOW: &str = concat!(
+    include_str!("../../host/scripts/prelude/follow_arguments.sh"),
+    include_str!("../../host/scripts/prelude/put.sh"),
+    include_str!("../../host/scripts/prelude/leader.sh"),
+    include_str!("../../host/scripts/follow.sh")
+);
 
 /// Has a cluster follow a leader, from the slot that it has there.
 ///

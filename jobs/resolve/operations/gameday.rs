@@ -22,54 +22,15 @@ pub(super) const BOOK: Book = Book {
     creates: false,
 };
 
-/// `$1` is a cluster's port or `all`; `dirs` are the data directories, and `pids` prints
-/// what PostgreSQL runs there, as root sees it.
-const CLUSTERS: &str = r#"dirs=$(timeout 4 pg_lsclusters --json 2>/dev/null | PORT=$1 perl -MJSON -e 'local $/; for (@{ JSON::decode_json(<STDIN>) }) { print $_->{pgdata}, "\n" if $ENV{PORT} eq "all" || $_->{port} == $ENV{PORT} }' 2>/dev/null)
-[ -n "$dirs" ] || { echo "no cluster is set up there"; exit 3; }
-pids() { printf '%s\n' "$dirs" | as_root sh -c 'while IFS= read -r d; do
-  for p in /proc/[0-9]*; do [ "$p/cwd" -ef "$d" ] && case $(readlink "$p/exe") in */postgres|*/postgres\ *) echo "${p#/proc/}";; esac; done
-done'; }
-"#;
+const CLUSTERS: &str = include_str!("../../host/scripts/prelude/gameday_clusters.sh");
 
-/// `$2` is the signal. A process that is just being started is met in the next round.
-const SIGNAL: &str = r#"n=0 i=0
-while [ $i -lt 40 ]; do
-  p=$(pids); [ -n "$p" ] || break
-  [ $i -gt 0 ] && [ "$2" = KILL ] || n=$(printf '%s\n' $p | wc -l)
-  as_root kill -s "$2" $p 2>/dev/null
-  i=$((i+1)); [ "$2" = KILL ] || [ $i -lt 3 ] || break
-  sleep 0.05
-done
-[ $n -gt 0 ] || [ "$2" = CONT ] || { echo "nothing of PostgreSQL runs there"; exit 5; }
-[ "$2" != KILL ] || [ -z "$(pids)" ] || { echo "something survives SIGKILL"; exit 5; }
-echo "SIG$2 to $n processes"
-"#;
+const SIGNAL: &str = include_str!("../../host/scripts/gameday_signal.sh");
 
-/// `file` is ours on the filesystem of the first data directory, which must not be the
-/// machine's own.
-const VOLUME: &str = r#"d=$(printf '%s\n' "$dirs" | head -n 1)
-m=$(df --output=target -- "$d" | tail -n 1)
-[ -n "$m" ] || { echo "the volume of $d is not known"; exit 5; }
-file=${m%/}/drover-gameday.fill
-"#;
+const VOLUME: &str = include_str!("../../host/scripts/prelude/gameday_volume.sh");
 
-/// All but 2 % of it. A volume that is memory is filled only as far as that has room.
-const FILL: &str = r#"[ "$(stat -c %d -- "$m")" != "$(stat -c %d /)" ] || { echo "$d is on the machine's own filesystem, which drover does not fill: only a data volume"; exit 5; }
-as_root rm -f -- "$file"
-set -- $(df -B1 --output=size,avail -- "$m" | tail -n 1)
-bytes=$(( $2 - $1 / 50 ))
-[ $bytes -gt 0 ] || { echo "$m has less than 2 % free already"; exit 5; }
-if [ "$(stat -f -c %T -- "$m")" = tmpfs ]; then
-  while read -r k v _; do [ "$k" != MemAvailable: ] || free=$(( v * 1024 )); done </proc/meminfo
-  [ $bytes -lt $(( ${free:-0} / 2 )) ] || { echo "$m is memory of this machine, which has no $(( bytes / 1048576 )) MiB to spare; make servers with a smaller --volume-mib"; exit 5; }
-fi
-as_root fallocate -l "$bytes" -- "$file" || { as_root rm -f -- "$file"; echo "$file cannot be written"; exit 5; }
-echo "$m is full but for its last 2 %: $file has $(( bytes / 1048576 )) MiB"
-"#;
+const FILL: &str = include_str!("../../host/scripts/gameday_fill.sh");
 
-const EMPTY: &str = r#"as_root rm -f -- "$file" || exit 5
-echo "$file is gone"
-"#;
+const EMPTY: &str = include_str!("../../host/scripts/gameday_empty.sh");
 
 pub(super) async fn perform(turn: &Context<'_>) -> Work {
     match (turn.step, turn.known) {

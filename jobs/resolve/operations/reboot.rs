@@ -49,8 +49,7 @@ impl Operation for Reboot {
 
 /// How long the server may take to say which boot it is in.
 const ASK: Duration = Duration::from_secs(6);
-/// The kernel's own mark of a boot.
-const BOOT_ID: &str = "cat /proc/sys/kernel/random/boot_id";
+const BOOT_ID: &str = include_str!("../../host/scripts/boot_id.sh");
 
 fn machine<'a>(turn: &Context<'a>) -> Result<Machine<'a>, Outcome> {
     instance::able(turn, CloudAction::Reboot)

@@ -181,12 +181,7 @@ async fn start_it(turn: &Context<'_>, resource: &Resource, server: &Server) -> W
     }
 }
 
-/// Whether its receiver streams, and from whom. One that is refused is begun again each
-/// second (`wal_retrieve_retry_interval`), and streams for a moment: it has to be the
-/// same for longer.
-const STREAMS_FROM: &str = r#"p=$(sql -c "select pid from pg_stat_wal_receiver where status = 'streaming'" </dev/null)
-[ -z "$p" ] || sleep 1.2
-sql -c "select coalesce((select case when status <> 'streaming' or pid = ${p:-0} then status || ' from ' || sender_host else 'no receiver that stays' end from pg_stat_wal_receiver), 'no receiver')" </dev/null"#;
+const STREAMS_FROM: &str = include_str!("../../host/scripts/streams_from.sh");
 
 async fn stream(turn: &Context<'_>, resource: &Resource, server: &Server) -> Work {
     let on = (resource, server);

@@ -13,12 +13,7 @@ pub(super) const BOOK: Book = Book {
     creates: false,
 };
 
-/// `$2` is the role. What is read first sets psql's variable `verifier`.
-const SET: &str = r#"{ cat <&3; quiet; cat <<'END'
-alter role :"role" password :'verifier';
-END
-} | sql -v role="$2" || exit 5
-"#;
+const SET: &str = include_str!("../../host/scripts/set_password.sh");
 
 pub(super) async fn perform(turn: &Context<'_>) -> Work {
     match turn.step {

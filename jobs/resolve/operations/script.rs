@@ -11,34 +11,11 @@ use super::{Context, Outcome};
 use crate::resolve::incidents::shell::{self, FIND_CLUSTER, Said};
 use crate::resolve::incidents::superuser::{INPUT, SUPERUSER};
 
-/// `as_root` does something as root where the login is not the clusters' owner: on a
-/// local server it is. What a script reads is its descriptor 3.
-pub(crate) const ROOT: &str = r#"export LC_ALL=C; PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
-as_root() {
-  if [ "$(id -u)" = 0 ] || [ -n "$DROVER_CREATECLUSTER" ]; then "$@"; else sudo -n -- "$@"; fi
-}
-"#;
+/// `as_root` does something as root.
+pub(crate) const ROOT: &str = include_str!("../../host/scripts/prelude/root.sh");
 
-/// `background NAME SCRIPT …` runs what may take longer than a turn once, under a lock
-/// that goes with it, and says 75 until it has ended; the rest are its arguments. What
-/// was cut off is begun anew, so it must be fit for that.
-pub(super) const BACKGROUND: &str = r#"background() {
-  job=$1 todo=$2; shift 2
-  j=$HOME/.drover-jobs; [ -z "$DROVER_CREATECLUSTER" ] || j=${DROVER_CREATECLUSTER%/*}/jobs
-  mkdir -p -m 700 -- "$j" || exit 1
-  exec 9>"$j/$job.lock"
-  flock -n 9 || { echo "$job goes on: $(tail -n 1 "$j/$job.log" 2>/dev/null)"; exit 75; }
-  if [ ! -f "$j/$job.rc" ]; then
-    setsid sh -c 's=$1 r=$2; shift 2; sh -c "$s" drover "$@"; echo $? >"$r.new"; mv "$r.new" "$r"' \
-      drover "$todo" "$j/$job.rc" "$@" >"$j/$job.log" 2>&1 </dev/null &
-    exec 9>&-
-    i=0; while [ ! -f "$j/$job.rc" ] && [ $i -lt 60 ]; do sleep 0.2; i=$((i+1)); done
-    [ -f "$j/$job.rc" ] || { echo "$job goes on: $(tail -n 1 "$j/$job.log")"; exit 75; }
-  fi
-  r=$(cat "$j/$job.rc"); rm -f "$j/$job.rc"
-  [ "$r" = 0 ] || { grep . "$j/$job.log" | tail -n 3 | tr '\n' ' '; exit 1; }
-}
-"#;
+/// `background NAME FUNCTION …` runs what may take longer than a turn.
+pub(super) const BACKGROUND: &str = include_str!("../../host/scripts/prelude/background.sh");
 
 /// A script's way to say that what it waits for goes on (EX_TEMPFAIL).
 const GOES_ON: u32 = 75;

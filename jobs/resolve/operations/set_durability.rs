@@ -51,8 +51,7 @@ fn wanted(turn: &Context<'_>) -> Result<Durability, Outcome> {
     word.ok_or_else(|| Outcome::hopeless("the durability is neither async nor sync"))
 }
 
-/// The followers that stream, as their leader sees them.
-const STREAMING: &str = r#"sql -c "select application_name from pg_stat_replication where state = 'streaming'" </dev/null || exit 1"#;
+const STREAMING: &str = include_str!("../../host/scripts/streaming_followers.sh");
 
 /// Nothing is changed before one streams: all commits would wait.
 async fn look(turn: &Context<'_>, on: (&Resource, &Server), wanted: Durability) -> Work {

@@ -61,9 +61,7 @@ pub(super) async fn perform(turn: &Context<'_>) -> Work {
     }
 }
 
-/// How a follower stands, asked live: whether it is in recovery, how its receiver is,
-/// and how many bytes it has not replayed of what it was told of.
-const STANDING: &str = r#"sql -c "select pg_is_in_recovery(), coalesce((select status from pg_stat_wal_receiver), 'none'), coalesce((select pg_wal_lsn_diff(latest_end_lsn, pg_last_wal_replay_lsn())::bigint from pg_stat_wal_receiver), 0)" </dev/null"#;
+const STANDING: &str = include_str!("../../host/scripts/follower_standing.sh");
 
 /// The follower that was named, or the first that streams and is closest.
 async fn choose(turn: &Context<'_>, resource: &Resource) -> Work {
@@ -133,26 +131,14 @@ pub(super) async fn names(turn: &Context<'_>, resource: &Resource) -> Work {
     Ok(Outcome::done(said))
 }
 
-/// So that the shutdown has little left to write.
-const CHECKPOINT: &str = r#"sql -o /dev/null -c checkpoint </dev/null || exit 1; echo "cluster $v/$c has written everything down""#;
+const CHECKPOINT: &str = include_str!("../../host/scripts/checkpoint.sh");
 
 async fn checkpoint(turn: &Context<'_>, resource: &Resource, server: &Server) -> Work {
     let said = script::as_superuser(turn, (resource, server), CHECKPOINT, &[], b"").await?;
     Ok(Outcome::done(said.last_words()))
 }
 
-/// Shuts the cluster down, ending its sessions; its walsenders send all that there is
-/// before they end. From then on it starts as a standby that knows no leader, and takes
-/// no writes whoever starts it. Prints where its WAL ends.
-const STOP: &str = r#"if [ -n "$(alive)" ]; then
-  as_root pg_ctlcluster "$v" "$c" stop -m fast >/dev/null 2>&1
-  [ -z "$(alive)" ] || { echo "cluster $v/$c is shutting down"; exit 75; }
-fi
-as_root touch "$d/standby.signal" && as_root chown --reference="$d" "$d/standby.signal" || exit 1
-s=$(as_root "/usr/lib/postgresql/$v/bin/pg_controldata" "$d")
-case $s in *"shut down"*) ;; *) echo "cluster $v/$c was not shut down in good order"; exit 1;; esac
-printf '%s\n' "$s" | sed -n 's/^Latest checkpoint location: *//p'
-"#;
+const STOP: &str = include_str!("../../host/scripts/stop_leader.sh");
 
 async fn stop(turn: &Context<'_>, resource: &Resource, server: &Server) -> Work {
     let said = script::at_cluster(turn, (resource, server), STOP, &[], b"").await?;
@@ -165,15 +151,9 @@ async fn stop(turn: &Context<'_>, resource: &Resource, server: &Server) -> Work 
     Ok(Outcome::done(format!("it is shut down; its WAL ends at {lsn}")).remember("lsn", lsn))
 }
 
-/// Whether all up to `$2` is replayed.
-const CAUGHT_UP: &str = r#"printf "\\\\set lsn '%s'\nselect pg_wal_lsn_diff(pg_last_wal_replay_lsn(), :'lsn') >= 0;\n" "$2" | sql"#;
+const CAUGHT_UP: &str = include_str!("../../host/scripts/caught_up.sh");
 
-/// Has the old leader lead on: it was shut down in good order, and nobody else leads.
-const LEAD_ON: &str = r#"as_root rm -f -- "$d/standby.signal"
-as_root pg_ctlcluster "$v" "$c" start; s=$?
-[ $s = 0 ] || [ $s = 2 ] || exit 1
-echo "cluster $v/$c leads on"
-"#;
+const LEAD_ON: &str = include_str!("../../host/scripts/lead_on.sh");
 
 async fn catch_up(turn: &Context<'_>, resource: &Resource, server: &Server) -> Work {
     let (follower, its_server) = node(turn, chosen(turn)?).await?;
@@ -288,10 +268,7 @@ async fn follow_it(turn: &Context<'_>, resource: &Resource, server: &Server) -> 
     Ok(Outcome::done(said))
 }
 
-/// A standby's own slots would keep its WAL for ever.
-const TIDY: &str = r#"sql -o /dev/null -c "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_type = 'physical' and not active and slot_name like 'f\_%'" </dev/null || exit 1
-echo "it keeps no slots any more"
-"#;
+const TIDY: &str = include_str!("../../host/scripts/tidy_slots.sh");
 
 pub(super) async fn tidy(turn: &Context<'_>, resource: &Resource, server: &Server) -> Work {
     // Called off: it leads on, and keeps its slots.

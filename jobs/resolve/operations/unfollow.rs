@@ -31,19 +31,7 @@ pub(super) async fn perform(turn: &Context<'_>) -> Work {
     }
 }
 
-/// Promotes the cluster, unless it leads already, and proves that it writes. Its
-/// standby settings go, so that no restart makes it a follower again.
-pub(super) const PROMOTE: &str = r#"r=${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}
-if [ "$(sql -c 'select pg_is_in_recovery()' </dev/null)" = t ]; then
-  sql -o /dev/null -c 'select pg_promote(true, 15)' </dev/null || exit 1
-fi
-[ "$(sql -c 'select pg_is_in_recovery()' </dev/null)" = f ] || { echo "it is still in recovery"; exit 75; }
-as_root rm -f -- "$r/$v/$c/conf.d/follower.conf"
-sql -o /dev/null -c "select pg_reload_conf()" </dev/null
-sql -o /dev/null -c "select txid_current()" </dev/null || exit 1
-sql -o /dev/null -c "checkpoint" </dev/null
-echo "cluster $v/$c leads"
-"#;
+pub(super) const PROMOTE: &str = include_str!("../../host/scripts/promote.sh");
 
 async fn promote(turn: &Context<'_>, resource: &Resource, server: &Server) -> Work {
     // Nobody will follow it: a list that it has from its leader would hold its commits.
@@ -81,13 +69,7 @@ async fn part(turn: &Context<'_>, resource: &Resource) -> Work {
     }))
 }
 
-/// Drops slot `$2`, ending what streams from it.
-pub(super) const DROP_SLOT: &str = r#"printf "\\\\set slot '%s'\n%s\n" "$2" \
-  "select pg_terminate_backend(active_pid, 5000) from pg_replication_slots where slot_name = :'slot' and active;
-   select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = :'slot';" |
-  sql -o /dev/null || exit 1
-echo "slot $2 is gone"
-"#;
+pub(super) const DROP_SLOT: &str = include_str!("../../host/scripts/drop_slot.sh");
 
 async fn drop_slot(turn: &Context<'_>) -> Work {
     let (resource, _) = turn.resource()?;

@@ -25,25 +25,7 @@ struct Target {
     to: u64,
 }
 
-/// `$1` is the mount point. The cloud makes the disk larger; partition and
-/// filesystem follow here, where the cloud does not do that too.
-const EXTEND: &str = r#"export LC_ALL=C; PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
-as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
-{ read -r src fs; } <<END
-$(findmnt -no SOURCE,FSTYPE --target "$1")
-END
-case $src in /dev/*)
-  disk=$(lsblk -no PKNAME "$src" 2>/dev/null | head -n 1); part=$(cat "/sys/class/block/${src##*/}/partition" 2>/dev/null)
-  [ -n "$disk" ] && [ -n "$part" ] && as_root growpart "/dev/$disk" "$part" 2>&1
-  case $fs in
-    ext2|ext3|ext4) as_root resize2fs "$src" 2>&1;;
-    xfs) as_root xfs_growfs "$1" 2>&1;;
-    btrfs) as_root btrfs filesystem resize max "$1" 2>&1;;
-    *) echo "drover does not know how to make $fs larger";;
-  esac;;
-esac
-exit 0
-"#;
+const EXTEND: &str = include_str!("../../../host/scripts/extend_filesystem.sh");
 
 /// A quarter more, and at least 1 GiB; a tiny one doubles.
 fn larger(size: u64) -> u64 {

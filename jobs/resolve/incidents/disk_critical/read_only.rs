@@ -22,41 +22,11 @@ struct Before {
     setting: Option<String>,
 }
 
-/// `file`: what holds, as the files have it (our own session's is another); `auto`:
-/// what `alter system` left there.
-const LOOK: &str = "sql <<'SQL' || exit 5
-with set as (
-    select seqno, setting, sourcefile from pg_file_settings
-    where name = 'default_transaction_read_only' and error is null)
-select jsonb_build_object(
-    'standby', pg_is_in_recovery(),
-    'file', (select setting::bool from set order by seqno desc limit 1),
-    'auto', (select setting from set where sourcefile like '%/postgresql.auto.conf'
-             order by seqno desc limit 1))
-SQL
-";
+const LOOK: &str = include_str!("../../../host/scripts/look_read_only.sh");
 
-const SET: &str = "sql -c 'alter system set default_transaction_read_only = on' 2>&1 || exit 5
-sql -c 'select pg_reload_conf()' 2>&1 || exit 5
-";
+const SET: &str = include_str!("../../../host/scripts/set_read_only.sh");
 
-/// `$2`: what is to stand there again; empty: nothing. Where it is not on any more,
-/// somebody has changed it since, and it is his.
-const RESET: &str = "on=$(sql <<'SQL'
-select coalesce((select setting::bool from pg_file_settings
-    where name = 'default_transaction_read_only' and error is null
-      and sourcefile like '%/postgresql.auto.conf'
-    order by seqno desc limit 1), false)
-SQL
-) || exit 5
-[ \"$on\" = t ] || { echo 'is not set any more'; exit 0; }
-if [ -n \"$2\" ]; then sql -v setting=\"$2\" <<'SQL'
-alter system set default_transaction_read_only = :'setting'
-SQL
-else sql -c 'alter system reset default_transaction_read_only'; fi 2>&1 || exit 5
-sql -c 'select pg_reload_conf()' >/dev/null 2>&1 || exit 5
-echo 'can be written to'
-";
+const RESET: &str = include_str!("../../../host/scripts/reset_read_only.sh");
 
 type Memo = BTreeMap<u16, Before>;
 

@@ -30,13 +30,7 @@ pub(super) struct Volume {
     ports: Vec<u16>,
 }
 
-/// A line for each cluster: its port, then what `df` says of its data directory.
-const LOOK: &str = r#"export LC_ALL=C; PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
-timeout 4 pg_lsclusters --json 2>/dev/null | perl -MJSON -e 'local $/; for (@{ JSON::decode_json(<STDIN>) }) { print "$_->{port} $_->{pgdata}\n" if $_->{pgdata} && $_->{pgdata} !~ /\n/ }' 2>/dev/null |
-while IFS=' ' read -r port d; do
-  printf '%s ' "$port"; timeout 3 df --output=source,size,used,avail,target -B1 -- "$d" 2>/dev/null </dev/null | tail -n +2 | grep . || echo
-done
-"#;
+const LOOK: &str = include_str!("../../../host/scripts/look_volumes.sh");
 
 /// Every volume that holds clusters, as it is now.
 pub(super) async fn volumes(turn: &Turn<'_>, server: &Server) -> Result<Vec<Volume>, Outcome> {

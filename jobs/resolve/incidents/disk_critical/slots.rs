@@ -22,51 +22,14 @@ struct Slot {
 /// So many are dropped in one turn.
 const A_TURN: usize = 5;
 
-/// What inactive slots hold. A slot that a primary keeps in step on its standby
-/// (PostgreSQL 17) is the primary's. One of a live follower (`followers`, by commas)
-/// stays for as long as `max_slot_wal_keep_size` limits it: without it the follower
-/// would have to be made anew.
-macro_rules! held {
-    () => {
-        "select slot_name, pg_wal_lsn_diff(
-    case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end,
-    restart_lsn) as held
-from pg_replication_slots s
-where not active and restart_lsn is not null
-  and not coalesce((to_jsonb(s) ->> 'synced')::bool, false)
-  and not (slot_name = any (string_to_array(:'followers', ','))
-           and coalesce(current_setting('max_slot_wal_keep_size', true), '-1') <> '-1')"
-    };
-}
-
-/// `$2`: more bytes than this; `$3`: the followers' slots.
 const LOOK: &str = concat!(
-    "sql -v most=\"$2\" -v followers=\"$3\" <<'SQL' || exit 5
-select jsonb_build_object('slots', coalesce(
-    jsonb_agg(jsonb_build_object('name', slot_name, 'bytes', held::int8) order by slot_name), '[]'))
-from (",
-    held!(),
-    ") h where held > :'most'::numeric
-SQL
-"
+    include_str!("../../../host/scripts/prelude/unread_slots.sh"),
+    include_str!("../../../host/scripts/look_slots.sh")
 );
 
-/// `$2`: the slot; `$3`: more bytes than this; `$4`: the followers' slots. Whether that still holds is looked at
-/// by the statement that drops it.
 const DROP: &str = concat!(
-    "dropped=$(sql -v slot=\"$2\" -v most=\"$3\" -v followers=\"$4\" <<'SQL'
-select count(pg_drop_replication_slot(slot_name)::text)
-from (",
-    held!(),
-    ") h where slot_name = :'slot' and held > :'most'::numeric
-SQL
-) || exit 5
-there=$(sql -v slot=\"$2\" <<'SQL'
-select to_jsonb(exists (select from pg_replication_slots where slot_name = :'slot'))
-SQL
-) || exit 5
-printf '{\"dropped\": %s, \"there\": %s}\\n' \"$dropped\" \"$there\"
-"
+    include_str!("../../../host/scripts/prelude/unread_slots.sh"),
+    include_str!("../../../host/scripts/drop_slot_if_unread.sh")
 );
 
 pub(super) async fn look(turn: &Turn<'_>, server: &Server) -> Result<Outcome, Outcome> {

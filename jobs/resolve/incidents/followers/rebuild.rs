@@ -30,12 +30,7 @@ pub(in crate::resolve::incidents) const REBUILD: Remedy = Remedy {
 /// How often the operation is looked at.
 const OFTEN: Duration = Duration::from_secs(2);
 
-/// Whether the server of the follower reaches its leader at `$1` port `$2`: 2, if not.
-const REACHES: &str = r#"PATH=$PATH:/usr/bin; q=$(ls /usr/lib/postgresql/*/bin/pg_isready 2>/dev/null | tail -n 1)
-timeout 8 "${q:-pg_isready}" -q -t 5 -h "$1" -p "$2" </dev/null; s=$?
-[ $s -ge 2 ] && exit 9
-exit 0
-"#;
+const REACHES: &str = include_str!("../../../host/scripts/reaches.sh");
 
 /// What is there is given up for a copy: there must be something to copy from.
 async fn reaches(turn: &Turn<'_>, server: &Server, host: &str, port: u16) -> Result<(), Outcome> {

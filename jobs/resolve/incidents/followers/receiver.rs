@@ -22,12 +22,7 @@ pub(in crate::resolve::incidents) const RESTART_RECEIVER: Remedy = Remedy {
     steps: &[Step::new("reconnect"), Step::watching("streams")],
 };
 
-/// A signal of its owner's, for PostgreSQL's own function ends sessions only. Another
-/// one is started at once.
-const END_RECEIVER: &str = r#"p=$(sql -c "select pid from pg_stat_activity where backend_type = 'walreceiver'" </dev/null) || exit 1
-case $p in ''|*[!0-9]*) ;; *) as_owner kill -TERM "$p" 2>/dev/null;; esac
-echo "the receiver of cluster $v/$c connects anew"
-"#;
+const END_RECEIVER: &str = include_str!("../../../host/scripts/end_receiver.sh");
 
 /// All of it can be done again and again: the slot and the role at the leader, address,
 /// password and certificate at the follower.
@@ -84,8 +79,7 @@ async fn as_root(
     }
 }
 
-/// The receiver's word, and how many bytes it knows of that are not replayed.
-const STREAMS: &str = r#"sql -c "select json_build_object('status', coalesce((select status from pg_stat_wal_receiver), 'not running'))" </dev/null"#;
+const STREAMS: &str = include_str!("../../../host/scripts/receiver_status.sh");
 
 /// How soon it is asked again.
 const SOON: Duration = Duration::from_secs(1);

@@ -17,19 +17,7 @@ pub(in crate::resolve::incidents) const RESTART_FOLLOWER: Remedy = Remedy {
     steps: &[Step::new("restart_follower").within(Duration::from_secs(25))],
 };
 
-/// One at a time, as the lock on the data directory has it; what each part may take
-/// adds up to less than the step's limit. A cluster that leads is not touched.
-const RESTART: &str = r#"as_root test -e "$d/standby.signal" || { echo "cluster $v/$c is no standby"; exit 3; }
-exec 9<"$d" && flock -w 1 9 || { echo "another restart is at work"; exit 6; }
-if [ -n "$(alive)" ]; then
-  as_root timeout 8 pg_ctlcluster "$v" "$c" stop -m fast >/dev/null 2>&1 9<&-
-  [ -z "$(alive)" ] || as_root timeout 4 pg_ctlcluster "$v" "$c" stop -m immediate >/dev/null 2>&1 9<&-
-  [ -z "$(alive)" ] || { echo "cluster $v/$c does not stop"; exit 4; }
-fi
-out=$(as_root timeout 9 pg_ctlcluster "$v" "$c" start 2>&1 9<&-); s=$?
-[ $s = 0 ] || [ $s = 2 ] || { printf '%s\n' "${out:-it does not start}" | tail -n 1; exit 5; }
-echo "cluster $v/$c is restarted"
-"#;
+const RESTART: &str = include_str!("../../../host/scripts/restart_follower.sh");
 
 const SOON: Duration = Duration::from_secs(1);
 

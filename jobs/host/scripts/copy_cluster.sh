@@ -1,0 +1,46 @@
+# shellcheck shell=sh disable=SC2154  # conf, data, local: prelude/new_cluster.sh
+# Makes the cluster that prelude/new_cluster.sh speaks of as a copy of its leader. What was
+# left half made is made anew: the file that is written last tells. The password file and
+# the certificate that the leader is known by come as the input.
+
+if [ ! -x "/usr/lib/postgresql/$v/bin/pg_basebackup" ]; then
+  echo "PostgreSQL $v is not installed"
+  exit 78
+fi
+t=$HOME/.drover-jobs
+[ -z "$local" ] || t=${DROVER_CREATECLUSTER%/*}/jobs
+if is_whole; then
+  rm -f -- "$t/$n.crt" "$t/$n.pass"
+  echo "cluster $v/$n is made"
+  exit 0
+fi
+# shellcheck disable=SC2174  # what it is in is there
+mkdir -p -m 700 -- "$t" || exit 1
+umask 077
+IFS= read -r pass <&3
+cat <&3 >"$t/$n.crt.new"
+printf '%s\n' "$pass" >"$t/$n.pass.new"
+mv "$t/$n.crt.new" "$t/$n.crt"
+mv "$t/$n.pass.new" "$t/$n.pass"
+umask 022
+
+copy_cluster() {
+  create_cluster
+  put "$conf/leader.crt" 644 <"$t/$n.crt"
+  put "$conf/replication.pass" 600 <"$t/$n.pass"
+  rm -f -- "$t/$n.crt" "$t/$n.pass"
+  certify
+  as_root find "$data" -mindepth 1 -delete
+  # Not under its own name: what a copy confirms is no copy of a commit yet.
+  as_owner_of "$data" "/usr/lib/postgresql/$v/bin/pg_basebackup" -d "$(conninfo drover_copy)" \
+    -D "$data" -X stream -S "$slot" -c fast -r "${rate}M" ${local:+--no-sync}
+  as_owner_of "$data" touch "$data/standby.signal"
+  as_root mkdir -p "$conf/conf.d"
+  follower_conf | put "$conf/conf.d/follower.conf" 600
+  finish
+}
+background "cluster-$n" copy_cluster
+
+# A turn that came while the copy was made has put them there once more.
+rm -f -- "$t/$n.crt" "$t/$n.pass"
+echo "made cluster $v/$n, a copy of its leader"

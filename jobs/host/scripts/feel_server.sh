@@ -1,0 +1,55 @@
+# shellcheck shell=sh
+# How a server is: sections, each behind a line `@@ name status`. $1 is probe.pl.
+#
+# The clock comes first, so that it is read as soon as the command arrives. What may hang
+# (`df` on a dead network filesystem, a write to a dead disk) is bounded by itself, and all
+# of it together ends within the time that the feeler gives it.
+
+export LC_ALL=C
+PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
+
+echo '@@ clock 0'
+date +%s.%N
+say() { printf '@@ %s %s\n%s\n' "$1" "$2" "$3"; }
+take() {
+  n=$1
+  shift
+  r=$("$@" 2>/dev/null)
+  say "$n" $? "$r"
+}
+
+probe=$1
+take boot cat /proc/sys/kernel/random/boot_id
+take uptime cat /proc/uptime
+take load cat /proc/loadavg
+take memory grep -E '^(MemTotal|MemAvailable|SwapTotal|SwapFree):' /proc/meminfo
+# shellcheck disable=SC2016  # awk's
+take mounts awk '
+  $2 == "/" || ($3 != "overlay" && $2 !~ "^/(proc|sys|dev|run)(/|$)") {
+    print substr($4, 1, 2), $2
+  }' /proc/mounts
+if command -v pg_lsclusters >/dev/null; then
+  j=$(clusters)
+  say clusters $? "$j"
+  d=$(printf '%s' "$j" | perl -MJSON -e '
+    local $/;
+    for (@{ JSON::decode_json(<STDIN>) }) {
+      print "$_->{pgdata}\n" if $_->{pgdata} && $_->{pgdata} !~ /[\n\t]/;
+    }
+  ' 2>/dev/null)
+else
+  say clusters 127 ''
+  d=
+fi
+# A word for each line of the data directories.
+set -f
+IFS='
+'
+# shellcheck disable=SC2086
+take df timeout 3 df --output=source,fstype,size,used,avail,itotal,iused,target -B1 / $d
+if [ -n "$d" ] && [ -n "$r" ]; then
+  # shellcheck disable=SC2086
+  take probe perl -e "$probe" -- $d
+else
+  say probe 0 ''
+fi

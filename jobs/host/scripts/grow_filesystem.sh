@@ -1,0 +1,48 @@
+# shellcheck shell=sh
+# Has the filesystem of a volume take its room, and prints its size and its mount point. $1
+# is the cloud's id of the volume, $2 its device and $3 its mount point, as far as they are
+# known; $4 the bytes that the volume is to have. Where neither is known, it is found by the
+# id, which EC2 gives its disks as a serial number; else it is where PostgreSQL's data are.
+#
+# A filesystem takes some of its disk for itself, hence 90 %. Status 75: the disk is not
+# larger yet, as the server sees it.
+
+m=$3
+if [ -z "$m" ] && [ -b "$2" ]; then m=$(findmnt -nro TARGET -S "$2" | head -n 1); fi
+if [ -z "$m" ]; then
+  e=/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_$(printf %s "$1" | tr -d -)
+  [ -b "$e" ] && m=$(findmnt -nro TARGET -S "$(readlink -f "$e")" | head -n 1)
+fi
+[ -n "$m" ] || m=$(findmnt -nro TARGET --target /var/lib/postgresql)
+[ -n "$m" ] || { echo "nobody knows where volume $1 is mounted"; exit 5; }
+{ read -r src fs; } <<END
+$(findmnt -nro SOURCE,FSTYPE --target "$m")
+END
+
+room() { df -B1 --output=size -- "$m" | tail -n 1 | tr -d ' '; }
+enough() {
+  r=$(room)
+  [ "$((r * 10 / 9))" -ge "$1" ]
+}
+
+# What the command says is for people only where it fails.
+grow() { out=$(as_root "$@" 2>&1) || { echo "$out"; exit 5; }; }
+
+if ! enough "$4"; then
+  case $src in
+    /dev/*)
+      disk=$(lsblk -no PKNAME "$src" 2>/dev/null | head -n 1)
+      part=$(cat "/sys/class/block/${src##*/}/partition" 2>/dev/null)
+      [ -n "$disk" ] && [ -n "$part" ] && as_root growpart "/dev/$disk" "$part" >/dev/null 2>&1
+      case $fs in
+        ext2 | ext3 | ext4) grow resize2fs "$src" ;;
+        xfs) grow xfs_growfs "$m" ;;
+        btrfs) grow btrfs filesystem resize max "$m" ;;
+        *) echo "drover does not know how to make $fs larger"; exit 5 ;;
+      esac
+      ;;
+  esac
+fi
+enough "$4" || { echo "$m has $(room) bytes, and not yet those of its volume"; exit 75; }
+df -h --output=size -- "$m" | tail -n 1 | tr -d ' '
+echo "$m"

@@ -1,0 +1,29 @@
+# shellcheck shell=sh disable=SC2154  # v, c: prelude/cluster.sh
+# A role that may stream, and read what pg_rewind compares, and do nothing else; and slot $2,
+# which keeps WAL for a follower: reserved at once, so that a copy can catch up however long
+# it takes, up to $3 MiB. What is read first sets psql's variables `replication`, `verifier`
+# and `slot`.
+
+{
+  cat <&3
+  cat <<'SQL'
+select format('create role %I login replication', :'replication')
+where not exists (select from pg_roles where rolname = :'replication')
+\gexec
+alter role :"replication" with login replication nosuperuser nocreatedb nocreaterole
+    connection limit 10 password :'verifier';
+grant execute on function pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean),
+    pg_read_binary_file(text), pg_read_binary_file(text, bigint, bigint, boolean)
+    to :"replication";
+grant connect on database postgres to :"replication";
+select pg_create_physical_replication_slot(:'slot', true)
+where not exists (select from pg_replication_slots where slot_name = :'slot');
+alter system set max_slot_wal_keep_size = :'keep';
+select pg_reload_conf();
+SQL
+} | sql -o /dev/null -v keep="${3}MB" || exit 1
+
+# Who leads others does not start by itself: meanwhile another may have come to lead.
+conf=${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}/$v/$c
+echo manual | as_root tee "$conf/start.conf" >/dev/null || exit 1
+echo "slot $2 keeps WAL for it"

@@ -1,0 +1,52 @@
+# shellcheck shell=sh
+# background NAME FUNCTION … runs a function that may take longer than a turn once, under a
+# lock that goes with it, and says 75 until it has ended; the rest are its arguments. What
+# was cut off is begun anew, so it must be fit for that. It ends at its first command that
+# fails; its last words are then the script's.
+#
+# $j is where it keeps its log, $job its name.
+
+background() {
+  job=$1 todo=$2
+  shift 2
+  j=$HOME/.drover-jobs
+  [ -z "$DROVER_CREATECLUSTER" ] || j=${DROVER_CREATECLUSTER%/*}/jobs
+  # shellcheck disable=SC2174  # what it is in is there
+  mkdir -p -m 700 -- "$j" || exit 1
+  exec 9>"$j/$job.lock"
+  if ! flock -n 9; then
+    echo "$job goes on: $(tail -n 1 "$j/$job.log" 2>/dev/null)"
+    exit 75
+  fi
+  if [ ! -f "$j/$job.rc" ]; then
+    # Nothing of ours stays open in it but the lock: sshd waits until all is closed.
+    detached "$@" >"$j/$job.log" 2>&1 </dev/null 3<&- &
+    exec 9>&-
+    i=0
+    while [ ! -f "$j/$job.rc" ] && [ $i -lt 60 ]; do
+      sleep 0.2
+      i=$((i + 1))
+    done
+    if [ ! -f "$j/$job.rc" ]; then
+      echo "$job goes on: $(tail -n 1 "$j/$job.log")"
+      exit 75
+    fi
+  fi
+  r=$(cat "$j/$job.rc")
+  rm -f "$j/$job.rc"
+  if [ "$r" != 0 ]; then
+    grep . "$j/$job.log" | tail -n 3 | tr '\n' ' '
+    exit 1
+  fi
+}
+
+# The end of its session is not its end.
+detached() {
+  trap '' HUP
+  (
+    set -e
+    "$todo" "$@"
+  )
+  echo $? >"$j/$job.rc.new"
+  mv "$j/$job.rc.new" "$j/$job.rc"
+}

@@ -1,0 +1,20 @@
+# shellcheck shell=sh disable=SC2154  # conf, host, from, slot: the script behind this
+# How the leader at $host port $from is reached, from slot $slot, with the password and the
+# certificate that lie beside the configuration $conf.
+
+# conninfo NAME: it is the application's.
+conninfo() {
+  printf '%s' "host=$host port=$from user=drover_replication sslmode=verify-full" \
+    " sslrootcert=$conf/leader.crt passfile=$conf/replication.pass" \
+    " application_name=$1 connect_timeout=5"
+}
+
+# follower_conf prints the configuration of whoever follows it.
+follower_conf() {
+  printf '%s\n' "# Written by drover: whom it follows." \
+    "primary_conninfo = '$(conninfo "$slot")'" \
+    "primary_slot_name = '$slot'" \
+    "wal_receiver_timeout = '5s'" \
+    "wal_receiver_status_interval = '1s'" \
+    "wal_retrieve_retry_interval = '1s'"
+}

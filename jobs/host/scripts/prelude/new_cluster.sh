@@ -1,0 +1,60 @@
+# shellcheck shell=sh disable=SC2154  # v, n, port, address, most, libraries: the script behind this
+# What goes into a new cluster $n of the major version $v, for port $port at the address
+# $address, with $most connections and $libraries loaded at its start. $conf is where its
+# configuration is, $data its data.
+
+local=${DROVER_CREATECLUSTER:+yes}
+conf=${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}/$v/$n
+
+# What was left half made goes; the configuration is Debian's own.
+create_cluster() {
+  if [ -n "$local" ]; then
+    data=$(sed -n 's/^data_directory = .\(.*\).$/\1/p' "$DROVER_CREATECLUSTER" | sed "s/%c/$n/;s/%v/$v/")
+    listen=$address method=trust who=all
+    set -- --createclusterconf="$DROVER_CREATECLUSTER" -s "$DROVER_SOCKETS" -l "$DROVER_LOGS/$n.log"
+  else
+    data=/var/lib/postgresql/$v/$n listen='*' method=peer who=postgres
+    set --
+  fi
+  if as_root test -e "$conf"; then as_root pg_dropcluster --stop "$v" "$n"; fi
+  [ -z "$data" ] || as_root rm -rf -- "$data"
+  as_root pg_createcluster "$@" -p "$port" "$v" "$n" -- \
+    --username=postgres --encoding=UTF8 --locale=C.UTF-8 --data-checksums \
+    --auth-local="$method" --auth-host=scram-sha-256
+  printf '%s\n' "# Written by drover." \
+    "local all $who $method" \
+    "hostssl all all all scram-sha-256" \
+    "hostssl replication drover_replication all scram-sha-256" \
+    "hostnossl all all all reject" | put "$conf/pg_hba.conf" 640
+}
+
+# Its certificate; the private half never leaves the server.
+certify() {
+  case $address in
+    *:*) san=IP:$address ;;
+    *[!0-9.]*) san=DNS:$address ;;
+    *) san=IP:$address ;;
+  esac
+  k=$(mktemp -d)
+  trap 'rm -rf "$k"' EXIT
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 -sha256 \
+    -subj "/CN=$n" -addext "subjectAltName=$san" -addext "basicConstraints=critical,CA:FALSE" \
+    -keyout "$k/key" -out "$k/crt" 2>/dev/null
+  put "$conf/server.crt" 644 <"$k/crt"
+  put "$conf/server.key" 600 <"$k/key"
+}
+
+# The file that is written last of all tells that a cluster is whole.
+finish() {
+  as_root mkdir -p "$conf/conf.d"
+  printf '%s\n' "# Written by drover, last of all: what it made is whole." \
+    "listen_addresses = '$listen'" \
+    "max_connections = $most" \
+    "password_encryption = 'scram-sha-256'" \
+    "ssl = on" \
+    "hot_standby = on" \
+    "ssl_cert_file = '$conf/server.crt'" \
+    "ssl_key_file = '$conf/server.key'" \
+    "shared_preload_libraries = '$libraries'" | put "$conf/conf.d/drover.conf" 644
+}
+is_whole() { as_root test -e "$conf/conf.d/drover.conf"; }

@@ -1,0 +1,35 @@
+# shellcheck shell=sh disable=SC2154  # v, c, d: prelude/cluster.sh; conf, slot: follow_arguments.sh
+# Rewinds the cluster to where it parted from its leader; $5 is the name of the job. It is
+# not to start as a leader meanwhile: nobody is let in (pg_hba.conf), and it does not start
+# by itself. PostgreSQL's own recovery comes first, since only what was shut down in good
+# order can be rewound. rewound.sh tells what it has found out.
+
+[ -z "$(alive)" ] || { echo "cluster $v/$c runs"; exit 1; }
+b=/usr/lib/postgresql/$v/bin
+
+o() { as_owner_of "$d" "$@"; }
+told() { o "$b/pg_controldata" "$d" | sed -n "s/^$1: *//p"; }
+
+last_record() {
+  o timeout 20 "$b/pg_waldump" -p "$d/pg_wal" -t "$(told "Latest checkpoint.s TimeLineID")" \
+    -s "$(told "Latest checkpoint.s REDO location")" 2>/dev/null |
+    sed -n 's/^.*len (rec\/tot): *[0-9]*\/ *\([0-9]*\),.* lsn: \([0-9A-F/]*\),.*$/\2 \1/p' |
+    tail -n 1
+}
+
+rewind() {
+  trap 'o touch "$d/standby.signal"' EXIT
+  end=$(last_record)
+  [ -z "$end" ] || echo "end $end"
+  case $(told "Database cluster state") in
+    "shut down"*) ;;
+    *)
+      o rm -f -- "$d/standby.signal"
+      o timeout 900 "$b/postgres" --single -F -D "$d" -c config_file="$conf/postgresql.conf" \
+        template1 </dev/null >/dev/null
+      ;;
+  esac
+  o timeout 3600 "$b/pg_rewind" -D "$d" --source-server="$(conninfo "$slot") dbname=postgres" \
+    ${DROVER_CREATECLUSTER:+--no-sync}
+}
+background "$5" rewind
