@@ -1,5 +1,6 @@
 //! A leader with followers, a customer who writes all the time, and what is seen of them.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use drover_tests::{Deployment, Lead, Ledger, until};
@@ -312,6 +313,16 @@ impl Scene {
         self.written_by_another(moment, old).await;
         self.settled_with_help().await;
         self.assert_one_leader().await;
+    }
+
+    /// Has nobody felt for a while, or has the feelers go on where they were.
+    pub fn hold_feelers(&self, hold: bool) {
+        let signal = if hold { "-STOP" } else { "-CONT" };
+        for pid in self.drover.processes.pids("feel") {
+            let mut kill = Command::new("kill");
+            let told = kill.args([signal, &pid.to_string()]).status().unwrap();
+            assert!(told.success());
+        }
     }
 
     /// Sets how much may be lost.
