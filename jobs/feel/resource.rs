@@ -54,7 +54,9 @@ select jsonb_build_object(
         select jsonb_agg(jsonb_build_object(
             'name', application_name, 'state', state, 'sync_state', sync_state,
             'sent_lsn', sent_lsn, 'flush_lsn', flush_lsn, 'replay_lsn', replay_lsn,
-            'lag_bytes', pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)) order by application_name)
+            'lag_bytes', pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn),
+            'silent_s', round(extract(epoch from clock_timestamp() - reply_time)::numeric, 3))
+            order by application_name)
         from pg_stat_replication where application_name like 'f\\_%'), '[]') end,
     'receiver', case when pg_is_in_recovery() then coalesce((
         select jsonb_build_object(

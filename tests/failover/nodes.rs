@@ -20,19 +20,30 @@ impl Scene {
         self.or_logs(received.await.map(drop)).await;
     }
 
-    /// Stops a follower's receiver where it is, or has it go on.
-    pub fn hold_receiver(&self, node: &Lead, hold: bool) {
+    /// Stops a follower's receiver where it is.
+    pub fn hold_receiver(&self, node: &Lead) {
+        assert!(self.signal_receiver(node, "-STOP"), "it has no receiver");
+    }
+
+    /// Has one that was stopped end where it is, and another begin: what it was sent
+    /// meanwhile, and has not read, is lost.
+    pub fn end_receiver(&self, node: &Lead) {
+        self.signal_receiver(node, "-TERM");
+        self.signal_receiver(node, "-CONT");
+    }
+
+    /// Tells whether there was any.
+    fn signal_receiver(&self, node: &Lead, signal: &str) -> bool {
         let postmaster = self.lock_file(node).lines().next().unwrap().to_owned();
         let found = Command::new("pgrep")
             .args(["-P", &postmaster, "-f", "walreceiver"])
             .output()
             .unwrap();
         let pids = String::from_utf8(found.stdout).unwrap();
-        assert!(!hold || !pids.trim().is_empty(), "it has no receiver");
-        let signal = if hold { "-STOP" } else { "-CONT" };
         for pid in pids.split_whitespace() {
             let _ = Command::new("kill").args([signal, pid]).status();
         }
+        !pids.trim().is_empty()
     }
 
     fn lock_file(&self, node: &Lead) -> String {

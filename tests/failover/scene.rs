@@ -273,18 +273,41 @@ impl Scene {
         self.or_logs(seen.await.map(drop)).await;
     }
 
-    /// Until an observation shows that nobody streams from a leader.
-    pub async fn observed_without_followers(&self, node: &Lead) {
-        let seen = until("nobody streams from it", LONG, || async {
-            let followers =
-                self.resource(&node.id).await["last_observation"]["attributes"]["followers"]
-                    .clone();
-            Ok(match followers.as_array().is_some_and(Vec::is_empty) {
-                true => Ok(()),
-                false => Err(followers.to_string()),
+    /// Until an observation shows that a follower streams from a leader.
+    pub async fn observed_with_a_follower(&self, node: &Lead) {
+        self.observed_followers(node, |silent| silent.abs() < 5.0)
+            .await;
+    }
+
+    /// Until one shows that it is connected, and has not spoken for long.
+    pub async fn observed_with_a_silent_follower(&self, node: &Lead) {
+        self.observed_followers(node, |silent| silent > 6.0).await;
+    }
+
+    async fn observed_followers(&self, node: &Lead, silent: impl Fn(f64) -> bool) {
+        let seen = until("its follower is seen so", LONG, || async {
+            let seen = self.resource(&node.id).await["last_observation"].clone();
+            let followers = &seen["attributes"]["followers"];
+            let all = followers.as_array().map(Vec::as_slice).unwrap_or_default();
+            let is_so = |one: &Value| {
+                one["state"] == "streaming" && one["silent_s"].as_f64().is_some_and(&silent)
+            };
+            Ok(match all {
+                [one] if is_so(one) => Ok(()),
+                _ => Err(followers.to_string()),
             })
         });
         self.or_logs(seen.await.map(drop)).await;
+    }
+
+    /// A human answers for the failover that waits for one; and all is well again.
+    pub async fn led_by_a_humans_word(&self, id: &str, reason: &str, moment: Instant, old: &Lead) {
+        let path = format!("/v1/operations/{id}/actions");
+        let word = json!({"action": "override", "reason": reason, "by": "ann"});
+        self.drover.api.post(&path, &word).await.unwrap();
+        self.written_by_another(moment, old).await;
+        self.settled_with_help().await;
+        self.assert_one_leader().await;
     }
 
     /// Sets how much may be lost.

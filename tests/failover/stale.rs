@@ -16,7 +16,7 @@ async fn a_follower_that_is_too_far_behind_leads_by_a_humans_word_alone() {
     let follower = scene.followers().await.remove(0);
     let its = scene.drover.node(&follower).await.unwrap();
     scene.limit_lag(100_000).await;
-    scene.hold_receiver(&its, true);
+    scene.hold_receiver(&its);
     let much = "create table much as select repeat('x', 100) x from generate_series(1, 20000)";
     scene.as_superuser(&old, much).await;
     // Where the leader's WAL ends is known from an observation alone, once it is dead.
@@ -26,7 +26,7 @@ async fn a_follower_that_is_too_far_behind_leads_by_a_humans_word_alone() {
     scene.observed_beyond(&old, &end).await;
     let moment = Instant::now();
     scene.drover.unplug(&old.instance).await.unwrap();
-    scene.hold_receiver(&its, false);
+    scene.end_receiver(&its);
     let (id, why) = scene.stuck("failover").await;
     assert!(why.contains("at most may be lost"), "{why}");
     assert_eq!(scene.resource(&old.id).await["epoch"], 1);
@@ -45,27 +45,46 @@ async fn a_follower_that_is_too_far_behind_leads_by_a_humans_word_alone() {
     scene.assert_one_leader().await;
 }
 
-/// It has nearly all that was seen to be written. What was written since is not known.
+/// Its leader keeps its connection for a minute, and calls it a streaming one. It has
+/// nearly all that was seen to be written; what was written since is not known.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_did_not_stream_any_more_leads_by_a_humans_word_alone() {
-    let rules = json!({"limits": {"stalled_for": "5m"}});
-    let scene = Scene::start_with("async", 1, rules).await;
+    let scene = Scene::start("async", 1).await;
     let old = scene.lead().await;
     let follower = scene.followers().await.remove(0);
     let its = scene.drover.node(&follower).await.unwrap();
-    scene.drover.lead_astray(&its).unwrap();
-    scene.observed_without_followers(&old).await;
+    scene.hold_receiver(&its);
+    scene.observed_with_a_silent_follower(&old).await;
     let moment = Instant::now();
     scene.drover.unplug(&old.instance).await.unwrap();
     let (id, why) = scene.stuck("failover").await;
     assert!(why.contains("did not stream any more"), "{why}");
     assert_eq!(scene.resource(&old.id).await["epoch"], 1);
-    let path = format!("/v1/operations/{id}/actions");
-    let word = json!({"action": "override", "reason": "it is the only one", "by": "ann"});
-    scene.drover.api.post(&path, &word).await.unwrap();
-    scene.written_by_another(moment, &old).await;
-    scene.settled_with_help().await;
-    scene.assert_one_leader().await;
+    scene.end_receiver(&its);
+    scene
+        .led_by_a_humans_word(&id, "it is the only one", moment, &old)
+        .await;
+}
+
+/// It streamed in every observation; and stopped to before its leader died, which nobody
+/// has seen.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_told_to_follow_another_leads_by_a_humans_word_alone() {
+    let rules = json!({"limits": {"stalled_for": "5m"}});
+    let scene = Scene::start_with("async", 1, rules).await;
+    let old = scene.lead().await;
+    let follower = scene.followers().await.remove(0);
+    let its = scene.drover.node(&follower).await.unwrap();
+    scene.observed_with_a_follower(&old).await;
+    scene.drover.lead_astray(&its).unwrap();
+    let moment = Instant::now();
+    scene.drover.unplug(&old.instance).await.unwrap();
+    let (id, why) = scene.stuck("failover").await;
+    assert!(why.contains("told to follow another"), "{why}");
+    assert_eq!(scene.resource(&old.id).await["epoch"], 1);
+    scene
+        .led_by_a_humans_word(&id, "it is the only one", moment, &old)
+        .await;
 }
 
 /// Its machine can be neither asked nor stopped, and it may well be writing.
@@ -113,8 +132,11 @@ async fn a_follower_beyond_the_fork_is_made_to_follow_all_the_same() {
     let followers = scene.followers().await;
     let near = scene.drover.node(&followers[0]).await.unwrap();
     let far = scene.drover.node(&followers[1]).await.unwrap();
+    // That one dies with the leader and is rebooted within seconds: it would be the
+    // better one, and does not start.
+    scene.break_configuration(&far);
     // The one that will lead gets nothing of this, and the other one all of it.
-    scene.hold_receiver(&near, true);
+    scene.hold_receiver(&near);
     scene
         .as_superuser(
             &old,
@@ -125,15 +147,15 @@ async fn a_follower_beyond_the_fork_is_made_to_follow_all_the_same() {
         .as_superuser(&old, "select pg_current_wal_lsn()")
         .await;
     scene.has_received(&far, &end).await;
-    // At once: the first is rebooted within seconds.
     let (one, other) = tokio::join!(
         scene.drover.unplug(&far.instance),
         scene.drover.unplug(&old.instance)
     );
     one.and(other).unwrap();
-    scene.hold_receiver(&near, false);
+    scene.end_receiver(&near);
     let new = scene.another_leads(&old).await;
     assert_eq!(new.id, near.id);
+    scene.mend_configuration(&far);
     scene.settled_with_help().await;
     scene.assert_one_leader().await;
     assert_eq!(scene.followers().await.len(), 2);

@@ -5,14 +5,16 @@
 //! no writes any more, unless its plan or a human says so, and the timeline with them.
 
 mod candidates;
+mod last_seen;
 
-use drover::model::slot_of;
 use std::time::Duration;
 
-use drover::model::{Durability, OperationKind, Resource, Server, State, SubjectId, Witness};
+use chrono::{DateTime, Utc};
+use drover::model::{
+    Durability, Observation, OperationKind, Resource, Server, State, SubjectId, Witness,
+};
 use drover::store::observations;
-use drover::store::operations::failover::{self as record, LastSeen};
-use drover::store::operations::{Fact, NewOperation};
+use drover::store::operations::{Fact, NewOperation, failover as record};
 use serde_json::{Value, json};
 
 use super::create_resource::plan;
@@ -22,6 +24,7 @@ use super::unfollow::PROMOTE;
 use super::{Book, Context, Outcome, Step, Work, script, switchover, unknown};
 pub(super) use candidates::Lsn;
 use candidates::{Candidate, Votes, ask_all};
+use last_seen::LastSeen;
 
 pub(super) const BOOK: Book = Book {
     steps: &[
@@ -43,7 +46,7 @@ const TRIES: u32 = 2;
 pub(super) async fn perform(turn: &Context<'_>) -> Work {
     let (resource, server) = turn.resource()?;
     match turn.step {
-        "choose" => choose(turn, resource).await,
+        "choose" => choose(turn, resource, server).await,
         "fence" => fence_it(turn, resource, server).await,
         "promote" => promote(turn, resource).await,
         "swap" => swap(turn, resource).await,
@@ -72,7 +75,7 @@ fn not_yet(turn: &Context<'_>, why: String) -> Outcome {
     }
 }
 
-async fn choose(turn: &Context<'_>, resource: &Resource) -> Work {
+async fn choose(turn: &Context<'_>, resource: &Resource, server: &Server) -> Work {
     if resource.leader.is_some() {
         return Ok(Outcome::then("conclude", "it follows by now"));
     }
@@ -83,10 +86,10 @@ async fn choose(turn: &Context<'_>, resource: &Resource) -> Work {
     let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
     let last = {
         let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
-        let last = record::last_seen(&mut db, resource.subject.id).await;
-        last.map_err(failed)?
+        let last = record::last_in_service(&mut db, resource.subject.id).await;
+        last.map_err(failed)?.as_ref().and_then(LastSeen::of)
     };
-    let votes = ask_all(turn, resource).await?;
+    let votes = ask_all(turn, resource, server).await?;
     let best = match votes.best() {
         Some(best) => best,
         None => {
@@ -94,9 +97,9 @@ async fn choose(turn: &Context<'_>, resource: &Resource) -> Work {
             return Err(not_yet(turn, why));
         }
     };
-    if let Some(witness) = votes.witness()
-        && !is_known_dead(turn, resource).await?
+    if by_a_playbook(turn)
         && overridden(turn).is_none()
+        && let Some(witness) = votes.witness(seen_dead(turn, resource).await?)
     {
         let why = format!(
             "{} hears from it: it lives, and drover alone does not reach it",
@@ -104,13 +107,7 @@ async fn choose(turn: &Context<'_>, resource: &Resource) -> Work {
         );
         return Err(not_yet(turn, why));
     }
-    let lsn = last.as_ref().and_then(|last| last.lsn.parse().ok());
-    let behind = votes.behind(best, lsn);
-    let streamed = match &last {
-        Some(last) => streamed(turn, &votes, last).await?,
-        None => true,
-    };
-    if let Some(why) = forbids(resource, best, &votes, behind, streamed)
+    if let Some(why) = forbids(resource, best, &votes, last.as_ref())
         && overridden(turn).is_none()
     {
         return Err(Outcome::hopeless(format!(
@@ -118,6 +115,7 @@ async fn choose(turn: &Context<'_>, resource: &Resource) -> Work {
             best.name
         )));
     }
+    let behind = votes.behind(best, last.as_ref());
     let mut text = format!("{} is to lead: it has all up to {}", best.name, best.lsn);
     if behind > 0 {
         text += &format!(", {behind} bytes less than the leader was seen to have");
@@ -131,28 +129,14 @@ async fn choose(turn: &Context<'_>, resource: &Resource) -> Work {
         .remember("behind_bytes", behind))
 }
 
-/// Whether one of those who may lead, and so the best of them all the more, was seen to
-/// stream as late as their leader was seen in service: so what it lacks is counted.
-async fn streamed(turn: &Context<'_>, votes: &Votes, last: &LastSeen) -> Result<bool, Outcome> {
-    let ids: Vec<SubjectId> = votes.able.iter().map(|one| one.id).collect();
-    if ids.iter().any(|id| last.streaming.contains(&slot_of(*id))) {
-        return Ok(true);
-    }
-    let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
-    let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
-    record::streamed_since(&mut db, &ids, last.at)
-        .await
-        .map_err(failed)
-}
-
 /// Why only a human may have it lead, if so.
 fn forbids(
     resource: &Resource,
     best: &Candidate,
     votes: &Votes,
-    behind: u64,
-    streamed: bool,
+    last: Option<&LastSeen>,
 ) -> Option<String> {
+    let behind = votes.behind(best, last);
     match resource.durability {
         // One of them has every commit that was acknowledged, and it may be that one.
         Durability::Sync if !votes.silent.is_empty() => Some(format!(
@@ -165,12 +149,22 @@ fn forbids(
              be lost",
             best.name, resource.max_lag_bytes
         )),
-        Durability::Async if !streamed => Some(format!(
-            "{} did not stream any more when the leader was last seen in service: what it lacks \
-             is not known",
-            best.name
-        )),
-        Durability::Async => None,
+        Durability::Async => match last {
+            None => Some(format!(
+                "the leader was not seen in service within a day: what {} lacks is not known",
+                best.name
+            )),
+            Some(last) if votes.streamed(best, last) => None,
+            Some(_) if !best.follows => Some(format!(
+                "{} is told to follow another one: what it lacks is not known",
+                best.name
+            )),
+            Some(_) => Some(format!(
+                "{} did not stream any more when the leader was last seen in service: what it \
+                 lacks is not known",
+                best.name
+            )),
+        },
     }
 }
 
@@ -187,26 +181,34 @@ async fn came_back(turn: &Context<'_>, resource: &Resource) -> Result<bool, Outc
     }
     let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
     let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
-    let newest = observations::newest(&mut db, &[resource.subject.id]).await;
-    let newest = newest.map_err(failed)?;
-    Ok(newest.iter().any(|(_, seen)| {
-        seen.attributes.service_available && seen.created_at > turn.operation.opened_at
-    }))
+    let newest = observations::list(&mut db, resource.subject.id, None, 2).await;
+    Ok(is_back(&newest.map_err(failed)?, turn.operation.opened_at))
 }
 
-/// Whether a second witness has said of it, or of its server, that it is down: what a
-/// follower heard just before needs no answer then. Nor does it where a person asks.
-async fn is_known_dead(turn: &Context<'_>, resource: &Resource) -> Result<bool, Outcome> {
-    if !by_a_playbook(turn) {
-        return Ok(true);
+/// Whether the newest of these two observations is a good one, begun since then: it was
+/// begun after the one before it was written down. One that was only written down since
+/// may have been made before the leader died.
+fn is_back(newest: &[Observation], since: DateTime<Utc>) -> bool {
+    match newest {
+        [newest, before] => newest.attributes.service_available && before.created_at > since,
+        _ => false,
     }
+}
+
+/// When a second witness said of it, or of its server, that it is down, if it says so
+/// still.
+async fn seen_dead(
+    turn: &Context<'_>,
+    resource: &Resource,
+) -> Result<Option<DateTime<Utc>>, Outcome> {
     let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
     let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
     let both = [resource.subject.id, resource.server_id];
     let newest = observations::newest(&mut db, &both).await.map_err(failed)?;
-    Ok(newest
+    let dead = newest
         .iter()
-        .any(|(_, seen)| matches!(seen.attributes.witness, Some(Witness::Down { .. }))))
+        .filter(|(_, seen)| matches!(seen.attributes.witness, Some(Witness::Down { .. })));
+    Ok(dead.map(|(_, seen)| seen.created_at).max())
 }
 
 fn chosen(turn: &Context<'_>) -> Result<SubjectId, Outcome> {

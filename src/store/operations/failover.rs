@@ -1,14 +1,13 @@
 //! Failover in the record: which leaders a follower may take over from, and how it gets
 //! its way.
 
-use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::{NewOperation, end, open, open_of};
-use crate::model::{Operation, OperationId, OperationKind, OperationState, SubjectId};
-use crate::store::leases;
+use crate::model::{Observation, Operation, OperationId, OperationKind, OperationState, SubjectId};
 use crate::store::subjects::decode;
+use crate::store::{leases, observations};
 
 /// A leader that has followers, and no failover at work.
 #[derive(Clone, Copy, Debug)]
@@ -111,26 +110,14 @@ pub async fn at_work_on(db: &mut PgConnection, server: SubjectId) -> sqlx::Resul
     .await
 }
 
-/// How a leader was seen last while it was in service.
-#[derive(Clone, Debug)]
-pub struct LastSeen {
-    /// When.
-    pub at: DateTime<Utc>,
-    /// Where its WAL ended.
-    pub lsn: String,
-    /// Who streamed from it, by the names of their connections.
-    pub streaming: Vec<String>,
-}
-
-/// How a leader was seen last while it was in service, within a day.
-pub async fn last_seen(db: &mut PgConnection, leader: SubjectId) -> sqlx::Result<Option<LastSeen>> {
-    let found: Option<(DateTime<Utc>, String, Vec<String>)> = sqlx::query_as(
-        "select created_at, attributes ->> 'lsn', array(
-             select f ->> 'name'
-             from jsonb_array_elements(case jsonb_typeof(attributes -> 'followers')
-                                       when 'array' then attributes -> 'followers' end) f
-             where f ->> 'state' = 'streaming' and f ->> 'name' is not null)
-         from observations
+/// The newest observation of a leader in service that says where its WAL ended, within a
+/// day.
+pub async fn last_in_service(
+    db: &mut PgConnection,
+    leader: SubjectId,
+) -> sqlx::Result<Option<Observation>> {
+    let found: Option<observations::Row> = sqlx::query_as(
+        "select id, created_at, worker, feelers, attributes from observations
          where subject_id = $1 and created_at > now() - interval '1 day'
            and (attributes ->> 'service_available')::bool
            and attributes ->> 'lsn' is not null
@@ -140,26 +127,7 @@ pub async fn last_seen(db: &mut PgConnection, leader: SubjectId) -> sqlx::Result
     .bind(leader.to_string())
     .fetch_optional(db)
     .await?;
-    Ok(found.map(|(at, lsn, streaming)| LastSeen { at, lsn, streaming }))
-}
-
-/// Whether the receiver of one of these was seen to stream since then.
-pub async fn streamed_since(
-    db: &mut PgConnection,
-    followers: &[SubjectId],
-    since: DateTime<Utc>,
-) -> sqlx::Result<bool> {
-    let ids: Vec<String> = followers.iter().map(SubjectId::to_string).collect();
-    sqlx::query_scalar(
-        "select exists (
-             select from observations
-             where subject_id = any($1) and created_at > $2
-               and attributes -> 'receiver' ->> 'status' = 'streaming')",
-    )
-    .bind(ids)
-    .bind(since)
-    .fetch_one(db)
-    .await
+    found.map(observations::Row::into_observation).transpose()
 }
 
 /// Those of these resources that something is being done with that makes or unmakes

@@ -1,11 +1,13 @@
 //! Who may lead: every follower is asked live, all at once, and one that cannot be asked
 //! holds up nobody.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use drover::model::{Durability, Resource, Server, SubjectId};
+use chrono::{DateTime, TimeDelta, Utc};
+use drover::model::{Durability, Resource, Server, SubjectId, slot_of};
 use drover::store::operations::failover as record;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -14,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use super::super::create_resource::plan;
 use super::super::follow::followers;
 use super::super::{Context, Outcome, script};
+use super::last_seen::LastSeen;
 
 /// How long a follower may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -52,13 +55,24 @@ pub(super) struct Candidate {
     pub(super) timeline: u32,
     /// Whether its server has a size of its plan's.
     pub(super) fits: bool,
-    /// Seconds since it has heard from the leader, if it is still connected to it.
-    pub(super) heard_s: Option<f64>,
+    /// Whether its configuration has it follow this leader.
+    pub(super) follows: bool,
+    /// When it last heard from the leader, if it is still connected to it.
+    pub(super) heard: Option<Heard>,
+}
+
+/// When a follower last heard from its leader.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heard {
+    /// How long that was before it answered.
+    pub(super) ago: TimeDelta,
+    /// By the control database's clock; later than it was by what the answer took.
+    pub(super) at: DateTime<Utc>,
 }
 
 /// A leader that a follower has heard from this lately lives: its receiver asks for a
 /// word every 2.5 s where there is nothing to send (half of `wal_receiver_timeout`).
-const LATELY_S: f64 = 3.5;
+const LATELY: TimeDelta = TimeDelta::milliseconds(3500);
 
 /// What the followers have said.
 #[derive(Clone, Debug, Default)]
@@ -72,22 +86,35 @@ pub(super) struct Votes {
 
 impl Votes {
     /// The one with the most of the newest timeline; of those that have as much, one
-    /// of the intended size.
+    /// of the intended size, and the oldest of these: whoever answers first.
     pub(super) fn best(&self) -> Option<&Candidate> {
         self.able
             .iter()
-            .max_by_key(|one| (one.timeline, one.lsn, one.fits))
+            .max_by_key(|one| (one.timeline, one.lsn, one.fits, Reverse(one.id)))
     }
 
-    /// Who has heard from the leader just now, if anybody has.
-    pub(super) fn witness(&self) -> Option<&Candidate> {
+    /// Who has heard from the leader just now, if anybody has; and since the leader was
+    /// seen to be dead, if it was.
+    pub(super) fn witness(&self, seen_dead: Option<DateTime<Utc>>) -> Option<&Candidate> {
+        let lives =
+            |heard: Heard| heard.ago < LATELY && seen_dead.is_none_or(|dead| heard.at > dead);
+        self.able.iter().find(|one| one.heard.is_some_and(lives))
+    }
+
+    /// Whether the best of them got the leader's WAL for as long as the leader was seen
+    /// in service: it did, or another did who has no more of the same timeline.
+    pub(super) fn streamed(&self, best: &Candidate, last: &LastSeen) -> bool {
         self.able
             .iter()
-            .find(|one| one.heard_s.is_some_and(|heard| heard < LATELY_S))
+            .filter(|one| one.follows && one.timeline == best.timeline)
+            .filter(|one| one.timeline == last.timeline)
+            // What was written after the last look, nobody has who had stopped by then.
+            .any(|one| one.lsn > last.lsn || last.streaming.contains(&slot_of(one.id)))
     }
 
     /// How many bytes of what is known to have been written it does not have.
-    pub(super) fn behind(&self, best: &Candidate, last: Option<Lsn>) -> u64 {
+    pub(super) fn behind(&self, best: &Candidate, last: Option<&LastSeen>) -> u64 {
+        let last = last.map(|last| last.lsn);
         let known = self.able.iter().map(|one| one.lsn).chain(last).max();
         known.map_or(0, |known| known.0.saturating_sub(best.lsn.0))
     }
@@ -108,21 +135,48 @@ impl Votes {
 }
 
 /// How a follower stands: whether it is in recovery, how far it has received and
-/// replayed, on which timeline, and how long ago it heard from its leader.
-const STANDING: &str = r#"sql -c "select pg_is_in_recovery(), coalesce(pg_last_wal_receive_lsn()::text, ''), coalesce(pg_last_wal_replay_lsn()::text, ''), greatest((select timeline_id from pg_control_checkpoint()), (select min_recovery_end_timeline from pg_control_recovery()), coalesce((select received_tli from pg_stat_wal_receiver), 0)), coalesce((select extract(epoch from clock_timestamp() - last_msg_receipt_time)::text from pg_stat_wal_receiver where status = 'streaming'), '')" </dev/null"#;
+/// replayed, on which timeline, whether it is told to follow the one at `$2` port `$3`,
+/// and how long ago it heard from its leader. Its control file may be a checkpoint late
+/// about the timeline; the files that it receives WAL into are not.
+const STANDING: &str = r#"cat <<'SQL' | sql -v host="$2" -v port="$3"
+select pg_is_in_recovery(),
+    coalesce(pg_last_wal_receive_lsn()::text, ''),
+    coalesce(pg_last_wal_replay_lsn()::text, ''),
+    greatest(
+        (select timeline_id from pg_control_checkpoint()),
+        (select min_recovery_end_timeline from pg_control_recovery()),
+        (select max(('x' || left(name, 8))::bit(32)::int) from pg_ls_waldir() where name ~ '^[0-9A-F]{24}$')),
+    position(' host=' || :'host' || ' port=' || :'port' || ' ' in ' ' || current_setting('primary_conninfo') || ' ') > 0,
+    coalesce((
+        select extract(epoch from clock_timestamp() - last_msg_receipt_time)::text
+        from pg_stat_wal_receiver where status = 'streaming'), '');
+SQL
+"#;
 
 /// Asks every follower of a leader.
 ///
 /// # Errors
 /// If the record cannot be read.
-pub(super) async fn ask_all(turn: &Context<'_>, leader: &Resource) -> Result<Votes, Outcome> {
+pub(super) async fn ask_all(
+    turn: &Context<'_>,
+    leader: &Resource,
+    its_server: &Server,
+) -> Result<Votes, Outcome> {
     let plan = plan(turn, leader).await?;
     let nodes = followers(turn, leader.subject.id).await?;
     let ids: Vec<SubjectId> = nodes.iter().map(|(one, _)| one.subject.id).collect();
-    let in_hands = {
+    let (in_hands, now) = {
         let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
         let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
-        record::in_hands(&mut db, &ids).await.map_err(failed)?
+        let in_hands = record::in_hands(&mut db, &ids).await.map_err(failed)?;
+        let now = drover::store::now(&mut db).await.map_err(failed)?;
+        (in_hands, now)
+    };
+    let question = Question {
+        host: &its_server.address,
+        port: &leader.port.to_string(),
+        now,
+        asked: Instant::now(),
     };
     let named = turn.operation.params["to"].as_str();
     let mut votes = Votes::default();
@@ -139,7 +193,8 @@ pub(super) async fn ask_all(turn: &Context<'_>, leader: &Resource) -> Result<Vot
                 let sizes = plan.sizes_in(cloud);
                 server.size.as_ref().is_none_or(|size| sizes.contains(size))
             });
-            asked.push(async move { (name, ask(turn, follower, server, fits).await) });
+            let question = &question;
+            asked.push(async move { (name, ask(turn, (follower, server), fits, question).await) });
         }
     }
     let mut deadline = Instant::now() + ANSWER;
@@ -169,6 +224,15 @@ pub(super) async fn ask_all(turn: &Context<'_>, leader: &Resource) -> Result<Vot
     Ok(votes)
 }
 
+/// What all are asked about their leader, and when.
+struct Question<'a> {
+    host: &'a str,
+    port: &'a str,
+    /// By the control database's clock.
+    now: DateTime<Utc>,
+    asked: Instant,
+}
+
 enum Refusal {
     Silent(String),
     Unfit(String),
@@ -176,14 +240,16 @@ enum Refusal {
 
 async fn ask(
     turn: &Context<'_>,
-    follower: &Resource,
-    server: &Server,
+    (follower, server): (&Resource, &Server),
     fits: bool,
+    question: &Question<'_>,
 ) -> Result<Candidate, Refusal> {
-    let said = script::as_superuser(turn, (follower, server), STANDING, &[], b"").await;
+    let arguments = [question.host, question.port];
+    let said = script::as_superuser(turn, (follower, server), STANDING, &arguments, b"").await;
     let said = said.map_err(|outcome| Refusal::Silent(outcome.note))?;
+    let answered = question.now + question.asked.elapsed();
     let words: Vec<&str> = said.out.trim().split('|').collect();
-    let [recovers, received, replayed, timeline, heard] = words[..] else {
+    let [recovers, received, replayed, timeline, follows, heard] = words[..] else {
         return Err(Refusal::Unfit("its answer cannot be read".into()));
     };
     if recovers != "t" {
@@ -193,6 +259,11 @@ async fn ask(
         .iter()
         .filter_map(|lsn| lsn.parse::<Lsn>().ok())
         .max();
+    let heard = heard.parse::<f64>().ok().map(|seconds| {
+        let ago = TimeDelta::milliseconds((seconds * 1000.0) as i64);
+        let at = answered - ago;
+        Heard { ago, at }
+    });
     match (lsn, timeline.parse()) {
         (Some(lsn), Ok(timeline)) => Ok(Candidate {
             id: follower.subject.id,
@@ -200,7 +271,8 @@ async fn ask(
             lsn,
             timeline,
             fits,
-            heard_s: heard.parse().ok(),
+            follows: follows == "t",
+            heard,
         }),
         (_, _) => Err(Refusal::Unfit("it has received nothing".into())),
     }
