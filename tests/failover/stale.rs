@@ -66,8 +66,8 @@ async fn one_that_did_not_stream_any_more_leads_by_a_humans_word_alone() {
         .await;
 }
 
-/// It streamed in every observation; and stopped to before its leader died, which nobody
-/// has seen.
+/// Every observation shows it streaming. It stopped before its leader died, and nobody has
+/// seen that.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_is_told_to_follow_another_leads_by_a_humans_word_alone() {
     let rules = json!({"limits": {"stalled_for": "5m"}});
