@@ -21,7 +21,7 @@ use super::create_resource::plan;
 use super::fence::fence;
 use super::follow::{make_slot, node, replication_password};
 use super::unfollow::PROMOTE;
-use super::{Book, Context, Outcome, Step, Work, script, switchover, unknown};
+use super::{Book, Context, Outcome, Step, Work, lead, script, unknown};
 pub(super) use candidates::Lsn;
 use candidates::{Candidate, Votes, ask_all};
 use last_seen::LastSeen;
@@ -247,7 +247,7 @@ async fn promote(turn: &Context<'_>, resource: &Resource) -> Work {
         return give_up_on(turn, &follower, &server).await;
     }
     // Whom its commits wait for is known before it takes the first.
-    switchover::names(turn, resource).await?;
+    lead::names(turn, resource, chosen(turn)?).await?;
     let on = (&*follower, &*server);
     let said = script::as_superuser(turn, on, PROMOTE, &[], b"").await?;
     Ok(Outcome::done(said.last_words()))
@@ -283,7 +283,7 @@ async fn swap(turn: &Context<'_>, resource: &Resource) -> Work {
         "lsn": memo["lsn"],
         "override": turn.operation.params["override"],
     });
-    switchover::hand_over(turn, resource, chosen(turn)?, detail).await
+    lead::swap(turn, resource, chosen(turn)?, detail).await
 }
 
 /// The new leader keeps WAL for the old one from now on, which comes back some time.
@@ -292,7 +292,7 @@ async fn repoint(turn: &Context<'_>, resource: &Resource) -> Work {
     let password = replication_password(&leader)?;
     let keep = plan(turn, resource).await?.slot_wal_mib;
     make_slot(turn, (&leader, &its_server), password, resource, keep).await?;
-    switchover::repoint(turn, resource).await
+    lead::repoint(turn, resource, chosen(turn)?).await
 }
 
 /// The rest is another operation's: it takes as long as the old leader's machine does,

@@ -141,8 +141,7 @@ async fn is_alone(
     resource: &Resource,
     server: &Server,
 ) -> Result<bool, Outcome> {
-    let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
-    let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
+    let mut db = turn.tools.pool.acquire().await?;
     let page = Page {
         name: None,
         state: None,
@@ -150,8 +149,7 @@ async fn is_alone(
         after: None,
         limit: 2,
     };
-    let on_it = subjects::list(&mut db, Kind::Resource, &page).await;
-    let on_it = on_it.map_err(failed)?;
+    let on_it = subjects::list(&mut db, Kind::Resource, &page).await?;
     Ok(on_it
         .iter()
         .all(|known| known.subject().id == resource.subject.id))
