@@ -12,6 +12,7 @@ use drover::store::subjects::{self, Page};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use serde::{Deserialize, Serialize};
 
 use super::{Context, Outcome, script};
 use crate::cloud::{Cloud as _, InstanceState};
@@ -52,9 +53,24 @@ pub(super) const OPEN: &str = r#"r=${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}/$v/$
 if as_root test -e "$r/pg_hba.conf.unfenced"; then as_root mv "$r/pg_hba.conf.unfenced" "$r/pg_hba.conf" || exit 1; fi
 "#;
 
+/// Why a follower may lead: what proves that the leader before it takes no writes, or
+/// what goes on without a proof.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum FencedBy {
+    /// It was stopped over SSH.
+    Ssh,
+    /// Its cloud says that its machine is stopped.
+    Cloud,
+    /// Nothing proves it: a human's word.
+    Override,
+    /// Nothing proves it: its plan goes on all the same.
+    Nothing,
+}
+
 /// How it was proved, in one word for programs and in words for people.
 pub(super) struct Proof {
-    pub(super) by: &'static str,
+    pub(super) by: FencedBy,
     pub(super) words: String,
 }
 
@@ -88,7 +104,7 @@ async fn over_ssh(
     let said = script::at_cluster(turn, (resource, server), FENCE, &[], b"").await;
     let said = said.map_err(|outcome| outcome.note)?;
     Ok(Proof {
-        by: "ssh",
+        by: FencedBy::Ssh,
         words: said.last_words(),
     })
 }
@@ -113,7 +129,10 @@ async fn by_its_cloud(
         },
         Err(e) => Err(format!("its cloud: {e}")),
     };
-    let proof = |words| Ok(Proof { by: "cloud", words });
+    let proof = |words| {
+        let by = FencedBy::Cloud;
+        Ok(Proof { by, words })
+    };
     if let Some(detail) = stopped().await? {
         return proof(detail);
     }

@@ -83,15 +83,7 @@ pub fn of(kind: OperationKind) -> &'static dyn AnyOperation {
         }
         OperationKind::Unfollow => const { &Of::<unfollow::Unfollow>::new() },
         OperationKind::Switchover => const { &Of::<switchover::Switchover>::new() },
-        OperationKind::Failover => {
-            const {
-                &Legacy {
-                    kind: OperationKind::Failover,
-                    book: &failover::BOOK,
-                    perform: |turn| Box::pin(failover::perform(turn)),
-                }
-            }
-        }
+        OperationKind::Failover => const { &Of::<failover::Failover>::new() },
         OperationKind::Rebuild => const { &Of::<rebuild::Rebuild>::new() },
         OperationKind::SetDurability => const { &Of::<set_durability::SetDurability>::new() },
         OperationKind::Gameday => {

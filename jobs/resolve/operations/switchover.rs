@@ -78,8 +78,8 @@ impl Operation for Switchover {
     ];
 }
 
-/// The steps that leave the leader as it is: one that is at them, or is to begin with
-/// them, may be called off.
+/// The steps that leave the leader as it is: where one of these is next or at work, it
+/// may be called off.
 pub(super) const HARMLESS: [&str; 3] = ["choose", "names", "checkpoint"];
 
 /// So long between two questions about what a follower has.
