@@ -144,7 +144,7 @@ async fn one(drover: &Deployment, ledger: &Ledger, options: &Options) -> Result<
     Ok(Run {
         seconds,
         settled,
-        rewound: memo["rewound"] == true && memo["copied"].is_null(),
+        rewound: memo["rewound"] == true && memo["copied"] != true,
         lost_bytes: memo["lost_bytes"].as_u64().unwrap_or_default(),
     })
 }

@@ -305,11 +305,7 @@ impl Scene {
     pub async fn led_by_a_humans_word(&self, id: &str, reason: &str, moment: Instant, old: &Lead) {
         let path = format!("/v1/operations/{id}/actions");
         let word = json!({"action": "override", "reason": reason, "by": "ann"});
-        self.drover
-            .api
-            .post::<Value>(&path, &word)
-            .await
-            .unwrap();
+        self.drover.api.post::<Value>(&path, &word).await.unwrap();
         self.written_by_another(moment, old).await;
         self.settled_with_help().await;
         self.assert_one_leader().await;

@@ -15,52 +15,79 @@ use drover::model::{
 };
 use drover::store::observations;
 use drover::store::operations::{Fact, NewOperation, failover as record};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::create_resource::plan;
-use super::fence::fence;
+use super::fence::{FencedBy, fence};
 use super::follow::{make_slot, node, replication_password};
+use super::kind::{Context, Operation, Outcome, Step, Turn, Work};
 use super::unfollow::PROMOTE;
-use super::{Book, Context, Outcome, Step, Work, script, switchover, unknown};
+use super::{lead, script};
 pub(super) use candidates::Lsn;
 use candidates::{Candidate, Votes, ask_all};
 use last_seen::LastSeen;
 
-pub(super) const BOOK: Book = Book {
-    steps: &[
-        Step::new("choose", "choose who is to lead"),
-        Step::new("fence", "prove that the leader accepts no writes any more"),
-        Step::new("promote", "promote the follower"),
-        Step::new("swap", "write down who leads"),
-        Step::new("repoint", "have the other followers follow it"),
-        Step::new("conclude", "have the old leader made a follower"),
-    ],
-    creates: false,
-};
+/// A follower takes the lead of a leader that is gone.
+pub(super) struct Failover;
+
+/// What was asked.
+#[derive(Deserialize)]
+pub(super) struct Params {
+    /// The follower that is to lead; `None`: the one that has most.
+    #[serde(default)]
+    to: Option<SubjectId>,
+    /// A human's word that it goes on all the same, if they have given it.
+    #[serde(default, rename = "override")]
+    word: Option<String>,
+}
+
+/// Who is to lead, and why that is safe.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Memo {
+    to: Option<SubjectId>,
+    /// Up to where they have the WAL of the leader.
+    lsn: Option<String>,
+    /// How many bytes less than the leader was seen to have.
+    behind_bytes: Option<u64>,
+    fenced_by: Option<FencedBy>,
+    /// Whether the leader came back before it was fenced.
+    called_off: bool,
+}
+
+impl Operation for Failover {
+    type Params = Params;
+    type Memo = Memo;
+    const KIND: OperationKind = OperationKind::Failover;
+    const STEPS: &'static [Step<Self>] = &[
+        Step::new("choose", "choose who is to lead", |turn| {
+            Box::pin(choose(turn))
+        }),
+        Step::new(
+            "fence",
+            "prove that the leader accepts no writes any more",
+            |turn| Box::pin(fence_it(turn)),
+        ),
+        Step::new("promote", "promote the follower", |turn| {
+            Box::pin(promote(turn))
+        }),
+        Step::new("swap", "write down who leads", |turn| Box::pin(swap(turn))),
+        Step::new("repoint", "have the other followers follow it", |turn| {
+            Box::pin(repoint(turn))
+        }),
+        Step::new("conclude", "have the old leader made a follower", |turn| {
+            Box::pin(async { conclude(turn) })
+        }),
+    ];
+}
 
 /// How long a follower, or a proof, is looked for before a human is told.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Tries to promote before another is chosen.
 const TRIES: u32 = 2;
 
-pub(super) async fn perform(turn: &Context<'_>) -> Work {
-    let (resource, server) = turn.resource()?;
-    match turn.step {
-        "choose" => choose(turn, resource, server).await,
-        "fence" => fence_it(turn, resource, server).await,
-        "promote" => promote(turn, resource).await,
-        "swap" => swap(turn, resource).await,
-        "repoint" => repoint(turn, resource).await,
-        "conclude" => conclude(turn, resource),
-        step => unknown(step),
-    }
-}
-
-/// A human's word, if they have given it.
-fn overridden<'a>(turn: &Context<'a>) -> Option<&'a str> {
-    turn.operation.params["override"].as_str()
-}
-
+/// How long it has been asked for.
 fn waited(turn: &Context<'_>) -> Duration {
     let waited = turn.now - turn.operation.opened_at;
     waited.to_std().unwrap_or_default()
@@ -75,21 +102,22 @@ fn not_yet(turn: &Context<'_>, why: String) -> Outcome {
     }
 }
 
-async fn choose(turn: &Context<'_>, resource: &Resource, server: &Server) -> Work {
+async fn choose(turn: &mut Turn<'_, Failover>) -> Work {
+    let (resource, server) = turn.resource()?;
     if resource.leader.is_some() {
         return Ok(Outcome::then("conclude", "it follows by now"));
     }
     if came_back(turn, resource).await? {
+        turn.memo.called_off = true;
         let text = "it is in service again: nobody takes its lead over";
-        return Ok(Outcome::then("conclude", text).remember("called_off", true));
+        return Ok(Outcome::then("conclude", text));
     }
-    let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
     let last = {
-        let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
-        let last = record::last_in_service(&mut db, resource.subject.id).await;
-        last.map_err(failed)?.as_ref().and_then(LastSeen::of)
+        let mut db = turn.tools.pool.acquire().await?;
+        let last = record::last_in_service(&mut db, resource.subject.id).await?;
+        last.as_ref().and_then(LastSeen::of)
     };
-    let votes = ask_all(turn, resource, server).await?;
+    let votes = ask_all(turn, (resource, server), turn.params.to).await?;
     let best = match votes.best() {
         Some(best) => best,
         None => {
@@ -98,7 +126,7 @@ async fn choose(turn: &Context<'_>, resource: &Resource, server: &Server) -> Wor
         }
     };
     if by_a_playbook(turn)
-        && overridden(turn).is_none()
+        && turn.params.word.is_none()
         && let Some(witness) = votes.witness(seen_dead(turn, resource).await?)
     {
         let why = format!(
@@ -108,7 +136,7 @@ async fn choose(turn: &Context<'_>, resource: &Resource, server: &Server) -> Wor
         return Err(not_yet(turn, why));
     }
     if let Some(why) = forbids(resource, best, &votes, last.as_ref())
-        && overridden(turn).is_none()
+        && turn.params.word.is_none()
     {
         return Err(Outcome::hopeless(format!(
             "{why}; `override` has {} lead all the same",
@@ -123,10 +151,10 @@ async fn choose(turn: &Context<'_>, resource: &Resource, server: &Server) -> Wor
     if !votes.silent.is_empty() {
         text += &format!("; {}", votes.passed_over("passed over"));
     }
-    Ok(Outcome::done(text)
-        .remember("to", best.id.to_string())
-        .remember("lsn", best.lsn.to_string())
-        .remember("behind_bytes", behind))
+    turn.memo.to = Some(best.id);
+    turn.memo.lsn = Some(best.lsn.to_string());
+    turn.memo.behind_bytes = Some(behind);
+    Ok(Outcome::done(text))
 }
 
 /// Why only a human may have it lead, if so.
@@ -179,10 +207,9 @@ async fn came_back(turn: &Context<'_>, resource: &Resource) -> Result<bool, Outc
     if !by_a_playbook(turn) || resource.subject.state != State::Available {
         return Ok(false);
     }
-    let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
-    let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
-    let newest = observations::list(&mut db, resource.subject.id, None, 2).await;
-    Ok(is_back(&newest.map_err(failed)?, turn.operation.opened_at))
+    let mut db = turn.tools.pool.acquire().await?;
+    let newest = observations::list(&mut db, resource.subject.id, None, 2).await?;
+    Ok(is_back(&newest, turn.operation.opened_at))
 }
 
 /// Whether the newest of these two observations is a good one, begun since then: it was
@@ -201,37 +228,34 @@ async fn seen_dead(
     turn: &Context<'_>,
     resource: &Resource,
 ) -> Result<Option<DateTime<Utc>>, Outcome> {
-    let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
-    let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
+    let mut db = turn.tools.pool.acquire().await?;
     let both = [resource.subject.id, resource.server_id];
-    let newest = observations::newest(&mut db, &both).await.map_err(failed)?;
+    let newest = observations::newest(&mut db, &both).await?;
     let dead = newest
         .iter()
         .filter(|(_, seen)| matches!(seen.attributes.witness, Some(Witness::Down { .. })));
     Ok(dead.map(|(_, seen)| seen.created_at).max())
 }
 
-fn chosen(turn: &Context<'_>) -> Result<SubjectId, Outcome> {
-    let id = turn.operation.memo["to"].as_str();
-    let id = id.and_then(|id| id.parse().ok());
-    id.ok_or_else(|| Outcome::hopeless("it is not known who is to lead"))
-}
-
-async fn fence_it(turn: &Context<'_>, resource: &Resource, server: &Server) -> Work {
+async fn fence_it(turn: &mut Turn<'_, Failover>) -> Work {
+    let (resource, server) = turn.resource()?;
     let why = match fence(turn, resource, server).await {
         Ok(proof) => {
-            return Ok(Outcome::done(proof.words).remember("fenced_by", proof.by));
+            turn.memo.fenced_by = Some(proof.by);
+            return Ok(Outcome::done(proof.words));
         }
         Err(why) => why,
     };
     let unproved = format!("nothing proves that it accepts no writes: {why}");
-    if let Some(word) = overridden(turn) {
+    if let Some(word) = &turn.params.word {
+        turn.memo.fenced_by = Some(FencedBy::Override);
         let text = format!("{unproved}; it goes on by the word of {word}");
-        return Ok(Outcome::done(text).remember("fenced_by", "override"));
+        return Ok(Outcome::done(text));
     }
     if plan(turn, resource).await?.failover_unfenced && turn.operation.failures > 0 {
+        turn.memo.fenced_by = Some(FencedBy::Nothing);
         let text = format!("{unproved}; its plan goes on all the same");
-        return Ok(Outcome::done(text).remember("fenced_by", "nothing"));
+        return Ok(Outcome::done(text));
     }
     if waited(turn) < PATIENCE {
         return Err(Outcome::failed(unproved));
@@ -241,13 +265,14 @@ async fn fence_it(turn: &Context<'_>, resource: &Resource, server: &Server) -> W
     )))
 }
 
-async fn promote(turn: &Context<'_>, resource: &Resource) -> Work {
-    let (follower, server) = node(turn, chosen(turn)?).await?;
+async fn promote(turn: &mut Turn<'_, Failover>) -> Work {
+    let to = lead::chosen(turn.memo.to)?;
+    let (follower, server) = node(turn, to).await?;
     if turn.operation.failures > TRIES {
         return give_up_on(turn, &follower, &server).await;
     }
     // Whom its commits wait for is known before it takes the first.
-    switchover::names(turn, resource).await?;
+    lead::names(turn, turn.resource()?.0, to).await?;
     let on = (&*follower, &*server);
     let said = script::as_superuser(turn, on, PROMOTE, &[], b"").await?;
     Ok(Outcome::done(said.last_words()))
@@ -275,30 +300,34 @@ async fn give_up_on(turn: &Context<'_>, follower: &Resource, server: &Server) ->
     }
 }
 
-async fn swap(turn: &Context<'_>, resource: &Resource) -> Work {
-    let memo = &turn.operation.memo;
+async fn swap(turn: &mut Turn<'_, Failover>) -> Work {
+    let memo = &turn.memo;
     let detail = json!({
-        "fenced_by": memo["fenced_by"],
-        "behind_bytes": memo["behind_bytes"],
-        "lsn": memo["lsn"],
-        "override": turn.operation.params["override"],
+        "fenced_by": memo.fenced_by,
+        "behind_bytes": memo.behind_bytes,
+        "lsn": memo.lsn,
+        "override": turn.params.word,
     });
-    switchover::hand_over(turn, resource, chosen(turn)?, detail).await
+    let to = lead::chosen(memo.to)?;
+    lead::swap(turn, turn.resource()?.0, to, detail).await
 }
 
 /// The new leader keeps WAL for the old one from now on, which comes back some time.
-async fn repoint(turn: &Context<'_>, resource: &Resource) -> Work {
-    let (leader, its_server) = node(turn, chosen(turn)?).await?;
+async fn repoint(turn: &mut Turn<'_, Failover>) -> Work {
+    let (resource, _) = turn.resource()?;
+    let to = lead::chosen(turn.memo.to)?;
+    let (leader, its_server) = node(turn, to).await?;
     let password = replication_password(&leader)?;
     let keep = plan(turn, resource).await?.slot_wal_mib;
     make_slot(turn, (&leader, &its_server), password, resource, keep).await?;
-    switchover::repoint(turn, resource).await
+    lead::repoint(turn, resource, to).await
 }
 
 /// The rest is another operation's: it takes as long as the old leader's machine does,
 /// and nobody waits for it.
-fn conclude(turn: &Context<'_>, resource: &Resource) -> Work {
-    if turn.operation.memo["called_off"] == Value::Bool(true) || resource.leader.is_none() {
+fn conclude(turn: &Turn<'_, Failover>) -> Work {
+    let (resource, _) = turn.resource()?;
+    if turn.memo.called_off || resource.leader.is_none() {
         return Ok(Outcome::done("it leads on"));
     }
     let next = NewOperation {

@@ -12,6 +12,7 @@ use drover::store::subjects::{self, Page};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use serde::{Deserialize, Serialize};
 
 use super::{Context, Outcome, script};
 use crate::cloud::{Cloud as _, InstanceState};
@@ -30,9 +31,24 @@ pub(crate) const FENCE: &str = include_str!("../../host/scripts/fence.sh");
 /// Lets clients in again at a cluster that follows.
 pub(super) const OPEN: &str = include_str!("../../host/scripts/open.sh");
 
+/// Why a follower may lead: what proves that the leader before it takes no writes, or
+/// what goes on without a proof.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum FencedBy {
+    /// It was stopped over SSH.
+    Ssh,
+    /// Its cloud says that its machine is stopped.
+    Cloud,
+    /// Nothing proves it: a human's word.
+    Override,
+    /// Nothing proves it: its plan goes on all the same.
+    Nothing,
+}
+
 /// How it was proved, in one word for programs and in words for people.
 pub(super) struct Proof {
-    pub(super) by: &'static str,
+    pub(super) by: FencedBy,
     pub(super) words: String,
 }
 
@@ -66,7 +82,7 @@ async fn over_ssh(
     let said = script::at_cluster(turn, (resource, server), FENCE, &[], b"").await;
     let said = said.map_err(|outcome| outcome.note)?;
     Ok(Proof {
-        by: "ssh",
+        by: FencedBy::Ssh,
         words: said.last_words(),
     })
 }
@@ -91,7 +107,10 @@ async fn by_its_cloud(
         },
         Err(e) => Err(format!("its cloud: {e}")),
     };
-    let proof = |words| Ok(Proof { by: "cloud", words });
+    let proof = |words| {
+        let by = FencedBy::Cloud;
+        Ok(Proof { by, words })
+    };
     if let Some(detail) = stopped().await? {
         return proof(detail);
     }
@@ -119,8 +138,7 @@ async fn is_alone(
     resource: &Resource,
     server: &Server,
 ) -> Result<bool, Outcome> {
-    let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
-    let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
+    let mut db = turn.tools.pool.acquire().await?;
     let page = Page {
         name: None,
         state: None,
@@ -128,8 +146,7 @@ async fn is_alone(
         after: None,
         limit: 2,
     };
-    let on_it = subjects::list(&mut db, Kind::Resource, &page).await;
-    let on_it = on_it.map_err(failed)?;
+    let on_it = subjects::list(&mut db, Kind::Resource, &page).await?;
     Ok(on_it
         .iter()
         .all(|known| known.subject().id == resource.subject.id))

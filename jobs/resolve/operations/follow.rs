@@ -18,9 +18,8 @@ pub(super) type Node = (Box<Resource>, Box<Server>);
 /// # Errors
 /// If it has left the herd, or the record cannot be read.
 pub(super) async fn node(turn: &Context<'_>, id: SubjectId) -> Result<Node, Outcome> {
-    let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
-    let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
-    let row = subjects::load(&mut db, &[id]).await.map_err(failed)?.pop();
+    let mut db = turn.tools.pool.acquire().await?;
+    let row = subjects::load(&mut db, &[id]).await?.pop();
     let row = row.ok_or_else(|| Outcome::hopeless("one of its nodes has left the herd"))?;
     let opened = row.open(&turn.tools.secret_key);
     match opened.map_err(|e| Outcome::hopeless(format!("the record: {e:#}")))? {
@@ -34,12 +33,9 @@ pub(super) async fn node(turn: &Context<'_>, id: SubjectId) -> Result<Node, Outc
 /// # Errors
 /// If the record cannot be read.
 pub(super) async fn followers(turn: &Context<'_>, leader: SubjectId) -> Result<Vec<Node>, Outcome> {
-    let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
     let ids = {
-        let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
-        creation::followers_of(&mut db, leader)
-            .await
-            .map_err(failed)?
+        let mut db = turn.tools.pool.acquire().await?;
+        creation::followers_of(&mut db, leader).await?
     };
     let mut found = Vec::new();
     for id in ids {

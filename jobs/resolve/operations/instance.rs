@@ -7,7 +7,6 @@ use std::time::Duration;
 use drover::model::Server;
 use drover::store::operations::Fact;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::kind::{Context, Outcome, Work};
 use crate::cloud::{AnyCloud, Cloud as _, CloudAction, Done, Instance, InstanceState};
@@ -153,15 +152,5 @@ impl Machine<'_> {
             Some(size) if server.size.as_ref() != Some(size) => done.with(Fact::Size(size.clone())),
             Some(_) | None => done,
         }
-    }
-}
-
-/// A word that the operation was asked with.
-pub(super) fn param<'a>(turn: &Context<'a>, name: &str) -> Result<&'a Value, Outcome> {
-    match turn.operation.params.get(name) {
-        Some(value) if !value.is_null() => Ok(value),
-        Some(_) | None => Err(Outcome::hopeless(format!(
-            "it was asked for without {name}"
-        ))),
     }
 }

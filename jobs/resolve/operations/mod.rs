@@ -24,6 +24,7 @@ mod grow;
 mod hand_over;
 mod instance;
 mod kind;
+mod lead;
 mod legacy;
 pub(crate) mod places;
 mod reboot;
@@ -80,51 +81,11 @@ pub fn of(kind: OperationKind) -> &'static dyn AnyOperation {
                 }
             }
         }
-        OperationKind::Unfollow => {
-            const {
-                &Legacy {
-                    kind: OperationKind::Unfollow,
-                    book: &unfollow::BOOK,
-                    perform: |turn| Box::pin(unfollow::perform(turn)),
-                }
-            }
-        }
-        OperationKind::Switchover => {
-            const {
-                &Legacy {
-                    kind: OperationKind::Switchover,
-                    book: &switchover::BOOK,
-                    perform: |turn| Box::pin(switchover::perform(turn)),
-                }
-            }
-        }
-        OperationKind::Failover => {
-            const {
-                &Legacy {
-                    kind: OperationKind::Failover,
-                    book: &failover::BOOK,
-                    perform: |turn| Box::pin(failover::perform(turn)),
-                }
-            }
-        }
-        OperationKind::Rebuild => {
-            const {
-                &Legacy {
-                    kind: OperationKind::Rebuild,
-                    book: &rebuild::BOOK,
-                    perform: |turn| Box::pin(rebuild::perform(turn)),
-                }
-            }
-        }
-        OperationKind::SetDurability => {
-            const {
-                &Legacy {
-                    kind: OperationKind::SetDurability,
-                    book: &set_durability::BOOK,
-                    perform: |turn| Box::pin(set_durability::perform(turn)),
-                }
-            }
-        }
+        OperationKind::Unfollow => const { &Of::<unfollow::Unfollow>::new() },
+        OperationKind::Switchover => const { &Of::<switchover::Switchover>::new() },
+        OperationKind::Failover => const { &Of::<failover::Failover>::new() },
+        OperationKind::Rebuild => const { &Of::<rebuild::Rebuild>::new() },
+        OperationKind::SetDurability => const { &Of::<set_durability::SetDurability>::new() },
         OperationKind::Gameday => {
             const {
                 &Legacy {

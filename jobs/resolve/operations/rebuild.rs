@@ -4,32 +4,83 @@
 
 mod scripts;
 
-use drover::model::slot_of;
 use std::time::Duration;
 
-use drover::model::{Resource, Server, SubjectId};
-use serde_json::Value;
+use drover::model::{OperationKind, Resource, Server, SubjectId, slot_of};
+use serde::{Deserialize, Serialize};
 
-use super::await_available::await_available;
-use super::create_resource::{plan, start};
+use super::create_resource::{self, plan};
 use super::fence::{FENCE, OPEN};
 use super::follow::{Node, follow, make_slot, node, replication_password};
-use super::{Book, Context, Ended, Outcome, Step, Work, script, switchover, unknown};
+use super::kind::{Ended, Operation, Outcome, Step, Turn, Work};
+use super::{await_available, script, switchover};
 use scripts::{COPY, PARTED, REWIND};
 
-pub(super) const BOOK: Book = Book {
-    steps: &[
-        Step::new("stop", "wait for its server, and stop it before it writes"),
-        Step::new("follow", "tell it whom it follows"),
-        Step::new("rewind", "rewind it to where it parted from its leader"),
-        Step::new("copy", "copy its leader anew"),
-        Step::new("start", "start it"),
-        Step::new("tidy", "drop the slots that it kept as a leader"),
-        Step::new("stream", "wait until it streams"),
-        Step::new("await_available", "wait until it is felt to be in service"),
-    ],
-    creates: false,
-};
+/// A node is made to follow again.
+pub(super) struct Rebuild;
+
+/// What was asked.
+#[derive(Deserialize)]
+pub(super) struct Params {
+    /// What is tried first; `None`: to rewind it.
+    #[serde(default)]
+    how: Option<How>,
+}
+
+/// How it comes to follow again.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum How {
+    /// It is rewound, and copied if that cannot be done.
+    Rewind,
+    /// It is copied anew.
+    Copy,
+}
+
+/// What was done with it so far.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Memo {
+    /// Whom it was told to follow.
+    leader: Option<SubjectId>,
+    /// What is tried next, whatever was asked.
+    how: Option<How>,
+    rewound: bool,
+    /// How many bytes of its own WAL are lost by that, where somebody can tell.
+    lost_bytes: Option<u64>,
+    /// Then there is nothing more that could be done.
+    copied: bool,
+}
+
+impl Operation for Rebuild {
+    type Params = Params;
+    type Memo = Memo;
+    const KIND: OperationKind = OperationKind::Rebuild;
+    const STEPS: &'static [Step<Self>] = &[
+        Step::new(
+            "stop",
+            "wait for its server, and stop it before it writes",
+            |turn| Box::pin(stop(turn)),
+        ),
+        Step::new("follow", "tell it whom it follows", |turn| {
+            Box::pin(follow_it(turn))
+        }),
+        Step::new(
+            "rewind",
+            "rewind it to where it parted from its leader",
+            |turn| Box::pin(rewind(turn)),
+        ),
+        Step::new("copy", "copy its leader anew", |turn| Box::pin(copy(turn))),
+        Step::new("start", "start it", |turn| Box::pin(start(turn))),
+        Step::new("tidy", "drop the slots that it kept as a leader", |turn| {
+            Box::pin(tidy(turn))
+        }),
+        Step::new("stream", "wait until it streams", |turn| {
+            Box::pin(stream(turn))
+        }),
+        await_available::step(),
+    ];
+}
 
 /// Between two tries to reach a server that is down.
 const SOON: Duration = Duration::from_secs(1);
@@ -38,37 +89,26 @@ const STREAMS: Duration = Duration::from_secs(45);
 /// Starts that fail before it is copied.
 const TRIES: u32 = 2;
 
-pub(super) async fn perform(turn: &Context<'_>) -> Work {
-    let (resource, server) = turn.resource()?;
-    let Some(leader) = resource.leader else {
-        return Ok(Outcome::then("await_available", "it leads by now"));
+/// The node with its server, and its leader. Where that is another one by now, all
+/// begins anew; where it leads itself, there is nothing to do.
+fn parts<'a>(
+    turn: &mut Turn<'a, Rebuild>,
+) -> Result<((&'a Resource, &'a Server), SubjectId), Outcome> {
+    let on = turn.resource()?;
+    let Some(leader) = on.0.leader else {
+        return Err(Outcome::then("await_available", "it leads by now"));
     };
-    if turn.step != "await_available" && has_another_leader(turn, leader) {
-        let text = "its leader is another one by now";
-        return Ok(Outcome::then("stop", text).remember("leader", Value::Null));
+    if turn.memo.leader.is_some_and(|told| told != leader) {
+        turn.memo.leader = None;
+        return Err(Outcome::then("stop", "its leader is another one by now"));
     }
-    match turn.step {
-        "stop" => stop(turn, resource, server).await,
-        "follow" => follow_it(turn, resource, server, leader).await,
-        "rewind" => rewind(turn, resource, server, leader).await,
-        "copy" => copy(turn, resource, server, leader).await,
-        "start" => start_it(turn, resource, server).await,
-        "tidy" => switchover::tidy(turn, resource, server).await,
-        "stream" => stream(turn, resource, server).await,
-        "await_available" => await_available(turn).await,
-        step => unknown(step),
-    }
-}
-
-fn has_another_leader(turn: &Context<'_>, leader: SubjectId) -> bool {
-    let told = turn.operation.memo["leader"].as_str();
-    told.is_some_and(|told| told != leader.to_string())
+    Ok((on, leader))
 }
 
 /// Stops it at once: it may be an old leader that is just coming back.
-async fn stop(turn: &Context<'_>, resource: &Resource, server: &Server) -> Work {
-    let said = script::at_cluster(turn, (resource, server), FENCE, &[], b"").await;
-    match said {
+async fn stop(turn: &mut Turn<'_, Rebuild>) -> Work {
+    let (on, _) = parts(turn)?;
+    match script::at_cluster(turn, on, FENCE, &[], b"").await {
         Ok(said) => Ok(Outcome::done(said.last_words())),
         // However long its server takes: it is another's to mend.
         Err(outcome) if outcome.ended == Ended::Failed => Err(Outcome::again(SOON, outcome.note)),
@@ -76,29 +116,19 @@ async fn stop(turn: &Context<'_>, resource: &Resource, server: &Server) -> Work 
     }
 }
 
-async fn follow_it(
-    turn: &Context<'_>,
-    resource: &Resource,
-    server: &Server,
-    leader: SubjectId,
-) -> Work {
+async fn follow_it(turn: &mut Turn<'_, Rebuild>) -> Work {
+    let (on @ (resource, _), leader) = parts(turn)?;
     let (leader, its_server) = node(turn, leader).await?;
     let password = replication_password(&leader)?;
     let keep = plan(turn, resource).await?.slot_wal_mib;
     let to = (&*leader, &*its_server);
     make_slot(turn, to, password, resource, keep).await?;
-    let said = follow(turn, (resource, server), to, password).await?;
-    let done = Outcome::done(said).remember("leader", leader.subject.id.to_string());
-    let how = turn.operation.memo["how"].as_str();
-    Ok(
-        match how.or_else(|| turn.operation.params["how"].as_str()) {
-            Some("copy") => Outcome {
-                ended: Ended::Then("copy"),
-                ..done
-            },
-            Some(_) | None => done,
-        },
-    )
+    let said = follow(turn, on, to, password).await?;
+    turn.memo.leader = Some(leader.subject.id);
+    Ok(match turn.memo.how.or(turn.params.how) {
+        Some(How::Copy) => Outcome::then("copy", said),
+        Some(How::Rewind) | None => Outcome::done(said),
+    })
 }
 
 /// What a script needs to know to reach the leader.
@@ -110,30 +140,22 @@ fn arguments((leader, server): &Node, resource: &Resource) -> [String; 3] {
     ]
 }
 
-async fn rewind(
-    turn: &Context<'_>,
-    resource: &Resource,
-    server: &Server,
-    leader: SubjectId,
-) -> Work {
+async fn rewind(turn: &mut Turn<'_, Rebuild>) -> Work {
+    let (on, leader) = parts(turn)?;
     let leader = node(turn, leader).await?;
-    let [host, port, slot] = arguments(&leader, resource);
+    let [host, port, slot] = arguments(&leader, on.0);
     let job = format!("rewind-{}", turn.operation.id);
     let text = format!("{}{REWIND}{PARTED}", script::BACKGROUND);
-    let on = (resource, server);
     let said = script::at_cluster(turn, on, &text, &[&host, &port, &slot, &job], b"").await;
     match said {
         Ok(said) => {
-            let lost = scripts::lost(&said.out);
             let mut words = said.last_words();
-            if let Some(bytes) = lost {
+            turn.memo.rewound = true;
+            if let Some(bytes) = scripts::lost(&said.out) {
                 words += &format!("; {bytes} bytes of its WAL were never replicated and are lost");
+                turn.memo.lost_bytes = Some(bytes);
             }
-            let done = Outcome::then("start", words).remember("rewound", true);
-            Ok(match lost {
-                Some(bytes) => done.remember("lost_bytes", bytes),
-                None => done,
-            })
+            Ok(Outcome::then("start", words))
         }
         Err(outcome) if outcome.ended == Ended::Failed && turn.operation.failures > 0 => {
             let text = format!("it cannot be rewound, and is copied: {}", outcome.note);
@@ -143,36 +165,37 @@ async fn rewind(
     }
 }
 
-async fn copy(turn: &Context<'_>, resource: &Resource, server: &Server, leader: SubjectId) -> Work {
+async fn copy(turn: &mut Turn<'_, Rebuild>) -> Work {
+    let (on, leader) = parts(turn)?;
     let leader = node(turn, leader).await?;
-    let [host, port, slot] = arguments(&leader, resource);
-    let rate = plan(turn, resource).await?.backup_rate_mib.to_string();
+    let [host, port, slot] = arguments(&leader, on.0);
+    let rate = plan(turn, on.0).await?.backup_rate_mib.to_string();
     let job = format!("copy-{}", turn.operation.id);
     let text = format!("{}{COPY}", script::BACKGROUND);
     let arguments = [host.as_str(), &port, &slot, &job, &rate];
-    match script::at_cluster(turn, (resource, server), &text, &arguments, b"").await {
-        Ok(said) => Ok(Outcome::done(said.last_words()).remember("copied", true)),
+    match script::at_cluster(turn, on, &text, &arguments, b"").await {
+        Ok(said) => {
+            turn.memo.copied = true;
+            Ok(Outcome::done(said.last_words()))
+        }
         // Somebody has started it meanwhile, or its leader keeps no slot for it any more.
         Err(outcome) if outcome.ended == Ended::Failed && turn.operation.failures >= TRIES => {
+            turn.memo.how = Some(How::Copy);
             let text = format!("it cannot be copied yet: {}", outcome.note);
-            Ok(Outcome::then("stop", text).remember("how", "copy"))
+            Ok(Outcome::then("stop", text))
         }
         Err(outcome) => Err(outcome),
     }
 }
 
-/// Whether it was copied: then there is nothing more that could be done.
-fn was_copied(turn: &Context<'_>) -> bool {
-    turn.operation.memo["copied"] == Value::Bool(true)
-}
-
-async fn start_it(turn: &Context<'_>, resource: &Resource, server: &Server) -> Work {
-    script::at_cluster(turn, (resource, server), OPEN, &[], b"").await?;
-    match start(turn, resource, server).await {
+async fn start(turn: &mut Turn<'_, Rebuild>) -> Work {
+    let (on @ (resource, server), _) = parts(turn)?;
+    script::at_cluster(turn, on, OPEN, &[], b"").await?;
+    match create_resource::start(turn, resource, server).await {
         Err(outcome)
             if outcome.ended == Ended::Failed
                 && turn.operation.failures >= TRIES
-                && !was_copied(turn) =>
+                && !turn.memo.copied =>
         {
             let text = format!("it does not start, and is copied: {}", outcome.note);
             Ok(Outcome::then("copy", text))
@@ -181,19 +204,24 @@ async fn start_it(turn: &Context<'_>, resource: &Resource, server: &Server) -> W
     }
 }
 
+async fn tidy(turn: &mut Turn<'_, Rebuild>) -> Work {
+    let (on, _) = parts(turn)?;
+    switchover::tidy(turn, on).await
+}
+
 const STREAMS_FROM: &str = include_str!("../../host/scripts/streams_from.sh");
 
-async fn stream(turn: &Context<'_>, resource: &Resource, server: &Server) -> Work {
-    let on = (resource, server);
+async fn stream(turn: &mut Turn<'_, Rebuild>) -> Work {
+    let (on, _) = parts(turn)?;
     let said = script::as_superuser(turn, on, STREAMS_FROM, &[], b"").await?;
     let words = said.last_words();
     if words.starts_with("streaming") {
         return Ok(Outcome::done(words));
     }
-    let waited = turn.now - turn.operation.step_since;
-    if waited.to_std().unwrap_or_default() > STREAMS && !was_copied(turn) {
+    if turn.waited() > STREAMS && !turn.memo.copied {
+        turn.memo.how = Some(How::Copy);
         let text = format!("it does not stream ({words}), and is copied");
-        return Ok(Outcome::then("stop", text).remember("how", "copy"));
+        return Ok(Outcome::then("stop", text));
     }
     Err(Outcome::again(SOON / 2, words))
 }

@@ -4,58 +4,65 @@
 //! The record never promises more than the world keeps: `sync` is written down once it
 //! is in force, `async` before it is.
 
-use drover::model::slot_of;
-use drover::model::{Durability, Resource, Server};
+use drover::model::{Durability, OperationKind, Resource, Server, slot_of};
 use drover::store::operations::Fact;
+use serde::Deserialize;
 
 use super::follow::followers;
-use super::instance::param;
-use super::{Book, Context, Outcome, Step, Work, script, sync, unknown};
+use super::kind::{Context, NoMemo, Operation, Outcome, Step, Turn, Work};
+use super::{script, sync};
 
-pub(super) const BOOK: Book = Book {
-    steps: &[
-        Step::new("look", "look whether a follower streams"),
-        Step::new("set", "have its commits wait for a follower"),
-        Step::new("write_down", "write down what its commits wait for"),
-        Step::new("compare", "compare what is in force with the record"),
-    ],
-    creates: false,
-};
+/// A leader gets another durability.
+pub(super) struct SetDurability;
 
-pub(super) async fn perform(turn: &Context<'_>) -> Work {
-    let (resource, server) = turn.resource()?;
-    let wanted = wanted(turn)?;
-    if resource.leader.is_some() {
-        return Err(Outcome::hopeless(
-            "it follows by now, and has its leader's durability: ask that one",
-        ));
-    }
-    match turn.step {
-        "look" => look(turn, (resource, server), wanted).await,
-        "set" => set(turn, (resource, server), wanted).await,
-        "write_down" => {
-            Ok(Outcome::done(format!("its durability is {wanted}")).with(Fact::Durability(wanted)))
-        }
-        // A follower's operation may have gone by the record that was.
-        "compare" => {
-            let said = sync::by_record(turn, resource.subject.id).await?;
-            Ok(Outcome::done(said))
-        }
-        step => unknown(step),
-    }
+/// What was asked.
+#[derive(Deserialize)]
+pub(super) struct Params {
+    /// What its commits are to wait for.
+    durability: Durability,
 }
 
-fn wanted(turn: &Context<'_>) -> Result<Durability, Outcome> {
-    let word = param(turn, "durability")?.as_str();
-    let word = word.and_then(|word| word.parse().ok());
-    word.ok_or_else(|| Outcome::hopeless("the durability is neither async nor sync"))
+impl Operation for SetDurability {
+    type Params = Params;
+    type Memo = NoMemo;
+    const KIND: OperationKind = OperationKind::SetDurability;
+    const STEPS: &'static [Step<Self>] = &[
+        Step::new("look", "look whether a follower streams", |turn| {
+            Box::pin(look(turn))
+        }),
+        Step::new("set", "have its commits wait for a follower", |turn| {
+            Box::pin(set(turn))
+        }),
+        Step::new(
+            "write_down",
+            "write down what its commits wait for",
+            |turn| Box::pin(async { write_down(turn) }),
+        ),
+        Step::new(
+            "compare",
+            "compare what is in force with the record",
+            |turn| Box::pin(compare(turn)),
+        ),
+    ];
+}
+
+/// The resource and its server, if it leads still.
+fn leader<'a>(turn: &Context<'a>) -> Result<(&'a Resource, &'a Server), Outcome> {
+    let on = turn.resource()?;
+    match on.0.leader {
+        None => Ok(on),
+        Some(_) => Err(Outcome::hopeless(
+            "it follows by now, and has its leader's durability: ask that one",
+        )),
+    }
 }
 
 const STREAMING: &str = include_str!("../../host/scripts/streaming_followers.sh");
 
 /// Nothing is changed before one streams: all commits would wait.
-async fn look(turn: &Context<'_>, on: (&Resource, &Server), wanted: Durability) -> Work {
-    match wanted {
+async fn look(turn: &mut Turn<'_, SetDurability>) -> Work {
+    let on = leader(turn)?;
+    match turn.params.durability {
         Durability::Async => return Ok(Outcome::then("write_down", "it needs no follower")),
         Durability::Sync => {}
     }
@@ -78,12 +85,26 @@ async fn look(turn: &Context<'_>, on: (&Resource, &Server), wanted: Durability) 
     }
 }
 
-async fn set(turn: &Context<'_>, on: (&Resource, &Server), wanted: Durability) -> Work {
+async fn set(turn: &mut Turn<'_, SetDurability>) -> Work {
+    let on = leader(turn)?;
     let all = followers(turn, on.0.subject.id).await?;
     let ids: Vec<_> = all
         .iter()
         .map(|(follower, _)| follower.subject.id)
         .collect();
-    let said = sync::write(turn, on, wanted, &ids).await?;
+    let said = sync::write(turn, on, turn.params.durability, &ids).await?;
+    Ok(Outcome::done(said))
+}
+
+fn write_down(turn: &Turn<'_, SetDurability>) -> Work {
+    leader(turn)?;
+    let durability = turn.params.durability;
+    Ok(Outcome::done(format!("its durability is {durability}")).with(Fact::Durability(durability)))
+}
+
+/// A follower's operation may have gone by the record that was.
+async fn compare(turn: &mut Turn<'_, SetDurability>) -> Work {
+    let (resource, _) = leader(turn)?;
+    let said = sync::by_record(turn, resource.subject.id).await?;
     Ok(Outcome::done(said))
 }

@@ -4,37 +4,82 @@
 
 use std::time::Duration;
 
-use drover::model::{Resource, Secret, Server, State, SubjectId};
-use drover::store::operations::Fact;
+use drover::model::{OperationKind, Resource, Server, State, SubjectId};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::create_resource::{customer, plan, start};
-
-use super::await_available::await_available;
+use super::create_resource::{self, plan};
 use super::follow::{follow, followers, make_slot, node, replication_password};
+use super::kind::{Context, Operation, Outcome, Step, Turn, Work};
 use super::unfollow::PROMOTE;
-use super::{Book, Context, Ended, Outcome, Step, Work, script, sync, unknown};
+use super::{await_available, lead, script};
 
-pub(super) const BOOK: Book = Book {
-    steps: &[
-        Step::new("choose", "choose who is to lead"),
-        Step::new("names", "have its commits wait for whom the record says"),
-        Step::new("checkpoint", "let the leader write down what it holds"),
-        Step::new("stop", "shut the leader down"),
-        Step::new("catch_up", "wait until the follower has everything"),
-        Step::new("promote", "promote the follower"),
-        Step::new("swap", "write down who leads"),
-        Step::new("repoint", "have the other followers follow it"),
-        Step::new("follow", "have the old leader follow it"),
-        Step::new("start", "start the old leader as a follower"),
-        Step::new("tidy", "drop the slots that it kept as a leader"),
-        Step::new("await_available", "wait until it is felt to be in service"),
-    ],
-    creates: false,
-};
+/// A follower takes the lead, as planned.
+pub(super) struct Switchover;
 
-/// The steps that leave the leader as it is: before any other one is begun, it may be
-/// called off.
+/// What was asked.
+#[derive(Deserialize)]
+pub(super) struct Params {
+    /// The follower that is to lead; `None`: whichever is closest.
+    #[serde(default)]
+    to: Option<SubjectId>,
+}
+
+/// Who is to lead, and what they must have first.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Memo {
+    to: Option<SubjectId>,
+    /// Where the WAL of the old leader ends.
+    lsn: Option<String>,
+}
+
+impl Operation for Switchover {
+    type Params = Params;
+    type Memo = Memo;
+    const KIND: OperationKind = OperationKind::Switchover;
+    const STEPS: &'static [Step<Self>] = &[
+        Step::new("choose", "choose who is to lead", |turn| {
+            Box::pin(choose(turn))
+        }),
+        Step::new(
+            "names",
+            "have its commits wait for whom the record says",
+            |turn| Box::pin(names(turn)),
+        ),
+        Step::new(
+            "checkpoint",
+            "let the leader write down what it holds",
+            |turn| Box::pin(checkpoint(turn)),
+        ),
+        Step::new("stop", "shut the leader down", |turn| Box::pin(stop(turn))),
+        Step::new(
+            "catch_up",
+            "wait until the follower has everything",
+            |turn| Box::pin(catch_up(turn)),
+        ),
+        Step::new("promote", "promote the follower", |turn| {
+            Box::pin(promote(turn))
+        }),
+        Step::new("swap", "write down who leads", |turn| Box::pin(swap(turn))),
+        Step::new("repoint", "have the other followers follow it", |turn| {
+            Box::pin(repoint(turn))
+        }),
+        Step::new("follow", "have the old leader follow it", |turn| {
+            Box::pin(follow_it(turn))
+        }),
+        Step::new("start", "start the old leader as a follower", |turn| {
+            Box::pin(start(turn))
+        }),
+        Step::new("tidy", "drop the slots that it kept as a leader", |turn| {
+            Box::pin(async { tidy(turn, turn.resource()?).await })
+        }),
+        await_available::step(),
+    ];
+}
+
+/// The steps that leave the leader as it is: where one of these is next or at work, it
+/// may be called off.
 pub(super) const HARMLESS: [&str; 3] = ["choose", "names", "checkpoint"];
 
 /// So long between two questions about what a follower has.
@@ -42,44 +87,25 @@ const SOON: Duration = Duration::from_millis(100);
 /// How long it is waited for before the old leader leads on.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(super) async fn perform(turn: &Context<'_>) -> Work {
-    let (resource, server) = turn.resource()?;
-    match turn.step {
-        "choose" => choose(turn, resource).await,
-        "names" => names(turn, resource).await,
-        "checkpoint" => checkpoint(turn, resource, server).await,
-        "stop" => stop(turn, resource, server).await,
-        "catch_up" => catch_up(turn, resource, server).await,
-        "promote" => promote(turn).await,
-        "swap" => swap(turn, resource).await,
-        "repoint" => repoint(turn, resource).await,
-        "follow" => follow_it(turn, resource, server).await,
-        "start" => start(turn, resource, server).await,
-        "tidy" => tidy(turn, resource, server).await,
-        "await_available" => await_available(turn).await,
-        step => unknown(step),
-    }
-}
-
 const STANDING: &str = include_str!("../../host/scripts/follower_standing.sh");
 
 /// The follower that was named, or the first that streams and is closest.
-async fn choose(turn: &Context<'_>, resource: &Resource) -> Work {
+async fn choose(turn: &mut Turn<'_, Switchover>) -> Work {
+    let (resource, _) = turn.resource()?;
     if resource.leader.is_some() {
         return Err(Outcome::hopeless(
             "it follows by now; only a leader hands over",
         ));
     }
-    let named = turn.operation.params["to"].as_str();
     let mut best: Option<(i64, SubjectId, String)> = None;
-    let mut passed_over = Vec::new();
+    let mut skipped = Vec::new();
     for (follower, server) in followers(turn, resource.subject.id).await? {
         let name = follower.subject.name.clone();
-        if named.is_some_and(|to| to != follower.subject.id.to_string()) {
+        if turn.params.to.is_some_and(|to| to != follower.subject.id) {
             continue;
         }
         if follower.subject.state != State::Available {
-            passed_over.push(format!("{name} is {}", follower.subject.state));
+            skipped.push(format!("{name} is {}", follower.subject.state));
             continue;
         }
         let on = (&*follower, &*server);
@@ -93,71 +119,62 @@ async fn choose(turn: &Context<'_>, resource: &Resource) -> Work {
                             best = Some((lag, follower.subject.id, name));
                         }
                     }
-                    _ => passed_over.push(format!("{name} does not stream")),
+                    _ => skipped.push(format!("{name} does not stream")),
                 }
             }
-            Err(outcome) => passed_over.push(format!("{name}: {}", outcome.note)),
+            Err(outcome) => skipped.push(format!("{name}: {}", outcome.note)),
         }
     }
     match best {
-        Some((lag, id, name)) => Ok(Outcome::done(format!(
-            "{name} is to lead ({lag} bytes behind)"
-        ))
-        .remember("to", id.to_string())),
-        None if passed_over.is_empty() => Err(Outcome::hopeless("it has no follower")),
+        Some((lag, id, name)) => {
+            turn.memo.to = Some(id);
+            Ok(Outcome::done(format!(
+                "{name} is to lead ({lag} bytes behind)"
+            )))
+        }
+        None if skipped.is_empty() => Err(Outcome::hopeless("it has no follower")),
         None => Err(Outcome::failed(format!(
             "no follower will do: {}",
-            passed_over.join("; ")
+            skipped.join("; ")
         ))),
     }
 }
 
-fn chosen(turn: &Context<'_>) -> Result<SubjectId, Outcome> {
-    let id = turn.operation.memo["to"].as_str();
-    let id = id.and_then(|id| id.parse().ok());
-    id.ok_or_else(|| Outcome::hopeless("it is not known who is to lead"))
-}
-
-/// What the new leader's commits wait for is in force before there can be any: those
-/// who will follow it, the old leader among them.
-pub(super) async fn names(turn: &Context<'_>, resource: &Resource) -> Work {
-    let to = chosen(turn)?;
-    let all = followers(turn, resource.subject.id).await?;
-    let others = all.iter().map(|(follower, _)| follower.subject.id);
-    let mut will: Vec<SubjectId> = others.filter(|id| *id != to).collect();
-    will.push(resource.subject.id);
-    let (follower, server) = node(turn, to).await?;
-    let said = sync::write(turn, (&follower, &server), resource.durability, &will).await?;
+async fn names(turn: &mut Turn<'_, Switchover>) -> Work {
+    let to = lead::chosen(turn.memo.to)?;
+    let said = lead::names(turn, turn.resource()?.0, to).await?;
     Ok(Outcome::done(said))
 }
 
 const CHECKPOINT: &str = include_str!("../../host/scripts/checkpoint.sh");
 
-async fn checkpoint(turn: &Context<'_>, resource: &Resource, server: &Server) -> Work {
-    let said = script::as_superuser(turn, (resource, server), CHECKPOINT, &[], b"").await?;
+async fn checkpoint(turn: &mut Turn<'_, Switchover>) -> Work {
+    let said = script::as_superuser(turn, turn.resource()?, CHECKPOINT, &[], b"").await?;
     Ok(Outcome::done(said.last_words()))
 }
 
 const STOP: &str = include_str!("../../host/scripts/stop_leader.sh");
 
-async fn stop(turn: &Context<'_>, resource: &Resource, server: &Server) -> Work {
-    let said = script::at_cluster(turn, (resource, server), STOP, &[], b"").await?;
+async fn stop(turn: &mut Turn<'_, Switchover>) -> Work {
+    let said = script::at_cluster(turn, turn.resource()?, STOP, &[], b"").await?;
     let lsn = said.last_words();
     if !lsn.contains('/') {
         return Err(Outcome::failed(format!(
             "where its WAL ends is not known: {lsn}"
         )));
     }
-    Ok(Outcome::done(format!("it is shut down; its WAL ends at {lsn}")).remember("lsn", lsn))
+    let done = Outcome::done(format!("it is shut down; its WAL ends at {lsn}"));
+    turn.memo.lsn = Some(lsn);
+    Ok(done)
 }
 
 const CAUGHT_UP: &str = include_str!("../../host/scripts/caught_up.sh");
 
 const LEAD_ON: &str = include_str!("../../host/scripts/lead_on.sh");
 
-async fn catch_up(turn: &Context<'_>, resource: &Resource, server: &Server) -> Work {
-    let (follower, its_server) = node(turn, chosen(turn)?).await?;
-    let lsn = turn.operation.memo["lsn"].as_str().unwrap_or_default();
+async fn catch_up(turn: &mut Turn<'_, Switchover>) -> Work {
+    let (follower, its_server) = node(turn, lead::chosen(turn.memo.to)?).await?;
+    let lsn = turn.memo.lsn.as_deref().unwrap_or_default();
     let on = (&*follower, &*its_server);
     let name = &follower.subject.name;
     let why = match script::as_superuser(turn, on, CAUGHT_UP, &[lsn], b"").await {
@@ -167,115 +184,59 @@ async fn catch_up(turn: &Context<'_>, resource: &Resource, server: &Server) -> W
         Ok(_) => format!("{name} has not replayed {lsn} yet"),
         Err(outcome) => outcome.note,
     };
-    let waited = (turn.now - turn.operation.step_since)
-        .to_std()
-        .unwrap_or_default();
-    if waited < PATIENCE {
+    if turn.waited() < PATIENCE {
         return Err(Outcome::again(SOON, why));
     }
-    let said = script::at_cluster(turn, (resource, server), LEAD_ON, &[], b"").await?;
+    let said = script::at_cluster(turn, turn.resource()?, LEAD_ON, &[], b"").await?;
     let text = format!("{why}; {}", said.last_words());
-    Ok(Outcome::new(Ended::Then("await_available"), text))
+    Ok(Outcome::then("await_available", text))
 }
 
-async fn promote(turn: &Context<'_>) -> Work {
-    let (follower, server) = node(turn, chosen(turn)?).await?;
+async fn promote(turn: &mut Turn<'_, Switchover>) -> Work {
+    let (follower, server) = node(turn, lead::chosen(turn.memo.to)?).await?;
     let on = (&*follower, &*server);
     let said = script::as_superuser(turn, on, PROMOTE, &[], b"").await?;
     Ok(Outcome::done(said.last_words()))
 }
 
-async fn swap(turn: &Context<'_>, resource: &Resource) -> Work {
-    hand_over(turn, resource, chosen(turn)?, Value::Null).await
+async fn swap(turn: &mut Turn<'_, Switchover>) -> Work {
+    let to = lead::chosen(turn.memo.to)?;
+    lead::swap(turn, turn.resource()?.0, to, Value::Null).await
 }
 
-/// Writes down that this follower leads, in its leader's place.
-pub(super) async fn hand_over(
-    turn: &Context<'_>,
-    resource: &Resource,
-    to: SubjectId,
-    detail: Value,
-) -> Work {
-    if resource.leader == Some(to) {
-        return Ok(Outcome::done("it is written down"));
-    }
-    let seal = |plain: &Secret, what: &str| {
-        let sealed = turn.tools.secret_key.seal(plain, &format!("{to}/{what}"));
-        sealed.map_err(|e| Outcome::failed(e.to_string()))
-    };
-    let (follower, _) = node(turn, to).await?;
-    let text = format!(
-        "{} leads; it bears the name of its leader",
-        follower.subject.name
-    );
-    Ok(Outcome::done(text).with(Fact::HandOver {
-        to,
-        customer: seal(&customer(resource)?.password, "customer")?,
-        replication: seal(replication_password(resource)?, "replication")?,
-        by: (turn.operation.id, turn.operation.kind),
-        detail,
-    }))
+async fn repoint(turn: &mut Turn<'_, Switchover>) -> Work {
+    let to = lead::chosen(turn.memo.to)?;
+    lead::repoint(turn, turn.resource()?.0, to).await
 }
 
-/// The new leader, as the record has it after the change.
-async fn leader(turn: &Context<'_>) -> Result<(Box<Resource>, Box<Server>), Outcome> {
-    node(turn, chosen(turn)?).await
-}
-
-/// Makes slots at the new leader, and has the other followers follow it.
-pub(super) async fn repoint(turn: &Context<'_>, resource: &Resource) -> Work {
-    let (leader, its_server) = leader(turn).await?;
-    // Its followers may have changed since it got its list.
-    sync::if_sync(turn, leader.subject.id).await?;
-    let password = replication_password(&leader)?;
-    let keep = plan(turn, resource).await?.slot_wal_mib;
-    let to = (&*leader, &*its_server);
-    let mut left = Vec::new();
-    let mut count = 0;
-    for (follower, server) in followers(turn, leader.subject.id).await? {
-        if follower.subject.id == resource.subject.id {
-            continue;
-        }
-        let moved = async {
-            make_slot(turn, to, password, &follower, keep).await?;
-            follow(turn, (&*follower, &*server), to, password).await
-        };
-        // One that cannot be told now holds up nobody.
-        match moved.await {
-            Ok(_) => count += 1,
-            Err(outcome) => left.push(format!("{}: {}", follower.subject.name, outcome.note)),
-        }
-    }
-    if left.is_empty() || turn.operation.failures >= 5 {
-        let missed = match left.is_empty() {
-            true => String::new(),
-            false => format!("; not told: {}", left.join("; ")),
-        };
-        return Ok(Outcome::done(format!(
-            "{count} other followers follow it{missed}"
-        )));
-    }
-    Err(Outcome::failed(left.join("; ")))
-}
-
-async fn follow_it(turn: &Context<'_>, resource: &Resource, server: &Server) -> Work {
-    let (leader, its_server) = leader(turn).await?;
+async fn follow_it(turn: &mut Turn<'_, Switchover>) -> Work {
+    let on @ (resource, _) = turn.resource()?;
+    let (leader, its_server) = node(turn, lead::chosen(turn.memo.to)?).await?;
     let password = replication_password(&leader)?;
     let keep = plan(turn, resource).await?.slot_wal_mib;
     let to = (&*leader, &*its_server);
     make_slot(turn, to, password, resource, keep).await?;
-    let said = follow(turn, (resource, server), to, password).await?;
+    let said = follow(turn, on, to, password).await?;
     Ok(Outcome::done(said))
+}
+
+async fn start(turn: &mut Turn<'_, Switchover>) -> Work {
+    let (resource, server) = turn.resource()?;
+    create_resource::start(turn, resource, server).await
 }
 
 const TIDY: &str = include_str!("../../host/scripts/tidy_slots.sh");
 
-pub(super) async fn tidy(turn: &Context<'_>, resource: &Resource, server: &Server) -> Work {
+/// Drops the slots that this cluster kept as a leader.
+///
+/// # Errors
+/// The outcome of a step that cannot.
+pub(super) async fn tidy(turn: &Context<'_>, on: (&Resource, &Server)) -> Work {
     // Called off: it leads on, and keeps its slots.
-    if resource.leader.is_none() {
+    if on.0.leader.is_none() {
         return Ok(Outcome::done("it leads on"));
     }
-    let said = script::as_superuser(turn, (resource, server), TIDY, &[], b"").await?;
+    let said = script::as_superuser(turn, on, TIDY, &[], b"").await?;
     Ok(Outcome::done(said.last_words()))
 }
 
@@ -288,7 +249,8 @@ mod tests {
     #[test]
     fn what_others_know_of_its_steps_are_steps() {
         for name in HARMLESS.iter().chain(&PROMOTES) {
-            assert!(BOOK.steps.iter().any(|step| step.name == *name), "{name}");
+            let steps = Switchover::STEPS;
+            assert!(steps.iter().any(|step| step.name == *name), "{name}");
         }
     }
 }

@@ -1,85 +1,87 @@
 //! `unfollow`: a follower becomes a leader of its own; whom it followed is not
 //! touched, but for the slot.
 
-use drover::model::slot_of;
-use drover::model::{Durability, Resource, Secret, Server, State, SubjectId};
+use drover::model::{Durability, OperationKind, Resource, State, SubjectId, slot_of};
 use drover::store::operations::Fact;
+use serde::{Deserialize, Serialize};
 
 use super::create_follower::leader_of;
 use super::create_resource::customer;
 use super::follow::node;
-use super::{Book, Context, Outcome, Step, Work, script, sync, unknown};
+use super::kind::{Context, NoParams, Operation, Outcome, Step, Turn, Work};
+use super::{lead, script, sync};
 
-pub(super) const BOOK: Book = Book {
-    steps: &[
-        Step::new("promote", "promote it"),
-        Step::new("part", "write down that it leads"),
-        Step::new("slot", "drop the slot that kept WAL for it"),
-        Step::new("names", "have nobody wait for it"),
-    ],
-    creates: false,
-};
+/// A follower becomes a leader of its own.
+pub(super) struct Unfollow;
 
-pub(super) async fn perform(turn: &Context<'_>) -> Work {
-    let (resource, server) = turn.resource()?;
-    match turn.step {
-        "promote" => promote(turn, resource, server).await,
-        "part" => part(turn, resource).await,
-        "slot" => drop_slot(turn).await,
-        "names" => names_without(turn, was(turn)).await,
-        step => unknown(step),
-    }
+/// Whom it has followed: the record does not say so any more once it leads.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Memo {
+    leader: Option<SubjectId>,
+}
+
+impl Operation for Unfollow {
+    type Params = NoParams;
+    type Memo = Memo;
+    const KIND: OperationKind = OperationKind::Unfollow;
+    const STEPS: &'static [Step<Self>] = &[
+        Step::new("promote", "promote it", |turn| Box::pin(promote(turn))),
+        Step::new("part", "write down that it leads", |turn| {
+            Box::pin(part(turn))
+        }),
+        Step::new("slot", "drop the slot that kept WAL for it", |turn| {
+            Box::pin(slot(turn))
+        }),
+        Step::new("names", "have nobody wait for it", |turn| {
+            Box::pin(names(turn))
+        }),
+    ];
 }
 
 pub(super) const PROMOTE: &str = include_str!("../../host/scripts/promote.sh");
 
-async fn promote(turn: &Context<'_>, resource: &Resource, server: &Server) -> Work {
+async fn promote(turn: &mut Turn<'_, Unfollow>) -> Work {
+    let on @ (resource, _) = turn.resource()?;
     // Nobody will follow it: a list that it has from its leader would hold its commits.
     if resource.leader.is_some() {
-        sync::write(turn, (resource, server), Durability::Async, &[]).await?;
+        sync::write(turn, on, Durability::Async, &[]).await?;
     }
-    let said = script::as_superuser(turn, (resource, server), PROMOTE, &[], b"").await?;
-    let mut outcome = Outcome::done(said.last_words());
-    // Whom it has followed must be known to the last step, and is not then in the
-    // record any more.
-    if let Some(leader) = resource.leader {
-        outcome = outcome.remember("leader", leader.to_string());
+    let said = script::as_superuser(turn, on, PROMOTE, &[], b"").await?;
+    if resource.leader.is_some() {
+        turn.memo.leader = resource.leader;
     }
-    Ok(outcome)
+    Ok(Outcome::done(said.last_words()))
 }
 
 /// What it shared with its leader is its own from here on: the customer's role and
 /// that of followers came with the data, with the passwords that they had.
-async fn part(turn: &Context<'_>, resource: &Resource) -> Work {
+async fn part(turn: &mut Turn<'_, Unfollow>) -> Work {
+    let (resource, _) = turn.resource()?;
     if resource.leader.is_none() {
         return Ok(Outcome::done("it leads"));
     }
     let (leader, _) = leader_of(turn, resource).await?;
     let id = resource.subject.id;
-    let seal = |plain: &Secret, what: &str| {
-        let sealed = turn.tools.secret_key.seal(plain, &format!("{id}/{what}"));
-        sealed.map_err(|e| Outcome::failed(e.to_string()))
-    };
-    let customer = customer(&leader)?;
+    let password = &customer(&leader)?.password;
     let replication = leader.replication_password.as_ref();
+    let replication = replication.map(|password| lead::seal(turn, id, "replication", password));
     Ok(Outcome::done("it leads").with(Fact::Leads {
-        customer: seal(&customer.password, "customer")?,
-        replication: replication.map(|p| seal(p, "replication")).transpose()?,
+        customer: lead::seal(turn, id, "customer", password)?,
+        replication: replication.transpose()?,
         by: turn.operation.id,
     }))
 }
 
 pub(super) const DROP_SLOT: &str = include_str!("../../host/scripts/drop_slot.sh");
 
-async fn drop_slot(turn: &Context<'_>) -> Work {
+async fn slot(turn: &mut Turn<'_, Unfollow>) -> Work {
     let (resource, _) = turn.resource()?;
-    slot_away(turn, resource, was(turn)).await
+    slot_away(turn, resource, turn.memo.leader).await
 }
 
-/// Whom it has followed.
-fn was(turn: &Context<'_>) -> Option<SubjectId> {
-    let was = turn.operation.memo["leader"].as_str();
-    was.and_then(|id| id.parse().ok())
+async fn names(turn: &mut Turn<'_, Unfollow>) -> Work {
+    names_without(turn, turn.memo.leader).await
 }
 
 /// Has the commits of this leader wait for those that follow it still. One that is

@@ -136,23 +136,22 @@ impl Votes {
 
 const STANDING: &str = include_str!("../../../host/scripts/candidate_standing.sh");
 
-/// Asks every follower of a leader.
+/// Asks every follower of a leader, or only the one that is named.
 ///
 /// # Errors
 /// If the record cannot be read.
 pub(super) async fn ask_all(
     turn: &Context<'_>,
-    leader: &Resource,
-    its_server: &Server,
+    (leader, its_server): (&Resource, &Server),
+    named: Option<SubjectId>,
 ) -> Result<Votes, Outcome> {
     let plan = plan(turn, leader).await?;
     let nodes = followers(turn, leader.subject.id).await?;
     let ids: Vec<SubjectId> = nodes.iter().map(|(one, _)| one.subject.id).collect();
     let (in_hands, now) = {
-        let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
-        let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
-        let in_hands = record::in_hands(&mut db, &ids).await.map_err(failed)?;
-        let now = drover::store::now(&mut db).await.map_err(failed)?;
+        let mut db = turn.tools.pool.acquire().await?;
+        let in_hands = record::in_hands(&mut db, &ids).await?;
+        let now = drover::store::now(&mut db).await?;
         (in_hands, now)
     };
     let question = Question {
@@ -161,7 +160,6 @@ pub(super) async fn ask_all(
         now,
         asked: Instant::now(),
     };
-    let named = turn.operation.params["to"].as_str();
     let mut votes = Votes::default();
     let mut asked = FuturesUnordered::new();
     for (follower, server) in &nodes {
@@ -169,7 +167,7 @@ pub(super) async fn ask_all(
         let name = follower.subject.name.clone();
         if in_hands.contains(&id) {
             votes.unfit.push(format!("{name} is being made to follow"));
-        } else if named.is_some_and(|to| to != id.to_string()) {
+        } else if named.is_some_and(|to| to != id) {
             votes.unfit.push(format!("{name} was not asked for"));
         } else {
             let fits = server.cloud.is_none_or(|cloud| {

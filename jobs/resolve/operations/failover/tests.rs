@@ -1,5 +1,6 @@
 use chrono::TimeDelta;
 use drover::model::{Attributes, Cause, ObservationId, slot_of};
+use serde_json::Value;
 
 use super::candidates::Heard;
 use super::*;

@@ -1,0 +1,116 @@
+//! What a change of leader takes, planned or not: shared by `switchover` and `failover`.
+
+use drover::model::{Resource, Secret, SubjectId};
+use drover::store::operations::Fact;
+use serde_json::Value;
+
+use super::create_resource::{customer, plan};
+use super::follow::{follow, followers, make_slot, node, replication_password};
+use super::kind::{Context, Outcome, Work};
+use super::sync;
+
+/// Whom an earlier step has chosen to lead.
+///
+/// # Errors
+/// If none has.
+pub(super) fn chosen(to: Option<SubjectId>) -> Result<SubjectId, Outcome> {
+    to.ok_or_else(|| Outcome::hopeless("it is not known who is to lead"))
+}
+
+/// What the new leader's commits wait for is in force before there can be any: those
+/// who will follow it, the old leader among them. Says what they are.
+///
+/// # Errors
+/// The outcome of a step that cannot.
+pub(super) async fn names(
+    turn: &Context<'_>,
+    resource: &Resource,
+    to: SubjectId,
+) -> Result<String, Outcome> {
+    let all = followers(turn, resource.subject.id).await?;
+    let others = all.iter().map(|(follower, _)| follower.subject.id);
+    let mut will: Vec<SubjectId> = others.filter(|id| *id != to).collect();
+    will.push(resource.subject.id);
+    let (follower, server) = node(turn, to).await?;
+    sync::write(turn, (&follower, &server), resource.durability, &will).await
+}
+
+/// A secret for the record: only as this of this subject can it be read again.
+///
+/// # Errors
+/// If it cannot be sealed.
+pub(super) fn seal(
+    turn: &Context<'_>,
+    id: SubjectId,
+    what: &str,
+    plain: &Secret,
+) -> Result<Vec<u8>, Outcome> {
+    let sealed = turn.tools.secret_key.seal(plain, &format!("{id}/{what}"));
+    sealed.map_err(|e| Outcome::failed(e.to_string()))
+}
+
+/// Writes down that this follower leads, in its leader's place.
+///
+/// # Errors
+/// The outcome of a step that cannot.
+pub(super) async fn swap(
+    turn: &Context<'_>,
+    resource: &Resource,
+    to: SubjectId,
+    detail: Value,
+) -> Work {
+    if resource.leader == Some(to) {
+        return Ok(Outcome::done("it is written down"));
+    }
+    let (follower, _) = node(turn, to).await?;
+    let text = format!(
+        "{} leads; it bears the name of its leader",
+        follower.subject.name
+    );
+    Ok(Outcome::done(text).with(Fact::HandOver {
+        to,
+        customer: seal(turn, to, "customer", &customer(resource)?.password)?,
+        replication: seal(turn, to, "replication", replication_password(resource)?)?,
+        by: (turn.operation.id, turn.operation.kind),
+        detail,
+    }))
+}
+
+/// Makes slots at the new leader, and has the other followers follow it.
+///
+/// # Errors
+/// The outcome of a step that cannot.
+pub(super) async fn repoint(turn: &Context<'_>, resource: &Resource, to: SubjectId) -> Work {
+    let (leader, its_server) = node(turn, to).await?;
+    // Its followers may have changed since it got its list.
+    sync::if_sync(turn, to).await?;
+    let password = replication_password(&leader)?;
+    let keep = plan(turn, resource).await?.slot_wal_mib;
+    let to = (&*leader, &*its_server);
+    let mut left = Vec::new();
+    let mut count = 0;
+    for (follower, server) in followers(turn, leader.subject.id).await? {
+        if follower.subject.id == resource.subject.id {
+            continue;
+        }
+        let moved = async {
+            make_slot(turn, to, password, &follower, keep).await?;
+            follow(turn, (&*follower, &*server), to, password).await
+        };
+        // One that cannot be told now holds up nobody.
+        match moved.await {
+            Ok(_) => count += 1,
+            Err(outcome) => left.push(format!("{}: {}", follower.subject.name, outcome.note)),
+        }
+    }
+    if left.is_empty() || turn.operation.failures >= 5 {
+        let missed = match left.is_empty() {
+            true => String::new(),
+            false => format!("; not told: {}", left.join("; ")),
+        };
+        return Ok(Outcome::done(format!(
+            "{count} other followers follow it{missed}"
+        )));
+    }
+    Err(Outcome::failed(left.join("; ")))
+}
