@@ -58,7 +58,12 @@ fn every_setting_that_is_read_is_on_the_page_of_settings() {
 
 #[test]
 fn every_command_is_on_a_page() {
-    let pages = ["README.md", "docs/running.md", "docs/operating.md", "docs/api.md"];
+    let pages = [
+        "README.md",
+        "docs/running.md",
+        "docs/operating.md",
+        "docs/api.md",
+    ];
     let text: String = pages.iter().map(|page| read(page)).collect();
     let cli = Cli::command();
     let unnamed: Vec<&str> = cli
@@ -77,14 +82,21 @@ fn documents_keep_their_length() {
         ("CONTRIBUTING.md", 6 * 1024),
     ] {
         let length = read(page).len();
-        assert!(length <= most, "{page} has {length} bytes, and {most} are its length");
+        assert!(
+            length <= most,
+            "{page} has {length} bytes, and {most} are its length"
+        );
     }
 }
 
 #[test]
 fn links_between_documents_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut pages = vec!["README.md".to_owned(), "ARCHITECTURE.md".into(), "CONTRIBUTING.md".into()];
+    let mut pages = vec![
+        "README.md".to_owned(),
+        "ARCHITECTURE.md".into(),
+        "CONTRIBUTING.md".into(),
+    ];
     for folder in ["docs", "docs/playbooks"] {
         for entry in std::fs::read_dir(root.join(folder)).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
@@ -103,7 +115,10 @@ fn links_between_documents_lead_somewhere() {
             if file.is_empty() || file.contains("://") {
                 continue;
             }
-            if !from.parent().is_some_and(|folder| folder.join(file).exists()) {
+            if !from
+                .parent()
+                .is_some_and(|folder| folder.join(file).exists())
+            {
                 dead.push(format!("{page}: {target}"));
             }
         }

@@ -285,14 +285,18 @@ impl Resolve {
         for new in news {
             tracing::warn!("{new}");
         }
-        match outcome.ended {
-            Ended::Done | Ended::Then(_) => tracing::info!(operation = %job.operation.id.public(),
-                kind = %job.operation.kind, subject = job.name(), step = step.name,
-                note = %outcome.note, "step done"),
-            Ended::Failed | Ended::Hopeless => tracing::warn!(
-                operation = %job.operation.id.public(), kind = %job.operation.kind,
-                subject = job.name(), step = step.name, note = %outcome.note, "step failed"),
-            Ended::Again(_) => {}
+        let Operation { id, kind, .. } = job.operation;
+        let (id, subject) = (id.public(), job.name());
+        match (outcome.ended, &job.operation.note) {
+            (Ended::Again(_), _) => {}
+            (Ended::Done | Ended::Then(_) | Ended::Failed | Ended::Hopeless, Some(why)) => {
+                tracing::warn!(operation = %id, %kind, subject, step = step.name, note = %why,
+                    "step failed");
+            }
+            (Ended::Done | Ended::Then(_) | Ended::Failed | Ended::Hopeless, None) => {
+                tracing::info!(operation = %id, %kind, subject, step = step.name,
+                    note = %outcome.note, "step done");
+            }
         }
         Ok(())
     }

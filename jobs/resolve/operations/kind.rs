@@ -34,6 +34,10 @@ pub trait Operation: Send + Sync + Sized + 'static {
 #[derive(Deserialize)]
 pub struct NoParams {}
 
+/// No step needs to know anything of the ones before.
+#[derive(Default, Serialize, Deserialize)]
+pub struct NoMemo {}
+
 /// One step: what happens between two entries in the record.
 pub struct Step<O: Operation> {
     /// Its name in the record: `await_ssh`.
