@@ -1,55 +1,50 @@
 //! `create_follower`: a base backup of the leader on a server of its own, that
 //! streams from a slot of its own.
 
-use drover::model::slot_of;
 use std::time::Duration;
 
-use drover::model::{Resource, Server, State};
+use drover::model::{OperationKind, Resource, Server, State, slot_of};
 
-use super::create_resource::{await_server, certificate, customer, plan, start};
-use super::create_server::{enter, first_look};
+use super::create_resource::{
+    await_server, certificate, customer, libraries, most_connections, plan, start,
+};
 use super::follow::{make_slot, node, pass_line, replication_password};
-use super::{Book, Context, Outcome, Step, Work, script, sync, unknown};
+use super::kind::{Context, NoMemo, NoParams, Operation, Outcome, Step, Turn, Work};
+use super::{enter, script, sync};
 
-pub(super) const BOOK: Book = Book {
-    steps: &[
-        Step::new("await_server", "wait for its server"),
-        Step::new("await_leader", "wait for its leader"),
-        Step::new("slot", "keep WAL for it at its leader"),
-        Step::new("backup", "copy its leader"),
-        Step::new("certificate", "pin its certificate"),
-        Step::new("start", "start it"),
-        Step::new("enter", "let it enter the ring"),
-        Step::new("first_look", "wait until it is felt to be in service"),
+/// A follower is made. The record has all that was asked.
+pub(super) struct CreateFollower;
+
+impl Operation for CreateFollower {
+    type Params = NoParams;
+    type Memo = NoMemo;
+    const KIND: OperationKind = OperationKind::CreateFollower;
+    const STEPS: &'static [Step<Self>] = &[
+        await_server(),
+        Step::new("await_leader", "wait for its leader", |turn| {
+            Box::pin(await_leader(turn))
+        }),
+        Step::new("slot", "keep WAL for it at its leader", |turn| {
+            Box::pin(slot(turn))
+        }),
+        Step::new("backup", "copy its leader", |turn| Box::pin(backup(turn))),
+        certificate(),
+        Step::new("start", "start it", |turn| Box::pin(start_own(turn))),
+        enter::step(),
+        enter::first_look(),
         // Not before: until then, commits wait for the others, or for this one to come.
         Step::new(
             "names",
             "have its leader's commits wait for it, if they do for any",
+            |turn| Box::pin(names(turn)),
         ),
-    ],
-    creates: true,
-};
+    ];
+}
 
 /// What followers log in as.
 pub(super) const REPLICATION: &str = "drover_replication";
 
 const SOON: Duration = Duration::from_millis(500);
-
-pub(super) async fn perform(turn: &Context<'_>) -> Work {
-    let (resource, server) = turn.resource()?;
-    match turn.step {
-        "await_server" => await_server(server),
-        "await_leader" => await_leader(turn, resource).await,
-        "slot" => slot(turn, resource).await,
-        "backup" => backup(turn, resource, server).await,
-        "certificate" => certificate(turn, resource, server).await,
-        "start" => start(turn, resource, server).await,
-        "enter" => enter(),
-        "first_look" => first_look(resource.subject.state),
-        "names" => names(turn, resource).await,
-        step => unknown(step),
-    }
-}
 
 /// The resource that this one follows, and its server.
 pub(super) async fn leader_of(
@@ -61,7 +56,8 @@ pub(super) async fn leader_of(
     node(turn, id).await
 }
 
-async fn await_leader(turn: &Context<'_>, resource: &Resource) -> Work {
+async fn await_leader(turn: &mut Turn<'_, CreateFollower>) -> Work {
+    let (resource, _) = turn.resource()?;
     let (leader, _) = leader_of(turn, resource).await?;
     let name = &leader.subject.name;
     match leader.subject.state {
@@ -76,14 +72,21 @@ async fn await_leader(turn: &Context<'_>, resource: &Resource) -> Work {
     }
 }
 
-async fn names(turn: &Context<'_>, resource: &Resource) -> Work {
+async fn start_own(turn: &mut Turn<'_, CreateFollower>) -> Work {
+    let (resource, server) = turn.resource()?;
+    start(turn, resource, server).await
+}
+
+async fn names(turn: &mut Turn<'_, CreateFollower>) -> Work {
+    let (resource, _) = turn.resource()?;
     match resource.leader {
         Some(leader) => Ok(Outcome::done(sync::if_sync(turn, leader).await?)),
         None => Ok(Outcome::done("it leads by now")),
     }
 }
 
-async fn slot(turn: &Context<'_>, resource: &Resource) -> Work {
+async fn slot(turn: &mut Turn<'_, CreateFollower>) -> Work {
+    let (resource, _) = turn.resource()?;
     let (leader, server) = leader_of(turn, resource).await?;
     let password = replication_password(&leader)?;
     let keep = plan(turn, resource).await?.slot_wal_mib;
@@ -101,7 +104,8 @@ pub(super) const BACKUP: &str = concat!(
 
 const VERSION: &str = include_str!("../../host/scripts/version.sh");
 
-async fn backup(turn: &Context<'_>, resource: &Resource, server: &Server) -> Work {
+async fn backup(turn: &mut Turn<'_, CreateFollower>) -> Work {
+    let (resource, server) = turn.resource()?;
     let (leader, its_server) = leader_of(turn, resource).await?;
     let on = (&*leader, &*its_server);
     let version = script::at_cluster(turn, on, VERSION, &[], b"").await?;
@@ -113,7 +117,7 @@ async fn backup(turn: &Context<'_>, resource: &Resource, server: &Server) -> Wor
     let password = replication_password(&leader)?;
     let pass = pass_line(&leader, &its_server, password);
     let input = format!("{pass}{certificate}");
-    let most = super::create_resource::most_connections(&plan).to_string();
+    let most = most_connections(&plan).to_string();
     let arguments = [
         version.as_str(),
         &customer(resource)?.database,
@@ -124,7 +128,7 @@ async fn backup(turn: &Context<'_>, resource: &Resource, server: &Server) -> Wor
         &slot_of(resource.subject.id),
         &plan.backup_rate_mib.to_string(),
         &most,
-        super::create_resource::libraries(&plan),
+        libraries(&plan),
     ];
     let script = format!("{}{BACKUP}", script::BACKGROUND);
     let said = script::run(turn, server, &script, &arguments, input.as_bytes()).await?;

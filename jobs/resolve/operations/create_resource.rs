@@ -3,54 +3,56 @@
 
 use std::time::Duration;
 
-use drover::model::{Customer, ExposeSecret, Resource, Secret, Server, State};
+use drover::model::{Customer, ExposeSecret, OperationKind, Resource, Secret, Server, State};
 use drover::store::operations::Fact;
 use drover::store::plans::{self, Plan};
 use postgres_protocol::password::scram_sha_256;
 
-use super::create_server::{enter, first_look};
-use super::{Book, Context, Outcome, Step, Work, script, sync, unknown};
+use super::kind::{Context, NoMemo, NoParams, Operation, Outcome, Step, Turn, Work};
+use super::{enter, script, sync};
 
-pub(super) const BOOK: Book = Book {
-    steps: &[
-        Step::new("await_server", "wait for its server"),
-        Step::new("cluster", "make its cluster"),
-        Step::new("certificate", "pin its certificate"),
-        Step::new("start", "start its cluster"),
-        Step::new("roles", "make its roles and its database"),
+/// A resource is made. The record has all that was asked.
+pub(super) struct CreateResource;
+
+impl Operation for CreateResource {
+    type Params = NoParams;
+    type Memo = NoMemo;
+    const KIND: OperationKind = OperationKind::CreateResource;
+    const STEPS: &'static [Step<Self>] = &[
+        await_server(),
+        Step::new("cluster", "make its cluster", |turn| {
+            Box::pin(cluster(turn))
+        }),
+        certificate(),
+        Step::new("start", "start its cluster", |turn| {
+            Box::pin(start_own(turn))
+        }),
+        Step::new("roles", "make its roles and its database", |turn| {
+            Box::pin(roles(turn))
+        }),
         Step::new(
             "names",
             "have its commits wait for a follower, if they are to",
+            |turn| Box::pin(names(turn)),
         ),
-        Step::new("enter", "let it enter the ring"),
-        Step::new("first_look", "wait until it is felt to be in service"),
-    ],
-    creates: true,
-};
+        enter::step(),
+        enter::first_look(),
+    ];
+}
 
 const SOON: Duration = Duration::from_millis(500);
 /// Connections beside the customer's: drover's own, and what mends by hand.
 const OURS: i32 = 10;
 
-pub(super) async fn perform(turn: &Context<'_>) -> Work {
-    let (resource, server) = turn.resource()?;
-    match turn.step {
-        "await_server" => await_server(server),
-        "cluster" => cluster(turn, resource, server).await,
-        "certificate" => certificate(turn, resource, server).await,
-        "start" => start(turn, resource, server).await,
-        "roles" => roles(turn, resource, server).await,
-        // From its first commit on: until a follower streams, none is acknowledged.
-        "names" => Ok(Outcome::done(
-            sync::if_sync(turn, resource.subject.id).await?,
-        )),
-        "enter" => enter(),
-        "first_look" => first_look(resource.subject.state),
-        step => unknown(step),
-    }
+/// What is made on a server waits for it.
+pub(super) const fn await_server<O: Operation>() -> Step<O> {
+    Step::new("await_server", "wait for its server", |turn| {
+        Box::pin(async { has_server(turn) })
+    })
 }
 
-pub(super) fn await_server(server: &Server) -> Work {
+fn has_server(turn: &Context<'_>) -> Work {
+    let (_, server) = turn.resource()?;
     let name = &server.subject.name;
     match server.subject.state {
         State::Available => Ok(Outcome::done(format!("server {name} is in service"))),
@@ -71,7 +73,8 @@ const CLUSTER: &str = concat!(
     include_str!("../../host/scripts/make_cluster.sh")
 );
 
-async fn cluster(turn: &Context<'_>, resource: &Resource, server: &Server) -> Work {
+async fn cluster(turn: &mut Turn<'_, CreateResource>) -> Work {
+    let (resource, server) = turn.resource()?;
     let plan = plan(turn, resource).await?;
     let version = plan.postgres.map_or(String::new(), |v| v.to_string());
     let arguments = [
@@ -102,8 +105,15 @@ pub(super) fn libraries(plan: &Plan) -> &'static str {
 
 const CERTIFICATE: &str = include_str!("../../host/scripts/certificate.sh");
 
-pub(super) async fn certificate(turn: &Context<'_>, resource: &Resource, server: &Server) -> Work {
-    let said = script::at_cluster(turn, (resource, server), CERTIFICATE, &[], b"").await?;
+/// Whoever logs in later knows by it whom they find.
+pub(super) const fn certificate<O: Operation>() -> Step<O> {
+    Step::new("certificate", "pin its certificate", |turn| {
+        Box::pin(pin(turn))
+    })
+}
+
+async fn pin(turn: &Context<'_>) -> Work {
+    let said = script::at_cluster(turn, turn.resource()?, CERTIFICATE, &[], b"").await?;
     if !said.out.contains("BEGIN CERTIFICATE") {
         return Err(Outcome::failed("its certificate cannot be read"));
     }
@@ -118,12 +128,18 @@ pub(super) async fn start(turn: &Context<'_>, resource: &Resource, server: &Serv
     Ok(Outcome::done(said.last_words()))
 }
 
+async fn start_own(turn: &mut Turn<'_, CreateResource>) -> Work {
+    let (resource, server) = turn.resource()?;
+    start(turn, resource, server).await
+}
+
 const ROLES: &str = include_str!("../../host/scripts/make_roles.sh");
 
 /// Extensions that only a superuser may create; the others the customer creates.
 const SUPERUSERS: [&str; 1] = ["pg_stat_statements"];
 
-async fn roles(turn: &Context<'_>, resource: &Resource, server: &Server) -> Work {
+async fn roles(turn: &mut Turn<'_, CreateResource>) -> Work {
+    let (resource, server) = turn.resource()?;
     let plan = plan(turn, resource).await?;
     let customer = customer(resource)?;
     let set = |name: &str, value: &str| format!("\\set {name} '{value}'\n");
@@ -148,10 +164,16 @@ async fn roles(turn: &Context<'_>, resource: &Resource, server: &Server) -> Work
     Ok(Outcome::done(said.last_words()))
 }
 
+/// From its first commit on: until a follower streams, none is acknowledged.
+async fn names(turn: &mut Turn<'_, CreateResource>) -> Work {
+    let (resource, _) = turn.resource()?;
+    let said = sync::if_sync(turn, resource.subject.id).await?;
+    Ok(Outcome::done(said))
+}
+
 pub(super) async fn plan(turn: &Context<'_>, resource: &Resource) -> Result<Plan, Outcome> {
-    let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
-    let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
-    let plan = plans::find(&mut db, &resource.plan).await.map_err(failed)?;
+    let mut db = turn.tools.pool.acquire().await?;
+    let plan = plans::find(&mut db, &resource.plan).await?;
     plan.ok_or_else(|| Outcome::hopeless(format!("there is no plan {} any more", resource.plan)))
 }
 

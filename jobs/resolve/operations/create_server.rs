@@ -3,53 +3,83 @@
 
 use std::time::Duration;
 
-use drover::model::{ExposeSecret, Secret, Server, State, secret};
+use drover::model::{ExposeSecret, OperationKind, Secret, Server, secret};
 use drover::store::creation;
 use drover::store::operations::Fact;
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::{Algorithm, PrivateKey};
+use serde::{Deserialize, Serialize};
 
-use super::{Book, Context, Outcome, Step, Work, script, unknown};
+use super::kind::{Context, Operation, Outcome, Step, Turn, Work};
+use super::{enter, script};
 use crate::cloud::{AnyCloud, Cloud as _, CloudError, Instance, InstanceState, NewInstance};
 
-/// From the step `ask` on, there may be something in the cloud: see
-/// [`creation::was_asked_for`].
-pub(super) const BOOK: Book = Book {
-    steps: &[
-        Step::new("keys", "make its keys"),
-        Step::new("look", "choose where to ask for it"),
-        Step::new("ask", "ask the cloud for it"),
-        Step::new("await_address", "wait until it runs and has an address"),
-        Step::new("await_ssh", "wait for its sshd"),
-        Step::new("volume", "set up its data volume"),
-        Step::new("install", "install PostgreSQL"),
-        Step::new("enter", "let it enter the ring"),
-        Step::new("first_look", "wait until it is felt to be in service"),
-    ],
-    creates: true,
-};
+/// A server is made.
+pub(super) struct CreateServer;
+
+/// What will do.
+#[derive(Deserialize)]
+pub(super) struct Params {
+    /// `None`: any zone of its region.
+    #[serde(default)]
+    zone: Option<String>,
+    /// Its cloud's names for the sizes, the first choice first.
+    #[serde(default)]
+    sizes: Vec<String>,
+    /// PostgreSQL's major version; `None`: the distribution's.
+    #[serde(default)]
+    postgres: Option<u32>,
+}
+
+/// Where it is asked for.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Memo {
+    /// Zones with sizes, in their order.
+    places: Vec<(String, String)>,
+    /// How many of them had no room, in this round.
+    tried: usize,
+}
+
+impl Operation for CreateServer {
+    type Params = Params;
+    type Memo = Memo;
+    const KIND: OperationKind = OperationKind::CreateServer;
+    /// From the step `ask` on, there may be something in the cloud: see
+    /// [`creation::was_asked_for`].
+    const STEPS: &'static [Step<Self>] = &[
+        Step::new("keys", "make its keys", |turn| {
+            Box::pin(async { keys(turn) })
+        }),
+        Step::new("look", "choose where to ask for it", |turn| {
+            Box::pin(look(turn))
+        }),
+        Step::new("ask", "ask the cloud for it", |turn| Box::pin(ask(turn))),
+        Step::new(
+            "await_address",
+            "wait until it runs and has an address",
+            |turn| Box::pin(await_address(turn)),
+        ),
+        Step::new("await_ssh", "wait for its sshd", |turn| {
+            Box::pin(await_ssh(turn))
+        }),
+        Step::new("volume", "set up its data volume", |turn| {
+            Box::pin(volume(turn))
+        }),
+        Step::new("install", "install PostgreSQL", |turn| {
+            Box::pin(install(turn))
+        }),
+        enter::step(),
+        enter::first_look(),
+    ];
+}
 
 const SOON: Duration = Duration::from_secs(1);
 
-pub(super) async fn perform(turn: &Context<'_>) -> Work {
-    let server = turn.server()?;
-    match turn.step {
-        "keys" => keys(turn, server),
-        "look" => look(turn, server).await,
-        "ask" => ask(turn, server).await,
-        "await_address" => await_address(turn, server).await,
-        "await_ssh" => await_ssh(turn, server).await,
-        "volume" => volume(turn, server).await,
-        "install" => install(turn, server).await,
-        "enter" => enter(),
-        "first_look" => first_look(server.subject.state),
-        step => unknown(step),
-    }
-}
-
 /// The host key comes with the instance, so that not even the first connection has
 /// to trust whom it finds; and each server has a login key of its own.
-fn keys(turn: &Context<'_>, server: &Server) -> Work {
+fn keys(turn: &mut Turn<'_, CreateServer>) -> Work {
+    let server = turn.server()?;
     if server.host_key.is_some() {
         return Ok(Outcome::done("its keys are made"));
     }
@@ -84,13 +114,12 @@ fn new_key(what: &str) -> Result<(Secret, String), Outcome> {
 /// The places to ask at, in their order: the first size in every zone, then the next
 /// one. Which zone comes first differs by server, so that a herd spreads.
 async fn places(
-    turn: &Context<'_>,
+    params: &Params,
     server: &Server,
     cloud: &AnyCloud<'_>,
 ) -> Result<Vec<(String, String)>, Outcome> {
-    let params = &turn.operation.params;
-    let zones = match params["zone"].as_str() {
-        Some(zone) => vec![zone.to_owned()],
+    let zones = match &params.zone {
+        Some(zone) => vec![zone.clone()],
         None => {
             let mut zones = cloud.zones().await?;
             zones.sort();
@@ -101,11 +130,9 @@ async fn places(
             zones
         }
     };
-    let sizes = params["sizes"].as_array().into_iter().flatten();
-    let sizes: Vec<&str> = sizes.filter_map(|size| size.as_str()).collect();
     let mut all = Vec::new();
-    for size in sizes {
-        all.extend(zones.iter().map(|zone| (zone.clone(), size.to_owned())));
+    for size in &params.sizes {
+        all.extend(zones.iter().map(|zone| (zone.clone(), size.clone())));
     }
     if all.is_empty() {
         return Err(Outcome::hopeless("there is no zone or no size to ask for"));
@@ -114,45 +141,41 @@ async fn places(
 }
 
 /// Reads only. What is to be asked for stands in the record before it is asked for.
-async fn look(turn: &Context<'_>, server: &Server) -> Work {
+async fn look(turn: &mut Turn<'_, CreateServer>) -> Work {
+    let server = turn.server()?;
     let cloud = turn.cloud(server)?;
-    let places = places(turn, server, &cloud).await?;
+    let places = places(&turn.params, server, &cloud).await?;
     let words: Vec<String> = places
         .iter()
         .map(|(zone, size)| format!("{size} in {zone}"))
         .collect();
-    Ok(
-        Outcome::done(format!("will ask for {}", words.join(", else ")))
-            .remember("places", serde_json::json!(places))
-            .remember("tried", 0),
-    )
+    turn.memo = Memo { places, tried: 0 };
+    Ok(Outcome::done(format!(
+        "will ask for {}",
+        words.join(", else ")
+    )))
 }
 
 /// Asked again, a cloud gives the instance that there is, wherever that one is; and
 /// finishes what it had only begun to make.
-async fn ask(turn: &Context<'_>, server: &Server) -> Work {
+async fn ask(turn: &mut Turn<'_, CreateServer>) -> Work {
+    let server = turn.server()?;
     let cloud = turn.cloud(server)?;
-    let memo = &turn.operation.memo;
-    let places: Vec<(String, String)> =
-        serde_json::from_value(memo["places"].clone()).unwrap_or_default();
-    let tried = memo["tried"].as_u64().unwrap_or(0);
-    let at = usize::try_from(tried).unwrap_or(0);
-    let Some((zone, size)) = places.get(at % places.len().max(1)) else {
+    let Memo { places, tried } = &turn.memo;
+    let Some((zone, size)) = places.get(*tried) else {
         return Err(Outcome::hopeless("it is not known where to ask for it"));
     };
     let new = new_instance(turn, server, zone, size).await?;
     match cloud.create(&new).await {
         Ok(instance) => asked(server, &instance),
         Err(CloudError::NoCapacity(why)) => {
-            let next = at + 1;
-            let round_over = next % places.len() == 0;
             let text = format!("no {size} in {zone}: {why}");
             // Another place at once; when all were tried, later and from the first.
-            let outcome = match round_over {
-                true => Outcome::failed(format!("{text}; nor in any other place that will do")),
-                false => Outcome::again(Duration::ZERO, text),
-            };
-            Err(outcome.remember("tried", next % places.len()))
+            turn.memo.tried = (tried + 1) % places.len();
+            Err(match turn.memo.tried {
+                0 => Outcome::failed(format!("{text}; nor in any other place that will do")),
+                _ => Outcome::again(Duration::ZERO, text),
+            })
         }
         Err(e) => Err(e.into()),
     }
@@ -183,15 +206,8 @@ async fn new_instance(
     size: &str,
 ) -> Result<NewInstance, Outcome> {
     let id = server.subject.id;
-    let failed = |what: String| Outcome::failed(what);
-    let mut db = turn
-        .tools
-        .pool
-        .acquire()
-        .await
-        .map_err(|e| failed(e.to_string()))?;
-    let sealed = creation::host_private_key(&mut db, id).await;
-    let sealed = sealed.map_err(|e| failed(e.to_string()))?;
+    let mut db = turn.tools.pool.acquire().await?;
+    let sealed = creation::host_private_key(&mut db, id).await?;
     let sealed = sealed.ok_or_else(|| Outcome::hopeless("its host key is lost"))?;
     let opened = turn
         .tools
@@ -217,7 +233,8 @@ async fn new_instance(
     })
 }
 
-async fn await_address(turn: &Context<'_>, server: &Server) -> Work {
+async fn await_address(turn: &mut Turn<'_, CreateServer>) -> Work {
+    let server = turn.server()?;
     let cloud = turn.cloud(server)?;
     let id = server.instance_id.as_deref().unwrap_or_default();
     let instance = cloud.describe(id).await?;
@@ -265,8 +282,8 @@ async fn await_address(turn: &Context<'_>, server: &Server) -> Work {
 
 const SETTLED: &str = include_str!("../../host/scripts/settled.sh");
 
-async fn await_ssh(turn: &Context<'_>, server: &Server) -> Work {
-    match script::run(turn, server, SETTLED, &[], b"").await {
+async fn await_ssh(turn: &mut Turn<'_, CreateServer>) -> Work {
+    match script::run(turn, turn.server()?, SETTLED, &[], b"").await {
         Ok(said) => Ok(Outcome::done(said.last_words()).with(Fact::HostKeyHandedOver)),
         // An instance that boots refuses, or does not answer, for a while.
         Err(outcome) => Err(Outcome::again(SOON, outcome.note)),
@@ -275,7 +292,8 @@ async fn await_ssh(turn: &Context<'_>, server: &Server) -> Work {
 
 const VOLUME: &str = include_str!("../../host/scripts/mount_volume.sh");
 
-async fn volume(turn: &Context<'_>, server: &Server) -> Work {
+async fn volume(turn: &mut Turn<'_, CreateServer>) -> Work {
+    let server = turn.server()?;
     let id = server
         .volume
         .as_ref()
@@ -286,36 +304,11 @@ async fn volume(turn: &Context<'_>, server: &Server) -> Work {
 
 const INSTALL: &str = include_str!("../../host/scripts/install_postgres.sh");
 
-async fn install(turn: &Context<'_>, server: &Server) -> Work {
-    let wanted = turn.operation.params["postgres"].as_u64();
+async fn install(turn: &mut Turn<'_, CreateServer>) -> Work {
+    let server = turn.server()?;
+    let wanted = turn.params.postgres;
     let wanted = wanted.map_or(String::new(), |major| major.to_string());
     let script = format!("{}{INSTALL}", script::BACKGROUND);
     let said = script::run(turn, server, &script, &[&wanted], b"").await?;
     Ok(Outcome::done(said.last_words()))
-}
-
-/// It is felt from now on, and thought about.
-pub(super) fn enter() -> Work {
-    Ok(
-        Outcome::done("it is made; now it is felt").with(Fact::State {
-            from: State::Creating,
-            to: State::Uncertain,
-            reason: "it is made; nobody has seen it yet".into(),
-        }),
-    )
-}
-
-/// Only a fresh observation says that it is well.
-pub(super) fn first_look(state: State) -> Work {
-    match state {
-        State::Available => Ok(Outcome::done("it was felt to be in service")),
-        State::Creating
-        | State::Uncertain
-        | State::Unavailable
-        | State::Destroying
-        | State::Destroyed => Err(Outcome::again(
-            Duration::from_millis(500),
-            "it has not been felt to be in service yet",
-        )),
-    }
 }

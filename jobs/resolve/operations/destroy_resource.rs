@@ -1,39 +1,44 @@
 //! `destroy_resource`: its cluster goes, with all that is in it; and the server that
 //! was made for it, when nothing else is on it.
 
-use drover::model::{Resource, Server, State};
+use drover::model::{OperationKind, Resource, Server, State};
 use drover::store::creation;
 use drover::store::operations::Fact;
 
 use super::create_resource::customer;
+use super::kind::{Context, NoMemo, NoParams, Operation, Outcome, Step, Turn, Work};
+use super::script;
 use super::unfollow::{names_without, slot_away};
-use super::{Book, Context, Outcome, Step, Work, script, unknown};
 
-pub(super) const BOOK: Book = Book {
-    steps: &[
-        Step::new("drop", "drop its cluster"),
-        Step::new("slot", "drop the slot that its leader kept for it"),
-        Step::new("names", "have nobody wait for it"),
-        Step::new("leave", "take it out of the ring"),
-    ],
-    creates: false,
-};
+/// A resource is destroyed.
+pub(super) struct DestroyResource;
 
-pub(super) async fn perform(turn: &Context<'_>) -> Work {
-    let (resource, server) = turn.resource()?;
-    match turn.step {
-        "drop" => drop_cluster(turn, resource, server).await,
-        "slot" => drop_slot(turn, resource).await,
-        "names" => names_without(turn, resource.leader).await,
-        // The server follows in the same transaction, if it was made for this.
-        "leave" => Ok(Outcome::done("nothing of it is left").with(Fact::Gone)),
-        step => unknown(step),
-    }
+impl Operation for DestroyResource {
+    type Params = NoParams;
+    type Memo = NoMemo;
+    const KIND: OperationKind = OperationKind::DestroyResource;
+    const STEPS: &'static [Step<Self>] = &[
+        Step::new("drop", "drop its cluster", |turn| {
+            Box::pin(drop_cluster(turn))
+        }),
+        Step::new(
+            "slot",
+            "drop the slot that its leader kept for it",
+            |turn| Box::pin(drop_slot(turn)),
+        ),
+        Step::new("names", "have nobody wait for it", |turn| {
+            Box::pin(names(turn))
+        }),
+        Step::new("leave", "take it out of the ring", |_| {
+            Box::pin(async { leave() })
+        }),
+    ];
 }
 
 const DROP: &str = include_str!("../../host/scripts/drop_cluster.sh");
 
-async fn drop_cluster(turn: &Context<'_>, resource: &Resource, server: &Server) -> Work {
+async fn drop_cluster(turn: &mut Turn<'_, DestroyResource>) -> Work {
+    let (resource, server) = turn.resource()?;
     if !was_begun(turn, resource).await? {
         return Ok(Outcome::done("no cluster was ever made for it"));
     }
@@ -49,10 +54,8 @@ async fn drop_cluster(turn: &Context<'_>, resource: &Resource, server: &Server) 
 
 /// Its server may never have been made: then there is nobody to ask.
 async fn was_begun(turn: &Context<'_>, resource: &Resource) -> Result<bool, Outcome> {
-    let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
-    let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
-    let begun = creation::was_begun(&mut db, resource.subject.id);
-    begun.await.map_err(failed)
+    let mut db = turn.tools.pool.acquire().await?;
+    Ok(creation::was_begun(&mut db, resource.subject.id).await?)
 }
 
 /// Whether the server was made for a plan's resources, and this is the last one: then
@@ -65,12 +68,22 @@ async fn goes_too(
     if server.for_plan.is_none() {
         return Ok(false);
     }
-    let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
-    let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
+    let mut db = turn.tools.pool.acquire().await?;
     let others = creation::others_on(&mut db, server.subject.id, resource.subject.id);
-    Ok(!others.await.map_err(failed)?)
+    Ok(!others.await?)
 }
 
-async fn drop_slot(turn: &Context<'_>, resource: &Resource) -> Work {
+async fn drop_slot(turn: &mut Turn<'_, DestroyResource>) -> Work {
+    let (resource, _) = turn.resource()?;
     slot_away(turn, resource, resource.leader).await
+}
+
+async fn names(turn: &mut Turn<'_, DestroyResource>) -> Work {
+    let (resource, _) = turn.resource()?;
+    names_without(turn, resource.leader).await
+}
+
+/// The server follows in the same transaction, if it was made for this.
+fn leave() -> Work {
+    Ok(Outcome::done("nothing of it is left").with(Fact::Gone))
 }

@@ -2,45 +2,54 @@
 
 use std::time::Duration;
 
-use drover::model::Server;
+use drover::model::{OperationKind, Server};
 use drover::store::creation;
 use drover::store::operations::Fact;
+use serde::{Deserialize, Serialize};
 
-use super::{Book, Context, Outcome, Step, Work, unknown};
+use super::kind::{Context, NoParams, Operation, Outcome, Step, Turn, Work};
 use crate::cloud::{AnyCloud, Cloud as _};
 
-pub(super) const BOOK: Book = Book {
-    steps: &[
-        Step::new("terminate", "take its instance away"),
-        Step::new("await_gone", "wait until its instance is gone"),
-        Step::new("volumes", "delete its volumes"),
-        Step::new("leave", "take it out of the ring"),
-    ],
-    creates: false,
-};
+/// A server is destroyed.
+pub(super) struct DestroyServer;
+
+/// What the record does not have.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Memo {
+    /// Another instance than the record's that bears its mark.
+    instance: Option<String>,
+}
+
+impl Operation for DestroyServer {
+    type Params = NoParams;
+    type Memo = Memo;
+    const KIND: OperationKind = OperationKind::DestroyServer;
+    const STEPS: &'static [Step<Self>] = &[
+        Step::new("terminate", "take its instance away", |turn| {
+            Box::pin(terminate(turn))
+        }),
+        Step::new("await_gone", "wait until its instance is gone", |turn| {
+            Box::pin(await_gone(turn))
+        }),
+        Step::new("volumes", "delete its volumes", |turn| {
+            Box::pin(volumes(turn))
+        }),
+        Step::new("leave", "take it out of the ring", |_| {
+            Box::pin(async { leave() })
+        }),
+    ];
+}
 
 const SOON: Duration = Duration::from_secs(1);
 /// From this step of its creation on, the cloud may know of it.
 const ASKED: u16 = 2;
 
-pub(super) async fn perform(turn: &Context<'_>) -> Work {
-    let server = turn.server()?;
-    match turn.step {
-        "terminate" => terminate(turn, server).await,
-        "await_gone" => await_gone(turn, server).await,
-        "volumes" => volumes(turn, server).await,
-        "leave" => Ok(Outcome::done("nothing of it is left").with(Fact::Gone)),
-        step => unknown(step),
-    }
-}
-
 /// `None`: the cloud was never asked for it, and need not be asked now.
 async fn cloud<'a>(turn: &Context<'a>, server: &Server) -> Result<Option<AnyCloud<'a>>, Outcome> {
     if server.instance_id.is_none() {
-        let failed = |e: sqlx::Error| Outcome::failed(format!("the record cannot be read: {e}"));
-        let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
-        let asked = creation::was_asked_for(&mut db, server.subject.id, ASKED);
-        if !asked.await.map_err(failed)? {
+        let mut db = turn.tools.pool.acquire().await?;
+        if !creation::was_asked_for(&mut db, server.subject.id, ASKED).await? {
             return Ok(None);
         }
     }
@@ -49,7 +58,8 @@ async fn cloud<'a>(turn: &Context<'a>, server: &Server) -> Result<Option<AnyClou
 
 /// By its mark as well as by the id in the record: its creation may have been given
 /// up before it wrote down what it had asked for.
-async fn terminate(turn: &Context<'_>, server: &Server) -> Work {
+async fn terminate(turn: &mut Turn<'_, DestroyServer>) -> Work {
+    let server = turn.server()?;
     let Some(cloud) = cloud(turn, server).await? else {
         return Ok(Outcome::done("the cloud was never asked for it"));
     };
@@ -59,16 +69,14 @@ async fn terminate(turn: &Context<'_>, server: &Server) -> Work {
     match cloud.find(server.subject.id).await? {
         Some(instance) if Some(&instance.id) != server.instance_id.as_ref() => {
             cloud.destroy(&instance.id).await?;
-            Ok(Outcome::done(format!("{} is taken away", instance.id))
-                .remember("instance", instance.id))
+            let done = format!("{} is taken away", instance.id);
+            turn.memo.instance = Some(instance.id);
+            Ok(Outcome::done(done))
         }
         Some(instance) => Ok(Outcome::done(format!("{} is taken away", instance.id))),
         None => {
             // What was asked for a moment ago may not be seen yet.
-            let waited = (turn.now - turn.operation.step_since)
-                .to_std()
-                .unwrap_or_default();
-            let sure = server.instance_id.is_some() || waited >= cloud.consistent_within();
+            let sure = server.instance_id.is_some() || turn.waited() >= cloud.consistent_within();
             if sure {
                 return Ok(Outcome::done("there is no instance of it"));
             }
@@ -80,11 +88,12 @@ async fn terminate(turn: &Context<'_>, server: &Server) -> Work {
     }
 }
 
-async fn await_gone(turn: &Context<'_>, server: &Server) -> Work {
+async fn await_gone(turn: &mut Turn<'_, DestroyServer>) -> Work {
+    let server = turn.server()?;
     let Some(cloud) = cloud(turn, server).await? else {
         return Ok(Outcome::done("there is no instance"));
     };
-    let found = turn.operation.memo["instance"].as_str();
+    let found = turn.memo.instance.as_deref();
     for id in server.instance_id.as_deref().into_iter().chain(found) {
         let instance = cloud.describe(id).await?;
         // Long after it was made, an instance that nobody knows is gone.
@@ -99,7 +108,8 @@ async fn await_gone(turn: &Context<'_>, server: &Server) -> Work {
     Ok(Outcome::done("its instance is gone"))
 }
 
-async fn volumes(turn: &Context<'_>, server: &Server) -> Work {
+async fn volumes(turn: &mut Turn<'_, DestroyServer>) -> Work {
+    let server = turn.server()?;
     let Some(cloud) = cloud(turn, server).await? else {
         return Ok(Outcome::done("there are no volumes"));
     };
@@ -114,4 +124,22 @@ async fn volumes(turn: &Context<'_>, server: &Server) -> Work {
         SOON,
         format!("{} are being deleted", left.join(", ")),
     ))
+}
+
+fn leave() -> Work {
+    Ok(Outcome::done("nothing of it is left").with(Fact::Gone))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::create_server::CreateServer;
+    use super::*;
+
+    #[test]
+    fn the_cloud_is_asked_for_a_server_at_the_step_that_its_destruction_looks_for() {
+        let asks = CreateServer::STEPS
+            .iter()
+            .position(|step| step.name == "ask");
+        assert_eq!(asks, Some(usize::from(ASKED)));
+    }
 }

@@ -25,7 +25,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 
 use super::{self as kinds, Context, Did, Ended, Outcome, StepInfo};
-use crate::resolve::{OVER, Resolve, lay_over};
+use crate::resolve::{OVER, Resolve};
 use crate::ring::WorkError;
 pub use advance::{advance, current};
 
@@ -198,7 +198,6 @@ impl Resolve {
             known: job.known.as_ref(),
             rules: &job.rules,
             tools: &self.tools,
-            step: step.name,
             limit: step.limit,
             now: job.now,
         };
@@ -245,7 +244,6 @@ impl Resolve {
         if let Some(memo) = memo {
             job.operation.memo = memo;
         }
-        lay_over(&mut job.operation.memo, &outcome.memo);
         let last = job.steps.last() == Some(&step);
         if outcome.ended == Ended::Hopeless && job.operation.stuck_at.is_none() {
             // Facts of a step that is hopeless are none; its memo is kept.
@@ -285,14 +283,18 @@ impl Resolve {
         for new in news {
             tracing::warn!("{new}");
         }
-        match outcome.ended {
-            Ended::Done | Ended::Then(_) => tracing::info!(operation = %job.operation.id.public(),
-                kind = %job.operation.kind, subject = job.name(), step = step.name,
-                note = %outcome.note, "step done"),
-            Ended::Failed | Ended::Hopeless => tracing::warn!(
-                operation = %job.operation.id.public(), kind = %job.operation.kind,
-                subject = job.name(), step = step.name, note = %outcome.note, "step failed"),
-            Ended::Again(_) => {}
+        let Operation { id, kind, .. } = job.operation;
+        let (id, subject) = (id.public(), job.name());
+        match (outcome.ended, &job.operation.note) {
+            (Ended::Again(_), _) => {}
+            (Ended::Done | Ended::Then(_) | Ended::Failed | Ended::Hopeless, Some(why)) => {
+                tracing::warn!(operation = %id, %kind, subject, step = step.name, note = %why,
+                    "step failed");
+            }
+            (Ended::Done | Ended::Then(_) | Ended::Failed | Ended::Hopeless, None) => {
+                tracing::info!(operation = %id, %kind, subject, step = step.name,
+                    note = %outcome.note, "step done");
+            }
         }
         Ok(())
     }

@@ -8,19 +8,29 @@
 use std::time::Duration;
 
 use drover::config::GamedayMark;
-use drover::model::{Gameday, Harm, OperationId, Resource, Server};
+use drover::model::{self, Harm, OperationId, OperationKind, Resource, Server};
 use drover::store::gameday;
 use drover::store::subjects::{self, Known};
 
-use super::{Book, Context, Outcome, Step, Work, script, unknown};
+use super::kind::{Context, NoMemo, NoParams, Operation, Outcome, Step, Turn, Work};
+use super::script;
 
-pub(super) const BOOK: Book = Book {
-    steps: &[Step {
-        limit: Duration::from_secs(25),
-        ..Step::new("act", "break it, or take back what was broken")
-    }],
-    creates: false,
-};
+/// Something is broken on purpose, or taken back. How, and for how long, stands in the
+/// record of the game day.
+pub(super) struct Gameday;
+
+impl Operation for Gameday {
+    type Params = NoParams;
+    type Memo = NoMemo;
+    const KIND: OperationKind = OperationKind::Gameday;
+    const STEPS: &'static [Step<Self>] =
+        &[
+            Step::new("act", "break it, or take back what was broken", |turn| {
+                Box::pin(act(turn))
+            })
+            .within(Duration::from_secs(25)),
+        ];
+}
 
 const CLUSTERS: &str = include_str!("../../host/scripts/prelude/gameday_clusters.sh");
 
@@ -32,23 +42,18 @@ const FILL: &str = include_str!("../../host/scripts/gameday_fill.sh");
 
 const EMPTY: &str = include_str!("../../host/scripts/gameday_empty.sh");
 
-pub(super) async fn perform(turn: &Context<'_>) -> Work {
-    match (turn.step, turn.known) {
-        ("act", Some(known)) => act(turn, known).await,
-        ("act", None) => heal_all(turn).await,
-        (step, _) => unknown(step),
+async fn act(turn: &mut Turn<'_, Gameday>) -> Work {
+    match turn.known {
+        Some(known) => break_it(turn, known).await,
+        None => heal_all(turn).await,
     }
 }
 
-fn lost(error: sqlx::Error) -> Outcome {
-    Outcome::failed(format!("the record does not answer: {error}"))
-}
-
-/// Breaks it. Whatever comes of that, the operation is over: nobody must wait for it.
-async fn act(turn: &Context<'_>, known: &Known) -> Work {
+/// Whatever comes of it, the operation is over: nobody must wait for it.
+async fn break_it(turn: &Context<'_>, known: &Known) -> Work {
     let id = turn.operation.id;
-    let mut db = turn.tools.pool.acquire().await.map_err(lost)?;
-    let found = gameday::load(&mut db, id).await.map_err(lost)?;
+    let mut db = turn.tools.pool.acquire().await?;
+    let found = gameday::load(&mut db, id).await?;
     let Some(found) = found else {
         return Err(Outcome::hopeless(
             "nothing is written down of this game day",
@@ -57,10 +62,10 @@ async fn act(turn: &Context<'_>, known: &Known) -> Work {
     if turn.tools.gameday == GamedayMark::Refused {
         let why = "this resolve worker is not marked for game days: set DROVER_GAMEDAY=allow for \
                    all of them";
-        gameday::fail(&mut db, id, why).await.map_err(lost)?;
+        gameday::fail(&mut db, id, why).await?;
         return Ok(Outcome::done(format!("nothing was broken: {why}")));
     }
-    if !gameday::begin(&mut db, id).await.map_err(lost)? {
+    if !gameday::begin(&mut db, id).await? {
         let note = "its worker died over it; whether it was broken, the next look tells";
         return Ok(Outcome::done(note));
     }
@@ -68,16 +73,16 @@ async fn act(turn: &Context<'_>, known: &Known) -> Work {
     drop(db);
     match harm(turn, known, found.how).await {
         Ok(note) => Ok(Outcome::done(format!("{}: {note}", found.how))),
-        Err(why) => {
-            let mut db = turn.tools.pool.acquire().await.map_err(lost)?;
-            gameday::fail(&mut db, id, &why).await.map_err(lost)?;
+        Err(Outcome { note: why, .. }) => {
+            let mut db = turn.tools.pool.acquire().await?;
+            gameday::fail(&mut db, id, &why).await?;
             Ok(Outcome::done(format!("nothing was broken: {why}")))
         }
     }
 }
 
 /// What was done, or why it was not.
-async fn harm(turn: &Context<'_>, known: &Known, how: Harm) -> Result<String, String> {
+async fn harm(turn: &Context<'_>, known: &Known, how: Harm) -> Result<String, Outcome> {
     let server = server_of(known);
     let name = &server.subject.name;
     match how {
@@ -120,18 +125,18 @@ fn port(known: &Known) -> String {
     of.map_or_else(|| "all".into(), |resource| resource.port.to_string())
 }
 
-async fn signal(turn: &Context<'_>, known: &Known, signal: &str) -> Result<String, String> {
+async fn signal(turn: &Context<'_>, known: &Known, signal: &str) -> Result<String, Outcome> {
     let text = format!("{CLUSTERS}{SIGNAL}");
     let (server, port) = (server_of(known), port(known));
-    let said = script::run(turn, server, &text, &[port.as_str(), signal], b"").await;
-    said.map(|said| said.last_words()).map_err(|o| o.note)
+    let said = script::run(turn, server, &text, &[port.as_str(), signal], b"").await?;
+    Ok(said.last_words())
 }
 
-async fn on_volume(turn: &Context<'_>, known: &Known, todo: &str) -> Result<String, String> {
+async fn on_volume(turn: &Context<'_>, known: &Known, todo: &str) -> Result<String, Outcome> {
     let text = format!("{CLUSTERS}{VOLUME}{todo}");
     let (server, port) = (server_of(known), port(known));
-    let said = script::run(turn, server, &text, &[port.as_str()], b"").await;
-    said.map(|said| said.last_words()).map_err(|o| o.note)
+    let said = script::run(turn, server, &text, &[port.as_str()], b"").await?;
+    Ok(said.last_words())
 }
 
 #[derive(Clone, Copy)]
@@ -143,11 +148,11 @@ enum Deed {
     Heal,
 }
 
-async fn at_cloud(turn: &Context<'_>, server: &Server, deed: Deed) -> Result<(), String> {
-    let cloud = turn.cloud(server).map_err(|outcome| outcome.note)?;
+async fn at_cloud(turn: &Context<'_>, server: &Server, deed: Deed) -> Result<(), Outcome> {
+    let cloud = turn.cloud(server)?;
     let name = &server.subject.name;
     let instance = server.instance_id.as_deref();
-    let instance = instance.ok_or_else(|| format!("{name} is in no cloud"))?;
+    let instance = instance.ok_or_else(|| Outcome::failed(format!("{name} is in no cloud")))?;
     // On the heap: a cloud's work is large for a worker's stack.
     let done = match deed {
         Deed::Unplug => Box::pin(cloud.unplug(instance)).await,
@@ -156,14 +161,14 @@ async fn at_cloud(turn: &Context<'_>, server: &Server, deed: Deed) -> Result<(),
         Deed::Partition => cloud.partition(instance).await,
         Deed::Heal => cloud.heal(instance).await,
     };
-    done.map_err(|error| error.to_string())
+    Ok(done?)
 }
 
 /// Takes back all whose time is up. What cannot be taken back now holds up no other, and
 /// is tried again.
 async fn heal_all(turn: &Context<'_>) -> Work {
-    let mut db = turn.tools.pool.acquire().await.map_err(lost)?;
-    let due = gameday::due(&mut db).await.map_err(lost)?;
+    let mut db = turn.tools.pool.acquire().await?;
+    let due = gameday::due(&mut db).await?;
     drop(db);
     let (mut healed, mut left) = (Vec::new(), Vec::new());
     for found in due {
@@ -173,7 +178,7 @@ async fn heal_all(turn: &Context<'_>) -> Work {
                 note_healed(turn, found.id).await?;
                 healed.push(format!("{name}: {note}"));
             }
-            Err(why) => left.push(format!("{name}: {why}")),
+            Err(outcome) => left.push(format!("{name}: {}", outcome.note)),
         }
     }
     match left.is_empty() {
@@ -184,23 +189,21 @@ async fn heal_all(turn: &Context<'_>) -> Work {
 }
 
 async fn note_healed(turn: &Context<'_>, id: OperationId) -> Result<(), Outcome> {
-    let mut db = turn.tools.pool.acquire().await.map_err(lost)?;
-    gameday::healed(&mut db, id).await.map_err(lost)
+    let mut db = turn.tools.pool.acquire().await?;
+    Ok(gameday::healed(&mut db, id).await?)
 }
 
 /// One may be healed any number of times.
-async fn heal(turn: &Context<'_>, found: &Gameday) -> Result<String, String> {
-    let lost = |error: sqlx::Error| format!("the record does not answer: {error}");
-    let mut db = turn.tools.pool.acquire().await.map_err(lost)?;
-    let row = subjects::load(&mut db, &[found.subject.id]).await;
-    let row = row.map_err(lost)?.pop();
+async fn heal(turn: &Context<'_>, found: &model::Gameday) -> Result<String, Outcome> {
+    let mut db = turn.tools.pool.acquire().await?;
+    let rows = subjects::load(&mut db, &[found.subject.id]).await;
     drop(db);
-    let Some(row) = row else {
+    let Some(row) = rows?.pop() else {
         return Ok("it has left the herd".into());
     };
     let known = row
         .open(&turn.tools.secret_key)
-        .map_err(|e| e.to_string())?;
+        .map_err(|e| Outcome::failed(e.to_string()))?;
     let server = server_of(&known);
     match found.how {
         Harm::Partition => {

@@ -1,33 +1,44 @@
 //! `grow`: a server's data volume grows, while it is in service.
 
+use drover::model::OperationKind;
 use drover::store::operations::Fact;
+use serde::Deserialize;
 
 use super::instance::{self, Machine, SOON};
-use super::{Book, Context, Outcome, Step, Work, script, unknown};
+use super::kind::{Context, NoMemo, Operation, Outcome, Step, Turn, Work};
+use super::script;
 use crate::cloud::{Cloud as _, CloudAction, Volume};
 
-pub(super) const BOOK: Book = Book {
-    steps: &[
-        Step::new("grow", "have its cloud make the volume larger"),
-        Step::new("extend", "have the filesystem take the room"),
-    ],
-    creates: false,
-};
+/// A server's data volume grows.
+pub(super) struct Grow;
+
+/// What was asked.
+#[derive(Deserialize)]
+pub(super) struct Params {
+    /// How large the volume is to be.
+    volume_gib: u32,
+}
+
+impl Operation for Grow {
+    type Params = Params;
+    type Memo = NoMemo;
+    const KIND: OperationKind = OperationKind::Grow;
+    const STEPS: &'static [Step<Self>] = &[
+        Step::new("grow", "have its cloud make the volume larger", |turn| {
+            Box::pin(grow(turn))
+        }),
+        Step::new("extend", "have the filesystem take the room", |turn| {
+            Box::pin(extend(turn))
+        }),
+    ];
+}
 
 const GIB: u64 = 1 << 30;
 
 const EXTEND: &str = include_str!("../../host/scripts/grow_filesystem.sh");
 
-pub(super) async fn perform(turn: &Context<'_>) -> Work {
-    let machine = instance::able(turn, CloudAction::GrowVolume)?;
-    let wanted = turn.operation.params["volume_gib"].as_u64();
-    let gib = wanted.and_then(|gib| u32::try_from(gib).ok());
-    let gib = gib.ok_or_else(|| Outcome::hopeless("the size is no number of GiB"))?;
-    match turn.step {
-        "grow" => grow(turn, &machine, gib).await,
-        "extend" => extend(turn, &machine, gib).await,
-        step => unknown(step),
-    }
+fn machine<'a>(turn: &Context<'a>) -> Result<Machine<'a>, Outcome> {
+    instance::able(turn, CloudAction::GrowVolume)
 }
 
 /// The data volume as its cloud has it now.
@@ -51,8 +62,10 @@ async fn volume(machine: &Machine<'_>) -> Result<Volume, Outcome> {
     })
 }
 
-async fn grow(turn: &Context<'_>, machine: &Machine<'_>, gib: u32) -> Work {
-    let volume = volume(machine).await?;
+async fn grow(turn: &mut Turn<'_, Grow>) -> Work {
+    let machine = machine(turn)?;
+    let gib = turn.params.volume_gib;
+    let volume = volume(&machine).await?;
     let to = u64::from(gib) * GIB;
     if volume.size_bytes >= to {
         let has = format!("volume {} has {gib} GiB or more", volume.id);
@@ -66,8 +79,10 @@ async fn grow(turn: &Context<'_>, machine: &Machine<'_>, gib: u32) -> Work {
     )))
 }
 
-async fn extend(turn: &Context<'_>, machine: &Machine<'_>, gib: u32) -> Work {
-    let volume = volume(machine).await?;
+async fn extend(turn: &mut Turn<'_, Grow>) -> Work {
+    let machine = machine(turn)?;
+    let gib = turn.params.volume_gib;
+    let volume = volume(&machine).await?;
     let to = u64::from(gib) * GIB;
     if volume.size_bytes < to {
         let waits = format!("volume {} is not larger yet", volume.id);

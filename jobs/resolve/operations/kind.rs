@@ -13,7 +13,7 @@ use drover::store::subjects::Known;
 use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::cloud::{AnyCloud, CloudError};
 use crate::resolve::Tools;
@@ -84,8 +84,6 @@ pub struct Context<'a> {
     pub rules: &'a Rules,
     /// What to work with.
     pub tools: &'a Tools,
-    /// The step's name.
-    pub step: &'static str,
     /// How long it may take.
     pub limit: Duration,
     /// The control database's clock, when the turn began.
@@ -132,8 +130,6 @@ pub struct Outcome {
     pub ended: Ended,
     /// What was done, is waited for or went wrong, for people. Never a secret.
     pub note: String,
-    /// What later steps must know (kinds without a type of their own for it).
-    pub memo: Map<String, Value>,
     /// What the record is told of the subject, in the step's transaction.
     pub facts: Vec<Fact>,
     /// What it is told beyond that, by an operation of the deployment's.
@@ -157,7 +153,6 @@ impl Outcome {
         Self {
             ended,
             note: note.into(),
-            memo: Map::new(),
             facts: vec![],
             findings: vec![],
         }
@@ -186,12 +181,6 @@ impl Outcome {
     /// The step failed, and only a human can help.
     pub fn hopeless(why: impl Into<String>) -> Self {
         Self::new(Ended::Hopeless, why)
-    }
-
-    /// Leaves word for later steps.
-    pub fn remember(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.memo.insert(name.into(), value.into());
-        self
     }
 
     /// Tells the record something.

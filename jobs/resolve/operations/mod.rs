@@ -16,6 +16,7 @@ mod create_server;
 mod destroy_resource;
 mod destroy_server;
 mod engine;
+mod enter;
 mod failover;
 mod fence;
 mod follow;
@@ -25,7 +26,6 @@ mod hand_over;
 mod instance;
 mod kind;
 mod lead;
-mod legacy;
 pub(crate) mod places;
 mod reboot;
 mod rebuild;
@@ -48,102 +48,29 @@ pub(crate) use follow::{FOLLOW, SLOT, Telling, slot_input};
 pub use kind::{
     AnyOperation, Context, Did, Ended, Finding, Of, Operation, Outcome, StepInfo, Work,
 };
-use legacy::{Book, Legacy, Step, unknown};
 pub(crate) use script::ROOT;
 
 /// What a kind of operation does, step by step.
 pub fn of(kind: OperationKind) -> &'static dyn AnyOperation {
     match kind {
-        OperationKind::CreateServer => {
-            const {
-                &Legacy {
-                    kind: OperationKind::CreateServer,
-                    book: &create_server::BOOK,
-                    perform: |turn| Box::pin(create_server::perform(turn)),
-                }
-            }
-        }
-        OperationKind::CreateResource => {
-            const {
-                &Legacy {
-                    kind: OperationKind::CreateResource,
-                    book: &create_resource::BOOK,
-                    perform: |turn| Box::pin(create_resource::perform(turn)),
-                }
-            }
-        }
-        OperationKind::CreateFollower => {
-            const {
-                &Legacy {
-                    kind: OperationKind::CreateFollower,
-                    book: &create_follower::BOOK,
-                    perform: |turn| Box::pin(create_follower::perform(turn)),
-                }
-            }
-        }
+        OperationKind::CreateServer => const { &Of::<create_server::CreateServer>::new() },
+        OperationKind::CreateResource => const { &Of::<create_resource::CreateResource>::new() },
+        OperationKind::CreateFollower => const { &Of::<create_follower::CreateFollower>::new() },
         OperationKind::Unfollow => const { &Of::<unfollow::Unfollow>::new() },
         OperationKind::Switchover => const { &Of::<switchover::Switchover>::new() },
         OperationKind::Failover => const { &Of::<failover::Failover>::new() },
         OperationKind::Rebuild => const { &Of::<rebuild::Rebuild>::new() },
         OperationKind::SetDurability => const { &Of::<set_durability::SetDurability>::new() },
-        OperationKind::Gameday => {
-            const {
-                &Legacy {
-                    kind: OperationKind::Gameday,
-                    book: &gameday::BOOK,
-                    perform: |turn| Box::pin(gameday::perform(turn)),
-                }
-            }
-        }
-        OperationKind::DestroyServer => {
-            const {
-                &Legacy {
-                    kind: OperationKind::DestroyServer,
-                    book: &destroy_server::BOOK,
-                    perform: |turn| Box::pin(destroy_server::perform(turn)),
-                }
-            }
-        }
-        OperationKind::DestroyResource => {
-            const {
-                &Legacy {
-                    kind: OperationKind::DestroyResource,
-                    book: &destroy_resource::BOOK,
-                    perform: |turn| Box::pin(destroy_resource::perform(turn)),
-                }
-            }
-        }
+        OperationKind::Gameday => const { &Of::<gameday::Gameday>::new() },
+        OperationKind::DestroyServer => const { &Of::<destroy_server::DestroyServer>::new() },
+        OperationKind::DestroyResource => const { &Of::<destroy_resource::DestroyResource>::new() },
         OperationKind::Resize => const { &Of::<resize::Resize>::new() },
-        OperationKind::Grow => {
-            const {
-                &Legacy {
-                    kind: OperationKind::Grow,
-                    book: &grow::BOOK,
-                    perform: |turn| Box::pin(grow::perform(turn)),
-                }
-            }
-        }
+        OperationKind::Grow => const { &Of::<grow::Grow>::new() },
         OperationKind::Restart => const { &Of::<restart::Restart>::new() },
         OperationKind::Reboot => const { &Of::<reboot::Reboot>::new() },
         OperationKind::StopStart => const { &Of::<stop_start::StopStart>::new() },
-        OperationKind::RotatePassword => {
-            const {
-                &Legacy {
-                    kind: OperationKind::RotatePassword,
-                    book: &rotate_password::BOOK,
-                    perform: |turn| Box::pin(rotate_password::perform(turn)),
-                }
-            }
-        }
-        OperationKind::Reconcile => {
-            const {
-                &Legacy {
-                    kind: OperationKind::Reconcile,
-                    book: &reconcile::BOOK,
-                    perform: |turn| Box::pin(reconcile::perform(turn)),
-                }
-            }
-        }
+        OperationKind::RotatePassword => const { &Of::<rotate_password::RotatePassword>::new() },
+        OperationKind::Reconcile => const { &Of::<reconcile::Reconcile>::new() },
     }
 }
 

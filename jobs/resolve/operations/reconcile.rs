@@ -8,20 +8,29 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use drover::model::{Cloud, State, SubjectId};
+use drover::model::{Cloud, OperationKind, State, SubjectId};
 use drover::store::orphans::{self, Entry, Orphan};
 use serde_json::json;
 
-use super::{Book, Context, Finding, Outcome, Step, Work, places, unknown};
+use super::kind::{Context, Finding, NoMemo, NoParams, Operation, Outcome, Step, Turn, Work};
+use super::places;
 use crate::cloud::{AnyCloud, Cloud as _, CloudError, InstanceState, Marked, MarkedSort};
 
-pub(super) const BOOK: Book = Book {
-    steps: &[Step {
-        limit: Duration::from_secs(25),
-        ..Step::new("compare", "compare the clouds with the record")
-    }],
-    creates: false,
-};
+/// The clouds are compared with the record.
+pub(super) struct Reconcile;
+
+impl Operation for Reconcile {
+    type Params = NoParams;
+    type Memo = NoMemo;
+    const KIND: OperationKind = OperationKind::Reconcile;
+    const STEPS: &'static [Step<Self>] =
+        &[
+            Step::new("compare", "compare the clouds with the record", |turn| {
+                Box::pin(compare(turn))
+            })
+            .within(Duration::from_secs(25)),
+        ];
+}
 
 /// How long a region may take.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -31,16 +40,10 @@ const AT_ONCE: usize = 100;
 /// reconciliation asks for others, when these are settled.
 const ONE_BY_ONE: usize = 20;
 
-pub(super) async fn perform(turn: &Context<'_>) -> Work {
-    match turn.step {
-        "compare" => compare(turn).await,
-        step => unknown(step),
-    }
-}
-
 /// A region that fails does not keep the others from being compared; it is asked
 /// again by the next reconciliation.
-async fn compare(turn: &Context<'_>) -> Work {
+async fn compare(turn: &mut Turn<'_, Reconcile>) -> Work {
+    let turn = &turn.context;
     let clouds = &turn.tools.context.clouds;
     let regions = clouds.regions();
     let looked = regions.iter().map(|(cloud, name)| async move {

@@ -1,30 +1,29 @@
 //! `rotate_password`: the customer gets another password. It comes with the
 //! operation, sealed, so that a step that is done again sets the same one.
 
-use drover::model::ExposeSecret;
+use drover::model::{ExposeSecret, OperationKind};
 use drover::store::operations::Fact;
 use postgres_protocol::password::scram_sha_256;
 
-use super::{Book, Context, Outcome, Step, Work, script, unknown};
+use super::kind::{NoMemo, NoParams, Operation, Outcome, Step, Turn, Work};
+use super::script;
 use crate::resolve::incidents::superuser::QUIET;
 
-pub(super) const BOOK: Book = Book {
-    steps: &[Step::new("set", "set it")],
-    creates: false,
-};
+/// A customer gets another password.
+pub(super) struct RotatePassword;
+
+impl Operation for RotatePassword {
+    type Params = NoParams;
+    type Memo = NoMemo;
+    const KIND: OperationKind = OperationKind::RotatePassword;
+    const STEPS: &'static [Step<Self>] = &[Step::new("set", "set it", |turn| Box::pin(set(turn)))];
+}
 
 const SET: &str = include_str!("../../host/scripts/set_password.sh");
 
-pub(super) async fn perform(turn: &Context<'_>) -> Work {
-    match turn.step {
-        "set" => set(turn).await,
-        step => unknown(step),
-    }
-}
-
 /// The server gets a verifier of it: the password itself is in nothing that
 /// PostgreSQL could write down.
-async fn set(turn: &Context<'_>) -> Work {
+async fn set(turn: &mut Turn<'_, RotatePassword>) -> Work {
     let (resource, server) = turn.resource()?;
     let name = &resource.subject.name;
     let Some(customer) = &resource.customer else {

@@ -277,7 +277,6 @@ impl Change<'_> {
             known: known.as_ref(),
             rules: &self.world.rules,
             tools: &self.world.tools,
-            step: step.name,
             limit: step.limit,
             now: self.now().await,
         };
@@ -297,14 +296,6 @@ impl Change<'_> {
         let operation = &mut self.operation;
         if let Some(memo) = memo {
             operation.memo = memo;
-        }
-        let memo = operation.memo.as_object_mut().unwrap();
-        for (name, value) in outcome.memo.clone() {
-            if value.is_null() {
-                memo.remove(&name);
-            } else {
-                memo.insert(name, value);
-            }
         }
         if outcome.ended == Ended::Hopeless {
             operation.stuck_at = Some(now);

@@ -22,6 +22,30 @@ pub fn current(operation: &Operation, steps: &[StepInfo]) -> Option<StepInfo> {
     steps.iter().find(named).copied()
 }
 
+/// What a step that ended makes of its operation.
+enum Goes {
+    /// On to the step at this place; behind the last one it is over.
+    On(usize),
+    /// It is asked again after this while.
+    Waits(Duration),
+    /// It is tried again: why.
+    Fails(String),
+}
+
+/// A name that no step has is a failure: it must not pass for the end.
+fn goes(at: &str, steps: &[StepInfo], outcome: &Outcome) -> Goes {
+    let place = |name: &str| {
+        let place = steps.iter().position(|step| step.name == name);
+        place.ok_or_else(|| format!("step `{at}` leads to `{name}`, and there is no such step"))
+    };
+    match &outcome.ended {
+        Ended::Done => place(at).map_or_else(Goes::Fails, |place| Goes::On(place + 1)),
+        Ended::Then(name) => place(name).map_or_else(Goes::Fails, Goes::On),
+        Ended::Again(after) => Goes::Waits(*after),
+        Ended::Failed | Ended::Hopeless => Goes::Fails(outcome.note.clone()),
+    }
+}
+
 /// Where an operation stands after the step it was at, when its next turn is, and what
 /// its timeline says of it. `patience` is how long it may take once it is stuck no more.
 pub fn advance(
@@ -31,25 +55,16 @@ pub fn advance(
     patience: Duration,
     now: DateTime<Utc>,
 ) -> (Duration, Option<Note>) {
-    let said = operation.note.as_deref() == Some(outcome.note.as_str());
     let at = operation.step_name.clone();
-    let note = |kind: &str| {
-        let mut note = Note::new(kind, outcome.note.clone());
+    let note = |kind: &str, text: &str| {
+        let mut note = Note::new(kind, text);
         note.detail = json!({ "step": at });
         note
     };
     let stuck = operation.stuck_at.is_some();
     let slowly = |after: Duration| if stuck { after.max(SLOWLY) } else { after };
-    match &outcome.ended {
-        Ended::Done | Ended::Then(_) => {
-            let place = |name: &str| steps.iter().position(|step| step.name == name);
-            let next = match &outcome.ended {
-                Ended::Then(name) => place(name),
-                Ended::Done | Ended::Again(_) | Ended::Failed | Ended::Hopeless => {
-                    place(&at).map(|place| place + 1)
-                }
-            };
-            let next = next.unwrap_or(steps.len());
+    match goes(&at, steps, outcome) {
+        Goes::On(next) => {
             operation.step = u16::try_from(next).unwrap_or(u16::MAX);
             if let Some(step) = steps.get(next) {
                 step.name.clone_into(&mut operation.step_name);
@@ -61,19 +76,116 @@ pub fn advance(
                 operation.stuck_at = None;
                 operation.deadline = Some(now + patience);
             }
-            (Duration::ZERO, Some(note("step")))
+            (Duration::ZERO, Some(note("step", &outcome.note)))
         }
-        Ended::Again(after) => {
+        Goes::Waits(after) => {
             operation.failures = 0;
-            operation.note = Some(outcome.note.clone());
-            (slowly(*after), (!said).then(|| note("waiting")))
+            let was = operation.note.replace(outcome.note.clone());
+            let said = was.as_ref() == Some(&outcome.note);
+            let waits = (!said).then(|| note("waiting", &outcome.note));
+            (slowly(after), waits)
         }
-        Ended::Failed | Ended::Hopeless => {
+        Goes::Fails(why) => {
             operation.failures = operation.failures.saturating_add(1);
-            operation.note = Some(outcome.note.clone());
+            let said = operation.note.as_ref() == Some(&why);
+            let failed = (!said).then(|| note("failed", &why));
+            operation.note = Some(why);
             let exponent = operation.failures.saturating_sub(1).min(5);
             let after = Duration::from_secs(2_u64.pow(exponent)).min(LONGEST);
-            (slowly(after), (!said).then(|| note("failed")))
+            (slowly(after), failed)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use drover::model::{OperationId, OperationKind, OperationState};
+
+    use super::*;
+    use crate::resolve::operations;
+
+    const PATIENCE: Duration = Duration::from_secs(600);
+
+    /// A `resize` at this step, which failed before.
+    fn at(step: &str) -> Operation {
+        Operation {
+            id: OperationId::generate(),
+            subject: None,
+            kind: OperationKind::Resize,
+            state: OperationState::Open,
+            params: json!({}),
+            secret: None,
+            asked_by: "the test".into(),
+            reason: None,
+            opened_at: DateTime::UNIX_EPOCH,
+            not_before: None,
+            revision: 0,
+            step_name: step.into(),
+            step: 0,
+            steps: 0,
+            step_since: DateTime::UNIX_EPOCH,
+            note: Some("no answer".into()),
+            failures: 2,
+            deadline: None,
+            stuck_at: None,
+            memo: json!({}),
+            ended_at: None,
+        }
+    }
+
+    /// After this outcome: the operation, when its next turn is, and what is noted.
+    fn after(mut operation: Operation, outcome: &Outcome) -> (Operation, Duration, Option<Note>) {
+        let steps = operations::of(operation.kind).steps();
+        let now = DateTime::UNIX_EPOCH + Duration::from_secs(60);
+        let (next, note) = advance(&mut operation, &steps, outcome, PATIENCE, now);
+        (operation, next, note)
+    }
+
+    #[test]
+    fn what_is_done_goes_on_to_the_next_step_or_to_the_one_it_names() {
+        let (operation, next, note) = after(at("stop"), &Outcome::done("it is stopped"));
+        assert_eq!(
+            (operation.step_name.as_str(), operation.step),
+            ("set_size", 3)
+        );
+        assert_eq!((operation.failures, operation.note), (0, None));
+        assert!(operation.step_since > operation.opened_at);
+        assert_eq!(next, Duration::ZERO);
+        assert_eq!(note.unwrap().text, "it is stopped");
+        let (operation, ..) = after(at("start"), &Outcome::then("stop", "it runs"));
+        assert_eq!((operation.step_name.as_str(), operation.step), ("stop", 2));
+    }
+
+    #[test]
+    fn behind_the_last_step_it_is_over() {
+        let steps = operations::of(OperationKind::Resize).steps();
+        let (operation, ..) = after(at(steps.last().unwrap().name), &Outcome::done("done"));
+        assert_eq!(usize::from(operation.step), steps.len());
+    }
+
+    #[test]
+    fn a_step_that_nobody_knows_is_a_failure_and_not_the_end() {
+        let before = at("stop");
+        let (operation, next, note) = after(before.clone(), &Outcome::then("stpo", "it runs"));
+        let why = "step `stop` leads to `stpo`, and there is no such step";
+        assert_eq!((operation.step_name.as_str(), operation.step), ("stop", 0));
+        assert_eq!(operation.step_since, before.step_since);
+        assert_eq!(
+            (operation.failures, operation.note.as_deref()),
+            (3, Some(why))
+        );
+        assert_eq!(next, Duration::from_secs(4));
+        let note = note.unwrap();
+        assert_eq!((note.kind.as_str(), note.text.as_str()), ("failed", why));
+    }
+
+    #[test]
+    fn what_was_said_before_is_not_noted_again() {
+        let again = Outcome::again(Duration::from_secs(1), "no answer");
+        for outcome in [again, Outcome::failed("no answer")] {
+            assert_eq!(after(at("stop"), &outcome).2.map(|note| note.text), None);
+        }
+        let (_, _, note) = after(at("stop"), &Outcome::failed("it refuses"));
+        assert_eq!(note.unwrap().text, "it refuses");
     }
 }
