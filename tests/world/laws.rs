@@ -9,3 +9,4 @@ mod herd;
 mod incidents;
 mod ring;
 mod tokens;
+mod upgrade;
