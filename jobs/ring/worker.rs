@@ -1,10 +1,12 @@
 //! One apalis worker for one queue, started again for as long as it is wanted.
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use apalis::prelude::{PollWith, Task, WorkerBuilder, WorkerBuilderExt, WorkerError};
 use apalis_postgres::{Config, PostgresStorage};
-use drover::store::queue::{self, DEAD_AFTER, HEARTBEAT, Queue, Token};
+use drover::store::queue::{self, HEARTBEAT, Queue, Token};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
@@ -75,49 +77,112 @@ async fn live<W: Work>(
         Config::default()
             .queue(queue.as_str())
             .batch_size(concurrency)
-            .heartbeat_interval(HEARTBEAT)
-            .missed_heartbeats((DEAD_AFTER.as_secs() / HEARTBEAT.as_secs()) as usize)
+            .heartbeat_interval(HEARTBEAT * 2)
+            .missed_heartbeats(3)
             .lock_tasks(false)
             .persist_results(false),
     );
     let handler_pool = pool.clone();
+    let at_work = AtWork::default();
+    let begun = at_work.clone();
     let worker = WorkerBuilder::new(name.as_str())
         .backend(PollWith::new(storage, PollIdle::new(settings.poll)))
         .concurrency(concurrency)
         .build(tower::service_fn(move |task: Task<Token>| {
-            tokio::spawn(handle(work.clone(), handler_pool.clone(), task))
+            let place = begun.enter(task.args);
+            let done = handle(work.clone(), handler_pool.clone(), task);
+            tokio::spawn(async move {
+                let _place = place;
+                done.await;
+            })
         }));
-    let heart = tokio::spawn(beat(pool.clone(), name.clone()));
-    let signal = {
-        let stop = stop.clone();
-        async move {
-            stop.cancelled().await;
-            Ok::<(), WorkerError>(())
-        }
-    };
-    let drained = async {
-        stop.cancelled().await;
-        tokio::time::sleep(settings.drain).await;
-    };
+    let heart = tokio::spawn(beat(pool.clone(), name.clone(), queue));
     let ended = tokio::select! {
-        ended = worker.run_until(signal) => ended,
-        () = drained => {
-            tracing::warn!(worker = name.as_str(), "not drained in time; what is left goes back");
-            Ok(())
-        }
+        ended = worker.run() => ended,
+        () = stop.cancelled() => Ok(()),
     };
+    if stop.is_cancelled() {
+        drain(pool, settings.drain, name, &at_work).await;
+    }
     heart.abort();
     ended
 }
 
+/// Waits for what is at work, and gives back at once what is claimed and not begun.
+/// apalis would give that back behind the rest: after one slow subject, the others
+/// would miss their minute.
+async fn drain(pool: &PgPool, limit: Duration, name: &WorkerName, at_work: &AtWork) {
+    let done = async {
+        loop {
+            let begun = at_work.ids();
+            let release = async {
+                let mut db = pool.acquire().await?;
+                queue::release_waiting(&mut db, name.as_str(), &begun).await
+            };
+            if let Err(error) = release.await {
+                tracing::warn!(worker = name.as_str(), %error, "what waits cannot be given back yet");
+            }
+            if begun.is_empty() {
+                return;
+            }
+            // Again and again: a claim that was on its way may get in between.
+            tokio::time::sleep(SHORTEST_REST).await;
+        }
+    };
+    if tokio::time::timeout(limit, done).await.is_err() {
+        tracing::warn!(
+            worker = name.as_str(),
+            "not drained in time; what is left goes back"
+        );
+    }
+}
+
+/// The tokens whose handlers run.
+#[derive(Clone, Default)]
+struct AtWork(Arc<Mutex<HashSet<String>>>);
+
+impl AtWork {
+    /// Until the place is dropped.
+    fn enter(&self, token: Token) -> Place {
+        let id = token.to_string();
+        self.lock().insert(id.clone());
+        Place(self.clone(), id)
+    }
+
+    fn ids(&self) -> Vec<String> {
+        self.lock().iter().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.0.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+struct Place(AtWork, String);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.lock().remove(&self.1);
+    }
+}
+
 /// apalis's own heartbeat rests while claimed tokens wait in the worker's buffer
-/// for a free slot; this one does not, so that a worker with slow subjects is not taken for dead.
-async fn beat(pool: PgPool, name: WorkerName) {
-    let mut every = tokio::time::interval(HEARTBEAT / 2);
+/// for a free slot; this one does not, so that a worker with slow subjects is not taken
+/// for dead, and rescues others in time.
+async fn beat(pool: PgPool, name: WorkerName, queue: Queue) {
+    let mut every = tokio::time::interval(HEARTBEAT);
     loop {
         every.tick().await;
-        if let Ok(mut db) = pool.acquire().await {
-            let _ = queue::heartbeat(&mut db, name.as_str()).await;
+        let beat = async {
+            let mut db = pool.acquire().await?;
+            queue::heartbeat(&mut db, name.as_str()).await?;
+            queue::rescue(&mut db, queue).await
+        };
+        match beat.await {
+            Ok(0) => {}
+            Ok(rescued) => tracing::info!(%queue, rescued, "tokens of dead workers freed"),
+            // Whether the worker goes on without its database is apalis's to say.
+            Err(error) => tracing::debug!(worker = name.as_str(), %error, "no heartbeat"),
         }
     }
 }

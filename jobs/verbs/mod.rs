@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover::config::NotifyConfig;
-use drover::model::SecretKey;
+use drover::model::{Cadence, SecretKey};
 use drover::store::queue::Queue;
 use serde_json::Value;
 use sqlx::PgPool;
@@ -35,7 +35,8 @@ pub struct Config {
     pub rules: Value,
     /// Whom messages go to.
     pub notify: NotifyConfig,
-    /// Cadence to use for every state instead of the rules' (benchmarks).
+    /// Cadence to use for every state instead of the rules' (benchmarks); like theirs,
+    /// at most [`Cadence::LONGEST`].
     pub cadence: Option<Duration>,
     /// What resolvers work with; without it, nothing is mended here.
     pub tools: Option<Tools>,
@@ -45,7 +46,7 @@ pub struct Config {
 /// work finishes within [`Config::drain`], what is left goes back.
 ///
 /// # Errors
-/// If TLS cannot be set up for a provider.
+/// If the cadence is too long, or TLS cannot be set up for a provider.
 pub async fn run(
     pool: PgPool,
     config: Config,
@@ -53,6 +54,9 @@ pub async fn run(
     queues: &[Queue],
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    if let Some(cadence) = config.cadence {
+        Cadence::check("cadence", cadence).map_err(anyhow::Error::msg)?;
+    }
     let feeler = Arc::new(feeler);
     let settings = Settings {
         concurrency: config.concurrency,

@@ -76,6 +76,7 @@ impl Work for Think {
         let step = ThinkStep {
             lock,
             next: Queue::Feel,
+            seen: scene.recent.first().map(|seen| seen.created_at),
             after,
             change,
             wake: decision.wake,
@@ -87,10 +88,7 @@ impl Work for Think {
     }
 }
 
-/// ± 10 %, so that the herd never stampedes; but never so late that a subject
-/// would miss its minute.
+/// ± 10 %, so that the herd never stampedes.
 fn jitter(cadence: Duration) -> Duration {
-    cadence
-        .mul_f64(rand::random_range(0.9..=1.1))
-        .min(Duration::from_secs(57))
+    cadence.mul_f64(rand::random_range(0.9..=1.1))
 }

@@ -17,6 +17,8 @@ pub enum Chore {
     KeepRing,
     /// The next days' partitions, and those that are too old.
     Partitions,
+    /// The planner's figures of the days that fill.
+    Analyze,
     /// The queue table's dead rows.
     Vacuum,
     /// Workers and notify jobs that are long done.
@@ -29,9 +31,10 @@ pub enum Chore {
 
 impl Chore {
     /// All of them.
-    pub const ALL: [Chore; 6] = [
+    pub const ALL: [Chore; 7] = [
         Chore::KeepRing,
         Chore::Partitions,
+        Chore::Analyze,
         Chore::Vacuum,
         Chore::Prune,
         Chore::Reconcile,
@@ -42,6 +45,7 @@ impl Chore {
         match self {
             Chore::KeepRing => "keep_ring",
             Chore::Partitions => "partitions",
+            Chore::Analyze => "analyze",
             Chore::Vacuum => "vacuum",
             Chore::Prune => "prune",
             Chore::Reconcile => "reconcile",
@@ -54,6 +58,7 @@ impl Chore {
         match self {
             Chore::KeepRing => "*/30 * * * * *",
             Chore::Partitions => "10 7 * * * *",
+            Chore::Analyze => "5/10 * * * * *",
             Chore::Vacuum => "20 * * * * *",
             Chore::Prune => "40 */10 * * * *",
             Chore::Reconcile => "50 */5 * * * *",
@@ -64,9 +69,12 @@ impl Chore {
     /// How long after the start of a clock it is done first.
     pub(super) fn first_after(self) -> Duration {
         match self {
-            Chore::KeepRing | Chore::Partitions | Chore::Vacuum | Chore::Prune | Chore::Heal => {
-                Duration::ZERO
-            }
+            Chore::KeepRing
+            | Chore::Partitions
+            | Chore::Analyze
+            | Chore::Vacuum
+            | Chore::Prune
+            | Chore::Heal => Duration::ZERO,
             // Those who start a deployment have it do other things first.
             Chore::Reconcile => Duration::from_secs(10),
         }
@@ -76,6 +84,7 @@ impl Chore {
         match self {
             Chore::KeepRing => keep_ring(pool).await,
             Chore::Partitions => keep_days(pool, config).await,
+            Chore::Analyze => analyze(pool).await,
             Chore::Vacuum => queue::vacuum(pool).await,
             Chore::Prune => prune(pool).await,
             Chore::Reconcile => reconcile(pool).await,
@@ -107,6 +116,14 @@ async fn keep_days(pool: &PgPool, config: &ClockConfig) -> sqlx::Result<()> {
     }
     for day in partitions::drop_old(&mut db, config.retention_days).await? {
         tracing::info!(%day, "observations dropped: past their retention");
+    }
+    Ok(())
+}
+
+async fn analyze(pool: &PgPool) -> sqlx::Result<()> {
+    let mut db = pool.acquire().await?;
+    for partition in partitions::analyze_grown(&mut db).await? {
+        tracing::debug!(%partition, "analysed: it has grown");
     }
     Ok(())
 }

@@ -13,8 +13,7 @@ use super::State;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cadence {
-    /// In service; at most 60 s, because every subject is seen once a minute. The
-    /// jitter of 10 % comes on top, so no more than 50 s keeps that promise.
+    /// In service.
     #[serde(with = "duration")]
     pub available: Duration,
     /// It failed to answer.
@@ -44,6 +43,24 @@ impl Default for Cadence {
 }
 
 impl Cadence {
+    /// The longest that keeps the ring's promise, one observation of each subject a
+    /// minute, whichever worker dies: a tenth of jitter, 15 s until a dead worker's
+    /// token is free and 3 s for a feel have to fit in as well.
+    pub const LONGEST: Duration = Duration::from_secs(38);
+
+    /// # Errors
+    /// If this one is longer; says why it must not be.
+    pub fn check(name: &str, cadence: Duration) -> Result<(), String> {
+        if cadence <= Self::LONGEST {
+            return Ok(());
+        }
+        Err(format!(
+            "{name} must be at most {}, because every live subject is seen once a minute: a \
+             tenth of jitter, 15s until a dead worker's token is free and 3s for a feel come on top",
+            humantime::format_duration(Self::LONGEST)
+        ))
+    }
+
     /// The cadence of a state, before jitter.
     pub fn of(&self, state: State) -> Duration {
         match state {
@@ -267,12 +284,10 @@ impl Rules {
     fn check(&self) -> Result<(), String> {
         for state in State::ALL.iter().copied() {
             let cadence = self.cadence.of(state);
-            if cadence < Duration::from_millis(100) || cadence > Duration::from_secs(60) {
-                return Err(format!(
-                    "rules: cadence.{state} must be from 100ms to 60s, because every live \
-                     subject is seen at least once a minute"
-                ));
+            if cadence < Duration::from_millis(100) {
+                return Err(format!("rules: cadence.{state} must be at least 100ms"));
             }
+            Cadence::check(&format!("rules: cadence.{state}"), cadence)?;
         }
         let counted = 1..=MOST;
         if !counted.contains(&self.patience.failures)
@@ -348,7 +363,9 @@ mod tests {
     #[test]
     fn a_wrong_rule_is_named() {
         let error = |layer: Value| Rules::layered(&[&layer]).unwrap_err();
-        assert!(error(json!({"cadence": {"available": "2m"}})).contains("60s"));
+        assert!(error(json!({"cadence": {"available": "39s"}})).contains("at most 38s"));
+        assert!(error(json!({"cadence": {"creating": "38s 1ms"}})).contains("cadence.creating"));
+        assert!(error(json!({"cadence": {"available": "0s"}})).contains("at least 100ms"));
         assert!(error(json!({"cadence": {"avalable": "5s"}})).contains("avalable"));
         assert!(error(json!({"cadence": {"available": 5}})).contains("rules"));
         assert!(error(json!({"patience": {"failures": 0}})).contains("from 1 to 20"));

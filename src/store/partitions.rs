@@ -1,10 +1,14 @@
-//! The days of the observations: made ahead, dropped when they are old.
+//! The days of the observations: made ahead, analysed as they fill, dropped when they
+//! are old.
 
 use chrono::NaiveDate;
 use sqlx::PgConnection;
 
 /// How many days ahead partitions stand ready.
 const AHEAD: i32 = 3;
+
+/// Smaller partitions are read at a glance, whatever the planner takes them for.
+const FEWEST_PAGES: i32 = 10;
 
 /// Makes today's and the next days' partitions; tells how many were missing.
 pub async fn create_ahead(db: &mut PgConnection) -> sqlx::Result<u64> {
@@ -16,6 +20,30 @@ pub async fn create_ahead(db: &mut PgConnection) -> sqlx::Result<u64> {
     .fetch_one(db)
     .await
     .map(i64::unsigned_abs)
+}
+
+/// Has the planner's figures taken anew of each partition that has doubled since they
+/// were taken last; returns those. autovacuum does so too, a minute or more into a new
+/// day. An empty one is left alone: figures that say so are worse than none.
+pub async fn analyze_grown(db: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+    let grown: Vec<String> = sqlx::query_scalar(
+        "select c.oid::regclass::text
+         from pg_inherits i
+         join pg_class c on c.oid = i.inhrelid
+         where i.inhparent = 'observations'::regclass
+           and pg_relation_size(c.oid) / current_setting('block_size')::bigint
+               > greatest(2 * c.relpages, $1)",
+    )
+    .bind(FEWEST_PAGES)
+    .fetch_all(&mut *db)
+    .await?;
+    for name in &grown {
+        // `regclass` quotes what needs it.
+        sqlx::query(sqlx::AssertSqlSafe(format!("analyze {name}")))
+            .execute(&mut *db)
+            .await?;
+    }
+    Ok(grown)
 }
 
 /// Drops the partitions of days that ended more than `keep_days` days ago;

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{IncidentId, MessageId, OperationId, SubjectId};
+use crate::model::{Cadence, IncidentId, MessageId, OperationId, SubjectId};
 
 pub use keep::*;
 pub use steps::*;
@@ -110,10 +110,23 @@ pub struct Lock {
 }
 
 /// How long without a heartbeat until a worker counts as dead.
-pub const DEAD_AFTER: Duration = Duration::from_secs(15);
+pub const DEAD_AFTER: Duration = Duration::from_secs(12);
 
-/// How often a worker says that it lives.
-pub const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How often a worker says that it lives, and frees what the dead of its queue hold.
+pub const HEARTBEAT: Duration = Duration::from_millis(2500);
+
+/// So a dead worker's tokens are free after at most 15 s, which the longest cadence
+/// leaves room for: the ring's promise is one observation a minute.
+const _: () = assert!(
+    Cadence::LONGEST.as_millis() * 11 / 10
+        + DEAD_AFTER.as_millis()
+        + HEARTBEAT.as_millis()
+        + A_FEEL.as_millis()
+        < 60_000
+);
+
+/// What a feel takes of a subject that answers, at most.
+const A_FEEL: Duration = Duration::from_secs(3);
 
 /// Longer than any token can be locked by a worker that works as it should:
 /// twice a handler's limit (waiting its turn, then at work) and a margin.

@@ -4,10 +4,12 @@ mod leader;
 
 use chrono::{DateTime, Utc};
 use sqlx::types::Json;
-use sqlx::{FromRow, PgConnection};
+use sqlx::{Connection, FromRow, PgConnection};
 
+use super::BY_INDEX;
 use super::subjects::decode;
 use crate::model::{Attributes, Observation, State, Subject, SubjectId};
+use leader::Following;
 pub use leader::{Leader, POSITIONS, POSITIONS_MINUTES, Position, lsn_of};
 
 /// A subject, what was seen of it lately, and the time: all that a decision may
@@ -67,77 +69,22 @@ struct Row {
     feelers: Option<Vec<i16>>,
     attributes: Option<Vec<Json<Attributes>>>,
     leader_id: Option<String>,
-    leader_state: Option<String>,
-    leader_since: Option<DateTime<Utc>>,
-    followed_since: Option<DateTime<Utc>>,
-    epoch: Option<i64>,
-    max_lag_bytes: Option<i64>,
-    seen_id: Option<String>,
-    seen_at: Option<DateTime<Utc>>,
-    seen_worker: Option<String>,
-    seen_feelers: Option<i16>,
-    seen_attributes: Option<Json<Attributes>>,
-    own_at: Option<Vec<DateTime<Utc>>>,
-    own_lsn: Option<Texts>,
-    own_lag: Option<Texts>,
-    own_status: Option<Texts>,
-    its_at: Option<Vec<DateTime<Utc>>>,
-    its_lsn: Option<Texts>,
 }
 
-type Texts = Vec<Option<String>>;
-
-/// What is read of a follower's other side, in the same query: of a resource that
-/// follows nobody nothing is looked up. Details are text that a stranger wrote, so the
-/// database compares and casts none of it.
-const OF_FOLLOWERS: &str = "
-         left join subjects ls on ls.id = r.leader_id
-         left join lateral (
-             select f.since from followings f
-             where r.leader_id is not null and f.resource_id = r.id
-             order by f.since desc, f.id desc limit 1) f on true
-         left join lateral (
-             select o2.id, o2.created_at, o2.worker, o2.feelers, o2.attributes
-             from observations o2
-             where r.leader_id is not null and o2.subject_id = r.leader_id
-               and o2.created_at > now() - interval '1 hour' and o2.created_at <= o.at[1]
-             order by o2.created_at desc, o2.id desc limit 1) seen on true
-         left join lateral (
-             select array_agg(x.created_at) as at, array_agg(x.lsn) as lsn,
-                    array_agg(x.lag) as lag, array_agg(x.status) as status
-             from (
-                 select o3.created_at, o3.attributes ->> 'lsn' as lsn,
-                        o3.attributes -> 'receiver' ->> 'lag_bytes' as lag,
-                        o3.attributes -> 'receiver' ->> 'status' as status
-                 from observations o3
-                 where r.leader_id is not null and o3.subject_id = r.id
-                   and o3.created_at > now() - $4 * interval '1 minute'
-                 order by o3.created_at desc, o3.id desc limit $5) x) own on true
-         left join lateral (
-             select array_agg(x.created_at) as at, array_agg(x.lsn) as lsn
-             from (
-                 select o4.created_at, o4.attributes ->> 'lsn' as lsn
-                 from observations o4
-                 where r.leader_id is not null and o4.subject_id = r.leader_id
-                   and o4.created_at > now() - $4 * interval '1 minute'
-                 order by o4.created_at desc, o4.id desc limit $5) x) its on true";
-
-/// Reads the scenes of these subjects; those that are gone are left out.
+/// Reads the scenes of these subjects; those that are gone are left out. Not inside a
+/// transaction.
+///
+/// The window's end lies ahead, so that the days to come need not be looked at, and an
+/// observation of before the database's clock was set back is not lost.
 pub async fn load(db: &mut PgConnection, ids: &[SubjectId]) -> sqlx::Result<Vec<Scene>> {
     let ids: Vec<String> = ids.iter().map(SubjectId::to_string).collect();
-    let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+    let mut tx = db.begin_with(BY_INDEX).await?;
+    let rows: Vec<Row> = sqlx::query_as(
         "select s.id, s.kind, s.name, s.state, s.state_since, s.origin, s.tier, s.created_at,
                 vs.id as server_id, vs.state as server_state,
                 vs.state_since as server_since, now() as now,
-                o.ids, o.at, o.workers, o.feelers, o.attributes,
-                ls.id as leader_id, ls.state as leader_state, ls.state_since as leader_since,
-                f.since as followed_since, r.epoch, r.max_lag_bytes,
-                seen.id as seen_id, seen.created_at as seen_at, seen.worker as seen_worker,
-                seen.feelers as seen_feelers, seen.attributes as seen_attributes,
-                own.at as own_at, own.lsn as own_lsn, own.lag as own_lag,
-                own.status as own_status, its.at as its_at, its.lsn as its_lsn
-         from unnest($1::text[]) as w (id)
-         join subjects s on s.id = w.id and s.forgotten_at is null
+                o.ids, o.at, o.workers, o.feelers, o.attributes, r.leader_id
+         from subjects s
          left join resources r on r.id = s.id
          left join subjects vs on vs.id = r.server_id
          cross join lateral (
@@ -147,29 +94,37 @@ pub async fn load(db: &mut PgConnection, ids: &[SubjectId]) -> sqlx::Result<Vec<
              from (
                  select o.id, o.created_at, o.worker, o.feelers, o.attributes
                  from observations o
-                 where o.subject_id = s.id and o.created_at > now() - interval '1 hour'
+                 where o.subject_id = s.id
+                   and o.created_at > now() - interval '1 hour'
+                   and o.created_at < now() + interval '1 hour'
                  order by o.created_at desc, o.id desc
-                 limit case when s.state = 'available' then $3 else $2 end) x) o{OF_FOLLOWERS}"
-    )))
+                 limit case when s.state = 'available' then $3 else $2 end) x) o
+         where s.id = any($1) and s.forgotten_at is null",
+    )
     .bind(ids)
     .bind(MEMORY)
     .bind(MEMORY_AVAILABLE)
-    .bind(POSITIONS_MINUTES)
-    .bind(POSITIONS)
-    .fetch_all(db)
+    .fetch_all(&mut *tx)
     .await?;
-    rows.into_iter().map(Row::into_scene).collect()
+    let followers = rows.iter().filter(|row| row.leader_id.is_some());
+    let newest = |row: &Row| row.at.as_ref().and_then(|at| at.first().copied());
+    let (followers, newest) = followers.map(|row| (row.id.clone(), newest(row))).unzip();
+    let mut followings = leader::followings(&mut tx, followers, newest).await?;
+    tx.commit().await?;
+    rows.into_iter()
+        .map(|row| {
+            let following = followings.remove(&row.id);
+            row.into_scene(following)
+        })
+        .collect()
 }
 
 impl Row {
-    fn into_scene(mut self) -> sqlx::Result<Scene> {
-        let leader = self.leader()?;
-        let positions = positions(
-            self.own_at.take(),
-            self.own_lsn.take(),
-            self.own_lag.take(),
-            self.own_status.take(),
-        );
+    fn into_scene(self, following: Option<Following>) -> sqlx::Result<Scene> {
+        let (leader, positions) = match following {
+            Some(following) => (Some(following.leader), following.positions),
+            None => (None, vec![]),
+        };
         let server = match (self.server_id, self.server_state, self.server_since) {
             (Some(id), Some(state), Some(since)) => Some(Host {
                 id: decode(id)?,
@@ -215,57 +170,4 @@ impl Row {
             now: self.now,
         })
     }
-
-    fn leader(&mut self) -> sqlx::Result<Option<Leader>> {
-        let known = (
-            self.leader_id.take(),
-            self.leader_state.take(),
-            self.leader_since,
-            self.followed_since,
-        );
-        let (Some(id), Some(state), Some(since), Some(followed_since)) = known else {
-            return Ok(None);
-        };
-        let seen = match (
-            self.seen_id.take(),
-            self.seen_at,
-            self.seen_attributes.take(),
-        ) {
-            (Some(id), Some(created_at), Some(attributes)) => Some(Observation {
-                id: decode(id)?,
-                created_at,
-                worker: self.seen_worker.take().unwrap_or_default(),
-                feelers: u16::try_from(self.seen_feelers.unwrap_or_default()).unwrap_or_default(),
-                attributes: attributes.0,
-            }),
-            _ => None,
-        };
-        Ok(Some(Leader {
-            id: decode(id)?,
-            state: decode(state)?,
-            since,
-            followed_since,
-            epoch: self.epoch.unwrap_or_default(),
-            max_lag_bytes: u64::try_from(self.max_lag_bytes.unwrap_or_default())
-                .unwrap_or_default(),
-            seen,
-            positions: positions(self.its_at.take(), self.its_lsn.take(), None, None),
-        }))
-    }
-}
-
-/// Columns of one length; those that were not asked for are missing.
-fn positions(
-    at: Option<Vec<DateTime<Utc>>>,
-    lsn: Option<Texts>,
-    lag: Option<Texts>,
-    status: Option<Texts>,
-) -> Vec<Position> {
-    let text = |of: &Option<Texts>, n: usize| of.as_ref()?.get(n)?.clone();
-    let at = at.unwrap_or_default().into_iter().enumerate();
-    at.map(|(n, at)| {
-        let (lsn, lag, status) = (text(&lsn, n), text(&lag, n), text(&status, n));
-        Position::read(at, lsn.as_deref(), lag.as_deref(), status.as_deref())
-    })
-    .collect()
 }

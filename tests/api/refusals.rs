@@ -689,7 +689,7 @@ async fn wrong_jobs_and_tiers_are_refused() {
         ("gold", json!({"rules": []}), "invalid_field", "rules"),
         (
             "gold",
-            json!({"rules": {"cadence": {"available": "2m"}}}),
+            json!({"rules": {"cadence": {"available": "39s"}}}),
             "invalid_field",
             "rules",
         ),

@@ -206,6 +206,7 @@ impl Deployment {
         let step = ThinkStep {
             lock: self.claim(id).await,
             next: Queue::Feel,
+            seen: None,
             after: std::time::Duration::from_secs(30),
             change,
             wake: None,

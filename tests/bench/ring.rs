@@ -1,12 +1,14 @@
 //! The ring without a network: how many laps a second the queue, the
-//! observations, thinking and the committer make.
+//! observations, thinking and the committer make; how old the oldest observation gets at
+//! the longest cadence; and how soon a herd is seen again for which nobody worked.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use chrono::{DateTime, Utc};
 use clap::Args;
-use drover::model::{Attributes, SecretKey};
+use drover::model::{Attributes, Cadence, SecretKey};
 use drover::store::queue::Queue;
 use drover::store::subjects::Known;
 use drover_jobs::feel::Feeler;
@@ -19,7 +21,10 @@ use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 /// Long enough for every subject to come due twice.
-const CADENCE_PHASE: Duration = Duration::from_secs(130);
+const CADENCE_PHASE: Duration = Duration::from_secs(100);
+
+/// For how long nobody works, before the last phase.
+const STOP: Duration = Duration::from_secs(60);
 
 #[derive(Args)]
 pub struct Options {
@@ -35,7 +40,7 @@ pub struct Options {
     /// Jobs at work at once, per queue and process.
     #[arg(long, default_value_t = 400)]
     concurrency: u32,
-    /// Leave out the second phase, at a cadence of 60 s.
+    /// Leave out what follows the first phase, at the longest cadence.
     #[arg(long)]
     no_cadence: bool,
 }
@@ -149,21 +154,11 @@ pub async fn run(options: Options, as_json: bool) -> Result<()> {
     let lap = lap_times(&pool).await?;
     stop(&mut fast).await?;
 
-    let oldest = if options.no_cadence {
-        None
+    let (oldest, catch_up) = if options.no_cadence {
+        (None, None)
     } else {
-        eprintln!("at a cadence of 60 s for {} s …", CADENCE_PHASE.as_secs());
-        let mut slow = start(&url, &options, 60_000)?;
-        let mut worst: f64 = 0.0;
-        let began = Instant::now();
-        while began.elapsed() < CADENCE_PHASE {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            let mut db = pool.acquire().await?;
-            let census = drover::store::queue::token_census(&mut db).await?;
-            worst = worst.max(census.oldest_observation_s.unwrap_or_default());
-        }
-        stop(&mut slow).await?;
-        Some(worst)
+        let oldest = oldest_observation(&url, &pool, &options).await?;
+        (Some(oldest), Some(catch_up(&url, &pool, &options).await?))
     };
 
     stop_clock.cancel();
@@ -179,6 +174,7 @@ pub async fn run(options: Options, as_json: bool) -> Result<()> {
         "last_10s_laps_per_s": ticks.last().map(|t| t.round()),
         "lap_p50_ms": lap.0, "lap_p95_ms": lap.1, "lap_p99_ms": lap.2,
         "oldest_observation_s": oldest,
+        "catch_up_s": catch_up,
         "wal_bytes_per_lap": ((end.wal - begin.wal) as f64 / laps.max(1) as f64).round(),
         "jobs_table_bytes": jobs_bytes,
         "tokens": census.tokens,
@@ -248,7 +244,7 @@ async fn fill(pool: &PgPool, subjects: u32) -> Result<()> {
     Ok(())
 }
 
-fn start(url: &str, options: &Options, cadence_ms: u64) -> Result<Vec<Child>> {
+fn start(url: &str, options: &Options, cadence_ms: u128) -> Result<Vec<Child>> {
     let program = std::env::current_exe()?;
     (0..options.processes)
         .map(|_| {
@@ -262,6 +258,55 @@ fn start(url: &str, options: &Options, cadence_ms: u64) -> Result<Vec<Child>> {
                 .context("starting a worker process")
         })
         .collect()
+}
+
+/// At the longest cadence: the age in seconds of the oldest observation, at its worst.
+async fn oldest_observation(url: &str, pool: &PgPool, options: &Options) -> Result<f64> {
+    let (cadence, phase) = (Cadence::LONGEST, CADENCE_PHASE.as_secs());
+    eprintln!("at a cadence of {} s for {phase} s …", cadence.as_secs());
+    let mut slow = start(url, options, cadence.as_millis())?;
+    let mut worst: f64 = 0.0;
+    let began = Instant::now();
+    while began.elapsed() < CADENCE_PHASE {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let mut db = pool.acquire().await?;
+        let census = drover::store::queue::token_census(&mut db).await?;
+        worst = worst.max(census.oldest_observation_s.unwrap_or_default());
+    }
+    stop(&mut slow).await?;
+    Ok(worst)
+}
+
+/// From the start of the workers, after a stop in which every subject came due, until
+/// each was felt and thought about, in seconds.
+async fn catch_up(url: &str, pool: &PgPool, options: &Options) -> Result<f64> {
+    eprintln!("nobody works for {} s …", STOP.as_secs());
+    tokio::time::sleep(STOP).await;
+    let (now, due): (DateTime<Utc>, i64) = sqlx::query_as(
+        "select now(), count(*) from apalis.jobs where status = 'Pending' and run_at < now()",
+    )
+    .fetch_one(pool)
+    .await?;
+    ensure!(due == i64::from(options.subjects), "only {due} came due");
+    let began = Instant::now();
+    let mut workers = start(url, options, Cadence::LONGEST.as_millis())?;
+    loop {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let behind: i64 = sqlx::query_scalar(
+            "select count(*) from apalis.jobs
+             where not (job_type = 'feel' and done_at is not null and done_at > $1)",
+        )
+        .bind(now)
+        .fetch_one(pool)
+        .await?;
+        if behind == 0 {
+            break;
+        }
+        ensure!(began.elapsed() < STOP, "{behind} are still behind");
+    }
+    let took = began.elapsed().as_secs_f64();
+    stop(&mut workers).await?;
+    Ok(took)
 }
 
 /// Waits until every subject has been round once, so that the start is not measured.

@@ -132,7 +132,7 @@ async fn a_wrong_setting_is_named_before_anything_is_tried() {
         (&[("DROVER_RULES", "{")], &["DROVER_RULES", "JSON"]),
         (
             &[("DROVER_RULES", r#"{"cadence":{"available":"2h"}}"#)],
-            &["DROVER_RULES", "60s"],
+            &["DROVER_RULES", "at most 38s"],
         ),
         (
             &[("DROVER_CONCURRENCY", "0")],

@@ -2,11 +2,14 @@
 
 mod append_only;
 mod brake;
+mod cadence;
 mod clock;
 mod distrust;
 mod fence;
 mod herd;
 mod incidents;
+mod minute;
 mod ring;
+mod scenes;
 mod tokens;
 mod upgrade;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use sqlx::{PgConnection, PgPool, Row};
 
-use super::{DEAD_AFTER, STUCK_AFTER, millis};
+use super::{DEAD_AFTER, Queue, STUCK_AFTER, millis};
 
 /// Frees every token that a worker which is no more still holds.
 pub async fn release(db: &mut PgConnection, worker: &str) -> sqlx::Result<u64> {
@@ -13,6 +13,45 @@ pub async fn release(db: &mut PgConnection, worker: &str) -> sqlx::Result<u64> {
          where lock_by = $1 and status in ('Queued', 'Running')",
     )
     .bind(worker)
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Frees what a worker that stops has claimed and not begun: all but the tokens that
+/// are `at_work`.
+pub async fn release_waiting(
+    db: &mut PgConnection,
+    worker: &str,
+    at_work: &[String],
+) -> sqlx::Result<u64> {
+    let done = sqlx::query(
+        "update apalis.jobs
+         set status = 'Pending', lock_by = null, lock_at = null
+         where lock_by = $1 and status = 'Queued' and not (id = any($2))",
+    )
+    .bind(worker)
+    .bind(at_work)
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Frees what the dead workers of a queue hold. apalis does too, but later, only while
+/// the rescuer has no claimed token waiting, and it wipes out when a token was felt.
+pub async fn rescue(db: &mut PgConnection, queue: Queue) -> sqlx::Result<u64> {
+    let done = sqlx::query(
+        "with orphan as (
+             select j.id from apalis.workers w join apalis.jobs j on j.lock_by = w.id
+             where w.worker_type = $1 and w.last_seen < now() - $2 * interval '1 ms'
+               and j.status in ('Queued', 'Running')
+             for update of j skip locked)
+         update apalis.jobs j
+         set status = 'Pending', lock_by = null, lock_at = null, attempts = attempts + 1
+         from orphan where j.id = orphan.id",
+    )
+    .bind(queue.as_str())
+    .bind(millis(DEAD_AFTER))
     .execute(db)
     .await?;
     Ok(done.rows_affected())
@@ -195,8 +234,8 @@ pub struct Census {
 
 /// Counts live subjects against tokens, and finds the oldest observation.
 ///
-/// `done_at` is when the token's last feel was committed; only where a rescue
-/// wiped it out is the observation itself looked up.
+/// `done_at` is when the token's last feel was committed; only where apalis's own
+/// rescue wiped it out is the observation itself looked up.
 pub async fn token_census(db: &mut PgConnection) -> sqlx::Result<Census> {
     sqlx::query_as(
         "with live as (

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
@@ -29,7 +30,10 @@ pub struct ThinkStep {
     pub lock: Lock,
     /// The queue the token goes to.
     pub next: Queue,
-    /// When it is due there.
+    /// When the subject was seen last, by the control database's clock; `None`: never.
+    pub seen: Option<DateTime<Utc>>,
+    /// How long after that it is due there. A thought that comes late, or again from
+    /// another worker, puts no feel off.
     pub after: Duration,
     /// The change of state, if any.
     pub change: Option<Change>,
@@ -127,15 +131,17 @@ pub async fn commit_thinks(
 ) -> sqlx::Result<Vec<String>> {
     let (ids, workers, at) = locks(steps.iter().map(|s| &s.lock));
     let next: Vec<&str> = steps.iter().map(|s| s.next.as_str()).collect();
+    let seen: Vec<Option<DateTime<Utc>>> = steps.iter().map(|s| s.seen).collect();
     let after: Vec<i64> = steps.iter().map(|s| millis(s.after)).collect();
     let moved: Vec<String> = if steps.iter().all(|s| s.change.is_none()) {
         sqlx::query_scalar(
             "update apalis.jobs j
              set job_type = s.next, status = 'Pending',
-                 run_at = now() + s.after * interval '1 ms',
+                 run_at = least(s.seen, now()) + s.after * interval '1 ms',
                  lock_by = null, lock_at = null, attempts = 0
-             from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[])
-                 as s (id, lock_by, lock_at, next, after)
+             from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::timestamptz[],
+                         $6::bigint[])
+                 as s (id, lock_by, lock_at, next, seen, after)
              where j.id = s.id
                and j.job_type = 'think'
                and j.status = 'Queued'
@@ -147,6 +153,7 @@ pub async fn commit_thinks(
         .bind(workers)
         .bind(at)
         .bind(next)
+        .bind(seen)
         .bind(after)
         .fetch_all(&mut *db)
         .await?
@@ -154,15 +161,15 @@ pub async fn commit_thinks(
         let changes = || steps.iter().map(|s| s.change.as_ref());
         sqlx::query_scalar(
             "with step as (
-                 select * from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[],
-                                      $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
-                                      $11::text[])
-                     as s (id, lock_by, lock_at, next, after,
+                 select * from unnest($1::text[], $2::text[], $3::bigint[], $4::text[],
+                                      $5::timestamptz[], $6::bigint[], $7::text[], $8::text[],
+                                      $9::text[], $10::text[], $11::text[], $12::text[])
+                     as s (id, lock_by, lock_at, next, seen, after,
                            transition, from_state, to_state, reason, observation, opens)),
              moved as (
                  update apalis.jobs j
                  set job_type = s.next, status = 'Pending',
-                     run_at = now() + s.after * interval '1 ms',
+                     run_at = least(s.seen, now()) + s.after * interval '1 ms',
                      lock_by = null, lock_at = null, attempts = 0
                  from step s
                  where j.id = s.id
@@ -189,13 +196,38 @@ pub async fn commit_thinks(
         .bind(workers)
         .bind(at)
         .bind(next)
+        .bind(seen)
         .bind(after)
-        .bind(changes().map(|c| c.map(|c| c.id.to_string())).collect::<Vec<_>>())
-        .bind(changes().map(|c| c.map(|c| c.from.as_str())).collect::<Vec<_>>())
-        .bind(changes().map(|c| c.map(|c| c.to.as_str())).collect::<Vec<_>>())
-        .bind(changes().map(|c| c.map(|c| c.reason.clone())).collect::<Vec<_>>())
-        .bind(changes().map(|c| c.map(|c| c.observation.to_string())).collect::<Vec<_>>())
-        .bind(changes().map(|c| c.and_then(|c| c.opens.map(IncidentKind::as_str))).collect::<Vec<_>>())
+        .bind(
+            changes()
+                .map(|c| c.map(|c| c.id.to_string()))
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            changes()
+                .map(|c| c.map(|c| c.from.as_str()))
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            changes()
+                .map(|c| c.map(|c| c.to.as_str()))
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            changes()
+                .map(|c| c.map(|c| c.reason.clone()))
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            changes()
+                .map(|c| c.map(|c| c.observation.to_string()))
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            changes()
+                .map(|c| c.and_then(|c| c.opens.map(IncidentKind::as_str)))
+                .collect::<Vec<_>>(),
+        )
         .fetch_all(&mut *db)
         .await?
     };

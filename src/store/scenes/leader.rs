@@ -1,9 +1,14 @@
 //! What thinking needs of a follower's other side.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+use sqlx::types::Json;
+use sqlx::{FromRow, PgConnection};
 
-use crate::model::{Observation, State, SubjectId};
+use crate::model::{Attributes, Observation, State, SubjectId};
+use crate::store::subjects::decode;
 
 /// How many observations of a follower, and of its leader, are looked at for how far
 /// it has come.
@@ -46,6 +51,147 @@ pub struct Position {
     pub lag: Option<u64>,
     /// Whether its receiver streamed; `None` of one that has none, or was not seen.
     pub streams: Option<bool>,
+}
+
+/// A follower's other side, and how far it had come itself, newest first.
+pub(super) struct Following {
+    pub(super) leader: Leader,
+    pub(super) positions: Vec<Position>,
+}
+
+#[derive(FromRow)]
+struct Row {
+    id: String,
+    leader_id: String,
+    leader_state: String,
+    leader_since: DateTime<Utc>,
+    followed_since: DateTime<Utc>,
+    epoch: i64,
+    max_lag_bytes: i64,
+    seen_id: Option<String>,
+    seen_at: Option<DateTime<Utc>>,
+    seen_worker: Option<String>,
+    seen_feelers: Option<i16>,
+    seen_attributes: Option<Json<Attributes>>,
+    own_at: Option<Vec<DateTime<Utc>>>,
+    own_lsn: Option<Texts>,
+    own_lag: Option<Texts>,
+    own_status: Option<Texts>,
+    its_at: Option<Vec<DateTime<Utc>>>,
+    its_lsn: Option<Texts>,
+}
+
+type Texts = Vec<Option<String>>;
+
+/// Reads the other sides of these followers, each of them last seen at its `newest`; to
+/// be called in a transaction that reads by index. Details are text that a stranger
+/// wrote, so the database compares and casts none of it.
+///
+/// The joins are outer ones to keep their order: from the few that are asked for.
+pub(super) async fn followings(
+    db: &mut PgConnection,
+    followers: Vec<String>,
+    newest: Vec<Option<DateTime<Utc>>>,
+) -> sqlx::Result<HashMap<String, Following>> {
+    if followers.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<Row> = sqlx::query_as(
+        "select w.id, ls.id as leader_id, ls.state as leader_state,
+                ls.state_since as leader_since, f.since as followed_since,
+                r.epoch, r.max_lag_bytes,
+                seen.id as seen_id, seen.created_at as seen_at, seen.worker as seen_worker,
+                seen.feelers as seen_feelers, seen.attributes as seen_attributes,
+                own.at as own_at, own.lsn as own_lsn, own.lag as own_lag,
+                own.status as own_status, its.at as its_at, its.lsn as its_lsn
+         from unnest($1::text[], $2::timestamptz[]) as w (id, newest)
+         left join resources r on r.id = w.id
+         left join subjects ls on ls.id = r.leader_id
+         cross join lateral (
+             select f.since from followings f
+             where f.resource_id = r.id
+             order by f.since desc, f.id desc limit 1) f
+         left join lateral (
+             select o.id, o.created_at, o.worker, o.feelers, o.attributes
+             from observations o
+             where o.subject_id = r.leader_id
+               and o.created_at > now() - interval '1 hour' and o.created_at <= w.newest
+             order by o.created_at desc, o.id desc limit 1) seen on true
+         cross join lateral (
+             select array_agg(x.created_at) as at, array_agg(x.lsn) as lsn,
+                    array_agg(x.lag) as lag, array_agg(x.status) as status
+             from (
+                 select o.created_at, o.attributes ->> 'lsn' as lsn,
+                        o.attributes -> 'receiver' ->> 'lag_bytes' as lag,
+                        o.attributes -> 'receiver' ->> 'status' as status
+                 from observations o
+                 where o.subject_id = r.id
+                   and o.created_at > now() - $3 * interval '1 minute'
+                   and o.created_at < now() + interval '1 hour'
+                 order by o.created_at desc, o.id desc limit $4) x) own
+         cross join lateral (
+             select array_agg(x.created_at) as at, array_agg(x.lsn) as lsn
+             from (
+                 select o.created_at, o.attributes ->> 'lsn' as lsn
+                 from observations o
+                 where o.subject_id = r.leader_id
+                   and o.created_at > now() - $3 * interval '1 minute'
+                   and o.created_at < now() + interval '1 hour'
+                 order by o.created_at desc, o.id desc limit $4) x) its",
+    )
+    .bind(followers)
+    .bind(newest)
+    .bind(POSITIONS_MINUTES)
+    .bind(POSITIONS)
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .map(|row| Ok((row.id.clone(), row.into_following()?)))
+        .collect()
+}
+
+impl Row {
+    fn into_following(self) -> sqlx::Result<Following> {
+        let seen = match (self.seen_id, self.seen_at, self.seen_attributes) {
+            (Some(id), Some(created_at), Some(attributes)) => Some(Observation {
+                id: decode(id)?,
+                created_at,
+                worker: self.seen_worker.unwrap_or_default(),
+                feelers: u16::try_from(self.seen_feelers.unwrap_or_default()).unwrap_or_default(),
+                attributes: attributes.0,
+            }),
+            _ => None,
+        };
+        Ok(Following {
+            leader: Leader {
+                id: decode(self.leader_id)?,
+                state: decode(self.leader_state)?,
+                since: self.leader_since,
+                followed_since: self.followed_since,
+                epoch: self.epoch,
+                max_lag_bytes: u64::try_from(self.max_lag_bytes).unwrap_or_default(),
+                seen,
+                positions: positions(self.its_at, self.its_lsn, None, None),
+            },
+            positions: positions(self.own_at, self.own_lsn, self.own_lag, self.own_status),
+        })
+    }
+}
+
+/// Columns of one length; those that were not asked for are missing.
+fn positions(
+    at: Option<Vec<DateTime<Utc>>>,
+    lsn: Option<Texts>,
+    lag: Option<Texts>,
+    status: Option<Texts>,
+) -> Vec<Position> {
+    let text = |of: &Option<Texts>, n: usize| of.as_ref()?.get(n)?.clone();
+    let at = at.unwrap_or_default().into_iter().enumerate();
+    at.map(|(n, at)| {
+        let (lsn, lag, status) = (text(&lsn, n), text(&lag, n), text(&status, n));
+        Position::read(at, lsn.as_deref(), lag.as_deref(), status.as_deref())
+    })
+    .collect()
 }
 
 impl Position {

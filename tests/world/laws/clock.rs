@@ -170,3 +170,50 @@ async fn what_came_while_no_day_stood_ready_moves_to_its_day() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_is_analysed_as_it_fills_and_an_empty_one_never() {
+    let herd = Herd::of(0).await;
+    sqlx::raw_sql("alter system set autovacuum = off")
+        .execute(&herd.pool)
+        .await
+        .unwrap();
+    sqlx::raw_sql("select pg_reload_conf()")
+        .execute(&herd.pool)
+        .await
+        .unwrap();
+    let stop = CancellationToken::new();
+    let config = ClockConfig { retention_days: 14 };
+    let clock = tokio::spawn(drover::clock::run(herd.pool.clone(), config, stop.clone()));
+    for rows in [5_000, 20_000] {
+        sqlx::query(
+            "insert into observations (id, subject_id, worker, feelers, attributes)
+             select 'o-' || $1 || n, 's-' || n, 'w', 1, '{}' from generate_series(1, $1) n",
+        )
+        .bind(rows)
+        .execute(&herd.pool)
+        .await
+        .unwrap();
+        let known = || async {
+            let known: Vec<(String, f32)> = sqlx::query_as(
+                "select relname::text, reltuples from pg_class
+                 where relname ~ '^observations_.*[0-9t]$' and relkind = 'r' order by 1",
+            )
+            .fetch_all(&herd.pool)
+            .await?;
+            let unknown = known.iter().filter(|(_, n)| *n < 0.0).count();
+            Ok(if known.iter().any(|(_, n)| *n >= rows as f32) {
+                Ok((unknown, known.len()))
+            } else {
+                Err(format!("{known:?}"))
+            })
+        };
+        let ((unknown, all), _) =
+            drover_tests::until("the rows known", Duration::from_secs(30), known)
+                .await
+                .unwrap();
+        assert_eq!(unknown, all - 1, "the others are empty");
+    }
+    stop.cancel();
+    clock.await.unwrap().unwrap();
+}

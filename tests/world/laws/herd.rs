@@ -22,8 +22,10 @@ pub struct Herd {
     pub ids: Vec<SubjectId>,
 }
 
+pub const KEY: &str = "dGhlIHRlc3RzIGtleSwgdGhpcnR5LXR3byBieXRlcyE=";
+
 pub fn key() -> SecretKey {
-    SecretKey::from_base64("dGhlIHRlc3RzIGtleSwgdGhpcnR5LXR3byBieXRlcyE=").unwrap()
+    SecretKey::from_base64(KEY).unwrap()
 }
 
 pub fn new_server(name: &str, address: &str) -> NewServer {
@@ -152,6 +154,7 @@ pub fn thought(lock: Lock, change: Option<(State, State)>) -> ThinkStep {
     ThinkStep {
         lock,
         next: Queue::Feel,
+        seen: None,
         after: Duration::ZERO,
         change: change.map(|(from, to)| Change {
             id: TransitionId::generate(),

@@ -221,7 +221,7 @@ async fn a_busy_worker_with_a_full_buffer_is_not_taken_for_dead() {
         first_at_once: true,
         ..Puppet::default()
     };
-    let turning = turn(&herd, &puppet, Duration::from_secs(60));
+    let turning = turn(&herd, &puppet, Duration::from_secs(38));
     let began = std::time::Instant::now();
     while began.elapsed() < Duration::from_secs(19) {
         let silent: f64 = sqlx::query_scalar(
@@ -241,4 +241,74 @@ async fn a_busy_worker_with_a_full_buffer_is_not_taken_for_dead() {
         herd.ids.len() as i64,
         "nobody was felt twice"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_behind_a_slow_subject_is_given_back_at_once() {
+    let herd = Herd::of(40).await;
+    // Twenty at a time, the first done at once: a second batch is in the buffer.
+    let puppet = Puppet {
+        pause: Duration::from_secs(8),
+        first_at_once: true,
+        ..Puppet::default()
+    };
+    let turning = turn(&herd, &puppet, Duration::from_secs(38));
+    let held_are = |most: i64, fewest: i64| {
+        let pool = herd.pool.clone();
+        move || {
+            let pool = pool.clone();
+            async move {
+                let held = held(&pool).await;
+                Ok(if (fewest..=most).contains(&held) {
+                    Ok(())
+                } else {
+                    Err(format!("{held} held"))
+                })
+            }
+        }
+    };
+    until("a full buffer", Duration::from_secs(7), held_are(40, 21))
+        .await
+        .unwrap();
+    turning.stop.cancel();
+    until("an empty one", Duration::from_secs(2), held_are(20, 19))
+        .await
+        .unwrap();
+    turning.end().await;
+    assert_eq!(
+        herd.observations().await,
+        puppet.feels.load(Ordering::SeqCst) as i64,
+        "what was at work was committed"
+    );
+    herd.assert_whole().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_with_a_full_buffer_rescues_others() {
+    let herd = Herd::of(45).await;
+    for _ in 0..5 {
+        herd.claim("killed", Queue::Feel).await.unwrap();
+    }
+    let puppet = Puppet {
+        pause: Duration::from_secs(20),
+        first_at_once: true,
+        ..Puppet::default()
+    };
+    let turning = turn(&herd, &puppet, Duration::from_secs(38));
+    let dead = || async {
+        let theirs: i64 =
+            sqlx::query_scalar("select count(*) from apalis.jobs where lock_by = 'killed'")
+                .fetch_one(&herd.pool)
+                .await?;
+        Ok(if theirs == 0 {
+            Ok(())
+        } else {
+            Err(format!("{theirs} of the dead worker's"))
+        })
+    };
+    until("all are freed", Duration::from_secs(16), dead)
+        .await
+        .unwrap();
+    turning.end().await;
+    herd.assert_whole().await;
 }

@@ -1,0 +1,181 @@
+//! The ring's promise: every live subject is observed at least once a minute, whichever
+//! worker is stopped, killed or started, and also as a new day begins.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use drover::model::{SubjectId, TlsMode, secret};
+use drover::store::queue::token_census;
+use drover::store::subjects::{self, NewResource};
+use drover_tests::{Postgres, Processes};
+use sqlx::PgPool;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::herd::{KEY, adopt, key, new_server};
+
+/// How many there are; one process can feel a tenth of them at once.
+const RESOURCES: usize = 200;
+/// How long each of them takes to answer: so there is always somebody at work.
+const ANSWER: Duration = Duration::from_millis(500);
+/// When a new day begins, while all are felt for the second time.
+const MIDNIGHT: Duration = Duration::from_secs(40);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_unseen_for_a_minute() {
+    drover_tests::init();
+    let postgres = Postgres::start(&[]).unwrap();
+    let (url, pool) = postgres.database("minute").await.unwrap();
+    herd(&pool, &postgres).await;
+    day_begins_in(&pool, MIDNIGHT).await;
+
+    let logs = tempfile::tempdir().unwrap();
+    let environment = [
+        ("DATABASE_URL", url.as_str()),
+        ("DROVER_SECRET_KEY", KEY),
+        ("DROVER_CONCURRENCY", "20"),
+        ("DROVER_RULES", r#"{"cadence":{"available":"38s"}}"#),
+    ];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let mut processes = Processes::new(BTreeMap::from(environment), logs.path().to_owned());
+    let began = Instant::now();
+    for kind in ["clock", "feel", "feel", "think", "think"] {
+        processes.start(kind).unwrap();
+    }
+    let watch = tokio::spawn(watch(pool.clone()));
+    let at = |second| sleep_until(began + Duration::from_secs(second));
+
+    // The second lap, which reaches from 34 s to 45 s.
+    at(37).await;
+    processes.kill_pid(processes.pids("feel")[0]).unwrap();
+    processes.start("feel").unwrap();
+    at(38).await;
+    assert_eq!(processes.kill("think").unwrap(), 2);
+    at(41).await;
+    assert_eq!(processes.kill("feel").unwrap(), 2);
+    processes.start("feel").unwrap();
+    processes.start("feel").unwrap();
+    at(44).await;
+    processes.start("think").unwrap();
+    // The third.
+    at(72).await;
+    processes.terminate("feel").unwrap();
+    processes.start("feel").unwrap();
+    processes.terminate("think").unwrap();
+    processes.start("think").unwrap();
+    at(84).await;
+    assert_eq!(processes.ended(), Vec::<String>::new());
+
+    watch.abort();
+    match watch.await {
+        Ok(seen) => panic!("{seen}\n{}", processes.logs()),
+        Err(stopped) => assert!(stopped.is_cancelled(), "{stopped}"),
+    }
+    let (laps, days, gap) = laps(&pool).await;
+    eprintln!("{laps} laps at least, {gap:.1} s without an observation at most");
+    assert!(laps >= 2, "{laps} laps");
+    assert_eq!(days, 2, "partitions written to");
+    assert!(gap < 60.0, "{gap} s without an observation");
+}
+
+/// Looks twice a second; ends when the promise is broken.
+async fn watch(pool: PgPool) -> String {
+    loop {
+        let mut db = pool.acquire().await.unwrap();
+        let census = token_census(&mut db).await.unwrap();
+        if census.oldest_observation_s.is_none_or(|age| age >= 60.0) || census.astray > 0 {
+            return format!("{census:?}");
+        }
+        sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// The fewest observations of a subject, the partitions they are in, and the longest
+/// that any subject was without one.
+async fn laps(pool: &PgPool) -> (i64, i64, f64) {
+    sqlx::query_as(
+        "select (select min(n) from (select count(*) as n from observations o
+                                     join resources r on r.id = o.subject_id
+                                     group by subject_id) x),
+                (select count(distinct tableoid) from observations),
+                (select extract(epoch from max(next - created_at))::float8 from (
+                     select created_at, lead(created_at, 1, now())
+                         over (partition by subject_id order by created_at) as next
+                     from observations) x)",
+    )
+    .fetch_one(pool)
+    .await
+    .unwrap()
+}
+
+/// A server, and on it, as it seems, many clusters: all of them this very PostgreSQL.
+async fn herd(pool: &PgPool, postgres: &Postgres) {
+    let server = adopt(pool, &new_server("srv", "127.0.0.1")).await.unwrap();
+    for n in 0..RESOURCES {
+        let port = slow_door(([127, 0, 0, 1], postgres.port).into()).await;
+        resource(pool, server, n, port).await;
+    }
+}
+
+async fn resource(pool: &PgPool, server: SubjectId, n: usize, port: u16) {
+    let new = NewResource {
+        name: format!("db-{n}"),
+        tier: "standard".into(),
+        server_id: server,
+        port,
+        database: "minute".into(),
+        role: "drover".into(),
+        password: secret("nobody asks for it"),
+        tls_mode: TlsMode::Disable,
+        tls_root_cert: None,
+        plan: "standard".into(),
+    };
+    let mut tx = pool.begin().await.unwrap();
+    subjects::adopt_resource(&mut tx, &key(), &new)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// A port that leads there, for those who have patience.
+async fn slow_door(to: SocketAddr) -> u16 {
+    let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = door.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut guest, _)) = door.accept().await {
+            tokio::spawn(async move {
+                sleep(ANSWER).await;
+                let mut host = TcpStream::connect(to).await?;
+                tokio::io::copy_bidirectional(&mut guest, &mut host).await
+            });
+        }
+    });
+    port
+}
+
+/// Divides today's partition, as if midnight were soon: real partitions, of which the
+/// second is new and empty when the ring comes to it. Nothing to do where midnight is.
+async fn day_begins_in(pool: &PgPool, wait: Duration) {
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+        "do $$
+         declare
+             today date := (now() at time zone 'UTC')::date;
+             turn timestamptz := now() + interval '{} s';
+             part text := 'observations_' || to_char(today, 'YYYYMMDD');
+         begin
+             if (turn at time zone 'UTC')::date > today then return; end if;
+             execute format('drop table %I', part);
+             execute format(
+                 'create table observations_before partition of observations
+                  for values from (%L) to (%L)', today::timestamp at time zone 'UTC', turn);
+             execute format(
+                 'create table %I partition of observations for values from (%L) to (%L)',
+                 part, turn, (today + 1)::timestamp at time zone 'UTC');
+         end $$",
+        wait.as_secs()
+    )))
+    .execute(pool)
+    .await
+    .unwrap();
+}
