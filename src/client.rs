@@ -224,6 +224,6 @@ mod tests {
         let page = json!({"items": [{"kind": "server", "id": "srv_01J8ZC0T3YQ5V7N2M4K6H9D1XB",
                                      "name": "pg-1"}], "next_cursor": null});
         let lacks = read::<Page<Subject>>(page).unwrap_err().to_string();
-        assert!(lacks.contains("has no `state`"), "{lacks}");
+        assert!(lacks.contains("has no `ssh_port`"), "{lacks}");
     }
 }

@@ -36,7 +36,7 @@ pub enum Act {
         #[command(flatten)]
         why: Why,
     },
-    /// Give a resource's customer another password, at once.
+    /// Change the password of a resource's customer, at once.
     RotatePassword {
         /// File with the password (`-`: stdin); without it, one is made.
         #[arg(long, value_name = "FILE")]
@@ -44,7 +44,7 @@ pub enum Act {
         #[command(flatten)]
         why: Why,
     },
-    /// Have a follower take the lead, in the maintenance window.
+    /// Hand the lead to a follower, in the maintenance window.
     Switchover {
         /// Which one: db_…; without it, the closest.
         #[arg(long, value_name = "ID")]
@@ -52,8 +52,8 @@ pub enum Act {
         #[command(flatten)]
         how: Disturb,
     },
-    /// Have a follower take the lead of a leader that is gone or must go, at once: the
-    /// leader is fenced first, and what the follower does not have is lost.
+    /// Have a follower replace a leader that is gone or must go, at once: the leader is
+    /// fenced first, and what the follower does not have is lost.
     Failover {
         /// Which one: db_…; without it, the most advanced.
         #[arg(long, value_name = "ID")]
@@ -73,7 +73,7 @@ pub enum Act {
         #[command(flatten)]
         why: Why,
     },
-    /// Have a follower lead on its own, at once; whom it followed is not touched.
+    /// Detach a follower at once: it leads on its own, and its old leader is not touched.
     Unfollow {
         #[command(flatten)]
         why: Why,
@@ -85,7 +85,7 @@ pub enum Act {
         #[command(flatten)]
         why: Why,
     },
-    /// Set when a resource may be disturbed.
+    /// Set the maintenance window of a resource.
     SetWindow {
         /// Such as "sun 03:00 Europe/Berlin"; without it, the deployment's own window.
         window: Option<String>,
@@ -132,7 +132,7 @@ pub async fn run(
         Ask::Rename { .. } => {
             let subject: Answer<Subject> = client.post(&path, &body).await?;
             answer(&subject, json, |subject| {
-                format!("{id} is named {}", subject.core().name)
+                format!("{id} is now named {}", subject.core().name)
             })
         }
         Ask::SetWindow { .. } => {
@@ -161,8 +161,8 @@ fn window(id: PublicId, subject: &Subject) -> String {
         Subject::Server(_) => None,
     };
     match window {
-        Some(window) => format!("{id} may be disturbed from {window} on, for four hours"),
-        None => format!("{id} may be disturbed in the deployment's own window"),
+        Some(window) => format!("The maintenance window of {id} is now {window}, for four hours"),
+        None => format!("The maintenance window of {id} is now the deployment's own"),
     }
 }
 

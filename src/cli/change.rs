@@ -20,8 +20,8 @@ pub async fn feel(client: &Client, id: PublicId, json: bool) -> Result<(), Failu
     let body = AskForJob::Feel { subject: id };
     let asked: Answer<JobAskedFor> = client.post("/v1/jobs", &body).await?;
     answer(&asked, json, |asked| match asked.brought_forward {
-        true => format!("{id} is felt now"),
-        false => format!("{id} is being felt or thought about already"),
+        true => format!("Feeling {id} now"),
+        false => format!("{id} is already being felt or thought about"),
     })
 }
 
@@ -38,6 +38,6 @@ pub async fn tier(client: &Client, name: &str, rules: &str, json: bool) -> Resul
     let path = format!("/v1/tiers/{name}");
     let tier: Answer<Tier> = client.put(&path, &PutTier { rules }).await?;
     answer(&tier, json, |_| {
-        format!("tier {name} goes by these rules from its next laps on")
+        format!("Tier {name} uses these rules from its next laps on")
     })
 }

@@ -89,7 +89,7 @@ struct Place {
 
 #[derive(Args)]
 pub struct Wait {
-    /// Wait until it is available, and its followers are, and say how far it is.
+    /// Wait until it and its followers are available, and show the progress.
     #[arg(long)]
     wait: bool,
     /// How long to wait at most.
@@ -178,11 +178,7 @@ pub async fn make(
 fn being_made(created: &Subject) -> String {
     let (core, operation) = (created.core(), &created.standing().operation);
     let operation = operation.as_ref().map_or("-".into(), |o| o.id.to_string());
-    format!(
-        "{} is being made: {} ({operation})",
-        plain(&core.name),
-        core.id
-    )
+    format!("Creating {}: {} ({operation})", plain(&core.name), core.id)
 }
 
 /// Looks until it is available and nothing is left to do for it, and says what goes on
@@ -235,15 +231,14 @@ async fn until_available(
             *told = now;
             if operation.stuck_since.is_some() {
                 return Err(Failure::Failed(format!(
-                    "{told}; drover goes on trying, but a human is needed: \
-                     drover operation {}",
+                    "{told}; drover keeps trying, but needs a human: see drover operation {}",
                     operation.id
                 )));
             }
         }
         if Instant::now() >= until {
             return Err(Failure::Failed(format!(
-                "{id} is not available in time; drover goes on making it"
+                "{id} is not available in time; drover goes on creating it"
             )));
         }
         tokio::time::sleep(LOOK).await;
@@ -274,7 +269,7 @@ pub async fn destroy(
     answer(&going, json, |going| {
         let operation = going.standing().operation.as_ref();
         format!(
-            "{} is being destroyed: {}",
+            "Destroying {} ({})",
             plain(&going.core().name),
             operation.map_or("-".into(), |o| o.id.to_string())
         )

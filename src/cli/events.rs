@@ -53,7 +53,16 @@ pub async fn list(client: &Client, list: List, json: bool) -> Result<(), Failure
 
 fn shown(list: &Page<Event>, now: DateTime<Utc>) -> String {
     let mut table = with_header(&[
-        "ID", "WHEN", "KIND", "NAME", "EPOCH", "LEADS", "AT", "LED", "AT", "DETAIL",
+        "ID",
+        "WHEN",
+        "KIND",
+        "NAME",
+        "EPOCH",
+        "NEW LEADER",
+        "AT",
+        "OLD LEADER",
+        "AT",
+        "DETAIL",
     ]);
     let place = |node: &EventNode| format!("{}:{}", plain(&node.address), node.port);
     for event in &list.items {

@@ -25,12 +25,12 @@ pub struct Follower {
     wait: Wait,
 }
 
-/// Whom an address leads to.
+/// The node that an address leads to.
 #[derive(Clone, Copy, ValueEnum)]
 pub enum Role {
-    /// Who writes.
+    /// For clients that write.
     Leader,
-    /// Who only reads.
+    /// For clients that only read.
     Follower,
 }
 

@@ -83,7 +83,7 @@ pub async fn run(client: &Client, asked: Gameday, env: Env<'_>, json: bool) -> R
             let nothing = serde_json::Map::new();
             let found: Answer<api::Gameday> = client.post(&path, &nothing).await?;
             answer(&found, json, |found| {
-                format!("what it did to {} is taken back", plain(&found.name))
+                format!("Undoing what it did to {}", plain(&found.name))
             })
         }
         None => begin(client, asked, env, json).await,
@@ -155,7 +155,7 @@ fn stage(stage: Stage) -> &'static str {
 
 fn table(list: &List<api::Gameday>, now: DateTime<Utc>) -> String {
     let mut table = with_header(&[
-        "ID", "WHEN", "OF", "HOW", "STATE", "NOTICED", "INCIDENT", "FAILOVER", "MENDED", "BY",
+        "ID", "WHEN", "SUBJECT", "HOW", "STATE", "NOTICED", "INCIDENT", "FAILOVER", "MENDED", "BY",
         "REASON",
     ]);
     for gameday in &list.items {
@@ -202,7 +202,7 @@ fn report(gameday: &api::Gameday) -> String {
         .map(|leader| format!("{} leads {}", leader.id, leader.name))
         .collect();
     add(after.failover, leaders.join(", "));
-    add(after.healed, "taken back".into());
+    add(after.healed, "undone".into());
     add(after.recovered, "in service again".into());
     lines.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut table = bare();

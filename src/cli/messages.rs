@@ -18,7 +18,7 @@ pub async fn list(client: &Client, dead: bool, limit: usize, json: bool) -> Resu
 pub async fn retry(client: &Client, id: MessageId, json: bool) -> Result<(), Failure> {
     let path = format!("/v1/messages/{}/actions", id.public());
     let message: Answer<Message> = client.post(&path, &ActOnMessage::Retry).await?;
-    answer(&message, json, |_| format!("{} is sent again", id.public()))
+    answer(&message, json, |_| format!("Sending {} again", id.public()))
 }
 
 /// What stands on the command line.

@@ -128,12 +128,12 @@ enum Command {
         /// srv_…, db_… or a name.
         id: Who,
     },
-    /// Have a server or resource made.
+    /// Create a server or resource.
     #[command(subcommand)]
     Create(create::Create),
-    /// Have a follower made of a resource: a replica that streams from it and is read.
+    /// Create a follower of a resource: a read-only replica that streams from it.
     Follow {
-        /// Whom it follows: db_… or a name.
+        /// The leader to follow: db_… or a name.
         id: Who,
         #[command(flatten)]
         wanted: follow::Follower,
@@ -142,7 +142,7 @@ enum Command {
     Url {
         /// db_… or a name.
         id: Who,
-        /// For whom it is: who writes, or who only reads.
+        /// For clients that write (leader), or that only read (follower).
         #[arg(long, value_enum, default_value = "leader")]
         role: follow::Role,
     },
@@ -154,10 +154,10 @@ enum Command {
         #[arg(long, value_name = "NAME")]
         confirm: String,
     },
-    /// Ask something of a server or resource: restart, resize, grow …
+    /// Act on a server or resource: restart, resize, grow …
     ///
-    /// What disturbs it waits for its maintenance window, unless --now and a reason
-    /// say otherwise.
+    /// What interrupts its service waits for its maintenance window, unless you give
+    /// --now and a reason.
     Act {
         /// srv_…, db_… or a name.
         id: Who,
@@ -173,12 +173,12 @@ enum Command {
     Plans,
     /// List where things can be made, and of what size.
     Regions,
-    /// List what was asked for and is not done yet, newest first.
+    /// List the operations that are not done yet, newest first.
     Operations(operations::List),
     /// Show an operation with its timeline, or do something about it.
     ///
-    /// retry: have one that is stuck tried again at once. cancel: give one up that
-    /// waits for its maintenance window.
+    /// retry: try a stuck one again at once. override: continue a stuck failover without
+    /// proof that it is safe. cancel: give up one that waits for its maintenance window.
     Operation {
         /// op_…
         #[arg(value_parser = operations::id)]
@@ -196,7 +196,7 @@ enum Command {
     /// DROVER_ADMIN_TOKEN where it has one. Ends with 0 when it is in service again, with
     /// 1 if it is not in time.
     Gameday(gameday::Gameday),
-    /// Have a server or resource felt now.
+    /// Feel a server or resource now.
     Feel {
         /// srv_…, db_… or a name.
         id: Who,
@@ -217,9 +217,9 @@ enum Command {
     Incidents(incidents::List),
     /// Show an incident with its whole timeline, or do something about it.
     ///
-    /// acknowledge: a human is at it. retry: have the playbook begin anew (if a
-    /// human is needed). hold, release: keep resolvers off it, and let them at it
-    /// again. resolve: say that it is over (with a reason).
+    /// acknowledge: a human is on it. retry: start the playbook over (if it needs a
+    /// human). hold, release: keep resolvers off it, and let them continue. resolve: say
+    /// that it is over (with a reason).
     Incident {
         /// inc_…
         #[arg(value_parser = incidents::id)]

@@ -90,10 +90,10 @@ pub async fn run(client: &Client, args: Args, json: bool) -> Result<(), Failure>
     answer(&set, json, |set| {
         let whose = or_dash(set.scope.as_ref());
         if holds.mode == set.mode {
-            format!("{whose} is in mode {mode} now")
+            format!("{whose} is now in mode {mode}")
         } else {
             format!(
-                "{whose} is set to {mode}, but {} holds for it",
+                "{whose} is set to {mode}, but {} applies to it",
                 mode_of(&holds)
             )
         }
@@ -132,7 +132,7 @@ impl At {
 }
 
 fn all(list: &List<ModeSet>) -> String {
-    let mut table = with_header(&["FOR", "NAME", "MODE", "SET", "REASON"]);
+    let mut table = with_header(&["SCOPE", "NAME", "MODE", "SET", "REASON"]);
     for set in &list.items {
         table.add_row(vec![
             or_dash(set.scope.as_ref()),

@@ -64,7 +64,7 @@ pub async fn list(client: &Client, list: List, json: bool) -> Result<(), Failure
     let found: Page<Operation> =
         listing::pages(client, "/v1/operations", &query, list.limit).await?;
     let what = match (list.stuck, list.all || list.state.is_some()) {
-        (true, _) => "operations that are stuck",
+        (true, _) => "stuck operations",
         (false, true) => "operations",
         (false, false) => "open operations",
     };
@@ -97,8 +97,10 @@ pub async fn one(
     let path = format!("{path}/actions");
     let acted: Answer<OperationTimeline> = client.post(&path, &body).await?;
     answer(&acted, json, |_| match action {
-        OperationAction::Retry => format!("{} is tried again", id.public()),
-        OperationAction::Override => format!("{} goes on all the same", id.public()),
-        OperationAction::Cancel => format!("{} is given up", id.public()),
+        OperationAction::Retry => format!("Retrying {}", id.public()),
+        OperationAction::Override => {
+            format!("{} continues without proof that it is safe", id.public())
+        }
+        OperationAction::Cancel => format!("{} is cancelled", id.public()),
     })
 }

@@ -19,9 +19,9 @@ fn shown(list: &List<Orphan>, now: DateTime<Utc>) -> String {
         "SORT",
         "CLOUD",
         "REGION",
-        "SEEN FIRST",
-        "LAST",
-        "HOW",
+        "FIRST SEEN",
+        "LAST SEEN",
+        "STATE",
         "WHY",
     ];
     let mut table = with_header(&header);

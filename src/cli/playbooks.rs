@@ -92,7 +92,7 @@ fn does(remedy: &Remedy) -> String {
         more => format!("up to {more} times"),
     };
     plain(&format!(
-        "{}: {} ({tries}; steps: {}; its effect is waited for {})",
+        "{}: {} ({tries}; steps: {}; then up to {} for its effect)",
         remedy.name,
         remedy.does,
         steps.join(", "),

@@ -291,11 +291,11 @@ pub fn messages(list: &List<Message>, now: DateTime<Utc>) -> String {
         "ID",
         "WHEN",
         "ABOUT",
-        "FOR",
+        "CHANNEL",
         "ACTION",
         "STATE",
-        "BY",
-        "TRIES",
+        "PROVIDER",
+        "ATTEMPTS",
         "SUMMARY",
         "LAST ERROR",
     ]);
@@ -332,7 +332,7 @@ pub fn ring(ring: &Ring) -> String {
     let mut lines = vec![
         ("live subjects".to_owned(), text(ring.live_subjects)),
         ("tokens".into(), text(ring.tokens)),
-        ("tokens astray".into(), text(ring.astray)),
+        ("lost or extra tokens".into(), text(ring.astray)),
         (
             "laps in the last minute".into(),
             text(ring.laps_last_minute),
@@ -455,9 +455,13 @@ fn verdict(attributes: &Attributes) -> String {
 }
 
 pub(super) fn ago(then: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    format!("{} ago", lasting(then, now))
+}
+
+/// For how long something has been so.
+pub(super) fn lasting(since: DateTime<Utc>, now: DateTime<Utc>) -> String {
     // The two clocks may differ a little; nothing was seen in the future.
-    let seconds = (now - then).num_seconds().max(0);
-    format!("{} ago", whole(seconds))
+    whole((now - since).num_seconds().max(0))
 }
 
 /// A time as the API writes it.

@@ -5,12 +5,14 @@ use drover::api::{Incident, IncidentEvent, IncidentMessage, IncidentTimeline, Ru
 use drover::model::{Action, IncidentState};
 
 use super::List;
-use super::table::{ago, bare, joined, listed, mode, plain, shown, text, whole, with_header};
+use super::table::{
+    ago, bare, joined, lasting, listed, mode, plain, shown, text, whole, with_header,
+};
 
 /// `drover incidents`.
 pub fn incidents(list: &List<Incident>, what: &str, now: DateTime<Utc>) -> String {
     let mut table = with_header(&[
-        "ID", "KIND", "OF", "STATE", "SINCE", "OPENED", "REASON", "NOTE",
+        "ID", "KIND", "SUBJECT", "STATE", "FOR", "OPENED", "REASON", "NOTE",
     ]);
     for incident in &list.items {
         table.add_row(vec![
@@ -18,7 +20,7 @@ pub fn incidents(list: &List<Incident>, what: &str, now: DateTime<Utc>) -> Strin
             text(incident.kind),
             whose(incident),
             text(incident.state),
-            ago(incident.state_since, now),
+            lasting(incident.state_since, now),
             ago(incident.opened_at, now),
             text(&incident.reason),
             remarks(incident).join(", "),
@@ -35,22 +37,21 @@ pub fn incident(timeline: &IncidentTimeline, now: DateTime<Utc>) -> String {
         table.add_row(vec![name.to_owned(), value]);
     };
     line("incident", text(incident.id));
-    line("what", text(incident.kind));
+    line("kind", text(incident.kind));
     line(
-        "of",
+        "subject",
         match incident.subject {
             Some(id) => format!("{} ({id})", whose(incident)),
             None => whose(incident),
         },
     );
     line("reason", text(&incident.reason));
-    line("state", {
-        let since = ago(incident.state_since, now);
-        let remarks = remarks(incident);
-        [vec![format!("{}, since {since}", incident.state)], remarks]
+    line(
+        "state",
+        [vec![state(incident, now)], remarks(incident)]
             .concat()
-            .join(", ")
-    });
+            .join(", "),
+    );
     line("opened", at_and_ago(incident.opened_at, now));
     match incident.resolved_at {
         Some(at) if incident.state == IncidentState::Resolved => {
@@ -61,12 +62,12 @@ pub fn incident(timeline: &IncidentTimeline, now: DateTime<Utc>) -> String {
             line(
                 "attempts",
                 match incident.deadline {
-                    Some(deadline) => format!("{tried}, until {}", clock(deadline)),
+                    Some(deadline) => format!("{tried}; drover gives up at {}", clock(deadline)),
                     None => text(tried),
                 },
             );
             line("mode", mode(&timeline.mode));
-            line("possible", joined(incident.actions.iter().map(text), ", "));
+            line("actions", joined(incident.actions.iter().map(text), ", "));
         }
     }
     format!("{}\n\n{}", shown(&table), history(timeline))
@@ -78,12 +79,24 @@ pub fn done(action: Action, incident: &Incident) -> String {
     match action {
         Action::Acknowledge => format!("{id} is acknowledged"),
         Action::Retry if incident.held_at.is_some() => {
-            format!("the playbook of {id} begins anew, once it is released: it is held")
+            format!("{id} is held: its playbook starts over once you release it")
         }
-        Action::Retry => format!("the playbook of {id} begins anew"),
-        Action::Hold => format!("{id} is held: no resolver touches it until it is released"),
-        Action::Release => format!("{id} is released: resolvers may go on"),
+        Action::Retry => format!("The playbook of {id} starts over"),
+        Action::Hold => format!("{id} is held: no resolver touches it until you release it"),
+        Action::Release => format!("{id} is released: resolvers may continue"),
         Action::Resolve => format!("{id} is resolved"),
+    }
+}
+
+/// Where it stands, and for how long.
+fn state(incident: &Incident, now: DateTime<Utc>) -> String {
+    let lasting = lasting(incident.state_since, now);
+    match incident.state {
+        IncidentState::Triggered => format!("triggered, nothing tried for {lasting}"),
+        IncidentState::Resolving => format!("a remedy has been at work for {lasting}"),
+        IncidentState::Waiting => format!("waiting for {lasting} to see whether the remedy helped"),
+        IncidentState::NeedsHuman => format!("needs a human for {lasting}"),
+        IncidentState::Resolved => format!("resolved {lasting} ago"),
     }
 }
 
@@ -101,11 +114,14 @@ fn remarks(incident: &Incident) -> Vec<String> {
     if let Some(by) = &incident.acknowledged_by {
         all.push(format!("acknowledged by {}", plain(by)));
     }
-    if incident.reopened > 0 {
-        all.push(format!("back for time {}", incident.reopened + 1));
+    match incident.reopened {
+        0 => {}
+        1 => all.push("reopened once".into()),
+        2 => all.push("reopened twice".into()),
+        times => all.push(format!("reopened {times} times")),
     }
     if let Some(remedy) = &incident.remedy {
-        all.push(format!("at {}", plain(remedy)));
+        all.push(format!("remedy {}", plain(remedy)));
     }
     if let Some(why) = &incident.resting {
         all.push(plain(why));
@@ -156,7 +172,7 @@ fn history(timeline: &IncidentTimeline) -> String {
 fn event(event: &IncidentEvent) -> Entry {
     Entry {
         at: event.created_at,
-        what: text(&event.kind),
+        what: words(&event.kind),
         text: text(&event.text),
         who: text(&event.actor),
     }
@@ -185,7 +201,7 @@ fn steps(runs: &[Run]) -> Vec<Entry> {
 fn step(first: &Run, last: &Run, turns: usize, newest: bool) -> Entry {
     let at = first.begun_at;
     let outcome = match &last.outcome {
-        Some(outcome) => outcome.replace('_', " "),
+        Some(outcome) => words(outcome),
         None if newest => "at work".into(),
         None => "cut off".into(),
     };
@@ -229,6 +245,14 @@ fn message(message: &IncidentMessage) -> Entry {
         what: text(&message.channel),
         text: plain(&told),
         who: text(&message.id),
+    }
+}
+
+/// A name of the API's, as people say it.
+fn words(name: &str) -> String {
+    match name {
+        "passed_over" => "skipped".into(),
+        other => plain(other).replace('_', " "),
     }
 }
 

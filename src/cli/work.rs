@@ -4,11 +4,12 @@ use chrono::{DateTime, Utc};
 use drover::api::{
     Credentials, Operation, OperationTimeline, Plan, Region, RunningOperation, Volume,
 };
-use drover::model::OperationState;
+use drover::model::{OperationKind, OperationState};
 
 use super::List;
 use super::table::{
-    ago, at_and_ago, bare, joined, json, listed, or_dash, plain, shown, stamp, text, with_header,
+    ago, at_and_ago, bare, joined, json, lasting, listed, or_dash, plain, shown, stamp, text,
+    with_header,
 };
 
 /// How far an operation is, in one line: `create_server, step 3 of 7: await_ssh`.
@@ -28,7 +29,7 @@ pub fn step(operation: &RunningOperation) -> String {
         of => format!("step {} of {of}: {name}", operation.step),
     };
     if let (None, Some(not_before)) = (operation.deadline, operation.not_before) {
-        told += &format!(", not before {}", stamp(not_before));
+        told += &format!(", waiting until {}", stamp(not_before));
     }
     if let Some(note) = &operation.note {
         told += &format!(" ({})", plain(note));
@@ -38,7 +39,7 @@ pub fn step(operation: &RunningOperation) -> String {
 
 /// `drover operations`.
 pub fn operations(list: &List<Operation>, what: &str, now: DateTime<Utc>) -> String {
-    let mut table = with_header(&["ID", "KIND", "OF", "STATE", "OPENED", "BY", "HOW FAR"]);
+    let mut table = with_header(&["ID", "KIND", "SUBJECT", "STATE", "OPENED", "BY", "PROGRESS"]);
     for operation in &list.items {
         let running = &operation.running;
         table.add_row(vec![
@@ -73,25 +74,25 @@ pub fn operation(timeline: &OperationTimeline, now: DateTime<Utc>) -> String {
         table.add_row(vec![name.to_owned(), value]);
     };
     line("operation", text(running.id));
-    line("what", text(running.kind));
+    line("kind", text(running.kind));
     line(
-        "of",
+        "subject",
         match operation.subject {
             Some(id) => format!("{} ({id})", or_dash(operation.name.as_ref())),
             None => "the deployment".into(),
         },
     );
-    line("wanted", json(&operation.params));
+    line("parameters", json(&operation.params));
     line("asked by", text(&operation.asked_by));
     line("reason", or_dash(operation.reason.as_ref()));
     line("opened", at_and_ago(operation.opened_at, now));
     line("state", state(running));
     match running.state {
         OperationState::Open => {
-            line("how far", step(running));
-            line("this step", format!("since {}", ago(running.since, now)));
+            line("progress", step(running));
+            line("this step", format!("for {}", lasting(running.since, now)));
             line("deadline", or_dash(running.deadline.map(stamp)));
-            line("possible", joined(operation.actions.iter().map(text), ", "));
+            line("actions", joined(operation.actions.iter().map(text), ", "));
         }
         OperationState::Done | OperationState::Cancelled => {
             let ended = operation.ended_at.map(|at| at_and_ago(at, now));
@@ -113,11 +114,39 @@ pub fn operation(timeline: &OperationTimeline, now: DateTime<Utc>) -> String {
 /// What asking for something came to.
 pub fn asked(operation: &Operation) -> String {
     let running = &operation.running;
-    let name = or_dash(operation.name.as_ref());
-    let what = format!("{} of {name} is asked for: {}", running.kind, running.id);
+    let name = operation
+        .name
+        .as_deref()
+        .map_or("the deployment".into(), plain);
+    let what = format!("{} ({})", doing(running.kind, &name), running.id);
     match running.not_before.map(stamp) {
-        Some(opens) => format!("{what}; it waits for the maintenance window, until {opens}"),
-        None => format!("{what}; it is begun at once"),
+        Some(opens) => format!("{what}, starting in the maintenance window at {opens}"),
+        None => format!("{what}, starting now"),
+    }
+}
+
+/// What an operation does to a subject of this name.
+fn doing(kind: OperationKind, name: &str) -> String {
+    match kind {
+        OperationKind::CreateServer
+        | OperationKind::CreateResource
+        | OperationKind::CreateFollower => format!("Creating {name}"),
+        OperationKind::DestroyServer | OperationKind::DestroyResource => {
+            format!("Destroying {name}")
+        }
+        OperationKind::Unfollow => format!("Detaching {name} from its leader"),
+        OperationKind::Switchover => format!("Switching {name} over to a follower"),
+        OperationKind::Failover => format!("Failing {name} over to a follower"),
+        OperationKind::Rebuild => format!("Rebuilding {name}"),
+        OperationKind::SetDurability => format!("Changing the durability of {name}"),
+        OperationKind::Gameday => format!("Breaking {name} on purpose"),
+        OperationKind::Resize => format!("Resizing {name}"),
+        OperationKind::Grow => format!("Growing the volume of {name}"),
+        OperationKind::Restart => format!("Restarting {name}"),
+        OperationKind::Reboot => format!("Rebooting {name}"),
+        OperationKind::StopStart => format!("Stopping and starting {name}"),
+        OperationKind::RotatePassword => format!("Changing the password of {name}"),
+        OperationKind::Reconcile => format!("Comparing {name} with its clouds"),
     }
 }
 
@@ -130,7 +159,7 @@ pub fn plans(list: &List<Plan>) -> String {
         "VOLUME",
         "STORAGE",
         "CONNECTIONS",
-        "WHAT IT IS",
+        "DESCRIPTION",
     ]);
     for plan in &list.items {
         let sizes = plan.sizes.iter();

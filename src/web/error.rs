@@ -132,3 +132,45 @@ fn is_outage(error: &sqlx::Error) -> bool {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                found.push(path);
+            }
+        }
+    }
+
+    /// Between two words of a sentence stands one blank. Where a line of the source was
+    /// broken without a backslash and joined again, its indentation stays in the message.
+    #[test]
+    fn no_message_has_a_run_of_blanks() {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut files = Vec::new();
+        for dir in ["src", "jobs"] {
+            sources(&here.join(dir), &mut files);
+        }
+        let mut found = Vec::new();
+        for file in files {
+            let text = std::fs::read_to_string(&file).unwrap();
+            for (n, line) in text.lines().enumerate() {
+                let word = |part: &str| part.chars().any(char::is_alphabetic);
+                let run = line.trim().split_once("    ");
+                let within = run.is_some_and(|(before, after)| {
+                    before.contains('"') && word(before) && word(after)
+                });
+                if within {
+                    found.push(format!("{}:{}", file.display(), n + 1));
+                }
+            }
+        }
+        assert!(found.is_empty(), "{found:#?}");
+    }
+}

@@ -1,5 +1,5 @@
 //! Whether drover keeps its promise: the database answers, every live subject
-//! was seen within the minute, and no token is astray.
+//! was seen within the minute, and no token is lost or extra.
 
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ pub fn complaints(ring: &Ring) -> Vec<String> {
     }
     if ring.astray != 0 {
         why.push(format!(
-            "{} tokens are astray ({} live subjects, {} tokens); the clock mends this, does it run?",
+            "{} tokens are lost or extra ({} live subjects, {} tokens); the clock mends this: is it running?",
             ring.astray, ring.live_subjects, ring.tokens
         ));
     }

@@ -114,7 +114,7 @@ fn herd(ring: &Ring) -> Markup {
                     tbody {
                         (number("live subjects", &ring.live_subjects.to_string()))
                         (number("tokens", &ring.tokens.to_string()))
-                        (number("tokens astray", &ring.astray.to_string()))
+                        (number("lost or extra tokens", &ring.astray.to_string()))
                         (number("laps in the last minute", &ring.laps_last_minute.to_string()))
                         (number("oldest observation", &oldest(ring)))
                     }
@@ -200,8 +200,8 @@ fn operations(ring: &Ring) -> Markup {
                     thead {
                         tr {
                             th scope="col" { "kind" }
-                            th scope="col" { "how far" }
-                            th.number scope="col" { "asked for" }
+                            th scope="col" { "progress" }
+                            th.number scope="col" { "opened" }
                         }
                     }
                     tbody {
@@ -209,7 +209,7 @@ fn operations(ring: &Ring) -> Markup {
                             tr {
                                 th scope="row" { (words(&one.kind)) }
                                 @if one.stuck {
-                                    td.bad { (how_far(one)) ", stuck: a human is needed" }
+                                    td.bad { (how_far(one)) ", stuck: needs a human" }
                                 } @else {
                                     td { (how_far(one)) }
                                 }

@@ -141,7 +141,7 @@ async fn durability_is_changed_where_a_follower_is_and_keeps_the_last_one() {
 
     let shell = Shell(&drover);
     let text = shell.text(&["act", "shop", "set-durability", "sync"]).await;
-    assert!(text.contains("set_durability"), "{text}");
+    assert!(text.contains("Changing the durability of shop"), "{text}");
     let asked = drover.ask(&shop, set("async")).await;
     refused("busy", &asked, 409, "busy", None);
     let open = drover.get(&path(&shop)).await.json()["operation"].clone();

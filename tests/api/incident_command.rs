@@ -84,11 +84,13 @@ async fn a_night_on_call_at_the_terminal() {
     insta::with_settings!({filters => vec![
         (r"\b(srv|db|obs|inc|msg)_[0-9A-Z]{26}", "${1}_ID"),
         (r"\d+s ago", "Ns ago"),
+        (r"for \d+s\b", "for Ns"),
         (r"\+\d+\.\ds", "+N s"),
         (r"in \d+\.\ds", "in N s"),
         (r"after \d+\.\ds", "after N s"),
         // How wide a column is depends on how long this took.
         (r" {2,}", "  "),
+        (r"  \d+s  ", "  Ns  "),
         (r"\d{4}-\d\d-\d\dT[0-9:.]+Z", "TIME"),
         (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "DATE TIME"),
         (r"oldest observation  \d+\.\d s", "oldest observation  N s"),

@@ -48,10 +48,11 @@ async fn health_says_why_it_fails() {
         .unwrap();
     assert_eq!(open(&drover, "/healthz").await.status, 200);
     run("delete from apalis.jobs").await.unwrap();
-    assert!(reasons(&open(&drover, "/healthz").await).contains("astray"));
+    assert!(reasons(&open(&drover, "/healthz").await).contains("lost or extra"));
     let page = open(&drover, "/").await;
     assert!(
-        page.text.contains("astray (1 live subjects, 0 tokens)"),
+        page.text
+            .contains("lost or extra (1 live subjects, 0 tokens)"),
         "{}",
         page.text
     );
