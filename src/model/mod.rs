@@ -12,6 +12,7 @@ mod operation;
 mod rules;
 mod secret;
 mod subject;
+mod text_column;
 mod window;
 
 pub use cause::CauseProfile;
@@ -38,4 +39,5 @@ pub use subject::{
     Cloud, Customer, DataVolume, Durability, Kind, Origin, Resource, Server, State, Subject,
     TlsMode, slot_of,
 };
+pub(crate) use text_column::text_column;
 pub use window::{NoWindow, WINDOW_HOURS, Window};

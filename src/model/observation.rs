@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sqlx::FromRow;
 
 use super::ObservationId;
 use super::subject::named;
@@ -139,7 +140,7 @@ impl Attributes {
 }
 
 /// One row of the record: what one feel saw, when, and which worker.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, FromRow)]
 pub struct Observation {
     /// Its id.
     pub id: ObservationId,
@@ -148,7 +149,9 @@ pub struct Observation {
     /// The worker that felt.
     pub worker: String,
     /// Feel workers alive at that moment.
+    #[sqlx(try_from = "i16")]
     pub feelers: u16,
     /// What was seen.
+    #[sqlx(json)]
     pub attributes: Attributes,
 }

@@ -6,8 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
 
-use super::subjects::decode;
-use crate::model::{Attributes, Observation, State, Subject, SubjectId};
+use crate::model::{Attributes, Observation, ObservationId, State, Subject, SubjectId};
 pub use leader::{Leader, POSITIONS, POSITIONS_MINUTES, Position, lsn_of};
 
 /// A subject, what was seen of it lately, and the time: all that a decision may
@@ -49,30 +48,24 @@ pub struct Host {
 
 #[derive(FromRow)]
 struct Row {
-    id: String,
-    kind: String,
-    name: String,
-    state: String,
-    state_since: DateTime<Utc>,
-    origin: String,
-    tier: String,
-    created_at: DateTime<Utc>,
-    server_id: Option<String>,
-    server_state: Option<String>,
+    #[sqlx(flatten)]
+    subject: Subject,
+    server_id: Option<SubjectId>,
+    server_state: Option<State>,
     server_since: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
-    ids: Option<Vec<String>>,
+    ids: Option<Vec<ObservationId>>,
     at: Option<Vec<DateTime<Utc>>>,
     workers: Option<Vec<String>>,
     feelers: Option<Vec<i16>>,
     attributes: Option<Vec<Json<Attributes>>>,
-    leader_id: Option<String>,
-    leader_state: Option<String>,
+    leader_id: Option<SubjectId>,
+    leader_state: Option<State>,
     leader_since: Option<DateTime<Utc>>,
     followed_since: Option<DateTime<Utc>>,
     epoch: Option<i64>,
     max_lag_bytes: Option<i64>,
-    seen_id: Option<String>,
+    seen_id: Option<ObservationId>,
     seen_at: Option<DateTime<Utc>>,
     seen_worker: Option<String>,
     seen_feelers: Option<i16>,
@@ -124,7 +117,6 @@ const OF_FOLLOWERS: &str = "
 
 /// Reads the scenes of these subjects; those that are gone are left out.
 pub async fn load(db: &mut PgConnection, ids: &[SubjectId]) -> sqlx::Result<Vec<Scene>> {
-    let ids: Vec<String> = ids.iter().map(SubjectId::to_string).collect();
     let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
         "select s.id, s.kind, s.name, s.state, s.state_since, s.origin, s.tier, s.created_at,
                 vs.id as server_id, vs.state as server_state,
@@ -158,12 +150,12 @@ pub async fn load(db: &mut PgConnection, ids: &[SubjectId]) -> sqlx::Result<Vec<
     .bind(POSITIONS)
     .fetch_all(db)
     .await?;
-    rows.into_iter().map(Row::into_scene).collect()
+    Ok(rows.into_iter().map(Row::into_scene).collect())
 }
 
 impl Row {
-    fn into_scene(mut self) -> sqlx::Result<Scene> {
-        let leader = self.leader()?;
+    fn into_scene(mut self) -> Scene {
+        let leader = self.leader();
         let positions = positions(
             self.own_at.take(),
             self.own_lsn.take(),
@@ -171,11 +163,7 @@ impl Row {
             self.own_status.take(),
         );
         let server = match (self.server_id, self.server_state, self.server_since) {
-            (Some(id), Some(state), Some(since)) => Some(Host {
-                id: decode(id)?,
-                state: decode(state)?,
-                since,
-            }),
+            (Some(id), Some(state), Some(since)) => Some(Host { id, state, since }),
             _ => None,
         };
         let columns = self
@@ -187,52 +175,39 @@ impl Row {
             .zip(self.feelers.unwrap_or_default())
             .zip(self.attributes.unwrap_or_default());
         let recent = columns
-            .map(|((((id, created_at), worker), feelers), attributes)| {
-                Ok(Observation {
-                    id: decode(id)?,
+            .map(
+                |((((id, created_at), worker), feelers), attributes)| Observation {
+                    id,
                     created_at,
                     worker,
                     feelers: u16::try_from(feelers).unwrap_or_default(),
                     attributes: attributes.0,
-                })
-            })
-            .collect::<sqlx::Result<Vec<_>>>()?;
-        Ok(Scene {
-            subject: Subject {
-                id: decode(self.id)?,
-                kind: decode(self.kind)?,
-                name: self.name,
-                state: decode(self.state)?,
-                state_since: self.state_since,
-                origin: decode(self.origin)?,
-                tier: self.tier,
-                created_at: self.created_at,
-            },
+                },
+            )
+            .collect();
+        Scene {
+            subject: self.subject,
             server,
             recent,
             leader,
             positions,
             now: self.now,
-        })
+        }
     }
 
-    fn leader(&mut self) -> sqlx::Result<Option<Leader>> {
+    fn leader(&mut self) -> Option<Leader> {
         let known = (
-            self.leader_id.take(),
-            self.leader_state.take(),
+            self.leader_id,
+            self.leader_state,
             self.leader_since,
             self.followed_since,
         );
         let (Some(id), Some(state), Some(since), Some(followed_since)) = known else {
-            return Ok(None);
+            return None;
         };
-        let seen = match (
-            self.seen_id.take(),
-            self.seen_at,
-            self.seen_attributes.take(),
-        ) {
+        let seen = match (self.seen_id, self.seen_at, self.seen_attributes.take()) {
             (Some(id), Some(created_at), Some(attributes)) => Some(Observation {
-                id: decode(id)?,
+                id,
                 created_at,
                 worker: self.seen_worker.take().unwrap_or_default(),
                 feelers: u16::try_from(self.seen_feelers.unwrap_or_default()).unwrap_or_default(),
@@ -240,9 +215,9 @@ impl Row {
             }),
             _ => None,
         };
-        Ok(Some(Leader {
-            id: decode(id)?,
-            state: decode(state)?,
+        Some(Leader {
+            id,
+            state,
             since,
             followed_since,
             epoch: self.epoch.unwrap_or_default(),
@@ -250,7 +225,7 @@ impl Row {
                 .unwrap_or_default(),
             seen,
             positions: positions(self.its_at.take(), self.its_lsn.take(), None, None),
-        }))
+        })
     }
 }
 

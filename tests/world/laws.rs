@@ -3,6 +3,7 @@
 mod append_only;
 mod brake;
 mod clock;
+mod columns;
 mod distrust;
 mod fence;
 mod herd;

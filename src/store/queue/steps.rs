@@ -68,10 +68,10 @@ pub struct PutBack {
 }
 
 /// Splits locks into the three arrays every fenced statement begins with.
-fn locks<'a>(of: impl Iterator<Item = &'a Lock>) -> (Vec<String>, Vec<String>, Vec<i64>) {
+fn locks<'a>(of: impl Iterator<Item = &'a Lock>) -> (Vec<Token>, Vec<String>, Vec<i64>) {
     let mut columns = (Vec::new(), Vec::new(), Vec::new());
     for lock in of {
-        columns.0.push(lock.token.to_string());
+        columns.0.push(lock.token);
         columns.1.push(lock.worker.clone());
         columns.2.push(lock.at);
     }
@@ -82,7 +82,7 @@ fn locks<'a>(of: impl Iterator<Item = &'a Lock>) -> (Vec<String>, Vec<String>, V
 /// `think`, fenced. Returns the subjects whose step took effect.
 pub async fn commit_feels(db: &mut PgConnection, steps: &[FeelStep]) -> sqlx::Result<Vec<String>> {
     let (ids, workers, at) = locks(steps.iter().map(|s| &s.lock));
-    let observations: Vec<String> = steps.iter().map(|s| s.observation.to_string()).collect();
+    let observations: Vec<ObservationId> = steps.iter().map(|s| s.observation).collect();
     let attributes: Vec<Json<&Attributes>> = steps.iter().map(|s| Json(&s.attributes)).collect();
     sqlx::query_scalar(
         "with step as (
@@ -126,7 +126,7 @@ pub async fn commit_thinks(
     steps: &[ThinkStep],
 ) -> sqlx::Result<Vec<String>> {
     let (ids, workers, at) = locks(steps.iter().map(|s| &s.lock));
-    let next: Vec<&str> = steps.iter().map(|s| s.next.as_str()).collect();
+    let next: Vec<Queue> = steps.iter().map(|s| s.next).collect();
     let after: Vec<i64> = steps.iter().map(|s| millis(s.after)).collect();
     let moved: Vec<String> = if steps.iter().all(|s| s.change.is_none()) {
         sqlx::query_scalar(
@@ -190,12 +190,12 @@ pub async fn commit_thinks(
         .bind(at)
         .bind(next)
         .bind(after)
-        .bind(changes().map(|c| c.map(|c| c.id.to_string())).collect::<Vec<_>>())
-        .bind(changes().map(|c| c.map(|c| c.from.as_str())).collect::<Vec<_>>())
-        .bind(changes().map(|c| c.map(|c| c.to.as_str())).collect::<Vec<_>>())
+        .bind(changes().map(|c| c.map(|c| c.id)).collect::<Vec<_>>())
+        .bind(changes().map(|c| c.map(|c| c.from)).collect::<Vec<_>>())
+        .bind(changes().map(|c| c.map(|c| c.to)).collect::<Vec<_>>())
         .bind(changes().map(|c| c.map(|c| c.reason.clone())).collect::<Vec<_>>())
-        .bind(changes().map(|c| c.map(|c| c.observation.to_string())).collect::<Vec<_>>())
-        .bind(changes().map(|c| c.and_then(|c| c.opens.map(IncidentKind::as_str))).collect::<Vec<_>>())
+        .bind(changes().map(|c| c.map(|c| c.observation)).collect::<Vec<_>>())
+        .bind(changes().map(|c| c.and_then(|c| c.opens)).collect::<Vec<_>>())
         .fetch_all(&mut *db)
         .await?
     };
