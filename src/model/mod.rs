@@ -1,6 +1,7 @@
 //! The words of the record, as types.
 
 mod cause;
+mod figures;
 mod gameday;
 mod id;
 mod incident;
@@ -16,6 +17,10 @@ mod text_column;
 mod window;
 
 pub use cause::CauseProfile;
+pub use figures::{
+    Archiver, CloudEvent, CloudFigures, Cluster, Connections, Each, Follower, Fsync, Memory,
+    Receiver, ResourceFigures, ServerFigures, Slot, Volume,
+};
 pub use gameday::{Gameday, Harm};
 pub use id::{
     IdError, IncidentId, LeaderChangeId, MessageId, ObservationId, OperationId, PublicId, RowId,

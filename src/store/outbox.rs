@@ -1,7 +1,7 @@
 //! Messages to people: written in the transaction of what they tell of, sent by
 //! `notify` at least once.
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection};
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use sqlx::PgConnection;
-use sqlx::types::Json;
 
 use super::{DEAD_AFTER, Lock, Queue, Token, bring_forward, millis, wake_incidents};
 use crate::model::{
@@ -78,12 +78,28 @@ fn locks<'a>(of: impl Iterator<Item = &'a Lock>) -> (Vec<Token>, Vec<String>, Ve
     columns
 }
 
+/// jsonb cannot hold the NUL character; a server that sends one is odd, and must
+/// not keep its observation from being written.
+fn storable(attributes: &Attributes) -> Value {
+    fn strip(value: &mut Value) {
+        match value {
+            Value::String(text) if text.contains('\0') => *text = text.replace('\0', "\u{fffd}"),
+            Value::Array(values) => values.iter_mut().for_each(strip),
+            Value::Object(entries) => entries.values_mut().for_each(strip),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let mut stored = json!(attributes);
+    strip(&mut stored);
+    stored
+}
+
 /// Commits finished feels: each observation and the move of its token to
 /// `think`, fenced. Returns the subjects whose step took effect.
 pub async fn commit_feels(db: &mut PgConnection, steps: &[FeelStep]) -> sqlx::Result<Vec<String>> {
     let (ids, workers, at) = locks(steps.iter().map(|s| &s.lock));
     let observations: Vec<ObservationId> = steps.iter().map(|s| s.observation).collect();
-    let attributes: Vec<Json<&Attributes>> = steps.iter().map(|s| Json(&s.attributes)).collect();
+    let attributes: Vec<Value> = steps.iter().map(|s| storable(&s.attributes)).collect();
     sqlx::query_scalar(
         "with step as (
              select * from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::jsonb[])

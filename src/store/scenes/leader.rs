@@ -1,7 +1,6 @@
 //! What thinking needs of a follower's other side.
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
 use crate::model::{Observation, State, SubjectId};
 
@@ -69,25 +68,15 @@ impl Position {
 
     /// Out of an observation.
     pub fn of(seen: &Observation) -> Self {
-        let details = &seen.attributes.details;
-        let receiver = details.get("receiver");
-        let of = |name| text(receiver.and_then(|receiver| receiver.get(name)));
-        Self::read(
-            seen.created_at,
-            text(details.get("lsn")).as_deref(),
-            of("lag_bytes").as_deref(),
-            of("status").as_deref(),
-        )
-    }
-}
-
-/// As the database's `->>` gives it.
-fn text(value: Option<&Value>) -> Option<String> {
-    match value? {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        other @ (Value::Number(_) | Value::Bool(_) | Value::Array(_) | Value::Object(_)) => {
-            Some(other.to_string())
+        let figures = &seen.attributes.resource;
+        let receiver = figures.receiver.as_ref();
+        let lag = receiver.and_then(|receiver| receiver.lag_bytes);
+        let status = receiver.and_then(|receiver| receiver.status.as_deref());
+        Self {
+            at: seen.created_at,
+            lsn: figures.lsn.as_deref().and_then(lsn_of),
+            lag: lag.map(|bytes| u64::try_from(bytes).unwrap_or(0)),
+            streams: status.map(|status| status == "streaming"),
         }
     }
 }
