@@ -2,22 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
+use drover::model::Memory;
 
 use super::sections::{Malformed, Section};
-
-/// Memory, in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Memory {
-    /// All of it.
-    pub total: u64,
-    /// What new work could get without swapping.
-    pub available: u64,
-    /// Swap there is.
-    pub swap_total: u64,
-    /// Swap that is free.
-    pub swap_free: u64,
-}
 
 /// The id the kernel made for this boot.
 pub(crate) fn boot_id(section: &Section<'_>) -> Result<String, Malformed> {
@@ -67,10 +54,10 @@ pub(crate) fn memory(section: &Section<'_>) -> Result<Memory, Malformed> {
         return Err(section.malformed("no MemTotal and MemAvailable"));
     };
     Ok(Memory {
-        total,
-        available,
-        swap_total: read("SwapTotal").unwrap_or(0),
-        swap_free: read("SwapFree").unwrap_or(0),
+        total: Some(total),
+        available: Some(available),
+        swap_total: Some(read("SwapTotal").unwrap_or(0)),
+        swap_free: Some(read("SwapFree").unwrap_or(0)),
     })
 }
 
@@ -129,7 +116,7 @@ mod tests {
         let memory = memory.unwrap();
         assert_eq!(
             (memory.total, memory.available, memory.swap_free),
-            (2 << 20, 1 << 20, 1024)
+            (Some(2 << 20), Some(1 << 20), Some(1024))
         );
     }
 

@@ -4,35 +4,14 @@
 //! `primary_conninfo` included. The scripts drop it on the server, and what is
 //! read here has no place for it.
 
-use serde::{Deserialize, Serialize};
+use drover::model::Cluster;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::sections::{Malformed, Section, clean};
 
 /// More clusters than a server can have.
 const MOST: usize = 1000;
-
-/// One cluster, as its server sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Cluster {
-    /// Major version: `15`.
-    pub version: String,
-    /// Its name.
-    pub cluster: String,
-    /// The port in its configuration.
-    pub port: u16,
-    /// Whether a postmaster runs for it.
-    pub running: bool,
-    /// Its data directory.
-    pub pgdata: Option<String>,
-    /// Where its Unix socket is.
-    pub socketdir: Option<String>,
-    /// Who owns the data directory.
-    pub owner_uid: Option<u32>,
-    /// Its log; only the witness looks there.
-    #[serde(skip)]
-    pub logfile: Option<String>,
-}
 
 #[derive(Deserialize)]
 struct Raw {
@@ -48,8 +27,6 @@ struct Raw {
     socketdir: Option<String>,
     #[serde(default)]
     owneruid: Value,
-    #[serde(default)]
-    logfile: Option<String>,
 }
 
 /// Reads the JSON; fields it does not know are nothing to it. A cluster without
@@ -85,7 +62,6 @@ pub(crate) fn parse(section: &Section<'_>) -> Result<Vec<Cluster>, Malformed> {
             pgdata: one.pgdata.map(|p| clean(&p, 256)),
             socketdir: one.socketdir.map(|p| clean(&p, 256)),
             owner_uid: number(&one.owneruid).and_then(|n| n.try_into().ok()),
-            logfile: one.logfile.map(|p| clean(&p, 256)),
         });
     }
     Ok(clusters)

@@ -1,30 +1,12 @@
 //! A small write with fsync on each volume that holds a cluster's data: the only
 //! way to learn from outside that a disk hangs.
 
-use serde::{Deserialize, Serialize};
+use drover::model::Fsync;
 
 use super::sections::{Malformed, Section, clean};
 
 /// What does the write, for `perl -e`, with the data directories as arguments.
 pub(super) const PROGRAM: &str = include_str!("../host/scripts/probe.pl");
-
-/// What became of the write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fsync {
-    /// It was done, however slowly.
-    Ok,
-    /// It did not come back, or an earlier one still has not.
-    Stuck,
-    /// The filesystem is read-only.
-    ReadOnly,
-    /// No space, or none within the quota.
-    NoSpace,
-    /// The login may not write there.
-    Denied,
-    /// Any other error, such as one of the device.
-    Failed,
-}
 
 /// A data directory and how the write on its filesystem went.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,15 +38,7 @@ fn probed(line: &str) -> Option<Probed> {
     let mut fields = line.split('\t');
     let (outcome, pgdata, path) = (fields.next()?, fields.next()?, fields.next()?);
     let (word, ms) = outcome.split_once(' ')?;
-    let fsync = match word {
-        "ok" => Fsync::Ok,
-        "stuck" => Fsync::Stuck,
-        "read_only" => Fsync::ReadOnly,
-        "no_space" => Fsync::NoSpace,
-        "denied" => Fsync::Denied,
-        "failed" => Fsync::Failed,
-        _ => return None,
-    };
+    let fsync = word.parse().ok()?;
     let fsync_ms = match ms {
         "-" => None,
         ms => Some(ms.parse::<f64>().ok().filter(|ms| ms.is_finite())?),

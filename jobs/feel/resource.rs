@@ -4,8 +4,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use drover::model::{Attributes, Cause, Resource, Server};
-use serde_json::{Map, Value, json};
+use drover::model::{Attributes, Cause, Resource, ResourceFigures, Server};
+use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use crate::postgres::{Login, PostgresError, Session};
@@ -21,7 +21,8 @@ const GRACE: Duration = Duration::from_millis(500);
 /// PostgreSQL's.
 const OPTIONS: &str = "-c statement_timeout=5000 -c search_path=pg_catalog";
 
-/// Sizes in bytes, ages in seconds, xid ages in transactions. `allowed` connections
+/// Each of these has its field in [`ResourceFigures`]; what has none is lost. Sizes in
+/// bytes, ages in seconds, xid ages in transactions. `allowed` connections
 /// are those that ordinary sessions may have: what is kept back (for superusers, and
 /// since PostgreSQL 16 for `pg_use_reserved_connections`) is out of their reach.
 /// `oldest_transaction_s` is that of the oldest transaction other than ours. A
@@ -113,10 +114,10 @@ pub(super) async fn feel(resource: &Resource, server: &Server) -> Attributes {
     let seen = match timeout(STATEMENT + GRACE, session.ask("select 1")).await {
         Ok(Ok(one)) if one == "1" => {
             let latency_ms = began.elapsed().as_secs_f64() * 1000.0;
-            Attributes::available(
-                (latency_ms * 100.0).round() / 100.0,
-                details(&mut session).await,
-            )
+            Attributes {
+                resource: Box::new(figures(&mut session).await),
+                ..Attributes::available((latency_ms * 100.0).round() / 100.0)
+            }
         }
         Ok(Ok(other)) => {
             let message = format!("`select 1` answered {other:?}");
@@ -134,40 +135,39 @@ pub(super) async fn feel(resource: &Resource, server: &Server) -> Attributes {
 }
 
 /// How the cluster is. That it cannot be told does not make it unavailable.
-async fn details(session: &mut Session) -> Map<String, Value> {
-    let mut details = known(session).await;
-    let Some(Value::Object(archiver)) = details.get_mut("archiver") else {
-        return details;
+async fn figures(session: &mut Session) -> ResourceFigures {
+    let mut figures = known(session).await.unwrap_or_else(|why| ResourceFigures {
+        details_missing: Some(why),
+        ..ResourceFigures::default()
+    });
+    let Some(archiver) = &mut figures.archiver else {
+        return figures;
     };
-    let mode = archiver.get("mode").and_then(Value::as_str);
-    if mode.is_none_or(|mode| mode == "off") {
-        return details;
+    if archiver.mode.as_deref().is_none_or(|mode| mode == "off") {
+        return figures;
     }
     let ready = match timeout(STATEMENT + GRACE, session.ask(READY)).await {
-        Ok(Ok(text)) => text.parse::<u64>().map_err(|_| "no number".to_owned()),
+        Ok(Ok(text)) => text.parse().map_err(|_| "no number".to_owned()),
         Ok(Err(e)) => Err(short(&e.to_string())),
         Err(_) => Err(format!("no answer within {STATEMENT:?}")),
     };
     match ready {
-        Ok(ready) => archiver.insert("ready".into(), ready.into()),
-        Err(why) => {
-            archiver.insert("ready".into(), Value::Null);
-            archiver.insert("ready_missing".into(), why.into())
-        }
-    };
-    details
+        Ok(ready) => archiver.ready = Some(ready),
+        Err(why) => archiver.ready_missing = Some(why),
+    }
+    figures
 }
 
-async fn known(session: &mut Session) -> Map<String, Value> {
-    let missing = match timeout(STATEMENT + GRACE, session.ask(DETAILS)).await {
-        Ok(Ok(text)) => match serde_json::from_str(&text) {
-            Ok(Value::Object(details)) => return details,
-            Ok(_) | Err(_) => "the answer is no JSON object".to_owned(),
-        },
-        Ok(Err(e)) => short(&e.to_string()),
-        Err(_) => format!("no answer within {STATEMENT:?}"),
+/// The figures, or why they are not known.
+async fn known(session: &mut Session) -> Result<ResourceFigures, String> {
+    let text = match timeout(STATEMENT + GRACE, session.ask(DETAILS)).await {
+        Ok(Ok(text)) => text,
+        Ok(Err(e)) => return Err(short(&e.to_string())),
+        Err(_) => return Err(format!("no answer within {STATEMENT:?}")),
     };
-    Map::from_iter([("details_missing".to_owned(), json!(missing))])
+    let object: Result<Map<String, Value>, _> = serde_json::from_str(&text);
+    let figures = object.and_then(|figures| serde_json::from_value(figures.into()));
+    figures.map_err(|_| "the answer is no JSON object".into())
 }
 
 fn failed(error: &PostgresError) -> Attributes {

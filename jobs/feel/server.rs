@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use drover::model::{self, Attributes, Cause, Server, Witness};
-use serde_json::{Map, Value, json};
+use drover::model::{self, Attributes, Cause, CloudFigures, Each, Server, ServerFigures, Witness};
 
 use super::context::{FeelContext, limits};
 use super::sections::{Malformed, Sections};
@@ -37,15 +36,16 @@ pub async fn feel(server: &Server, cx: &FeelContext) -> Attributes {
         (Ok(output), time) => {
             let latency_ms = time.as_secs_f64() * 1000.0;
             match read(&output) {
-                Ok(details) => Attributes::available((latency_ms * 10.0).round() / 10.0, details),
+                Ok(figures) => Attributes {
+                    server: Box::new(figures),
+                    ..Attributes::available((latency_ms * 10.0).round() / 10.0)
+                },
                 Err(e) => Attributes::failed(e.cause(), format!("{}: {e}", server.address)),
             }
         }
         (Err(e), _) => failed(e),
     };
-    attributes
-        .details
-        .insert("reachable".into(), attributes.service_available.into());
+    attributes.server.reachable = Some(attributes.service_available);
     let mut cloud = cloud.map(|said| said.shown());
     if !attributes.service_available {
         let newer;
@@ -55,14 +55,12 @@ pub async fn feel(server: &Server, cx: &FeelContext) -> Attributes {
         };
         cloud = newer.or(cloud);
     }
-    if let Some(said) = cloud {
-        attributes.details.insert("cloud".into(), said);
-    }
+    attributes.server.cloud = cloud;
     attributes
 }
 
 /// What a cloud has said: as a witness, and in full.
-type Word = (Option<Witness>, Option<Value>);
+type Word = (Option<Witness>, Option<CloudFigures>);
 
 /// One that is silent for a second is not waited for any longer if its cloud says that it
 /// is down: two witnesses agree.
@@ -115,73 +113,51 @@ async fn look(server: &Server, cx: &FeelContext) -> Result<Output, SshError> {
 
 fn failed(e: SshError) -> Attributes {
     let mut attributes = Attributes::failed(e.cause, e.message);
-    if let Some(key) = e.seen_host_key {
-        attributes.details.insert("host_key".into(), key.into());
-    }
+    attributes.server.host_key = e.seen_host_key;
     attributes
 }
 
-/// Reads the script's output.
-fn read(output: &Output) -> Result<Map<String, Value>, Malformed> {
+/// Reads the script's output, section by section.
+fn read(output: &Output) -> Result<ServerFigures, Malformed> {
     let text = String::from_utf8_lossy(&output.stdout);
     let mut sections = Sections::new(&text);
     let clock = sections.next("clock")?;
+    let mut seen = ServerFigures {
+        clock_skew_ms: Some(host::skew_ms(&clock, output.sent_at, output.answered_at)?),
+        boot_id: Some(host::boot_id(&sections.next("boot")?)?),
+        uptime_s: Some(host::uptime(&sections.next("uptime")?)?),
+        load: Some(host::load(&sections.next("load")?)?),
+        memory: Some(host::memory(&sections.next("memory")?)?),
+        ..ServerFigures::default()
+    };
     let mut notes = Vec::new();
-    let mut details = Map::new();
-    let mut put = |name: &str, value: Value| details.insert(name.to_owned(), value);
-    put(
-        "clock_skew_ms",
-        host::skew_ms(&clock, output.sent_at, output.answered_at)?.into(),
-    );
-    put("boot_id", host::boot_id(&sections.next("boot")?)?.into());
-    put("uptime_s", host::uptime(&sections.next("uptime")?)?.into());
-    put("load", json!(host::load(&sections.next("load")?)?));
-    put("memory", json!(host::memory(&sections.next("memory")?)?));
     let mounts = sections.next("mounts")?;
     let clusters = sections.next("clusters")?;
-    let mut known = Vec::new();
-    put(
-        "clusters",
-        match clusters.status {
-            0 => {
-                known = lsclusters::parse(&clusters)?;
-                json!(known)
-            }
-            127 => {
-                notes.push("pg_lsclusters is not installed");
-                Value::Null
-            }
-            _ => {
-                notes.push(
-                    "pg_lsclusters did not answer; it needs Perl's JSON module (libjson-perl)",
-                );
-                Value::Null
-            }
-        },
-    );
+    match clusters.status {
+        0 => seen.clusters = Some(Each(lsclusters::parse(&clusters)?)),
+        127 => notes.push("pg_lsclusters is not installed"),
+        _ => notes.push("pg_lsclusters did not answer; it needs Perl's JSON module (libjson-perl)"),
+    }
     let df = sections.next("df")?;
     let probed = probe::parse(&sections.next("probe")?)?;
-    put(
-        "volumes",
-        match df.text.trim().is_empty() {
-            false => {
-                let mut seen = volumes::parse(&df, &mounts)?;
-                volumes::place(&mut seen, &known, &probed);
-                if probed.is_empty() && seen.iter().any(|v| v.data) {
-                    notes.push("no write could be tried on the data volumes");
-                }
-                json!(seen)
-            }
-            true => {
-                notes.push("df did not answer: a filesystem hangs");
-                Value::Null
-            }
-        },
-    );
-    if !notes.is_empty() {
-        put("notes", json!(notes));
+    if df.text.trim().is_empty() {
+        notes.push("df did not answer: a filesystem hangs");
+    } else {
+        let mut volumes = volumes::parse(&df, &mounts)?;
+        volumes::place(
+            &mut volumes,
+            seen.clusters.as_deref().unwrap_or_default(),
+            &probed,
+        );
+        if probed.is_empty() && volumes.iter().any(|v| v.data == Some(true)) {
+            notes.push("no write could be tried on the data volumes");
+        }
+        seen.volumes = Some(Each(volumes));
     }
-    Ok(details)
+    if !notes.is_empty() {
+        seen.notes = Some(notes.into_iter().map(str::to_owned).collect());
+    }
+    Ok(seen)
 }
 
 /// The second witness of a server is its cloud; `None` if it has none. What it says of
@@ -236,6 +212,7 @@ async fn look_at_instance(server: &Server, cx: &FeelContext) -> Option<Witness> 
 mod tests {
     use std::time::SystemTime;
 
+    use drover::model::Fsync;
     use proptest::prelude::*;
 
     use super::*;
@@ -256,30 +233,30 @@ mod tests {
         }
     }
 
-    fn read_text(text: &str) -> Result<Map<String, Value>, Malformed> {
+    fn read_text(text: &str) -> Result<ServerFigures, Malformed> {
         read(&answer(text.as_bytes()))
     }
 
     #[test]
     fn a_good_answer_is_read_whole() {
         let seen = read_text(GOOD).unwrap();
-        assert_eq!(seen["clock_skew_ms"], 1_000_000.0);
-        assert_eq!(seen["volumes"][0]["writable"], true);
-        assert_eq!(seen["clusters"], json!([]));
-        assert!(!seen.contains_key("notes"));
+        assert_eq!(seen.clock_skew_ms, Some(1_000_000.0));
+        assert_eq!(seen.volumes.unwrap()[0].writable, Some(true));
+        assert_eq!(seen.clusters, Some(Each(vec![])));
+        assert_eq!(seen.notes, None);
     }
 
     #[test]
     fn what_the_server_lacks_is_noted_and_no_failure() {
         let lacking = GOOD.replace("@@ clusters 0\n[]", "@@ clusters 127\n");
         let seen = read_text(&lacking).unwrap();
-        assert_eq!(seen["clusters"], Value::Null);
-        assert_eq!(seen["notes"][0], "pg_lsclusters is not installed");
+        assert_eq!(seen.clusters, None);
+        assert_eq!(seen.notes.unwrap()[0], "pg_lsclusters is not installed");
         let hung = GOOD.replace(
             "@@ df 0\nhead\n/dev/vda ext4 10 5 5 - - /\n",
             "@@ df 124\n\n",
         );
-        assert_eq!(read_text(&hung).unwrap()["volumes"], Value::Null);
+        assert_eq!(read_text(&hung).unwrap().volumes, None);
     }
 
     #[test]
@@ -296,15 +273,18 @@ mod tests {
                 "probe 0\n\n",
                 "probe 0\nok 2.5\t/d/app\t/d/app\nok 2.5\t/link\t/d/b\n",
             );
-        let seen = read_text(&data).unwrap();
-        assert_eq!(seen["volumes"][0]["mount"], "/");
-        assert_eq!(seen["volumes"][1]["clusters"], json!(["15/app", "15/b"]));
-        assert_eq!(seen["volumes"][1]["data"], true);
-        assert_eq!(seen["volumes"][1]["fsync"], "ok");
-        assert_eq!(seen["volumes"][1]["fsync_ms"], 2.5);
-        assert_eq!(seen["volumes"][0]["fsync"], Value::Null);
+        let volumes = read_text(&data).unwrap().volumes.unwrap();
+        let on = |n: usize| volumes[n].clusters.as_ref().unwrap().join(" ");
+        assert_eq!(volumes[0].mount.as_deref(), Some("/"));
+        assert_eq!(on(1), "15/app 15/b");
+        assert_eq!(volumes[1].data, Some(true));
+        assert_eq!(
+            (volumes[1].fsync, volumes[1].fsync_ms),
+            (Some(Fsync::Ok), Some(2.5))
+        );
+        assert_eq!(volumes[0].fsync, None);
         // Where the probe did not come, the path has to do.
-        assert_eq!(seen["volumes"][0]["clusters"], json!(["15/c"]));
+        assert_eq!(on(0), "15/c");
     }
 
     #[test]

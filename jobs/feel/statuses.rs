@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use drover::model::{self, Cause, Server, Witness};
+use drover::model::{self, Cause, CloudEvent, CloudFigures, Each, Server, Witness};
 use drover::store::instance_statuses::{self, Known, Place};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 use sqlx::PgPool;
 use tokio::sync::Mutex;
 
 use super::context::FeelContext;
-use crate::cloud::{AnyCloud, Cloud as _, NOT_FOUND, Status};
+use crate::cloud::{AnyCloud, Cloud as _, NOT_FOUND, ScheduledEvent, Status};
 use crate::ring::{BatchError, Batcher};
 
 /// Instances that one call is about, at most.
@@ -105,20 +105,26 @@ impl Said {
         }
     }
 
-    /// As an observation holds it: `state`, the checks, `events`, `asked_at`;
-    /// `problem` if there was one.
-    pub fn shown(&self) -> Value {
+    /// As an observation holds it.
+    pub fn shown(&self) -> CloudFigures {
         let mut shown = match &self.answer {
-            Some((Some(status), _)) => json!(status),
-            Some((None, _)) => json!({ "state": NOT_FOUND }),
-            None => json!({}),
+            Some((Some(status), _)) => CloudFigures {
+                state: Some(status.state.clone()),
+                instance_check: Some(status.instance_check.clone()),
+                system_check: Some(status.system_check.clone()),
+                volume_check: Some(status.volume_check.clone()),
+                events: Some(Each(status.events.iter().map(planned).collect())),
+                ..CloudFigures::default()
+            },
+            Some((None, _)) => CloudFigures {
+                state: Some(NOT_FOUND.into()),
+                ..CloudFigures::default()
+            },
+            None => CloudFigures::default(),
         };
-        if let Some((_, at)) = &self.answer {
-            shown["asked_at"] = at.to_rfc3339_opts(SecondsFormat::Millis, true).into();
-        }
-        if let Some(problem) = &self.problem {
-            shown["problem"] = problem.as_str().into();
-        }
+        let at = self.answer.as_ref().map(|(_, at)| at);
+        shown.asked_at = at.map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true));
+        shown.problem = self.problem.clone();
         shown
     }
 
@@ -155,6 +161,15 @@ impl Said {
             }
             _ => silent(Cause::Error, detail),
         }
+    }
+}
+
+fn planned(event: &ScheduledEvent) -> CloudEvent {
+    CloudEvent {
+        code: Some(event.code.clone()),
+        description: Some(event.description.clone()),
+        not_before: event.not_before,
+        not_after: event.not_after,
     }
 }
 
@@ -334,15 +349,13 @@ mod tests {
     fn what_is_not_known_is_silence() {
         let unknown = Said::answer(None, DateTime::UNIX_EPOCH);
         assert!(matches!(unknown.witness("i-1"), Witness::Silent { .. }));
-        assert_eq!(unknown.shown()["state"], "not-found");
+        assert_eq!(unknown.shown().state.as_deref(), Some("not-found"));
         let mut old = said("running", ["ok", "ok", "ok"]);
         old.problem = Some("throttled".into());
         assert!(matches!(old.witness("i-1"), Witness::Silent { .. }));
         let shown = old.shown();
-        assert_eq!(
-            (&shown["state"], &shown["problem"]),
-            (&json!("running"), &json!("throttled"))
-        );
-        assert_eq!(shown["asked_at"], "1970-01-01T00:00:00.000Z");
+        assert_eq!(shown.state.as_deref(), Some("running"));
+        assert_eq!(shown.problem.as_deref(), Some("throttled"));
+        assert_eq!(shown.asked_at.as_deref(), Some("1970-01-01T00:00:00.000Z"));
     }
 }

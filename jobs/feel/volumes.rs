@@ -2,42 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use drover::model::{Cluster, Volume};
 
-use super::lsclusters::Cluster;
-use super::probe::{Fsync, Probed};
+use super::probe::Probed;
 use super::sections::{Malformed, Section, clean};
-
-/// One mounted filesystem.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Volume {
-    /// Where it is mounted.
-    pub mount: String,
-    /// What is mounted there.
-    pub device: String,
-    /// Type of the filesystem.
-    pub fs: String,
-    /// All of it.
-    pub size_bytes: u64,
-    /// What is in use.
-    pub used_bytes: u64,
-    /// What an ordinary user may still write.
-    pub available_bytes: u64,
-    /// Used, of what an ordinary user can ever use: `df`'s per cent.
-    pub used_ratio: f64,
-    /// Inodes in use; filesystems without a fixed number have none.
-    pub inodes_used_ratio: Option<f64>,
-    /// Whether it is mounted for writing; unknown if `/proc/mounts` hides it.
-    pub writable: Option<bool>,
-    /// Whether it holds the data directory of a cluster.
-    pub data: bool,
-    /// Of these: `15/app`.
-    pub clusters: Vec<String>,
-    /// How a small write with fsync went; only tried where data is.
-    pub fsync: Option<Fsync>,
-    /// How long it took, in milliseconds.
-    pub fsync_ms: Option<f64>,
-}
 
 /// Says which of the volumes hold clusters, and how the small write on them went.
 pub(crate) fn place(volumes: &mut [Volume], clusters: &[Cluster], probed: &[Probed]) {
@@ -51,19 +19,23 @@ pub(crate) fn place(volumes: &mut [Volume], clusters: &[Cluster], probed: &[Prob
         let path = probe.map_or(pgdata, |p| p.path.as_str());
         let Some(volume) = volumes
             .iter_mut()
-            .filter(|v| below(path, &v.mount))
-            .max_by_key(|v| v.mount.len())
+            .filter(|v| below(path, mount_of(v)))
+            .max_by_key(|v| mount_of(v).len())
         else {
             continue;
         };
-        volume.data = true;
+        volume.data = Some(true);
         let name = format!("{}/{}", cluster.version, cluster.cluster);
-        volume.clusters.push(name);
+        volume.clusters.get_or_insert_default().push(name);
         if let Some(probe) = probe {
             volume.fsync = Some(probe.fsync);
             volume.fsync_ms = probe.fsync_ms;
         }
     }
+}
+
+fn mount_of(volume: &Volume) -> &str {
+    volume.mount.as_deref().unwrap_or_default()
 }
 
 fn below(path: &str, mount: &str) -> bool {
@@ -86,7 +58,7 @@ pub(crate) fn parse(df: &Section<'_>, mounts: &Section<'_>) -> Result<Vec<Volume
             ))
         })?;
         // One filesystem holds many clusters and is named once for each.
-        volumes.insert(volume.mount.clone(), volume);
+        volumes.insert(mount_of(&volume).to_owned(), volume);
     }
     if volumes.len() > 100 {
         return Err(df.malformed("more than 100 volumes"));
@@ -112,17 +84,17 @@ fn volume(line: &str, modes: &BTreeMap<String, bool>) -> Option<Volume> {
     let mount = clean(mount, 256);
     Some(Volume {
         writable: modes.get(&mount).copied(),
-        mount,
-        data: false,
-        clusters: vec![],
+        mount: Some(mount),
+        data: Some(false),
+        clusters: Some(vec![]),
         fsync: None,
         fsync_ms: None,
-        device: clean(device, 256),
-        fs: clean(fs, 32),
-        size_bytes: size,
-        used_bytes: used,
-        available_bytes: available,
-        used_ratio: ratio(used, used.saturating_add(available)),
+        device: Some(clean(device, 256)),
+        fs: Some(clean(fs, 32)),
+        size_bytes: Some(size),
+        used_bytes: Some(used),
+        available_bytes: Some(available),
+        used_ratio: Some(ratio(used, used.saturating_add(available))),
         inodes_used_ratio: inodes
             .filter(|n| *n > 0)
             .map(|n| ratio(inodes_used.unwrap_or(0), n)),
@@ -188,16 +160,16 @@ mod tests {
         let volumes = read(&df, "rw /\nro /my\\040data").unwrap();
         assert_eq!(volumes.len(), 2);
         assert_eq!(
-            (volumes[0].mount.as_str(), volumes[0].used_ratio),
-            ("/", 0.6667)
+            (mount_of(&volumes[0]), volumes[0].used_ratio),
+            ("/", Some(0.6667))
         );
         assert_eq!(
             (volumes[0].inodes_used_ratio, volumes[0].writable),
             (Some(0.25), Some(true))
         );
         assert_eq!(
-            (volumes[1].mount.as_str(), volumes[1].used_ratio),
-            ("/my data", 1.0)
+            (mount_of(&volumes[1]), volumes[1].used_ratio),
+            ("/my data", Some(1.0))
         );
         assert_eq!(
             (volumes[1].inodes_used_ratio, volumes[1].writable),

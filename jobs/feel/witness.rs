@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use drover::model::{Cause, Server, Witness};
+use drover::model::{Cause, Cluster, Server, Witness};
 
 use super::context::{FeelContext, limits};
-use super::lsclusters::{self, Cluster};
+use super::lsclusters;
 use super::sections::{Malformed, Sections};
 use super::server_log;
 use crate::ssh::{self, Output};

@@ -4,7 +4,7 @@ mod world;
 
 use std::time::{Duration, Instant};
 
-use drover::model::{Cause, Origin, Server, State, Subject, SubjectId, Witness, secret};
+use drover::model::{Cause, Fsync, Origin, Server, State, Subject, SubjectId, Witness, secret};
 use drover_jobs::cloud::local::{LocalServer, SSH_PORT};
 use drover_jobs::cloud::{Cloud as _, Clouds, InstanceState};
 use drover_jobs::feel::{context::FeelContext, server, witness};
@@ -276,42 +276,30 @@ async fn a_local_server_lives_dies_and_comes_back() {
 
     let seen = server::feel(&subject, &cx).await;
     assert!(seen.service_available, "{seen:?}");
-    let said = &seen.details["cloud"];
+    let figures = &seen.server;
+    let said = figures.cloud.as_ref().unwrap();
     assert_eq!(
-        (&said["state"], &said["instance_check"]),
-        (&"running".into(), &"ok".into())
+        (said.state.as_deref(), said.instance_check.as_deref()),
+        (Some("running"), Some("ok"))
     );
-    let clusters = seen.details["clusters"].as_array().unwrap();
+    let clusters = figures.clusters.as_deref().unwrap();
     assert_eq!(clusters.len(), 2);
-    assert!(
-        clusters.iter().all(|c| c["running"] == true),
-        "{clusters:?}"
-    );
-    assert!(
-        clusters[0]
-            .as_object()
-            .unwrap()
-            .keys()
-            .all(|k| k != "config" && k != "logfile")
-    );
-    let volumes = seen.details["volumes"].as_array().unwrap();
+    assert!(clusters.iter().all(|c| c.running), "{clusters:?}");
+    let volumes = figures.volumes.as_deref().unwrap();
     assert!(
         volumes
             .iter()
-            .any(|v| v["mount"] == "/" && v["writable"] == true),
+            .any(|v| v.mount.as_deref() == Some("/") && v.writable == Some(true)),
         "{volumes:?}"
     );
     assert!(
-        volumes.iter().any(|v| v["data"] == true
-            && v["clusters"].as_array().unwrap().len() == 2
-            && v["fsync"] == "ok"
-            && v["fsync_ms"].is_f64()),
+        volumes.iter().any(|v| v.data == Some(true)
+            && v.clusters.as_ref().unwrap().len() == 2
+            && v.fsync == Some(Fsync::Ok)
+            && v.fsync_ms.is_some()),
         "{volumes:?}"
     );
-    assert!(
-        seen.details["clock_skew_ms"].as_f64().unwrap().abs() < 1000.0,
-        "{seen:?}"
-    );
+    assert!(figures.clock_skew_ms.unwrap().abs() < 1000.0, "{seen:?}");
 
     let up = witness::ask_server(&subject, one.port, &cx).await;
     assert!(matches!(up, Witness::Up { .. }), "{up:?}");
@@ -343,7 +331,10 @@ async fn a_local_server_lives_dies_and_comes_back() {
     assert_eq!(describe().await, InstanceState::Stopped);
     let dead = server::feel(&subject, &cx).await;
     assert_eq!(dead.cause, Some(Cause::Refused), "{dead:?}");
-    assert_eq!(dead.details["cloud"]["state"], "stopped");
+    assert_eq!(
+        dead.server.cloud.as_ref().unwrap().state.as_deref(),
+        Some("stopped")
+    );
     assert!(
         matches!(dead.witness, Some(Witness::Down { .. })),
         "{dead:?}"
@@ -357,7 +348,7 @@ async fn a_local_server_lives_dies_and_comes_back() {
     };
     let unknown = server::feel(&unpinned, &cx).await;
     assert_eq!(unknown.cause, Some(Cause::HostKeyUnknown));
-    assert_eq!(unknown.details["host_key"], local.host_key().unwrap());
+    assert_eq!(unknown.server.host_key, Some(local.host_key().unwrap()));
 
     local.destroy().await.unwrap();
     assert_eq!(describe().await, InstanceState::Terminated);

@@ -1,9 +1,9 @@
 //! What can be wrong with a subject that is in service. The table is in
 //! docs/deciding.md.
 
-use drover::model::{IncidentKind, Kind, Limits, Observation, Opening, Rules};
+use drover::model::{Fsync, IncidentKind, Kind, Limits, Observation, Opening, Rules, Volume};
 
-use super::figures::{self, Archiver, DataVolume, Probe};
+use super::figures::{self, Archiver, mount};
 use super::{Scene, following};
 
 /// What the newest observation shows to be wrong, though it is a good one.
@@ -78,15 +78,15 @@ fn before(scene: &Scene) -> Option<&Observation> {
 
 fn disk_critical(newest: &Observation, limits: &Limits) -> Option<String> {
     let full: Vec<String> = figures::data_volumes(&newest.attributes)?
-        .iter()
+        .into_iter()
         .filter(|volume| {
             volume
                 .used_ratio
                 .is_some_and(|r| r >= limits.disk_used_ratio)
                 || volume
-                    .free_bytes
+                    .available_bytes
                     .is_some_and(|b| b < limits.disk_free_bytes)
-                || volume.probe == Some(Probe::NoSpace)
+                || volume.fsync == Some(Fsync::NoSpace)
         })
         .map(fill)
         .collect();
@@ -94,18 +94,18 @@ fn disk_critical(newest: &Observation, limits: &Limits) -> Option<String> {
 }
 
 /// How full a volume is, for people.
-pub(super) fn fill(volume: &DataVolume<'_>) -> String {
+pub(super) fn fill(volume: &Volume) -> String {
     let mut words = Vec::new();
     if let Some(used) = volume.used_ratio {
         words.push(format!("{:.1} % used", used * 100.0));
     }
-    if let Some(free) = volume.free_bytes {
+    if let Some(free) = volume.available_bytes {
         words.push(format!("{:.2} GiB free", free as f64 / f64::from(1 << 30)));
     }
-    if volume.probe == Some(Probe::NoSpace) {
+    if volume.fsync == Some(Fsync::NoSpace) {
         words.push("a small write found no space".into());
     }
-    format!("volume {}: {}", volume.mount, words.join(", "))
+    format!("volume {}: {}", mount(volume), words.join(", "))
 }
 
 fn volume_stuck(scene: &Scene, newest: &Observation, limits: &Limits) -> Option<String> {
@@ -113,36 +113,37 @@ fn volume_stuck(scene: &Scene, newest: &Observation, limits: &Limits) -> Option<
         .and_then(|seen| figures::data_volumes(&seen.attributes))
         .unwrap_or_default();
     let stuck: Vec<String> = figures::data_volumes(&newest.attributes)?
-        .iter()
+        .into_iter()
         .filter_map(|volume| {
             if read_only(volume) {
-                return Some(format!("volume {} is read-only", volume.mount));
+                return Some(format!("volume {} is read-only", mount(volume)));
             }
             let slow = slow(volume, limits)?;
             // One slow write is no more than one slow write.
             let again = earlier
                 .iter()
-                .find(|other| other.mount == volume.mount)
+                .find(|other| mount(other) == mount(volume))
                 .is_some_and(|other| self::slow(other, limits).is_some() || read_only(other));
-            again.then(|| format!("volume {}: {slow}, twice in a row", volume.mount))
+            again.then(|| format!("volume {}: {slow}, twice in a row", mount(volume)))
         })
         .collect();
     (!stuck.is_empty()).then(|| stuck.join("; "))
 }
 
-pub(super) fn read_only(volume: &DataVolume<'_>) -> bool {
-    volume.writable == Some(false) || volume.probe == Some(Probe::ReadOnly)
+pub(super) fn read_only(volume: &Volume) -> bool {
+    volume.writable == Some(false) || volume.fsync == Some(Fsync::ReadOnly)
 }
 
 /// What was too slow about the small write.
-pub(super) fn slow(volume: &DataVolume<'_>, limits: &Limits) -> Option<String> {
-    match volume.probe? {
-        Probe::Stuck => Some("a small write with fsync does not come back".into()),
-        Probe::Done { ms } if ms >= limits.fsync.as_secs_f64() * 1000.0 => Some(format!(
-            "a small write with fsync took {:.1} s",
-            ms / 1000.0
-        )),
-        Probe::Done { .. } | Probe::ReadOnly | Probe::NoSpace | Probe::Denied => None,
+pub(super) fn slow(volume: &Volume, limits: &Limits) -> Option<String> {
+    match volume.fsync? {
+        Fsync::Stuck | Fsync::Failed => Some("a small write with fsync does not come back".into()),
+        Fsync::Ok => {
+            let ms = volume.fsync_ms?;
+            let slow = ms >= limits.fsync.as_secs_f64() * 1000.0;
+            slow.then(|| format!("a small write with fsync took {:.1} s", ms / 1000.0))
+        }
+        Fsync::ReadOnly | Fsync::NoSpace | Fsync::Denied => None,
     }
 }
 
@@ -153,7 +154,7 @@ fn connections_exhausted(newest: &Observation, limits: &Limits) -> Option<String
 }
 
 fn xid_wraparound(newest: &Observation, limits: &Limits) -> Option<String> {
-    let age = figures::xid_age(&newest.attributes)?;
+    let age = newest.attributes.resource.xid_age?;
     // A follower has its leader's ids, and cannot freeze: its leader's incident tells.
     if figures::in_recovery(&newest.attributes) {
         return None;

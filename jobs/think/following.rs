@@ -5,9 +5,8 @@ use drover::model::slot_of;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use drover::model::{IncidentKind, Kind, Limits, Observation, PublicId, State};
+use drover::model::{self, IncidentKind, Kind, Limits, Observation, PublicId, State};
 use drover::store::scenes::lsn_of;
-use serde_json::Value;
 
 use super::sight::Sight;
 use super::{Leader, Position, Scene};
@@ -19,7 +18,7 @@ fn followed<'a>(scene: &'a Scene, newest: &Observation) -> Option<&'a Leader> {
 }
 
 fn in_recovery(seen: &Observation) -> Option<bool> {
-    seen.attributes.details.get("in_recovery")?.as_bool()
+    seen.attributes.resource.in_recovery
 }
 
 fn public(leader: &Leader) -> PublicId {
@@ -69,7 +68,7 @@ pub(super) fn follower_failed(
     if slot == Some(Slot::Missing) {
         return Some(format!("it has no slot at {}", public(leader)));
     }
-    let timeline = |seen: &Observation| seen.attributes.details.get("timeline")?.as_u64();
+    let timeline = |seen: &Observation| seen.attributes.resource.timeline;
     if let (Some(own), Some(its)) = (timeline(newest), timeline(seen))
         && own != its
     {
@@ -90,20 +89,19 @@ enum Slot {
 
 /// The slot that its leader keeps for it; `None` if the leader did not say.
 fn slot(scene: &Scene, leader: &Observation) -> Option<Slot> {
-    let slots = leader.attributes.details.get("replication_slots")?;
+    let slots = leader.attributes.resource.replication_slots.as_deref()?;
     let name = slot_of(scene.subject.id);
-    let slots = slots.as_array()?;
-    let of_it = |slot: &&Value| slot.get("name").and_then(Value::as_str) == Some(&name);
+    let of_it = |slot: &&model::Slot| slot.name.as_deref() == Some(&name);
     Some(match slots.iter().find(of_it) {
         None => Slot::Missing,
-        Some(slot) if slot.get("wal_status").and_then(Value::as_str) == Some("lost") => Slot::Lost,
+        Some(slot) if slot.wal_status.as_deref() == Some("lost") => Slot::Lost,
         Some(_) => Slot::Kept,
     })
 }
 
 /// It had replayed what its leader had not written later on: the leader never will.
 fn ahead(scene: &Scene, leader: &Leader, seen: &Observation) -> Option<String> {
-    let its = lsn_of(seen.attributes.details.get("lsn")?.as_str()?)?;
+    let its = lsn_of(seen.attributes.resource.lsn.as_deref()?)?;
     let earlier = |p: &&Position| p.at <= seen.created_at && p.at > leader.followed_since;
     let own = scene.positions.iter().find(earlier)?.lsn?;
     (own > its).then(|| {
@@ -136,10 +134,9 @@ pub(super) fn follower_stalled(
 
 /// The receiver's own word, of a stranger.
 fn status(newest: &Observation) -> String {
-    let receiver = newest.attributes.details.get("receiver");
-    let status = receiver.and_then(|receiver| receiver.get("status"));
-    let status = status.and_then(Value::as_str).unwrap_or("unknown");
-    status.chars().take(40).collect()
+    let receiver = newest.attributes.resource.receiver.as_ref();
+    let status = receiver.and_then(|receiver| receiver.status.as_deref());
+    status.unwrap_or("unknown").chars().take(40).collect()
 }
 
 /// Observations in a row in which a follower did not stream from a leader that was in

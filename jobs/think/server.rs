@@ -42,14 +42,9 @@ pub(super) fn think(scene: &Scene, rules: &Rules) -> Decision {
 
 /// The key was read and nothing else: pin it, and come back with it.
 fn first_contact(scene: &Scene, rules: &Rules, newest: &Observation) -> Decision {
-    let pin = newest
-        .attributes
-        .details
-        .get("host_key")
-        .and_then(|key| key.as_str());
     Decision {
         after: AFTER_PINNING,
-        pin: pin.map(str::to_owned),
+        pin: newest.attributes.server.host_key.clone(),
         ..Decision::stay(scene, rules)
     }
 }

@@ -5,10 +5,10 @@
 //! what opens it, so that nothing flaps at the brink.
 
 use chrono::{DateTime, Utc};
-use drover::model::{Evidence, IncidentKind, Kind, Limits, Observation, Rules, State};
+use drover::model::{Evidence, Fsync, IncidentKind, Kind, Limits, Observation, Rules, State};
 
 use super::evidence::cause;
-use super::figures::{self, Probe};
+use super::figures::{self, mount};
 use super::{Scene, conditions, following, host_is_available, resource, server};
 
 /// What is seen of an open incident.
@@ -134,7 +134,7 @@ fn condition(kind: IncidentKind, newest: &Observation, limits: &Limits) -> Optio
         IncidentKind::DiskCritical => disk(newest, limits),
         IncidentKind::VolumeStuck => stuck(newest, limits),
         IncidentKind::XidWraparound => {
-            let age = figures::xid_age(seen)?;
+            let age = seen.resource.xid_age?;
             if figures::in_recovery(seen) {
                 return Some(Sight::Cleared("it follows another, which freezes".into()));
             }
@@ -191,10 +191,10 @@ fn disk(newest: &Observation, limits: &Limits) -> Option<Sight> {
     let mut room = true;
     for volume in &volumes {
         room &= volume.used_ratio? < limits.disk_used_ratio - DISK_MARGIN
-            && volume.free_bytes? > limits.disk_free_bytes
-            && volume.probe != Some(Probe::NoSpace);
+            && volume.available_bytes? > limits.disk_free_bytes
+            && volume.fsync != Some(Fsync::NoSpace);
     }
-    let words: Vec<String> = volumes.iter().map(conditions::fill).collect();
+    let words: Vec<String> = volumes.into_iter().map(conditions::fill).collect();
     Some(either(room, words.join("; ")))
 }
 
@@ -204,24 +204,25 @@ fn stuck(newest: &Observation, limits: &Limits) -> Option<Sight> {
     let mut words = Vec::new();
     let mut well = true;
     for volume in figures::data_volumes(&newest.attributes)? {
-        let mount = volume.mount;
-        if conditions::read_only(&volume) {
+        let mount = mount(volume);
+        if conditions::read_only(volume) {
             return Some(Sight::Holds(format!("volume {mount} is read-only")));
         }
-        match volume.probe? {
-            Probe::Done { ms } => {
+        match volume.fsync? {
+            Fsync::Ok => {
+                let ms = volume.fsync_ms?;
                 well &= ms < most;
                 words.push(format!("volume {mount}: a small write took {ms:.0} ms"));
             }
-            Probe::NoSpace => {
+            Fsync::NoSpace => {
                 words.push(format!("volume {mount} refuses writes for want of space"))
             }
             // Only its mount can be looked at: then that has to be known.
-            Probe::Denied => match volume.writable? {
+            Fsync::Denied => match volume.writable? {
                 true => words.push(format!("volume {mount} is mounted for writing")),
                 false => well = false,
             },
-            Probe::Stuck | Probe::ReadOnly => {
+            Fsync::Stuck | Fsync::Failed | Fsync::ReadOnly => {
                 well = false;
                 words.push(format!("volume {mount}: a small write does not come back"));
             }

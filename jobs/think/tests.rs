@@ -7,7 +7,6 @@ use drover::model::{
     Attributes, Cause, IncidentKind, Kind, Observation, ObservationId, Origin, Rules, State,
     Subject, SubjectId, Witness,
 };
-use serde_json::{Map, json};
 
 use super::{Decision, Host, Leader, Position, Scene, think};
 
@@ -23,7 +22,7 @@ fn at(seconds: f64) -> DateTime<Utc> {
 }
 
 fn good() -> Attributes {
-    Attributes::available(1.0, Map::new())
+    Attributes::available(1.0)
 }
 
 fn bad(cause: Cause) -> Attributes {
@@ -312,8 +311,7 @@ fn each_incident_bears_its_kind() {
 #[test]
 fn the_first_contact_pins_the_key_it_saw() {
     let mut seen = bad(Cause::HostKeyUnknown);
-    seen.details
-        .insert("host_key".into(), json!("ssh-ed25519 AAAA"));
+    seen.server.host_key = Some("ssh-ed25519 AAAA".into());
     for state in [State::Uncertain, State::Available, State::Unavailable] {
         let decision = Play::server(state).seen(0.0, "a", seen.clone()).think();
         assert_eq!(decision.pin.as_deref(), Some("ssh-ed25519 AAAA"));

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover::model::SubjectId;
-use drover::model::{Attributes, Cause, ObservationId, SecretKey, Witness};
+use drover::model::{Attributes, Cause, ObservationId, SecretKey};
 use drover::store::queue::{self, FeelStep, Lock};
 use drover::store::subjects::{self, SubjectRow};
-use serde_json::Value;
 use sqlx::PgPool;
 
 use crate::feel::Feeler;
@@ -65,11 +64,10 @@ impl<F: Feeler> Work for Feel<F> {
             return Ok(());
         };
         let known = row.open(&self.secret_key)?;
-        let mut attributes = match tokio::time::timeout(LIMIT, self.feeler.feel(&known)).await {
+        let attributes = match tokio::time::timeout(LIMIT, self.feeler.feel(&known)).await {
             Ok(attributes) => attributes,
             Err(_) => Attributes::failed(Cause::Timeout, format!("not felt within {LIMIT:?}")),
         };
-        storable(&mut attributes);
         let observation = ObservationId::generate();
         self.commits
             .submit(FeelStep {
@@ -79,37 +77,5 @@ impl<F: Feeler> Work for Feel<F> {
             })
             .await?;
         Ok(())
-    }
-}
-
-/// jsonb cannot hold the NUL character; a server that sends one is odd, and must
-/// not keep its observation from being written.
-fn storable(attributes: &mut Attributes) {
-    if let Some(message) = &mut attributes.message {
-        strip(message);
-    }
-    match &mut attributes.witness {
-        Some(
-            Witness::Down { detail } | Witness::Up { detail } | Witness::Silent { detail, .. },
-        ) => {
-            strip(detail);
-        }
-        None => {}
-    }
-    attributes.details.values_mut().for_each(strip_value);
-}
-
-fn strip_value(value: &mut Value) {
-    match value {
-        Value::String(text) => strip(text),
-        Value::Array(values) => values.iter_mut().for_each(strip_value),
-        Value::Object(entries) => entries.values_mut().for_each(strip_value),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
-
-fn strip(text: &mut String) {
-    if text.contains('\0') {
-        *text = text.replace('\0', "\u{fffd}");
     }
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::Public;
-use crate::model::{Harm, OperationId, PublicId};
+use crate::model::{Harm, IncidentId, IncidentKind, IncidentState, OperationId, PublicId};
 
 /// A game day with what became of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -87,11 +87,11 @@ pub struct GamedayLeader {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct GamedayIncident {
     /// `inc_…`.
-    pub id: String,
+    pub id: Public<IncidentId>,
     /// What is wrong.
-    pub kind: String,
+    pub kind: IncidentKind,
     /// Where it stands.
-    pub state: String,
+    pub state: IncidentState,
     /// Seconds from the break until it was opened.
     pub opened_s: Option<f64>,
     /// Seconds from the break until it was resolved.

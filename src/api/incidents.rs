@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{ModeSet, Public};
-use crate::model::{Action, IncidentId, IncidentKind, IncidentState, PublicId};
+use crate::model::{
+    Action, Channel, Deed, IncidentId, IncidentKind, IncidentState, MessageState, Provider,
+    PublicId, Severity,
+};
 
 /// An incident.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -126,21 +129,21 @@ pub struct IncidentMessage {
     /// When it was written.
     pub created_at: DateTime<Utc>,
     /// Whom it is for.
-    pub channel: String,
+    pub channel: Channel,
     /// What it does at the other side.
-    pub action: String,
+    pub action: Deed,
     /// How loud it is.
-    pub severity: String,
+    pub severity: Severity,
     /// In one line.
     pub summary: String,
-    /// `pending`, `delivered` or `dead`.
-    pub state: String,
+    /// What became of it.
+    pub state: MessageState,
     /// How often it was sent.
     pub attempts: i32,
     /// What the last failed attempt met with.
     pub last_error: Option<String>,
     /// What delivered it.
-    pub delivered_by: Option<String>,
+    pub delivered_by: Option<Provider>,
     /// What the other side calls it.
     pub reference: Option<String>,
     /// When it was delivered or given up.
@@ -153,9 +156,9 @@ pub struct OpenIncident {
     /// Its id.
     pub id: Public<IncidentId>,
     /// What is wrong.
-    pub kind: String,
+    pub kind: IncidentKind,
     /// Where it stands.
-    pub state: String,
+    pub state: IncidentState,
 }
 
 /// `POST /v1/incidents/{id}/actions`.

@@ -4,11 +4,13 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::model::Cloud;
+
 /// An orphan.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Orphan {
-    /// `local`, `ec2`.
-    pub cloud: String,
+    /// Which cloud.
+    pub cloud: Cloud,
     /// In which region of it.
     pub region: String,
     /// `instance` or `volume`.

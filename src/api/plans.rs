@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::model::{Cloud, Durability};
+
 /// A plan.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Plan {
@@ -38,8 +40,8 @@ pub struct Plan {
     pub remedies: Option<Vec<String>>,
     /// Followers that a resource has from its birth, in other zones.
     pub followers: i16,
-    /// What a commit waits for: `async`, `sync`.
-    pub durability: String,
+    /// What a commit waits for.
+    pub durability: Durability,
     /// How far behind, in bytes of WAL, a follower may be that drover promotes.
     pub max_lag_bytes: i64,
     /// MiB of WAL that are kept for a follower which does not fetch them.
@@ -58,8 +60,8 @@ pub struct Plan {
 /// A region with the sizes that servers can have there.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Region {
-    /// `local`, `ec2`.
-    pub cloud: String,
+    /// Which cloud.
+    pub cloud: Cloud,
     /// What the cloud calls it.
     pub name: String,
     /// Its availability zones, as far as they are known.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Mode;
+use crate::model::{Cloud, Mode};
 
 /// Counts by one thing, then by another.
 pub type Counts = BTreeMap<String, BTreeMap<String, i64>>;
@@ -62,8 +62,8 @@ pub struct MessageCounts {
 /// How many orphans of a sort there are in a region.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct OrphanCount {
-    /// `local`, `ec2`.
-    pub cloud: String,
+    /// Which cloud.
+    pub cloud: Cloud,
     /// In which region of it.
     pub region: String,
     /// `instance` or `volume`.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::{ModeSet, OpenIncident, Resource, RunningOperation, Server};
-use crate::model::{Attributes, Kind, Origin, PublicId, State};
+use crate::model::{Attributes, IncidentKind, Kind, Origin, PublicId, State};
 
 /// A server or a resource.
 #[derive(Clone, Debug, Serialize)]
@@ -109,15 +109,15 @@ pub struct Transition {
     /// When.
     pub created_at: DateTime<Utc>,
     /// The state that was left.
-    pub from: String,
+    pub from: State,
     /// The state that was entered.
-    pub to: String,
+    pub to: State,
     /// Why, for people.
     pub reason: String,
     /// What was seen; null: an operation caused it.
     pub observation: Option<String>,
     /// The kind of incident that it opens.
-    pub opens: Option<String>,
+    pub opens: Option<IncidentKind>,
     /// The worker that thought so.
     pub worker: String,
 }

@@ -30,7 +30,7 @@ fn shown(list: &List<Orphan>, now: DateTime<Utc>) -> String {
         table.add_row(vec![
             text(&orphan.id),
             text(&orphan.sort),
-            text(&orphan.cloud),
+            text(orphan.cloud),
             text(&orphan.region),
             ago(orphan.first_seen_at, now),
             ago(orphan.last_seen_at, now),

@@ -116,7 +116,7 @@ impl Beside {
         leader: Option<PublicId>,
         now: DateTime<Utc>,
     ) -> Vec<String> {
-        let open = |i: &OpenIncident| format!("{} {}", text(&i.kind), text(&i.state));
+        let open = |i: &OpenIncident| format!("{} {}", i.kind, i.state);
         let open = joined(standing.incidents.iter().map(open), ", ");
         let mode = text(standing.mode.mode);
         let seen = last_seen(standing, now);
@@ -225,7 +225,7 @@ fn of_resource(resource: &Resource, now: DateTime<Utc>) -> Rows {
 fn standing(standing: &Standing, now: DateTime<Utc>) -> Rows {
     let mut rows = named([("mode", mode(&standing.mode))]);
     for open in &standing.incidents {
-        let what = format!("{} {} {}", open.id, plain(&open.kind), plain(&open.state));
+        let what = format!("{} {} {}", open.id, open.kind, open.state);
         rows.push(("incident".into(), what));
     }
     if let Some(operation) = &standing.operation {
@@ -276,9 +276,9 @@ pub fn transitions(list: &List<Transition>, now: DateTime<Utc>) -> String {
         table.add_row(vec![
             text(&change.id),
             ago(change.created_at, now),
-            text(&change.from),
-            text(&change.to),
-            or_dash(change.opens.as_ref()),
+            text(change.from),
+            text(change.to),
+            or_dash(change.opens),
             text(&change.reason),
         ]);
     }

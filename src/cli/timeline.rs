@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use drover::api::{Incident, IncidentEvent, IncidentMessage, IncidentTimeline, Run};
-use drover::model::{Action, IncidentState};
+use drover::model::{Action, IncidentState, MessageState};
 
 use super::List;
 use super::table::{
@@ -228,7 +228,7 @@ fn step(first: &Run, last: &Run, turns: usize, newest: bool) -> Entry {
 
 fn message(message: &IncidentMessage) -> Entry {
     let at = message.created_at;
-    let delivered = message.state == "delivered";
+    let delivered = message.state == MessageState::Delivered;
     let mut told = format!("{}: {}", message.action, message.state);
     if let Some(by) = &message.delivered_by {
         told += &format!(" by {by}");
@@ -242,7 +242,7 @@ fn message(message: &IncidentMessage) -> Entry {
     told += &format!(": {}", message.summary);
     Entry {
         at,
-        what: text(&message.channel),
+        what: text(message.channel),
         text: plain(&told),
         who: text(&message.id),
     }

@@ -186,7 +186,7 @@ pub fn regions(list: &List<Region>, now: DateTime<Utc>) -> String {
     for region in &list.items {
         let sizes: Vec<&str> = region.sizes.iter().map(|size| size.name.as_str()).collect();
         table.add_row(vec![
-            text(&region.cloud),
+            text(region.cloud),
             text(&region.name),
             plain(&region.zones.join(" ")),
             plain(&sizes.join(" ")),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::sync::Mutex;
 
-/// Any constant of ours: "drover" in ASCII.
-const LOCK: i64 = 0x64_72_6f_76_65_72;
+use crate::store::{self, lead};
+
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Holds the lock on a connection of its own; if the connection dies, so does
@@ -28,7 +28,7 @@ impl Leader {
     pub(super) async fn leads(&self) -> bool {
         let mut held = self.held.lock().await;
         if let Some(connection) = held.as_mut() {
-            let alive = sqlx::query("select 1").execute(&mut *connection);
+            let alive = store::now(connection);
             if matches!(tokio::time::timeout(LIMIT, alive).await, Ok(Ok(_))) {
                 return true;
             }
@@ -57,11 +57,7 @@ impl Leader {
     /// outlive the lead.
     async fn take(&self) -> sqlx::Result<Option<PgConnection>> {
         let mut connection = self.pool.acquire().await?.detach();
-        let won: bool = sqlx::query_scalar("select pg_try_advisory_lock($1)")
-            .bind(LOCK)
-            .fetch_one(&mut connection)
-            .await?;
-        if won {
+        if lead::take(&mut connection).await? {
             return Ok(Some(connection));
         }
         connection.close().await?;

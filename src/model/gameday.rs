@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use sqlx::FromRow;
 
 use super::subject::named;
 use super::{Kind, OperationId, PublicId};
@@ -49,11 +50,13 @@ impl Harm {
 }
 
 /// A game day as the record has it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromRow)]
 pub struct Gameday {
     /// The operation that breaks it: its id is the game day's.
+    #[sqlx(rename = "operation_id")]
     pub id: OperationId,
     /// What.
+    #[sqlx(flatten)]
     pub subject: PublicId,
     /// What that is called.
     pub name: String,
@@ -64,11 +67,10 @@ pub struct Gameday {
     /// Who wanted it.
     pub asked_by: String,
     /// When they did.
+    #[sqlx(rename = "opened_at")]
     pub asked_at: DateTime<Utc>,
     /// Whether its operation is still open.
     pub open: bool,
-    /// After how many seconds it is taken back.
-    pub for_s: Option<u32>,
     /// The moment before it was broken.
     pub broken_at: Option<DateTime<Utc>>,
     /// Why it was not broken.

@@ -3,57 +3,31 @@
 use std::fmt;
 use std::str::FromStr;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, Row};
 use ulid::Ulid;
 
-use super::Kind;
+use super::{Kind, text_column};
 
-/// A subject's id, which is also the id of its token in `apalis.jobs`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct SubjectId(Ulid);
+macro_rules! ulid_ids {
+    ($($(#[$doc:meta])* $name:ident;)+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Ulid);
 
-/// The id of one observation.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ObservationId(Ulid);
-
-/// The id of one change of state.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct TransitionId(Ulid);
-
-/// An incident's id, which is also the id of its token in `apalis.jobs`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct IncidentId(Ulid);
-
-/// A message's id, which is also the id of its job in `apalis.jobs`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct MessageId(Ulid);
-
-/// An operation's id, which is also the id of its token in `apalis.jobs`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct OperationId(Ulid);
-
-/// The id of a change of leader.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct LeaderChangeId(Ulid);
-
-/// The id of a row that nobody looks up by it: an event, a resolver's run.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct RowId(Ulid);
-
-macro_rules! ulid_id {
-    ($name:ident) => {
         impl $name {
             /// A new id; ids made later sort after it.
             pub fn generate() -> Self {
                 Self(Ulid::generate())
+            }
+
+            /// The id that all those made at this time or later sort after.
+            pub fn first_of(time: DateTime<Utc>) -> Self {
+                let millis = u64::try_from(time.timestamp_millis()).unwrap_or_default();
+                Self(Ulid::from_parts(millis, 0))
             }
         }
 
@@ -80,94 +54,56 @@ macro_rules! ulid_id {
             }
         }
 
-        impl TryFrom<String> for $name {
-            type Error = IdError;
+        text_column!($name);
+    )+};
+}
 
-            fn try_from(text: String) -> Result<Self, IdError> {
-                text.parse()
+ulid_ids! {
+    /// A subject's id, which is also the id of its token in `apalis.jobs`.
+    SubjectId;
+    /// The id of one observation.
+    ObservationId;
+    /// The id of one change of state.
+    TransitionId;
+    /// An incident's id, which is also the id of its token in `apalis.jobs`.
+    IncidentId;
+    /// A message's id, which is also the id of its job in `apalis.jobs`.
+    MessageId;
+    /// An operation's id, which is also the id of its token in `apalis.jobs`.
+    OperationId;
+    /// The id of a change of leader.
+    LeaderChangeId;
+    /// The id of a row that nobody looks up by it: an event, a resolver's run.
+    RowId;
+}
+
+/// Ids that people and the other side see behind a prefix.
+macro_rules! public_ids {
+    ($($name:ident $prefix:literal $error:ident;)+) => {$(
+        impl $name {
+            #[doc = concat!("As people see it: `", $prefix, "01J…`.")]
+            pub fn public(self) -> String {
+                format!(concat!($prefix, "{}"), self)
+            }
+
+            /// Reads it as people write it.
+            ///
+            /// # Errors
+            /// If it is no id of this sort.
+            pub fn from_public(text: &str) -> Result<Self, IdError> {
+                text.strip_prefix($prefix)
+                    .and_then(|bare| bare.parse().ok())
+                    .ok_or_else(|| IdError::$error(shorten(text)))
             }
         }
-    };
-}
-ulid_id!(SubjectId);
-ulid_id!(ObservationId);
-ulid_id!(TransitionId);
-ulid_id!(IncidentId);
-ulid_id!(MessageId);
-ulid_id!(OperationId);
-ulid_id!(LeaderChangeId);
-ulid_id!(RowId);
-
-impl IncidentId {
-    /// As people see it: `inc_01J…`.
-    pub fn public(self) -> String {
-        format!("inc_{self}")
-    }
-
-    /// Reads it as people write it.
-    ///
-    /// # Errors
-    /// If it is no incident's id.
-    pub fn from_public(text: &str) -> Result<Self, IdError> {
-        text.strip_prefix("inc_")
-            .ok_or_else(|| IdError::NoIncident(shorten(text)))?
-            .parse()
-            .map_err(|_| IdError::NoIncident(shorten(text)))
-    }
+    )+};
 }
 
-impl OperationId {
-    /// As people see it: `op_01J…`.
-    pub fn public(self) -> String {
-        format!("op_{self}")
-    }
-
-    /// Reads it as people write it.
-    ///
-    /// # Errors
-    /// If it is no operation's id.
-    pub fn from_public(text: &str) -> Result<Self, IdError> {
-        text.strip_prefix("op_")
-            .ok_or_else(|| IdError::NoOperation(shorten(text)))?
-            .parse()
-            .map_err(|_| IdError::NoOperation(shorten(text)))
-    }
-}
-
-impl MessageId {
-    /// As people and the other side see it: `msg_01J…`.
-    pub fn public(self) -> String {
-        format!("msg_{self}")
-    }
-
-    /// Reads it as people write it.
-    ///
-    /// # Errors
-    /// If it is no message's id.
-    pub fn from_public(text: &str) -> Result<Self, IdError> {
-        text.strip_prefix("msg_")
-            .ok_or_else(|| IdError::NoMessage(shorten(text)))?
-            .parse()
-            .map_err(|_| IdError::NoMessage(shorten(text)))
-    }
-}
-
-impl LeaderChangeId {
-    /// As people and the other side see it: `evt_01J…`.
-    pub fn public(self) -> String {
-        format!("evt_{self}")
-    }
-
-    /// Reads it as people write it.
-    ///
-    /// # Errors
-    /// If it is no event's id.
-    pub fn from_public(text: &str) -> Result<Self, IdError> {
-        text.strip_prefix("evt_")
-            .ok_or_else(|| IdError::NoEvent(shorten(text)))?
-            .parse()
-            .map_err(|_| IdError::NoEvent(shorten(text)))
-    }
+public_ids! {
+    IncidentId "inc_" NoIncident;
+    OperationId "op_" NoOperation;
+    MessageId "msg_" NoMessage;
+    LeaderChangeId "evt_" NoEvent;
 }
 
 /// A subject's id as people see it: `srv_01J…` or `db_01J…`.
@@ -216,6 +152,15 @@ impl PublicId {
     /// The id of a subject of this kind.
     pub fn new(kind: Kind, id: SubjectId) -> Self {
         Self { kind, id }
+    }
+}
+
+impl FromRow<'_, PgRow> for PublicId {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            kind: row.try_get("subject_kind")?,
+            id: row.try_get("subject_id")?,
+        })
     }
 }
 

@@ -5,6 +5,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sqlx::FromRow;
 
 use super::subject::named;
 use super::{IncidentId, Lane, SubjectId};
@@ -227,11 +228,12 @@ impl Incident {
 }
 
 /// An incident as the record has it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, FromRow)]
 pub struct Incident {
     /// Its id and its token's.
     pub id: IncidentId,
     /// Whose; `None`: the herd's.
+    #[sqlx(rename = "subject_id")]
     pub subject: Option<SubjectId>,
     /// What is wrong.
     pub kind: IncidentKind,
@@ -248,12 +250,16 @@ pub struct Incident {
     /// By when drover gives up; `None` until the first turn.
     pub deadline: Option<DateTime<Utc>>,
     /// Place in the playbook of the remedy that is next or at work.
+    #[sqlx(try_from = "i16")]
     pub remedy: u16,
     /// Which of its steps is next or at work.
+    #[sqlx(try_from = "i16")]
     pub step: u16,
     /// How often that remedy was begun.
+    #[sqlx(try_from = "i16")]
     pub attempt: u16,
     /// How often any was.
+    #[sqlx(try_from = "i32")]
     pub attempts: u32,
     /// Until when a remedy's effect is waited for.
     pub wait_until: Option<DateTime<Utc>>,
@@ -264,17 +270,22 @@ pub struct Incident {
     /// Why nothing is done just now, if so.
     pub resting: Option<String>,
     /// How often it came back within ten minutes.
+    #[sqlx(try_from = "i16")]
     pub reopened: u16,
-    /// When a human saw it, and who.
-    pub acknowledged: Option<(DateTime<Utc>, String)>,
+    /// When a human saw it.
+    pub acknowledged_at: Option<DateTime<Utc>>,
+    /// Who.
+    pub acknowledged_by: Option<String>,
     /// Since when a human keeps resolvers off it.
     pub held_at: Option<DateTime<Utc>>,
     /// When a human was called.
     pub paged_at: Option<DateTime<Utc>>,
     /// When the customer was told.
     pub ticketed_at: Option<DateTime<Utc>>,
-    /// When it ended, and by whose word (`observation`, `operator`, `forgotten`).
-    pub resolved: Option<(DateTime<Utc>, String)>,
+    /// When it ended.
+    pub resolved_at: Option<DateTime<Utc>>,
+    /// By whose word: `observation`, `operator`, `forgotten`.
+    pub resolved_by: Option<String>,
 }
 
 impl Action {
@@ -288,7 +299,7 @@ impl Action {
     pub fn fits(self, incident: &Incident) -> bool {
         let open = incident.state != IncidentState::Resolved;
         match self {
-            Action::Acknowledge => open && incident.acknowledged.is_none(),
+            Action::Acknowledge => open && incident.acknowledged_at.is_none(),
             Action::Retry => incident.state == IncidentState::NeedsHuman,
             Action::Hold => open && incident.held_at.is_none(),
             Action::Release => open && incident.held_at.is_some(),

@@ -3,6 +3,8 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, Row};
 
 use super::subject::named;
 use super::{Channel, Deed, IncidentId, LeaderChangeId, MessageId, Severity};
@@ -64,15 +66,25 @@ impl Matter {
     }
 }
 
+impl FromRow<'_, PgRow> for Matter {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        Ok(match row.try_get("incident_id")? {
+            Some(id) => Self::Incident(id),
+            None => Self::LeaderChange(row.try_get("leader_change_id")?),
+        })
+    }
+}
+
 /// A message as the record has it. All but its state and what was met on the way
 /// stays as it was written.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, FromRow)]
 pub struct Message {
     /// Its id, its job's, and what the other side knows a repetition by.
     pub id: MessageId,
     /// When it was written.
     pub created_at: DateTime<Utc>,
     /// Of what it tells.
+    #[sqlx(flatten)]
     pub matter: Matter,
     /// Messages of one thread to the same people are sent in their order.
     pub thread: String,
@@ -89,6 +101,7 @@ pub struct Message {
     /// What became of it.
     pub state: MessageState,
     /// How often it was sent, since it was written or an operator asked again.
+    #[sqlx(try_from = "i32")]
     pub attempts: u32,
     /// Since when it is tried in vain.
     pub trying_since: Option<DateTime<Utc>>,

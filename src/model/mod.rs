@@ -1,6 +1,7 @@
 //! The words of the record, as types.
 
 mod cause;
+mod figures;
 mod gameday;
 mod id;
 mod incident;
@@ -12,9 +13,14 @@ mod operation;
 mod rules;
 mod secret;
 mod subject;
+mod text_column;
 mod window;
 
 pub use cause::CauseProfile;
+pub use figures::{
+    Archiver, CloudEvent, CloudFigures, Cluster, Connections, Each, Follower, Fsync, Memory,
+    Receiver, ResourceFigures, ServerFigures, Slot, Volume,
+};
 pub use gameday::{Gameday, Harm};
 pub use id::{
     IdError, IncidentId, LeaderChangeId, MessageId, ObservationId, OperationId, PublicId, RowId,
@@ -38,4 +44,5 @@ pub use subject::{
     Cloud, Customer, DataVolume, Durability, Kind, Origin, Resource, Server, State, Subject,
     TlsMode, slot_of,
 };
+pub(crate) use text_column::text_column;
 pub use window::{NoWindow, WINDOW_HOURS, Window};

@@ -1,11 +1,12 @@
 //! What a feel saw.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde::{Deserialize, Deserializer, Serialize};
+use sqlx::FromRow;
 
-use super::ObservationId;
+use super::figures::lenient;
 use super::subject::named;
+use super::{ObservationId, ResourceFigures, ServerFigures};
 
 named! {
     /// Why a feel failed.
@@ -76,70 +77,76 @@ pub enum Witness {
     },
 }
 
-/// What a feel returns; stored as the `attributes` of an observation.
-///
-/// `service_available` is whether the subject does its service; everything that
-/// only some feelers know is in `details`, flattened beside it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// What a feel returns; stored as the `attributes` of an observation, in one flat
+/// object. What another version or a stranger wrote oddly is unknown; and an
+/// observation that does not say so is none of a subject in service.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Attributes {
-    /// Whether it does its service.
+    /// Whether the subject does its service.
+    #[serde(default, deserialize_with = "or_false")]
     pub service_available: bool,
     /// Why not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub cause: Option<Cause>,
     /// The error, for people; never holds a secret.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub message: Option<String>,
     /// From the start of the feel to its last answer, in milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub latency_ms: Option<f64>,
     /// What the second witness said, when it was asked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub witness: Option<Witness>,
-    /// What this kind of feeler reads beyond that.
+    /// What a server's feeler reads beyond that.
     #[serde(flatten)]
-    pub details: Map<String, Value>,
+    pub server: Box<ServerFigures>,
+    /// What a resource's feeler reads beyond that.
+    #[serde(flatten)]
+    pub resource: Box<ResourceFigures>,
 }
 
-/// The names that `details` cannot have.
-const OWN: [&str; 5] = [
-    "service_available",
-    "cause",
-    "message",
-    "latency_ms",
-    "witness",
-];
+fn or_false<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
+    Ok(lenient(from)?.unwrap_or_default())
+}
 
 impl Attributes {
-    /// It does its service. Details come from what was felt, which may be
-    /// anything: those that would pass for our own words are left out.
-    pub fn available(latency_ms: f64, mut details: Map<String, Value>) -> Self {
-        details.retain(|name, _| !OWN.contains(&name.as_str()));
+    /// It does its service.
+    pub fn available(latency_ms: f64) -> Self {
         Self {
             service_available: true,
-            cause: None,
-            message: None,
             latency_ms: Some(latency_ms),
-            witness: None,
-            details,
+            ..Self::default()
         }
     }
 
     /// It does not, for this cause.
     pub fn failed(cause: Cause, message: impl Into<String>) -> Self {
         Self {
-            service_available: false,
             cause: Some(cause),
             message: Some(message.into()),
-            latency_ms: None,
-            witness: None,
-            details: Map::new(),
+            ..Self::default()
         }
     }
 }
 
 /// One row of the record: what one feel saw, when, and which worker.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, FromRow)]
 pub struct Observation {
     /// Its id.
     pub id: ObservationId,
@@ -148,7 +155,9 @@ pub struct Observation {
     /// The worker that felt.
     pub worker: String,
     /// Feel workers alive at that moment.
+    #[sqlx(try_from = "i16")]
     pub feelers: u16,
     /// What was seen.
+    #[sqlx(json)]
     pub attributes: Attributes,
 }

@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sqlx::FromRow;
 
 use super::subject::named;
 use super::{Kind, Lane, LeaderChangeKind, OperationId, SubjectId};
@@ -343,11 +344,12 @@ impl OperationAction {
 }
 
 /// An operation as the record has it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromRow)]
 pub struct Operation {
     /// Its id and its token's.
     pub id: OperationId,
     /// On what; `None`: the deployment.
+    #[sqlx(rename = "subject_id")]
     pub subject: Option<SubjectId>,
     /// What is done.
     pub kind: OperationKind,
@@ -370,14 +372,17 @@ pub struct Operation {
     /// Name of the step that is next or at work; [`Operation::QUEUED`] before the first.
     pub step_name: String,
     /// Its place, from 0: for people.
+    #[sqlx(try_from = "i16")]
     pub step: u16,
     /// Of how many.
+    #[sqlx(try_from = "i16")]
     pub steps: u16,
     /// Since when it is next or at work.
     pub step_since: DateTime<Utc>,
     /// What is waited for, or went wrong last.
     pub note: Option<String>,
     /// How often this step failed in a row.
+    #[sqlx(try_from = "i32")]
     pub failures: u32,
     /// By when it should be done; `None` until its first turn.
     pub deadline: Option<DateTime<Utc>>,

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use sqlx::FromRow;
 
 use super::{Secret, SubjectId, Window};
 
@@ -42,13 +43,7 @@ macro_rules! named {
             }
         }
 
-        impl TryFrom<String> for $name {
-            type Error = String;
-
-            fn try_from(text: String) -> Result<Self, String> {
-                text.parse()
-            }
-        }
+        $crate::model::text_column!($name);
     };
 }
 pub(crate) use named;
@@ -126,7 +121,7 @@ named! {
 }
 
 /// What servers and resources have in common.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromRow)]
 pub struct Subject {
     /// Its id and its token's.
     pub id: SubjectId,

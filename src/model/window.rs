@@ -6,6 +6,8 @@ use std::str::FromStr;
 use chrono::{DateTime, Datelike, Days, Duration, NaiveTime, TimeZone, Utc, Weekday};
 use chrono_tz::Tz;
 
+use super::text_column;
+
 /// How long a window is open.
 pub const WINDOW_HOURS: i64 = 4;
 
@@ -68,6 +70,8 @@ const DAYS: [(Weekday, &str); 7] = [
     (Weekday::Sat, "sat"),
     (Weekday::Sun, "sun"),
 ];
+
+text_column!(Window);
 
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,14 +4,13 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::subjects::decode;
 use crate::model::{Kind, PublicId, SubjectId, Window};
 
 /// Keeps a subject as it is until the transaction ends: nobody destroys it, and no
 /// other change of it is asked for meanwhile.
 pub async fn hold(db: &mut PgConnection, id: SubjectId) -> sqlx::Result<()> {
     sqlx::query("select 1 from subjects where id = $1 for update")
-        .bind(id.to_string())
+        .bind(id)
         .execute(db)
         .await?;
     Ok(())
@@ -44,20 +43,20 @@ pub async fn rename(
         .bind(format!("name {kind} {name}"))
         .execute(&mut *db)
         .await?;
-    let taken: Option<String> = sqlx::query_scalar(
+    let taken: Option<SubjectId> = sqlx::query_scalar(
         "select id from subjects
          where kind = $1 and name = $2 and id <> $3 and forgotten_at is null",
     )
-    .bind(kind.as_str())
+    .bind(kind)
     .bind(name)
-    .bind(id.to_string())
+    .bind(id)
     .fetch_optional(&mut *db)
     .await?;
     if let Some(taken) = taken {
-        return Err(RenameError::Taken(PublicId::new(kind, decode(taken)?)));
+        return Err(RenameError::Taken(PublicId::new(kind, taken)));
     }
     sqlx::query("update subjects set name = $2 where id = $1 and forgotten_at is null")
-        .bind(id.to_string())
+        .bind(id)
         .bind(name)
         .execute(db)
         .await?;
@@ -71,8 +70,8 @@ pub async fn set_window(
     window: Option<Window>,
 ) -> sqlx::Result<()> {
     sqlx::query("update resources set maintenance_window = $2 where id = $1")
-        .bind(resource.to_string())
-        .bind(window.map(|window| window.to_string()))
+        .bind(resource)
+        .bind(window)
         .execute(db)
         .await?;
     Ok(())
@@ -86,16 +85,16 @@ pub async fn not_before(
     subject: SubjectId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<DateTime<Utc>>> {
-    let set: Vec<Option<String>> = sqlx::query_scalar(
+    let set: Vec<Option<Window>> = sqlx::query_scalar(
         "select r.maintenance_window from resources r join subjects s using (id)
          where (r.id = $1 or r.server_id = $1) and s.forgotten_at is null
          limit 2",
     )
-    .bind(subject.to_string())
+    .bind(subject)
     .fetch_all(db)
     .await?;
-    let own: Option<Window> = match &set[..] {
-        [Some(text)] => text.parse().ok(),
+    let own = match set[..] {
+        [own] => own,
         _ => None,
     };
     let opens = own.unwrap_or_default().next(now).0;

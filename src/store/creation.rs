@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use super::operations::{self, NewOperation};
 use super::plans::Plan;
 use super::queue;
-use super::subjects::{self, Inserted, decode};
+use super::subjects::{self, Inserted};
 use crate::model::{
     Cloud, Durability, Kind, OperationId, OperationKind, Origin, PublicId, Secret, SecretKey,
     State, SubjectId, TlsMode, Window,
@@ -121,8 +121,8 @@ pub async fn server(
                               volume_gib, volume_type, for_plan)
          values ($1, '', 22, '', $2, $3, $4, $5, $6, $7, $8)",
     )
-    .bind(id.to_string())
-    .bind(wanted.cloud.as_str())
+    .bind(id)
+    .bind(wanted.cloud)
     .bind(&wanted.region)
     .bind(&wanted.zone)
     .bind(wanted.sizes.first())
@@ -172,7 +172,7 @@ pub async fn resource(
              select from resources r join subjects s using (id)
              where r.server_id = $1 and r.port = p and s.forgotten_at is null)",
     )
-    .bind(server.to_string())
+    .bind(server)
     .bind(i32::from(FIRST_PORT))
     .fetch_one(&mut *db)
     .await?;
@@ -187,18 +187,18 @@ pub async fn resource(
                                 replication_password)
          values ($1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
     )
-    .bind(id.to_string())
-    .bind(server.to_string())
+    .bind(id)
+    .bind(server)
     .bind(port)
     .bind(OWN)
     .bind(key.seal(&wanted.own_password, &format!("{id}/password"))?)
-    .bind(TlsMode::Require.as_str())
+    .bind(TlsMode::Require)
     .bind(&wanted.plan.name)
     .bind(format!("u_{tail}"))
     .bind(format!("d_{tail}"))
     .bind(key.seal(&wanted.customer_password, &format!("{id}/customer"))?)
-    .bind(wanted.window.map(|w| w.to_string()))
-    .bind(wanted.durability.as_str())
+    .bind(wanted.window)
+    .bind(wanted.durability)
     .bind(plan.max_lag_bytes)
     .bind(key.seal(&wanted.replication_password, &format!("{id}/replication"))?)
     .execute(&mut *db)
@@ -248,7 +248,7 @@ async fn zones_apart(
     }
     let known: Option<Vec<String>> =
         sqlx::query_scalar("select zones from regions where cloud = $1 and name = $2")
-            .bind(wanted.cloud.as_str())
+            .bind(wanted.cloud)
             .bind(&wanted.region)
             .fetch_optional(db)
             .await?;
@@ -286,7 +286,7 @@ async fn place(db: &mut PgConnection, wanted: &WantedResource) -> Result<Subject
             ))
             .execute(&mut *db)
             .await?;
-        let found: Option<String> = sqlx::query_scalar(
+        let found: Option<SubjectId> = sqlx::query_scalar(
             "select v.id from servers v join subjects s using (id)
              cross join lateral (
                  select count(*) as n from resources r join subjects rs on rs.id = r.id
@@ -304,14 +304,14 @@ async fn place(db: &mut PgConnection, wanted: &WantedResource) -> Result<Subject
              for update of s",
         )
         .bind(&plan.name)
-        .bind(wanted.cloud.as_str())
+        .bind(wanted.cloud)
         .bind(&wanted.region)
         .bind(&wanted.zone)
         .bind(i64::from(plan.per_server))
         .fetch_optional(&mut *db)
         .await?;
         if let Some(id) = found {
-            return Ok(decode(id)?);
+            return Ok(id);
         }
     }
     let tail = SubjectId::generate().to_string().to_ascii_lowercase();
@@ -357,7 +357,7 @@ pub async fn host_private_key(
 ) -> sqlx::Result<Option<Vec<u8>>> {
     let found: Option<Option<Vec<u8>>> =
         sqlx::query_scalar("select host_private_key from servers where id = $1")
-            .bind(server.to_string())
+            .bind(server)
             .fetch_optional(db)
             .await?;
     Ok(found.flatten())

@@ -2,13 +2,11 @@
 
 mod report;
 
-use chrono::{DateTime, Utc};
 use serde_json::json;
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
 
 use super::operations::{self, NewOperation};
-use super::subjects::decode;
-use crate::model::{Gameday, Harm, Kind, OperationId, OperationKind, PublicId, SubjectId};
+use crate::model::{Gameday, Harm, OperationId, OperationKind, SubjectId};
 
 pub use report::{Report, Stage, report};
 
@@ -44,52 +42,13 @@ pub async fn open(db: &mut PgConnection, new: &NewGameday) -> sqlx::Result<Optio
     sqlx::query(
         "insert into gamedays (operation_id, subject_id, how, for_s) values ($1, $2, $3, $4)",
     )
-    .bind(id.to_string())
-    .bind(new.subject.to_string())
-    .bind(new.how.as_str())
+    .bind(id)
+    .bind(new.subject)
+    .bind(new.how)
     .bind(new.for_s.map(|s| i32::try_from(s).unwrap_or(i32::MAX)))
     .execute(db)
     .await?;
     Ok(Some(id))
-}
-
-#[derive(FromRow)]
-struct Row {
-    operation_id: String,
-    subject_id: String,
-    subject_kind: String,
-    name: String,
-    how: String,
-    reason: Option<String>,
-    asked_by: String,
-    opened_at: DateTime<Utc>,
-    open: bool,
-    for_s: Option<i32>,
-    broken_at: Option<DateTime<Utc>>,
-    problem: Option<String>,
-    heal_at: Option<DateTime<Utc>>,
-    healed_at: Option<DateTime<Utc>>,
-}
-
-impl Row {
-    fn into_gameday(self) -> sqlx::Result<Gameday> {
-        let kind: Kind = decode(self.subject_kind)?;
-        Ok(Gameday {
-            id: decode(self.operation_id)?,
-            subject: PublicId::new(kind, decode(self.subject_id)?),
-            name: self.name,
-            how: decode(self.how)?,
-            reason: self.reason,
-            asked_by: self.asked_by,
-            asked_at: self.opened_at,
-            open: self.open,
-            for_s: self.for_s.and_then(|s| u32::try_from(s).ok()),
-            broken_at: self.broken_at,
-            problem: self.problem,
-            heal_at: self.heal_at,
-            healed_at: self.healed_at,
-        })
-    }
 }
 
 /// Which of them.
@@ -107,7 +66,7 @@ pub struct Page {
 
 /// Lists them, newest first.
 pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Gameday>> {
-    let rows: Vec<Row> = sqlx::query_as(
+    sqlx::query_as(
         "select g.*, s.kind as subject_kind, s.name, o.reason, o.asked_by, o.opened_at,
                 o.state = 'open' as open
          from gamedays g
@@ -118,13 +77,12 @@ pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Gameda
            and ($3::text is null or g.operation_id < $3)
          order by g.operation_id desc limit $4",
     )
-    .bind(page.id.map(|id| id.to_string()))
-    .bind(page.subject.map(|id| id.to_string()))
-    .bind(page.before.map(|id| id.to_string()))
+    .bind(page.id)
+    .bind(page.subject)
+    .bind(page.before)
     .bind(page.limit)
     .fetch_all(db)
-    .await?;
-    rows.into_iter().map(Row::into_gameday).collect()
+    .await
 }
 
 /// Reads one.
@@ -146,7 +104,7 @@ pub async fn begin(db: &mut PgConnection, id: OperationId) -> sqlx::Result<bool>
              heal_at = clock_timestamp() + for_s * interval '1 s'
          where operation_id = $1 and broken_at is null",
     )
-    .bind(id.to_string())
+    .bind(id)
     .execute(db)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -159,7 +117,7 @@ pub async fn fail(db: &mut PgConnection, id: OperationId, why: &str) -> sqlx::Re
              and broken_at is not null then now() end)
          where operation_id = $1",
     )
-    .bind(id.to_string())
+    .bind(id)
     .bind(why)
     .execute(db)
     .await?;
@@ -172,7 +130,7 @@ pub async fn heal_now(db: &mut PgConnection, id: OperationId) -> sqlx::Result<()
         "update gamedays set heal_at = least(heal_at, now())
          where operation_id = $1 and healed_at is null",
     )
-    .bind(id.to_string())
+    .bind(id)
     .execute(&mut *db)
     .await?;
     ask_for_healing(db).await
@@ -180,7 +138,7 @@ pub async fn heal_now(db: &mut PgConnection, id: OperationId) -> sqlx::Result<()
 
 /// Those that are to be taken back by now, oldest first.
 pub async fn due(db: &mut PgConnection) -> sqlx::Result<Vec<Gameday>> {
-    let ids: Vec<String> = sqlx::query_scalar(
+    let ids: Vec<OperationId> = sqlx::query_scalar(
         "select operation_id from gamedays
          where heal_at <= now() and healed_at is null and broken_at is not null
          order by heal_at limit 100",
@@ -189,7 +147,7 @@ pub async fn due(db: &mut PgConnection) -> sqlx::Result<Vec<Gameday>> {
     .await?;
     let mut all = Vec::new();
     for id in ids {
-        all.extend(load(db, decode(id)?).await?);
+        all.extend(load(db, id).await?);
     }
     Ok(all)
 }
@@ -200,7 +158,7 @@ pub async fn healed(db: &mut PgConnection, id: OperationId) -> sqlx::Result<()> 
         "update gamedays set healed_at = clock_timestamp()
          where operation_id = $1 and healed_at is null",
     )
-    .bind(id.to_string())
+    .bind(id)
     .execute(db)
     .await?;
     Ok(())

@@ -6,10 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
 use super::observations::{self, Before};
-use super::subjects::decode;
-use crate::model::{
-    IncidentKind, Kind, Observation, ObservationId, Origin, State, Subject, SubjectId,
-};
+use crate::model::{IncidentKind, Observation, ObservationId, State, Subject, SubjectId};
 
 /// From when to when; the end is not part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,25 +18,14 @@ pub struct Span {
 }
 
 /// A subject as it stood when a span began.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromRow)]
 pub struct Past {
     /// With the state of that time.
+    #[sqlx(flatten)]
     pub subject: Subject,
     /// A resource's server.
+    #[sqlx(rename = "server_id")]
     pub server: Option<SubjectId>,
-}
-
-#[derive(FromRow)]
-struct Row {
-    id: String,
-    kind: String,
-    name: String,
-    state: String,
-    state_since: DateTime<Utc>,
-    origin: String,
-    tier: String,
-    created_at: DateTime<Utc>,
-    server_id: Option<String>,
 }
 
 /// The subjects that were in the herd at some moment of this span, servers first.
@@ -49,7 +35,7 @@ pub async fn subjects(
     span: Span,
     who: Option<&str>,
 ) -> sqlx::Result<Vec<Past>> {
-    let rows: Vec<Row> = sqlx::query_as(
+    sqlx::query_as(
         "select s.id, s.kind, s.name, s.origin, s.tier, s.created_at, r.server_id,
                 coalesce(before.to_state, after.from_state, s.state) as state,
                 coalesce(before.created_at,
@@ -74,24 +60,7 @@ pub async fn subjects(
     .bind(span.until)
     .bind(who)
     .fetch_all(db)
-    .await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(Past {
-                subject: Subject {
-                    id: decode(row.id)?,
-                    kind: decode::<Kind>(row.kind)?,
-                    name: row.name,
-                    state: decode::<State>(row.state)?,
-                    state_since: row.state_since,
-                    origin: decode::<Origin>(row.origin)?,
-                    tier: row.tier,
-                    created_at: row.created_at,
-                },
-                server: row.server_id.map(decode).transpose()?,
-            })
-        })
-        .collect()
+    .await
 }
 
 /// A page of what was seen of a subject, oldest first, behind `after` if given.
@@ -102,23 +71,20 @@ pub async fn seen(
     after: Option<&Observation>,
     limit: i64,
 ) -> sqlx::Result<Vec<Observation>> {
-    let rows: Vec<observations::Row> = sqlx::query_as(
+    sqlx::query_as(
         "select id, created_at, worker, feelers, attributes from observations
          where subject_id = $1 and created_at >= $2 and created_at < $3
            and ($4::text is null or (created_at, id) > ($2, $4))
          order by created_at, id
          limit $5",
     )
-    .bind(subject.to_string())
+    .bind(subject)
     .bind(after.map_or(span.since, |seen| seen.created_at))
     .bind(span.until)
-    .bind(after.map(|seen| seen.id.to_string()))
+    .bind(after.map(|seen| seen.id))
     .bind(limit)
     .fetch_all(db)
-    .await?;
-    rows.into_iter()
-        .map(observations::Row::into_observation)
-        .collect()
+    .await
 }
 
 /// What was seen of a subject before a span began, newest first.
@@ -128,26 +94,29 @@ pub async fn seen_before(
     since: DateTime<Utc>,
     limit: i64,
 ) -> sqlx::Result<Vec<Observation>> {
-    let first: ObservationId = decode("0".repeat(26))?;
     let before = Before {
         created_at: since,
-        id: first,
+        id: ObservationId::first_of(DateTime::UNIX_EPOCH),
     };
     observations::list(db, subject, Some(before), limit).await
 }
 
 /// A change of state that was made.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, FromRow)]
 pub struct Turn {
     /// When.
+    #[sqlx(rename = "created_at")]
     pub at: DateTime<Utc>,
     /// The state that was left.
+    #[sqlx(rename = "from_state")]
     pub from: State,
     /// The state that was entered.
+    #[sqlx(rename = "to_state")]
     pub to: State,
     /// Why, for people.
     pub reason: String,
     /// The observation that caused it.
+    #[sqlx(rename = "observation_id")]
     pub because: ObservationId,
 }
 
@@ -158,28 +127,16 @@ pub async fn turns(
     subject: SubjectId,
     span: Span,
 ) -> sqlx::Result<Vec<Turn>> {
-    type Row = (DateTime<Utc>, String, String, String, String);
-    let rows: Vec<Row> = sqlx::query_as(
+    sqlx::query_as(
         "select created_at, from_state, to_state, reason, observation_id from transitions
          where subject_id = $1 and created_at >= $2 and created_at < $3 + interval '2 minutes'
          order by created_at, id",
     )
-    .bind(subject.to_string())
+    .bind(subject)
     .bind(span.since)
     .bind(span.until)
     .fetch_all(db)
-    .await?;
-    rows.into_iter()
-        .map(|(at, from, to, reason, because)| {
-            Ok(Turn {
-                at,
-                from: decode(from)?,
-                to: decode(to)?,
-                reason,
-                because: decode(because)?,
-            })
-        })
-        .collect()
+    .await
 }
 
 /// When an incident of each kind was opened that was open in this span: the first
@@ -189,7 +146,7 @@ pub async fn opened(
     subject: SubjectId,
     span: Span,
 ) -> sqlx::Result<Vec<(IncidentKind, DateTime<Utc>)>> {
-    let rows: Vec<(String, DateTime<Utc>)> = sqlx::query_as(
+    sqlx::query_as(
         "select i.kind, min(e.created_at) from incidents i
          join incident_events e on e.incident_id = i.id and e.kind in ('opened', 'reopened')
          left join lateral (
@@ -200,26 +157,25 @@ pub async fn opened(
            and (ended.at is null or ended.at > $2)
          group by i.kind order by 2, 1",
     )
-    .bind(subject.to_string())
+    .bind(subject)
     .bind(span.since)
     .bind(span.until)
     .fetch_all(db)
-    .await?;
-    rows.into_iter()
-        .map(|(kind, at)| Ok((decode(kind)?, at)))
-        .collect()
+    .await
 }
 
 /// Whom a resource follows, from when on.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, FromRow)]
 pub struct Following {
     /// Since when.
     pub since: DateTime<Utc>,
     /// `None`: it leads.
+    #[sqlx(rename = "leader_id")]
     pub leader: Option<SubjectId>,
     /// The change of leader that this is, counted.
     pub epoch: i64,
     /// How far behind, in bytes of WAL, it may be.
+    #[sqlx(try_from = "i64")]
     pub max_lag_bytes: u64,
 }
 
@@ -230,22 +186,12 @@ pub async fn followings(
     subject: SubjectId,
     span: Span,
 ) -> sqlx::Result<Vec<Following>> {
-    let rows: Vec<(DateTime<Utc>, Option<String>, i64, i64)> = sqlx::query_as(
+    sqlx::query_as(
         "select since, leader_id, epoch, max_lag_bytes from followings
          where resource_id = $1 and since < $2 + interval '2 minutes' order by since, id",
     )
-    .bind(subject.to_string())
+    .bind(subject)
     .bind(span.until)
     .fetch_all(db)
-    .await?;
-    rows.into_iter()
-        .map(|(since, leader, epoch, max_lag_bytes)| {
-            Ok(Following {
-                since,
-                leader: leader.map(decode).transpose()?,
-                epoch,
-                max_lag_bytes: u64::try_from(max_lag_bytes).unwrap_or_default(),
-            })
-        })
-        .collect()
+    .await
 }

@@ -6,12 +6,10 @@ mod listing;
 
 use std::collections::HashSet;
 
-use chrono::{DateTime, Utc};
-use serde_json::Value;
-use sqlx::{FromRow, PgConnection};
+use chrono::Utc;
+use sqlx::PgConnection;
 
 use super::queue;
-use super::subjects::decode;
 use crate::model::{
     Incident, IncidentId, IncidentKind, IncidentState, Note, Opening, RowId, SubjectId,
 };
@@ -28,85 +26,20 @@ pub const SAME_AGAIN: &str = "10 minutes";
 /// was closed no longer counts against the brake, so whatever trips it is news.
 pub const OPERATORS_WORD: &str = "1 hour";
 
-#[derive(FromRow)]
-struct Row {
-    id: String,
-    subject_id: Option<String>,
-    kind: String,
-    state: String,
-    state_since: DateTime<Utc>,
-    revision: i64,
-    reason: String,
-    opened_at: DateTime<Utc>,
-    deadline: Option<DateTime<Utc>>,
-    remedy: i16,
-    step: i16,
-    attempt: i16,
-    attempts: i32,
-    wait_until: Option<DateTime<Utc>>,
-    acted_at: Option<DateTime<Utc>>,
-    memo: Value,
-    resting: Option<String>,
-    reopened: i16,
-    acknowledged_at: Option<DateTime<Utc>>,
-    acknowledged_by: Option<String>,
-    held_at: Option<DateTime<Utc>>,
-    paged_at: Option<DateTime<Utc>>,
-    ticketed_at: Option<DateTime<Utc>>,
-    resolved_at: Option<DateTime<Utc>>,
-    resolved_by: Option<String>,
-}
-
-impl Row {
-    fn into_incident(self) -> sqlx::Result<Incident> {
-        Ok(Incident {
-            id: decode(self.id)?,
-            subject: self.subject_id.map(decode).transpose()?,
-            kind: decode(self.kind)?,
-            state: decode(self.state)?,
-            state_since: self.state_since,
-            revision: self.revision,
-            reason: self.reason,
-            opened_at: self.opened_at,
-            deadline: self.deadline,
-            remedy: small(self.remedy),
-            step: small(self.step),
-            attempt: small(self.attempt),
-            attempts: u32::try_from(self.attempts).unwrap_or_default(),
-            wait_until: self.wait_until,
-            acted_at: self.acted_at,
-            memo: self.memo,
-            resting: self.resting,
-            reopened: small(self.reopened),
-            acknowledged: self.acknowledged_at.zip(self.acknowledged_by),
-            held_at: self.held_at,
-            paged_at: self.paged_at,
-            ticketed_at: self.ticketed_at,
-            resolved: self.resolved_at.zip(self.resolved_by),
-        })
-    }
-}
-
-fn small(number: i16) -> u16 {
-    u16::try_from(number).unwrap_or_default()
-}
-
 /// Reads one incident.
 pub async fn load(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<Option<Incident>> {
-    let row: Option<Row> = sqlx::query_as("select * from incidents where id = $1")
-        .bind(id.to_string())
+    sqlx::query_as("select * from incidents where id = $1")
+        .bind(id)
         .fetch_optional(db)
-        .await?;
-    row.map(Row::into_incident).transpose()
+        .await
 }
 
 /// Reads one incident and locks its row until the transaction ends.
 pub async fn lock(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<Option<Incident>> {
-    let row: Option<Row> = sqlx::query_as("select * from incidents where id = $1 for update")
-        .bind(id.to_string())
+    sqlx::query_as("select * from incidents where id = $1 for update")
+        .bind(id)
         .fetch_optional(db)
-        .await?;
-    row.map(Row::into_incident).transpose()
+        .await
 }
 
 /// Which of these subjects and kinds have an open incident.
@@ -114,11 +47,8 @@ pub async fn open_among(
     db: &mut PgConnection,
     asked: &[(SubjectId, IncidentKind)],
 ) -> sqlx::Result<HashSet<(SubjectId, IncidentKind)>> {
-    let (ids, kinds): (Vec<String>, Vec<&str>) = asked
-        .iter()
-        .map(|(id, kind)| (id.to_string(), kind.as_str()))
-        .unzip();
-    let rows: Vec<(String, String)> = sqlx::query_as(
+    let (ids, kinds): (Vec<SubjectId>, Vec<IncidentKind>) = asked.iter().copied().unzip();
+    let rows: Vec<(SubjectId, IncidentKind)> = sqlx::query_as(
         "select i.subject_id, i.kind
          from unnest($1::text[], $2::text[]) as a (id, kind)
          join incidents i on coalesce(i.subject_id, '') = a.id and i.kind = a.kind
@@ -128,9 +58,7 @@ pub async fn open_among(
     .bind(kinds)
     .fetch_all(db)
     .await?;
-    rows.into_iter()
-        .map(|(id, kind)| Ok((decode(id)?, decode(kind)?)))
-        .collect()
+    Ok(rows.into_iter().collect())
 }
 
 /// Opens an incident, unless one of this subject and kind is open. One that was
@@ -143,9 +71,9 @@ pub async fn open(
     opening: &Opening,
     actor: &str,
 ) -> sqlx::Result<Option<IncidentId>> {
-    let owner = subject.map(|id| id.to_string());
-    let last: Option<(String, bool, bool, bool)> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
-        "select i.id, i.state <> 'resolved',
+    let last: Option<(IncidentId, bool, bool, bool)> =
+        sqlx::query_as(sqlx::AssertSqlSafe(format!(
+            "select i.id, i.state <> 'resolved',
                 coalesce(i.resolved_at > now() - interval '{SAME_AGAIN}', false),
                 coalesce(i.resolved_by = 'operator' and i.kind <> 'blind'
                     and i.resolved_at > now() - interval '{OPERATORS_WORD}'
@@ -154,21 +82,21 @@ pub async fn open(
          where coalesce(i.subject_id, '') = coalesce($1, '') and i.kind = $2
          order by i.state <> 'resolved' desc, i.resolved_at desc nulls last
          limit 1"
-    )))
-    .bind(&owner)
-    .bind(opening.kind.as_str())
-    .fetch_optional(&mut *db)
-    .await?;
+        )))
+        .bind(subject)
+        .bind(opening.kind)
+        .fetch_optional(&mut *db)
+        .await?;
     match last {
         Some((_, true, _, _)) | Some((_, _, _, true)) => Ok(None),
-        Some((id, false, true, false)) => reopen(db, decode(id)?, opening, actor).await,
-        Some((_, false, false, false)) | None => insert(db, owner, opening, actor).await,
+        Some((id, false, true, false)) => reopen(db, id, opening, actor).await,
+        Some((_, false, false, false)) | None => insert(db, subject, opening, actor).await,
     }
 }
 
 async fn insert(
     db: &mut PgConnection,
-    owner: Option<String>,
+    owner: Option<SubjectId>,
     opening: &Opening,
     actor: &str,
 ) -> sqlx::Result<Option<IncidentId>> {
@@ -178,9 +106,9 @@ async fn insert(
          values ($1, $2, $3, 'triggered', $4)
          on conflict do nothing",
     )
-    .bind(id.to_string())
+    .bind(id)
     .bind(owner)
-    .bind(opening.kind.as_str())
+    .bind(opening.kind)
     .bind(&opening.reason)
     .execute(&mut *db)
     .await?;
@@ -210,7 +138,7 @@ async fn reopen(
          where id = $1 and state = 'resolved'
          returning reopened",
     )
-    .bind(id.to_string())
+    .bind(id)
     .bind(&opening.reason)
     .fetch_optional(&mut *db)
     .await?;
@@ -232,8 +160,8 @@ pub async fn note(
         "insert into incident_events (id, incident_id, kind, actor, text, detail)
          values ($1, $2, $3, $4, $5, $6)",
     )
-    .bind(RowId::generate().to_string())
-    .bind(id.to_string())
+    .bind(RowId::generate())
+    .bind(id)
     .bind(&note.kind)
     .bind(actor)
     .bind(&note.text)
@@ -259,9 +187,9 @@ pub async fn save(db: &mut PgConnection, incident: &Incident) -> sqlx::Result<bo
              resolved_by = case when $3 = 'resolved' then $16 end
          where id = $1 and revision = $2",
     )
-    .bind(incident.id.to_string())
+    .bind(incident.id)
     .bind(incident.revision)
-    .bind(incident.state.as_str())
+    .bind(incident.state)
     .bind(&incident.reason)
     .bind(incident.deadline)
     .bind(i16::try_from(incident.remedy).unwrap_or(i16::MAX))
@@ -274,7 +202,7 @@ pub async fn save(db: &mut PgConnection, incident: &Incident) -> sqlx::Result<bo
     .bind(&incident.resting)
     .bind(incident.paged_at)
     .bind(incident.ticketed_at)
-    .bind(incident.resolved.as_ref().map(|(_, by)| by.as_str()))
+    .bind(&incident.resolved_by)
     .execute(db)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -286,29 +214,26 @@ pub async fn covering(
     db: &mut PgConnection,
     subject: SubjectId,
 ) -> sqlx::Result<Option<(IncidentId, IncidentKind)>> {
-    let row: Option<(String, String)> = sqlx::query_as(
+    sqlx::query_as(
         "select i.id, i.kind from resources r join incidents i on i.subject_id = r.server_id
          where r.id = $1 and i.state <> 'resolved'
            and i.kind = any($2)
          order by i.opened_at limit 1",
     )
-    .bind(subject.to_string())
+    .bind(subject)
     .bind(IncidentKind::names_where(|kind| kind.covers_databases))
     .fetch_optional(db)
-    .await?;
-    row.map(|(id, kind)| Ok((decode(id)?, decode(kind)?)))
-        .transpose()
+    .await
 }
 
 /// The open `blind` incident, if there is one.
 pub async fn blind(db: &mut PgConnection) -> sqlx::Result<Option<IncidentId>> {
-    let id: Option<String> = sqlx::query_scalar(
+    sqlx::query_scalar(
         "select id from incidents
          where coalesce(subject_id, '') = '' and kind = 'blind' and state <> 'resolved'",
     )
     .fetch_optional(db)
-    .await?;
-    id.map(decode).transpose()
+    .await
 }
 
 /// Open incidents by kind and state.
@@ -324,14 +249,14 @@ pub async fn count_open(db: &mut PgConnection) -> sqlx::Result<Vec<(String, Stri
 /// Closes the open incidents of a subject that leaves the herd, and calls off
 /// whoever was called for them.
 pub async fn forget(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<()> {
-    let open: Vec<String> = sqlx::query_scalar(
+    let open: Vec<IncidentId> = sqlx::query_scalar(
         "select id from incidents where subject_id = $1 and state <> 'resolved' order by id",
     )
-    .bind(subject.to_string())
+    .bind(subject)
     .fetch_all(&mut *db)
     .await?;
     for id in open {
-        let Some(mut incident) = lock(db, decode(id)?).await? else {
+        let Some(mut incident) = lock(db, id).await? else {
             continue;
         };
         close(
@@ -357,7 +282,8 @@ pub async fn close(
 ) -> sqlx::Result<bool> {
     incident.state = IncidentState::Resolved;
     incident.resting = None;
-    incident.resolved = Some((Utc::now(), by.to_owned()));
+    incident.resolved_at = Some(Utc::now());
+    incident.resolved_by = Some(by.to_owned());
     if !save(db, incident).await? {
         return Ok(false);
     }

@@ -44,10 +44,7 @@ pub async fn look(
     db: &mut PgConnection,
     wanted: &[(Place, String)],
 ) -> sqlx::Result<Vec<Option<Known>>> {
-    let clouds: Vec<_> = wanted
-        .iter()
-        .map(|(place, _)| place.cloud.as_str())
-        .collect();
+    let clouds: Vec<_> = wanted.iter().map(|(place, _)| place.cloud).collect();
     let regions: Vec<_> = wanted.iter().map(|(place, _)| &place.region).collect();
     let instances: Vec<_> = wanted.iter().map(|(_, id)| id).collect();
     let rows: Vec<(i64, Known)> = sqlx::query(
@@ -89,7 +86,7 @@ pub async fn claim(
     let mine: bool = sqlx::query_scalar(
         "select pg_try_advisory_xact_lock(hashtext('instance_statuses'), hashtext($1 || '/' || $2))",
     )
-    .bind(place.cloud.as_str())
+    .bind(place.cloud)
     .bind(&place.region)
     .fetch_one(&mut *db)
     .await?;
@@ -109,7 +106,7 @@ pub async fn claim(
              where cloud = $1 and region = $2 and instance_id = $3)
          on conflict do nothing",
     )
-    .bind(place.cloud.as_str())
+    .bind(place.cloud)
     .bind(&place.region)
     .bind(instance_id)
     .bind(place.unplaced)
@@ -141,7 +138,7 @@ pub async fn claim(
          where row.cloud = $1 and row.region = $2 and row.instance_id = taken.instance_id
          returning row.instance_id",
     )
-    .bind(place.cloud.as_str())
+    .bind(place.cloud)
     .bind(&place.region)
     .bind(instance_id)
     .bind(oldest.as_secs_f64())
@@ -175,7 +172,7 @@ pub async fn answered(
                  and instance_id not in (select instance_id from gone))
          select clock_timestamp()",
     )
-    .bind(place.cloud.as_str())
+    .bind(place.cloud)
     .bind(&place.region)
     .bind(asked)
     .bind(Value::Object(statuses.clone()))
@@ -194,7 +191,7 @@ pub async fn failed(
         "update instance_statuses set problem = $4
          where cloud = $1 and region = $2 and instance_id = any($3)",
     )
-    .bind(place.cloud.as_str())
+    .bind(place.cloud)
     .bind(&place.region)
     .bind(asked)
     .bind(problem)

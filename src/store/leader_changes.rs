@@ -4,7 +4,6 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection};
 
-use super::subjects::decode;
 use crate::model::{
     Kind, LeaderChange, LeaderChangeId, LeaderChangeKind, Node, OperationId, PublicId, SubjectId,
 };
@@ -26,41 +25,41 @@ pub struct NewChange<'a> {
 
 #[derive(FromRow)]
 struct Row {
-    id: String,
+    id: LeaderChangeId,
     created_at: DateTime<Utc>,
-    kind: String,
-    new_leader_id: String,
-    old_leader_id: String,
+    kind: LeaderChangeKind,
+    new_leader_id: SubjectId,
+    old_leader_id: SubjectId,
     name: String,
     epoch: i64,
     new_address: String,
-    new_port: i32,
+    #[sqlx(try_from = "i32")]
+    new_port: u16,
     old_address: String,
-    old_port: i32,
-    operation_id: String,
+    #[sqlx(try_from = "i32")]
+    old_port: u16,
+    operation_id: OperationId,
     detail: Value,
 }
 
-impl Row {
-    fn into_change(self) -> sqlx::Result<LeaderChange> {
-        let node = |id: String, address: String, port: i32| -> sqlx::Result<Node> {
-            Ok(Node {
-                id: PublicId::new(Kind::Resource, decode(id)?),
-                address,
-                port: u16::try_from(port).unwrap_or_default(),
-            })
+impl From<Row> for LeaderChange {
+    fn from(row: Row) -> Self {
+        let node = |id, address, port| Node {
+            id: PublicId::new(Kind::Resource, id),
+            address,
+            port,
         };
-        Ok(LeaderChange {
-            id: decode(self.id)?,
-            at: self.created_at,
-            kind: decode(self.kind)?,
-            name: self.name,
-            epoch: self.epoch,
-            new_leader: node(self.new_leader_id, self.new_address, self.new_port)?,
-            old_leader: node(self.old_leader_id, self.old_address, self.old_port)?,
-            operation: decode(self.operation_id)?,
-            detail: self.detail,
-        })
+        Self {
+            id: row.id,
+            at: row.created_at,
+            kind: row.kind,
+            name: row.name,
+            epoch: row.epoch,
+            new_leader: node(row.new_leader_id, row.new_address, row.new_port),
+            old_leader: node(row.old_leader_id, row.old_address, row.old_port),
+            operation: row.operation_id,
+            detail: row.detail,
+        }
     }
 }
 
@@ -91,24 +90,24 @@ pub async fn write(db: &mut PgConnection, new: &NewChange<'_>) -> sqlx::Result<L
          where r.id = $3
          returning *",
     )
-    .bind(LeaderChangeId::generate().to_string())
-    .bind(new.kind.as_str())
-    .bind(new.new_leader.to_string())
-    .bind(new.old_leader.to_string())
-    .bind(new.operation.to_string())
+    .bind(LeaderChangeId::generate())
+    .bind(new.kind)
+    .bind(new.new_leader)
+    .bind(new.old_leader)
+    .bind(new.operation)
     .bind(detail)
     .fetch_one(db)
     .await?;
-    row.into_change()
+    Ok(row.into())
 }
 
 /// Reads one change.
 pub async fn load(db: &mut PgConnection, id: LeaderChangeId) -> sqlx::Result<Option<LeaderChange>> {
     let row: Option<Row> = sqlx::query_as("select * from leader_changes where id = $1")
-        .bind(id.to_string())
+        .bind(id)
         .fetch_optional(db)
         .await?;
-    row.map(Row::into_change).transpose()
+    Ok(row.map(LeaderChange::from))
 }
 
 /// Which end of a listing comes first.
@@ -148,12 +147,12 @@ pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Leader
         Order::OldestFirst => oldest,
     };
     let rows: Vec<Row> = sqlx::query_as(sql)
-        .bind(page.resource.map(|id| id.to_string()))
-        .bind(page.after.map(|id| id.to_string()))
+        .bind(page.resource)
+        .bind(page.after)
         .bind(page.limit)
         .fetch_all(db)
         .await?;
-    rows.into_iter().map(Row::into_change).collect()
+    Ok(rows.into_iter().map(LeaderChange::from).collect())
 }
 
 /// The last change in which each of these took a lead or gave it away.
@@ -163,11 +162,10 @@ pub async fn last_of(
 ) -> sqlx::Result<Vec<(SubjectId, LeaderChange)>> {
     #[derive(FromRow)]
     struct Last {
-        of: String,
+        of: SubjectId,
         #[sqlx(flatten)]
         change: Row,
     }
-    let ids: Vec<String> = of.iter().map(SubjectId::to_string).collect();
     let rows: Vec<Last> = sqlx::query_as(
         "select wanted.id as of, c.* from unnest($1::text[]) as wanted (id)
          cross join lateral (
@@ -179,10 +177,9 @@ pub async fn last_of(
                   order by seq desc limit 1)) both_sides
              order by seq desc limit 1) c",
     )
-    .bind(ids)
+    .bind(of)
     .fetch_all(db)
     .await?;
-    rows.into_iter()
-        .map(|row| Ok((decode(row.of)?, row.change.into_change()?)))
-        .collect()
+    let last = rows.into_iter();
+    Ok(last.map(|row| (row.of, row.change.into())).collect())
 }

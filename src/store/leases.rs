@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sqlx::PgConnection;
+use sqlx::{Encode, PgConnection, Postgres, Type};
 
 use crate::model::{IncidentId, OperationId, SubjectId};
 
@@ -13,7 +13,7 @@ use crate::model::{IncidentId, OperationId, SubjectId};
 pub struct Fence(pub i64);
 
 /// On whose behalf a lease is held: an incident or an operation.
-pub trait Holder: std::fmt::Display {}
+pub trait Holder: for<'q> Encode<'q, Postgres> + Type<Postgres> + Send {}
 
 impl Holder for IncidentId {}
 impl Holder for OperationId {}
@@ -33,14 +33,14 @@ pub async fn take(
     // A server's turn waits for the turns of its resources that are just being
     // taken, and the other way round; turns of two resources do not wait.
     sqlx::query("select 1 from subjects where id = $1 and kind = 'server' for update")
-        .bind(subject.to_string())
+        .bind(subject)
         .execute(&mut *db)
         .await?;
     sqlx::query(
         "select 1 from subjects
          where id = (select server_id from resources where id = $1) for key share",
     )
-    .bind(subject.to_string())
+    .bind(subject)
     .execute(&mut *db)
     .await?;
     let fence: Option<i64> = sqlx::query_scalar(
@@ -58,8 +58,8 @@ pub async fn take(
                where r.id = s.id and v.lock_until > clock_timestamp())
          returning s.lock_fence",
     )
-    .bind(subject.to_string())
-    .bind(holder.to_string())
+    .bind(subject)
+    .bind(holder)
     .bind(worker)
     .bind(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX))
     .fetch_optional(db)
@@ -82,7 +82,7 @@ pub async fn end_turn(
              lock_until = clock_timestamp() + $3 * interval '1 ms'
          where id = $1 and lock_fence = $2 and lock_worker is not null",
     )
-    .bind(subject.to_string())
+    .bind(subject)
     .bind(fence.0)
     .bind(hand_on.map(|d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)))
     .execute(db)
@@ -93,13 +93,12 @@ pub async fn end_turn(
 /// Locks the rows of these resources and of their servers, in the order that
 /// everybody keeps.
 pub async fn hold(db: &mut PgConnection, resources: &[SubjectId]) -> sqlx::Result<()> {
-    let ids: Vec<String> = resources.iter().map(SubjectId::to_string).collect();
     for sql in [
         "select 1 from subjects
          where id in (select server_id from resources where id = any($1)) order by id for update",
         "select 1 from subjects where id = any($1) order by id for update",
     ] {
-        sqlx::query(sql).bind(&ids).execute(&mut *db).await?;
+        sqlx::query(sql).bind(resources).execute(&mut *db).await?;
     }
     Ok(())
 }
@@ -117,10 +116,7 @@ pub async fn break_for(db: &mut PgConnection, leader: SubjectId) -> sqlx::Result
          set lock_owner = null, lock_worker = null, lock_until = null, lock_fence = lock_fence + 1
          where id = $1",
     ] {
-        sqlx::query(sql)
-            .bind(leader.to_string())
-            .execute(&mut *db)
-            .await?;
+        sqlx::query(sql).bind(leader).execute(&mut *db).await?;
     }
     Ok(())
 }
@@ -135,8 +131,8 @@ pub async fn drop_handed_on(
         "update subjects set lock_owner = null, lock_until = null
          where id = $1 and lock_owner = $2 and lock_worker is null",
     )
-    .bind(subject.to_string())
-    .bind(incident.to_string())
+    .bind(subject)
+    .bind(incident)
     .execute(db)
     .await?;
     Ok(())

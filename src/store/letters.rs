@@ -4,9 +4,9 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
 use super::leader_changes;
-use super::subjects::decode;
 use crate::model::{
     IncidentId, IncidentKind, Kind, LeaderChange, LeaderChangeId, Matter, Message, PublicId,
+    SubjectId,
 };
 
 /// A message and what has to stand in it. Besides the message nothing here changes
@@ -70,10 +70,10 @@ pub struct About {
 
 #[derive(FromRow)]
 struct Around {
-    kind: String,
+    kind: IncidentKind,
     opened_at: DateTime<Utc>,
-    subject_id: Option<String>,
-    subject_kind: Option<String>,
+    subject_id: Option<SubjectId>,
+    subject_kind: Option<Kind>,
     name: Option<String>,
     tier: Option<String>,
     server: Option<String>,
@@ -117,24 +117,22 @@ async fn letter(
          left join subjects on_server on on_server.id = r.server_id
          where i.id = $1",
     )
-    .bind(incident.to_string())
-    .bind(message.channel.as_str())
-    .bind(message.id.to_string())
+    .bind(incident)
+    .bind(message.channel)
+    .bind(message.id)
     .fetch_one(db)
     .await?;
-    let about = match (around.subject_id, around.subject_kind) {
-        (Some(id), Some(kind)) => Some(About {
-            id: PublicId::new(decode::<Kind>(kind)?, decode(id)?),
-            name: around.name.unwrap_or_default(),
-            tier: around.tier.unwrap_or_default(),
-            server: around.server.unwrap_or_default(),
-        }),
-        (Some(_), None) | (None, Some(_)) | (None, None) => None,
-    };
+    let of = around.subject_kind.zip(around.subject_id);
+    let about = of.map(|(kind, id)| About {
+        id: PublicId::new(kind, id),
+        name: around.name.unwrap_or_default(),
+        tier: around.tier.unwrap_or_default(),
+        server: around.server.unwrap_or_default(),
+    });
     Ok(Letter {
         message,
         incident,
-        kind: decode(around.kind)?,
+        kind: around.kind,
         opened_at: around.opened_at,
         about,
         opened: around.opened,

@@ -12,6 +12,7 @@ pub mod history;
 pub mod idempotency;
 pub mod incidents;
 pub mod instance_statuses;
+pub mod lead;
 pub mod leader_changes;
 pub mod leases;
 pub mod letters;

@@ -7,7 +7,6 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
 use super::queue;
-use super::subjects::decode;
 use crate::model::{Kind, Mode, PublicId, SubjectId};
 
 /// For whom a mode is set.
@@ -31,14 +30,17 @@ impl Scope {
         }
     }
 
-    fn read(stored: &str, kind: Option<String>) -> sqlx::Result<Self> {
+    fn read(stored: &str, kind: Option<Kind>) -> sqlx::Result<Self> {
         if let Some(name) = stored.strip_prefix("tier:") {
             return Ok(Scope::Tier(name.into()));
         }
         match (stored.strip_prefix("subject:"), kind) {
             (Some(id), Some(kind)) => {
-                let id = PublicId::new(decode::<Kind>(kind)?, decode(id.to_owned())?);
-                Ok(Scope::Subject(id))
+                let id = id.parse().map_err(|e| sqlx::Error::ColumnDecode {
+                    index: "scope".into(),
+                    source: Box::new(e),
+                })?;
+                Ok(Scope::Subject(PublicId::new(kind, id)))
             }
             (Some(_), None) | (None, _) => Ok(Scope::Herd),
         }
@@ -74,11 +76,11 @@ pub struct Set {
 #[derive(FromRow)]
 struct Row {
     /// For whom it was asked, where that was asked.
-    subject_id: Option<String>,
+    subject_id: Option<SubjectId>,
     scope: String,
-    subject_kind: Option<String>,
+    subject_kind: Option<Kind>,
     name: Option<String>,
-    mode: String,
+    mode: Mode,
     reason: String,
     set_at: DateTime<Utc>,
 }
@@ -88,7 +90,7 @@ impl Row {
         Ok(Set {
             scope: Scope::read(&self.scope, self.subject_kind)?,
             name: self.name,
-            mode: decode(self.mode)?,
+            mode: self.mode,
             reason: self.reason,
             set_at: self.set_at,
         })
@@ -114,7 +116,6 @@ pub async fn holding(
     db: &mut PgConnection,
     subjects: &[SubjectId],
 ) -> sqlx::Result<HashMap<SubjectId, Set>> {
-    let ids: Vec<String> = subjects.iter().map(SubjectId::to_string).collect();
     let rows: Vec<Row> = sqlx::query_as(
         "with involved as (
              select s.id as asked, s.id, s.tier from subjects s where s.id = any($1)
@@ -129,14 +130,16 @@ pub async fn holding(
          left join subjects s on m.scope = 'subject:' || s.id
          order by i.asked, m.mode <> 'hold', m.scope <> 'herd', m.scope not like 'tier:%', m.scope",
     )
-    .bind(ids)
+    .bind(subjects)
     .fetch_all(db)
     .await?;
-    let read = |mut row: Row| -> sqlx::Result<(SubjectId, Set)> {
-        let id = decode(row.subject_id.take().unwrap_or_default())?;
-        Ok((id, row.into_set()?))
-    };
-    rows.into_iter().map(read).collect()
+    let mut holding = HashMap::new();
+    for row in rows {
+        if let Some(subject) = row.subject_id {
+            holding.insert(subject, row.into_set()?);
+        }
+    }
+    Ok(holding)
 }
 
 /// What was set for the herd.
@@ -160,7 +163,7 @@ pub async fn set(db: &mut PgConnection, scope: &str, mode: Mode, reason: &str) -
          set mode = excluded.mode, reason = excluded.reason, set_at = now()",
     )
     .bind(scope)
-    .bind(mode.as_str())
+    .bind(mode)
     .bind(reason)
     .execute(db)
     .await?;
@@ -179,7 +182,7 @@ pub async fn wake(db: &mut PgConnection, scope: &Scope) -> sqlx::Result<()> {
 /// Takes out what was set for a subject that leaves the herd.
 pub async fn forget(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<()> {
     sqlx::query("delete from modes where scope = 'subject:' || $1")
-        .bind(subject.to_string())
+        .bind(subject)
         .execute(db)
         .await?;
     Ok(())
@@ -197,7 +200,7 @@ pub async fn count(db: &mut PgConnection) -> sqlx::Result<Vec<(String, String, i
 /// The mode that holds for a subject; for a resource its server's counts too.
 /// `None` asks for the herd's.
 pub async fn effective(db: &mut PgConnection, subject: Option<SubjectId>) -> sqlx::Result<Mode> {
-    let word: String = sqlx::query_scalar(
+    sqlx::query_scalar(
         "with involved as (
              select s.id, s.tier from subjects s
              where s.id = $1 or s.id = (select server_id from resources where id = $1))
@@ -208,8 +211,7 @@ pub async fn effective(db: &mut PgConnection, subject: Option<SubjectId>) -> sql
             or m.scope in (select 'tier:' || tier from involved)
             or m.scope in (select 'subject:' || id from involved)",
     )
-    .bind(subject.map(|id| id.to_string()))
+    .bind(subject)
     .fetch_one(db)
-    .await?;
-    decode(word)
+    .await
 }

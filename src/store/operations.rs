@@ -7,10 +7,9 @@ mod listing;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
 
 use super::queue;
-use super::subjects::decode;
 use crate::model::{Note, Operation, OperationId, OperationKind, OperationState, RowId, SubjectId};
 
 pub use actions::{ActError, Asked, act};
@@ -34,59 +33,6 @@ pub struct NewOperation {
     pub not_before: Option<DateTime<Utc>>,
 }
 
-#[derive(FromRow)]
-pub(super) struct Row {
-    id: String,
-    subject_id: Option<String>,
-    kind: String,
-    state: String,
-    params: Value,
-    secret: Option<Vec<u8>>,
-    asked_by: String,
-    reason: Option<String>,
-    opened_at: DateTime<Utc>,
-    not_before: Option<DateTime<Utc>>,
-    revision: i64,
-    step: i16,
-    steps: i16,
-    step_name: String,
-    step_since: DateTime<Utc>,
-    note: Option<String>,
-    failures: i32,
-    deadline: Option<DateTime<Utc>>,
-    stuck_at: Option<DateTime<Utc>>,
-    memo: Value,
-    ended_at: Option<DateTime<Utc>>,
-}
-
-impl Row {
-    pub(super) fn into_operation(self) -> sqlx::Result<Operation> {
-        Ok(Operation {
-            id: decode(self.id)?,
-            subject: self.subject_id.map(decode).transpose()?,
-            kind: decode(self.kind)?,
-            state: decode(self.state)?,
-            params: self.params,
-            secret: self.secret,
-            asked_by: self.asked_by,
-            reason: self.reason,
-            opened_at: self.opened_at,
-            not_before: self.not_before,
-            revision: self.revision,
-            step: u16::try_from(self.step).unwrap_or_default(),
-            steps: u16::try_from(self.steps).unwrap_or_default(),
-            step_name: self.step_name,
-            step_since: self.step_since,
-            note: self.note,
-            failures: u32::try_from(self.failures).unwrap_or_default(),
-            deadline: self.deadline,
-            stuck_at: self.stuck_at,
-            memo: self.memo,
-            ended_at: self.ended_at,
-        })
-    }
-}
-
 /// Opens an operation with its token. `None` if the subject has an open one
 /// already (or the deployment one of this kind). Call it in a transaction.
 pub async fn open(db: &mut PgConnection, new: &NewOperation) -> sqlx::Result<Option<OperationId>> {
@@ -96,9 +42,9 @@ pub async fn open(db: &mut PgConnection, new: &NewOperation) -> sqlx::Result<Opt
          values ($1, $2, $3, $4, $5, $6, $7)
          on conflict (coalesce(subject_id, kind)) where state = 'open' do nothing",
     )
-    .bind(id.to_string())
-    .bind(new.subject.map(|s| s.to_string()))
-    .bind(new.kind.as_str())
+    .bind(id)
+    .bind(new.subject)
+    .bind(new.kind)
     .bind(&new.params)
     .bind(&new.asked_by)
     .bind(&new.reason)
@@ -120,7 +66,7 @@ pub async fn open(db: &mut PgConnection, new: &NewOperation) -> sqlx::Result<Opt
 /// Gives an open operation a sealed secret to bring along.
 pub async fn entrust(db: &mut PgConnection, id: OperationId, sealed: &[u8]) -> sqlx::Result<()> {
     sqlx::query("update operations set secret = $2 where id = $1 and state = 'open'")
-        .bind(id.to_string())
+        .bind(id)
         .bind(sealed)
         .execute(db)
         .await?;
@@ -129,21 +75,18 @@ pub async fn entrust(db: &mut PgConnection, id: OperationId, sealed: &[u8]) -> s
 
 /// Reads an operation.
 pub async fn load(db: &mut PgConnection, id: OperationId) -> sqlx::Result<Option<Operation>> {
-    let row: Option<Row> = sqlx::query_as("select * from operations where id = $1")
-        .bind(id.to_string())
+    sqlx::query_as("select * from operations where id = $1")
+        .bind(id)
         .fetch_optional(db)
-        .await?;
-    row.map(Row::into_operation).transpose()
+        .await
 }
 
 /// The open operation of a subject.
 pub async fn open_of(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<Option<Operation>> {
-    let row: Option<Row> =
-        sqlx::query_as("select * from operations where subject_id = $1 and state = 'open'")
-            .bind(subject.to_string())
-            .fetch_optional(db)
-            .await?;
-    row.map(Row::into_operation).transpose()
+    sqlx::query_as("select * from operations where subject_id = $1 and state = 'open'")
+        .bind(subject)
+        .fetch_optional(db)
+        .await
 }
 
 /// Writes an event into its timeline.
@@ -157,8 +100,8 @@ pub async fn note(
         "insert into operation_events (id, operation_id, kind, actor, text, detail)
          values ($1, $2, $3, $4, $5, $6)",
     )
-    .bind(RowId::generate().to_string())
-    .bind(id.to_string())
+    .bind(RowId::generate())
+    .bind(id)
     .bind(&note.kind)
     .bind(actor)
     .bind(&note.text)
@@ -178,7 +121,7 @@ pub async fn save(db: &mut PgConnection, operation: &Operation) -> sqlx::Result<
              note = $7, failures = $8, deadline = $9, stuck_at = $10, memo = $11, params = $12
          where id = $1 and revision = $2 and state = 'open'",
     )
-    .bind(operation.id.to_string())
+    .bind(operation.id)
     .bind(operation.revision)
     .bind(small(operation.step))
     .bind(small(operation.steps))
@@ -208,8 +151,8 @@ pub async fn end(
          set state = $2, ended_at = now(), revision = revision + 1, stuck_at = null, secret = null
          where id = $1 and state = 'open'",
     )
-    .bind(id.to_string())
-    .bind(state.as_str())
+    .bind(id)
+    .bind(state)
     .execute(&mut *db)
     .await?;
     queue::remove_from_resolve(db, queue::Token::Operation(id)).await?;
@@ -280,16 +223,15 @@ pub async fn asked_by(
     kind: OperationKind,
     since: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Operation>> {
-    let rows: Vec<Row> = sqlx::query_as(
+    sqlx::query_as(
         "select * from operations
          where asked_by = $1 and kind = $2 and opened_at >= $3 order by id",
     )
     .bind(by)
-    .bind(kind.as_str())
+    .bind(kind)
     .bind(since)
     .fetch_all(db)
-    .await?;
-    rows.into_iter().map(Row::into_operation).collect()
+    .await
 }
 
 /// Has a stuck operation tried again at once, with its time beginning anew.
@@ -309,7 +251,7 @@ async fn begin_anew(db: &mut PgConnection, id: OperationId, actor: &str) -> sqlx
          set stuck_at = null, deadline = null, failures = 0, revision = revision + 1
          where id = $1 and state = 'open'",
     )
-    .bind(id.to_string())
+    .bind(id)
     .execute(&mut *db)
     .await?;
     let text = "tried again; its time begins anew";
@@ -323,7 +265,7 @@ async fn begin_anew(db: &mut PgConnection, id: OperationId, actor: &str) -> sqlx
 /// them, and so does a failover that has nobody yet who could lead. Gives the words for
 /// people.
 pub async fn disturbing(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<Option<String>> {
-    let found: Option<(String, String)> = sqlx::query_as(
+    let found: Option<(OperationKind, String)> = sqlx::query_as(
         "select o.kind, s.name from operations o join subjects s on s.id = o.subject_id
          where o.state = 'open' and o.stuck_at is null and o.kind = any($2)
            and (o.not_before is null or o.not_before <= now())
@@ -337,15 +279,10 @@ pub async fn disturbing(db: &mut PgConnection, subject: SubjectId) -> sqlx::Resu
                    and o.subject_id in (select id from resources where server_id = $1))
          order by s.kind desc limit 1",
     )
-    .bind(subject.to_string())
+    .bind(subject)
     .bind(OperationKind::names_where(|kind| kind.disturbs))
     .bind(OperationKind::names_where(|kind| kind.moves_lead))
     .fetch_optional(db)
     .await?;
-    found
-        .map(|(kind, name)| {
-            let kind: OperationKind = decode(kind)?;
-            Ok(format!("{name} {}", kind.profile().words))
-        })
-        .transpose()
+    Ok(found.map(|(kind, name)| format!("{name} {}", kind.profile().words)))
 }

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection};
 
-use super::subjects::decode;
 use crate::model::{Cloud, State, SubjectId};
 
 /// An orphan as the last reconciliation saw it.
@@ -24,8 +23,8 @@ pub struct Orphan {
 /// An orphan as the record has it.
 #[derive(Clone, Debug, FromRow, Serialize)]
 pub struct Recorded {
-    /// `local`, `ec2`.
-    pub cloud: String,
+    /// Which cloud.
+    pub cloud: Cloud,
     /// In which region of it.
     pub region: String,
     /// `instance` or `volume`.
@@ -50,7 +49,7 @@ pub async fn replace(
 ) -> sqlx::Result<Vec<String>> {
     let ids: Vec<&str> = found.iter().map(|orphan| orphan.id.as_str()).collect();
     sqlx::query("delete from orphans where cloud = $1 and region = $2 and id <> all($3)")
-        .bind(cloud.as_str())
+        .bind(cloud)
         .bind(region)
         .bind(&ids)
         .execute(&mut *db)
@@ -66,7 +65,7 @@ pub async fn replace(
          -- only a row that was there has ever been locked
          returning id, xmax = 0",
     )
-    .bind(cloud.as_str())
+    .bind(cloud)
     .bind(region)
     .bind(sorts)
     .bind(&ids)
@@ -85,7 +84,7 @@ pub async fn all(db: &mut PgConnection) -> sqlx::Result<Vec<Recorded>> {
 }
 
 /// A server, as far as it matters for what a cloud has.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromRow)]
 pub struct Entry {
     /// Its id, which is the mark of what was made for it.
     pub id: SubjectId,
@@ -94,6 +93,7 @@ pub struct Entry {
     /// Its region, if drover made it.
     pub region: Option<String>,
     /// Its instance.
+    #[sqlx(rename = "instance_id")]
     pub instance: Option<String>,
     /// Where it stands.
     pub state: State,
@@ -111,53 +111,26 @@ pub async fn servers(
     cloud: Cloud,
     also: &[SubjectId],
 ) -> sqlx::Result<Vec<Entry>> {
-    type Row = (
-        String,
-        String,
-        Option<String>,
-        Option<String>,
-        String,
-        bool,
-        bool,
-        bool,
-    );
-    let also: Vec<String> = also.iter().map(SubjectId::to_string).collect();
-    let rows: Vec<Row> = sqlx::query_as(
-        "select s.id, s.name, v.region, v.instance_id, s.state, s.forgotten_at is null,
-                coalesce(s.forgotten_at > now() - interval '5 minutes', false),
+    sqlx::query_as(
+        "select s.id, s.name, v.region, v.instance_id, s.state, s.forgotten_at is null as live,
+                coalesce(s.forgotten_at > now() - interval '5 minutes', false) as just_left,
                 exists (select from operations o
-                        where o.subject_id = s.id and o.state = 'open')
+                        where o.subject_id = s.id and o.state = 'open') as busy
          from subjects s join servers v using (id)
          where v.cloud = $1 and (s.forgotten_at is null or s.id = any($2))
          order by s.id",
     )
-    .bind(cloud.as_str())
+    .bind(cloud)
     .bind(also)
     .fetch_all(db)
-    .await?;
-    rows.into_iter()
-        .map(
-            |(id, name, region, instance, state, live, just_left, busy)| {
-                Ok(Entry {
-                    id: decode(id)?,
-                    name,
-                    region,
-                    instance,
-                    state: decode(state)?,
-                    live,
-                    just_left,
-                    busy,
-                })
-            },
-        )
-        .collect()
+    .await
 }
 
 /// How many orphans of a sort there are in a region.
 #[derive(Clone, Debug, PartialEq, FromRow, Serialize, Deserialize)]
 pub struct Count {
-    /// `local`, `ec2`.
-    pub cloud: String,
+    /// Which cloud.
+    pub cloud: Cloud,
     /// In which region of it.
     pub region: String,
     /// `instance` or `volume`.

@@ -1,11 +1,10 @@
 //! Messages to people: written in the transaction of what they tell of, sent by
 //! `notify` at least once.
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection};
 
-use super::subjects::decode;
 use super::{incidents, leader_changes, operations, queue};
 use crate::model::{
     Channel, Deed, Incident, IncidentId, LeaderChange, LeaderChangeKind, Matter, Message,
@@ -37,11 +36,11 @@ pub async fn write(db: &mut PgConnection, new: &NewMessage) -> sqlx::Result<Mess
         "insert into outbox (id, incident_id, thread, channel, action, severity, summary, detail)
          values ($1, $2, $2, $3, $4, $5, $6, $7)",
     )
-    .bind(id.to_string())
-    .bind(new.incident.to_string())
-    .bind(new.channel.as_str())
-    .bind(new.action.as_str())
-    .bind(new.severity.as_str())
+    .bind(id)
+    .bind(new.incident)
+    .bind(new.channel)
+    .bind(new.action)
+    .bind(new.severity)
     .bind(&new.summary)
     .bind(&new.detail)
     .execute(&mut *db)
@@ -70,12 +69,12 @@ pub async fn announce(db: &mut PgConnection, change: &LeaderChange) -> sqlx::Res
         "insert into outbox (id, leader_change_id, thread, channel, action, severity, summary)
          values ($1, $2, $3, $4, $5, $6, $7)",
     )
-    .bind(id.to_string())
-    .bind(change.id.to_string())
+    .bind(id)
+    .bind(change.id)
     .bind(format!("leader:{}", change.name))
-    .bind(Channel::Event.as_str())
-    .bind(Deed::Trigger.as_str())
-    .bind(Severity::Info.as_str())
+    .bind(Channel::Event)
+    .bind(Deed::Trigger)
+    .bind(Severity::Info)
     .bind(summary)
     .execute(&mut *db)
     .await?;
@@ -124,62 +123,12 @@ pub async fn call_off(
     Ok(())
 }
 
-#[derive(FromRow)]
-struct Row {
-    id: String,
-    created_at: DateTime<Utc>,
-    incident_id: Option<String>,
-    leader_change_id: Option<String>,
-    thread: String,
-    channel: String,
-    action: String,
-    severity: String,
-    summary: String,
-    detail: Value,
-    state: String,
-    attempts: i32,
-    trying_since: Option<DateTime<Utc>>,
-    last_error: Option<String>,
-    delivered_by: Option<String>,
-    reference: Option<String>,
-    settled_at: Option<DateTime<Utc>>,
-}
-
-impl Row {
-    fn into_message(self) -> sqlx::Result<Message> {
-        let matter = match (self.incident_id, self.leader_change_id) {
-            (Some(id), _) => Matter::Incident(decode(id)?),
-            (None, Some(id)) => Matter::LeaderChange(decode(id)?),
-            (None, None) => return Err(sqlx::Error::RowNotFound),
-        };
-        Ok(Message {
-            id: decode(self.id)?,
-            created_at: self.created_at,
-            matter,
-            thread: self.thread,
-            channel: decode(self.channel)?,
-            action: decode(self.action)?,
-            severity: decode(self.severity)?,
-            summary: self.summary,
-            detail: self.detail,
-            state: decode(self.state)?,
-            attempts: u32::try_from(self.attempts).unwrap_or_default(),
-            trying_since: self.trying_since,
-            last_error: self.last_error,
-            delivered_by: self.delivered_by.map(decode).transpose()?,
-            reference: self.reference,
-            settled_at: self.settled_at,
-        })
-    }
-}
-
 /// Reads one message.
 pub async fn load(db: &mut PgConnection, id: MessageId) -> sqlx::Result<Option<Message>> {
-    let row: Option<Row> = sqlx::query_as("select * from outbox where id = $1")
-        .bind(id.to_string())
+    sqlx::query_as("select * from outbox where id = $1")
+        .bind(id)
         .fetch_optional(db)
-        .await?;
-    row.map(Row::into_message).transpose()
+        .await
 }
 
 /// A page of a listing of messages, newest first.
@@ -196,7 +145,7 @@ pub struct Page {
 
 /// Lists messages.
 pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Message>> {
-    let rows: Vec<Row> = sqlx::query_as(
+    sqlx::query_as(
         "select * from outbox
          where ($1::text is null or state = $1)
            and ($2::text is null or incident_id = $2)
@@ -204,13 +153,12 @@ pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Messag
          order by id desc
          limit $4",
     )
-    .bind(page.state.map(MessageState::as_str))
-    .bind(page.incident.map(|id| id.to_string()))
-    .bind(page.before.map(|id| id.to_string()))
+    .bind(page.state)
+    .bind(page.incident)
+    .bind(page.before)
     .bind(page.limit)
     .fetch_all(db)
-    .await?;
-    rows.into_iter().map(Row::into_message).collect()
+    .await
 }
 
 /// Whether an earlier message of the same thread to the same people is still to be
@@ -223,8 +171,8 @@ pub async fn waits_for_another(db: &mut PgConnection, message: &Message) -> sqlx
                and seq < (select seq from outbox where id = $3))",
     )
     .bind(&message.thread)
-    .bind(message.channel.as_str())
-    .bind(message.id.to_string())
+    .bind(message.channel)
+    .bind(message.id)
     .fetch_one(db)
     .await
 }
@@ -242,8 +190,8 @@ pub async fn delivered(
              trying_since = null, delivered_by = $2, reference = $3
          where id = $1",
     )
-    .bind(id.to_string())
-    .bind(by.as_str())
+    .bind(id)
+    .bind(by)
     .bind(reference)
     .execute(db)
     .await?;
@@ -265,7 +213,7 @@ pub async fn failed(
              settled_at = case when $3 then now() end
          where id = $1",
     )
-    .bind(id.to_string())
+    .bind(id)
     .bind(why)
     .bind(given_up)
     .execute(db)
@@ -299,46 +247,46 @@ pub async fn retry(
     id: MessageId,
     actor: &str,
 ) -> Result<Message, RetryError> {
-    let row: Option<Row> = sqlx::query_as("select * from outbox where id = $1 for update")
-        .bind(id.to_string())
+    let found: Option<Message> = sqlx::query_as("select * from outbox where id = $1 for update")
+        .bind(id)
         .fetch_optional(&mut *db)
         .await?;
-    let message = row.ok_or(RetryError::NotFound)?.into_message()?;
+    let message = found.ok_or(RetryError::NotFound)?;
     match message.state {
         MessageState::Dead => {}
         MessageState::Pending | MessageState::Delivered => {
             return Err(RetryError::NotDead(message.state));
         }
     }
-    let later: Option<String> = sqlx::query_scalar(
+    let later: Option<MessageId> = sqlx::query_scalar(
         "select id from outbox
          where thread = $1 and channel = $2 and state = 'delivered'
            and seq > (select seq from outbox where id = $3)
          order by seq limit 1",
     )
     .bind(&message.thread)
-    .bind(message.channel.as_str())
-    .bind(id.to_string())
+    .bind(message.channel)
+    .bind(id)
     .fetch_optional(&mut *db)
     .await?;
     if let Some(later) = later {
-        return Err(RetryError::Overtaken(format!("msg_{later}")));
+        return Err(RetryError::Overtaken(later.public()));
     }
-    let row: Row = sqlx::query_as(
+    let again: Message = sqlx::query_as(
         "update outbox
          set state = 'pending', settled_at = null, attempts = 0, waiting_since = now(),
              trying_since = null
          where id = $1
          returning *",
     )
-    .bind(id.to_string())
+    .bind(id)
     .fetch_one(&mut *db)
     .await?;
     queue::insert_message_job(db, id).await?;
     let text = format!("{} is sent again: asked for", message.channel);
     let text = Note::new("message", text);
     note(db, message.matter, actor, &text).await?;
-    Ok(row.into_message()?)
+    Ok(again)
 }
 
 /// How the messages stand.
@@ -359,7 +307,6 @@ pub struct Standing {
 /// How the messages stand.
 pub async fn standing(db: &mut PgConnection) -> sqlx::Result<Standing> {
     let day_ago = Utc::now() - chrono::TimeDelta::days(1);
-    let written = u64::try_from(day_ago.timestamp_millis()).unwrap_or_default();
     sqlx::query_as(
         "with dead as (
              select o.seq, o.last_error from outbox o
@@ -377,7 +324,7 @@ pub async fn standing(db: &mut PgConnection) -> sqlx::Result<Standing> {
                 (select last_error from dead order by seq desc limit 1) as last_error,
                 (select count(*) from outbox where state = 'delivered' and id > $1) as delivered",
     )
-    .bind(ulid::Ulid::from_parts(written, 0).to_string())
+    .bind(MessageId::first_of(day_ago))
     .fetch_one(db)
     .await
 }

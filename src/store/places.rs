@@ -9,8 +9,8 @@ use crate::model::Cloud;
 /// A region of a cloud.
 #[derive(Clone, Debug, FromRow, Serialize)]
 pub struct Region {
-    /// `local`, `ec2`.
-    pub cloud: String,
+    /// Which cloud.
+    pub cloud: Cloud,
     /// What the cloud calls it.
     pub name: String,
     /// Its availability zones, as far as they are known.
@@ -34,7 +34,7 @@ pub async fn publish(
          on conflict (cloud, name) do update
          set zones = coalesce($3, regions.zones), problem = $4, published_at = now()",
     )
-    .bind(cloud.as_str())
+    .bind(cloud)
     .bind(name)
     .bind(zones.ok())
     .bind(zones.err())
@@ -54,7 +54,7 @@ pub async fn regions(db: &mut PgConnection) -> sqlx::Result<Vec<Region>> {
 #[derive(Clone, Debug, FromRow, Serialize)]
 pub struct Size {
     /// Of which cloud.
-    pub cloud: String,
+    pub cloud: Cloud,
     /// What the cloud calls it.
     pub name: String,
     /// Virtual CPUs.

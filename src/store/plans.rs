@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
 
-use crate::model::{Cloud, IncidentKind, SubjectId};
+use crate::model::{Cloud, Durability, IncidentKind, SubjectId};
 
 /// A plan.
 #[derive(Clone, Debug, FromRow, Serialize)]
@@ -42,8 +42,8 @@ pub struct Plan {
     pub remedies: Option<Vec<String>>,
     /// Followers that a resource has from its birth, in other zones.
     pub followers: i16,
-    /// What a commit waits for: `async`, `sync`.
-    pub durability: String,
+    /// What a commit waits for.
+    pub durability: Durability,
     /// How far behind, in bytes of WAL, a follower may be that drover promotes.
     pub max_lag_bytes: i64,
     /// MiB of WAL that are kept for a follower which does not fetch them.
@@ -119,7 +119,7 @@ pub async fn limiting(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result
            and name = coalesce((select plan from resources where id = $1),
                                (select for_plan from servers where id = $1))",
     )
-    .bind(subject.to_string())
+    .bind(subject)
     .fetch_optional(db)
     .await
 }

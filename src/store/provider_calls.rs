@@ -17,7 +17,7 @@ pub async fn claim(
     per_minute: u32,
 ) -> sqlx::Result<Result<(), Duration>> {
     sqlx::query("select pg_advisory_xact_lock(hashtext('provider_calls'), hashtext($1))")
-        .bind(provider.as_str())
+        .bind(provider)
         .execute(&mut *db)
         .await?;
     // The newest `per_minute` calls; with the oldest of them a place gets free. A call
@@ -34,7 +34,7 @@ pub async fn claim(
          select extract(epoch from at + interval '62 s' - clock_timestamp())::float8
          from room",
     )
-    .bind(provider.as_str())
+    .bind(provider)
     .bind(i64::from(per_minute.max(1)))
     .fetch_optional(db)
     .await?;

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Cadence, IncidentId, MessageId, OperationId, SubjectId};
+use crate::model::{Cadence, IncidentId, MessageId, OperationId, SubjectId, text_column};
 
 pub use keep::*;
 pub use steps::*;
@@ -66,6 +66,8 @@ impl std::str::FromStr for Queue {
     }
 }
 
+text_column!(Queue);
+
 impl std::fmt::Display for Queue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
@@ -97,6 +99,8 @@ impl std::fmt::Display for Token {
         }
     }
 }
+
+text_column!(bind Token);
 
 /// The lock under which a step may commit.
 #[derive(Clone, Debug, PartialEq, Eq)]

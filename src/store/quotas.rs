@@ -33,7 +33,7 @@ pub async fn of_kind(
         "select count(*) from subjects
          where kind = $1 and origin = 'created' and forgotten_at is null",
     )
-    .bind(kind.as_str())
+    .bind(kind)
     .fetch_one(db)
     .await?;
     Ok((made > i64::from(most)).then_some(Exceeded::Deployment(kind, most)))

@@ -59,10 +59,10 @@ async fn write(
                                     resolver, remedy, step, attempt, outcome, touched, detail)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
     )
-    .bind(RowId::generate().to_string())
-    .bind(run.incident.to_string())
-    .bind(run.subject.to_string())
-    .bind(run.run.to_string())
+    .bind(RowId::generate())
+    .bind(run.incident)
+    .bind(run.subject)
+    .bind(run.run)
     .bind(phase)
     .bind(&run.worker)
     .bind(run.fence.0)
@@ -116,7 +116,7 @@ pub async fn of(db: &mut PgConnection, incident: IncidentId) -> sqlx::Result<Vec
          left join resolver_runs e on e.run_id = b.run_id and e.phase = 'ended'
          order by b.created_at, b.id",
     )
-    .bind(incident.to_string())
+    .bind(incident)
     .fetch_all(db)
     .await
 }

@@ -7,8 +7,7 @@ use sqlx::types::Json;
 use sqlx::{Connection, FromRow, PgConnection};
 
 use super::BY_INDEX;
-use super::subjects::decode;
-use crate::model::{Attributes, Observation, State, Subject, SubjectId};
+use crate::model::{Attributes, Observation, ObservationId, State, Subject, SubjectId};
 use leader::Following;
 pub use leader::{Leader, POSITIONS, POSITIONS_MINUTES, Position, lsn_of};
 
@@ -51,24 +50,18 @@ pub struct Host {
 
 #[derive(FromRow)]
 struct Row {
-    id: String,
-    kind: String,
-    name: String,
-    state: String,
-    state_since: DateTime<Utc>,
-    origin: String,
-    tier: String,
-    created_at: DateTime<Utc>,
-    server_id: Option<String>,
-    server_state: Option<String>,
+    #[sqlx(flatten)]
+    subject: Subject,
+    server_id: Option<SubjectId>,
+    server_state: Option<State>,
     server_since: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
-    ids: Option<Vec<String>>,
+    ids: Option<Vec<ObservationId>>,
     at: Option<Vec<DateTime<Utc>>>,
     workers: Option<Vec<String>>,
     feelers: Option<Vec<i16>>,
     attributes: Option<Vec<Json<Attributes>>>,
-    leader_id: Option<String>,
+    leader_id: Option<SubjectId>,
 }
 
 /// Reads the scenes of these subjects; those that are gone are left out. Not inside a
@@ -77,7 +70,6 @@ struct Row {
 /// The window's end lies ahead, so that the days to come need not be looked at, and an
 /// observation of before the database's clock was set back is not lost.
 pub async fn load(db: &mut PgConnection, ids: &[SubjectId]) -> sqlx::Result<Vec<Scene>> {
-    let ids: Vec<String> = ids.iter().map(SubjectId::to_string).collect();
     let mut tx = db.begin_with(BY_INDEX).await?;
     let rows: Vec<Row> = sqlx::query_as(
         "select s.id, s.kind, s.name, s.state, s.state_since, s.origin, s.tier, s.created_at,
@@ -108,29 +100,24 @@ pub async fn load(db: &mut PgConnection, ids: &[SubjectId]) -> sqlx::Result<Vec<
     .await?;
     let followers = rows.iter().filter(|row| row.leader_id.is_some());
     let newest = |row: &Row| row.at.as_ref().and_then(|at| at.first().copied());
-    let (followers, newest) = followers.map(|row| (row.id.clone(), newest(row))).unzip();
+    let (followers, newest) = followers.map(|row| (row.subject.id, newest(row))).unzip();
     let mut followings = leader::followings(&mut tx, followers, newest).await?;
     tx.commit().await?;
-    rows.into_iter()
-        .map(|row| {
-            let following = followings.remove(&row.id);
-            row.into_scene(following)
-        })
-        .collect()
+    let scene = |row: Row| {
+        let following = followings.remove(&row.subject.id);
+        row.into_scene(following)
+    };
+    Ok(rows.into_iter().map(scene).collect())
 }
 
 impl Row {
-    fn into_scene(self, following: Option<Following>) -> sqlx::Result<Scene> {
+    fn into_scene(self, following: Option<Following>) -> Scene {
         let (leader, positions) = match following {
             Some(following) => (Some(following.leader), following.positions),
             None => (None, vec![]),
         };
         let server = match (self.server_id, self.server_state, self.server_since) {
-            (Some(id), Some(state), Some(since)) => Some(Host {
-                id: decode(id)?,
-                state: decode(state)?,
-                since,
-            }),
+            (Some(id), Some(state), Some(since)) => Some(Host { id, state, since }),
             _ => None,
         };
         let columns = self
@@ -142,32 +129,23 @@ impl Row {
             .zip(self.feelers.unwrap_or_default())
             .zip(self.attributes.unwrap_or_default());
         let recent = columns
-            .map(|((((id, created_at), worker), feelers), attributes)| {
-                Ok(Observation {
-                    id: decode(id)?,
+            .map(
+                |((((id, created_at), worker), feelers), attributes)| Observation {
+                    id,
                     created_at,
                     worker,
                     feelers: u16::try_from(feelers).unwrap_or_default(),
                     attributes: attributes.0,
-                })
-            })
-            .collect::<sqlx::Result<Vec<_>>>()?;
-        Ok(Scene {
-            subject: Subject {
-                id: decode(self.id)?,
-                kind: decode(self.kind)?,
-                name: self.name,
-                state: decode(self.state)?,
-                state_since: self.state_since,
-                origin: decode(self.origin)?,
-                tier: self.tier,
-                created_at: self.created_at,
-            },
+                },
+            )
+            .collect();
+        Scene {
+            subject: self.subject,
             server,
             recent,
             leader,
             positions,
             now: self.now,
-        })
+        }
     }
 }

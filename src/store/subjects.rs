@@ -39,30 +39,29 @@ pub(super) async fn insert(
          values ($1, $2, $3, $4, $5, $6)
          on conflict (kind, name) where forgotten_at is null do nothing",
     )
-    .bind(id.to_string())
-    .bind(kind.as_str())
+    .bind(id)
+    .bind(kind)
     .bind(name)
-    .bind(state.as_str())
-    .bind(origin.as_str())
+    .bind(state)
+    .bind(origin)
     .bind(tier)
     .execute(&mut *db)
     .await?;
     if inserted.rows_affected() == 1 {
         return Ok(Inserted::New(id));
     }
-    let taken: String = sqlx::query_scalar(
+    let taken = sqlx::query_scalar(
         "select id from subjects where kind = $1 and name = $2 and forgotten_at is null",
     )
-    .bind(kind.as_str())
+    .bind(kind)
     .bind(name)
     .fetch_one(db)
     .await?;
-    Ok(Inserted::NameTaken(decode(taken)?))
+    Ok(Inserted::NameTaken(taken))
 }
 
 /// Reads many live subjects at once; those that are gone are left out.
 pub async fn load(db: &mut PgConnection, ids: &[SubjectId]) -> sqlx::Result<Vec<SubjectRow>> {
-    let ids: Vec<String> = ids.iter().map(SubjectId::to_string).collect();
     sqlx::query_as(sqlx::AssertSqlSafe(format!(
         "select {COLUMNS} where s.id = any($1) and s.forgotten_at is null"
     )))
@@ -76,8 +75,8 @@ pub async fn find(db: &mut PgConnection, kind: Kind, id: SubjectId) -> sqlx::Res
     let row: Option<SubjectRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
         "select {COLUMNS} where s.id = $1 and s.kind = $2 and s.forgotten_at is null"
     )))
-    .bind(id.to_string())
-    .bind(kind.as_str())
+    .bind(id)
+    .bind(kind)
     .fetch_optional(db)
     .await?;
     row.map(SubjectRow::without_secrets).transpose()
@@ -89,8 +88,8 @@ pub async fn was_destroyed(db: &mut PgConnection, kind: Kind, id: SubjectId) -> 
         "select exists (select from subjects
                         where id = $1 and kind = $2 and state = 'destroyed')",
     )
-    .bind(id.to_string())
-    .bind(kind.as_str())
+    .bind(id)
+    .bind(kind)
     .fetch_one(db)
     .await
 }
@@ -122,10 +121,10 @@ pub async fn list(db: &mut PgConnection, kind: Kind, page: &Page) -> sqlx::Resul
          order by s.id
          limit $5"
     )))
-    .bind(kind.as_str())
-    .bind(page.state.map(State::as_str))
-    .bind(page.server.map(|id| id.to_string()))
-    .bind(page.after.map(|id| id.to_string()))
+    .bind(kind)
+    .bind(page.state)
+    .bind(page.server)
+    .bind(page.after)
     .bind(page.limit)
     .bind(&page.name)
     .fetch_all(db)
@@ -141,12 +140,4 @@ pub async fn count_by_state(db: &mut PgConnection) -> sqlx::Result<Vec<(String, 
     )
     .fetch_all(db)
     .await
-}
-
-/// Reads a word of the database as its type.
-pub(crate) fn decode<T: TryFrom<String>>(text: String) -> sqlx::Result<T>
-where
-    T::Error: std::fmt::Display,
-{
-    T::try_from(text).map_err(|e| sqlx::Error::Decode(e.to_string().into()))
 }

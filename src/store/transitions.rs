@@ -5,25 +5,25 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, PgConnection};
 
-use crate::model::{SubjectId, TransitionId};
+use crate::model::{IncidentKind, ObservationId, State, SubjectId, TransitionId};
 
 /// One change of state.
 #[derive(Clone, Debug, FromRow, Serialize)]
 pub struct Transition {
     /// Its id, a bare ULID.
-    pub id: String,
+    pub id: TransitionId,
     /// When, by the control database's clock.
     pub created_at: DateTime<Utc>,
     /// The state that was left.
-    pub from_state: String,
+    pub from_state: State,
     /// The state that was entered.
-    pub to_state: String,
+    pub to_state: State,
     /// Why, for people.
     pub reason: String,
     /// The observation that caused it; `None`: an operation did.
-    pub observation_id: Option<String>,
+    pub observation_id: Option<ObservationId>,
     /// The kind of incident this change called for, if any.
-    pub opens: Option<String>,
+    pub opens: Option<IncidentKind>,
     /// The worker that thought so.
     pub worker: String,
 }
@@ -44,8 +44,8 @@ pub async fn list(
          order by created_at desc, id desc
          limit $3",
     )
-    .bind(subject.to_string())
-    .bind(before.map(|id| id.to_string()))
+    .bind(subject)
+    .bind(before)
     .bind(limit)
     .fetch_all(db)
     .await

@@ -206,13 +206,7 @@ pub fn durability(body: &Body) -> Result<Option<Durability>> {
 
 /// The durability that is asked for, or the plan's own, if the plan can keep it.
 fn kept(plan: &Plan, wanted: Option<Durability>) -> Result<Durability> {
-    let durability = match wanted {
-        Some(wanted) => wanted,
-        None => plan.durability.parse().map_err(|error| {
-            tracing::error!(plan = plan.name, %error, "a plan's durability");
-            ApiError::internal()
-        })?,
-    };
+    let durability = wanted.unwrap_or(plan.durability);
     if durability == Durability::Sync && plan.followers < 1 {
         let message = format!(
             "durability sync waits for a follower, and plan {} comes without one; choose a plan \

@@ -48,9 +48,9 @@ fn shown(gameday: Gameday, report: Report) -> api::Gameday {
         Some((s * 1000.0).round() / 1000.0)
     };
     let incidents = report.incidents.iter().map(|incident| GamedayIncident {
-        id: incident.public(),
-        kind: incident.kind.clone(),
-        state: incident.state.clone(),
+        id: Public(incident.id),
+        kind: incident.kind,
+        state: incident.state,
         opened_s: after(incident.opened_at),
         resolved_s: incident.resolved_at.and_then(after),
     });

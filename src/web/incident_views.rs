@@ -10,8 +10,6 @@ pub fn incident(listed: Listed) -> api::Incident {
     let actions = Action::possible(&listed.incident);
     let (subject, name) = listed.subject.unzip();
     let incident: Incident = listed.incident;
-    let (acknowledged_at, acknowledged_by) = incident.acknowledged.unzip();
-    let (resolved_at, resolved_by) = incident.resolved.unzip();
     api::Incident {
         id: Public(incident.id),
         subject,
@@ -29,13 +27,13 @@ pub fn incident(listed: Listed) -> api::Incident {
         deadline: incident.deadline,
         wait_until: incident.wait_until,
         resting: incident.resting,
-        acknowledged_at,
-        acknowledged_by,
+        acknowledged_at: incident.acknowledged_at,
+        acknowledged_by: incident.acknowledged_by,
         held_at: incident.held_at,
         paged_at: incident.paged_at,
         ticketed_at: incident.ticketed_at,
-        resolved_at,
-        resolved_by,
+        resolved_at: incident.resolved_at,
+        resolved_by: incident.resolved_by,
         actions,
     }
 }

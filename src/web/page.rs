@@ -207,7 +207,7 @@ fn operations(ring: &Ring) -> Markup {
                     tbody {
                         @for one in &ring.at_work {
                             tr {
-                                th scope="row" { (words(&one.kind)) }
+                                th scope="row" { (words(one.kind.as_str())) }
                                 @if one.stuck {
                                     td.bad { (how_far(one)) ", stuck: needs a human" }
                                 } @else {

@@ -46,8 +46,7 @@ pub async fn find(
 ) -> Result<Place> {
     let all = places::regions(db).await?;
     let fits = |at: &&Region| {
-        cloud.is_none_or(|cloud| at.cloud == cloud.as_str())
-            && region.is_none_or(|name| at.name == name)
+        cloud.is_none_or(|cloud| at.cloud == cloud) && region.is_none_or(|name| at.name == name)
     };
     let found: Vec<&Region> = all.iter().filter(fits).collect();
     let at = match found[..] {
@@ -67,7 +66,7 @@ pub async fn find(
         }
     };
     Ok(Place {
-        cloud: at.cloud.parse().map_err(|_| ApiError::internal())?,
+        cloud: at.cloud,
         region: at.name.clone(),
         zone: match zone {
             None | Some("any") => None,
@@ -128,7 +127,7 @@ pub async fn known_size(db: &mut PgConnection, cloud: Cloud, wanted: &str) -> Re
     let all = places::sizes(db).await?;
     let names: Vec<String> = all
         .into_iter()
-        .filter(|size| size.cloud == cloud.as_str())
+        .filter(|size| size.cloud == cloud)
         .map(|size| size.name)
         .collect();
     one_of(cloud, wanted, &names)

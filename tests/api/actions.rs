@@ -166,13 +166,14 @@ async fn took_effect(
         sent.map(|(c, a)| ((*c).into(), (*a).into())).collect()
     };
     let untouched = Incident {
-        acknowledged: before.acknowledged.clone(),
+        acknowledged_at: before.acknowledged_at,
+        acknowledged_by: before.acknowledged_by.clone(),
         held_at: before.held_at,
         ..after.clone()
     };
     let (event, sent, due) = match action {
         Action::Acknowledge => {
-            assert_eq!(after.acknowledged.as_ref().unwrap().1, "bob", "{what}");
+            assert_eq!(after.acknowledged_by.as_deref(), Some("bob"), "{what}");
             assert_eq!(shown["acknowledged_by"], "bob", "{what}");
             assert_eq!(&untouched, before, "{what}");
             (
@@ -203,7 +204,7 @@ async fn took_effect(
             assert_eq!(after.paged_at, None, "{what}");
             assert_eq!(after.ticketed_at, before.ticketed_at, "{what}");
             assert_eq!(
-                (after.held_at, after.acknowledged),
+                (after.held_at, after.acknowledged_at),
                 (before.held_at, None),
                 "{what}"
             );
@@ -212,7 +213,7 @@ async fn took_effect(
         }
         Action::Resolve => {
             assert_eq!(after.state, IncidentState::Resolved, "{what}");
-            assert_eq!(after.resolved.as_ref().unwrap().1, "operator", "{what}");
+            assert_eq!(after.resolved_by.as_deref(), Some("operator"), "{what}");
             let sent = paged(&[("page", "resolve"), ("ticket", "resolve")]);
             ("resolved", sent, None)
         }
@@ -239,7 +240,7 @@ async fn a_resolver_s_write_is_disturbed_by_a_retry_and_by_nothing_less() {
     let mut db = drover.pool.acquire().await.unwrap();
     assert!(incidents::save(&mut db, &stale).await.unwrap());
     let after = load(&drover, id).await;
-    assert!(after.held_at.is_some() && after.acknowledged.is_some());
+    assert!(after.held_at.is_some() && after.acknowledged_at.is_some());
     assert!(turn(&drover, id, |i| i.state = IncidentState::NeedsHuman).await);
     let stale = load(&drover, id).await;
     assert_eq!(

@@ -16,7 +16,7 @@ async fn without_a_host_key_the_first_contact_s_is_shown_and_pinned() {
     let worker = async {
         let id = drover.adopted("new").await;
         let mut seen = Attributes::failed(Cause::HostKeyUnknown, "its host key was read");
-        seen.details.insert("host_key".into(), host_key.into());
+        seen.server.host_key = Some(host_key.into());
         drover.feel(&id, seen).await;
         // Between the two, the answer has to wait on.
         tokio::time::sleep(Duration::from_millis(400)).await;

@@ -9,7 +9,7 @@ use drover::model::{
 use drover::store::places;
 use drover::store::queue::{self, Change, FeelStep, Lock, Queue, ThinkStep, Token};
 use drover::web::{Web, serve};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -268,7 +268,7 @@ pub fn resource(server: &str, name: &str) -> Value {
 
 /// It is in service.
 pub fn well() -> Attributes {
-    Attributes::available(1.5, Map::new())
+    Attributes::available(1.5)
 }
 
 /// A change of state that this observation caused.

@@ -15,7 +15,7 @@ use drover_jobs::feel::Feeler;
 use drover_jobs::verbs::Config;
 use drover_tests::Postgres;
 use drover_tests::processes::resident;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use sqlx::{PgPool, Row};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
@@ -66,10 +66,11 @@ impl Feeler for Instantly {
             "oldest_transaction_s": 0.3, "xid_age": 18_231, "database_bytes": 7_631_151,
             "archiver": {"mode": "off", "failed": 0}, "replication_slots": [],
         });
-        let Value::Object(details) = details else {
-            return Attributes::available(0.0, Map::new());
-        };
-        Attributes::available(1.25, details)
+        let figures = serde_json::from_value(details).unwrap_or_default();
+        Attributes {
+            resource: Box::new(figures),
+            ..Attributes::available(1.25)
+        }
     }
 }
 

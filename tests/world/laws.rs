@@ -4,6 +4,7 @@ mod append_only;
 mod brake;
 mod cadence;
 mod clock;
+mod columns;
 mod distrust;
 mod fence;
 mod herd;

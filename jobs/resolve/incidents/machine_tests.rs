@@ -75,11 +75,13 @@ fn fresh(reopened: u16) -> Incident {
         memo: json!({}),
         resting: None,
         reopened,
-        acknowledged: None,
+        acknowledged_at: None,
+        acknowledged_by: None,
         held_at: None,
         paged_at: None,
         ticketed_at: None,
-        resolved: None,
+        resolved_at: None,
+        resolved_by: None,
     }
 }
 

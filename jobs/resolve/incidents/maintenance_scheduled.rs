@@ -251,16 +251,12 @@ mod tests {
 
     fn seen(not_before: Value) -> Observation {
         let event = json!({"code": "instance-stop", "not_before": not_before});
-        let details = json!({"cloud": {"events": [event]}});
         Observation {
             id: drover::model::ObservationId::generate(),
             created_at: at("2026-01-14T12:00:00Z"),
             worker: "w".into(),
             feelers: 1,
-            attributes: drover::model::Attributes::available(
-                1.0,
-                details.as_object().unwrap().clone(),
-            ),
+            attributes: serde_json::from_value(json!({"cloud": {"events": [event]}})).unwrap(),
         }
     }
 

@@ -15,7 +15,7 @@ use drover::store::plans::{self, Limited};
 use drover::store::queue::{self, Lock, Queue};
 use drover::store::scenes::{self, Scene};
 use drover::store::subjects::{self, Known};
-use drover::store::{brake, incidents, modes, operations};
+use drover::store::{self, brake, incidents, modes, operations};
 use futures::FutureExt;
 
 use super::machine::{self, Move, Still, View};
@@ -179,11 +179,7 @@ impl Resolve {
         if book.looks_round && incident.state == IncidentState::Triggered {
             let unseen =
                 queue::unseen_servers(db, incident.state_since, LOOK_ROUND_SERVERS).await?;
-            let waited: bool = sqlx::query_scalar("select now() > $1 + $2 * interval '1 ms'")
-                .bind(incident.state_since)
-                .bind(i64::try_from(LOOK_ROUND.as_millis()).unwrap_or(i64::MAX))
-                .fetch_one(&mut *db)
-                .await?;
+            let waited = store::now(db).await? > incident.state_since + LOOK_ROUND;
             if !unseen.is_empty() && !waited {
                 queue::bring_forward(db, &unseen).await?;
                 return Ok(Some(Still::LookingRound));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drover::model::{IncidentKind, Severity};
+use drover::model::{Fsync, IncidentKind, Severity};
 use serde_json::{Value, json};
 
 use super::instance::{self, Machine, half_done};
@@ -102,20 +102,22 @@ async fn mark(turn: &Turn<'_>, machine: &Machine<'_>) -> Result<Outcome, Outcome
 
 /// Mount and device of each volume that the newest observation shows to be stuck.
 fn stuck(turn: &Turn<'_>) -> Vec<(String, String)> {
-    let seen = turn.seen.and_then(|s| s.attributes.details.get("volumes"));
-    let text = |volume: &Value, name: &str| volume[name].as_str().unwrap_or_default().to_owned();
-    seen.and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter(|v| v["data"] == true)
+    let seen = turn
+        .seen
+        .and_then(|s| s.attributes.server.volumes.as_deref());
+    let slow = turn.rules.limits.fsync.as_secs_f64() * 1000.0;
+    let text = |of: &Option<String>| of.clone().unwrap_or_default();
+    let all = seen.unwrap_or_default().iter();
+    all.filter(|v| v.data == Some(true))
         .filter(|v| {
-            let probe = v["fsync"].as_str();
-            let slow = turn.rules.limits.fsync.as_secs_f64() * 1000.0;
-            v["writable"] == false
-                || matches!(probe, Some("stuck" | "failed" | "read_only"))
-                || v["fsync_ms"].as_f64().is_some_and(|ms| ms >= slow)
+            v.writable == Some(false)
+                || matches!(
+                    v.fsync,
+                    Some(Fsync::Stuck | Fsync::Failed | Fsync::ReadOnly)
+                )
+                || v.fsync_ms.is_some_and(|ms| ms >= slow)
         })
-        .map(|v| (text(v, "mount"), text(v, "device")))
+        .map(|v| (text(&v.mount), text(&v.device)))
         .collect()
 }
 

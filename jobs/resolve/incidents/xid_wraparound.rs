@@ -181,7 +181,7 @@ async fn watch(turn: &Turn<'_>, resource: &Resource, server: &Server) -> Result<
 /// begun, which goes on by itself.
 pub fn urgent(incident: &Incident, seen: Option<&Observation>, rules: &Rules) -> Option<String> {
     let seen = seen?;
-    let age = seen.attributes.details.get("xid_age")?.as_u64()?;
+    let age = seen.attributes.resource.xid_age?;
     let limit = rules.limits.xid_page_age;
     let since = (seen.created_at - incident.state_since).to_std();
     let late = since.is_ok_and(|since| since > BEGUN_WITHIN);

@@ -20,7 +20,7 @@ fn follower(status: &str, lsn: u64) -> Attributes {
 
 /// A follower that says something else as well.
 fn and(seen: Attributes, change: Value) -> Attributes {
-    let mut details = Value::Object(seen.details);
+    let mut details = json!(seen);
     for (name, value) in change.as_object().unwrap() {
         details[name] = value.clone();
     }

@@ -7,11 +7,13 @@ use super::{Play, bad, play};
 
 pub(super) const GIB: u64 = 1 << 30;
 
+/// A good observation with these figures beside.
 pub(super) fn with(details: Value) -> Attributes {
-    let Value::Object(details) = details else {
-        panic!("an object is wanted");
-    };
-    Attributes::available(1.0, details)
+    let mut seen = json!(Attributes::available(1.0));
+    for (name, value) in details.as_object().expect("an object") {
+        seen[name] = value.clone();
+    }
+    serde_json::from_value(seen).expect("attributes")
 }
 
 /// A server whose only data volume is as told.
@@ -131,7 +133,7 @@ fn the_figures_of_a_resource_open_what_they_say() {
 
 /// The same of a cluster in recovery.
 pub(super) fn following(mut seen: Attributes) -> Attributes {
-    seen.details.insert("in_recovery".into(), true.into());
+    seen.resource.in_recovery = Some(true);
     seen
 }
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::super::{Sight, sight, think};
-use super::found::{FAILED, GIB};
+use super::found::{FAILED, GIB, with};
 use super::{at, play};
 
 fn any_json() -> impl Strategy<Value = Value> {
@@ -159,7 +159,7 @@ fn any_details() -> impl Strategy<Value = Map<String, Value>> {
 
 fn any_seen() -> impl Strategy<Value = Attributes> {
     prop_oneof![
-        2 => any_details().prop_map(|details| Attributes::available(1.0, details)),
+        2 => any_details().prop_map(|details| with(Value::Object(details))),
         1 => super::history::any_attributes(),
     ]
 }

@@ -4,10 +4,9 @@ use serde_json::json;
 use sqlx::PgConnection;
 
 use super::followers_of;
-use crate::model::{Kind, OperationId, OperationKind, State, SubjectId};
+use crate::model::{Kind, OperationId, OperationKind, Origin, State, SubjectId};
 use crate::store::operations::{self, NewOperation};
 use crate::store::queue;
-use crate::store::subjects::decode;
 
 /// Whether the cloud may have been asked for this server: its creation came to the
 /// step of this number.
@@ -20,7 +19,7 @@ pub async fn was_asked_for(
         "select exists (select from operations
                         where subject_id = $1 and kind = 'create_server' and step >= $2)",
     )
-    .bind(server.to_string())
+    .bind(server)
     .bind(i16::try_from(step).unwrap_or(i16::MAX))
     .fetch_one(db)
     .await
@@ -34,7 +33,7 @@ pub async fn was_begun(db: &mut PgConnection, resource: SubjectId) -> sqlx::Resu
                         where subject_id = $1 and step >= 1
                           and kind in ('create_resource', 'create_follower'))",
     )
-    .bind(resource.to_string())
+    .bind(resource)
     .fetch_one(db)
     .await
 }
@@ -70,16 +69,16 @@ pub async fn destroy(
 ) -> Result<OperationId, DestroyError> {
     queue::hold_operation_tokens(db, id).await?;
     queue::hold_token(db, id).await?;
-    let found: Option<(String, String)> = sqlx::query_as(
+    let found: Option<(State, Origin)> = sqlx::query_as(
         "select state, origin from subjects
          where id = $1 and kind = $2 and forgotten_at is null for update",
     )
-    .bind(id.to_string())
-    .bind(kind.as_str())
+    .bind(id)
+    .bind(kind)
     .fetch_optional(&mut *db)
     .await?;
     let (state, origin) = found.ok_or(DestroyError::NotFound)?;
-    if origin != "created" {
+    if origin != Origin::Created {
         return Err(DestroyError::Adopted);
     }
     let what = match kind {
@@ -94,7 +93,7 @@ pub async fn destroy(
         "select count(*) from resources r join subjects s using (id)
          where r.server_id = $1 and s.forgotten_at is null",
     )
-    .bind(id.to_string())
+    .bind(id)
     .fetch_one(&mut *db)
     .await?;
     if resources > 0 {
@@ -108,7 +107,6 @@ pub async fn destroy(
         }
     }
     operations::cancel_open(db, id, "it is to be destroyed").await?;
-    let state: State = decode(state)?;
     operations::turn(
         db,
         id,
@@ -118,10 +116,6 @@ pub async fn destroy(
         asked_by,
     )
     .await?;
-    sqlx::query("update subjects set desired = 'absent' where id = $1")
-        .bind(id.to_string())
-        .execute(&mut *db)
-        .await?;
     let new = NewOperation {
         subject: Some(id),
         kind: what,
@@ -136,13 +130,13 @@ pub async fn destroy(
 
 /// Whether a server was made for a plan's resources and has none left.
 pub async fn is_left_alone(db: &mut PgConnection, server: SubjectId) -> sqlx::Result<bool> {
-    let found: Option<String> = sqlx::query_scalar(
+    let found: Option<SubjectId> = sqlx::query_scalar(
         "select s.id from subjects s join servers v using (id)
          where s.id = $1 and s.origin = 'created' and s.forgotten_at is null
            and s.state <> 'destroying' and v.for_plan is not null
          for update of s",
     )
-    .bind(server.to_string())
+    .bind(server)
     .fetch_optional(&mut *db)
     .await?;
     if found.is_none() {
@@ -153,7 +147,7 @@ pub async fn is_left_alone(db: &mut PgConnection, server: SubjectId) -> sqlx::Re
              select from resources r join subjects s using (id)
              where r.server_id = $1 and s.forgotten_at is null)",
     )
-    .bind(server.to_string())
+    .bind(server)
     .fetch_one(db)
     .await
 }
@@ -169,8 +163,8 @@ pub async fn others_on(
              select from resources r join subjects s using (id)
              where r.server_id = $1 and r.id <> $2 and s.forgotten_at is null)",
     )
-    .bind(server.to_string())
-    .bind(resource.to_string())
+    .bind(server)
+    .bind(resource)
     .fetch_one(db)
     .await
 }

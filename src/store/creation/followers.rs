@@ -10,7 +10,6 @@ use crate::model::{
 use crate::store::operations::NewOperation;
 use crate::store::plans::Plan;
 use crate::store::queue;
-use crate::store::subjects::decode;
 
 /// A follower that is wanted.
 #[derive(Clone, Debug)]
@@ -72,12 +71,12 @@ pub async fn follow(
                 maintenance_window, durability, max_lag_bytes
          from resources where id = $6",
     )
-    .bind(id.to_string())
-    .bind(server.to_string())
+    .bind(id)
+    .bind(server)
     .bind(i32::from(FIRST_PORT))
     .bind(key.seal(&wanted.own_password, &format!("{id}/password"))?)
-    .bind(TlsMode::Require.as_str())
-    .bind(wanted.leader.to_string())
+    .bind(TlsMode::Require)
+    .bind(wanted.leader)
     .execute(&mut *db)
     .await?;
     queue::insert_token(db, id).await?;
@@ -117,7 +116,7 @@ pub enum Ready {
 /// The leaders on a server that have followers elsewhere.
 pub async fn leaders_on(db: &mut PgConnection, server: SubjectId) -> sqlx::Result<Vec<Led>> {
     // A database on a dead server stays uncertain: that is not found out.
-    let rows: Vec<(String, String, bool, bool)> = sqlx::query_as(
+    let rows: Vec<(SubjectId, String, bool, bool)> = sqlx::query_as(
         "select r.id, s.name, s.state = 'available' and bool_or(fs.state = 'available'),
                 s.state in ('available', 'uncertain')
                     and v.state in ('available', 'uncertain')
@@ -132,21 +131,19 @@ pub async fn leaders_on(db: &mut PgConnection, server: SubjectId) -> sqlx::Resul
            and fs.state in ('available', 'uncertain', 'unavailable')
          group by r.id, s.name, s.state, v.state order by r.id",
     )
-    .bind(server.to_string())
+    .bind(server)
     .fetch_all(db)
     .await?;
-    let led = |(leader, name, yes, perhaps)| {
-        Ok(Led {
-            leader: decode(leader)?,
-            name,
-            ready: match (yes, perhaps) {
-                (true, _) => Ready::Yes,
-                (false, true) => Ready::Perhaps,
-                (false, false) => Ready::No,
-            },
-        })
+    let led = |(leader, name, yes, perhaps)| Led {
+        leader,
+        name,
+        ready: match (yes, perhaps) {
+            (true, _) => Ready::Yes,
+            (false, true) => Ready::Perhaps,
+            (false, false) => Ready::No,
+        },
     };
-    rows.into_iter().map(led).collect()
+    Ok(rows.into_iter().map(led).collect())
 }
 
 /// The leader whose commits would wait for ever if this follower, which is made, went
@@ -155,7 +152,7 @@ pub async fn keeps_sync(
     db: &mut PgConnection,
     follower: SubjectId,
 ) -> sqlx::Result<Option<SubjectId>> {
-    let leader: Option<String> = sqlx::query_scalar(
+    sqlx::query_scalar(
         "select l.id from resources r
          join subjects rs on rs.id = r.id
          join resources l on l.id = r.leader_id join subjects s on s.id = l.id
@@ -170,10 +167,9 @@ pub async fn keeps_sync(
                                  where o.subject_id = f.id and o.state = 'open'
                                    and o.kind = 'unfollow'))",
     )
-    .bind(follower.to_string())
+    .bind(follower)
     .fetch_optional(db)
-    .await?;
-    leader.map(decode).transpose()
+    .await
 }
 
 /// The live followers of a resource, oldest first.
@@ -190,16 +186,11 @@ pub async fn followers(
     db: &mut PgConnection,
     leaders: &[SubjectId],
 ) -> sqlx::Result<Vec<(SubjectId, SubjectId)>> {
-    let leaders: Vec<String> = leaders.iter().map(SubjectId::to_string).collect();
-    let pairs: Vec<(String, String)> = sqlx::query_as(
+    sqlx::query_as(
         "select r.leader_id, r.id from resources r join subjects s using (id)
          where r.leader_id = any($1) and s.forgotten_at is null order by r.id",
     )
     .bind(leaders)
     .fetch_all(db)
-    .await?;
-    let pairs = pairs.into_iter();
-    pairs
-        .map(|(leader, follower)| Ok((decode(leader)?, decode(follower)?)))
-        .collect()
+    .await
 }

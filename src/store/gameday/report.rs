@@ -4,8 +4,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{FromRow, PgConnection};
 
-use crate::model::{Gameday, Harm, IncidentId, Kind, PublicId, SubjectId};
-use crate::store::subjects::decode;
+use crate::model::{
+    Gameday, Harm, IncidentId, IncidentKind, IncidentState, Kind, PublicId, SubjectId,
+};
 
 /// What comes later than this after the break is not of the break.
 const WINDOW: TimeDelta = TimeDelta::hours(6);
@@ -50,25 +51,16 @@ pub struct Report {
 /// An incident.
 #[derive(Clone, Debug, FromRow)]
 pub struct Seen {
-    /// Its bare id.
-    pub id: String,
+    /// Its id.
+    pub id: IncidentId,
     /// Its kind.
-    pub kind: String,
+    pub kind: IncidentKind,
     /// How it stands.
-    pub state: String,
+    pub state: IncidentState,
     /// When it was opened, or came back.
     pub opened_at: DateTime<Utc>,
     /// When it was over.
     pub resolved_at: Option<DateTime<Utc>>,
-}
-
-impl Seen {
-    /// Its id as people see it.
-    pub fn public(&self) -> String {
-        self.id
-            .parse::<IncidentId>()
-            .map_or_else(|_| self.id.clone(), IncidentId::public)
-    }
 }
 
 /// A remedy of an incident.
@@ -108,7 +100,7 @@ pub async fn report(db: &mut PgConnection, gameday: &Gameday) -> sqlx::Result<Re
     let span = (since, since + WINDOW);
     let watched = watched(db, gameday).await?;
     let names: Vec<&Bearer> = watched.iter().filter(|w| w.counts).collect();
-    let ids: Vec<String> = watched.iter().map(|w| w.id.to_string()).collect();
+    let ids: Vec<SubjectId> = watched.iter().map(|w| w.id).collect();
 
     let failed: Option<DateTime<Utc>> = sqlx::query_scalar(
         "select min(created_at) from observations
@@ -190,7 +182,7 @@ async fn watched(db: &mut PgConnection, gameday: &Gameday) -> sqlx::Result<Vec<B
         kind: subject.kind,
         counts: true,
     };
-    let others: Vec<(String, String)> = sqlx::query_as(
+    let others: Vec<(SubjectId, Kind)> = sqlx::query_as(
         "select s.id, s.kind from resources r join subjects s on s.id = r.id
          where r.server_id = $1 and s.created_at < $2 and s.state <> 'creating'
            and (s.forgotten_at is null or s.forgotten_at > $2)
@@ -198,15 +190,14 @@ async fn watched(db: &mut PgConnection, gameday: &Gameday) -> sqlx::Result<Vec<B
          select v.id, v.kind from resources r join subjects v on v.id = r.server_id
          where r.id = $1",
     )
-    .bind(subject.id.to_string())
+    .bind(subject.id)
     .bind(gameday.broken_at)
     .fetch_all(db)
     .await?;
     let mut all = vec![named];
     for (id, kind) in others {
-        let kind: Kind = decode(kind)?;
         all.push(Bearer {
-            id: decode(id)?,
+            id,
             kind,
             counts: kind == Kind::Resource,
         });
@@ -233,12 +224,12 @@ async fn back(
     id: SubjectId,
     (since, until): (DateTime<Utc>, DateTime<Utc>),
 ) -> sqlx::Result<Back> {
-    let moved: Option<(DateTime<Utc>, String, String)> = sqlx::query_as(
+    let moved: Option<(DateTime<Utc>, SubjectId, String)> = sqlx::query_as(
         "select created_at, new_leader_id, name from leader_changes
          where old_leader_id = $1 and kind <> 'unfollow' and created_at >= $2 and created_at < $3
          order by seq limit 1",
     )
-    .bind(id.to_string())
+    .bind(id)
     .bind(since)
     .bind(until)
     .fetch_optional(&mut *db)
@@ -248,7 +239,7 @@ async fn back(
          where subject_id = $1 and from_state = 'available'
            and created_at >= $2 and created_at < $3",
     )
-    .bind(id.to_string())
+    .bind(id)
     .bind(since)
     .bind(until)
     .fetch_one(&mut *db)
@@ -258,7 +249,7 @@ async fn back(
          where subject_id = $1 and to_state = 'available' and created_at > $2
            and created_at < $3",
     )
-    .bind(id.to_string())
+    .bind(id)
     .bind(left)
     .bind(until)
     .fetch_one(&mut *db)
@@ -266,7 +257,6 @@ async fn back(
     if let Some((at, to, name)) = moved
         && itself.is_none_or(|itself| itself > at)
     {
-        let to: SubjectId = decode(to)?;
         let seen = seen_well(db, to, at, until).await?;
         return Ok(Back::Moved((at, to, name), seen));
     }
@@ -294,7 +284,7 @@ async fn seen_well(
            and (attributes->>'service_available')::boolean
            and created_at - coalesce((attributes->>'latency_ms')::float8, 0) * interval '1 ms' > $2",
     )
-    .bind(id.to_string())
+    .bind(id)
     .bind(since)
     .bind(until)
     .fetch_one(db)
@@ -322,7 +312,7 @@ fn recovered(how: Harm, backs: &[Back], incidents: &[Seen]) -> Option<DateTime<U
 
 async fn incidents(
     db: &mut PgConnection,
-    of: &[String],
+    of: &[SubjectId],
     (since, until): (DateTime<Utc>, DateTime<Utc>),
 ) -> sqlx::Result<Vec<Seen>> {
     sqlx::query_as(
@@ -345,7 +335,7 @@ async fn remedies(
     incidents: &[Seen],
     (since, until): (DateTime<Utc>, DateTime<Utc>),
 ) -> sqlx::Result<Vec<Used>> {
-    let ids: Vec<&str> = incidents.iter().map(|i| i.id.as_str()).collect();
+    let ids: Vec<IncidentId> = incidents.iter().map(|i| i.id).collect();
     sqlx::query_as(
         "select resolver, remedy, min(created_at) as begun_at,
                 (array_agg(outcome order by created_at desc, phase desc))[1] as outcome

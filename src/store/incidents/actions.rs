@@ -76,7 +76,7 @@ async fn acknowledge(
     asked: &Asked,
 ) -> sqlx::Result<()> {
     sqlx::query("update incidents set acknowledged_at = now(), acknowledged_by = $2 where id = $1")
-        .bind(incident.id.to_string())
+        .bind(incident.id)
         .bind(&asked.by)
         .execute(&mut *db)
         .await?;
@@ -116,7 +116,7 @@ async fn retry(db: &mut PgConnection, incident: &Incident, asked: &Asked) -> sql
              acknowledged_at = null, acknowledged_by = null, paged_at = null
          where id = $1",
     )
-    .bind(incident.id.to_string())
+    .bind(incident.id)
     .execute(&mut *db)
     .await?;
     let token = queue::Token::Incident(incident.id);
@@ -143,7 +143,7 @@ async fn release(db: &mut PgConnection, incident: &Incident, asked: &Asked) -> s
 
 async fn set_held(db: &mut PgConnection, id: IncidentId, held: bool) -> sqlx::Result<()> {
     sqlx::query("update incidents set held_at = case when $2 then now() end where id = $1")
-        .bind(id.to_string())
+        .bind(id)
         .bind(held)
         .execute(db)
         .await?;

@@ -5,8 +5,8 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection};
 
-use super::{Incident, IncidentId, IncidentKind, IncidentState, Row, SubjectId, decode};
-use crate::model::{Kind, PublicId, Severity};
+use super::{Incident, IncidentId, IncidentKind, IncidentState, SubjectId};
+use crate::model::{Channel, Deed, Kind, MessageState, Provider, PublicId, Severity};
 
 /// So many events of a timeline are read, the newest.
 pub const MOST_EVENTS: i64 = 1000;
@@ -55,28 +55,23 @@ pub struct Listed {
 #[derive(FromRow)]
 struct ListedRow {
     #[sqlx(flatten)]
-    row: Row,
-    subject_kind: Option<String>,
+    incident: Incident,
+    subject_kind: Option<Kind>,
     subject_name: Option<String>,
     severity: Option<String>,
     remedy_name: Option<String>,
 }
 
 impl ListedRow {
-    fn into_listed(self) -> sqlx::Result<Listed> {
-        let incident = self.row.into_incident()?;
-        let subject = match (incident.subject, self.subject_kind, self.subject_name) {
-            (Some(id), Some(kind), Some(name)) => {
-                Some((PublicId::new(decode::<Kind>(kind)?, id), name))
-            }
-            (Some(_), _, _) | (None, _, _) => None,
-        };
-        Ok(Listed {
-            incident,
-            subject,
+    fn into_listed(self) -> Listed {
+        let of = self.subject_kind.zip(self.incident.subject);
+        let of = of.map(|(kind, id)| PublicId::new(kind, id));
+        Listed {
+            incident: self.incident,
+            subject: of.zip(self.subject_name),
             severity: self.severity,
             remedy: self.remedy_name,
-        })
+        }
     }
 }
 
@@ -111,52 +106,49 @@ pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Listed
          limit $9"
     )))
     .bind(page.state == Some(Wanted::Open))
-    .bind(state.map(IncidentState::as_str))
-    .bind(page.kind.map(IncidentKind::as_str))
-    .bind(page.subject.map(|s| s.id.to_string()))
-    .bind(page.subject.map(|s| s.kind.as_str()))
-    .bind(page.severity.map(Severity::as_str))
+    .bind(state)
+    .bind(page.kind)
+    .bind(page.subject.map(|s| s.id))
+    .bind(page.subject.map(|s| s.kind))
+    .bind(page.severity)
     .bind(page.since)
-    .bind(page.before.map(|id| id.to_string()))
+    .bind(page.before)
     .bind(page.limit)
     .fetch_all(db)
     .await?;
-    rows.into_iter().map(ListedRow::into_listed).collect()
+    Ok(rows.into_iter().map(ListedRow::into_listed).collect())
 }
 
 /// Reads one incident as [`list`] does.
 pub async fn find(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<Option<Listed>> {
     let row: Option<ListedRow> =
         sqlx::query_as(sqlx::AssertSqlSafe(format!("{COLUMNS} where i.id = $1")))
-            .bind(id.to_string())
+            .bind(id)
             .fetch_optional(db)
             .await?;
-    row.map(ListedRow::into_listed).transpose()
+    Ok(row.map(ListedRow::into_listed))
 }
 
 /// An open incident, in few words.
 #[derive(Clone, Debug, FromRow)]
 pub struct Open {
     /// Its id.
-    #[sqlx(try_from = "String")]
     pub id: IncidentId,
     /// Whose.
-    #[sqlx(try_from = "String")]
     pub subject_id: SubjectId,
     /// What is wrong.
-    pub kind: String,
+    pub kind: IncidentKind,
     /// Where it stands.
-    pub state: String,
+    pub state: IncidentState,
 }
 
 /// The open incidents of these subjects, oldest first.
 pub async fn open_of(db: &mut PgConnection, subjects: &[SubjectId]) -> sqlx::Result<Vec<Open>> {
-    let ids: Vec<String> = subjects.iter().map(SubjectId::to_string).collect();
     sqlx::query_as(
         "select id, subject_id, kind, state from incidents
          where subject_id = any($1) and state <> 'resolved' order by id",
     )
-    .bind(ids)
+    .bind(subjects)
     .fetch_all(db)
     .await
 }
@@ -184,7 +176,7 @@ pub async fn events(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<Vec<E
              order by created_at desc, id desc limit $2) newest
          order by created_at, id",
     )
-    .bind(id.to_string())
+    .bind(id)
     .bind(MOST_EVENTS)
     .fetch_all(db)
     .await
@@ -198,21 +190,21 @@ pub struct Told {
     /// When it was written.
     pub created_at: DateTime<Utc>,
     /// Whom it is for.
-    pub channel: String,
+    pub channel: Channel,
     /// What it does at the other side.
-    pub action: String,
+    pub action: Deed,
     /// How loud it is.
-    pub severity: String,
+    pub severity: Severity,
     /// In one line.
     pub summary: String,
-    /// `pending`, `delivered` or `dead`.
-    pub state: String,
+    /// What became of it.
+    pub state: MessageState,
     /// How often it was sent.
     pub attempts: i32,
     /// What the last failed attempt met with.
     pub last_error: Option<String>,
     /// What delivered it.
-    pub delivered_by: Option<String>,
+    pub delivered_by: Option<Provider>,
     /// What the other side calls it.
     pub reference: Option<String>,
     /// When it was delivered or given up.
@@ -227,7 +219,7 @@ pub async fn messages(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<Vec
          from (select * from outbox where incident_id = $1 order by seq desc limit 1000) o
          order by seq",
     )
-    .bind(id.to_string())
+    .bind(id)
     .fetch_all(db)
     .await
 }

@@ -7,7 +7,6 @@ use super::{begin_anew, end, load, note};
 use crate::model::{
     Action, IncidentId, IncidentKind, Note, Operation, OperationAction, OperationId, OperationState,
 };
-use crate::store::subjects::decode;
 use crate::store::{self, incidents, queue};
 
 /// What is asked for, by whom, and why.
@@ -78,7 +77,7 @@ async fn overrule(db: &mut PgConnection, id: OperationId, asked: &Asked) -> sqlx
          set params = params || jsonb_build_object('override', $2::text), revision = revision + 1
          where id = $1 and state = 'open'",
     )
-    .bind(id.to_string())
+    .bind(id)
     .bind(format!("{}: {reason}", asked.by))
     .execute(&mut *db)
     .await?;
@@ -110,20 +109,19 @@ async fn retry_incident(
     let Some(subject) = operation.subject else {
         return Ok(false);
     };
-    let open: Option<String> = sqlx::query_scalar(
+    let open: Option<IncidentId> = sqlx::query_scalar(
         "select id from incidents
          where coalesce(subject_id, '') = $1 and kind in ($2, $3) and state = 'needs_human'
          order by id limit 1",
     )
-    .bind(subject.to_string())
-    .bind(IncidentKind::CreationStuck.as_str())
-    .bind(IncidentKind::ChangeStuck.as_str())
+    .bind(subject)
+    .bind(IncidentKind::CreationStuck)
+    .bind(IncidentKind::ChangeStuck)
     .fetch_optional(&mut *db)
     .await?;
     let Some(id) = open else {
         return Ok(false);
     };
-    let id: IncidentId = decode(id)?;
     let retry = incidents::Asked {
         action: Action::Retry,
         by: asked.by.clone(),

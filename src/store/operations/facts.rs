@@ -1,7 +1,7 @@
 //! What a step has learnt or brought about, written into the record with the step.
 
 use serde_json::Value;
-use sqlx::PgConnection;
+use sqlx::{Encode, PgConnection, Postgres, Type};
 
 use super::NewOperation;
 use crate::model::{
@@ -10,7 +10,6 @@ use crate::model::{
 use crate::store::creation::{self, DestroyError};
 use crate::store::leader_changes::{self, NewChange};
 use crate::store::outbox;
-use crate::store::subjects::decode;
 use crate::store::{incidents, modes, queue};
 
 /// A fact about a subject. Secrets come sealed.
@@ -107,7 +106,6 @@ pub async fn apply(
     fact: &Fact,
     worker: &str,
 ) -> sqlx::Result<()> {
-    let id = subject.to_string();
     match fact {
         Fact::Keys {
             host_private,
@@ -118,7 +116,7 @@ pub async fn apply(
                 "update servers set host_private_key = $2, host_key = $3, ssh_key = $4
                  where id = $1 and host_key is null",
             )
-            .bind(id)
+            .bind(subject)
             .bind(host_private)
             .bind(host_key)
             .bind(ssh_key)
@@ -131,7 +129,7 @@ pub async fn apply(
             size,
         } => {
             sqlx::query("update servers set instance_id = $2, zone = $3, size = $4 where id = $1")
-                .bind(id)
+                .bind(subject)
                 .bind(instance)
                 .bind(zone)
                 .bind(size)
@@ -146,7 +144,7 @@ pub async fn apply(
             sqlx::query(
                 "update servers set address = $2, ssh_port = $3, ssh_user = $4 where id = $1",
             )
-            .bind(id)
+            .bind(subject)
             .bind(address)
             .bind(i32::from(*port))
             .bind(user)
@@ -157,24 +155,30 @@ pub async fn apply(
             set(
                 db,
                 "update servers set volume_id = $2 where id = $1",
-                &id,
+                subject,
                 volume,
             )
             .await?;
         }
         Fact::Size(size) => {
-            set(db, "update servers set size = $2 where id = $1", &id, size).await?;
+            set(
+                db,
+                "update servers set size = $2 where id = $1",
+                subject,
+                size,
+            )
+            .await?;
         }
         Fact::VolumeGib(gib) => {
             sqlx::query("update servers set volume_gib = $2 where id = $1")
-                .bind(id)
+                .bind(subject)
                 .bind(i32::try_from(*gib).unwrap_or(i32::MAX))
                 .execute(db)
                 .await?;
         }
         Fact::HostKeyHandedOver => {
             sqlx::query("update servers set host_private_key = null where id = $1")
-                .bind(id)
+                .bind(subject)
                 .execute(db)
                 .await?;
         }
@@ -182,14 +186,14 @@ pub async fn apply(
             sqlx::query(
                 "update resources set tls_root_cert = $2, tls_mode = 'verify-full' where id = $1",
             )
-            .bind(id)
+            .bind(subject)
             .bind(pem)
             .execute(db)
             .await?;
         }
         Fact::CustomerPassword(sealed) => {
             sqlx::query("update resources set customer_password = $2 where id = $1")
-                .bind(id)
+                .bind(subject)
                 .bind(sealed)
                 .execute(db)
                 .await?;
@@ -199,7 +203,7 @@ pub async fn apply(
         }
         Fact::Durability(durability) => {
             let sql = "update resources set durability = $2 where id = $1 or leader_id = $1";
-            set(db, sql, &id, durability.as_str()).await?;
+            set(db, sql, subject, durability).await?;
         }
         Fact::Leads {
             customer,
@@ -229,8 +233,11 @@ pub async fn apply(
     Ok(())
 }
 
-async fn set(db: &mut PgConnection, sql: &'static str, id: &str, value: &str) -> sqlx::Result<()> {
-    sqlx::query(sql).bind(id).bind(value).execute(db).await?;
+async fn set<T>(db: &mut PgConnection, sql: &'static str, of: SubjectId, to: T) -> sqlx::Result<()>
+where
+    T: for<'q> Encode<'q, Postgres> + Type<Postgres> + Send,
+{
+    sqlx::query(sql).bind(of).bind(to).execute(db).await?;
     Ok(())
 }
 
@@ -247,9 +254,9 @@ pub async fn turn(
         "update subjects set state = $3, state_since = now()
          where id = $1 and state = $2 and forgotten_at is null",
     )
-    .bind(subject.to_string())
-    .bind(from.as_str())
-    .bind(to.as_str())
+    .bind(subject)
+    .bind(from)
+    .bind(to)
     .execute(&mut *db)
     .await?;
     if changed.rows_affected() == 0 {
@@ -259,10 +266,10 @@ pub async fn turn(
         "insert into transitions (id, subject_id, from_state, to_state, reason, worker)
          values ($1, $2, $3, $4, $5, $6)",
     )
-    .bind(TransitionId::generate().to_string())
-    .bind(subject.to_string())
-    .bind(from.as_str())
-    .bind(to.as_str())
+    .bind(TransitionId::generate())
+    .bind(subject)
+    .bind(from)
+    .bind(to)
     .bind(reason)
     .bind(worker)
     .execute(&mut *db)
@@ -278,7 +285,7 @@ async fn lead(
     (customer, replication): (&[u8], Option<&[u8]>),
     by: OperationId,
 ) -> sqlx::Result<()> {
-    let followed: Option<String> = sqlx::query_scalar(
+    let followed: Option<SubjectId> = sqlx::query_scalar(
         "update resources r
          set leader_id = null, epoch = r.epoch + 1, customer_password = $2,
              replication_password = $3, durability = 'async'
@@ -286,7 +293,7 @@ async fn lead(
          where r.id = $1 and was.id = r.id and was.leader_id is not null
          returning was.leader_id",
     )
-    .bind(follower.to_string())
+    .bind(follower)
     .bind(customer)
     .bind(replication)
     .fetch_optional(&mut *db)
@@ -298,7 +305,7 @@ async fn lead(
     let change = NewChange {
         kind: LeaderChangeKind::Unfollow,
         new_leader: follower,
-        old_leader: decode(followed)?,
+        old_leader: followed,
         operation: by,
         detail: &Value::Null,
     };
@@ -316,7 +323,7 @@ async fn hand_over(
     change: &NewChange<'_>,
     (customer, replication): (&[u8], &[u8]),
 ) -> sqlx::Result<()> {
-    let (from, to) = (change.old_leader.to_string(), change.new_leader.to_string());
+    let (from, to) = (change.old_leader, change.new_leader);
     let led = sqlx::query(
         "update resources t
          set leader_id = null, epoch = f.epoch + 1, customer_password = $3,
@@ -324,8 +331,8 @@ async fn hand_over(
          from resources f
          where t.id = $2 and f.id = $1 and t.leader_id = $1",
     )
-    .bind(&from)
-    .bind(&to)
+    .bind(from)
+    .bind(to)
     .bind(customer)
     .bind(replication)
     .execute(&mut *db)
@@ -338,19 +345,23 @@ async fn hand_over(
          set leader_id = $2, epoch = (select epoch from resources where id = $2)
          where (r.id = $1 or r.leader_id = $1) and r.id <> $2",
     )
-    .bind(&from)
-    .bind(&to)
+    .bind(from)
+    .bind(to)
     .execute(&mut *db)
     .await?;
     // The names change places, by way of one that nobody else can have.
-    let name = async |db: &mut PgConnection, id: &str| -> sqlx::Result<String> {
+    let name = async |db: &mut PgConnection, id: SubjectId| -> sqlx::Result<String> {
         sqlx::query_scalar("select name from subjects where id = $1")
             .bind(id)
             .fetch_one(db)
             .await
     };
-    let (leaders, followers) = (name(db, &from).await?, name(db, &to).await?);
-    for (id, name) in [(&from, &from), (&to, &leaders), (&from, &followers)] {
+    let (leaders, followers) = (name(db, from).await?, name(db, to).await?);
+    for (id, name) in [
+        (from, &from.to_string()),
+        (to, &leaders),
+        (from, &followers),
+    ] {
         sqlx::query("update subjects set name = $2 where id = $1")
             .bind(id)
             .bind(name)
@@ -377,18 +388,17 @@ async fn gone(db: &mut PgConnection, subject: SubjectId, worker: &str) -> sqlx::
     modes::forget(db, subject).await?;
     queue::remove_token(db, subject).await?;
     sqlx::query("update subjects set forgotten_at = now() where id = $1")
-        .bind(subject.to_string())
+        .bind(subject)
         .execute(&mut *db)
         .await?;
     tracing::info!(subject = %subject, "destroyed");
-    let server: Option<String> =
+    let server: Option<SubjectId> =
         sqlx::query_scalar("select server_id from resources where id = $1")
-            .bind(subject.to_string())
+            .bind(subject)
             .fetch_optional(&mut *db)
             .await?;
     // A server that was made for resources goes with the last of them.
     if let Some(server) = server {
-        let server: SubjectId = decode(server)?;
         if creation::is_left_alone(db, server).await? {
             match creation::destroy(db, Kind::Server, server, "drover").await {
                 Ok(_) | Err(DestroyError::NotFound | DestroyError::Adopted) => {}

@@ -6,8 +6,7 @@ use sqlx::PgConnection;
 
 use super::{NewOperation, end, open, open_of};
 use crate::model::{Observation, Operation, OperationId, OperationKind, OperationState, SubjectId};
-use crate::store::subjects::decode;
-use crate::store::{leases, observations};
+use crate::store::leases;
 
 /// A leader that has followers, and no failover at work.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +21,7 @@ pub struct Leader {
 
 /// The leaders with followers that are this subject, or on it.
 pub async fn leaders_at(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<Vec<Leader>> {
-    let found: Vec<(String, bool, i32)> = sqlx::query_as(
+    let found: Vec<(SubjectId, bool, i32)> = sqlx::query_as(
         "select r.id, s.state = 'available', p.failover_patience_s
          from resources r join subjects s using (id) join plans p on p.name = r.plan
          where (r.id = $1 or r.server_id = $1) and r.leader_id is null
@@ -34,19 +33,18 @@ pub async fn leaders_at(db: &mut PgConnection, subject: SubjectId) -> sqlx::Resu
                            where o.subject_id = r.id and o.kind = 'failover' and o.state = 'open')
          order by r.id",
     )
-    .bind(subject.to_string())
+    .bind(subject)
     .fetch_all(db)
     .await?;
-    let leader = |(id, answers, seconds): (String, bool, i32)| {
+    let leader = |(id, answers, seconds)| {
         let seconds = u64::try_from(seconds).unwrap_or_default();
-        let patience = std::time::Duration::from_secs(seconds);
-        Ok(Leader {
-            id: decode(id)?,
+        Leader {
+            id,
             answers,
-            patience,
-        })
+            patience: std::time::Duration::from_secs(seconds),
+        }
     };
-    found.into_iter().map(leader).collect()
+    Ok(found.into_iter().map(leader).collect())
 }
 
 /// Opens a failover of this leader. What is at work there gives way, whatever it is, but
@@ -105,7 +103,7 @@ pub async fn at_work_on(db: &mut PgConnection, server: SubjectId) -> sqlx::Resul
              where r.server_id = $1 and o.kind = 'failover' and o.state = 'open'
                and o.step > 0 and o.stuck_at is null)",
     )
-    .bind(server.to_string())
+    .bind(server)
     .fetch_one(db)
     .await
 }
@@ -116,7 +114,7 @@ pub async fn last_in_service(
     db: &mut PgConnection,
     leader: SubjectId,
 ) -> sqlx::Result<Option<Observation>> {
-    let found: Option<observations::Row> = sqlx::query_as(
+    sqlx::query_as(
         "select id, created_at, worker, feelers, attributes from observations
          where subject_id = $1 and created_at > now() - interval '1 day'
            and (attributes ->> 'service_available')::bool
@@ -124,23 +122,20 @@ pub async fn last_in_service(
            and (attributes ->> 'in_recovery')::bool is false
          order by created_at desc, id desc limit 1",
     )
-    .bind(leader.to_string())
+    .bind(leader)
     .fetch_optional(db)
-    .await?;
-    found.map(observations::Row::into_observation).transpose()
+    .await
 }
 
 /// Those of these resources that something is being done with that makes or unmakes
 /// followers of them: none of them should lead just now.
 pub async fn in_hands(db: &mut PgConnection, ids: &[SubjectId]) -> sqlx::Result<Vec<SubjectId>> {
-    let ids: Vec<String> = ids.iter().map(SubjectId::to_string).collect();
-    let found: Vec<String> = sqlx::query_scalar(
+    sqlx::query_scalar(
         "select subject_id from operations
          where state = 'open' and subject_id = any($1) and kind = any($2)",
     )
     .bind(ids)
     .bind(OperationKind::names_where(|kind| kind.remakes_follower))
     .fetch_all(db)
-    .await?;
-    found.into_iter().map(decode).collect()
+    .await
 }

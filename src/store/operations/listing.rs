@@ -5,9 +5,9 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection};
 
-use super::Row;
-use crate::model::{Operation, OperationId, OperationState, PublicId, SubjectId};
-use crate::store::subjects::decode;
+use crate::model::{
+    Kind, Operation, OperationId, OperationKind, OperationState, PublicId, SubjectId,
+};
 
 /// A page of a listing, newest first.
 #[derive(Clone, Debug, Default)]
@@ -36,19 +36,19 @@ pub struct Listed {
 #[derive(FromRow)]
 struct ListedRow {
     #[sqlx(flatten)]
-    operation: Row,
-    subject_kind: Option<String>,
+    operation: Operation,
+    subject_kind: Option<Kind>,
     subject_name: Option<String>,
 }
 
 impl ListedRow {
-    fn into_listed(self) -> sqlx::Result<Listed> {
-        let operation = self.operation.into_operation()?;
-        let subject = match (operation.subject, self.subject_kind, self.subject_name) {
-            (Some(id), Some(kind), Some(name)) => Some((PublicId::new(decode(kind)?, id), name)),
-            _ => None,
-        };
-        Ok(Listed { operation, subject })
+    fn into_listed(self) -> Listed {
+        let of = self.subject_kind.zip(self.operation.subject);
+        let of = of.map(|(kind, id)| PublicId::new(kind, id));
+        Listed {
+            operation: self.operation,
+            subject: of.zip(self.subject_name),
+        }
     }
 }
 
@@ -63,15 +63,15 @@ pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Listed
            and ($4::text is null or o.id < $4)
          order by o.id desc limit $5",
     )
-    .bind(page.subject.map(|of| of.id.to_string()))
-    .bind(page.state.map(OperationState::as_str))
+    .bind(page.subject.map(|of| of.id))
+    .bind(page.state)
     .bind(page.stuck)
-    .bind(page.before.map(|id| id.to_string()))
+    .bind(page.before)
     .bind(page.limit)
-    .bind(page.subject.map(|of| of.kind.as_str()))
+    .bind(page.subject.map(|of| of.kind))
     .fetch_all(db)
     .await?;
-    rows.into_iter().map(ListedRow::into_listed).collect()
+    Ok(rows.into_iter().map(ListedRow::into_listed).collect())
 }
 
 /// One operation.
@@ -81,21 +81,18 @@ pub async fn find(db: &mut PgConnection, id: OperationId) -> sqlx::Result<Option
          from operations o left join subjects s on s.id = o.subject_id
          where o.id = $1",
     )
-    .bind(id.to_string())
+    .bind(id)
     .fetch_optional(db)
     .await?;
-    row.map(ListedRow::into_listed).transpose()
+    Ok(row.map(ListedRow::into_listed))
 }
 
 /// The open operations of these subjects.
 pub async fn running(db: &mut PgConnection, of: &[SubjectId]) -> sqlx::Result<Vec<Operation>> {
-    let ids: Vec<String> = of.iter().map(SubjectId::to_string).collect();
-    let rows: Vec<Row> =
-        sqlx::query_as("select * from operations where subject_id = any($1) and state = 'open'")
-            .bind(ids)
-            .fetch_all(db)
-            .await?;
-    rows.into_iter().map(Row::into_operation).collect()
+    sqlx::query_as("select * from operations where subject_id = any($1) and state = 'open'")
+        .bind(of)
+        .fetch_all(db)
+        .await
 }
 
 /// What its timeline says.
@@ -121,7 +118,7 @@ pub async fn events(db: &mut PgConnection, id: OperationId) -> sqlx::Result<Vec<
              where operation_id = $1 order by created_at desc, id desc limit 500) newest
          order by created_at, id",
     )
-    .bind(id.to_string())
+    .bind(id)
     .fetch_all(db)
     .await
 }
@@ -140,7 +137,7 @@ pub async fn count_open(db: &mut PgConnection) -> sqlx::Result<Vec<(String, Stri
 #[derive(Clone, Debug, PartialEq, FromRow)]
 pub struct AtWork {
     /// What is done.
-    pub kind: String,
+    pub kind: OperationKind,
     /// Which step is next or at work, from 0.
     pub step: i16,
     /// Of how many.

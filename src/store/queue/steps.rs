@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
 use sqlx::PgConnection;
-use sqlx::types::Json;
 
 use super::{DEAD_AFTER, Lock, Queue, Token, bring_forward, millis, wake_incidents};
 use crate::model::{
@@ -72,22 +72,38 @@ pub struct PutBack {
 }
 
 /// Splits locks into the three arrays every fenced statement begins with.
-fn locks<'a>(of: impl Iterator<Item = &'a Lock>) -> (Vec<String>, Vec<String>, Vec<i64>) {
+fn locks<'a>(of: impl Iterator<Item = &'a Lock>) -> (Vec<Token>, Vec<String>, Vec<i64>) {
     let mut columns = (Vec::new(), Vec::new(), Vec::new());
     for lock in of {
-        columns.0.push(lock.token.to_string());
+        columns.0.push(lock.token);
         columns.1.push(lock.worker.clone());
         columns.2.push(lock.at);
     }
     columns
 }
 
+/// jsonb cannot hold the NUL character; a server that sends one is odd, and must
+/// not keep its observation from being written.
+fn storable(attributes: &Attributes) -> Value {
+    fn strip(value: &mut Value) {
+        match value {
+            Value::String(text) if text.contains('\0') => *text = text.replace('\0', "\u{fffd}"),
+            Value::Array(values) => values.iter_mut().for_each(strip),
+            Value::Object(entries) => entries.values_mut().for_each(strip),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let mut stored = json!(attributes);
+    strip(&mut stored);
+    stored
+}
+
 /// Commits finished feels: each observation and the move of its token to
 /// `think`, fenced. Returns the subjects whose step took effect.
 pub async fn commit_feels(db: &mut PgConnection, steps: &[FeelStep]) -> sqlx::Result<Vec<String>> {
     let (ids, workers, at) = locks(steps.iter().map(|s| &s.lock));
-    let observations: Vec<String> = steps.iter().map(|s| s.observation.to_string()).collect();
-    let attributes: Vec<Json<&Attributes>> = steps.iter().map(|s| Json(&s.attributes)).collect();
+    let observations: Vec<ObservationId> = steps.iter().map(|s| s.observation).collect();
+    let attributes: Vec<Value> = steps.iter().map(|s| storable(&s.attributes)).collect();
     sqlx::query_scalar(
         "with step as (
              select * from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::jsonb[])
@@ -130,7 +146,7 @@ pub async fn commit_thinks(
     steps: &[ThinkStep],
 ) -> sqlx::Result<Vec<String>> {
     let (ids, workers, at) = locks(steps.iter().map(|s| &s.lock));
-    let next: Vec<&str> = steps.iter().map(|s| s.next.as_str()).collect();
+    let next: Vec<Queue> = steps.iter().map(|s| s.next).collect();
     let seen: Vec<Option<DateTime<Utc>>> = steps.iter().map(|s| s.seen).collect();
     let after: Vec<i64> = steps.iter().map(|s| millis(s.after)).collect();
     let moved: Vec<String> = if steps.iter().all(|s| s.change.is_none()) {
@@ -198,21 +214,9 @@ pub async fn commit_thinks(
         .bind(next)
         .bind(seen)
         .bind(after)
-        .bind(
-            changes()
-                .map(|c| c.map(|c| c.id.to_string()))
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            changes()
-                .map(|c| c.map(|c| c.from.as_str()))
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            changes()
-                .map(|c| c.map(|c| c.to.as_str()))
-                .collect::<Vec<_>>(),
-        )
+        .bind(changes().map(|c| c.map(|c| c.id)).collect::<Vec<_>>())
+        .bind(changes().map(|c| c.map(|c| c.from)).collect::<Vec<_>>())
+        .bind(changes().map(|c| c.map(|c| c.to)).collect::<Vec<_>>())
         .bind(
             changes()
                 .map(|c| c.map(|c| c.reason.clone()))
@@ -220,12 +224,12 @@ pub async fn commit_thinks(
         )
         .bind(
             changes()
-                .map(|c| c.map(|c| c.observation.to_string()))
+                .map(|c| c.map(|c| c.observation))
                 .collect::<Vec<_>>(),
         )
         .bind(
             changes()
-                .map(|c| c.and_then(|c| c.opens.map(IncidentKind::as_str)))
+                .map(|c| c.and_then(|c| c.opens))
                 .collect::<Vec<_>>(),
         )
         .fetch_all(&mut *db)

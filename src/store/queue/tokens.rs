@@ -8,7 +8,6 @@ use sqlx::types::Json;
 
 use super::{Lock, Queue, Token, millis};
 use crate::model::{IncidentId, Lane, MessageId, OperationId, SubjectId};
-use crate::store::subjects;
 
 /// Puts a new subject's token into the ring, due now. One that is there stays.
 pub async fn insert_token(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<()> {
@@ -17,7 +16,6 @@ pub async fn insert_token(db: &mut PgConnection, subject: SubjectId) -> sqlx::Re
 
 /// The same for many.
 pub async fn insert_tokens(db: &mut PgConnection, subjects: &[SubjectId]) -> sqlx::Result<()> {
-    let ids: Vec<String> = subjects.iter().map(SubjectId::to_string).collect();
     sqlx::query(
         "insert into apalis.jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority)
          select id, 'feel', convert_to(json_build_object('subject', id)::text, 'UTF8'),
@@ -25,7 +23,7 @@ pub async fn insert_tokens(db: &mut PgConnection, subjects: &[SubjectId]) -> sql
          from unnest($1::text[]) as id
          on conflict (id) do nothing",
     )
-    .bind(ids)
+    .bind(subjects)
     .execute(db)
     .await?;
     Ok(())
@@ -52,7 +50,7 @@ pub async fn insert_operation_token(
 /// Moves the token of an incident or an operation to another lane of its queue.
 pub async fn change_lane(db: &mut PgConnection, token: Token, lane: Lane) -> sqlx::Result<()> {
     sqlx::query("update apalis.jobs set priority = $2 where id = $1 and priority <> $2")
-        .bind(token.to_string())
+        .bind(token)
         .bind(lane.priority())
         .execute(db)
         .await?;
@@ -62,7 +60,6 @@ pub async fn change_lane(db: &mut PgConnection, token: Token, lane: Lane) -> sql
 /// Makes the waiting tokens of these subjects' open operations due now; of a
 /// server's resources' operations too, since they wait for their server.
 pub async fn wake_operations(db: &mut PgConnection, subjects: &[SubjectId]) -> sqlx::Result<()> {
-    let ids: Vec<String> = subjects.iter().map(SubjectId::to_string).collect();
     sqlx::query(
         "with due as (
              select j.id from apalis.jobs j join operations o on o.id = j.id
@@ -75,7 +72,7 @@ pub async fn wake_operations(db: &mut PgConnection, subjects: &[SubjectId]) -> s
              for update of j skip locked)
          update apalis.jobs j set run_at = now() from due where j.id = due.id",
     )
-    .bind(ids)
+    .bind(subjects)
     .execute(db)
     .await?;
     Ok(())
@@ -90,7 +87,7 @@ pub async fn hold_operation_tokens(db: &mut PgConnection, subject: SubjectId) ->
          order by id
          for update",
     )
-    .bind(subject.to_string())
+    .bind(subject)
     .execute(db)
     .await?;
     Ok(())
@@ -99,7 +96,7 @@ pub async fn hold_operation_tokens(db: &mut PgConnection, subject: SubjectId) ->
 /// The same for one operation's token.
 pub async fn hold_operation_token(db: &mut PgConnection, id: OperationId) -> sqlx::Result<()> {
     sqlx::query("select 1 from apalis.jobs where id = $1 for update")
-        .bind(id.to_string())
+        .bind(id)
         .execute(db)
         .await?;
     Ok(())
@@ -124,8 +121,8 @@ async fn insert_job(
              lock_by = null, lock_at = null, done_at = null
          where jobs.status in ('Done', 'Killed', 'Failed')",
     )
-    .bind(token.to_string())
-    .bind(queue.as_str())
+    .bind(token)
+    .bind(queue)
     .bind(Json(token))
     .bind(lane.priority())
     .execute(db)
@@ -143,8 +140,8 @@ pub async fn hold(db: &mut PgConnection, lock: &Lock, queue: Queue) -> sqlx::Res
            and floor(extract(epoch from lock_at))::bigint = $4
          for update",
     )
-    .bind(lock.token.to_string())
-    .bind(queue.as_str())
+    .bind(lock.token)
+    .bind(queue)
     .bind(&lock.worker)
     .bind(lock.at)
     .fetch_optional(db)
@@ -161,7 +158,7 @@ pub async fn turn(db: &mut PgConnection, token: Token, after: Duration) -> sqlx:
              lock_by = null, lock_at = null, attempts = 0
          where id = $1",
     )
-    .bind(token.to_string())
+    .bind(token)
     .bind(millis(after))
     .execute(db)
     .await?;
@@ -176,7 +173,7 @@ pub async fn finish(db: &mut PgConnection, id: MessageId, delivered: bool) -> sq
          set status = $2, done_at = now(), lock_by = null, lock_at = null
          where id = $1",
     )
-    .bind(id.to_string())
+    .bind(id)
     .bind(if delivered { "Done" } else { "Killed" })
     .execute(db)
     .await?;
@@ -186,7 +183,6 @@ pub async fn finish(db: &mut PgConnection, id: MessageId, delivered: bool) -> sq
 /// Makes the waiting tokens of these subjects' open incidents due now; of a
 /// server's resources' incidents too, since they wait for their server.
 pub async fn wake_incidents(db: &mut PgConnection, subjects: &[SubjectId]) -> sqlx::Result<()> {
-    let ids: Vec<String> = subjects.iter().map(SubjectId::to_string).collect();
     sqlx::query(
         "with due as (
              select j.id from apalis.jobs j join incidents i on i.id = j.id
@@ -198,7 +194,7 @@ pub async fn wake_incidents(db: &mut PgConnection, subjects: &[SubjectId]) -> sq
              for update of j skip locked)
          update apalis.jobs j set run_at = now() from due where j.id = due.id",
     )
-    .bind(ids)
+    .bind(subjects)
     .execute(db)
     .await?;
     Ok(())
@@ -228,7 +224,7 @@ pub async fn wake_all_incidents(db: &mut PgConnection, tier: Option<&str>) -> sq
 /// Locks a subject's token against steps, until the transaction ends.
 pub async fn hold_token(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<()> {
     sqlx::query("select 1 from apalis.jobs where id = $1 for update")
-        .bind(subject.to_string())
+        .bind(subject)
         .execute(db)
         .await?;
     Ok(())
@@ -237,7 +233,7 @@ pub async fn hold_token(db: &mut PgConnection, subject: SubjectId) -> sqlx::Resu
 /// The same for an incident's token.
 pub async fn hold_incident_token(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<()> {
     sqlx::query("select 1 from apalis.jobs where id = $1 for update")
-        .bind(id.to_string())
+        .bind(id)
         .execute(db)
         .await?;
     Ok(())
@@ -251,7 +247,7 @@ pub async fn hold_incident_tokens(db: &mut PgConnection, subject: SubjectId) -> 
          order by id
          for update",
     )
-    .bind(subject.to_string())
+    .bind(subject)
     .execute(db)
     .await?;
     Ok(())
@@ -260,7 +256,7 @@ pub async fn hold_incident_tokens(db: &mut PgConnection, subject: SubjectId) -> 
 /// Takes a forgotten subject's token out of the ring.
 pub async fn remove_token(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<()> {
     sqlx::query("delete from apalis.jobs where id = $1")
-        .bind(subject.to_string())
+        .bind(subject)
         .execute(db)
         .await?;
     Ok(())
@@ -269,7 +265,6 @@ pub async fn remove_token(db: &mut PgConnection, subject: SubjectId) -> sqlx::Re
 /// Makes a waiting token due now. Tells whether it was waiting; one that is due
 /// already, or at work, is left as it is.
 pub async fn bring_forward(db: &mut PgConnection, subjects: &[SubjectId]) -> sqlx::Result<u64> {
-    let ids: Vec<String> = subjects.iter().map(SubjectId::to_string).collect();
     let done = sqlx::query(
         "with due as (
              select id from apalis.jobs
@@ -278,7 +273,7 @@ pub async fn bring_forward(db: &mut PgConnection, subjects: &[SubjectId]) -> sql
              for update skip locked)
          update apalis.jobs j set run_at = now() from due where j.id = due.id",
     )
-    .bind(ids)
+    .bind(subjects)
     .execute(db)
     .await?;
     Ok(done.rows_affected())
@@ -291,7 +286,7 @@ pub async fn unseen_servers(
     since: DateTime<Utc>,
     most: i64,
 ) -> sqlx::Result<Vec<SubjectId>> {
-    let ids: Vec<String> = sqlx::query_scalar(
+    sqlx::query_scalar(
         "select s.id from subjects s join apalis.jobs j on j.id = s.id
          where s.kind = 'server' and s.forgotten_at is null
            and not (j.job_type = 'feel' and j.done_at is not null and j.done_at > $1)
@@ -301,14 +296,13 @@ pub async fn unseen_servers(
     .bind(since)
     .bind(most)
     .fetch_all(db)
-    .await?;
-    ids.into_iter().map(subjects::decode).collect()
+    .await
 }
 
 /// Takes the token of an incident or an operation that is over out.
 pub async fn remove_from_resolve(db: &mut PgConnection, token: Token) -> sqlx::Result<()> {
     sqlx::query("delete from apalis.jobs where id = $1 and job_type = 'resolve'")
-        .bind(token.to_string())
+        .bind(token)
         .execute(db)
         .await?;
     Ok(())
@@ -323,7 +317,7 @@ pub async fn wake(db: &mut PgConnection, token: Token) -> sqlx::Result<()> {
              for update skip locked)
          update apalis.jobs j set run_at = now() from due where j.id = due.id",
     )
-    .bind(token.to_string())
+    .bind(token)
     .execute(db)
     .await?;
     Ok(())

@@ -3,12 +3,10 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
 
-use crate::model::{Attributes, Observation, State, SubjectId};
-use crate::store::subjects::decode;
+use crate::model::{Attributes, Observation, ObservationId, State, SubjectId};
 
 /// How many observations of a follower, and of its leader, are looked at for how far
 /// it has come.
@@ -61,14 +59,14 @@ pub(super) struct Following {
 
 #[derive(FromRow)]
 struct Row {
-    id: String,
-    leader_id: String,
-    leader_state: String,
+    id: SubjectId,
+    leader_id: SubjectId,
+    leader_state: State,
     leader_since: DateTime<Utc>,
     followed_since: DateTime<Utc>,
     epoch: i64,
     max_lag_bytes: i64,
-    seen_id: Option<String>,
+    seen_id: Option<ObservationId>,
     seen_at: Option<DateTime<Utc>>,
     seen_worker: Option<String>,
     seen_feelers: Option<i16>,
@@ -90,9 +88,9 @@ type Texts = Vec<Option<String>>;
 /// The joins are outer ones to keep their order: from the few that are asked for.
 pub(super) async fn followings(
     db: &mut PgConnection,
-    followers: Vec<String>,
+    followers: Vec<SubjectId>,
     newest: Vec<Option<DateTime<Utc>>>,
-) -> sqlx::Result<HashMap<String, Following>> {
+) -> sqlx::Result<HashMap<SubjectId, Following>> {
     if followers.is_empty() {
         return Ok(HashMap::new());
     }
@@ -145,16 +143,17 @@ pub(super) async fn followings(
     .bind(POSITIONS)
     .fetch_all(db)
     .await?;
-    rows.into_iter()
-        .map(|row| Ok((row.id.clone(), row.into_following()?)))
-        .collect()
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.id, row.into_following()))
+        .collect())
 }
 
 impl Row {
-    fn into_following(self) -> sqlx::Result<Following> {
+    fn into_following(self) -> Following {
         let seen = match (self.seen_id, self.seen_at, self.seen_attributes) {
             (Some(id), Some(created_at), Some(attributes)) => Some(Observation {
-                id: decode(id)?,
+                id,
                 created_at,
                 worker: self.seen_worker.unwrap_or_default(),
                 feelers: u16::try_from(self.seen_feelers.unwrap_or_default()).unwrap_or_default(),
@@ -162,10 +161,10 @@ impl Row {
             }),
             _ => None,
         };
-        Ok(Following {
+        Following {
             leader: Leader {
-                id: decode(self.leader_id)?,
-                state: decode(self.leader_state)?,
+                id: self.leader_id,
+                state: self.leader_state,
                 since: self.leader_since,
                 followed_since: self.followed_since,
                 epoch: self.epoch,
@@ -174,7 +173,7 @@ impl Row {
                 positions: positions(self.its_at, self.its_lsn, None, None),
             },
             positions: positions(self.own_at, self.own_lsn, self.own_lag, self.own_status),
-        })
+        }
     }
 }
 
@@ -215,25 +214,15 @@ impl Position {
 
     /// Out of an observation.
     pub fn of(seen: &Observation) -> Self {
-        let details = &seen.attributes.details;
-        let receiver = details.get("receiver");
-        let of = |name| text(receiver.and_then(|receiver| receiver.get(name)));
-        Self::read(
-            seen.created_at,
-            text(details.get("lsn")).as_deref(),
-            of("lag_bytes").as_deref(),
-            of("status").as_deref(),
-        )
-    }
-}
-
-/// As the database's `->>` gives it.
-fn text(value: Option<&Value>) -> Option<String> {
-    match value? {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        other @ (Value::Number(_) | Value::Bool(_) | Value::Array(_) | Value::Object(_)) => {
-            Some(other.to_string())
+        let figures = &seen.attributes.resource;
+        let receiver = figures.receiver.as_ref();
+        let lag = receiver.and_then(|receiver| receiver.lag_bytes);
+        let status = receiver.and_then(|receiver| receiver.status.as_deref());
+        Self {
+            at: seen.created_at,
+            lsn: figures.lsn.as_deref().and_then(lsn_of),
+            lag: lag.map(|bytes| u64::try_from(bytes).unwrap_or(0)),
+            streams: status.map(|status| status == "streaming"),
         }
     }
 }

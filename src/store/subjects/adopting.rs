@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use super::{Inserted, decode, insert};
+use super::{Inserted, insert};
 use crate::model::{Cloud, Kind, Origin, Secret, SecretKey, State, SubjectId, TlsMode};
 use crate::store::{incidents, modes, operations, queue};
 
@@ -101,7 +101,7 @@ pub async fn adopt_server(
     new: &NewServer,
 ) -> Result<SubjectId, AdoptError> {
     one_at_a_time(db, &format!("server {}:{}", new.address, new.ssh_port)).await?;
-    let same: Option<String> = sqlx::query_scalar(
+    let same: Option<SubjectId> = sqlx::query_scalar(
         "select v.id from servers v join subjects s using (id)
          where s.forgotten_at is null and v.address = $1 and v.ssh_port = $2",
     )
@@ -110,7 +110,7 @@ pub async fn adopt_server(
     .fetch_optional(&mut *db)
     .await?;
     if let Some(id) = same {
-        return Err(AdoptError::Duplicate(decode(id)?));
+        return Err(AdoptError::Duplicate(id));
     }
     let id = insert_subject(db, Kind::Server, &new.name, &new.tier).await?;
     let ssh_key = match &new.ssh_key {
@@ -118,7 +118,7 @@ pub async fn adopt_server(
         None => None,
     };
     let (cloud, instance_id) = match &new.instance {
-        Some((cloud, instance)) => (Some(cloud.as_str()), Some(instance.as_str())),
+        Some((cloud, instance)) => (Some(cloud), Some(instance)),
         None => (None, None),
     };
     sqlx::query(
@@ -126,7 +126,7 @@ pub async fn adopt_server(
              (id, address, ssh_port, ssh_user, ssh_key, host_key, cloud, instance_id, zone)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
-    .bind(id.to_string())
+    .bind(id)
     .bind(&new.address)
     .bind(i32::from(new.ssh_port))
     .bind(&new.ssh_user)
@@ -156,23 +156,23 @@ pub async fn adopt_resource(
          where id = $1 and kind = 'server' and forgotten_at is null
            and state <> 'destroying' for key share",
     )
-    .bind(new.server_id.to_string())
+    .bind(new.server_id)
     .fetch_optional(&mut *db)
     .await?
     .ok_or(AdoptError::NoServer)?;
     let place = format!("resource {}:{}/{}", new.server_id, new.port, new.database);
     one_at_a_time(db, &place).await?;
-    let same: Option<String> = sqlx::query_scalar(
+    let same: Option<SubjectId> = sqlx::query_scalar(
         "select r.id from resources r join subjects s using (id)
          where s.forgotten_at is null and r.server_id = $1 and r.port = $2 and r.database = $3",
     )
-    .bind(new.server_id.to_string())
+    .bind(new.server_id)
     .bind(i32::from(new.port))
     .bind(&new.database)
     .fetch_optional(&mut *db)
     .await?;
     if let Some(id) = same {
-        return Err(AdoptError::Duplicate(decode(id)?));
+        return Err(AdoptError::Duplicate(id));
     }
     let id = insert_subject(db, Kind::Resource, &new.name, &new.tier).await?;
     sqlx::query(
@@ -180,13 +180,13 @@ pub async fn adopt_resource(
              (id, server_id, port, database, role, password, tls_mode, tls_root_cert, plan)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
-    .bind(id.to_string())
-    .bind(new.server_id.to_string())
+    .bind(id)
+    .bind(new.server_id)
     .bind(i32::from(new.port))
     .bind(&new.database)
     .bind(&new.role)
     .bind(key.seal(&new.password, &format!("{id}/password"))?)
-    .bind(new.tls_mode.as_str())
+    .bind(new.tls_mode)
     .bind(&new.tls_root_cert)
     .bind(&new.plan)
     .execute(&mut *db)
@@ -231,8 +231,8 @@ pub async fn forget(db: &mut PgConnection, kind: Kind, id: SubjectId) -> Result<
     sqlx::query(
         "select 1 from subjects where id = $1 and kind = $2 and forgotten_at is null for update",
     )
-    .bind(id.to_string())
-    .bind(kind.as_str())
+    .bind(id)
+    .bind(kind)
     .fetch_optional(&mut *db)
     .await?
     .ok_or(ForgetError::NotFound)?;
@@ -241,7 +241,7 @@ pub async fn forget(db: &mut PgConnection, kind: Kind, id: SubjectId) -> Result<
         "select count(*) from resources r join subjects s using (id)
          where r.server_id = $1 and s.forgotten_at is null",
     )
-    .bind(id.to_string())
+    .bind(id)
     .fetch_one(&mut *db)
     .await?;
     if resources > 0 {
@@ -250,8 +250,8 @@ pub async fn forget(db: &mut PgConnection, kind: Kind, id: SubjectId) -> Result<
     incidents::forget(db, id).await?;
     modes::forget(db, id).await?;
     queue::remove_token(db, id).await?;
-    sqlx::query("update subjects set forgotten_at = now(), desired = 'absent' where id = $1")
-        .bind(id.to_string())
+    sqlx::query("update subjects set forgotten_at = now() where id = $1")
+        .bind(id)
         .execute(db)
         .await?;
     Ok(())

@@ -3,38 +3,31 @@
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
-use super::decode;
 use crate::model::{
-    Customer, DataVolume, Kind, Origin, Resource, Secret, SecretKey, Server, Subject, SubjectId,
-    Window,
+    Cloud, Customer, DataVolume, Durability, Kind, Origin, Resource, Secret, SecretKey, Server,
+    State, Subject, SubjectId, TlsMode, Window,
 };
 
 /// A subject with its server (itself, or the one it is on), as the database
 /// holds them; secrets are still sealed.
 #[derive(Clone, FromRow)]
 pub struct SubjectRow {
-    #[sqlx(try_from = "String")]
-    id: SubjectId,
-    kind: String,
-    name: String,
-    state: String,
-    state_since: DateTime<Utc>,
-    origin: String,
-    tier: String,
-    created_at: DateTime<Utc>,
-    server_id: String,
+    #[sqlx(flatten)]
+    subject: Subject,
+    server_id: SubjectId,
     server_name: String,
-    server_state: String,
+    server_state: State,
     server_state_since: DateTime<Utc>,
-    server_origin: String,
+    server_origin: Origin,
     server_tier: String,
     server_created_at: DateTime<Utc>,
     address: String,
-    ssh_port: i32,
+    #[sqlx(try_from = "i32")]
+    ssh_port: u16,
     ssh_user: String,
     ssh_key: Option<Vec<u8>>,
     host_key: Option<String>,
-    cloud: Option<String>,
+    cloud: Option<Cloud>,
     instance_id: Option<String>,
     region: Option<String>,
     zone: Option<String>,
@@ -48,16 +41,16 @@ pub struct SubjectRow {
     database: Option<String>,
     role: Option<String>,
     password: Option<Vec<u8>>,
-    tls_mode: Option<String>,
+    tls_mode: Option<TlsMode>,
     tls_root_cert: Option<String>,
     plan: Option<String>,
     customer_role: Option<String>,
     customer_database: Option<String>,
     customer_password: Option<Vec<u8>>,
-    maintenance_window: Option<String>,
-    leader_id: Option<String>,
+    maintenance_window: Option<Window>,
+    leader_id: Option<SubjectId>,
     epoch: Option<i64>,
-    durability: Option<String>,
+    durability: Option<Durability>,
     max_lag_bytes: Option<i64>,
     replication_password: Option<Vec<u8>>,
 }
@@ -111,7 +104,7 @@ struct Secrets {
 impl SubjectRow {
     /// Whose row it is.
     pub fn id(&self) -> SubjectId {
-        self.id
+        self.subject.id
     }
 
     /// Opens the secrets and makes the typed form.
@@ -124,15 +117,15 @@ impl SubjectRow {
             None => None,
         };
         let password = match &self.password {
-            Some(sealed) => Some(key.open(sealed, &format!("{}/password", self.id))?),
+            Some(sealed) => Some(key.open(sealed, &format!("{}/password", self.id()))?),
             None => None,
         };
         let customer = match &self.customer_password {
-            Some(sealed) => Some(key.open(sealed, &format!("{}/customer", self.id))?),
+            Some(sealed) => Some(key.open(sealed, &format!("{}/customer", self.id()))?),
             None => None,
         };
         let replication = match &self.replication_password {
-            Some(sealed) => Some(key.open(sealed, &format!("{}/replication", self.id))?),
+            Some(sealed) => Some(key.open(sealed, &format!("{}/replication", self.id()))?),
             None => None,
         };
         let secrets = Secrets {
@@ -163,34 +156,24 @@ impl SubjectRow {
             customer,
             replication,
         } = secrets;
-        let kind: Kind = decode(self.kind)?;
-        let subject = Subject {
-            id: self.id,
-            kind,
-            name: self.name,
-            state: decode(self.state)?,
-            state_since: self.state_since,
-            origin: decode(self.origin)?,
-            tier: self.tier,
-            created_at: self.created_at,
-        };
+        let subject = self.subject;
         let server = Server {
             subject: Subject {
-                id: decode(self.server_id)?,
+                id: self.server_id,
                 kind: Kind::Server,
                 name: self.server_name,
-                state: decode(self.server_state)?,
+                state: self.server_state,
                 state_since: self.server_state_since,
-                origin: decode::<Origin>(self.server_origin)?,
+                origin: self.server_origin,
                 tier: self.server_tier,
                 created_at: self.server_created_at,
             },
             address: self.address,
-            ssh_port: port(self.ssh_port)?,
+            ssh_port: self.ssh_port,
             ssh_user: self.ssh_user,
             ssh_key,
             host_key: self.host_key,
-            cloud: self.cloud.map(decode).transpose()?,
+            cloud: self.cloud,
             instance_id: self.instance_id,
             region: self.region,
             zone: self.zone,
@@ -206,7 +189,7 @@ impl SubjectRow {
             for_plan: self.for_plan,
             host_key_changed_at: self.host_key_changed_at,
         };
-        match kind {
+        match subject.kind {
             Kind::Server => Ok(Known::Server(Box::new(server))),
             Kind::Resource => {
                 let missing = || sqlx::Error::Decode("a resource without its row".into());
@@ -217,7 +200,7 @@ impl SubjectRow {
                     database: self.database.ok_or_else(missing)?,
                     role: self.role.ok_or_else(missing)?,
                     password: password.ok_or_else(missing)?,
-                    tls_mode: decode(self.tls_mode.ok_or_else(missing)?)?,
+                    tls_mode: self.tls_mode.ok_or_else(missing)?,
                     tls_root_cert: self.tls_root_cert,
                     plan: self.plan.ok_or_else(missing)?,
                     customer: match (self.customer_role, self.customer_database) {
@@ -228,10 +211,10 @@ impl SubjectRow {
                         }),
                         _ => None,
                     },
-                    window: self.maintenance_window.map(decode_window).transpose()?,
-                    leader: self.leader_id.map(decode).transpose()?,
+                    window: self.maintenance_window,
+                    leader: self.leader_id,
                     epoch: self.epoch.unwrap_or(1),
-                    durability: decode(self.durability.ok_or_else(missing)?)?,
+                    durability: self.durability.ok_or_else(missing)?,
                     max_lag_bytes: self
                         .max_lag_bytes
                         .and_then(|bytes| u64::try_from(bytes).ok())
@@ -244,11 +227,9 @@ impl SubjectRow {
     }
 }
 
-fn decode_window(text: String) -> sqlx::Result<Window> {
-    text.parse()
-        .map_err(|_| sqlx::Error::Decode("a maintenance window that cannot be read".into()))
-}
-
 fn port(number: i32) -> sqlx::Result<u16> {
-    u16::try_from(number).map_err(|e| sqlx::Error::Decode(e.into()))
+    u16::try_from(number).map_err(|e| sqlx::Error::ColumnDecode {
+        index: "port".into(),
+        source: e.into(),
+    })
 }

@@ -39,13 +39,10 @@ pub(super) async fn restart(drover: &mut Deployment, tell: &mut impl FnMut(&str)
     tell(&format!(
         "{name}: restarted by drover, available ({took:.1} s since the kill)"
     ));
-    let path: Vec<String> = transitions(drover, &id)
-        .await?
-        .iter()
-        .map(|t| t.to.clone())
-        .collect();
+    let path = transitions(drover, &id).await?;
+    let path: Vec<State> = path.iter().map(|t| t.to).collect();
     ensure!(
-        path.ends_with(&["uncertain".into(), "unavailable".into(), "available".into()]),
+        path.ends_with(&[State::Uncertain, State::Unavailable, State::Available]),
         "expected uncertain, unavailable, available; seen: {path:?}"
     );
     let closed = resolved(drover, &incident.id.to_string(), PATIENCE).await?;

@@ -26,8 +26,8 @@ impl Feeler for Announcing {
         let mut seen = self.really.feel(known).await;
         if let Known::Server(_) = known {
             let events = self.events.lock().unwrap().clone();
-            seen.details
-                .insert("cloud".into(), json!({"events": events}));
+            let cloud = json!({"events": events});
+            seen.server.cloud = Some(serde_json::from_value(cloud).unwrap());
         }
         seen
     }

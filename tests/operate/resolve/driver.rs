@@ -74,11 +74,13 @@ impl World {
             memo: json!({}),
             resting: None,
             reopened: 0,
-            acknowledged: None,
+            acknowledged_at: None,
+            acknowledged_by: None,
             held_at: None,
             paged_at: None,
             ticketed_at: None,
-            resolved: None,
+            resolved_at: None,
+            resolved_by: None,
         };
         Case {
             world: self,

@@ -137,13 +137,14 @@ async fn what_holds_the_ids_back_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn near_the_end_people_are_called_once_freezing_has_begun() {
     let seen = |age: u64| {
-        let details = json!({ "xid_age": age });
+        let mut attributes = Attributes::available(1.0);
+        attributes.resource.xid_age = Some(age);
         Observation {
             id: ObservationId::generate(),
             created_at: Utc::now(),
             worker: "feel".into(),
             feelers: 1,
-            attributes: Attributes::available(1.0, details.as_object().unwrap().clone()),
+            attributes,
         }
     };
     let rules = Rules::default();

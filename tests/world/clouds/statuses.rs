@@ -182,7 +182,9 @@ impl Herd {
 
 fn runs(said: &Said) -> bool {
     let shown = said.shown();
-    shown["state"] == "running" && shown["volume_check"] == "ok" && said.problem.is_none()
+    shown.state.as_deref() == Some("running")
+        && shown.volume_check.as_deref() == Some("ok")
+        && said.problem.is_none()
 }
 
 /// One process feels what EC2 says of all, from the n-th on; as often as it takes.
@@ -251,7 +253,7 @@ async fn a_silent_server_is_felt_with_what_its_cloud_says_of_it() {
         assert!(!seen.service_available);
         let detail = format!("instance {} is running", instance(1));
         assert_eq!(seen.witness, Some(Witness::Up { detail }));
-        let cloud = &seen.details["cloud"];
+        let cloud = serde_json::json!(seen.server.cloud);
         for (name, value) in [
             ("state", "running"),
             ("instance_check", "ok"),
@@ -280,10 +282,7 @@ async fn a_cloud_that_throttles_or_hangs_neither_fails_nor_slows_a_feel() {
     herd.aws.once(ASKED, throttled);
     let (said, took) = feel(0).await;
     assert!(
-        said.shown()["problem"]
-            .as_str()
-            .unwrap()
-            .contains("asked less"),
+        said.shown().problem.unwrap().contains("asked less"),
         "{said:?}"
     );
     assert!(took < Duration::from_secs(1), "{took:?}");
@@ -304,14 +303,14 @@ async fn a_cloud_that_throttles_or_hangs_neither_fails_nor_slows_a_feel() {
     let (said, took) = feel(0).await;
     assert!(took < Duration::from_millis(3500), "{took:?}");
     let shown = said.shown();
-    assert_eq!(shown["state"], "running");
+    assert_eq!(shown.state.as_deref(), Some("running"));
     assert!(
-        shown["problem"].as_str().unwrap().contains("no answer"),
-        "{shown}"
+        shown.problem.as_ref().unwrap().contains("no answer"),
+        "{shown:?}"
     );
     let (said, took) = feel(1).await;
     assert!(took < Duration::from_millis(500), "{took:?}");
-    assert_eq!(said.shown()["state"], "running");
+    assert_eq!(said.shown().state.as_deref(), Some("running"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -329,7 +328,7 @@ async fn an_instance_that_is_gone_says_so_and_nobody_asks_for_what_was_forgotten
     let seen = statuses::of(&herd.servers[1], &process, ORDINARY)
         .await
         .unwrap();
-    assert_eq!(seen.shown()["state"], "not-found");
+    assert_eq!(seen.shown().state.as_deref(), Some("not-found"));
     assert!(matches!(seen.witness("i"), Witness::Silent { .. }));
     let seen = statuses::of(&herd.servers[0], &process, ORDINARY)
         .await

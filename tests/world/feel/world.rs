@@ -240,7 +240,7 @@ impl Felt {
         let latency = self.seen.latency_ms.expect("a latency");
         let took = self.took.as_secs_f64() * 1000.0;
         assert!(latency > 0.0 && latency <= took, "{latency} of {took} ms");
-        self.seen.details.into()
+        serde_json::json!(self.seen.resource)
     }
 
     /// It is not, for this cause; returns what a person is told.

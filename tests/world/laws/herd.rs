@@ -13,7 +13,7 @@ use drover::store::subjects::{self, Known, NewResource, NewServer};
 use drover_jobs::feel::Feeler;
 use drover_jobs::verbs::Config;
 use drover_tests::Postgres;
-use serde_json::{Map, json};
+use serde_json::json;
 use sqlx::PgPool;
 
 pub struct Herd {
@@ -146,7 +146,7 @@ pub fn seen_well(lock: Lock) -> FeelStep {
     FeelStep {
         lock,
         observation: ObservationId::generate(),
-        attributes: Attributes::available(1.0, Map::new()),
+        attributes: Attributes::available(1.0),
     }
 }
 
@@ -202,12 +202,12 @@ impl Feeler for Puppet {
         }
         if self.odd {
             let mut odd = Attributes::failed(Cause::Protocol, "a \0 in the middle");
-            odd.details
-                .insert("list".into(), json!(["\0", {"deep": "\0"}]));
+            odd.server.notes = Some(vec!["\0".into()]);
+            odd.server.host_key = Some("\0".into());
             return odd;
         }
         match known.subject().kind {
-            Kind::Server | Kind::Resource => Attributes::available(1.0, Map::new()),
+            Kind::Server | Kind::Resource => Attributes::available(1.0),
         }
     }
 }

@@ -208,7 +208,7 @@ async fn who_leaves_the_herd_takes_its_incidents_along() {
     tx.commit().await.unwrap();
     let mut db = herd.pool.acquire().await.unwrap();
     let gone = incidents::load(&mut db, id).await.unwrap().unwrap();
-    assert_eq!(gone.resolved.unwrap().1, "forgotten");
+    assert_eq!(gone.resolved_by.unwrap(), "forgotten");
     assert_eq!(tokens(&herd.pool).await, 0);
     let called_off: String = sqlx::query_scalar("select action from outbox")
         .fetch_one(&mut *db)

@@ -72,6 +72,9 @@ async fn an_operation_in_mid_step_goes_on_at_the_step_that_was_next() {
     for (kind, step, _) in after {
         let steps = kinds::of(kind.parse().unwrap()).steps();
         let known = steps.iter().any(|known| known.name == step);
-        assert!(known || step == "queued", "{kind} has no step {step} any more");
+        assert!(
+            known || step == "queued",
+            "{kind} has no step {step} any more"
+        );
     }
 }

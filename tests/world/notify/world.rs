@@ -36,7 +36,7 @@ struct Nobody;
 
 impl Feeler for Nobody {
     async fn feel(&self, _: &Known) -> Attributes {
-        Attributes::available(1.0, serde_json::Map::new())
+        Attributes::available(1.0)
     }
 }
 

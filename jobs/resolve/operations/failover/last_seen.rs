@@ -1,8 +1,7 @@
 //! What was last seen of a leader that is gone. It can forbid a promotion, and never
 //! allows one: who may lead says live how far it has come.
 
-use drover::model::Observation;
-use serde_json::Value;
+use drover::model::{Follower, Observation};
 
 use super::Lsn;
 
@@ -24,17 +23,15 @@ pub(super) struct LastSeen {
 impl LastSeen {
     /// `None` if the observation does not say where its WAL ended.
     pub(super) fn of(seen: &Observation) -> Option<Self> {
-        let details = &seen.attributes.details;
-        let timeline = details.get("timeline")?.as_u64()?;
-        let followers = details.get("followers").and_then(Value::as_array);
+        let seen = &seen.attributes.resource;
+        let followers = seen.followers.as_deref().unwrap_or_default();
         Some(Self {
-            lsn: details.get("lsn")?.as_str()?.parse().ok()?,
-            timeline: u32::try_from(timeline).ok()?,
+            lsn: seen.lsn.as_deref()?.parse().ok()?,
+            timeline: u32::try_from(seen.timeline?).ok()?,
             streaming: followers
-                .into_iter()
-                .flatten()
+                .iter()
                 .filter(|follower| streams(follower))
-                .filter_map(|follower| Some(follower.get("name")?.as_str()?.to_owned()))
+                .filter_map(|follower| follower.name.clone())
                 .collect(),
         })
     }
@@ -42,8 +39,7 @@ impl LastSeen {
 
 /// Its word bears its own server's time: one that is far ahead says as little as one
 /// that is far behind.
-fn streams(follower: &Value) -> bool {
-    let silent = follower.get("silent_s").and_then(Value::as_f64);
-    follower.get("state").and_then(Value::as_str) == Some("streaming")
-        && silent.is_some_and(|seconds| seconds.abs() < SILENT_S)
+fn streams(follower: &Follower) -> bool {
+    follower.state.as_deref() == Some("streaming")
+        && follower.silent_s.is_some_and(|s| s.abs() < SILENT_S)
 }

@@ -154,10 +154,10 @@ fn observed(seconds: i64, attributes: Attributes) -> Observation {
 }
 
 fn well(details: Value) -> Attributes {
-    let Value::Object(details) = details else {
-        panic!("no object")
-    };
-    Attributes::available(1.0, details)
+    Attributes {
+        resource: serde_json::from_value(details).unwrap(),
+        ..Attributes::available(1.0)
+    }
 }
 
 #[test]

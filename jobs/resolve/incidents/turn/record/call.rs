@@ -139,7 +139,7 @@ async fn tell(tx: &mut PgConnection, case: &mut Case, reason: &str) -> Result<()
         };
         outbox::write(tx, &new).await?;
         // Somebody was at it before the page went out: let it not ring on.
-        if let (Channel::Page, Some((_, by))) = (channel, &incident.acknowledged) {
+        if let (Channel::Page, Some(by)) = (channel, &incident.acknowledged_by) {
             let seen = NewMessage {
                 action: Deed::Acknowledge,
                 severity: Severity::Info,

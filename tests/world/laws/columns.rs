@@ -1,0 +1,23 @@
+//! The record is read as types, and what cannot be read is named.
+
+use drover::store::scenes;
+
+use super::herd::Herd;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_word_that_is_unknown_is_named_with_its_column() {
+    let herd = Herd::of(1).await;
+    let mut db = herd.pool.acquire().await.unwrap();
+    for statement in [
+        "alter table subjects drop constraint subjects_state_check",
+        "update subjects set state = 'asleep'",
+    ] {
+        sqlx::query(statement).execute(&mut *db).await.unwrap();
+    }
+    let error = scenes::load(&mut db, &herd.ids).await.unwrap_err();
+    let error = error.to_string();
+    assert!(
+        error.contains("column \"state\"") && error.contains("`asleep` is no State"),
+        "{error}"
+    );
+}
