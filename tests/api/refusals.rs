@@ -23,10 +23,35 @@ pub fn refused(what: &str, answer: &Answer, status: u16, code: &str, field: Opti
     assert_eq!(answer.header("content-type"), "application/json", "{what}");
 }
 
-/// A good body with one field set to something else; null takes it away.
-fn with(mut body: Value, field: &str, value: Value) -> Value {
-    body[field] = value;
-    body
+/// Sends a good body with what each line changes in it: a JSON object (null is no
+/// field at all; a text in `values` stands for another), then the refusal's status, code
+/// and field. None of them may change the record.
+async fn refuse_all(
+    drover: &Deployment,
+    path: &str,
+    good: &Value,
+    values: &[(&str, &str)],
+    table: &str,
+) -> Vec<Answer> {
+    let before = drover.record().await;
+    let mut answers = vec![];
+    for line in table.trim().lines() {
+        let (changes, expected) = line.rsplit_once('}').unwrap();
+        let changes: Value = serde_json::from_str(&format!("{changes}}}")).unwrap();
+        let [status, code, field] = expected.split_whitespace().collect::<Vec<_>>()[..] else {
+            panic!("not three words: {line}");
+        };
+        let mut body = good.clone();
+        for (name, value) in changes.as_object().unwrap() {
+            let named = values.iter().find(|(name, _)| value == name);
+            body[name] = named.map_or(value.clone(), |(_, value)| (*value).into());
+        }
+        let answer = drover.post(path, &body).await;
+        refused(line, &answer, status.parse().unwrap(), code, Some(field));
+        assert_eq!(drover.record().await, before, "{line}");
+        answers.push(answer);
+    }
+    answers
 }
 
 #[tokio::test]
@@ -64,243 +89,66 @@ async fn a_missing_or_wrong_token_is_refused_before_anything_else() {
 async fn a_wrong_server_is_refused() {
     let drover = Deployment::start().await;
     let there = drover.server("there").await;
-    let before = drover.record().await;
     let (private, public) = key_pair("ed25519", "");
     let (locked, _) = key_pair("ed25519", "swordfish");
-    let rsa_pem = "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\n";
-    let good = || json!({"name": "new", "address": "new.example"});
-    let field = |name: &str, value: Value| with(good(), name, value);
-    let cases = [
-        (
-            "no name",
-            field("name", Value::Null),
-            "missing_field",
-            "name",
-        ),
-        (
-            "long name",
-            field("name", "a".repeat(10_000).into()),
-            "invalid_field",
-            "name",
-        ),
-        (
-            "64 characters",
-            field("name", "a".repeat(64).into()),
-            "invalid_field",
-            "name",
-        ),
-        (
-            "empty name",
-            field("name", "".into()),
-            "invalid_field",
-            "name",
-        ),
-        (
-            "upper case",
-            field("name", "New".into()),
-            "invalid_field",
-            "name",
-        ),
-        (
-            "markup",
-            field("name", "<b>".into()),
-            "invalid_field",
-            "name",
-        ),
-        (
-            "dash at the end",
-            field("name", "new-".into()),
-            "invalid_field",
-            "name",
-        ),
-        ("NUL", field("name", "n\0w".into()), "invalid_field", "name"),
-        (
-            "number for name",
-            field("name", 5.into()),
-            "invalid_field",
-            "name",
-        ),
-        (
-            "no address, but more than a creation has",
-            with(field("address", Value::Null), "ssh_user", "root".into()),
-            "unknown_field",
-            "ssh_user",
-        ),
-        (
-            "address with port",
-            field("address", "10.0.0.1:22".into()),
-            "invalid_field",
-            "address",
-        ),
-        (
-            "address with space",
-            field("address", "a b".into()),
-            "invalid_field",
-            "address",
-        ),
-        (
-            "an option",
-            field("address", "-oProxyCommand=x".into()),
-            "invalid_field",
-            "address",
-        ),
-        (
-            "no IP",
-            field("address", "10.0.0.300".into()),
-            "invalid_field",
-            "address",
-        ),
-        (
-            "port 0",
-            field("ssh_port", 0.into()),
-            "invalid_field",
-            "ssh_port",
-        ),
-        (
-            "port 65536",
-            field("ssh_port", 65_536.into()),
-            "invalid_field",
-            "ssh_port",
-        ),
-        (
-            "port -1",
-            field("ssh_port", (-1).into()),
-            "invalid_field",
-            "ssh_port",
-        ),
-        (
-            "port 1.5",
-            field("ssh_port", 1.5.into()),
-            "invalid_field",
-            "ssh_port",
-        ),
-        (
-            "port as text",
-            field("ssh_port", "22".into()),
-            "invalid_field",
-            "ssh_port",
-        ),
-        (
-            "user",
-            field("ssh_user", "-x y".into()),
-            "invalid_field",
-            "ssh_user",
-        ),
-        (
-            "no key",
-            field("ssh_key", "swordfish".into()),
-            "invalid_field",
-            "ssh_key",
-        ),
-        (
-            "a list for a key",
-            field("ssh_key", json!(["swordfish"])),
-            "invalid_field",
-            "ssh_key",
-        ),
-        (
-            "public for private",
-            field("ssh_key", public.clone().into()),
-            "invalid_field",
-            "ssh_key",
-        ),
-        (
-            "passphrase",
-            field("ssh_key", locked.into()),
-            "invalid_field",
-            "ssh_key",
-        ),
-        (
-            "PEM",
-            field("ssh_key", rsa_pem.into()),
-            "invalid_field",
-            "ssh_key",
-        ),
-        (
-            "half a key",
-            field("ssh_key", private[..200].into()),
-            "invalid_field",
-            "ssh_key",
-        ),
-        (
-            "no host key",
-            field("host_key", "ssh-ed25519 AAAA".into()),
-            "invalid_field",
-            "host_key",
-        ),
-        (
-            "private for host key",
-            field("host_key", private.into()),
-            "invalid_field",
-            "host_key",
-        ),
-        (
-            "known_hosts",
-            field("host_key", format!("h {public}").into()),
-            "invalid_field",
-            "host_key",
-        ),
-        (
-            "unknown tier",
-            field("tier", "gold".into()),
-            "unknown_tier",
-            "tier",
-        ),
-        (
-            "cloud",
-            with(field("cloud", "gcp".into()), "instance_id", "i-1".into()),
-            "invalid_field",
-            "cloud",
-        ),
-        (
-            "cloud alone",
-            field("cloud", "ec2".into()),
-            "missing_field",
-            "instance_id",
-        ),
-        (
-            "instance alone",
-            field("instance_id", "i-1".into()),
-            "missing_field",
-            "cloud",
-        ),
-        (
-            "zone",
-            field("zone", "a\nb".into()),
-            "invalid_field",
-            "zone",
-        ),
-        (
-            "unknown field",
-            field("adress", "x".into()),
-            "unknown_field",
-            "adress",
-        ),
+    let values = [
+        ("@long", &*"a".repeat(10_000)),
+        ("@64", &"a".repeat(64)),
+        ("@public", &public),
+        ("@private", &private),
+        ("@half a key", &private[..200]),
+        ("@locked", &locked),
+        ("@known_hosts", &format!("h {public}")),
     ];
-    for (what, body, code, field) in cases {
-        let answer = drover.post("/v1/servers", &body).await;
-        refused(what, &answer, 422, code, Some(field));
-        assert_eq!(drover.record().await, before, "{what}");
-    }
-    let answer = drover
-        .post("/v1/servers", &field("name", "there".into()))
-        .await;
-    refused("name taken", &answer, 409, "name_taken", Some("name"));
-    assert!(answer.text.contains(&there), "{}", answer.text);
-    for address in ["there.example", "THERE.example."] {
-        let answer = drover
-            .post("/v1/servers", &field("address", address.into()))
-            .await;
-        refused(
-            "duplicate",
-            &answer,
-            409,
-            "already_adopted",
-            Some("address"),
-        );
+    let good = json!({"name": "new", "address": "new.example"});
+    let table = r#"
+{"name": null}                                  422 missing_field name
+{"name": "@long"}                               422 invalid_field name
+{"name": "@64"}                                 422 invalid_field name
+{"name": ""}                                    422 invalid_field name
+{"name": "New"}                                 422 invalid_field name
+{"name": "<b>"}                                 422 invalid_field name
+{"name": "new-"}                                422 invalid_field name
+{"name": "n\u0000w"}                            422 invalid_field name
+{"name": 5}                                     422 invalid_field name
+{"address": null, "ssh_user": "root"}           422 unknown_field ssh_user
+{"address": "10.0.0.1:22"}                      422 invalid_field address
+{"address": "a b"}                              422 invalid_field address
+{"address": "-oProxyCommand=x"}                 422 invalid_field address
+{"address": "10.0.0.300"}                       422 invalid_field address
+{"ssh_port": 0}                                 422 invalid_field ssh_port
+{"ssh_port": 65536}                             422 invalid_field ssh_port
+{"ssh_port": -1}                                422 invalid_field ssh_port
+{"ssh_port": 1.5}                               422 invalid_field ssh_port
+{"ssh_port": "22"}                              422 invalid_field ssh_port
+{"ssh_user": "-x y"}                            422 invalid_field ssh_user
+{"ssh_key": "swordfish"}                        422 invalid_field ssh_key
+{"ssh_key": ["swordfish"]}                      422 invalid_field ssh_key
+{"ssh_key": "@public"}                          422 invalid_field ssh_key
+{"ssh_key": "@locked"}                          422 invalid_field ssh_key
+{"ssh_key": "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\n"} 422 invalid_field ssh_key
+{"ssh_key": "@half a key"}                      422 invalid_field ssh_key
+{"host_key": "ssh-ed25519 AAAA"}                422 invalid_field host_key
+{"host_key": "@private"}                        422 invalid_field host_key
+{"host_key": "@known_hosts"}                    422 invalid_field host_key
+{"tier": "gold"}                                422 unknown_tier tier
+{"cloud": "gcp", "instance_id": "i-1"}          422 invalid_field cloud
+{"cloud": "ec2"}                                422 missing_field instance_id
+{"instance_id": "i-1"}                          422 missing_field cloud
+{"zone": "a\nb"}                                422 invalid_field zone
+{"adress": "x"}                                 422 unknown_field adress
+"#;
+    refuse_all(&drover, "/v1/servers", &good, &values, table).await;
+    let taken = r#"
+{"name": "there"}                               409 name_taken name
+{"address": "there.example"}                    409 already_adopted address
+{"address": "THERE.example."}                   409 already_adopted address
+"#;
+    for answer in refuse_all(&drover, "/v1/servers", &good, &[], taken).await {
         assert!(answer.text.contains(&there), "{}", answer.text);
     }
-    let answer = drover.post("/v1/servers?wait=maybe", &good()).await;
+    let before = drover.record().await;
+    let answer = drover.post("/v1/servers?wait=maybe", &good).await;
     refused("wait", &answer, 400, "invalid_parameter", Some("wait"));
     assert_eq!(drover.record().await, before);
 }
@@ -310,192 +158,43 @@ async fn a_wrong_resource_is_refused() {
     let drover = Deployment::start().await;
     let server = drover.server("there").await;
     let there = drover.resource(&server, "app").await;
-    let before = drover.record().await;
-    let field = |name: &str, value: Value| with(resource(&server, "new"), name, value);
-    let gone = "srv_01J8ZC0T3YQ5V7N2M4K6H9D1XB";
-    let cases = [
-        (
-            "no server",
-            field("server", Value::Null),
-            422,
-            "unknown_field",
-            "database",
-        ),
-        (
-            "malformed server",
-            field("server", "srv_1".into()),
-            400,
-            "malformed_id",
-            "server",
-        ),
-        (
-            "unknown server",
-            field("server", gone.into()),
-            404,
-            "not_found",
-            "server",
-        ),
-        (
-            "resource as server",
-            field("server", there.clone().into()),
-            422,
-            "invalid_field",
-            "server",
-        ),
-        (
-            "port 0",
-            field("port", 0.into()),
-            422,
-            "invalid_field",
-            "port",
-        ),
-        (
-            "no port",
-            field("port", Value::Null),
-            422,
-            "missing_field",
-            "port",
-        ),
-        (
-            "port 70000",
-            field("port", 70_000.into()),
-            422,
-            "invalid_field",
-            "port",
-        ),
-        (
-            "long name",
-            field("name", "a".repeat(10_000).into()),
-            422,
-            "invalid_field",
-            "name",
-        ),
-        (
-            "no database",
-            field("database", "".into()),
-            422,
-            "invalid_field",
-            "database",
-        ),
-        (
-            "NUL",
-            field("database", "a\0".into()),
-            422,
-            "invalid_field",
-            "database",
-        ),
-        (
-            "user",
-            field("user", "a\nb".into()),
-            422,
-            "invalid_field",
-            "user",
-        ),
-        (
-            "no password",
-            field("password", Value::Null),
-            422,
-            "missing_field",
-            "password",
-        ),
-        (
-            "empty password",
-            field("password", "".into()),
-            422,
-            "invalid_field",
-            "password",
-        ),
-        (
-            "object",
-            field("password", json!({"is": "swordfish"})),
-            422,
-            "invalid_field",
-            "password",
-        ),
-        (
-            "NUL",
-            field("password", "swordfish\0".into()),
-            422,
-            "invalid_field",
-            "password",
-        ),
-        (
-            "long",
-            field("password", "swordfish".repeat(200).into()),
-            422,
-            "invalid_field",
-            "password",
-        ),
-        (
-            "tls",
-            field("tls_mode", "maybe".into()),
-            422,
-            "invalid_field",
-            "tls_mode",
-        ),
-        (
-            "unused",
-            field("tls_root_cert", "x".into()),
-            422,
-            "invalid_field",
-            "tls_root_cert",
-        ),
-        (
-            "no certificate",
-            with(
-                field("tls_mode", "verify-full".into()),
-                "tls_root_cert",
-                "x".into(),
-            ),
-            422,
-            "invalid_field",
-            "tls_root_cert",
-        ),
-        (
-            "plan",
-            field("plan", "Big Plan".into()),
-            422,
-            "invalid_field",
-            "plan",
-        ),
-        (
-            "tier",
-            field("tier", "gold".into()),
-            422,
-            "unknown_tier",
-            "tier",
-        ),
-        (
-            "role",
-            field("role", "swordfish".into()),
-            422,
-            "unknown_field",
-            "role",
-        ),
-        (
-            "name taken",
-            field("name", "app".into()),
-            409,
-            "name_taken",
-            "name",
-        ),
-        (
-            "duplicate",
-            field("database", "app".into()),
-            409,
-            "already_adopted",
-            "database",
-        ),
+    let values = [
+        ("@there", &*there),
+        ("@long", &"a".repeat(10_000)),
+        ("@long password", &"swordfish".repeat(200)),
     ];
-    for (what, body, status, code, field) in cases {
-        let answer = drover.post("/v1/resources", &body).await;
-        refused(what, &answer, status, code, Some(field));
-        assert!(
-            status != 409 || answer.text.contains(&there),
-            "{what}: {}",
-            answer.text
-        );
-        assert_eq!(drover.record().await, before, "{what}");
+    let good = resource(&server, "new");
+    let table = r#"
+{"server": null}                                422 unknown_field database
+{"server": "srv_1"}                             400 malformed_id server
+{"server": "srv_01J8ZC0T3YQ5V7N2M4K6H9D1XB"}    404 not_found server
+{"server": "@there"}                            422 invalid_field server
+{"port": 0}                                     422 invalid_field port
+{"port": null}                                  422 missing_field port
+{"port": 70000}                                 422 invalid_field port
+{"name": "@long"}                               422 invalid_field name
+{"database": ""}                                422 invalid_field database
+{"database": "a\u0000"}                         422 invalid_field database
+{"user": "a\nb"}                                422 invalid_field user
+{"password": null}                              422 missing_field password
+{"password": ""}                                422 invalid_field password
+{"password": {"is": "swordfish"}}               422 invalid_field password
+{"password": "swordfish\u0000"}                 422 invalid_field password
+{"password": "@long password"}                  422 invalid_field password
+{"tls_mode": "maybe"}                           422 invalid_field tls_mode
+{"tls_root_cert": "x"}                          422 invalid_field tls_root_cert
+{"tls_mode": "verify-full", "tls_root_cert": "x"} 422 invalid_field tls_root_cert
+{"plan": "Big Plan"}                            422 invalid_field plan
+{"tier": "gold"}                                422 unknown_tier tier
+{"role": "swordfish"}                           422 unknown_field role
+"#;
+    refuse_all(&drover, "/v1/resources", &good, &values, table).await;
+    let taken = r#"
+{"name": "app"}                                 409 name_taken name
+{"database": "app"}                             409 already_adopted database
+"#;
+    for answer in refuse_all(&drover, "/v1/resources", &good, &[], taken).await {
+        assert!(answer.text.contains(&there), "{}", answer.text);
     }
 }
 
@@ -591,56 +290,31 @@ async fn wrong_parameters_are_refused() {
     let drover = Deployment::start().await;
     let server = drover.server("there").await;
     let db = drover.resource(&server, "app").await;
-    let cases = [
-        ("/v1/servers?state=well", "invalid_parameter", "state"),
-        ("/v1/servers?limit=0", "invalid_parameter", "limit"),
-        ("/v1/servers?limit=501", "invalid_parameter", "limit"),
-        ("/v1/servers?limit=ten", "invalid_parameter", "limit"),
-        ("/v1/servers?limit=1&limit=2", "invalid_parameter", "limit"),
-        ("/v1/servers?cursor=x", "invalid_cursor", "cursor"),
-        (
-            &format!("/v1/servers?cursor={db}"),
-            "invalid_cursor",
-            "cursor",
-        ),
-        (
-            &format!("/v1/servers?server={server}"),
-            "unknown_parameter",
-            "server",
-        ),
-        ("/v1/servers?color=red", "unknown_parameter", "color"),
-        ("/v1/resources?server=x", "malformed_id", "server"),
-        (
-            &format!("/v1/resources?server={db}"),
-            "invalid_parameter",
-            "server",
-        ),
-        (
-            &format!("/v1/servers/{server}/observations?cursor=1"),
-            "invalid_cursor",
-            "cursor",
-        ),
-        (
-            &format!("/v1/servers/{server}/observations?limit=-1"),
-            "invalid_parameter",
-            "limit",
-        ),
-        (
-            &format!(
-                "/v1/servers/{server}/observations?cursor=9000000000000000000-{}",
-                &db[3..]
-            ),
-            "invalid_cursor",
-            "cursor",
-        ),
-        (
-            &format!("/v1/servers/{server}/transitions?cursor=1"),
-            "invalid_cursor",
-            "cursor",
-        ),
-    ];
-    for (path, code, field) in cases {
-        refused(path, &drover.get(path).await, 400, code, Some(field));
+    let far = format!("9000000000000000000-{}", &db[3..]);
+    let table = "
+servers?state=well                        invalid_parameter state
+servers?limit=0                           invalid_parameter limit
+servers?limit=501                         invalid_parameter limit
+servers?limit=ten                         invalid_parameter limit
+servers?limit=1&limit=2                   invalid_parameter limit
+servers?cursor=x                          invalid_cursor cursor
+servers?cursor=DB                         invalid_cursor cursor
+servers?server=SERVER                     unknown_parameter server
+servers?color=red                         unknown_parameter color
+resources?server=x                        malformed_id server
+resources?server=DB                       invalid_parameter server
+servers/SERVER/observations?cursor=1      invalid_cursor cursor
+servers/SERVER/observations?limit=-1      invalid_parameter limit
+servers/SERVER/observations?cursor=FAR    invalid_cursor cursor
+servers/SERVER/transitions?cursor=1       invalid_cursor cursor
+";
+    for line in table.trim().lines() {
+        let [path, code, field] = line.split_whitespace().collect::<Vec<_>>()[..] else {
+            panic!("not three words: {line}");
+        };
+        let path = path.replace("SERVER", &server).replace("DB", &db);
+        let path = format!("/v1/{}", path.replace("FAR", &far));
+        refused(line, &drover.get(&path).await, 400, code, Some(field));
     }
 }
 
@@ -651,69 +325,33 @@ async fn wrong_jobs_and_tiers_are_refused() {
     drover.feel(&server, crate::world::well()).await;
     drover.think(&server, None, None).await;
     let before = drover.record().await;
-    let unknown = "db_01J8ZC0T3YQ5V7N2M4K6H9D1XB";
-    let jobs = [
-        (
-            json!({"job": "resolve", "subject": server}),
-            422,
-            "unknown_job",
-            "job",
-        ),
-        (json!({"subject": server}), 422, "missing_field", "job"),
-        (json!({"job": "feel"}), 422, "missing_field", "subject"),
-        (
-            json!({"job": "feel", "subject": "x"}),
-            400,
-            "malformed_id",
-            "subject",
-        ),
-        (
-            json!({"job": "feel", "subject": unknown}),
-            404,
-            "not_found",
-            "subject",
-        ),
-        (
-            json!({"job": "feel", "subject": server, "now": true}),
-            422,
-            "unknown_field",
-            "now",
-        ),
-    ];
-    for (body, status, code, field) in jobs {
-        let answer = drover.post("/v1/jobs", &body).await;
-        refused(&body.to_string(), &answer, status, code, Some(field));
-    }
-    let tiers = [
-        ("gold", json!({}), "missing_field", "rules"),
-        ("gold", json!({"rules": []}), "invalid_field", "rules"),
-        (
-            "gold",
-            json!({"rules": {"cadence": {"available": "39s"}}}),
-            "invalid_field",
-            "rules",
-        ),
-        (
-            "gold",
-            json!({"rules": {"cadense": {}}}),
-            "invalid_field",
-            "rules",
-        ),
-        ("Gold", json!({"rules": {}}), "invalid_field", "name"),
-        ("a.b", json!({"rules": {}}), "invalid_field", "name"),
-        ("1a", json!({"rules": {}}), "invalid_field", "name"),
-        (
-            "gold",
-            json!({"rules": {}, "extra": 1}),
-            "unknown_field",
-            "extra",
-        ),
-    ];
-    for (name, body, code, field) in tiers {
-        let answer = drover
-            .raw("PUT", &format!("/v1/tiers/{name}"), body.to_string())
-            .await;
-        refused(&body.to_string(), &answer, 422, code, Some(field));
+    let values = [("@server", &*server)];
+    let table = r#"
+{"job": "resolve", "subject": "@server"}        422 unknown_job job
+{"subject": "@server"}                          422 missing_field job
+{"job": "feel"}                                 422 missing_field subject
+{"job": "feel", "subject": "x"}                 400 malformed_id subject
+{"job": "feel", "subject": "db_01J8ZC0T3YQ5V7N2M4K6H9D1XB"} 404 not_found subject
+{"job": "feel", "subject": "@server", "now": true} 422 unknown_field now
+"#;
+    refuse_all(&drover, "/v1/jobs", &json!({}), &values, table).await;
+    let tiers = r#"
+gold {}                                         missing_field rules
+gold {"rules": []}                              invalid_field rules
+gold {"rules": {"cadence": {"available": "39s"}}} invalid_field rules
+gold {"rules": {"cadense": {}}}                 invalid_field rules
+Gold {"rules": {}}                              invalid_field name
+a.b {"rules": {}}                               invalid_field name
+1a {"rules": {}}                                invalid_field name
+gold {"rules": {}, "extra": 1}                  unknown_field extra
+"#;
+    for line in tiers.trim().lines() {
+        let (name, rest) = line.split_once(' ').unwrap();
+        let (body, expected) = rest.rsplit_once('}').unwrap();
+        let (code, field) = expected.trim().split_once(' ').unwrap();
+        let path = format!("/v1/tiers/{name}");
+        let answer = drover.raw("PUT", &path, format!("{body}}}")).await;
+        refused(line, &answer, 422, code, Some(field));
     }
     assert_eq!(drover.record().await, before);
 }

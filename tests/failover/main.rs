@@ -48,7 +48,7 @@ async fn a_follower_takes_the_lead_of_one_whose_server_is_unplugged() {
     assert!(lost.is_empty() || bytes > 0, "{lost:?}, {memo}");
     assert!(bytes <= 16 * 1024 * 1024, "{memo}");
     scene.assert_told("failover", &old.id, &new.id).await;
-    scene.assert_nobody_was_called().await;
+    scene.drover.assert_nobody_was_called().await;
 }
 
 /// Nothing answers, nothing refuses either; and the machine may go on at any time.

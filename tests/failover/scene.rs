@@ -360,15 +360,6 @@ impl Scene {
         assert!(found, "{told}");
     }
 
-    pub async fn assert_nobody_was_called(&self) {
-        let called: Vec<String> =
-            sqlx::query_scalar("select summary from outbox where channel <> 'event'")
-                .fetch_all(&self.drover.pool)
-                .await
-                .unwrap();
-        assert!(called.is_empty(), "{called:?}");
-    }
-
     /// Of all that was acknowledged, nobody's came behind another's who took the lead.
     pub fn assert_written_by_one_at_a_time(&self) {
         let mut all = self.ledger.entries();

@@ -55,8 +55,7 @@ impl Deployment {
         let local = dir.path().join("local");
         postgres::owned_dir(&local)?;
         postgres::ssh_key(&local.join("ssh_key"))?;
-        let postgres = Postgres::start(&[])?;
-        let (database_url, pool) = postgres.database("drover").await?;
+        let (postgres, database_url, pool) = Postgres::with_record().await?;
         let port = postgres::free_port()?;
         let environment = BTreeMap::from(
             [
@@ -262,6 +261,19 @@ impl Deployment {
         })
         .await?;
         Ok(seconds)
+    }
+
+    /// No human was paged, written to or sent a ticket.
+    ///
+    /// # Panics
+    /// If one was.
+    pub async fn assert_nobody_was_called(&self) {
+        let called: Vec<String> =
+            sqlx::query_scalar("select summary from outbox where channel <> 'event'")
+                .fetch_all(&self.pool)
+                .await
+                .expect("the outbox");
+        assert!(called.is_empty(), "{called:?}");
     }
 
     /// Where the state of the local cloud lies.

@@ -1,7 +1,7 @@
 //! A customer who writes all the time, and keeps a ledger of what was acknowledged.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -24,21 +24,41 @@ impl Account {
     /// # Errors
     /// What psql says.
     pub fn psql(&self, sql: &str) -> Result<String, String> {
-        // One that hangs in a dead connection is given up, as a client would.
-        let done = Command::new("timeout")
-            .args(["-s", "KILL", "5"])
-            .arg(client())
-            .args(["-XAtqc", sql, &self.url])
-            .env("PGPASSWORD", &self.password)
-            .env("PGSSLROOTCERT", &self.root_certs)
-            .env("PGCONNECT_TIMEOUT", "2")
-            .stdin(Stdio::null())
+        self.within("30", sql)
+    }
+
+    fn within(&self, limit: &str, sql: &str) -> Result<String, String> {
+        let done = self
+            .command(limit, sql)
             .output()
             .map_err(|e| e.to_string())?;
         match done.status.success() {
             true => Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned()),
             false => Err(String::from_utf8_lossy(&done.stderr).trim().to_owned()),
         }
+    }
+
+    /// The same, and does not wait for its end.
+    ///
+    /// # Errors
+    /// If psql does not start.
+    pub fn begin(&self, sql: &str) -> std::io::Result<Child> {
+        self.command("120", sql).stdout(Stdio::null()).spawn()
+    }
+
+    /// psql; one that hangs in a dead connection is given up after so many seconds, as a
+    /// client would.
+    fn command(&self, limit: &str, sql: &str) -> Command {
+        let mut command = Command::new("timeout");
+        command
+            .args(["-s", "KILL", limit])
+            .arg(client())
+            .args(["-XAtqc", sql, &self.url])
+            .env("PGPASSWORD", &self.password)
+            .env("PGSSLROOTCERT", &self.root_certs)
+            .env("PGCONNECT_TIMEOUT", "2")
+            .stdin(Stdio::null());
+        command
     }
 }
 
@@ -102,7 +122,7 @@ impl Ledger {
                         let sql = format!(
                             "insert into ledger values ({n}) returning host(inet_server_addr())"
                         );
-                        if let Ok(by) = account.psql(&sql) {
+                        if let Ok(by) = account.within("5", &sql) {
                             let ended = Instant::now();
                             let entry = Entry {
                                 n,

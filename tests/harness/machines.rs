@@ -65,7 +65,7 @@ impl Machines {
 
     /// Processes that run on any of them.
     pub fn processes(&self) -> usize {
-        processes(&self.dir).len()
+        processes_of(&self.dir).len()
     }
 }
 
@@ -208,7 +208,7 @@ impl Machine {
 /// SIGKILL to all that runs below a directory.
 fn kill(dir: &Path) {
     for _ in 0..50 {
-        let found = processes(dir);
+        let found = processes_of(dir);
         if found.is_empty() {
             return;
         }
@@ -221,7 +221,7 @@ fn kill(dir: &Path) {
 }
 
 /// Processes whose command line names the directory, or that work in it; no zombies.
-fn processes(dir: &Path) -> Vec<i32> {
+pub fn processes_of(dir: &Path) -> Vec<i32> {
     let name = dir.to_string_lossy().into_owned();
     let own = i32::try_from(std::process::id()).unwrap_or(0);
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();

@@ -1,6 +1,5 @@
 //! A leader with its followers, and what can be done to the machine of one of them.
 
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use drover_jobs::cloud::local::LocalCloud;
 use serde_json::{Value, json};
 
 use crate::ledger::Account;
+use crate::machines::processes_of;
 use crate::{Deployment, until};
 
 /// Who leads a resource, and where.
@@ -40,12 +40,20 @@ impl Deployment {
         Ok(made.core().id.to_string())
     }
 
-    /// How the customer of this resource gets in.
+    /// How the customer of this resource gets in, to write.
     ///
     /// # Errors
     /// If the API does not tell.
     pub async fn account(&self, id: &str) -> Result<Account> {
-        let path = format!("/v1/resources/{id}/url");
+        self.account_for(id, "leader").await
+    }
+
+    /// The same, for whoever wants the leader or a follower.
+    ///
+    /// # Errors
+    /// If the API does not tell.
+    pub async fn account_for(&self, id: &str, role: &str) -> Result<Account> {
+        let path = format!("/v1/resources/{id}/url?role={role}");
         let told: ConnectionUrl = self.api.get(&path).await?;
         let root_certs = self.dir().join(format!("{id}.crt"));
         let pem = told.tls_root_certs.context("no certificates")?;
@@ -112,8 +120,10 @@ impl Deployment {
     /// Sends a signal to every process of a local server: SIGSTOP freezes it.
     pub fn signal(&self, instance: &str, signal: &str) {
         let dir = self.local_dir().join("servers").join(instance);
-        for pid in processes_in(&dir) {
-            let _ = Command::new("kill").args([signal, &pid]).status();
+        for pid in processes_of(&dir) {
+            let _ = Command::new("kill")
+                .args([signal, &pid.to_string()])
+                .status();
         }
     }
 
@@ -172,24 +182,4 @@ impl Deployment {
         .await?;
         Ok(took)
     }
-}
-
-/// The processes that have to do with this directory.
-fn processes_in(dir: &Path) -> Vec<String> {
-    let text = dir.to_string_lossy().into_owned();
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.bytes().all(|b| b.is_ascii_digit()) {
-            continue;
-        }
-        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line).into_owned();
-        let cwd = std::fs::read_link(entry.path().join("cwd")).unwrap_or_default();
-        let ours = line.contains("sshd") && line.contains(&text) || cwd.starts_with(dir);
-        if ours {
-            found.push(name);
-        }
-    }
-    found
 }

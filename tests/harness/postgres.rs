@@ -5,12 +5,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, bail};
 use nix::unistd::{Uid, User, chown};
 use sqlx::PgPool;
+use tokio::sync::OnceCell;
 
 /// A running cluster in a temporary directory. Both go when it is dropped, or
 /// when this process is gone, however it went.
@@ -159,6 +159,33 @@ impl Postgres {
         Ok(this)
     }
 
+    /// One with drover's record, empty, in the database `drover`, and a pool on that.
+    /// The first is made as drover makes it, the others of this process are copies:
+    /// initdb and the migrations take seconds.
+    ///
+    /// # Errors
+    /// If it cannot be made or started.
+    pub async fn with_record() -> Result<(Self, String, PgPool)> {
+        static FIRST: OnceCell<Postgres> = OnceCell::const_new();
+        let make = async || {
+            let first = Self::start(&[])?;
+            let (_, pool) = first.database("drover").await?;
+            pool.close().await;
+            first.pg_ctl(&["stop", "-m", "fast"])?;
+            anyhow::Ok(first)
+        };
+        let first = FIRST.get_or_try_init(make).await?;
+        let this = Self::empty()?;
+        this.run("/bin/cp", |c| {
+            c.arg("-a").args([first.data(), this.data()]);
+        })?;
+        this.configure(&[&format!("port = {}", this.port)])?;
+        this.pg_ctl(&["start"])?;
+        let url = this.url("drover");
+        let pool = drover::store::connect(&url, 10).await?;
+        Ok((this, url, pool))
+    }
+
     /// A place for a cluster, and nothing in it yet.
     fn empty() -> Result<Self> {
         let dir = tempfile::Builder::new()
@@ -215,8 +242,14 @@ impl Postgres {
 
     /// A new database with nothing in it, and a pool on it.
     pub async fn empty_database(&self, name: &str) -> Result<(String, PgPool)> {
+        self.copy_of("template1", name).await
+    }
+
+    /// A copy of a database that nobody is in, and a pool on it.
+    async fn copy_of(&self, template: &str, name: &str) -> Result<(String, PgPool)> {
         let admin = drover::store::connect(&self.url("postgres"), 1).await?;
-        sqlx::query(sqlx::AssertSqlSafe(format!("create database {name}")))
+        let create = format!("create database {name} template {template}");
+        sqlx::query(sqlx::AssertSqlSafe(create))
             .execute(&admin)
             .await?;
         admin.close().await;
@@ -336,9 +369,7 @@ impl Drop for Postgres {
 /// # Errors
 /// If PostgreSQL cannot be started.
 pub async fn shared_database() -> Result<(String, PgPool)> {
-    let (url, pool) = shared_empty_database().await?;
-    drover::store::migrate(&pool).await?;
-    Ok((url, pool))
+    shared("drover").await
 }
 
 /// The same, but nothing is in it yet.
@@ -346,10 +377,18 @@ pub async fn shared_database() -> Result<(String, PgPool)> {
 /// # Errors
 /// If PostgreSQL cannot be started.
 pub async fn shared_empty_database() -> Result<(String, PgPool)> {
-    static SHARED: OnceLock<Postgres> = OnceLock::new();
+    shared("template1").await
+}
+
+async fn shared(template: &str) -> Result<(String, PgPool)> {
+    static SHARED: OnceCell<Postgres> = OnceCell::const_new();
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let start = || SHARED.get_or_init(|| Postgres::start(&[]).expect("a shared PostgreSQL"));
-    let shared = tokio::task::spawn_blocking(start).await?;
+    let start = async || {
+        let (shared, _, pool) = Postgres::with_record().await?;
+        pool.close().await;
+        anyhow::Ok(shared)
+    };
+    let shared = SHARED.get_or_try_init(start).await?;
     let name = format!("shared_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    shared.empty_database(&name).await
+    shared.copy_of(template, &name).await
 }

@@ -2,7 +2,7 @@
 //! not acknowledged.
 
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::Duration;
 
 use drover_tests::until;
@@ -22,37 +22,33 @@ async fn a_commit_waits_for_a_follower_or_for_whoever_frees_it() {
     let id = world.sync_pair("orders").await;
     let follower = world.follower_of(&id).await;
     world.hold().await;
-    let url = world.url(&id, "leader").await;
-    world
-        .psql(&id, &url, "create table t (x int primary key)")
-        .unwrap();
+    let customer = world.customer(&id).await;
+    customer.psql("create table t (x int primary key)").unwrap();
 
     // Its only follower gets nothing more: the commit is not acknowledged, while what
     // drover itself does at the leader waits for nobody.
     let receiver = world.freeze_receiver(&follower);
-    let mut one = world.begin(&id, &url, "insert into t values (1)");
+    let mut one = customer.begin("insert into t values (1)").unwrap();
     tokio::time::sleep(LONG).await;
     assert!(one.try_wait().unwrap().is_none(), "acknowledged too early");
     let waits = "select count(*) from pg_stat_activity where wait_event = 'SyncRep'";
-    assert_eq!(world.psql(&id, &url, waits).unwrap(), "1");
-    assert_eq!(
-        world.psql(&id, &url, "select count(*) from t").unwrap(),
-        "0"
-    );
+    assert_eq!(customer.psql(waits).unwrap(), "1");
+    assert_eq!(customer.psql("select count(*) from t").unwrap(), "0");
     let secret = json!({"action": "rotate_password", "password": "another-password-1"});
     world.act(&id, secret).await;
     receiver.thaw();
     acknowledged(one).await;
-    assert_eq!(world.psql(&id, &url, "select x from t").unwrap(), "1");
+    let customer = world.customer(&id).await;
+    assert_eq!(customer.psql("select x from t").unwrap(), "1");
 
     // Whoever would rather write than be safe says so, and what waits goes on.
     let receiver = world.freeze_receiver(&follower);
-    let mut two = world.begin(&id, &url, "insert into t values (2)");
+    let mut two = customer.begin("insert into t values (2)").unwrap();
     tokio::time::sleep(LONG).await;
     assert!(two.try_wait().unwrap().is_none(), "acknowledged too early");
     world.act(&id, set("async")).await;
     acknowledged(two).await;
-    world.psql(&id, &url, "insert into t values (3)").unwrap();
+    customer.psql("insert into t values (3)").unwrap();
     assert_eq!(
         world.durabilities(&[&id, &follower]).await,
         ["async", "async"]
@@ -66,7 +62,7 @@ async fn a_commit_waits_for_a_follower_or_for_whoever_frees_it() {
         ["sync", "sync"]
     );
     let receiver = world.freeze_receiver(&follower);
-    let mut four = world.begin(&id, &url, "insert into t values (4)");
+    let mut four = customer.begin("insert into t values (4)").unwrap();
     tokio::time::sleep(LONG).await;
     assert!(four.try_wait().unwrap().is_none(), "acknowledged too early");
     receiver.thaw();
@@ -81,9 +77,8 @@ async fn a_commit_waits_for_a_follower_or_for_whoever_frees_it() {
     assert!(refused.contains("last follower"), "{refused}");
     world.act(&id, set("async")).await;
     world.act(&follower, part).await;
-    let own = world.url(&follower, "leader").await;
-    let own = world.begin(&follower, &own, "insert into t values (5)");
-    acknowledged(own).await;
+    let own = world.customer(&follower).await;
+    acknowledged(own.begin("insert into t values (5)").unwrap()).await;
     assert_eq!(world.names(&follower).await, "");
 }
 
@@ -118,9 +113,9 @@ async fn a_sync_pair_hands_its_lead_over_and_the_new_leader_waits_in_its_turn() 
     let waits_for = format!("ANY 1 (\"{}\")", slot(&id));
     assert_eq!(world.names(&follower).await, waits_for);
     world.hold().await;
-    let url = world.url(&follower, "leader").await;
+    let customer = world.customer(&follower).await;
     let receiver = world.freeze_receiver(&id);
-    let mut one = world.begin(&follower, &url, "insert into ledger values (-1)");
+    let mut one = customer.begin("insert into ledger values (-1)").unwrap();
     tokio::time::sleep(LONG).await;
     assert!(one.try_wait().unwrap().is_none(), "acknowledged too early");
     receiver.thaw();
@@ -137,9 +132,7 @@ async fn a_sync_pair_hands_its_lead_over_and_the_new_leader_waits_in_its_turn() 
         format!("ANY 1 (\"{}\", \"{}\")", slot(&id), slot(&second))
     );
     let receiver = world.freeze_receiver(&id);
-    world
-        .psql(&follower, &url, "insert into ledger values (-2)")
-        .unwrap();
+    customer.psql("insert into ledger values (-2)").unwrap();
     receiver.thaw();
     let path = format!("/v1/resources/{second}?confirm=orders-second");
     world.drover.api.delete::<Value>(&path).await.unwrap();
@@ -192,14 +185,8 @@ impl Drop for Frozen {
 impl World {
     /// A leader with its follower, made with durability `sync`, each where it should be.
     async fn sync_pair(&self, name: &str) -> String {
-        let (made, _) = until("it may be asked for", SOON, || async {
-            let body = json!({"name": name, "plan": "premium", "durability": "sync"});
-            let asked = self.drover.api.post::<Value>("/v1/resources", &body).await;
-            Ok(asked.map_err(|e| e.to_string()))
-        })
-        .await
-        .unwrap();
-        let id = made["id"].as_str().unwrap().to_owned();
+        let body = json!({"name": name, "plan": "premium", "durability": "sync"});
+        let id = self.drover.ask_for(&body).await.unwrap();
         self.all_available(4, SOON).await;
         self.until_idle(&self.follower_of(&id).await).await;
         let seen = self
@@ -275,27 +262,8 @@ impl World {
 
     /// Whom the commits of a leader wait for.
     async fn names(&self, id: &str) -> String {
-        let url = self.url(id, "leader").await;
-        self.psql(id, &url, "show synchronous_standby_names")
-            .unwrap()
-    }
-
-    /// psql, at work as the customer.
-    fn begin(&self, id: &str, url: &str, sql: &str) -> Child {
-        let credentials = tokio::task::block_in_place(|| {
-            tokio::runtime::Handle::current().block_on(async {
-                let path = format!("/v1/resources/{id}/credentials");
-                self.drover.api.get::<Value>(&path).await.unwrap()
-            })
-        });
-        Command::new("psql")
-            .args(["-XAtqc", sql, url])
-            .env("PGPASSWORD", credentials["password"].as_str().unwrap())
-            .env("PGSSLROOTCERT", self.root_certs(id))
-            .env("PGCONNECT_TIMEOUT", "5")
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap()
+        let customer = self.customer(id).await;
+        customer.psql("show synchronous_standby_names").unwrap()
     }
 
     /// Stops the process of a follower that gets WAL: it stays connected, and confirms

@@ -46,8 +46,8 @@ impl Pair {
 
     /// A customer's statement, at the leader.
     async fn write(&self, sql: &str) {
-        let url = self.world.url(&self.leader, "leader").await;
-        self.world.psql(&self.leader, &url, sql).unwrap();
+        let customer = self.world.customer(&self.leader).await;
+        customer.psql(sql).unwrap();
     }
 
     async fn streams(&self) {
@@ -231,7 +231,7 @@ async fn a_follower_that_is_refused_by_its_leader_is_told_the_password_anew() {
     pair.are_alike("1").await;
     let remedies = pair.remedies().await;
     assert_eq!(remedies, ["follower_stalled/restart_receiver"]);
-    pair.world.assert_nobody_was_called().await;
+    pair.world.drover.assert_nobody_was_called().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -289,7 +289,7 @@ async fn a_follower_whose_slot_and_wal_are_gone_is_copied_anew() {
         remedies.contains(&"follower_failed/rewind".to_owned()),
         "{remedies:?}"
     );
-    pair.world.assert_nobody_was_called().await;
+    pair.world.drover.assert_nobody_was_called().await;
 }
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_that_cannot_be_made_anew_where_it_is_is_made_elsewhere() {
@@ -349,7 +349,7 @@ async fn a_follower_that_does_not_start_is_made_anew() {
     pair.are_alike("1").await;
     let remedies = pair.remedies().await;
     assert_eq!(remedies.last().unwrap(), "resource_down/rebuild");
-    pair.world.assert_nobody_was_called().await;
+    pair.world.drover.assert_nobody_was_called().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -376,5 +376,5 @@ async fn a_follower_that_does_not_replay_is_lagging_until_it_does() {
         .await
         .unwrap();
     assert!(reason.contains("MiB behind db_"), "{reason}");
-    pair.world.assert_nobody_was_called().await;
+    pair.world.drover.assert_nobody_was_called().await;
 }

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use drover_tests::until;
+use drover_tests::{Account, until};
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -19,20 +19,17 @@ async fn a_premium_database_has_a_follower_in_another_zone_that_clients_find() {
     assert_ne!(world.zone(&id).await, world.zone(&follower).await);
 
     // What the leader takes is there at the follower, which takes nothing itself.
-    let writer = world.url(&id, "leader").await;
-    let reader = world.url(&id, "follower").await;
-    assert_eq!(writer.matches("127.77.").count(), 2, "both nodes: {writer}");
-    world
-        .psql(&id, &writer, "create table t as select 7 as x")
-        .unwrap();
+    let writer = world.customer(&id).await;
+    let reader = world.drover.account_for(&id, "follower").await.unwrap();
+    let nodes = writer.url.matches("127.77.").count();
+    assert_eq!(nodes, 2, "both nodes: {}", writer.url);
+    writer.psql("create table t as select 7 as x").unwrap();
     until("the row at the follower", SOON, || async {
-        Ok(world.psql(&id, &reader, "select x, pg_is_in_recovery() from t"))
+        Ok(reader.psql("select x, pg_is_in_recovery() from t"))
     })
     .await
     .unwrap();
-    let refused = world
-        .psql(&id, &reader, "insert into t values (8)")
-        .unwrap_err();
+    let refused = reader.psql("insert into t values (8)").unwrap_err();
     assert!(refused.contains("read-only"), "{refused}");
 
     // Both sides say how close it is.
@@ -80,10 +77,8 @@ async fn a_premium_database_has_a_follower_in_another_zone_that_clients_find() {
     })
     .await
     .unwrap();
-    let own = world.url(&follower, "leader").await;
-    world
-        .psql(&follower, &own, "insert into t values (9)")
-        .unwrap();
+    let own = world.customer(&follower).await;
+    own.psql("insert into t values (9)").unwrap();
     let slots = world.seen(&id, |seen| {
         seen["replication_slots"].as_array().map(Vec::len) == Some(1)
     });
@@ -112,29 +107,18 @@ async fn a_premium_database_has_a_follower_in_another_zone_that_clients_find() {
 
 impl World {
     pub async fn ask(&self, name: &str, plan: &str) -> String {
-        // Regions are published by a resolve worker at its start.
         let body = json!({"name": name, "plan": plan});
-        let (made, _) = until("it may be asked for", SOON, || async {
-            Ok(self
-                .drover
-                .api
-                .post::<Value>("/v1/resources", &body)
-                .await
-                .map_err(|e| e.to_string()))
-        })
-        .await
-        .unwrap();
-        made["id"].as_str().unwrap().to_owned()
+        self.drover.ask_for(&body).await.unwrap()
     }
 
+    /// The first of them.
     pub async fn follower_of(&self, id: &str) -> String {
-        let all = self.drover.api.get::<Value>("/v1/resources").await.unwrap();
-        let found = all["items"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|r| r["leader"] == id);
-        found.unwrap()["id"].as_str().unwrap().to_owned()
+        self.drover.followers_of(id).await.unwrap().remove(0)
+    }
+
+    /// A customer, who writes.
+    pub async fn customer(&self, id: &str) -> Account {
+        self.drover.account(id).await.unwrap()
     }
 
     pub async fn name(&self, id: &str) -> String {
@@ -162,42 +146,6 @@ impl World {
             .await
             .unwrap();
         seen["zone"].as_str().unwrap().to_owned()
-    }
-
-    pub async fn url(&self, id: &str, role: &str) -> String {
-        let path = format!("/v1/resources/{id}/url?role={role}");
-        let told = self.drover.api.get::<Value>(&path).await.unwrap();
-        std::fs::write(
-            self.root_certs(id),
-            told["tls_root_certs"].as_str().unwrap(),
-        )
-        .unwrap();
-        told["url"].as_str().unwrap().to_owned()
-    }
-
-    pub fn root_certs(&self, id: &str) -> std::path::PathBuf {
-        self.drover.dir().join(format!("{id}.crt"))
-    }
-
-    /// psql as a customer uses it; the password comes from where they get it.
-    pub fn psql(&self, id: &str, url: &str, sql: &str) -> Result<String, String> {
-        let credentials = tokio::task::block_in_place(|| {
-            tokio::runtime::Handle::current().block_on(async {
-                let path = format!("/v1/resources/{id}/credentials");
-                self.drover.api.get::<Value>(&path).await.unwrap()
-            })
-        });
-        let done = Command::new("psql")
-            .args(["-XAtc", sql, url])
-            .env("PGPASSWORD", credentials["password"].as_str().unwrap())
-            .env("PGSSLROOTCERT", self.root_certs(id))
-            .env("PGCONNECT_TIMEOUT", "5")
-            .output()
-            .unwrap();
-        match done.status.success() {
-            true => Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned()),
-            false => Err(String::from_utf8_lossy(&done.stderr).trim().to_owned()),
-        }
     }
 
     /// The newest observation of a resource, once it shows this.

@@ -42,7 +42,7 @@ async fn a_server_is_resized_and_another_rebooted_under_load_and_clients_feel_a_
     let longest = world.assert_nothing_lost(ledger).await;
     // Ten times what a switchover takes.
     assert!(longest < Duration::from_secs(20), "{longest:?}");
-    world.assert_nobody_was_called().await;
+    world.drover.assert_nobody_was_called().await;
 
     // The server of one that follows is taken down without a word to its leader.
     let reboot = json!({"action": "reboot", "now": true, "reason": "a test"});
@@ -91,8 +91,8 @@ async fn a_leader_without_a_follower_that_would_do_goes_down_with_its_server() {
     assert!(said(&done).contains("goes down with its server"), "{done}");
     assert!(took(&done) < 40.0, "{done}");
     assert_eq!(world.leader_of(&id).await, Value::Null);
-    let url = world.url(&id, "leader").await;
-    world.psql(&id, &url, "create table t (x int)").unwrap();
+    let customer = world.customer(&id).await;
+    customer.psql("create table t (x int)").unwrap();
 }
 
 /// The operation had its leader hand over before it did anything, and left it a

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use drover::model::{self, ExposeSecret, Rules, SecretKey, SubjectId, TlsMode, secret};
 use drover::store::subjects::{self, Known};
@@ -13,6 +14,31 @@ use serde_json::Value;
 use sqlx::{Connection, PgConnection, PgPool};
 
 const SECRET_KEY: &str = "dGhlIHRlc3RzIGtleSwgdGhpcnR5LXR3byBieXRlcyE=";
+
+/// So many turns are taken at most: a step that never ends fails its test.
+pub const MOST_TURNS: usize = 120;
+
+/// What becomes of a worker at each step, the first time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Cut {
+    /// It lives.
+    Never,
+    /// It dies with the step done in the world and not in the record.
+    AfterEffect,
+    /// It dies this long after it began.
+    Midway(Duration),
+}
+
+impl Cut {
+    /// Has a worker begin a step and come as far as this, if it dies.
+    pub async fn cuts_off(self, step: impl Future) {
+        match self {
+            Self::Never => {}
+            Self::AfterEffect => drop(Box::pin(step).await),
+            Self::Midway(after) => drop(tokio::time::timeout(after, Box::pin(step)).await),
+        }
+    }
+}
 
 /// A local cloud and a record of what is in it. Both go with it.
 pub struct World {

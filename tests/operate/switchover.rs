@@ -36,7 +36,7 @@ async fn a_follower_takes_the_lead_under_load_and_nothing_is_lost() {
     // Ten times what it takes; a pause of a machine under load is no failure.
     assert!(longest < Duration::from_secs(20), "{longest:?}");
     // That the old leader was down is noticed, and left to the operation.
-    world.assert_nobody_was_called().await;
+    world.drover.assert_nobody_was_called().await;
 }
 
 /// Hands the lead over from one to the other, and waits until both are where they

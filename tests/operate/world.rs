@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use drover::model::{Cloud, Durability, ExposeSecret, Kind, SecretKey, SubjectId, secret};
 use drover::store::subjects::Known;
 use drover::store::{creation, plans, subjects};
+use drover_tests::machines::processes_of;
 use drover_tests::{Deployment, Ledger, until};
 use serde_json::{Value, json};
 
@@ -115,7 +116,10 @@ impl World {
             )
             .fetch_one(&self.drover.pool)
             .await?;
-            let (dirs, processes) = (self.directories(), self.processes());
+            let (dirs, processes) = (
+                self.directories(),
+                processes_of(&self.drover.local_dir().join("servers")).len(),
+            );
             let nothing = live == 0 && tokens == 0 && dirs.is_empty() && processes == 0;
             Ok(if nothing {
                 Ok(())
@@ -273,15 +277,6 @@ impl World {
         assert!(opened.is_empty(), "{opened:?}");
     }
 
-    pub async fn assert_nobody_was_called(&self) {
-        let called: Vec<String> =
-            sqlx::query_scalar("select summary from outbox where channel <> 'event'")
-                .fetch_all(&self.drover.pool)
-                .await
-                .unwrap();
-        assert!(called.is_empty(), "{called:?}");
-    }
-
     fn directories(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.drover.local_dir().join("servers"));
         let entries = entries.into_iter().flatten().flatten();
@@ -290,19 +285,6 @@ impl World {
             .collect();
         names.sort();
         names
-    }
-
-    /// Processes that have to do with local servers.
-    fn processes(&self) -> usize {
-        let servers = self.drover.local_dir().join("servers");
-        let servers = servers.to_str().unwrap();
-        let all = std::fs::read_dir("/proc").unwrap().flatten();
-        all.filter(|entry| {
-            let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            let cwd = std::fs::read_link(entry.path().join("cwd")).unwrap_or_default();
-            String::from_utf8_lossy(&line).contains(servers) || cwd.starts_with(servers)
-        })
-        .count()
     }
 
     pub async fn open_operations(&self) -> String {

@@ -20,21 +20,8 @@ use drover_jobs::verbs::{self, Config};
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub use crate::herd::{World, session, superuser};
-
-/// So many turns are taken at most: a step that never ends fails its test.
-const MOST_TURNS: usize = 120;
-
-/// What becomes of a worker at each step, the first time.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Cut {
-    /// It lives.
-    Never,
-    /// It dies with the step done in the world and not in the record.
-    AfterEffect,
-    /// It dies this long after it began.
-    Midway(Duration),
-}
+use crate::herd::MOST_TURNS;
+pub use crate::herd::{Cut, World, session, superuser};
 
 /// All ways for a worker to die.
 pub const CUTS: [Cut; 4] = [
@@ -249,13 +236,7 @@ impl Change<'_> {
             self.operation.step_name = step.name.into();
             self.operation.step_since = now;
         }
-        match self.cut {
-            Cut::Never => {}
-            Cut::AfterEffect => drop(Box::pin(self.perform(step)).await),
-            Cut::Midway(after) => {
-                drop(tokio::time::timeout(after, Box::pin(self.perform(step))).await);
-            }
-        }
+        self.cut.cuts_off(self.perform(step)).await;
         Box::pin(self.perform(step)).await
     }
 

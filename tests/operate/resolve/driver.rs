@@ -12,21 +12,8 @@ use drover_jobs::resolve::incidents::{self as resolve, Ended, Outcome, Turn};
 use drover_jobs::think::Sight;
 use serde_json::json;
 
-pub use crate::herd::{World, session, superuser};
-
-/// So many turns are taken at most: a step that never ends fails its test.
-const MOST_TURNS: usize = 120;
-
-/// What becomes of a worker at each step, the first time.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Cut {
-    /// It lives.
-    Never,
-    /// It dies with the step done in the world and not in the record.
-    AfterEffect,
-    /// It dies this long after it began.
-    Midway(Duration),
-}
+use crate::herd::MOST_TURNS;
+pub use crate::herd::{Cut, World, session, superuser};
 
 /// A step that was done, and what came of it.
 #[derive(Debug)]
@@ -149,11 +136,7 @@ impl Case<'_> {
 
     async fn take(&mut self, remedy: u16, step: u16, attempt: u16) -> Ended {
         machine::begin(&mut self.incident, remedy, step, attempt);
-        match self.cut {
-            Cut::Never => {}
-            Cut::AfterEffect => drop(Box::pin(self.perform()).await),
-            Cut::Midway(after) => drop(tokio::time::timeout(after, Box::pin(self.perform())).await),
-        }
+        self.cut.cuts_off(self.perform()).await;
         if self.cut != Cut::Never {
             // The next worker finds what the dead one wrote when it began.
             machine::begin(&mut self.incident, remedy, step, attempt);

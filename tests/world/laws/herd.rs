@@ -53,8 +53,7 @@ impl Herd {
     /// One server and this many resources on it, all of them available.
     pub async fn of(resources: usize) -> Self {
         drover_tests::init();
-        let postgres = Postgres::start(&[]).unwrap();
-        let (_, pool) = postgres.database("laws").await.unwrap();
+        let (postgres, _, pool) = Postgres::with_record().await.unwrap();
         let server = adopt(&pool, &new_server("srv", "192.0.2.1")).await.unwrap();
         let mut ids = vec![server];
         for n in 0..resources {
