@@ -3,9 +3,10 @@
 //! command and the tests send and read the same ones.
 //!
 //! Fields stand in the order in which they are sent. An answer may bear fields that its
-//! reader does not know (a newer server's); one that it lacks is an error. A request is
-//! only ever read by web's own code (`web/body.rs`), whose refusals repeat no value: some
-//! of ours are passwords and keys. For the same reason what holds a secret has no `Debug`.
+//! reader does not know (a newer server's); one that it lacks is an error, unless it may be
+//! null. A request is only ever read by web's own code (`web/body.rs`), whose refusals
+//! repeat no value: some of ours are passwords and keys. For the same reason what holds a
+//! secret has no `Debug`.
 //!
 //! Architecture Invariant: this knows the model and nothing of the record.
 
