@@ -300,14 +300,7 @@ pub trait AnyOperation: Sync {
 }
 
 /// The kind `O`, as the registry holds it.
-pub struct Of<O>(PhantomData<O>);
-
-impl<O> Of<O> {
-    /// There is but one.
-    pub const fn new() -> Self {
-        Self(PhantomData)
-    }
-}
+pub(super) struct Of<O>(pub(super) PhantomData<O>);
 
 impl<O: Operation> AnyOperation for Of<O> {
     fn kind(&self) -> OperationKind {

@@ -40,37 +40,38 @@ mod switchover;
 mod sync;
 mod unfollow;
 
+use std::marker::PhantomData;
+
 use drover::model::OperationKind;
 
 pub use engine::{advance, current};
 pub(crate) use fence::FENCE;
 pub(crate) use follow::{FOLLOW, SLOT, Telling, slot_input};
-pub use kind::{
-    AnyOperation, Context, Did, Ended, Finding, Of, Operation, Outcome, StepInfo, Work,
-};
+use kind::Of;
+pub use kind::{AnyOperation, Context, Did, Ended, Finding, Operation, Outcome, StepInfo, Work};
 pub(crate) use script::ROOT;
 
 /// What a kind of operation does, step by step.
 pub fn of(kind: OperationKind) -> &'static dyn AnyOperation {
     match kind {
-        OperationKind::CreateServer => const { &Of::<create_server::CreateServer>::new() },
-        OperationKind::CreateResource => const { &Of::<create_resource::CreateResource>::new() },
-        OperationKind::CreateFollower => const { &Of::<create_follower::CreateFollower>::new() },
-        OperationKind::Unfollow => const { &Of::<unfollow::Unfollow>::new() },
-        OperationKind::Switchover => const { &Of::<switchover::Switchover>::new() },
-        OperationKind::Failover => const { &Of::<failover::Failover>::new() },
-        OperationKind::Rebuild => const { &Of::<rebuild::Rebuild>::new() },
-        OperationKind::SetDurability => const { &Of::<set_durability::SetDurability>::new() },
-        OperationKind::Gameday => const { &Of::<gameday::Gameday>::new() },
-        OperationKind::DestroyServer => const { &Of::<destroy_server::DestroyServer>::new() },
-        OperationKind::DestroyResource => const { &Of::<destroy_resource::DestroyResource>::new() },
-        OperationKind::Resize => const { &Of::<resize::Resize>::new() },
-        OperationKind::Grow => const { &Of::<grow::Grow>::new() },
-        OperationKind::Restart => const { &Of::<restart::Restart>::new() },
-        OperationKind::Reboot => const { &Of::<reboot::Reboot>::new() },
-        OperationKind::StopStart => const { &Of::<stop_start::StopStart>::new() },
-        OperationKind::RotatePassword => const { &Of::<rotate_password::RotatePassword>::new() },
-        OperationKind::Reconcile => const { &Of::<reconcile::Reconcile>::new() },
+        OperationKind::CreateServer => &Of::<create_server::CreateServer>(PhantomData),
+        OperationKind::CreateResource => &Of::<create_resource::CreateResource>(PhantomData),
+        OperationKind::CreateFollower => &Of::<create_follower::CreateFollower>(PhantomData),
+        OperationKind::Unfollow => &Of::<unfollow::Unfollow>(PhantomData),
+        OperationKind::Switchover => &Of::<switchover::Switchover>(PhantomData),
+        OperationKind::Failover => &Of::<failover::Failover>(PhantomData),
+        OperationKind::Rebuild => &Of::<rebuild::Rebuild>(PhantomData),
+        OperationKind::SetDurability => &Of::<set_durability::SetDurability>(PhantomData),
+        OperationKind::Gameday => &Of::<gameday::Gameday>(PhantomData),
+        OperationKind::DestroyServer => &Of::<destroy_server::DestroyServer>(PhantomData),
+        OperationKind::DestroyResource => &Of::<destroy_resource::DestroyResource>(PhantomData),
+        OperationKind::Resize => &Of::<resize::Resize>(PhantomData),
+        OperationKind::Grow => &Of::<grow::Grow>(PhantomData),
+        OperationKind::Restart => &Of::<restart::Restart>(PhantomData),
+        OperationKind::Reboot => &Of::<reboot::Reboot>(PhantomData),
+        OperationKind::StopStart => &Of::<stop_start::StopStart>(PhantomData),
+        OperationKind::RotatePassword => &Of::<rotate_password::RotatePassword>(PhantomData),
+        OperationKind::Reconcile => &Of::<reconcile::Reconcile>(PhantomData),
     }
 }
 

@@ -398,13 +398,13 @@ async fn gone(db: &mut PgConnection, subject: SubjectId, worker: &str) -> sqlx::
             .fetch_optional(&mut *db)
             .await?;
     // A server that was made for resources goes with the last of them.
-    if let Some(server) = server {
-        if creation::is_left_alone(db, server).await? {
-            match creation::destroy(db, Kind::Server, server, "drover").await {
-                Ok(_) | Err(DestroyError::NotFound | DestroyError::Adopted) => {}
-                Err(DestroyError::HasResources(_)) => {}
-                Err(DestroyError::Database(e)) => return Err(e),
-            }
+    if let Some(server) = server
+        && creation::is_left_alone(db, server).await?
+    {
+        match creation::destroy(db, Kind::Server, server, "drover").await {
+            Ok(_) | Err(DestroyError::NotFound | DestroyError::Adopted) => {}
+            Err(DestroyError::HasResources(_)) => {}
+            Err(DestroyError::Database(e)) => return Err(e),
         }
     }
     Ok(())

@@ -45,9 +45,11 @@ pub(super) async fn resolved(
 ) -> Result<IncidentTimeline> {
     let (seen, _) = until(&format!("{id} resolved"), deadline, || async {
         let seen = timeline(drover, id).await?;
-        Ok(match seen.incident.state {
-            IncidentState::Resolved => Ok(seen),
-            other => Err(other.to_string()),
+        let state = seen.incident.state;
+        Ok(if state == IncidentState::Resolved {
+            Ok(seen)
+        } else {
+            Err(state.to_string())
         })
     })
     .await?;
