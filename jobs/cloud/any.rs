@@ -35,6 +35,15 @@ pub enum AnyCloud<'a> {
 pub const LOCAL_REGION: &str = "local";
 
 impl Clouds {
+    /// The local cloud, and no other.
+    pub fn local_only(local: LocalCloud) -> Self {
+        Self {
+            local: Some(local),
+            #[cfg(feature = "ec2")]
+            ec2: None,
+        }
+    }
+
     /// The region of a cloud, if this deployment has access to it. `None` is the
     /// region that the deployment's own settings name first: that of adopted servers.
     pub fn of(&self, cloud: model::Cloud, region: Option<&str>) -> Option<AnyCloud<'_>> {

@@ -16,10 +16,7 @@ fn any(clouds: &Clouds) -> AnyCloud<'_> {
 }
 
 fn clouds(cloud: &Cloud) -> Clouds {
-    Clouds {
-        local: Some(cloud.local.clone()),
-        ..Clouds::default()
-    }
+    Clouds::local_only(cloud.local.clone())
 }
 
 async fn boot(cloud: AnyCloud<'_>) -> Option<String> {

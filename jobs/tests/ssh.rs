@@ -17,10 +17,7 @@ fn context(cloud: &Cloud) -> FeelContext {
     let key = std::fs::read_to_string(cloud.local.key_file()).unwrap();
     FeelContext {
         ssh_key: Some(secret(key)),
-        clouds: Clouds {
-            local: Some(cloud.local.clone()),
-            ..Clouds::default()
-        },
+        clouds: Clouds::local_only(cloud.local.clone()),
         statuses: None,
     }
 }

@@ -66,10 +66,7 @@ impl World {
         let tools = Tools {
             context: FeelContext {
                 ssh_key: Some(secret(key)),
-                clouds: Clouds {
-                    local: Some(cloud.clone()),
-                    ..Clouds::default()
-                },
+                clouds: Clouds::local_only(cloud.clone()),
                 statuses: None,
             },
             pool: pool.clone(),

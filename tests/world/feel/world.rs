@@ -211,10 +211,7 @@ impl Target {
         };
         let world = World::new(FeelContext {
             ssh_key: None,
-            clouds: Clouds {
-                local: None,
-                ..Clouds::default()
-            },
+            clouds: Clouds::default(),
             statuses: None,
         });
         let known = Known::Resource(Box::new(self.resource), Box::new(server));
