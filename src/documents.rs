@@ -47,8 +47,12 @@ fn every_setting_that_is_read_is_on_the_page_of_settings() {
     for source in sources {
         let text = read(source);
         for (at, _) in text.match_indices("\"DROVER_") {
-            let name = text[at + 1..].split('"').next().unwrap_or_default();
-            settings.push(name.to_owned());
+            let text = text[at + 1..].split('"').next().unwrap_or_default();
+            // A setting's name, not a message that begins with one.
+            let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+            if text.chars().all(is_name) {
+                settings.push(text.to_owned());
+            }
         }
     }
     assert!(settings.len() > 10, "the settings were not found");
@@ -69,7 +73,7 @@ fn every_command_is_on_a_page() {
     let unnamed: Vec<&str> = cli
         .get_subcommands()
         .map(clap::Command::get_name)
-        .filter(|name| !text.contains(&format!("drover {name}")))
+        .filter(|name| !text.contains(&format!("`drover {name}`")))
         .collect();
     assert!(unnamed.is_empty(), "commands on no page: {unnamed:?}");
 }
