@@ -24,10 +24,10 @@ impl Account {
     /// # Errors
     /// What psql says.
     pub fn psql(&self, sql: &str) -> Result<String, String> {
-        self.within("30", sql)
+        self.within(SLOW, sql)
     }
 
-    fn within(&self, limit: &str, sql: &str) -> Result<String, String> {
+    fn within(&self, limit: Limit, sql: &str) -> Result<String, String> {
         let done = self
             .command(limit, sql)
             .output()
@@ -43,24 +43,30 @@ impl Account {
     /// # Errors
     /// If psql does not start.
     pub fn begin(&self, sql: &str) -> std::io::Result<Child> {
-        self.command("120", sql).stdout(Stdio::null()).spawn()
+        self.command(SLOW, sql).stdout(Stdio::null()).spawn()
     }
 
-    /// psql; one that hangs in a dead connection is given up after so many seconds, as a
-    /// client would.
-    fn command(&self, limit: &str, sql: &str) -> Command {
+    /// psql; one that hangs in a dead connection is given up, as a client would.
+    fn command(&self, (connect, all): Limit, sql: &str) -> Command {
         let mut command = Command::new("timeout");
         command
-            .args(["-s", "KILL", limit])
+            .args(["-s", "KILL", all])
             .arg(client())
             .args(["-XAtqc", sql, &self.url])
             .env("PGPASSWORD", &self.password)
             .env("PGSSLROOTCERT", &self.root_certs)
-            .env("PGCONNECT_TIMEOUT", "2")
+            .env("PGCONNECT_TIMEOUT", connect)
             .stdin(Stdio::null());
         command
     }
 }
+
+/// Seconds that a node may take to let somebody in, and for all of it.
+type Limit = (&'static str, &'static str);
+/// Who writes on and on soon turns to the next node.
+const QUICK: Limit = ("2", "5");
+/// Who comes once has time, also where a commit waits.
+const SLOW: Limit = ("5", "180");
 
 /// psql itself: what is in the path on Debian is a script that looks for it, and costs
 /// more than a commit does.
@@ -122,7 +128,7 @@ impl Ledger {
                         let sql = format!(
                             "insert into ledger values ({n}) returning host(inet_server_addr())"
                         );
-                        if let Ok(by) = account.within("5", &sql) {
+                        if let Ok(by) = account.within(QUICK, &sql) {
                             let ended = Instant::now();
                             let entry = Entry {
                                 n,

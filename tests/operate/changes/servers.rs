@@ -292,7 +292,7 @@ async fn what_cannot_be_done_is_a_humans_at_once() {
             json!({"volume_gib": 2}),
             "no volume of its own",
         ),
-        (OperationKind::Resize, json!({}), "without size"),
+        (OperationKind::Resize, json!({}), "missing field `size`"),
         (
             OperationKind::Resize,
             json!({"size": "large"}),
