@@ -284,7 +284,8 @@ async fn catch_up(url: &str, pool: &PgPool, options: &Options) -> Result<f64> {
     eprintln!("nobody works for {} s …", STOP.as_secs());
     tokio::time::sleep(STOP).await;
     let (now, due): (DateTime<Utc>, i64) = sqlx::query_as(
-        "select now(), count(*) from apalis.jobs where status = 'Pending' and run_at < now()",
+        "select now(), count(*) from apalis.jobs
+         where job_type in ('feel', 'think') and status = 'Pending' and run_at < now()",
     )
     .fetch_one(pool)
     .await?;
@@ -295,7 +296,8 @@ async fn catch_up(url: &str, pool: &PgPool, options: &Options) -> Result<f64> {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let behind: i64 = sqlx::query_scalar(
             "select count(*) from apalis.jobs
-             where not (job_type = 'feel' and done_at is not null and done_at > $1)",
+             where job_type = 'think'
+                or job_type = 'feel' and (done_at is null or done_at <= $1)",
         )
         .bind(now)
         .fetch_one(pool)
