@@ -4,9 +4,6 @@
 /// and of that the one that has been due for longest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Lane {
-    /// A subject that has been silent: it costs a time limit and seldom tells anything
-    /// new, so whoever answers goes first.
-    Silent,
     /// It waits for a human, and is only looked at.
     Human,
     /// What somebody asked for. Subjects that answer, and messages, are on this one too.
@@ -22,7 +19,6 @@ impl Lane {
     /// Its number in the queue: the higher, the sooner.
     pub const fn priority(self) -> i32 {
         match self {
-            Self::Silent => -20,
             Self::Human => -10,
             Self::Change => 0,
             Self::Repair => 10,
