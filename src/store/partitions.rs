@@ -24,7 +24,8 @@ pub async fn create_ahead(db: &mut PgConnection) -> sqlx::Result<u64> {
 
 /// Has the planner's figures taken anew of each partition that has doubled since they
 /// were taken last; returns those. autovacuum does so too, a minute or more into a new
-/// day. An empty one is left alone: figures that say so are worse than none.
+/// day. An empty one is left alone: figures that say so are worse than none. They are
+/// taken again where they were taken while the first rows were not committed yet.
 pub async fn analyze_grown(db: &mut PgConnection) -> sqlx::Result<Vec<String>> {
     let grown: Vec<String> = sqlx::query_scalar(
         "select c.oid::regclass::text
@@ -32,7 +33,7 @@ pub async fn analyze_grown(db: &mut PgConnection) -> sqlx::Result<Vec<String>> {
          join pg_class c on c.oid = i.inhrelid
          where i.inhparent = 'observations'::regclass
            and pg_relation_size(c.oid) / current_setting('block_size')::bigint
-               > greatest(2 * c.relpages, $1)",
+               > case when c.reltuples > 0 then greatest(2 * c.relpages, $1) else $1 end",
     )
     .bind(FEWEST_PAGES)
     .fetch_all(&mut *db)
