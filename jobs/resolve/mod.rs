@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use drover::config::GamedayMark;
 use drover::model::SecretKey;
 use drover::store::queue::{self, Lock, Queue, Token};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::{PgPool, Postgres, Transaction};
 
 use crate::feel::FeelContext;
@@ -73,22 +73,6 @@ impl Work for Resolve {
             Token::Incident(id) => self.mend(lock, id).await,
             Token::Operation(id) => self.operate(&lock, id).await,
             Token::Subject(_) | Token::Message(_) => Err(WorkError::Stray(lock.token)),
-        }
-    }
-}
-
-/// What later steps must know, laid over what is known; `null` takes an entry out.
-fn lay_over(memo: &mut Value, more: &serde_json::Map<String, Value>) {
-    if !memo.is_object() {
-        *memo = json!({});
-    }
-    if let Some(memo) = memo.as_object_mut() {
-        for (name, value) in more {
-            if value.is_null() {
-                memo.remove(name);
-            } else {
-                memo.insert(name.clone(), value.clone());
-            }
         }
     }
 }

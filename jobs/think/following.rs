@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use drover::model::{self, IncidentKind, Kind, Limits, Observation, PublicId, State};
 use drover::store::scenes::lsn_of;
 
-use super::sight::Sight;
+use super::assess::Assessment;
 use super::{Leader, Position, Scene};
 
 /// Whom it follows by the record, if this observation was made since.
@@ -248,59 +248,59 @@ fn bytes(of: u64) -> String {
 
 /// What an observation that is a good one says of an open incident of these kinds;
 /// that what opened it still holds has been asked before.
-pub(super) fn sight(
+pub(super) fn assess(
     kind: IncidentKind,
     scene: &Scene,
     newest: &Observation,
     limits: &Limits,
-) -> Sight {
+) -> Assessment {
     let Some(leader) = &scene.leader else {
-        return Sight::Cleared("it follows nobody by the record".into());
+        return Assessment::Cleared("it follows nobody by the record".into());
     };
     let Some(in_recovery) = in_recovery(newest) else {
-        return Sight::Unknown;
+        return Assessment::Unknown;
     };
     if followed(scene, newest).is_none() {
-        return Sight::Unknown;
+        return Assessment::Unknown;
     }
     if kind == IncidentKind::SplitBrain {
-        return Sight::Cleared("it takes no writes any more".into());
+        return Assessment::Cleared("it takes no writes any more".into());
     }
     if !in_recovery {
         // Its split_brain speaks.
-        return Sight::Unknown;
+        return Assessment::Unknown;
     }
     if kind == IncidentKind::FollowerLagging {
         return match lag_now(scene, newest) {
-            None => Sight::Unknown,
+            None => Assessment::Unknown,
             Some(lag) => {
                 let text = format!("it is {} behind {}", bytes(lag), public(leader));
                 if lag <= leader.max_lag_bytes / 2 {
-                    Sight::Cleared(text)
+                    Assessment::Cleared(text)
                 } else if lag <= leader.max_lag_bytes || gains(scene, newest, leader, lag) {
-                    Sight::Recovering
+                    Assessment::Recovering
                 } else {
-                    Sight::Holds(text)
+                    Assessment::Holds(text)
                 }
             }
         };
     }
     let mut own = scene.positions.iter().filter(|p| p.at <= newest.created_at);
     match own.next().and_then(|own| own.streams) {
-        None => Sight::Unknown,
+        None => Assessment::Unknown,
         // A receiver that is refused is begun again and again, and streams for a moment.
         Some(true) => match own.next() {
             Some(before) if before.at > leader.followed_since && before.streams == Some(true) => {
-                Sight::Cleared(format!("it streams from {}", public(leader)))
+                Assessment::Cleared(format!("it streams from {}", public(leader)))
             }
-            Some(_) | None => Sight::Recovering,
+            Some(_) | None => Assessment::Recovering,
         },
         Some(false) => match follower_failed(scene, newest, limits) {
             Some(reason) if kind == IncidentKind::FollowerStalled => {
-                Sight::Cleared(format!("now it is follower_failed: {reason}"))
+                Assessment::Cleared(format!("now it is follower_failed: {reason}"))
             }
-            Some(reason) => Sight::Holds(reason),
-            None => Sight::Holds(format!("its receiver is {}", status(newest))),
+            Some(reason) => Assessment::Holds(reason),
+            None => Assessment::Holds(format!("its receiver is {}", status(newest))),
         },
     }
 }

@@ -4,6 +4,7 @@
 //! the [`Rules`]: no I/O, no clock, no randomness. So every decision can be
 //! replayed from the record, and changed rules can be tried on it.
 
+mod assess;
 mod conditions;
 mod evidence;
 mod figures;
@@ -11,7 +12,6 @@ mod following;
 pub mod replay;
 mod resource;
 mod server;
-mod sight;
 #[cfg(test)]
 mod tests;
 
@@ -20,13 +20,13 @@ use std::time::Duration;
 
 use evidence::{Weight, cause, weigh};
 
+pub(crate) use assess::DISK_MARGIN;
+pub use assess::{Assessment, assess};
 use drover::model::{
     Cause, IncidentKind, Kind, Observation, ObservationId, Opening, Rules, State, SubjectId,
 };
 pub use drover::store::scenes::{Host, Leader, Position, Scene};
 pub(crate) use figures::{Scheduled, scheduled};
-pub(crate) use sight::DISK_MARGIN;
-pub use sight::{Sight, sight};
 
 /// What is to be done after a thought.
 #[derive(Clone, Debug, PartialEq)]

@@ -10,12 +10,12 @@ use drover::model::{
 
 use super::{Decision, Host, Leader, Position, Scene, think};
 
+mod assessments;
 mod evidence;
 mod followers;
 mod found;
 mod history;
 mod noise;
-mod sights;
 
 fn at(seconds: f64) -> DateTime<Utc> {
     DateTime::<Utc>::UNIX_EPOCH + TimeDelta::milliseconds((seconds * 1000.0) as i64)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover::model::{SubjectId, TransitionId};
-use drover::store::queue::{self, Change, Lock, Queue, ThinkStep};
+use drover::store::queue::{self, Change, Lock, ThinkStep};
 use drover::store::scenes::{self, Scene};
 use serde_json::Value;
 use sqlx::PgPool;
@@ -75,7 +75,6 @@ impl Work for Think {
         let after = jitter(self.cadence.unwrap_or(decision.after));
         let step = ThinkStep {
             lock,
-            next: Queue::Feel,
             seen: scene.recent.first().map(|seen| seen.created_at),
             after,
             change,

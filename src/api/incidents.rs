@@ -113,7 +113,7 @@ pub struct Run {
     pub step: String,
     /// How often the remedy was begun.
     pub attempt: i16,
-    /// `done`, `again`, `passed_over`, `failed`.
+    /// `done`, `again`, `skipped`, `failed`.
     pub outcome: Option<String>,
     /// What it touched in the world.
     pub touched: Vec<String>,

@@ -25,8 +25,6 @@ pub struct Playbook {
     pub title: String,
     /// What has to be seen for it.
     pub opened_when: String,
-    /// For which tiers.
-    pub tiers: String,
     /// How loud a human is called.
     pub severity: String,
     /// What it may cost before a human is called.

@@ -53,7 +53,6 @@ fn one(published: &Published) -> String {
     line("kind", text(&published.kind));
     line("means", text(&book.title));
     line("opened when", text(&book.opened_when));
-    line("for tiers", text(&book.tiers));
     line("touches at most", touches(&book.blast_radius));
     if !book.remedies.is_empty() {
         let (attempts, deadline) = (book.budget.attempts, seconds(book.budget.deadline));

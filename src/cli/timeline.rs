@@ -146,7 +146,7 @@ fn history(timeline: &IncidentTimeline) -> String {
         .iter()
         // The run says so too, and how long it took.
         .filter(|event| {
-            let of_a_step = ["step", "failed", "passed_over"];
+            let of_a_step = ["step", "failed", "skipped", "passed_over"];
             timeline.runs.is_empty() || !of_a_step.contains(&event.kind.as_str())
         })
         .map(event)

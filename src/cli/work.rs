@@ -51,7 +51,10 @@ pub fn operations(list: &List<Operation>, what: &str, now: DateTime<Utc>) -> Str
             text(&operation.asked_by),
             match running.state {
                 OperationState::Open => step(running),
-                OperationState::Done | OperationState::Cancelled => "-".into(),
+                OperationState::Done
+                | OperationState::Cancelled
+                | OperationState::Failed
+                | OperationState::Skipped => "-".into(),
             },
         ]);
     }
@@ -94,7 +97,10 @@ pub fn operation(timeline: &OperationTimeline, now: DateTime<Utc>) -> String {
             line("deadline", or_dash(running.deadline.map(stamp)));
             line("actions", joined(operation.actions.iter().map(text), ", "));
         }
-        OperationState::Done | OperationState::Cancelled => {
+        OperationState::Done
+        | OperationState::Cancelled
+        | OperationState::Failed
+        | OperationState::Skipped => {
             let ended = operation.ended_at.map(|at| at_and_ago(at, now));
             line("ended", or_dash(ended));
         }
@@ -125,28 +131,12 @@ pub fn asked(operation: &Operation) -> String {
     }
 }
 
-/// What an operation does to a subject of this name.
+/// What an operation does to a subject of this name. Nobody asks for what incidents ask for.
 fn doing(kind: OperationKind, name: &str) -> String {
-    match kind {
-        OperationKind::CreateServer
-        | OperationKind::CreateResource
-        | OperationKind::CreateFollower => format!("Creating {name}"),
-        OperationKind::DestroyServer | OperationKind::DestroyResource => {
-            format!("Destroying {name}")
-        }
-        OperationKind::Unfollow => format!("Detaching {name} from its leader"),
-        OperationKind::Switchover => format!("Switching {name} over to a follower"),
-        OperationKind::Failover => format!("Failing {name} over to a follower"),
-        OperationKind::Rebuild => format!("Rebuilding {name}"),
-        OperationKind::SetDurability => format!("Changing the durability of {name}"),
-        OperationKind::Gameday => format!("Breaking {name} on purpose"),
-        OperationKind::Resize => format!("Resizing {name}"),
-        OperationKind::Grow => format!("Growing the volume of {name}"),
-        OperationKind::Restart => format!("Restarting {name}"),
-        OperationKind::Reboot => format!("Rebooting {name}"),
-        OperationKind::StopStart => format!("Stopping and starting {name}"),
-        OperationKind::RotatePassword => format!("Changing the password of {name}"),
-        OperationKind::Reconcile => format!("Comparing {name} with its clouds"),
+    let profile = kind.profile();
+    match profile.doing {
+        "" => format!("{name} {}", profile.words),
+        doing => doing.replace("{}", name),
     }
 }
 

@@ -249,12 +249,8 @@ pub struct Incident {
     pub opened_at: DateTime<Utc>,
     /// By when drover gives up; `None` until the first turn.
     pub deadline: Option<DateTime<Utc>>,
-    /// Place in the playbook of the remedy that is next or at work.
-    #[sqlx(try_from = "i16")]
-    pub remedy: u16,
-    /// Which of its steps is next or at work.
-    #[sqlx(try_from = "i16")]
-    pub step: u16,
+    /// The remedy that was asked for last; `None`: none yet.
+    pub remedy: Option<String>,
     /// How often that remedy was begun.
     #[sqlx(try_from = "i16")]
     pub attempt: u16,
@@ -265,7 +261,7 @@ pub struct Incident {
     pub wait_until: Option<DateTime<Utc>>,
     /// When the last remedy ended: only what was seen later speaks of its effect.
     pub acted_at: Option<DateTime<Utc>>,
-    /// What a step must know of the steps before it.
+    /// What is owed: done for the time being, and to be taken back (`undo`).
     pub memo: Value,
     /// Why nothing is done just now, if so.
     pub resting: Option<String>,

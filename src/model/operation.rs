@@ -7,7 +7,7 @@ use serde_json::Value;
 use sqlx::FromRow;
 
 use super::subject::named;
-use super::{Kind, Lane, LeaderChangeKind, OperationId, SubjectId};
+use super::{IncidentId, Kind, Lane, LeaderChangeKind, OperationId, SubjectId};
 
 named! {
     /// What is done.
@@ -46,6 +46,28 @@ named! {
         StopStart = "stop_start",
         /// The customer gets another password.
         RotatePassword = "rotate_password",
+        /// A stuck volume is taken off a server and attached again; it is stopped for that.
+        Reattach = "reattach",
+        /// A follower is told anew whom it follows, and its receiver connects again.
+        Reconnect = "reconnect",
+        /// Another follower is made in a broken one's place.
+        Replace = "replace",
+        /// Sessions that idle in a transaction are ended.
+        EndSessions = "end_sessions",
+        /// The oldest tables are frozen.
+        Freeze = "freeze",
+        /// What hangs under an archiver is ended, and it goes on.
+        RestartArchiver = "restart_archiver",
+        /// drover's own role may log in again.
+        RestoreLogin = "restore_login",
+        /// Databases on a full volume may not grow any more.
+        SetReadOnly = "set_read_only",
+        /// They may again.
+        SetReadWrite = "set_read_write",
+        /// Rotated logs are removed.
+        RemoveLogs = "remove_logs",
+        /// Replication slots are dropped that nobody reads from.
+        DropSlots = "drop_slots",
         /// The clouds' lists are compared with the record.
         Reconcile = "reconcile",
     }
@@ -56,6 +78,8 @@ named! {
 pub struct OperationProfile {
     /// What it does to its subject, for people: `is being made`.
     pub words: &'static str,
+    /// The same to whoever has asked for it, with `{}` for the subject: `Creating {}`.
+    pub doing: &'static str,
     /// Whether its subject, and what is on it, cannot be expected to answer meanwhile:
     /// no resolver acts there, and no brake counts it.
     pub disturbs: bool,
@@ -105,6 +129,7 @@ impl OperationProfile {
     const fn new(words: &'static str) -> Self {
         Self {
             words,
+            doing: "",
             disturbs: true,
             creates: false,
             moves_lead: false,
@@ -114,6 +139,19 @@ impl OperationProfile {
             leader_change: LeaderChangeKind::Switchover,
             asked: None,
         }
+    }
+
+    /// What incidents alone ask for.
+    const fn remedy(words: &'static str) -> Self {
+        Self {
+            disturbs: false,
+            lane: Lane::Repair,
+            ..Self::new(words)
+        }
+    }
+
+    const fn doing(self, doing: &'static str) -> Self {
+        Self { doing, ..self }
     }
 
     const fn asked(self, ask: AskedOf) -> Self {
@@ -140,17 +178,17 @@ impl OperationKind {
         match self {
             Self::CreateServer | Self::CreateResource => Is {
                 creates: true,
-                ..Is::new("is being made")
+                ..Is::new("is being made").doing("Creating {}")
             },
             Self::CreateFollower => Is {
                 creates: true,
                 remakes_follower: true,
-                ..Is::new("is being made")
+                ..Is::new("is being made").doing("Creating {}")
             },
             Self::Unfollow => Is {
                 remakes_follower: true,
                 leader_change: LeaderChangeKind::Unfollow,
-                ..Is::new("becomes a leader of its own")
+                ..Is::new("becomes a leader of its own").doing("Detaching {} from its leader")
             }
             .asked(AskedOf {
                 only_of_follower: true,
@@ -158,7 +196,7 @@ impl OperationKind {
             }),
             Self::Switchover => Is {
                 moves_lead: true,
-                ..Is::new("hands its lead over")
+                ..Is::new("hands its lead over").doing("Switching {} over to a follower")
             }
             .asked(AskedOf {
                 not_of_follower: Some("ask that one to hand over"),
@@ -169,7 +207,7 @@ impl OperationKind {
                 gives_way: false,
                 lane: Lane::Save,
                 leader_change: LeaderChangeKind::Failover,
-                ..Is::new("loses its lead to a follower")
+                ..Is::new("loses its lead to a follower").doing("Failing {} over to a follower")
             }
             .asked(AskedOf {
                 not_of_follower: Some("only a leader can lose its lead"),
@@ -178,11 +216,11 @@ impl OperationKind {
             Self::Rebuild => Is {
                 remakes_follower: true,
                 lane: Lane::Repair,
-                ..Is::new("is made to follow again")
+                ..Is::new("is made to follow again").doing("Rebuilding {}")
             },
             Self::SetDurability => Is {
                 disturbs: false,
-                ..Is::new("gets another durability")
+                ..Is::new("gets another durability").doing("Changing the durability of {}")
             }
             .asked(AskedOf {
                 not_of_follower: Some("it has the durability of that one: ask it there"),
@@ -190,45 +228,64 @@ impl OperationKind {
             }),
             Self::Gameday => Is {
                 disturbs: false,
-                ..Is::new("is broken on purpose")
+                ..Is::new("is broken on purpose").doing("Breaking {} on purpose")
             },
-            Self::DestroyServer => Is::new("is being destroyed"),
+            Self::DestroyServer => Is::new("is being destroyed").doing("Destroying {}"),
             Self::DestroyResource => Is {
                 remakes_follower: true,
-                ..Is::new("is being destroyed")
+                ..Is::new("is being destroyed").doing("Destroying {}")
             },
-            Self::Resize => Is::new("is being resized").asked(AskedOf {
-                of_server: true,
-                ..AskedOf::NEW
-            }),
+            Self::Resize => Is::new("is being resized")
+                .doing("Resizing {}")
+                .asked(AskedOf {
+                    of_server: true,
+                    ..AskedOf::NEW
+                }),
             Self::Grow => Is {
                 disturbs: false,
-                ..Is::new("has its volume grown")
+                ..Is::new("has its volume grown").doing("Growing the volume of {}")
             }
             .asked(AskedOf {
                 of_server: true,
                 ..AskedOf::NEW
             }),
-            Self::Restart => Is::new("is being restarted").asked(AskedOf {
-                adopted: Adopted::Any,
-                ..AskedOf::NEW
-            }),
-            Self::Reboot => Is::new("is being rebooted").asked(AskedOf {
-                adopted: Adopted::WithCloud,
-                ..AskedOf::NEW
-            }),
-            Self::StopStart => Is::new("is being moved to other hardware").asked(AskedOf::NEW),
+            Self::Restart => Is::new("is being restarted")
+                .doing("Restarting {}")
+                .asked(AskedOf {
+                    adopted: Adopted::Any,
+                    ..AskedOf::NEW
+                }),
+            Self::Reboot => Is::new("is being rebooted")
+                .doing("Rebooting {}")
+                .asked(AskedOf {
+                    adopted: Adopted::WithCloud,
+                    ..AskedOf::NEW
+                }),
+            Self::StopStart => Is::new("is being moved to other hardware")
+                .doing("Stopping and starting {}")
+                .asked(AskedOf::NEW),
             Self::RotatePassword => Is {
                 disturbs: false,
-                ..Is::new("gets another password")
+                ..Is::new("gets another password").doing("Changing the password of {}")
             }
             .asked(AskedOf {
                 not_of_follower: Some("it has the passwords of that one: ask it there"),
                 ..AskedOf::NEW
             }),
+            Self::Reattach => Is::remedy("has its volume attached again"),
+            Self::Reconnect => Is::remedy("is told anew whom it follows"),
+            Self::Replace => Is::remedy("is being replaced"),
+            Self::EndSessions => Is::remedy("has idle sessions ended"),
+            Self::Freeze => Is::remedy("has old tables frozen"),
+            Self::RestartArchiver => Is::remedy("has its archiver restarted"),
+            Self::RestoreLogin => Is::remedy("lets drover in again"),
+            Self::SetReadOnly => Is::remedy("becomes read-only"),
+            Self::SetReadWrite => Is::remedy("may be written to again"),
+            Self::RemoveLogs => Is::remedy("has its logs removed"),
+            Self::DropSlots => Is::remedy("has unread slots dropped"),
             Self::Reconcile => Is {
                 disturbs: false,
-                ..Is::new("is compared with the record")
+                ..Is::new("is compared with the record").doing("Comparing {} with its clouds")
             },
         }
     }
@@ -249,6 +306,10 @@ named! {
         Done = "done",
         /// Given up in favour of another.
         Cancelled = "cancelled",
+        /// An incident has asked for it, and it failed.
+        Failed = "failed",
+        /// An incident has asked for it, and it was not needed, or could not be done.
+        Skipped = "skipped",
     }
 }
 
@@ -392,9 +453,26 @@ pub struct Operation {
     pub memo: Value,
     /// When it ended.
     pub ended_at: Option<DateTime<Utc>>,
+    /// Which incident has asked for it.
+    #[sqlx(rename = "incident_id")]
+    pub incident: Option<IncidentId>,
+    /// As which of its remedies.
+    pub remedy: Option<String>,
+    /// For which time.
+    pub attempt: Option<i16>,
+    /// How pressing it is: the priority of its lane.
+    #[sqlx(try_from = "i16")]
+    pub lane: i32,
+    /// Whether it has begun, and it is its turn at its subject.
+    pub at_work: bool,
 }
 
 impl Operation {
     /// What stands in place of a step's name before the first one has begun.
     pub const QUEUED: &'static str = "queued";
+
+    /// Whether its first step has begun.
+    pub fn has_begun(&self) -> bool {
+        self.step_name != Self::QUEUED
+    }
 }

@@ -64,6 +64,8 @@ pub async fn count(db: &mut PgConnection) -> sqlx::Result<Counts> {
                      having not exists (
                          select from operations o
                          where o.subject_id = s.id and o.state = 'open' and o.kind = any($1)
+                           -- a remedy is not asked for, unless it was planned
+                           and (o.incident_id is null or o.not_before is not null)
                            -- its first turn has been
                            and o.deadline is not null
                            and max(t.created_at) >= greatest(o.opened_at, o.not_before))) t on true
@@ -84,7 +86,8 @@ pub async fn count(db: &mut PgConnection) -> sqlx::Result<Counts> {
                                 where s.state = 'available' and i.kind = 'volume_stuck') as stuck,
                             min(greatest(i.opened_at, e.reopened_at)) filter (
                                 where s.left_at is not null
-                                  and (i.memo ->> 'half_done' = 'true'
+                                  and (exists (select from operations o
+                                               where o.incident_id = i.id and o.at_work)
                                     or i.attempts > 0
                                        and (i.state in ('resolving', 'waiting')
                                          -- before a human was called

@@ -7,6 +7,7 @@ mod listing;
 use std::collections::HashSet;
 
 use chrono::Utc;
+use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::queue;
@@ -129,10 +130,10 @@ async fn reopen(
     let again: Option<i16> = sqlx::query_scalar(
         "update incidents
          set state = 'triggered', state_since = now(), revision = revision + 1, reason = $2,
-             deadline = null, remedy = 0, step = 0, attempt = 0, attempts = 0,
+             deadline = null, remedy = null, attempt = 0, attempts = 0,
              wait_until = null, acted_at = null, resting = null, reopened = reopened + 1,
              -- what was done for the time being is still owed
-             memo = case when memo -> 'undo' = 'true' then memo - 'begun' else '{}' end,
+             memo = case when memo -> 'undo' = 'true' then memo else '{}' end,
              acknowledged_at = null, acknowledged_by = null, held_at = null,
              paged_at = null, ticketed_at = null, resolved_at = null, resolved_by = null
          where id = $1 and state = 'resolved'
@@ -181,10 +182,10 @@ pub async fn save(db: &mut PgConnection, incident: &Incident) -> sqlx::Result<bo
         "update incidents
          set state_since = case when state = $3 then state_since else now() end,
              state = $3, revision = revision + 1, reason = $4, deadline = $5, remedy = $6,
-             step = $7, attempt = $8, attempts = $9, wait_until = $10, acted_at = $11, memo = $12,
-             resting = $13, paged_at = $14, ticketed_at = $15,
+             attempt = $7, attempts = $8, wait_until = $9, acted_at = $10, memo = $11,
+             resting = $12, paged_at = $13, ticketed_at = $14,
              resolved_at = case when $3 = 'resolved' then now() end,
-             resolved_by = case when $3 = 'resolved' then $16 end
+             resolved_by = case when $3 = 'resolved' then $15 end
          where id = $1 and revision = $2",
     )
     .bind(incident.id)
@@ -192,8 +193,7 @@ pub async fn save(db: &mut PgConnection, incident: &Incident) -> sqlx::Result<bo
     .bind(incident.state)
     .bind(&incident.reason)
     .bind(incident.deadline)
-    .bind(i16::try_from(incident.remedy).unwrap_or(i16::MAX))
-    .bind(i16::try_from(incident.step).unwrap_or(i16::MAX))
+    .bind(&incident.remedy)
     .bind(i16::try_from(incident.attempt).unwrap_or(i16::MAX))
     .bind(i32::try_from(incident.attempts).unwrap_or(i32::MAX))
     .bind(incident.wait_until)
@@ -206,6 +206,23 @@ pub async fn save(db: &mut PgConnection, incident: &Incident) -> sqlx::Result<bo
     .execute(db)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Writes down what an incident owes: what was done for the time being and is to be taken
+/// back once all is well; `Null`: nothing.
+pub async fn owe(db: &mut PgConnection, id: IncidentId, what: &Value) -> sqlx::Result<()> {
+    sqlx::query(
+        "update incidents
+         set revision = revision + 1,
+             memo = case when $2::jsonb = 'null' then memo - 'undo' - 'read_only'
+                         else memo || jsonb_build_object('undo', true, 'read_only', $2::jsonb) end
+         where id = $1",
+    )
+    .bind(id)
+    .bind(what)
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 /// The open incident of a resource's server that stands for the resource's own:
@@ -290,5 +307,7 @@ pub async fn close(
     note(db, incident.id, actor, &Note::new("resolved", reason)).await?;
     super::outbox::call_off(db, incident, reason).await?;
     queue::remove_from_resolve(db, queue::Token::Incident(incident.id)).await?;
+    // What it has asked for is not needed any more, unless it is half done.
+    queue::wake_asked_by(db, incident.id).await?;
     Ok(true)
 }

@@ -3,72 +3,87 @@
 
 use std::time::Duration;
 
-use sqlx::{Encode, PgConnection, Postgres, Type};
+use sqlx::PgConnection;
 
-use crate::model::{IncidentId, OperationId, SubjectId};
+use crate::model::{OperationId, SubjectId};
 
 /// Counts the turns at a subject. A turn whose number is no longer the newest has
 /// lost its lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fence(pub i64);
 
-/// On whose behalf a lease is held: an incident or an operation.
-pub trait Holder: for<'q> Encode<'q, Postgres> + Type<Postgres> + Send {}
-
-impl Holder for IncidentId {}
-impl Holder for OperationId {}
-
-/// Takes the lease for a turn of this incident or operation, if it is free, has run out, or was
-/// handed on by its turn before. The lease of a server is free only if
-/// none of its resources' is taken, and the other way round.
+/// Takes the leases of all these subjects for a turn of this operation, or none of them:
+/// nobody holds one while waiting for another. A lease is to be had if it is free, has run
+/// out, or was handed on by the operation's turn before; one that was handed on is to be
+/// had for what is more pressing, too, as it is between two steps. That of a server is free
+/// only if none of its resources' is taken, and the other way round.
 ///
-/// Call it in a transaction.
+/// Call it in a transaction. The fences come in the order of the subjects.
 pub async fn take(
     db: &mut PgConnection,
-    subject: SubjectId,
-    holder: impl Holder,
+    subjects: &[SubjectId],
+    (operation, lane): (OperationId, i32),
     worker: &str,
     lease: Duration,
-) -> sqlx::Result<Option<Fence>> {
-    // A server's turn waits for the turns of its resources that are just being
-    // taken, and the other way round; turns of two resources do not wait.
-    sqlx::query("select 1 from subjects where id = $1 and kind = 'server' for update")
-        .bind(subject)
-        .execute(&mut *db)
-        .await?;
-    sqlx::query(
+) -> sqlx::Result<Option<Vec<Fence>>> {
+    // Everybody locks servers before resources, and of each the lowest id first. A server's
+    // turn waits for the turns of its resources that are just being taken, and the other
+    // way round; turns of two resources do not wait.
+    for sql in [
+        "select 1 from subjects where id = any($1) and kind = 'server' order by id for update",
         "select 1 from subjects
-         where id = (select server_id from resources where id = $1) for key share",
-    )
-    .bind(subject)
-    .execute(&mut *db)
-    .await?;
-    let fence: Option<i64> = sqlx::query_scalar(
-        "update subjects s
+         where id in (select server_id from resources where id = any($1)) order by id
+         for key share",
+        "select 1 from subjects where id = any($1) order by id for update",
+    ] {
+        sqlx::query(sql).bind(subjects).execute(&mut *db).await?;
+    }
+    // What is locked does not change any more, so all of it is looked at at once.
+    let fences: Vec<(SubjectId, i64)> = sqlx::query_as(
+        "with near as (
+             select unnest($1::text[]) as id
+             union select id from resources where server_id = any($1)
+             union select server_id from resources where id = any($1)),
+             taken as (
+             select t.id, t.lock_owner from near join subjects t using (id)
+             where t.lock_until > clock_timestamp()
+               and not (t.lock_worker is null and exists (
+                       select from operations o where o.id = t.lock_owner and o.lane < $5))),
+             free as (
+                 select s.id from subjects s
+                 where s.id = any($1)
+                   and not exists (
+                       select from taken t
+                       where t.id = s.id and not (t.lock_owner = $2 and s.lock_worker is null))
+                   and not exists (
+                       select from resources r join taken t on t.id = r.id
+                       where r.server_id = s.id and t.id <> all($1))
+                   and not exists (
+                       select from resources r join taken t on t.id = r.server_id
+                       where r.id = s.id and t.id <> all($1)))
+         update subjects s
          set lock_owner = $2, lock_worker = $3, lock_fence = lock_fence + 1,
              lock_until = clock_timestamp() + $4 * interval '1 ms'
-         where s.id = $1
-           and (s.lock_until is null or s.lock_until < clock_timestamp()
-                or (s.lock_owner = $2 and s.lock_worker is null))
-           and not exists (
-               select from resources r join subjects d on d.id = r.id
-               where r.server_id = s.id and d.lock_until > clock_timestamp())
-           and not exists (
-               select from resources r join subjects v on v.id = r.server_id
-               where r.id = s.id and v.lock_until > clock_timestamp())
-         returning s.lock_fence",
+         where s.id = any($1)
+           and (select count(*) from free) = cardinality($1)
+         returning s.id, s.lock_fence",
     )
-    .bind(subject)
-    .bind(holder)
+    .bind(subjects)
+    .bind(operation)
     .bind(worker)
     .bind(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX))
-    .fetch_optional(db)
+    .bind(lane)
+    .fetch_all(db)
     .await?;
-    Ok(fence.map(Fence))
+    let fence = |id: &SubjectId| {
+        let found = fences.iter().find(|(taken, _)| taken == id);
+        found.map(|(_, fence)| Fence(*fence))
+    };
+    Ok(subjects.iter().map(fence).collect())
 }
 
-/// Ends a turn: the lease goes on to the incident's next turn for this while, or
-/// is given up. Tells whether the turn still had it.
+/// Ends a turn: the lease goes on to the operation's next turn for this while, or is
+/// given up. Tells whether the turn still had it.
 pub async fn end_turn(
     db: &mut PgConnection,
     subject: SubjectId,
@@ -121,18 +136,18 @@ pub async fn break_for(db: &mut PgConnection, leader: SubjectId) -> sqlx::Result
     Ok(())
 }
 
-/// Gives up what an incident that is over was handed on.
+/// Gives up what an operation that is over was handed on.
 pub async fn drop_handed_on(
     db: &mut PgConnection,
     subject: SubjectId,
-    incident: IncidentId,
+    operation: OperationId,
 ) -> sqlx::Result<()> {
     sqlx::query(
         "update subjects set lock_owner = null, lock_until = null
          where id = $1 and lock_owner = $2 and lock_worker is null",
     )
     .bind(subject)
-    .bind(incident)
+    .bind(operation)
     .execute(db)
     .await?;
     Ok(())

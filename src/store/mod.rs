@@ -172,6 +172,22 @@ pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
         .run(pool)
         .await
         .context("setting up drover's tables")?;
+    make_ready(pool).await
+}
+
+/// The same up to this migration, as an earlier version left it: for tests of what comes
+/// after.
+///
+/// # Errors
+/// As [`migrate`].
+pub async fn migrate_to(pool: &PgPool, version: i64) -> anyhow::Result<()> {
+    apalis_postgres::PostgresStorage::setup(pool).await?;
+    MIGRATIONS.run_to(version, pool).await?;
+    make_ready(pool).await
+}
+
+async fn make_ready(pool: &PgPool) -> anyhow::Result<()> {
+    use anyhow::Context;
     let mut db = pool.acquire().await?;
     partitions::create_ahead(&mut db)
         .await

@@ -10,10 +10,13 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::queue;
-use crate::model::{Note, Operation, OperationId, OperationKind, OperationState, RowId, SubjectId};
+use crate::model::{
+    Incident, IncidentId, Note, Operation, OperationId, OperationKind, OperationState, RowId,
+    SubjectId,
+};
 
 pub use actions::{ActError, Asked, act};
-pub use facts::{Fact, apply, turn};
+pub use facts::{Fact, apply, follow_up, turn};
 pub use listing::{AtWork, Event, Listed, Page, at_work, count_open, events, find, list, running};
 
 /// Something that is wanted.
@@ -33,14 +36,59 @@ pub struct NewOperation {
     pub not_before: Option<DateTime<Utc>>,
 }
 
-/// Opens an operation with its token. `None` if the subject has an open one
-/// already (or the deployment one of this kind). Call it in a transaction.
+/// As which remedy of which incident an operation is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Remedy<'a> {
+    /// The incident, and how pressing it is.
+    pub incident: &'a Incident,
+    /// The remedy's name.
+    pub name: &'a str,
+    /// For which time.
+    pub attempt: u16,
+}
+
+/// Opens an operation that somebody asks for, with its token. `None` if another one is in
+/// the way ([`in_the_way`]). Call it in a transaction.
 pub async fn open(db: &mut PgConnection, new: &NewOperation) -> sqlx::Result<Option<OperationId>> {
+    if let Some(subject) = new.subject
+        && in_the_way(db, subject, new.kind).await?.is_some()
+    {
+        return Ok(None);
+    }
+    insert(db, new, None).await
+}
+
+/// Opens an operation that an incident asks for, with its token in the incident's lane.
+/// Nothing is in its way: what is at work is waited for, or gives way. Call it in a
+/// transaction.
+pub async fn open_for(
+    db: &mut PgConnection,
+    new: &NewOperation,
+    remedy: Remedy<'_>,
+) -> sqlx::Result<OperationId> {
+    let opened = insert(db, new, Some(remedy)).await?;
+    opened.ok_or_else(|| sqlx::Error::Protocol("a remedy was not asked for".into()))
+}
+
+async fn insert(
+    db: &mut PgConnection,
+    new: &NewOperation,
+    remedy: Option<Remedy<'_>>,
+) -> sqlx::Result<Option<OperationId>> {
     let id = OperationId::generate();
+    let lane = match remedy {
+        Some(remedy) => new
+            .kind
+            .profile()
+            .lane
+            .max(remedy.incident.kind.profile().lane),
+        None => new.kind.profile().lane,
+    };
     let inserted = sqlx::query(
-        "insert into operations (id, subject_id, kind, params, asked_by, reason, not_before)
-         values ($1, $2, $3, $4, $5, $6, $7)
-         on conflict (coalesce(subject_id, kind)) where state = 'open' do nothing",
+        "insert into operations (id, subject_id, kind, params, asked_by, reason, not_before,
+                                 incident_id, remedy, attempt, lane)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+         on conflict do nothing",
     )
     .bind(id)
     .bind(new.subject)
@@ -49,6 +97,10 @@ pub async fn open(db: &mut PgConnection, new: &NewOperation) -> sqlx::Result<Opt
     .bind(&new.asked_by)
     .bind(&new.reason)
     .bind(new.not_before)
+    .bind(remedy.map(|remedy| remedy.incident.id))
+    .bind(remedy.map(|remedy| remedy.name))
+    .bind(remedy.map(|remedy| i16::try_from(remedy.attempt).unwrap_or(i16::MAX)))
+    .bind(i16::try_from(lane.priority()).unwrap_or_default())
     .execute(&mut *db)
     .await?;
     if inserted.rows_affected() == 0 {
@@ -59,8 +111,140 @@ pub async fn open(db: &mut PgConnection, new: &NewOperation) -> sqlx::Result<Opt
         None => format!("asked for: {}", new.kind),
     };
     note(db, id, &new.asked_by, &Note::new("asked", asked)).await?;
-    queue::insert_operation_token(db, id, new.kind.profile().lane).await?;
+    queue::insert_operation_token(db, id, lane).await?;
     Ok(Some(id))
+}
+
+/// The open operation of a subject that keeps a person from asking for one of this kind:
+/// one that somebody has asked for and that does not wait for its window, or is of the
+/// same kind; and whatever changes whom it follows, whoever has asked for it.
+pub async fn in_the_way(
+    db: &mut PgConnection,
+    subject: SubjectId,
+    kind: OperationKind,
+) -> sqlx::Result<Option<Operation>> {
+    sqlx::query_as(
+        "select * from operations
+         where subject_id = $1 and state = 'open'
+           and (incident_id is null
+                    and (at_work or not_before is null or not_before <= now() or kind = $2)
+                or kind = any($3))
+         order by at_work desc, id limit 1",
+    )
+    .bind(subject)
+    .bind(kind)
+    .bind(OperationKind::names_where(|kind| {
+        kind.moves_lead || kind.remakes_follower
+    }))
+    .fetch_optional(db)
+    .await
+}
+
+/// Whose turn it is at a subject.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// This operation's.
+    Ours,
+    /// That of another one, which is as pressing or more so: what it does, for people.
+    Behind(String),
+}
+
+/// Makes it an operation's turn at its subject, for as long as it takes. One that is at
+/// work there and is less pressing is paused between two of its steps, and goes on
+/// afterwards. The subject's lease must be held: then none of its steps is under way.
+pub async fn claim(db: &mut PgConnection, operation: &Operation) -> sqlx::Result<Claim> {
+    if operation.at_work {
+        return Ok(Claim::Ours);
+    }
+    let other: Option<Operation> = sqlx::query_as(
+        "select * from operations
+         where coalesce(subject_id, kind) = coalesce($1, $2) and at_work for update",
+    )
+    .bind(operation.subject)
+    .bind(operation.kind)
+    .fetch_optional(&mut *db)
+    .await?;
+    if let Some(other) = other {
+        // One that is stuck leaves the field to others.
+        if other.lane >= operation.lane && other.stuck_at.is_none() {
+            let words = other.kind.profile().words;
+            return Ok(Claim::Behind(format!(
+                "it {words} first ({})",
+                other.id.public()
+            )));
+        }
+        set_at_work(db, other.id, false).await?;
+        let text = format!(
+            "paused: {} ({}) goes first",
+            operation.kind,
+            operation.id.public()
+        );
+        note(db, other.id, "drover", &Note::new("paused", text)).await?;
+    }
+    set_at_work(db, operation.id, true).await?;
+    Ok(Claim::Ours)
+}
+
+/// Whether somebody has paused it is seen by its `revision`.
+async fn set_at_work(db: &mut PgConnection, id: OperationId, at_work: bool) -> sqlx::Result<()> {
+    sqlx::query(
+        "update operations set at_work = $2, revision = revision + 1
+         where id = $1 and state = 'open'",
+    )
+    .bind(id)
+    .bind(at_work)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// One that is at work already is what an incident asks for.
+pub async fn take_over(
+    db: &mut PgConnection,
+    id: OperationId,
+    remedy: Remedy<'_>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "update operations set incident_id = $2, remedy = $3, attempt = $4, revision = revision + 1
+         where id = $1 and state = 'open' and incident_id is null",
+    )
+    .bind(id)
+    .bind(remedy.incident.id)
+    .bind(remedy.name)
+    .bind(i16::try_from(remedy.attempt).unwrap_or(i16::MAX))
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Whether a step of one of these is just being done.
+pub async fn in_a_step(db: &mut PgConnection, operations: &[Operation]) -> sqlx::Result<bool> {
+    let ids: Vec<OperationId> = operations.iter().map(|operation| operation.id).collect();
+    sqlx::query_scalar(
+        "select exists (select from subjects
+                        where lock_owner = any($1) and lock_worker is not null
+                          and lock_until > clock_timestamp())",
+    )
+    .bind(ids)
+    .fetch_one(db)
+    .await
+}
+
+/// What an incident has asked for as the remedy that it is at. A playbook that began anew
+/// counts its attempts anew: what ended before is not of this one.
+pub async fn of_remedy(db: &mut PgConnection, incident: &Incident) -> sqlx::Result<Vec<Operation>> {
+    sqlx::query_as(
+        "select * from operations
+         where incident_id = $1 and remedy = $2 and attempt = $3
+           and (opened_at >= $4 or state = 'open')
+         order by id",
+    )
+    .bind(incident.id)
+    .bind(&incident.remedy)
+    .bind(i16::try_from(incident.attempt).unwrap_or(i16::MAX))
+    .bind(incident.state_since)
+    .fetch_all(db)
+    .await
 }
 
 /// Gives an open operation a sealed secret to bring along.
@@ -81,12 +265,16 @@ pub async fn load(db: &mut PgConnection, id: OperationId) -> sqlx::Result<Option
         .await
 }
 
-/// The open operation of a subject.
-pub async fn open_of(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<Option<Operation>> {
-    sqlx::query_as("select * from operations where subject_id = $1 and state = 'open'")
-        .bind(subject)
-        .fetch_optional(db)
-        .await
+/// The open operations of a subject: the one at work first, then in the order in which
+/// their time comes.
+pub async fn open_of(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<Vec<Operation>> {
+    sqlx::query_as(
+        "select * from operations where subject_id = $1 and state = 'open'
+         order by at_work desc, not_before nulls first, id",
+    )
+    .bind(subject)
+    .fetch_all(db)
+    .await
 }
 
 /// Writes an event into its timeline.
@@ -148,11 +336,14 @@ pub async fn end(
 ) -> sqlx::Result<bool> {
     let done = sqlx::query(
         "update operations
-         set state = $2, ended_at = now(), revision = revision + 1, stuck_at = null, secret = null
+         set state = $2, ended_at = clock_timestamp(), revision = revision + 1, stuck_at = null,
+             secret = null, at_work = false,
+             note = case when $2 in ('failed', 'skipped') then $3 else note end
          where id = $1 and state = 'open'",
     )
     .bind(id)
     .bind(state)
+    .bind(text)
     .execute(&mut *db)
     .await?;
     queue::remove_from_resolve(db, queue::Token::Operation(id)).await?;
@@ -162,36 +353,14 @@ pub async fn end(
     Ok(done.rows_affected() == 1)
 }
 
-/// Gives the open operation of a subject up. Its token must be held, so that no
-/// step is just being committed ([`queue::hold_operation_tokens`]).
+/// Gives the open operations of a subject up.
 pub async fn cancel_open(db: &mut PgConnection, subject: SubjectId, why: &str) -> sqlx::Result<()> {
     queue::hold_operation_tokens(db, subject).await?;
-    if let Some(open) = open_of(db, subject).await? {
+    for open in open_of(db, subject).await? {
         let text = format!("given up: {why}");
         end(db, open.id, OperationState::Cancelled, "drover", &text).await?;
     }
     Ok(())
-}
-
-/// Gives an operation up that has not begun. Its token must be held. Tells whether it
-/// was.
-pub async fn call_off(
-    db: &mut PgConnection,
-    id: OperationId,
-    actor: &str,
-    why: &str,
-) -> sqlx::Result<bool> {
-    let waits = load(db, id).await?.is_some_and(|operation| {
-        // Every first turn sets a deadline.
-        operation.state == OperationState::Open
-            && operation.deadline.is_none()
-            && operation.step == 0
-    });
-    if waits {
-        let text = format!("given up: {why}");
-        return end(db, id, OperationState::Cancelled, actor, &text).await;
-    }
-    Ok(false)
 }
 
 /// Gives an operation up in which no step has begun but these. Its token must be held.
@@ -237,11 +406,12 @@ pub async fn asked_by(
 /// Has a stuck operation tried again at once, with its time beginning anew.
 pub async fn kick(db: &mut PgConnection, subject: SubjectId, actor: &str) -> sqlx::Result<bool> {
     queue::hold_operation_tokens(db, subject).await?;
-    let Some(open) = open_of(db, subject).await? else {
-        return Ok(false);
-    };
-    begin_anew(db, open.id, actor).await?;
-    Ok(true)
+    let open = open_of(db, subject).await?;
+    let stuck = open.iter().filter(|open| open.stuck_at.is_some());
+    for open in stuck.clone() {
+        begin_anew(db, open.id, actor).await?;
+    }
+    Ok(stuck.count() > 0)
 }
 
 /// The same for an open operation whose token is held.
@@ -264,12 +434,21 @@ async fn begin_anew(db: &mut PgConnection, id: OperationId, actor: &str) -> sqlx
 /// meanwhile. One that is stuck is tried once a minute at most, and leaves the field to
 /// them, and so does a failover that has nobody yet who could lead. Gives the words for
 /// people.
-pub async fn disturbing(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<Option<String>> {
-    let found: Option<(OperationKind, String)> = sqlx::query_as(
-        "select o.kind, s.name from operations o join subjects s on s.id = o.subject_id
+///
+/// What an incident has asked for is its own matter, unless it was planned for a window or
+/// changes whom somebody follows; what `own` has asked for does not keep `own` off.
+pub async fn disturbing(
+    db: &mut PgConnection,
+    subject: SubjectId,
+    own: IncidentId,
+) -> sqlx::Result<Option<Disturbed>> {
+    let found: Option<(OperationKind, String, i16)> = sqlx::query_as(
+        "select o.kind, s.name, o.lane from operations o join subjects s on s.id = o.subject_id
          where o.state = 'open' and o.stuck_at is null and o.kind = any($2)
            and (o.not_before is null or o.not_before <= now())
            and (o.kind <> 'failover' or o.step > 0)
+           and o.incident_id is distinct from $4
+           and (o.incident_id is null or o.not_before is not null or o.kind = any($5))
            and (o.subject_id in ($1, (select server_id from resources where id = $1))
                 or o.kind = any($3) and o.subject_id in (
                     select n.id from resources r
@@ -282,7 +461,23 @@ pub async fn disturbing(db: &mut PgConnection, subject: SubjectId) -> sqlx::Resu
     .bind(subject)
     .bind(OperationKind::names_where(|kind| kind.disturbs))
     .bind(OperationKind::names_where(|kind| kind.moves_lead))
+    .bind(own)
+    .bind(OperationKind::names_where(|kind| {
+        kind.moves_lead || kind.remakes_follower
+    }))
     .fetch_optional(db)
     .await?;
-    Ok(found.map(|(kind, name)| format!("{name} {}", kind.profile().words)))
+    Ok(found.map(|(kind, name, lane)| Disturbed {
+        words: format!("{name} {}", kind.profile().words),
+        lane: lane.into(),
+    }))
+}
+
+/// What keeps a subject from answering.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disturbed {
+    /// For people: `db-1 is being restarted`.
+    pub words: String,
+    /// How pressing it is.
+    pub lane: i32,
 }

@@ -5,29 +5,31 @@ use serde::Serialize;
 use sqlx::{FromRow, PgConnection};
 
 use super::leases::Fence;
-use crate::model::{IncidentId, RowId, SubjectId};
+use crate::model::{IncidentId, OperationId, RowId, SubjectId};
 
-/// A step of a remedy, as it is written down.
+/// A turn of an operation's step, as it is written down.
 #[derive(Clone, Debug)]
 pub struct Run {
     /// The same in both rows.
     pub run: RowId,
-    /// Of which incident.
-    pub incident: IncidentId,
-    /// For whom.
-    pub subject: SubjectId,
+    /// Of which operation.
+    pub operation: OperationId,
+    /// Asked for by which incident, if by one.
+    pub incident: Option<IncidentId>,
+    /// For whom; `None`: the deployment.
+    pub subject: Option<SubjectId>,
     /// Who does it.
     pub worker: String,
     /// Under which fence.
-    pub fence: Fence,
-    /// Of which playbook.
-    pub resolver: &'static str,
-    /// The remedy's name.
-    pub remedy: &'static str,
+    pub fence: Option<Fence>,
+    /// Of which playbook, or else which kind of operation.
+    pub resolver: String,
+    /// The remedy's name, or else the kind of operation.
+    pub remedy: String,
     /// The step's name.
     pub step: &'static str,
     /// How often the remedy was begun.
-    pub attempt: u16,
+    pub attempt: i16,
 }
 
 /// Writes that a step begins.
@@ -56,8 +58,9 @@ async fn write(
 ) -> sqlx::Result<()> {
     sqlx::query(
         "insert into resolver_runs (id, incident_id, subject_id, run_id, phase, worker, fence,
-                                    resolver, remedy, step, attempt, outcome, touched, detail)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+                                    resolver, remedy, step, attempt, outcome, touched, detail,
+                                    operation_id)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
     )
     .bind(RowId::generate())
     .bind(run.incident)
@@ -65,14 +68,15 @@ async fn write(
     .bind(run.run)
     .bind(phase)
     .bind(&run.worker)
-    .bind(run.fence.0)
-    .bind(run.resolver)
-    .bind(run.remedy)
+    .bind(run.fence.map_or(0, |fence| fence.0))
+    .bind(&run.resolver)
+    .bind(&run.remedy)
     .bind(run.step)
-    .bind(i16::try_from(run.attempt).unwrap_or(i16::MAX))
+    .bind(run.attempt)
     .bind(outcome)
     .bind(touched)
     .bind(detail)
+    .bind(run.operation)
     .execute(db)
     .await?;
     Ok(())
@@ -97,7 +101,7 @@ pub struct Recorded {
     pub step: String,
     /// How often the remedy was begun.
     pub attempt: i16,
-    /// `done`, `again`, `passed_over`, `failed`.
+    /// `done`, `again`, `skipped`, `failed`.
     pub outcome: Option<String>,
     /// What it touched in the world.
     pub touched: Vec<String>,

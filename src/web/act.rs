@@ -205,8 +205,10 @@ async fn write_down(
     changes::hold(&mut db, target.id).await?;
     let known = find(&mut db, named).await?;
     change::possible(&known, kind)?;
-    let open = operations::open_of(&mut db, target.id).await?;
-    if let Some(open) = open.filter(|_| kind != OperationKind::Failover) {
+    // A failover has its way.
+    if kind != OperationKind::Failover
+        && let Some(open) = operations::in_the_way(&mut db, target.id, kind).await?
+    {
         return Err(busy(target, &open));
     }
     let Wanted { params, secret } = change::wanted(&mut db, &known, &asked.ask).await?;
@@ -229,7 +231,7 @@ async fn write_down(
         // What is at work there gives way.
         let why = new.reason.as_deref();
         let params = new.params.clone();
-        operations::failover::open_failover(&mut db, target.id, params, &new.asked_by, why)
+        operations::failover::open_failover(&mut db, target.id, params, &new.asked_by, why, None)
             .await?
             .map_err(|open| busy(target, &open))?
     } else {

@@ -21,7 +21,7 @@ use crate::api::{
 };
 use crate::config::GamedayMark;
 use crate::model::{
-    Cloud, Gameday, Harm, Kind, OperationId, PublicId, Server, State as SubjectState,
+    Cloud, Gameday, Harm, Kind, OperationId, OperationKind, PublicId, Server, State as SubjectState,
 };
 use crate::store::gameday::{self, NewGameday, Page, Report, Stage};
 use crate::store::subjects::{self, Known};
@@ -164,7 +164,7 @@ async fn begin(
     fits(&mut db, &known, how).await?;
     all_is_well(&mut db, &known).await?;
     one_at_a_time(&mut db, subject).await?;
-    if let Some(open) = operations::open_of(&mut db, subject.id).await? {
+    if let Some(open) = operations::in_the_way(&mut db, subject.id, OperationKind::Gameday).await? {
         let (what, id) = (open.kind.profile().words, open.id.public());
         let message = format!("{subject} {what}: {id} is open; one at a time");
         return Err(ApiError::conflict("busy", message));

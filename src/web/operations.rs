@@ -142,6 +142,8 @@ fn not_now(
         (OperationState::Open, None) => "on its way",
         (OperationState::Done, _) => "done",
         (OperationState::Cancelled, _) => "cancelled",
+        (OperationState::Failed, _) => "over: it failed",
+        (OperationState::Skipped, _) => "over: it was not needed, or could not be done",
     };
     let names: Vec<&str> = possible.iter().map(|a| a.as_str()).collect();
     let possible = match names[..] {

@@ -54,9 +54,9 @@ impl Standing {
         let mut db = drover.pool.begin().await.unwrap();
         sqlx::query(
             "update incidents
-             set state = $2, remedy = 1, step = 1, attempt = 2, attempts = 3, reopened = 2,
+             set state = $2, remedy = 'restart_immediate', attempt = 2, attempts = 3, reopened = 2,
                  deadline = now(), wait_until = now(), acted_at = '2026-01-31T12:00:00Z',
-                 memo = '{\"begun\": [1, 2], \"undo\": true}', resting = 'something',
+                 memo = '{\"undo\": true}', resting = 'something',
                  held_at = case when $3 then now() end,
                  acknowledged_at = case when $4 then now() end,
                  acknowledged_by = case when $4 then 'ann' end,
@@ -193,9 +193,9 @@ async fn took_effect(
             (event, vec![], Some(true))
         }
         Action::Retry => {
-            let anew = (after.remedy, after.step, after.attempt, after.attempts);
+            let anew = (after.remedy.as_deref(), after.attempt, after.attempts);
             assert_eq!(after.state, IncidentState::Triggered, "{what}");
-            assert_eq!((anew, after.reopened), ((0, 0, 0, 0), 0), "{what}");
+            assert_eq!((anew, after.reopened), ((None, 0, 0), 0), "{what}");
             assert_eq!((after.deadline, after.wait_until), (None, None), "{what}");
             assert_eq!(after.acted_at, before.acted_at, "{what}");
             assert_eq!(after.memo, json!({"undo": true}), "what is owed stays owed");

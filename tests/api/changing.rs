@@ -386,12 +386,20 @@ async fn what_cannot_be_changed_is_refused_and_nothing_is_written() {
         refused("shared", &answer, 409, "shared_plan", None);
         assert!(answer.text.contains("starter"), "{answer:?}");
     }
-    // One at a time.
+    // One that waits for its window keeps nothing off but its own kind, and what is done
+    // at once is one at a time.
     let restart = json!({"action": "restart"});
     let first = drover.ask(&shop, restart.clone()).await.json();
-    let answer = drover
-        .ask(&shop, json!({"action": "rotate_password"}))
-        .await;
+    let answer = drover.ask(&shop, restart.clone()).await;
+    refused("waiting", &answer, 409, "busy", None);
+    assert!(
+        answer.text.contains(first["id"].as_str().unwrap()),
+        "{answer:?}"
+    );
+    let rotate = json!({"action": "rotate_password"});
+    let first = drover.ask(&shop, rotate).await.json();
+    let wait = json!({"action": "set_durability", "durability": "async"});
+    let answer = drover.ask(&shop, wait).await;
     refused("busy", &answer, 409, "busy", None);
     assert!(
         answer.text.contains(first["id"].as_str().unwrap()),

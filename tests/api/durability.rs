@@ -22,7 +22,7 @@ impl Deployment {
         operations::apply(&mut db, id, fact, "tester")
             .await
             .unwrap();
-        let open = operations::open_of(&mut db, id).await.unwrap().unwrap();
+        let open = operations::open_of(&mut db, id).await.unwrap().remove(0);
         let done = OperationState::Done;
         let ended = operations::end(&mut db, open.id, done, "tester", "done");
         assert!(ended.await.unwrap());
@@ -184,7 +184,7 @@ async fn durability_is_changed_where_a_follower_is_and_keeps_the_last_one() {
     let leads = Fact::Leads {
         customer: vec![1],
         replication: None,
-        by: open.unwrap().id,
+        by: open[0].id,
     };
     operations::apply(&mut db, id(&second).id, &leads, "t")
         .await

@@ -473,7 +473,7 @@ async fn a_follower_has_its_leader_s_customer_until_it_leads_itself() {
         key.seal(&secret(plain), &belongs).unwrap()
     };
     let mut db = drover.pool.begin().await.unwrap();
-    let open = operations::open_of(&mut db, own).await.unwrap().unwrap();
+    let open = operations::open_of(&mut db, own).await.unwrap().remove(0);
     let leads = Fact::Leads {
         customer: seal("customer", "swordfish of the copy"),
         replication: Some(seal("replication", "swordfish for followers")),

@@ -65,7 +65,7 @@ impl Deployment {
             .execute(&mut *db)
             .await
             .unwrap();
-        let open = operations::open_of(&mut db, id).await.unwrap().unwrap();
+        let open = operations::open_of(&mut db, id).await.unwrap().remove(0);
         let done = OperationState::Done;
         assert!(
             operations::end(&mut db, open.id, done, "tester", "it is there")
@@ -82,7 +82,7 @@ impl Deployment {
         operations::apply(&mut db, id, &Fact::Gone, "tester")
             .await
             .unwrap();
-        let open = operations::open_of(&mut db, id).await.unwrap().unwrap();
+        let open = operations::open_of(&mut db, id).await.unwrap().remove(0);
         let done = OperationState::Done;
         assert!(
             operations::end(&mut db, open.id, done, "tester", "gone")

@@ -2,11 +2,12 @@
 //! and the resolvers call them.
 
 use drover::model::{
-    Channel, Deed, Incident, IncidentId, IncidentKind, IncidentState, Opening, PublicId, RowId,
-    Severity,
+    Channel, Deed, Incident, IncidentId, IncidentKind, IncidentState, Opening, OperationKind,
+    OperationState, PublicId, RowId, Severity,
 };
 use drover::store::incidents;
 use drover::store::leases::Fence;
+use drover::store::operations::{self, NewOperation};
 use drover::store::outbox::{self, NewMessage};
 use drover::store::runs::{self, Run};
 use serde_json::{Value, json};
@@ -78,7 +79,7 @@ pub async fn publish(drover: &Deployment) {
         "kind": "host_key_changed",
         "title": "a server shows another host key than the pinned one",
         "opened_when": "the pinned host key does not match",
-        "tiers": "all", "severity": "error",
+        "severity": "error",
         "budget": {"attempts": 0, "deadline": 60.0},
         "blast_radius": "nothing", "looks_round": false,
         "remedies": [], "undo": null, "tells": "page",
@@ -87,7 +88,7 @@ pub async fn publish(drover: &Deployment) {
         "kind": "resource_down",
         "title": "a database does not answer, though its server does",
         "opened_when": "the resource is unavailable and its server is available",
-        "tiers": "all", "severity": "critical",
+        "severity": "critical",
         "budget": {"attempts": 4, "deadline": 180.0},
         "blast_radius": "resource", "looks_round": true,
         "remedies": [{
@@ -118,19 +119,35 @@ pub async fn escalated(drover: &Deployment, db: &str) -> IncidentId {
         .unwrap();
     let mut tx = drover.pool.begin().await.unwrap();
     let subject = db.parse::<PublicId>().unwrap().id;
+    let incident = incidents::load(&mut tx, id).await.unwrap().unwrap();
+    let new = NewOperation {
+        subject: Some(subject),
+        kind: OperationKind::Restart,
+        params: json!({"how": "fast"}),
+        asked_by: id.public(),
+        reason: None,
+        not_before: None,
+    };
+    let remedy = operations::Remedy {
+        incident: &incident,
+        name: "restart_fast",
+        attempt: 1,
+    };
+    let operation = operations::open_for(&mut tx, &new, remedy).await.unwrap();
     for (step, outcomes) in [
-        ("look", vec!["done"]),
+        ("mark", vec!["done"]),
         ("restart", vec!["again", "again", "failed"]),
     ] {
         for outcome in outcomes {
             let run = Run {
                 run: RowId::generate(),
-                incident: id,
-                subject,
+                operation,
+                incident: Some(id),
+                subject: Some(subject),
                 worker: "resolve@test".into(),
-                fence: Fence(1),
-                resolver: "resource_down",
-                remedy: "restart_fast",
+                fence: Some(Fence(1)),
+                resolver: "resource_down".into(),
+                remedy: "restart_fast".into(),
                 step,
                 attempt: 1,
             };
@@ -141,6 +158,15 @@ pub async fn escalated(drover: &Deployment, db: &str) -> IncidentId {
                 .unwrap();
         }
     }
+    operations::end(
+        &mut tx,
+        operation,
+        OperationState::Failed,
+        "resolve@test",
+        "in vain",
+    )
+    .await
+    .unwrap();
     tx.commit().await.unwrap();
     let mut tx = drover.pool.begin().await.unwrap();
     for channel in [Channel::Ticket, Channel::Page] {

@@ -7,7 +7,7 @@ use drover::model::{
     Attributes, Cloud, IncidentId, ObservationId, PublicId, SecretKey, TransitionId, secret,
 };
 use drover::store::places;
-use drover::store::queue::{self, Change, FeelStep, Lock, Queue, ThinkStep, Token};
+use drover::store::queue::{self, Change, FeelStep, Lock, ThinkStep, Token};
 use drover::web::{Web, serve};
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -205,7 +205,6 @@ impl Deployment {
     pub async fn think(&self, id: &str, change: Option<Change>, pin: Option<&str>) {
         let step = ThinkStep {
             lock: self.claim(id).await,
-            next: Queue::Feel,
             seen: None,
             after: std::time::Duration::from_secs(30),
             change,

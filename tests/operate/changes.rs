@@ -2,7 +2,7 @@
 //! also as it is done again after a worker was cut off; clouds compared with the
 //! record; maintenance that a cloud announces; plans that limit remedies.
 
-mod driver;
+pub mod driver;
 mod maintenance;
 mod plans;
 mod reconcile;

@@ -193,7 +193,8 @@ impl Pair {
     async fn remedies(&self) -> Vec<String> {
         let runs: Vec<String> = sqlx::query_scalar(
             "select resolver || '/' || remedy from resolver_runs
-             where subject_id = $1 and phase = 'begun' order by created_at",
+             where subject_id = $1 and phase = 'begun' and incident_id is not null
+             order by created_at",
         )
         .bind(self.id().to_string())
         .fetch_all(&self.world.drover.pool)
@@ -268,10 +269,11 @@ async fn a_follower_that_was_promoted_by_hand_is_stopped_paged_for_and_rewound()
     assert_eq!(events, ["paged", "attempt"]);
     let remedies = pair.remedies().await;
     assert_eq!(remedies[0], "split_brain/fence");
-    // It was stopped first of all, and not only by the operation that rewound it.
+    // It was stopped before anything else was done to it.
     let fenced: String = sqlx::query_scalar(
         "select detail from resolver_runs
-         where step = 'fence' and phase = 'ended' and outcome = 'done' order by created_at limit 1",
+         where remedy = 'fence' and step = 'stop' and phase = 'ended' and outcome = 'done'
+         order by created_at limit 1",
     )
     .fetch_one(&pair.world.drover.pool)
     .await

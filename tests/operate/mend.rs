@@ -61,8 +61,9 @@ async fn a_resolver_killed_at_each_step_is_followed_by_one_that_goes_on() {
         .map(|(resolver, _, step)| (resolver.as_str(), step.as_str()))
         .collect();
     for step in [
-        ("resource_down", "look"),
+        ("resource_down", "mark"),
         ("resource_down", "restart"),
+        ("server_down", "look"),
         ("server_down", "mark"),
         ("server_down", "reboot"),
     ] {

@@ -9,6 +9,7 @@ mod distrust;
 mod fence;
 mod herd;
 mod incidents;
+mod lanes;
 mod minute;
 mod ring;
 mod scenes;

@@ -1,11 +1,9 @@
 # shellcheck shell=sh
 # Has the filesystem of a volume take its room, and prints its size and its mount point. $1
 # is the cloud's id of the volume, $2 its device and $3 its mount point, as far as they are
-# known; $4 the bytes that the volume is to have. Where neither is known, it is found by the
-# id, which EC2 gives its disks as a serial number; else it is where PostgreSQL's data are.
-#
-# A filesystem takes some of its disk for itself, hence 90 %. Status 75: the disk is not
-# larger yet, as the server sees it.
+# known; $4 the bytes that the filesystem is to have at least. Where neither is known, it is
+# found by the id, which EC2 gives its disks as a serial number; else it is where
+# PostgreSQL's data are. Status 75: the disk is not larger yet, as the server sees it.
 
 m=$3
 if [ -z "$m" ] && [ -b "$2" ]; then m=$(findmnt -nro TARGET -S "$2" | head -n 1); fi
@@ -20,10 +18,7 @@ $(findmnt -nro SOURCE,FSTYPE --target "$m")
 END
 
 room() { df -B1 --output=size -- "$m" | tail -n 1 | tr -d ' '; }
-enough() {
-  r=$(room)
-  [ "$((r * 10 / 9))" -ge "$1" ]
-}
+enough() { [ "$(room)" -ge "$1" ]; }
 
 # What the command says is for people only where it fails.
 grow() { out=$(as_root "$@" 2>&1) || { echo "$out"; exit 5; }; }

@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use drover::model::{IncidentKind, Severity};
 
-use super::playbook::{Blast, Budget, Playbook, Tells, Tiers};
+use super::playbook::{Blast, Budget, Escalation, Playbook};
 
 /// While it is open, no remedy of any incident is begun.
 pub const PLAYBOOK: Playbook = Playbook {
     kind: IncidentKind::Blind,
     title: "too much fails at once: more likely drover is blind than the herd is down",
     opened_when: "two servers or more, and over 30 % of a zone's or the herd's, turn bad within a minute",
-    tiers: Tiers::All,
     severity: Severity::Critical,
     budget: Budget {
         attempts: 0,
@@ -21,5 +20,5 @@ pub const PLAYBOOK: Playbook = Playbook {
     looks_round: false,
     remedies: &[],
     undo: None,
-    tells: Tells::Page,
+    escalation: Escalation::Page,
 };

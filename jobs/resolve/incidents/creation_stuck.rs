@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drover::model::{IncidentKind, Severity};
 
-use super::playbook::{Blast, Budget, Playbook, Tells, Tiers};
+use super::playbook::{Blast, Budget, Escalation, Playbook};
 
 /// The operation goes on by itself, once a minute; a human is told why it does not
 /// come to its end. `retry` has it tried at once.
@@ -12,7 +12,6 @@ pub const PLAYBOOK: Playbook = Playbook {
     kind: IncidentKind::CreationStuck,
     title: "what was asked for is not being made",
     opened_when: "the deadline of a creation passes, or a cloud refuses it",
-    tiers: Tiers::All,
     severity: Severity::Error,
     budget: Budget {
         attempts: 0,
@@ -22,5 +21,5 @@ pub const PLAYBOOK: Playbook = Playbook {
     looks_round: false,
     remedies: &[],
     undo: None,
-    tells: Tells::Page,
+    escalation: Escalation::Page,
 };

@@ -5,14 +5,13 @@ use std::time::Duration;
 use drover::model::{IncidentKind, Severity};
 
 use super::followers::{REBUILD, REBUILD_ELSEWHERE, REWIND};
-use super::playbook::{Blast, Budget, Playbook, Tells, Tiers};
+use super::playbook::{Blast, Budget, Escalation, Playbook};
 
 /// The operations that do it have deadlines of their own.
 pub const PLAYBOOK: Playbook = Playbook {
     kind: IncidentKind::FollowerFailed,
     title: "a follower cannot follow its leader any more",
     opened_when: "its slot is lost or missing, or it has diverged from its leader",
-    tiers: Tiers::All,
     severity: Severity::Error,
     budget: Budget {
         attempts: 3,
@@ -22,5 +21,5 @@ pub const PLAYBOOK: Playbook = Playbook {
     looks_round: false,
     remedies: &[REWIND, REBUILD, REBUILD_ELSEWHERE],
     undo: None,
-    tells: Tells::Page,
+    escalation: Escalation::Page,
 };

@@ -5,14 +5,13 @@ use std::time::Duration;
 use drover::model::{IncidentKind, Severity};
 
 use super::followers::{RESTART_FOLLOWER, RESTART_RECEIVER};
-use super::playbook::{Blast, Budget, Playbook, Tells, Tiers};
+use super::playbook::{Blast, Budget, Escalation, Playbook};
 
 /// It is never made anew for that: a copy would begin as far behind.
 pub const PLAYBOOK: Playbook = Playbook {
     kind: IncidentKind::FollowerLagging,
     title: "a follower is too far behind its leader",
     opened_when: "it is behind by more than its limit for 5 minutes, and does not gain",
-    tiers: Tiers::All,
     severity: Severity::Warning,
     budget: Budget {
         attempts: 3,
@@ -22,5 +21,5 @@ pub const PLAYBOOK: Playbook = Playbook {
     looks_round: false,
     remedies: &[RESTART_RECEIVER, RESTART_FOLLOWER],
     undo: None,
-    tells: Tells::Ticket,
+    escalation: Escalation::Ticket,
 };

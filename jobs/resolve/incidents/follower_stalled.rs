@@ -5,13 +5,12 @@ use std::time::Duration;
 use drover::model::{IncidentKind, Severity};
 
 use super::followers::{REBUILD, RESTART_FOLLOWER, RESTART_RECEIVER};
-use super::playbook::{Blast, Budget, Playbook, Tells, Tiers};
+use super::playbook::{Blast, Budget, Escalation, Playbook};
 
 pub const PLAYBOOK: Playbook = Playbook {
     kind: IncidentKind::FollowerStalled,
     title: "a follower does not stream from its leader",
     opened_when: "its receiver does not stream, twice in a row and for 30 s, though its leader is in service",
-    tiers: Tiers::All,
     severity: Severity::Error,
     budget: Budget {
         attempts: 4,
@@ -21,5 +20,5 @@ pub const PLAYBOOK: Playbook = Playbook {
     looks_round: false,
     remedies: &[RESTART_RECEIVER, RESTART_FOLLOWER, REBUILD],
     undo: None,
-    tells: Tells::Page,
+    escalation: Escalation::Page,
 };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drover::model::{IncidentKind, Severity};
 
-use super::playbook::{Blast, Budget, Playbook, Tells, Tiers};
+use super::playbook::{Blast, Budget, Escalation, Playbook};
 
 /// Nothing connects to such a server any more, so nothing can be done to it: it may
 /// be somebody else.
@@ -12,7 +12,6 @@ pub const PLAYBOOK: Playbook = Playbook {
     kind: IncidentKind::HostKeyChanged,
     title: "a server shows another host key than the pinned one",
     opened_when: "the server's host key is not the pinned one",
-    tiers: Tiers::All,
     severity: Severity::Critical,
     budget: Budget {
         attempts: 0,
@@ -22,5 +21,5 @@ pub const PLAYBOOK: Playbook = Playbook {
     looks_round: false,
     remedies: &[],
     undo: None,
-    tells: Tells::Page,
+    escalation: Escalation::Page,
 };

@@ -1,5 +1,5 @@
-//! The incident's machine: what is to be done next with an incident, and where
-//! it stands after a step.
+//! The incident's machine: what is to be done next with an incident, and where it stands
+//! when what it has asked for has ended.
 //!
 //! ```text
 //!              ┌──────────── retry (operator) ──────────────┐
@@ -9,68 +9,117 @@
 //!      └─────────────┴──────────┴─────────────┴──▶ resolved ┘ back within 10 min
 //! ```
 //!
-//! Architecture Invariant: everything here is a pure function of the incident,
-//! its playbook and the [`View`]. A test walks every state and every event.
+//! An incident decides, and operations do: in `resolving` one that it has asked for is
+//! open, and in `waiting` a fresh observation has to tell whether it helped.
+//!
+//! Architecture Invariant: everything here is a pure function of the incident, its
+//! playbook and the [`View`]. A test walks every state and every event.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use drover::model::{Incident, IncidentId, IncidentState, Mode};
+use drover::model::{Evidence, Incident, IncidentId, IncidentState, Mode};
 use serde_json::Value;
 use std::time::Duration;
 
 use super::fail_over;
-use super::playbook::{Playbook, Remedy, Tells, UNDO};
-use crate::think::Sight;
+use super::playbook::{Escalation, On, Playbook, Remedy};
+use crate::think::Assessment;
 
 /// Times that an incident may come back before a human has to look: the third
 /// time it is there, no remedy is believed any more.
 const RETURNS: u16 = 2;
 /// When an incident that nothing is done about is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
-/// The same while a remedy's effect is waited for, or other servers are felt.
+/// The same while it waits for a human. What changes for the better wakes it.
+const LOOK_SELDOM: Duration = Duration::from_secs(60);
+/// The same while a remedy is at work, its effect is waited for, or other servers are
+/// felt. An operation that ends wakes its incident.
 const LOOK_SOON: Duration = Duration::from_secs(1);
 /// Attempts made at what cannot be done: more than any playbook allows.
 const NEVER_AGAIN: u16 = 10_000;
-/// How long a remedy that must not be left half done may go on after its time.
+/// How long what must not be left half done may go on after the incident's time.
 const FINISH: TimeDelta = TimeDelta::seconds(300);
-/// Behind a step that failed.
+/// Behind a remedy that failed.
 const AFTER_FAILURE: TimeDelta = TimeDelta::seconds(3);
 
 /// What a turn of an incident has before its eyes.
 #[derive(Clone, Debug)]
 pub struct View {
     /// What the newest observation says.
-    pub sight: Sight,
+    pub seen: Assessment,
     /// Why nothing may be done now, if so.
-    pub still: Option<Still>,
+    pub blocker: Option<Blocker>,
     /// What resolvers may do here.
     pub mode: Mode,
-    /// The place of the remedy whose time has come, whatever is tried.
-    pub jump: Option<u16>,
+    /// How what was asked for last stands; `None`: it is not there.
+    pub asked: Option<Asked>,
+    /// Whether a follower should take a lead by now, whatever is tried.
+    pub fails_over: bool,
     /// Why a human is needed before the remedies run out, if so.
     pub urgent: Option<String>,
     /// The control database's clock.
     pub now: DateTime<Utc>,
 }
 
-/// Why an incident rests. All of them end by themselves or by an operator, and
-/// the playbook's clock stands while they last.
+/// Why an incident rests. All of them end by themselves or by an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Still {
+pub enum Blocker {
     /// An operator holds this incident.
     Held,
     /// The incident of its server stands for it.
     Covered(IncidentId),
-    /// Somebody has asked for what disturbs it, and that is being done.
-    Operating(String),
+    /// What disturbs it is being done, and whether that is more pressing.
+    Operating(String, Pressing),
     /// Too much fails at once.
     Blind(IncidentId),
     /// Other servers are being felt.
     LookingRound,
 }
 
+/// How pressing what is at work is, beside the incident that waits for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pressing {
+    /// More so: the playbook's clock stands meanwhile.
+    More,
+    /// No more than the incident: its clock runs on.
+    NoMore,
+}
+
+/// How what an incident has asked for stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Asked {
+    /// It is open.
+    AtWork(AtWork),
+    /// It has ended, or nothing more is expected of it.
+    Ended(Ended),
+}
+
+/// What becomes of an open operation if its incident is over, or goes on without it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum AtWork {
+    /// It ends before its next step.
+    MayEnd,
+    /// It comes to its end: something is half done.
+    HalfDone,
+    /// It goes on by itself, with time of its own.
+    OnItsOwn,
+}
+
+/// How what was asked for has ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ended {
+    /// It is done, since then: what was seen later speaks of its effect.
+    Done(DateTime<Utc>),
+    /// It cannot be done here, or is not needed, and why.
+    Skipped(String),
+    /// It failed, and how.
+    Failed(String),
+    /// It needs a human, and goes on by itself, slowly.
+    Stuck(String),
+}
+
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Move {
+pub enum NextAction {
     /// It is over already: its token leaves.
     Gone,
     /// A fresh observation says that all is well.
@@ -84,13 +133,13 @@ pub enum Move {
         /// Whether the playbook's clock stands.
         clock_stands: bool,
     },
-    /// A step of a remedy.
-    Perform {
-        /// The remedy's place.
-        remedy: u16,
-        /// The step's.
-        step: u16,
-        /// How often the remedy was begun, this time included.
+    /// What was asked for has ended: see [`conclude`].
+    Conclude(Ended),
+    /// Ask for what a remedy is.
+    Ask {
+        /// The remedy's name.
+        remedy: &'static str,
+        /// How often it was asked for, this time included.
         attempt: u16,
     },
     /// Call a human, and go on.
@@ -101,286 +150,292 @@ pub enum Move {
     Escalate(String),
 }
 
-/// How a step ended.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Ended {
-    /// It is done; the next one follows.
-    Done,
-    /// It goes on by itself: ask again after this while.
-    Again(Duration),
-    /// This remedy cannot be done here, and why.
-    PassedOver(String),
-    /// It failed, and how.
-    Failed(String),
-}
-
 /// Decides.
-pub fn next(incident: &Incident, book: &Playbook, view: &View) -> Move {
+pub fn next(incident: &Incident, book: &Playbook, view: &View) -> NextAction {
     let state = incident.state;
     if state == IncidentState::Resolved {
-        return Move::Gone;
+        return NextAction::Gone;
     }
-    let at_work = state == IncidentState::Resolving && incident.step > 0;
-    let undoing = incident.remedy == UNDO;
-    if at_work && must_be_finished(incident, view) {
-        return perform(incident, book, view, incident.remedy, incident.step);
+    let at_work = match (state, &view.asked) {
+        (IncidentState::Resolving, Some(Asked::Ended(ended))) => {
+            return NextAction::Conclude(ended.clone());
+        }
+        (IncidentState::Resolving, None) => {
+            let lost = "what was asked for is not there any more".into();
+            return NextAction::Conclude(Ended::Failed(lost));
+        }
+        (IncidentState::Resolving, Some(Asked::AtWork(at_work))) => Some(*at_work),
+        (
+            IncidentState::Triggered
+            | IncidentState::Waiting
+            | IncidentState::NeedsHuman
+            | IncidentState::Resolved,
+            _,
+        ) => None,
+    };
+    // Neither an observation nor a change of mode comes in between.
+    let in_time = |deadline| view.now < deadline + FINISH;
+    if at_work == Some(AtWork::HalfDone) {
+        if let (Some(Blocker::Held), Some(rest)) =
+            (&view.blocker, stand_still(incident, view, true))
+        {
+            return rest;
+        }
+        if incident.deadline.is_none_or(in_time) {
+            return rest(LOOK_SOON);
+        }
     }
-    if let Sight::Cleared(reason) = &view.sight {
+    if let Assessment::Cleared(reason) = &view.seen {
+        let undoing = at_work.is_some() && incident.remedy == book.undo.map(|u| u.name.to_owned());
         return if !owes_undo(incident, book) {
-            Move::Close(reason.clone())
-        } else if let Some(rest) = stand_still(incident, view, at_work) {
+            NextAction::Close(reason.clone())
+        } else if let Some(rest) = stand_still(incident, view, at_work.is_some()) {
             rest
+        } else if undoing {
+            rest(LOOK_SOON)
         } else {
             undo(incident, book)
         };
     }
     if state == IncidentState::NeedsHuman {
-        return Move::Rest {
-            why: None,
-            after: LOOK_AGAIN,
-            clock_stands: false,
-        };
+        return rest(waits_for_a_human(incident));
     }
-    if let Some(rest) = stand_still(incident, view, at_work) {
-        return rest;
+    // What is no more pressing keeps nobody from calling a human in time.
+    let in_its_way = match view.blocker {
+        Some(Blocker::Operating(_, Pressing::NoMore)) => too_late(incident, view),
+        Some(
+            Blocker::Held
+            | Blocker::Covered(_)
+            | Blocker::Operating(_, Pressing::More)
+            | Blocker::Blind(_)
+            | Blocker::LookingRound,
+        )
+        | None => None,
+    };
+    if let Some(rest) = stand_still(incident, view, at_work.is_some()) {
+        return in_its_way.unwrap_or(rest);
     }
-    let unheard = book.tells == Tells::PageAtOnce && incident.paged_at.is_none();
-    if unheard && matches!(view.sight, Sight::Holds(_)) {
+    let unheard = book.escalation == Escalation::PageAtOnce && incident.paged_at.is_none();
+    if unheard && matches!(view.seen, Assessment::Holds(_)) {
         // Whatever the mode, and whatever comes of the remedies.
-        return Move::Page;
+        return NextAction::Page;
     }
     // However often it has come back, and whatever was tried.
-    if let (Some(to), Sight::Holds(_), Mode::Act) = (view.jump, &view.sight, view.mode)
-        && (incident.remedy != to || incident.state != IncidentState::Waiting)
+    if let (true, Assessment::Holds(_), Mode::Act) = (view.fails_over, &view.seen, view.mode)
+        && let Some(fail_over) = fail_over::of(book)
+        && at_work != Some(AtWork::OnItsOwn)
+        && incident.remedy.as_deref() != Some(fail_over.name)
     {
-        let step = if incident.remedy == to {
-            incident.step
-        } else {
-            0
+        return NextAction::Ask {
+            remedy: fail_over.name,
+            attempt: 1,
         };
-        return perform(incident, book, view, to, step);
+    }
+    if at_work == Some(AtWork::OnItsOwn) {
+        // It has a deadline of its own.
+        return NextAction::Rest {
+            why: None,
+            after: LOOK_SOON,
+            clock_stands: true,
+        };
     }
     if let Some(reason) = &view.urgent {
-        return Move::Escalate(reason.clone());
+        return NextAction::Escalate(reason.clone());
     }
     if incident
         .deadline
         .is_some_and(|deadline| view.now >= deadline)
     {
-        return Move::Escalate("the playbook's time is up".into());
+        return NextAction::Escalate("the playbook's time is up".into());
     }
     if unheard {
         // What was seen once is not acted on before it is seen to last.
-        return Move::Rest {
-            why: None,
-            after: LOOK_SOON,
-            clock_stands: false,
-        };
+        return rest(LOOK_SOON);
     }
-    if book.remedies.is_empty() && view.sight != Sight::Recovering {
+    if book.remedies.is_empty() && view.seen != Assessment::Recovering {
         // No mode keeps drover from calling for help; there is nothing else to do.
-        return Move::Escalate("there is nothing that drover may do about it".into());
+        return NextAction::Escalate("there is nothing that drover may do about it".into());
     }
     if view.mode == Mode::Hold {
-        return Move::Rest {
+        return NextAction::Rest {
             why: Some("mode hold: drover feels and thinks only".into()),
             after: LOOK_AGAIN,
             clock_stands: false,
         };
     }
-    if incident.reopened >= RETURNS {
+    if incident.reopened >= RETURNS && at_work.is_none() {
         let times = incident.reopened + 1;
-        return Move::Escalate(format!("it is back for time {times} within minutes"));
+        return NextAction::Escalate(format!("it is back for time {times} within minutes"));
     }
-    if view.sight == Sight::Recovering {
-        return Move::Rest {
-            why: None,
-            after: LOOK_SOON,
-            clock_stands: false,
-        };
+    if view.seen == Assessment::Recovering {
+        return rest(LOOK_SOON);
     }
     if view.mode == Mode::Advise {
-        return Move::Advise;
+        return NextAction::Advise;
     }
-    match state {
-        IncidentState::Waiting if incident.wait_until.is_some_and(|until| view.now < until) => {
-            Move::Rest {
-                why: None,
-                after: LOOK_SOON,
-                clock_stands: false,
-            }
+    if at_work.is_some() || incident.wait_until.is_some_and(|until| view.now < until) {
+        return rest(LOOK_SOON);
+    }
+    ask(incident, book)
+}
+
+/// A human is needed, whatever remedies are left.
+fn too_late(incident: &Incident, view: &View) -> Option<NextAction> {
+    let is_up = incident
+        .deadline
+        .is_some_and(|deadline| view.now >= deadline);
+    let time = is_up.then(|| "the playbook's time is up".to_owned());
+    view.urgent.clone().or(time).map(NextAction::Escalate)
+}
+
+/// When an incident that waits for a human is looked at again: thinking wakes those that
+/// are seen by observations.
+fn waits_for_a_human(incident: &Incident) -> Duration {
+    match incident.kind.profile().evidence {
+        Evidence::Service | Evidence::Connections | Evidence::Figures | Evidence::Followers => {
+            LOOK_SELDOM
         }
-        // An undo that is no longer wanted: what it would take back is needed.
-        IncidentState::Triggered | IncidentState::Resolving | IncidentState::Waiting if undoing => {
-            perform(incident, book, view, 0, 0)
-        }
-        IncidentState::Resolving => perform(incident, book, view, incident.remedy, incident.step),
-        IncidentState::Triggered | IncidentState::Waiting => {
-            perform(incident, book, view, incident.remedy, 0)
-        }
-        IncidentState::NeedsHuman | IncidentState::Resolved => Move::Gone,
+        Evidence::Operation | Evidence::Herd => LOOK_AGAIN,
     }
 }
 
-/// Half done, it would leave a server stopped: `memo.half_done` is set by the step
-/// before the first of those that belong together, and taken out by the last. Neither
-/// an observation nor the clock nor a change of mode comes in between.
-fn must_be_finished(incident: &Incident, view: &View) -> bool {
-    let in_time = |deadline| view.now < deadline + FINISH;
-    incident.memo.get("half_done") == Some(&Value::Bool(true))
-        && view.still != Some(Still::Held)
-        && incident.deadline.is_none_or(in_time)
+fn rest(after: Duration) -> NextAction {
+    NextAction::Rest {
+        why: None,
+        after,
+        clock_stands: false,
+    }
 }
 
-/// A remedy at work goes on, unless an operator or the brake stops it; what must not
-/// be left half done is [`must_be_finished`].
-fn stand_still(incident: &Incident, view: &View, at_work: bool) -> Option<Move> {
-    let rest = |why: String, after| {
-        Some(Move::Rest {
+/// A remedy at work goes on, unless an operator or the brake stops it.
+fn stand_still(incident: &Incident, view: &View, at_work: bool) -> Option<NextAction> {
+    let rest = |why: String, after, clock_stands| {
+        Some(NextAction::Rest {
             why: Some(why),
             after,
-            clock_stands: true,
+            clock_stands,
         })
     };
-    let still = view.still.as_ref()?;
-    if at_work && !matches!(still, Still::Held | Still::Blind(_)) {
+    let blocker = view.blocker.as_ref()?;
+    if at_work && !matches!(blocker, Blocker::Held | Blocker::Blind(_)) {
         return None;
     }
-    match still {
-        Still::Held => rest("held by an operator".into(), LOOK_AGAIN),
-        Still::Covered(by) => rest(format!("{} stands for it", by.public()), LOOK_SOON * 3),
-        Still::Operating(what) => rest(what.clone(), LOOK_SOON * 2),
-        Still::Blind(by) => rest(
-            format!("{}: too much fails at once", by.public()),
-            LOOK_SOON * 2,
-        ),
-        Still::LookingRound if incident.state != IncidentState::Triggered => None,
-        Still::LookingRound => rest("other servers are looked at first".into(), LOOK_SOON / 2),
+    match blocker {
+        Blocker::Held => rest("held by an operator".into(), LOOK_AGAIN, true),
+        Blocker::Covered(by) => {
+            let why = format!("{} stands for it", by.public());
+            rest(why, LOOK_SOON * 3, true)
+        }
+        Blocker::Operating(what, pressing) => {
+            rest(what.clone(), LOOK_SOON * 2, *pressing == Pressing::More)
+        }
+        Blocker::Blind(by) => {
+            let why = format!("{}: too much fails at once", by.public());
+            rest(why, LOOK_SOON * 2, true)
+        }
+        Blocker::LookingRound if incident.state != IncidentState::Triggered => None,
+        Blocker::LookingRound => {
+            let why = "other servers are looked at first";
+            rest(why.into(), LOOK_SOON / 2, true)
+        }
     }
 }
 
-/// A step of a remedy, or what comes after it where it is used up; who fails over does so
-/// when the time has come, and never because its turn has.
-fn perform(incident: &Incident, book: &Playbook, view: &View, remedy: u16, step: u16) -> Move {
-    if step == 0 && view.jump.is_none() && fail_over::place(book) == Some(remedy) {
-        return perform(incident, book, view, remedy + 1, 0);
-    }
-    let Some(found) = book.remedies.get(usize::from(remedy)) else {
-        return Move::Escalate("every remedy was tried".into());
-    };
-    if step > 0 || incident.state == IncidentState::Resolving && incident.remedy == remedy {
-        // Already counted when it began.
-        return Move::Perform {
-            remedy,
-            step,
-            attempt: incident.attempt.max(1),
+/// The remedy whose turn it is, from the one that was asked for last on.
+fn ask(incident: &Incident, book: &Playbook) -> NextAction {
+    let last = |remedy: &Remedy| incident.remedy.as_deref() == Some(remedy.name);
+    // One that is not in the list was to take something back: what it would take back is
+    // needed, so all of it begins anew.
+    let from = book.remedies.iter().position(last).unwrap_or(0);
+    for remedy in &book.remedies[from..] {
+        if remedy.on == On::Leaders {
+            continue;
+        }
+        let attempt = if last(remedy) { incident.attempt } else { 0 };
+        if attempt >= remedy.attempts {
+            continue;
+        }
+        if incident.attempts >= book.budget.attempts {
+            return NextAction::Escalate(format!(
+                "{} attempts were made, as many as the playbook allows",
+                incident.attempts
+            ));
+        }
+        return NextAction::Ask {
+            remedy: remedy.name,
+            attempt: attempt + 1,
         };
     }
-    let attempt = if incident.remedy == remedy {
-        incident.attempt
-    } else {
-        0
-    };
-    if attempt >= found.attempts {
-        return perform(incident, book, view, remedy + 1, 0);
-    }
-    if incident.attempts >= book.budget.attempts {
-        return Move::Escalate(format!(
-            "{} attempts were made, as many as the playbook allows",
-            incident.attempts
-        ));
-    }
-    Move::Perform {
-        remedy,
-        step: 0,
-        attempt: attempt + 1,
-    }
+    NextAction::Escalate("every remedy was tried".into())
 }
 
 fn owes_undo(incident: &Incident, book: &Playbook) -> bool {
     book.undo.is_some() && incident.memo.get("undo") == Some(&Value::Bool(true))
 }
 
-fn undo(incident: &Incident, book: &Playbook) -> Move {
-    let begun = incident.remedy == UNDO && incident.state == IncidentState::Resolving;
-    let attempt = if incident.remedy == UNDO {
-        incident.attempt
-    } else {
-        0
+fn undo(incident: &Incident, book: &Playbook) -> NextAction {
+    let Some(undo) = book.undo else {
+        return NextAction::Escalate("there is no way to take it back".into());
     };
-    let most = book.undo.map_or(0, |undo| undo.attempts);
-    if !begun && attempt >= most {
-        return if incident.state == IncidentState::NeedsHuman {
-            Move::Rest {
-                why: None,
-                after: LOOK_AGAIN,
-                clock_stands: false,
-            }
-        } else {
-            Move::Escalate("what was done for the time being cannot be taken back".into())
+    let attempt = match incident.remedy.as_deref() == Some(undo.name) {
+        true => incident.attempt,
+        false => 0,
+    };
+    if attempt < undo.attempts {
+        return NextAction::Ask {
+            remedy: undo.name,
+            attempt: attempt + 1,
         };
     }
-    Move::Perform {
-        remedy: UNDO,
-        step: if begun { incident.step } else { 0 },
-        attempt: if begun { attempt.max(1) } else { attempt + 1 },
+    match incident.state {
+        IncidentState::NeedsHuman => rest(waits_for_a_human(incident)),
+        IncidentState::Triggered
+        | IncidentState::Resolving
+        | IncidentState::Waiting
+        | IncidentState::Resolved => {
+            NextAction::Escalate("what was done for the time being cannot be taken back".into())
+        }
     }
 }
 
-/// Enters a step: where the incident stands while it is at work.
-pub fn begin(incident: &mut Incident, remedy: u16, step: u16, attempt: u16) {
-    let continued = incident.state == IncidentState::Resolving
-        && incident.remedy == remedy
-        && incident.attempt == attempt;
-    if !continued {
-        incident.attempts += 1;
-    }
+/// A remedy is asked for: where the incident stands from then on.
+pub fn begin(incident: &mut Incident, remedy: &str, attempt: u16) {
+    incident.attempts += 1;
     incident.state = IncidentState::Resolving;
-    incident.remedy = remedy;
-    incident.step = step;
+    incident.remedy = Some(remedy.to_owned());
     incident.attempt = attempt;
     incident.wait_until = None;
     incident.resting = None;
 }
 
-/// Where the incident stands after a step, and when its next turn is.
-pub fn after(
+/// What was asked for has ended: where the incident stands, and when its next turn is.
+pub fn conclude(
     incident: &mut Incident,
-    remedy: &Remedy,
+    settle: Duration,
     ended: &Ended,
     now: DateTime<Utc>,
 ) -> Duration {
+    incident.state = IncidentState::Waiting;
     match ended {
-        Ended::Again(after) => *after,
-        Ended::Done if usize::from(incident.step) + 1 < remedy.steps.len() => {
-            incident.step += 1;
-            Duration::ZERO
-        }
-        Ended::Done => {
-            incident.state = IncidentState::Waiting;
-            incident.step = 0;
-            incident.acted_at = Some(now);
-            incident.wait_until = Some(now + remedy.settle);
+        Ended::Done(at) => {
+            incident.acted_at = Some(*at);
+            incident.wait_until = Some(*at + settle);
             LOOK_SOON
         }
-        Ended::PassedOver(_) => {
+        Ended::Skipped(_) => {
             // Nothing was done, so nothing is counted and nothing waited for.
-            incident.state = IncidentState::Waiting;
             incident.attempts = incident.attempts.saturating_sub(1);
-            incident.step = 0;
-            if incident.remedy == UNDO {
-                // There is no other way to take it back.
-                incident.attempt = NEVER_AGAIN;
-            } else {
-                incident.remedy += 1;
-                incident.attempt = 0;
-            }
+            incident.attempt = NEVER_AGAIN;
             incident.wait_until = Some(now);
             Duration::ZERO
         }
         Ended::Failed(_) => {
-            incident.state = IncidentState::Waiting;
-            incident.step = 0;
+            incident.wait_until = Some(now + AFTER_FAILURE);
+            LOOK_SOON * 3
+        }
+        Ended::Stuck(_) => {
+            // It is at it already, and another one would do the same.
+            incident.attempt = NEVER_AGAIN;
             incident.wait_until = Some(now + AFTER_FAILURE);
             LOOK_SOON * 3
         }

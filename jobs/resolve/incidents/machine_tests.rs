@@ -1,298 +1,109 @@
 //! Every state that can be reached, and every event in each.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+#[path = "machine_tests/human.rs"]
+mod human;
+#[path = "machine_tests/lead.rs"]
+mod lead;
+#[path = "machine_tests/walk.rs"]
+mod walk;
 
-use drover::model::{Action, IncidentKind, Severity, SubjectId};
+use std::collections::HashSet;
+
+use drover::model::Action;
 use serde_json::json;
 
+use self::walk::*;
 use super::*;
-use crate::resolve::incidents::playbook::{Blast, Budget, Step, Tells, Tiers};
 
-const STEPS: [Step; 2] = [Step::new("one"), Step::new("two")];
-
-/// Two remedies, of two steps and of one, and something to take back.
-const BOOK: Playbook = Playbook {
-    kind: IncidentKind::ResourceDown,
-    title: "",
-    opened_when: "",
-    tiers: Tiers::All,
-    severity: Severity::Critical,
-    budget: Budget {
-        attempts: 4,
-        deadline: Duration::from_secs(100),
-    },
-    blast_radius: Blast::Resource,
-    looks_round: true,
-    remedies: &[remedy("first", 2, &STEPS), remedy("second", 1, &STEPS)],
-    undo: Some(remedy("undo", 2, &STEPS)),
-    tells: Tells::Page,
-};
-
-/// The same without anything that drover may do.
-const NOTHING: Playbook = Playbook {
-    remedies: &[],
-    undo: None,
-    ..BOOK
-};
-
-/// Whose page does not wait for the remedies.
-const LOUD: Playbook = Playbook {
-    tells: Tells::PageAtOnce,
-    ..BOOK
-};
-
-const fn remedy(name: &'static str, attempts: u16, steps: &'static [Step]) -> Remedy {
-    Remedy {
-        name,
-        does: "",
-        attempts,
-        settle: Duration::from_secs(10),
-        steps,
-    }
-}
-
-fn at(second: i64) -> DateTime<Utc> {
-    DateTime::UNIX_EPOCH + TimeDelta::seconds(second)
-}
-
-fn fresh(reopened: u16) -> Incident {
-    Incident {
-        id: "01J8ZC0T3YQ5V7N2M4K6H9D1XB".parse().unwrap(),
-        subject: Some(SubjectId::generate()),
-        kind: IncidentKind::ResourceDown,
-        state: IncidentState::Triggered,
-        state_since: at(0),
-        revision: 0,
-        reason: String::new(),
-        opened_at: at(0),
-        deadline: Some(at(100)),
-        remedy: 0,
-        step: 0,
-        attempt: 0,
-        attempts: 0,
-        wait_until: None,
-        acted_at: None,
-        memo: json!({}),
-        resting: None,
-        reopened,
-        acknowledged_at: None,
-        acknowledged_by: None,
-        held_at: None,
-        paged_at: None,
-        ticketed_at: None,
-        resolved_at: None,
-        resolved_by: None,
-    }
-}
-
-/// What tells one place of the machine from another: its columns, and whether its
-/// two times are over.
-type Place = (IncidentState, u16, u16, u16, u32, u16, bool, bool, bool);
-
-fn place(i: &Incident, now: DateTime<Utc>) -> Place {
-    (
-        i.state,
-        i.remedy,
-        i.step,
-        i.attempt,
-        i.attempts,
-        i.reopened,
-        i.memo.get("undo").is_some(),
-        i.wait_until.is_some_and(|until| now < until),
-        i.deadline.is_some_and(|deadline| now < deadline),
-    )
-}
-
-/// What the world may do in a turn.
-#[derive(Clone, Debug, PartialEq)]
-enum Luck {
-    Ended(Ended),
-    /// Done, and something for the time being with it.
-    Owing,
-    /// The worker died before it could write down how it ended.
-    CutOff,
-}
-
-fn lucks() -> [Luck; 6] {
-    [
-        Luck::Ended(Ended::Done),
-        Luck::Ended(Ended::Again(Duration::from_secs(1))),
-        Luck::Ended(Ended::PassedOver(String::new())),
-        Luck::Ended(Ended::Failed(String::new())),
-        Luck::Owing,
-        Luck::CutOff,
-    ]
-}
-
-fn views(now: DateTime<Utc>) -> Vec<View> {
-    let id: IncidentId = "01J8ZC0T3YQ5V7N2M4K6H9D1XC".parse().unwrap();
-    let sights = [
-        Sight::Holds(String::new()),
-        Sight::Unknown,
-        Sight::Recovering,
-        Sight::Cleared(String::new()),
-    ];
-    let stills = [
-        None,
-        Some(Still::Held),
-        Some(Still::Covered(id)),
-        Some(Still::Operating(String::new())),
-        Some(Still::Blind(id)),
-        Some(Still::LookingRound),
-    ];
-    let mut all = Vec::new();
-    for sight in &sights {
-        for still in &stills {
-            for mode in Mode::ALL.iter().copied() {
-                for (urgent, jump) in [(None, None), (Some(String::new()), None), (None, Some(1))] {
-                    all.push(View {
-                        sight: sight.clone(),
-                        still: still.clone(),
-                        mode,
-                        jump,
-                        urgent,
-                        now,
-                    });
-                }
-            }
-        }
-    }
-    all
-}
-
-/// One turn, as the handler does it.
-fn turn(incident: &Incident, book: &Playbook, view: &View, luck: &Luck) -> (Incident, Move) {
-    let mut incident = incident.clone();
-    let found = next(&incident, book, view);
-    match &found {
-        Move::Gone => {}
-        Move::Close(_) => {
-            incident.state = IncidentState::Resolved;
-        }
-        Move::Rest { clock_stands, .. } => {
-            if *clock_stands {
-                incident.deadline = Some(view.now + book.budget.deadline);
-            }
-        }
-        Move::Page => incident.paged_at = Some(view.now),
-        Move::Advise | Move::Escalate(_) => incident.state = IncidentState::NeedsHuman,
-        Move::Perform {
-            remedy,
-            step,
-            attempt,
-        } => {
-            begin(&mut incident, *remedy, *step, *attempt);
-            let found = book.remedy(*remedy).expect("a remedy of the playbook");
-            assert!(
-                usize::from(*step) < found.steps.len(),
-                "a step of the remedy"
-            );
-            assert!(*attempt <= found.attempts, "no more attempts than it has");
-            match luck {
-                Luck::CutOff => {}
-                Luck::Owing => {
-                    incident.memo["undo"] = json!(true);
-                    after(&mut incident, found, &Ended::Done, view.now);
-                }
-                Luck::Ended(ended) => {
-                    if *remedy == UNDO && *ended == Ended::Done {
-                        incident.memo = json!({});
-                    }
-                    after(&mut incident, found, ended, view.now);
-                }
-            }
-        }
-    }
-    (incident, found)
-}
-
-/// The incident moved in time, so that `now` is always second 0.
-fn later(incident: &Incident, by: i64) -> Incident {
-    let shift = |t: DateTime<Utc>| t - TimeDelta::seconds(by);
-    let mut moved = incident.clone();
-    moved.deadline = moved.deadline.map(shift);
-    moved.wait_until = moved.wait_until.map(shift);
-    moved.acted_at = moved.acted_at.map(shift);
-    moved
-}
-
-/// Everything that can be reached, with one way there.
-fn reachable(book: &Playbook) -> HashMap<Place, Incident> {
-    let mut seen = HashMap::new();
-    let mut queue: VecDeque<Incident> = (0..=3).map(fresh).collect();
-    let mut queued = HashSet::new();
-    while let Some(incident) = queue.pop_front() {
-        if seen.contains_key(&place(&incident, at(0))) {
-            continue;
-        }
-        seen.insert(place(&incident, at(0)), incident.clone());
-        if Action::Retry.fits(&incident) {
-            let mut again = fresh(0);
-            again.memo = incident.memo.clone();
-            queue.push_back(again);
-        }
-        for view in views(at(0)) {
-            for luck in lucks() {
-                let (then, _) = turn(&incident, book, &view, &luck);
-                for wait in [0, 11, 200] {
-                    let then = later(&then, wait);
-                    if queued.insert(place(&then, at(0))) {
-                        queue.push_back(then);
-                    }
-                }
-            }
-        }
-    }
-    seen
-}
-
-fn plain(sight: Sight) -> View {
+fn plain(seen: Assessment) -> View {
     View {
-        sight,
-        still: None,
+        seen,
+        blocker: None,
         mode: Mode::Act,
-        jump: None,
+        asked: None,
+        fails_over: false,
         urgent: None,
         now: at(0),
     }
+}
+
+fn holds() -> View {
+    plain(Assessment::Holds(String::new()))
+}
+
+fn hears(asked: Asked) -> View {
+    View {
+        asked: Some(asked),
+        ..holds()
+    }
+}
+
+fn asks(remedy: &'static str, attempt: u16) -> NextAction {
+    NextAction::Ask { remedy, attempt }
+}
+
+fn begun(remedy: &str, attempt: u16) -> Incident {
+    let mut incident = fresh(0);
+    begin(&mut incident, remedy, attempt);
+    incident
 }
 
 fn ended(state: IncidentState) -> bool {
     matches!(state, IncidentState::Resolved | IncidentState::NeedsHuman)
 }
 
+/// Whether what was asked for has to be waited for, whatever else is seen.
+fn has_to_finish(incident: &Incident, view: &View) -> bool {
+    view.asked == Some(Asked::AtWork(AtWork::HalfDone))
+        && (view.blocker == Some(Blocker::Held) || may_finish(incident))
+}
+
+/// However that ends which is asked for, but for what has time of its own.
+fn comes_to_an_end(incident: &Incident, book: &Playbook, view: &View, turns: u8) {
+    if ended(incident.state) {
+        return;
+    }
+    assert!(turns > 0, "{:?} {view:?}", place(incident));
+    for asked in stands(incident) {
+        if asked != Some(Asked::AtWork(AtWork::OnItsOwn)) {
+            let view = View {
+                asked,
+                ..view.clone()
+            };
+            let found = next(incident, book, &view);
+            let then = turn(incident, book, &found, Luck::Plain);
+            comes_to_an_end(&then, book, &view, turns - 1);
+        }
+    }
+}
+
 #[test]
 fn every_path_ends_in_resolved_or_needs_human_when_its_time_is_up() {
-    for book in [&BOOK, &NOTHING] {
-        let all = reachable(book);
-        assert!(
-            all.len() > if book.undo.is_some() { 100 } else { 5 },
-            "{}",
-            all.len()
-        );
-        let found: HashSet<IncidentState> = all.keys().map(|place| place.0).collect();
-        for state in IncidentState::ALL {
-            let without_remedies =
-                matches!(state, IncidentState::Resolving | IncidentState::Waiting);
-            assert_eq!(
-                found.contains(state),
-                !(book.undo.is_none() && without_remedies)
-            );
+    for book in [BOOK, IN_FRONT, LOUD, NOTHING] {
+        let all = reachable(&book);
+        let least = if book.undo.is_some() { 500 } else { 5 };
+        assert!(all.len() > least, "{}", all.len());
+        let found: HashSet<IncidentState> = all.iter().map(|incident| incident.state).collect();
+        for state in IncidentState::ALL.iter().copied() {
+            let asks = matches!(state, IncidentState::Resolving | IncidentState::Waiting);
+            assert_eq!(found.contains(&state), !asks || book.undo.is_some());
         }
-        for incident in all.values() {
+        for incident in &all {
             let late = later(incident, 1000);
-            for sight in [
-                Sight::Holds(String::new()),
-                Sight::Unknown,
-                Sight::Recovering,
+            for seen in [
+                Assessment::Holds(String::new()),
+                Assessment::Unknown,
+                Assessment::Recovering,
             ] {
                 for mode in Mode::ALL.iter().copied() {
-                    let view = View {
-                        mode,
-                        ..plain(sight.clone())
-                    };
-                    let (then, _) = turn(&late, book, &view, &Luck::CutOff);
-                    assert!(ended(then.state), "{:?} in {mode}", place(&late, at(0)));
+                    for fails_over in [false, true] {
+                        let view = View {
+                            mode,
+                            fails_over,
+                            ..plain(seen.clone())
+                        };
+                        comes_to_an_end(&late, &book, &view, 6);
+                    }
                 }
             }
         }
@@ -301,206 +112,238 @@ fn every_path_ends_in_resolved_or_needs_human_when_its_time_is_up() {
 
 #[test]
 fn without_luck_the_remedies_run_out_even_if_no_time_passes() {
-    // Whatever a step answers but "again": no place is met twice.
-    fn walk(incident: &Incident, path: &mut Vec<Place>) -> usize {
-        let here = place(incident, at(0));
+    // Whatever comes of what is asked for: no place is met twice.
+    fn walk(incident: &Incident, view: &View, path: &mut Vec<Place>) -> usize {
+        let here = place(incident);
         if ended(incident.state) {
             return 0;
         }
         assert!(!path.contains(&here), "round and round: {here:?}");
         path.push(here);
         let mut longest = 0;
-        for luck in lucks() {
-            let again =
-                luck == Luck::CutOff || luck == Luck::Ended(Ended::Again(Duration::from_secs(1)));
-            let holds = plain(Sight::Holds(String::new()));
-            let (then, found) = turn(incident, &BOOK, &holds, &luck);
-            if again && matches!(found, Move::Perform { .. }) {
-                // It may try the same step for ever, were it not for the deadline.
-                let mut once = incident.clone();
-                begin(&mut once, then.remedy, then.step, then.attempt);
-                assert_eq!(place(&then, at(0)), place(&once, at(0)));
+        for asked in stands(incident) {
+            if matches!(asked, Some(Asked::AtWork(_))) {
                 continue;
             }
-            let mut then = later(&then, 11);
-            then.deadline = Some(at(100));
-            longest = longest.max(1 + walk(&then, path));
+            let view = View {
+                asked,
+                ..view.clone()
+            };
+            let found = next(incident, &BOOK, &view);
+            for luck in [Luck::Plain, Luck::Owing, Luck::Refused] {
+                let mut then = later(&turn(incident, &BOOK, &found, luck), 11);
+                then.deadline = Some(at(100));
+                longest = longest.max(1 + walk(&then, &view, path));
+                if !matches!(found, NextAction::Ask { .. } | NextAction::Conclude(_)) {
+                    break;
+                }
+            }
         }
         path.pop();
         longest
     }
-    let longest = walk(&fresh(0), &mut Vec::new());
-    assert!(longest >= 6, "both remedies were tried: {longest}");
+    for fails_over in [false, true] {
+        let view = View {
+            fails_over,
+            ..holds()
+        };
+        let longest = walk(&fresh(0), &view, &mut Vec::new());
+        let asked_for = if fails_over { 1 } else { 3 };
+        assert_eq!(longest, 2 * asked_for + 1, "each was asked for and ended");
+    }
 }
 
 #[test]
 fn a_fresh_observation_ends_it_from_everywhere() {
-    for incident in reachable(&BOOK).into_values() {
-        for mut view in views(at(0)) {
-            view.sight = Sight::Cleared("answers".into());
-            if incident.memo.get("undo").is_none() {
-                let (then, _) = turn(&incident, &BOOK, &view, &Luck::CutOff);
-                assert_eq!(then.state, IncidentState::Resolved, "{view:?}");
+    for incident in EVERYWHERE.iter() {
+        for view in views(incident) {
+            if !matches!(view.seen, Assessment::Cleared(_)) {
+                continue;
+            }
+            let found = next(incident, &BOOK, &view);
+            let at_work = matches!(view.asked, Some(Asked::AtWork(_)));
+            if incident.state == IncidentState::Resolved {
+                assert_eq!(found, NextAction::Gone);
+            } else if incident.state == IncidentState::Resolving && !at_work {
+                assert!(matches!(found, NextAction::Conclude(_)), "{view:?}");
+            } else {
+                let closes = !owes(incident) && !has_to_finish(incident, &view);
+                assert_eq!(matches!(found, NextAction::Close(_)), closes, "{view:?}");
             }
         }
         // What was done for the time being is taken back first.
         let mut owing = incident.clone();
         owing.memo = json!({ "undo": true });
+        let at_it = incident.remedy.as_deref() == Some(UNDO);
         let mut undone = false;
         for _ in 0..8 {
-            let (then, found) = turn(
-                &owing,
-                &BOOK,
-                &plain(Sight::Cleared(String::new())),
-                &Luck::Ended(Ended::Done),
-            );
-            undone |= matches!(found, Move::Perform { remedy: UNDO, .. });
-            owing = later(&then, 11);
+            let resolving = owing.state == IncidentState::Resolving;
+            let view = View {
+                asked: resolving.then_some(Asked::Ended(Ended::Done(at(0)))),
+                ..plain(Assessment::Cleared(String::new()))
+            };
+            let found = next(&owing, &BOOK, &view);
+            undone |= matches!(found, NextAction::Ask { remedy: UNDO, .. });
+            assert!(!owes(&owing) || !matches!(found, NextAction::Close(_)));
+            owing = later(&turn(&owing, &BOOK, &found, Luck::Plain), 11);
         }
-        let given_up = incident.remedy == UNDO;
-        assert!(incident.state == IncidentState::Resolved || undone || given_up);
+        let here = place(incident);
+        assert!(here.state == IncidentState::Resolved || undone || at_it);
+        assert!(at_it || owing.state == IncidentState::Resolved, "{here:?}");
         assert!(
-            given_up || owing.state == IncidentState::Resolved,
-            "{:?}",
-            place(&incident, at(0))
+            ended(owing.state),
+            "taken back, or a human is called: {here:?}"
         );
     }
 }
 
 #[test]
-fn nothing_is_done_where_nothing_may_be_done() {
-    for incident in reachable(&BOOK).into_values() {
-        for view in views(at(0)) {
-            let found = next(&incident, &BOOK, &view);
-            let Move::Perform { remedy, step, .. } = found else {
+fn nothing_is_asked_for_where_nothing_may_be_done() {
+    for incident in EVERYWHERE.iter() {
+        for view in views(incident) {
+            let found = next(incident, &BOOK, &view);
+            let NextAction::Ask { remedy, attempt } = found else {
                 continue;
             };
             assert_ne!(incident.state, IncidentState::Resolved);
-            assert_ne!(view.still, Some(Still::Held), "an operator holds it");
-            assert_ne!(view.sight, Sight::Recovering, "it answers");
-            let at_work = incident.state == IncidentState::Resolving && incident.step > 0;
+            assert_ne!(view.seen, Assessment::Recovering, "it answers");
+            assert!(!has_to_finish(incident, &view), "{view:?}");
+            let at_work = incident.state == IncidentState::Resolving;
             assert!(
-                match view.still {
+                match view.blocker {
                     None => true,
-                    Some(Still::Held | Still::Blind(_)) => false,
-                    Some(Still::Covered(_) | Still::Operating(_)) => at_work,
-                    Some(Still::LookingRound) => incident.state != IncidentState::Triggered,
+                    Some(Blocker::Held | Blocker::Blind(_)) => false,
+                    Some(Blocker::Covered(_) | Blocker::Operating(..)) => at_work,
+                    Some(Blocker::LookingRound) => incident.state != IncidentState::Triggered,
                 },
                 "{view:?}"
             );
-            let taking_back = remedy == UNDO && matches!(view.sight, Sight::Cleared(_));
+            let taking_back = remedy == UNDO;
+            let cleared = matches!(view.seen, Assessment::Cleared(_));
+            assert_eq!(taking_back, cleared, "{view:?}");
+            assert!(!taking_back || owes(incident), "nothing is owed");
             assert!(view.mode == Mode::Act || taking_back, "{view:?}");
             assert!(taking_back || incident.state != IncidentState::NeedsHuman);
-            let begun = step > 0 || at_work || incident.state == IncidentState::Resolving;
-            assert!(begun || taking_back || incident.attempts < BOOK.budget.attempts);
+            let last = incident.remedy.as_deref() == Some(remedy);
+            let before = if last { incident.attempt } else { 0 };
+            assert_eq!(attempt, before + 1);
+            assert!(BOOK.remedy(remedy).is_some_and(|r| attempt <= r.attempts));
+            if taking_back || remedy == LEADS {
+                continue;
+            }
+            // Because it is its turn.
+            assert!(!at_work && view.urgent.is_none(), "{view:?}");
+            assert!(incident.attempts < BOOK.budget.attempts);
+            assert!(incident.reopened < RETURNS);
+            assert!(incident.deadline.is_some_and(|deadline| at(0) < deadline));
+            assert!(incident.wait_until.is_none_or(|until| until <= at(0)));
         }
     }
 }
 
 #[test]
-fn a_page_at_once_comes_before_all_else_and_once() {
-    for view in views(at(0)) {
-        let found = next(&fresh(0), &LOUD, &view);
-        let heard = matches!(view.sight, Sight::Holds(_)) && view.still.is_none();
-        assert_eq!(found == Move::Page, heard, "{view:?}");
-        assert!(!matches!(found, Move::Perform { .. }), "{view:?}");
-    }
-    let holds = plain(Sight::Holds(String::new()));
-    let (paged, _) = turn(&fresh(0), &LOUD, &holds, &Luck::CutOff);
-    let found = next(&paged, &LOUD, &holds);
-    assert!(
-        matches!(found, Move::Perform { remedy: 0, .. }),
-        "{found:?}"
-    );
-    // Its time is up, and it was never seen to last: a human looks.
-    let late = later(&fresh(0), 1000);
-    let found = next(&late, &LOUD, &plain(Sight::Unknown));
-    assert!(matches!(found, Move::Escalate(_)), "{found:?}");
-}
-
-#[test]
-fn the_third_time_a_human_looks() {
-    for times in 0..5 {
-        let found = next(&fresh(times), &BOOK, &plain(Sight::Holds(String::new())));
-        assert_eq!(matches!(found, Move::Escalate(_)), times >= 2, "{times}");
-    }
-}
-
-#[test]
-fn a_remedy_whose_time_has_come_goes_first_once_and_only_where_drover_may_act() {
-    let due = View {
-        jump: Some(1),
-        ..plain(Sight::Holds(String::new()))
-    };
-    let to_it = Move::Perform {
-        remedy: 1,
-        step: 0,
-        attempt: 1,
-    };
-    // Though a human would be called, and though another remedy is at work or settles.
-    for mut incident in [fresh(0), fresh(5)] {
-        assert_eq!(next(&incident, &BOOK, &due), to_it);
-        begin(&mut incident, 0, 0, 1);
-        assert_eq!(next(&incident, &BOOK, &due), to_it);
-        incident.state = IncidentState::Waiting;
-        incident.wait_until = Some(at(10));
-        assert_eq!(next(&incident, &BOOK, &due), to_it);
-        // It was tried: the playbook goes on as without it.
-        incident.remedy = 1;
-        incident.attempt = 1;
-        assert_eq!(
-            next(&incident, &BOOK, &due),
-            next(
-                &incident,
-                &BOOK,
-                &View {
-                    jump: None,
-                    ..due.clone()
+fn what_has_ended_is_concluded_first_and_what_is_half_done_is_waited_for() {
+    let waits = rest(LOOK_SOON);
+    for incident in EVERYWHERE.iter() {
+        for view in views(incident) {
+            let found = next(incident, &BOOK, &view);
+            match &view.asked {
+                None if incident.state == IncidentState::Resolving => {
+                    assert!(matches!(found, NextAction::Conclude(Ended::Failed(_))));
                 }
-            )
-        );
+                Some(Asked::Ended(how)) => {
+                    assert_eq!(found, NextAction::Conclude(how.clone()), "{view:?}");
+                }
+                None | Some(Asked::AtWork(_)) => {
+                    assert!(!matches!(found, NextAction::Conclude(_)), "{view:?}");
+                }
+            }
+            if has_to_finish(incident, &view) {
+                let held = view.blocker == Some(Blocker::Held);
+                let rests = matches!(found, NextAction::Rest { .. });
+                assert!(rests && (held || found == waits), "{view:?}");
+            }
+        }
     }
-    for mode in [Mode::Advise, Mode::Hold] {
-        let there = View {
-            mode,
-            ..due.clone()
-        };
-        assert!(!matches!(
-            next(&fresh(0), &BOOK, &there),
-            Move::Perform { .. }
-        ));
-    }
-    let stale = View {
-        sight: Sight::Unknown,
-        ..due
-    };
-    assert_ne!(next(&fresh(0), &BOOK, &stale), to_it);
 }
 
 #[test]
-fn a_cut_off_step_is_done_again_and_counted_once() {
-    let holds = plain(Sight::Holds(String::new()));
-    let (cut, _) = turn(&fresh(0), &BOOK, &holds, &Luck::CutOff);
-    let (again, found) = turn(&cut, &BOOK, &holds, &Luck::CutOff);
-    let first = Move::Perform {
-        remedy: 0,
-        step: 0,
-        attempt: 1,
-    };
-    assert_eq!(found, first);
-    assert_eq!((again.attempts, again.attempt), (1, 1));
+fn the_clock_stands_only_while_something_more_pressing_or_on_its_own_is_at_work() {
+    for incident in EVERYWHERE.iter() {
+        for view in views(incident) {
+            let NextAction::Rest { clock_stands, .. } = next(incident, &BOOK, &view) else {
+                continue;
+            };
+            let alone = view.asked == Some(Asked::AtWork(AtWork::OnItsOwn));
+            let may_stand = match view.blocker {
+                None | Some(Blocker::Operating(_, Pressing::NoMore)) => alone,
+                Some(
+                    Blocker::Operating(_, Pressing::More)
+                    | Blocker::Held
+                    | Blocker::Covered(_)
+                    | Blocker::Blind(_)
+                    | Blocker::LookingRound,
+                ) => true,
+            };
+            assert!(may_stand || !clock_stands, "{view:?}");
+            if alone && !matches!(view.seen, Assessment::Cleared(_)) {
+                assert!(clock_stands, "it has time of its own: {view:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_skipped_remedy_costs_nothing_and_is_not_asked_for_again() {
+    let all = EVERYWHERE.iter();
+    for incident in all.filter(|incident| incident.state == IncidentState::Resolving) {
+        for how in ends() {
+            let (skipped, stuck) = (
+                matches!(how, Ended::Skipped(_)),
+                matches!(how, Ended::Stuck(_)),
+            );
+            let found = next(incident, &BOOK, &hears(Asked::Ended(how)));
+            let then = turn(incident, &BOOK, &found, Luck::Plain);
+            assert_eq!(then.state, IncidentState::Waiting);
+            assert_eq!(then.attempts, incident.attempts - u32::from(skipped));
+            let waits = then.wait_until.is_some_and(|until| at(0) < until);
+            assert_eq!(waits, !skipped);
+            if !skipped && !stuck {
+                continue;
+            }
+            for (fails_over, waited) in [(false, 0), (false, 11), (true, 0), (true, 11)] {
+                let view = View {
+                    fails_over,
+                    ..holds()
+                };
+                let found = next(&later(&then, waited), &BOOK, &view);
+                if let NextAction::Ask { remedy, .. } = found {
+                    assert_ne!(Some(remedy), incident.remedy.as_deref(), "{view:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_lost_counts_once_and_is_asked_for_again() {
+    let lost = begun(FIRST, 1);
+    let found = next(&lost, &BOOK, &holds());
+    assert!(matches!(found, NextAction::Conclude(Ended::Failed(_))));
+    let then = turn(&lost, &BOOK, &found, Luck::Plain);
+    assert_eq!((then.attempts, then.attempt), (1, 1));
+    let found = next(&later(&then, 11), &BOOK, &holds());
+    assert_eq!(found, asks(FIRST, 2));
 }
 
 #[test]
 fn every_state_can_be_left_by_an_operator_or_by_recovery() {
-    for incident in reachable(&BOOK).into_values() {
+    for incident in EVERYWHERE.iter() {
         let open = incident.state != IncidentState::Resolved;
         let human = incident.state == IncidentState::NeedsHuman;
-        assert_eq!(Action::Retry.fits(&incident), human);
-        assert_eq!(
-            Action::Resolve.fits(&incident),
-            open && incident.state != IncidentState::Resolving
-        );
-        assert_eq!(Action::Hold.fits(&incident), open);
+        let resolving = incident.state == IncidentState::Resolving;
+        assert_eq!(Action::Retry.fits(incident), human);
+        assert_eq!(Action::Resolve.fits(incident), open && !resolving);
+        assert_eq!(Action::Hold.fits(incident), open);
     }
 }

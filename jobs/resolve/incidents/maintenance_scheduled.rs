@@ -5,19 +5,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use drover::model::{
-    IncidentKind, Kind, Mode, Observation, OperationId, OperationKind, OperationState, Severity,
-    Window,
+    IncidentKind, Kind, Mode, Observation, OperationKind, Severity, SubjectId, Window,
 };
-use drover::store;
-use drover::store::operations::{self, NewOperation};
 use drover::store::subjects::{self, Known, Page};
-use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-use super::instance::{self, Machine};
-use super::playbook::{Blast, Budget, Playbook, Remedy, Step, Tells, Tiers};
-use super::{Asks, Ended, Outcome, Turn};
-use crate::cloud::CloudAction;
+use super::playbook::{Blast, Budget, Escalation, Playbook, Remedy, When};
+use crate::cloud::{Cloud as _, CloudAction};
+use crate::resolve::Tools;
 use crate::think::{Scheduled, scheduled};
 
 /// An operation does it, for which nobody has to be awake; the incident plans it and
@@ -26,7 +21,6 @@ pub const PLAYBOOK: Playbook = Playbook {
     kind: IncidentKind::MaintenanceScheduled,
     title: "the cloud will take the hardware away from under a server",
     opened_when: "the cloud says so of the instance",
-    tiers: Tiers::All,
     severity: Severity::Warning,
     budget: Budget {
         attempts: 2,
@@ -35,21 +29,18 @@ pub const PLAYBOOK: Playbook = Playbook {
     blast_radius: Blast::Server,
     looks_round: false,
     remedies: &[Remedy {
-        name: "stop_start",
-        does: "stop the server and start it again on other hardware, in a maintenance window \
-               before the cloud does it",
-        attempts: 2,
-        settle: Duration::from_secs(600),
-        steps: &[Step::watching("plan"), Step::watching("watch")],
+        when: When::Window,
+        ..Remedy::new(
+            "stop_start",
+            "stop the server and start it again on other hardware, in a maintenance window before \
+             the cloud does it",
+            OperationKind::StopStart,
+        )
+        .tried(2)
+        .settling(Duration::from_secs(600))
     }],
-    undo: Some(Remedy {
-        name: "call_off",
-        does: "give the planned stop and start up, if it has not begun",
-        attempts: 3,
-        settle: Duration::from_secs(5),
-        steps: &[Step::new("call_off")],
-    }),
-    tells: Tells::Page,
+    undo: None,
+    escalation: Escalation::Page,
 };
 
 /// How long before the cloud's own time a server is moved at the latest.
@@ -58,25 +49,8 @@ const BEFORE: TimeDelta = TimeDelta::hours(1);
 const ROOM: TimeDelta = TimeDelta::minutes(30);
 /// In mode hold, a human is told this long before.
 const NOTICE: TimeDelta = TimeDelta::hours(24);
-/// Between two looks at an operation that waits for its time. It wakes this incident
-/// when it ends.
-const SELDOM: Duration = Duration::from_secs(600);
-/// The same while it is at work.
-const OFTEN: Duration = Duration::from_secs(15);
-/// When a server is planned for that another operation is at.
-const LATER: Duration = Duration::from_secs(60);
 /// So many databases have a say in when.
 const MOST: i64 = 1000;
-
-/// Does a step.
-pub async fn perform(turn: &Turn<'_>) -> Outcome {
-    let done = match turn.step {
-        "plan" => plan(turn).await,
-        "watch" => watch(turn).await,
-        _ => call_off(turn),
-    };
-    done.unwrap_or_else(|outcome| outcome)
-}
 
 /// In mode hold nothing is planned, and the playbook's time is long: a human must hear
 /// of it before the cloud acts.
@@ -91,52 +65,54 @@ pub(super) fn urgent(seen: Option<&Observation>, mode: Mode) -> Option<String> {
     soon.then(|| format!("{}, and in mode hold nothing is done", event.words()))
 }
 
-fn record(e: sqlx::Error) -> Outcome {
-    Outcome::failed(format!("the record does not answer: {e}"))
+/// Whether its cloud can move a server at all: nothing is planned that cannot be done.
+///
+/// # Errors
+/// Says why not.
+pub(super) fn possible(tools: &Tools, known: Option<&Known>) -> Result<(), String> {
+    let Some(Known::Server(server)) = known else {
+        return Err("this is for servers only".into());
+    };
+    let name = &server.subject.name;
+    let (Some(cloud), Some(id)) = (server.cloud, server.instance_id.as_deref()) else {
+        return Err(format!("{name} is in no cloud that drover may ask"));
+    };
+    let region = server.region.as_deref();
+    let found = tools.context.clouds.of(cloud, region).ok_or_else(|| {
+        format!("this deployment has no access to the cloud {cloud}, where {name} is")
+    })?;
+    found
+        .can(id, CloudAction::StopStart)
+        .map_err(|e| e.to_string())
 }
 
-async fn plan(turn: &Turn<'_>) -> Result<Outcome, Outcome> {
-    let machine = instance::able(turn, CloudAction::StopStart)?;
-    let events = turn.seen.and_then(|seen| scheduled(&seen.attributes));
-    let Some(event) = events.into_iter().flatten().next() else {
-        let nothing = "what the cloud has planned is not known just now";
-        return Err(Outcome::new(Ended::Again(LATER), nothing));
+/// When a server is moved, and why then, in words; `None` if what its cloud has planned is
+/// not known just now.
+///
+/// # Errors
+/// If the record cannot be read.
+pub(super) async fn plan(
+    db: &mut PgConnection,
+    seen: Option<&Observation>,
+    servers: &[SubjectId],
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<(DateTime<Utc>, String)>> {
+    let events = seen.and_then(|seen| scheduled(&seen.attributes));
+    let (Some(event), [server]) = (events.into_iter().flatten().next(), servers) else {
+        return Ok(None);
     };
-    let mut db = turn.tools.pool.acquire().await.map_err(record)?;
-    let asked_by = turn.incident.id.public();
-    let id = machine.server.subject.id;
-    if let Some(open) = operations::open_of(&mut db, id).await.map_err(record)? {
-        if open.asked_by != asked_by {
-            let waits = format!("it {} first", open.kind.profile().words);
-            return Err(Outcome::new(Ended::Again(LATER), waits));
-        }
-        return Ok(Outcome::done("it is planned already")
-            .remember("operation", open.id.to_string())
-            .remember("undo", true));
-    }
-    let now = store::now(&mut db).await.map_err(record)?;
-    let window = window(&mut db, &machine).await.map_err(record)?;
+    let window = window(db, *server).await?;
     let time = Time::of(&event, window, now);
-    let new = NewOperation {
-        subject: Some(id),
-        kind: OperationKind::StopStart,
-        params: json!({}),
-        asked_by: asked_by.clone(),
-        reason: Some(event.words()),
-        not_before: Some(time.not_before),
-    };
-    let mut done = Outcome::done(time.words(&event, window)).remember("undo", true);
-    done.asks = Some(Box::new(Asks::For(new)));
-    Ok(done)
+    Ok(Some((time.not_before, time.words(&event, window))))
 }
 
 /// When a server's databases may be disturbed: in the window that all of them share,
 /// else in the default one.
-async fn window(db: &mut PgConnection, machine: &Machine<'_>) -> sqlx::Result<Window> {
+async fn window(db: &mut PgConnection, server: SubjectId) -> sqlx::Result<Window> {
     let page = Page {
         name: None,
         state: None,
-        server: Some(machine.server.subject.id),
+        server: Some(server),
         after: None,
         limit: MOST,
     };
@@ -198,51 +174,10 @@ impl Time {
     }
 }
 
-fn planned(turn: &Turn<'_>) -> Result<OperationId, Outcome> {
-    let id = turn.incident.memo["operation"].as_str();
-    id.and_then(|id| id.parse().ok())
-        .ok_or_else(|| Outcome::failed("which operation was planned is not known"))
-}
-
-async fn watch(turn: &Turn<'_>) -> Result<Outcome, Outcome> {
-    let server = instance::server(turn)?;
-    let id = planned(turn)?;
-    let mut db = turn.tools.pool.acquire().await.map_err(record)?;
-    let found = operations::load(&mut db, id).await.map_err(record)?;
-    let operation =
-        found.ok_or_else(|| Outcome::failed(format!("{} is not there", id.public())))?;
-    let public = id.public();
-    match operation.state {
-        OperationState::Done => Ok(Outcome::done(format!("{public} is done"))
-            .touching(format!("server {}", server.subject.name))
-            .remember("undo", Value::Null)),
-        OperationState::Cancelled => Err(Outcome::failed(format!("{public} was given up"))
-            .remember("undo", Value::Null)
-            .remember("operation", Value::Null)),
-        OperationState::Open if operation.stuck_at.is_some() => {
-            let note = operation.note.unwrap_or_default();
-            Err(Outcome::failed(format!("{public} is stuck: {note}")))
-        }
-        OperationState::Open => {
-            let now: DateTime<Utc> = store::now(&mut db).await.map_err(record)?;
-            let due = operation.not_before.map(|due| due - now);
-            let wait = due.and_then(|wait| wait.to_std().ok()).unwrap_or_default();
-            let waits = format!("{public} waits for its time, or is at work");
-            Err(Outcome::new(Ended::Again(wait.clamp(OFTEN, SELDOM)), waits))
-        }
-    }
-}
-
-/// The cloud has given its plan up. What is at work already goes on.
-fn call_off(turn: &Turn<'_>) -> Result<Outcome, Outcome> {
-    let mut done = Outcome::done("the cloud has nothing planned for it any more")
-        .remember("undo", Value::Null);
-    done.asks = planned(turn).ok().map(|id| Box::new(Asks::Off(id)));
-    Ok(done)
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn at(text: &str) -> DateTime<Utc> {

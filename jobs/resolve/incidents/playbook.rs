@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use drover::model::{IncidentKind, Severity};
+use drover::model::{Incident, IncidentKind, OperationKind, Severity};
 use serde::{Serialize, Serializer};
-
-/// The place of [`Playbook::undo`]: behind any remedy.
-pub const UNDO: u16 = 1000;
+use serde_json::{Value, json};
 
 /// How an incident of one kind is mended.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -17,8 +15,6 @@ pub struct Playbook {
     pub title: &'static str,
     /// What has to be seen for it.
     pub opened_when: &'static str,
-    /// For which tiers.
-    pub tiers: Tiers,
     /// How loud a human is called.
     pub severity: Severity,
     /// What it may cost before a human is called.
@@ -30,64 +26,85 @@ pub struct Playbook {
     pub looks_round: bool,
     /// What is done, cheapest first. Empty: nothing that drover may do.
     pub remedies: &'static [Remedy],
-    /// What takes back what a remedy has done for the time being
-    /// (`memo.undo` is `true`), once all is well.
+    /// What takes back, once all is well, what a remedy has done for the time being.
     pub undo: Option<Remedy>,
     /// Whom to tell when the remedies have run out.
-    pub tells: Tells,
+    #[serde(rename = "tells")]
+    pub escalation: Escalation,
 }
 
-/// One thing that can be done.
+/// One thing that can be done: an operation that is asked for.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Remedy {
     /// Its name in the timeline: `restart_fast`.
     pub name: &'static str,
     /// What it does, beginning with a verb: `restart the cluster`.
     pub does: &'static str,
+    /// The operation that does it,
+    pub operation: OperationKind,
+    /// on what,
+    pub on: On,
+    /// when,
+    pub when: When,
+    /// and how exactly.
+    #[serde(skip)]
+    pub params: fn(&Incident) -> Value,
     /// How often it is tried.
     pub attempts: u16,
     /// How long a fresh observation may take to say that it helped.
     #[serde(serialize_with = "seconds")]
     pub settle: Duration,
-    /// Its steps, each idempotent: one that was cut off is done again.
-    pub steps: &'static [Step],
 }
 
-/// One step: what happens between two entries in the record.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Step {
-    /// Its name in the timeline.
-    pub name: &'static str,
-    /// How long one turn of it may take; at most 25 s. A longer work answers
-    /// [`super::Ended::Again`] and is asked after.
-    #[serde(serialize_with = "seconds")]
-    pub limit: Duration,
-    /// Whether it only watches what goes on by itself. While it waits
-    /// ([`super::Ended::Again`]), others may act on its subject and its server.
-    pub watches: bool,
+/// On what an operation is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum On {
+    /// The incident's subject.
+    Subject,
+    /// Each leader that is the subject, or on it, and that a follower should take over
+    /// from by now.
+    Leaders,
 }
 
-impl Step {
-    /// A step of this name that has to be done within 20 s.
-    pub const fn new(name: &'static str) -> Self {
+/// When an operation is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum When {
+    /// At once.
+    Now,
+    /// In the maintenance window.
+    Window,
+}
+
+impl Remedy {
+    /// An operation of this kind, once, at once, on the subject.
+    pub const fn new(name: &'static str, does: &'static str, operation: OperationKind) -> Self {
         Self {
             name,
-            limit: Duration::from_secs(20),
-            watches: false,
+            does,
+            operation,
+            on: On::Subject,
+            when: When::Now,
+            params: |_| json!({}),
+            attempts: 1,
+            settle: Duration::ZERO,
         }
     }
 
-    /// The same for a step that only watches.
-    pub const fn watching(name: &'static str) -> Self {
-        Self {
-            watches: true,
-            ..Self::new(name)
-        }
+    /// The same, tried so often.
+    pub const fn tried(self, attempts: u16) -> Self {
+        Self { attempts, ..self }
     }
 
-    /// The same step with another limit.
-    pub const fn within(self, limit: Duration) -> Self {
-        Self { limit, ..self }
+    /// The same with so long for its effect to be seen.
+    pub const fn settling(self, settle: Duration) -> Self {
+        Self { settle, ..self }
+    }
+
+    /// The same, asked with these parameters.
+    pub const fn asking(self, params: fn(&Incident) -> Value) -> Self {
+        Self { params, ..self }
     }
 }
 
@@ -115,18 +132,10 @@ pub enum Blast {
     Server,
 }
 
-/// For which tiers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Tiers {
-    /// All of them.
-    All,
-}
-
 /// Whom to tell when the remedies have run out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Tells {
+pub enum Escalation {
     /// The one on call.
     Page,
     /// The customer.
@@ -138,12 +147,15 @@ pub enum Tells {
 }
 
 impl Playbook {
-    /// The remedy at this place.
-    pub fn remedy(&self, place: u16) -> Option<&Remedy> {
-        if place == UNDO {
-            return self.undo.as_ref();
-        }
-        self.remedies.get(usize::from(place))
+    /// The remedy of this name; the first, if none was begun.
+    pub fn remedy(&self, name: &str) -> Option<&Remedy> {
+        let mut all = self.remedies.iter().chain(&self.undo);
+        all.find(|remedy| remedy.name == name)
+    }
+
+    /// Whether this is what takes back.
+    pub fn undoes(&self, remedy: &Remedy) -> bool {
+        self.undo.is_some_and(|undo| undo.name == remedy.name)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use drover::model::{IncidentKind, Severity};
 
 use super::followers::FENCE;
-use super::playbook::{Blast, Budget, Playbook, Tells, Tiers};
+use super::playbook::{Blast, Budget, Escalation, Playbook};
 
 /// Each moment more is more that is written at two places, of which one is lost: it is
 /// stopped first, and a human is called whatever comes of it.
@@ -13,7 +13,6 @@ pub const PLAYBOOK: Playbook = Playbook {
     kind: IncidentKind::SplitBrain,
     title: "a database takes writes, and should follow another",
     opened_when: "it is seen once to take writes, and the record says that it follows",
-    tiers: Tiers::All,
     severity: Severity::Critical,
     budget: Budget {
         attempts: 2,
@@ -23,5 +22,5 @@ pub const PLAYBOOK: Playbook = Playbook {
     looks_round: false,
     remedies: &[FENCE],
     undo: None,
-    tells: Tells::PageAtOnce,
+    escalation: Escalation::PageAtOnce,
 };

@@ -1,29 +1,31 @@
-//! Resolve: one turn of an incident, under its token's lock and its subject's
-//! lease.
+//! Resolve: one turn of an incident, under its token's lock. What it decides is written
+//! down with what it asks for.
 
+mod ask;
+mod asked;
 mod record;
 
-use std::panic::AssertUnwindSafe;
+pub use asked::stands;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use drover::model::{
-    Evidence, Incident, IncidentId, IncidentKind, IncidentState, Mode, Observation, Rules,
-    SubjectId,
+    Evidence, Incident, IncidentId, IncidentKind, IncidentState, Observation, Operation, SubjectId,
 };
 use drover::store::plans::{self, Limited};
 use drover::store::queue::{self, Lock, Queue};
 use drover::store::scenes::{self, Scene};
 use drover::store::subjects::{self, Known};
 use drover::store::{self, brake, incidents, modes, operations};
-use futures::FutureExt;
 
-use super::machine::{self, Move, Still, View};
-use super::playbook::{Remedy, UNDO};
-use super::{self as playbooks, Ended, Outcome, Playbook, Turn, fail_over};
-use crate::resolve::{Resolve, lay_over};
+use super::machine::{self, Blocker, NextAction, Pressing, View};
+use super::playbook::Remedy;
+use super::{self as playbooks, Playbook, fail_over};
+use crate::resolve::Resolve;
+use crate::resolve::operations::goes_on_alone;
 use crate::ring::WorkError;
-use crate::think::{Sight, sight};
+use crate::think::{Assessment, assess};
 
 /// How long other servers are waited for before a server is mended.
 const LOOK_ROUND: Duration = Duration::from_secs(15);
@@ -39,8 +41,11 @@ struct Case {
     book: &'static Playbook,
     known: Option<Known>,
     scene: Option<Scene>,
-    rules: Arc<Rules>,
     view: View,
+    /// What was asked for last.
+    asked: Vec<Operation>,
+    /// The leaders that a follower should take over from by now.
+    due: Vec<SubjectId>,
     /// Why the brake has to be put on, if so.
     trips: Option<String>,
     /// The subject's plan, if that does not allow every remedy.
@@ -93,17 +98,34 @@ impl Resolve {
         let book = playbooks::playbook(incident.kind);
         let now = drover::store::now(&mut db).await?;
         let seen = scene.as_ref().and_then(|s| s.recent.first());
-        let due = fail_over::due(&mut db, &incident, seen, now).await;
-        let due = !due?.is_empty();
-        let still = self.still(&mut db, &incident, book, due).await?;
-        let trips = self.trips(&mut db, &incident, still.as_ref()).await?;
+        // What the plan forbids is never due.
+        let may_fail_over = fail_over::of(book).is_some_and(|remedy| {
+            plan.as_ref()
+                .is_none_or(|plan| plan.allows(incident.kind, remedy.name))
+        });
+        let due = match may_fail_over {
+            true => fail_over::due(&mut db, &incident, seen, now).await?,
+            false => vec![],
+        };
+        let asked = match incident.state {
+            IncidentState::Resolving => operations::of_remedy(&mut db, &incident).await?,
+            IncidentState::Triggered
+            | IncidentState::Waiting
+            | IncidentState::NeedsHuman
+            | IncidentState::Resolved => vec![],
+        };
+        let in_a_step = !asked.is_empty() && operations::in_a_step(&mut db, &asked).await?;
+        let blocker = self
+            .blocker(&mut db, &incident, book, !due.is_empty())
+            .await?;
+        let trips = self.trips(&mut db, &incident, blocker.as_ref()).await?;
         let evidence = incident.kind.profile().evidence;
-        let herd = match &scene {
+        let told = match &scene {
             Some(scene) if evidence == Evidence::Operation => {
-                Some(operation_sight(&mut db, scene.subject.id).await?)
+                Some(of_an_operation(&mut db, scene.subject.id).await?)
             }
             Some(_) => None,
-            None => Some(herd_sight(&mut db, &incident).await?),
+            None => Some(of_the_herd(&mut db, &incident).await?),
         };
         // The rules are read over a connection of their own: with this one in hand,
         // many turns at once would wait for each other until the pool gives up.
@@ -112,46 +134,51 @@ impl Resolve {
             Some(scene) => self.rules.of(&scene.subject.tier).await?,
             None => Arc::default(),
         };
-        let seen_of = |scene: &Scene| sight(incident.kind, scene, &rules, incident.acted_at);
-        let sight = herd
+        let seen_of = |scene: &Scene| assess(incident.kind, scene, &rules, incident.acted_at);
+        let assessed = told
             .or_else(|| scene.as_ref().map(seen_of))
-            .unwrap_or(Sight::Unknown);
+            .unwrap_or(Assessment::Unknown);
         let seen = scene.as_ref().and_then(|s| s.recent.first());
-        let urgent = playbooks::urgent(&incident, seen, &rules, mode);
+        let at_work = asked.iter().find(|operation| operation.at_work);
+        let at_work = at_work.map(|operation| operation.step_name.as_str());
+        let stuck = asked::stuck(&asked);
+        let urgent = playbooks::urgent(&incident, seen, &rules, mode, at_work).or(stuck);
         Ok(Some(Case {
             view: View {
-                sight,
-                still,
+                seen: assessed,
+                blocker,
                 mode,
-                jump: due.then(|| fail_over::place(book)).flatten(),
+                asked: asked::stands(&asked, now, in_a_step),
+                fails_over: !due.is_empty(),
                 urgent,
                 now,
             },
+            asked,
+            due,
             trips,
             plan,
             incident,
             book,
             known,
             scene,
-            rules,
         }))
     }
 
-    async fn still(
+    async fn blocker(
         &self,
         db: &mut sqlx::PgConnection,
         incident: &Incident,
         book: &Playbook,
         fails_over: bool,
-    ) -> Result<Option<Still>, WorkError> {
+    ) -> Result<Option<Blocker>, WorkError> {
         if incident.held_at.is_some() {
-            return Ok(Some(Still::Held));
+            return Ok(Some(Blocker::Held));
         }
         if incident.kind == IncidentKind::Blind {
             return Ok(None);
         }
         if let Some(blind) = incidents::blind(db).await? {
-            return Ok(Some(Still::Blind(blind)));
+            return Ok(Some(Blocker::Blind(blind)));
         }
         let Some(subject) = incident.subject else {
             return Ok(None);
@@ -159,12 +186,16 @@ impl Resolve {
         // What is at work does not keep a follower from taking the lead: it gives way.
         if incident.kind.profile().evidence != Evidence::Operation
             && !fails_over
-            && let Some(what) = operations::disturbing(db, subject).await?
+            && let Some(what) = operations::disturbing(db, subject, incident.id).await?
         {
-            return Ok(Some(Still::Operating(what)));
+            let pressing = match what.lane > incident.kind.profile().lane.priority() {
+                true => Pressing::More,
+                false => Pressing::NoMore,
+            };
+            return Ok(Some(Blocker::Operating(what.words, pressing)));
         }
         if let Some((covering, _)) = incidents::covering(db, subject).await? {
-            return Ok(Some(Still::Covered(covering)));
+            return Ok(Some(Blocker::Covered(covering)));
         }
         if incident.kind == IncidentKind::ServerDown && incident.state == IncidentState::Triggered {
             // Whether they answer decides whether others take their lead.
@@ -182,7 +213,7 @@ impl Resolve {
             let waited = store::now(db).await? > incident.state_since + LOOK_ROUND;
             if !unseen.is_empty() && !waited {
                 queue::bring_forward(db, &unseen).await?;
-                return Ok(Some(Still::LookingRound));
+                return Ok(Some(Blocker::LookingRound));
             }
         }
         Ok(None)
@@ -197,12 +228,12 @@ impl Resolve {
         &self,
         db: &mut sqlx::PgConnection,
         incident: &Incident,
-        still: Option<&Still>,
+        blocker: Option<&Blocker>,
     ) -> Result<Option<String>, WorkError> {
         let calm = || self.calm.lock().unwrap_or_else(|e| e.into_inner());
         if incident.kind == IncidentKind::Blind
             || incident.state == IncidentState::NeedsHuman
-            || matches!(still, Some(Still::Held | Still::Blind(_)))
+            || matches!(blocker, Some(Blocker::Held | Blocker::Blind(_)))
             || calm().is_some_and(|at| at.elapsed() < CALM)
         {
             return Ok(None);
@@ -236,11 +267,10 @@ impl Resolve {
         if case.incident.deadline.is_none() {
             case.incident.deadline = Some(case.view.now + case.book.budget.deadline);
         }
-        let next = machine::next(&case.incident, case.book, &case.view);
-        match next {
-            Move::Gone => self.leave(&lock).await,
-            Move::Close(reason) => self.close(&lock, &mut case, &reason).await,
-            Move::Rest {
+        match machine::next(&case.incident, case.book, &case.view) {
+            NextAction::Gone => self.leave(&lock).await,
+            NextAction::Close(reason) => self.close(&lock, &mut case, &reason).await,
+            NextAction::Rest {
                 why,
                 after,
                 clock_stands,
@@ -250,113 +280,57 @@ impl Resolve {
                 }
                 self.rest(&lock, &mut case, why, after).await
             }
-            Move::Page => self.page(&lock, &mut case).await,
-            Move::Advise => self.advise(&lock, &mut case).await,
-            Move::Escalate(reason) => self.escalate(&lock, &mut case, &reason).await,
-            Move::Perform {
-                remedy,
-                step,
-                attempt,
-            } => {
-                if let Some(Still::Operating(_)) = case.view.still {
-                    // An operation that a remedy asked for has a deadline of its own.
-                    let deadline = case.view.now + case.book.budget.deadline;
-                    case.incident.deadline = Some(deadline);
-                }
-                machine::begin(&mut case.incident, remedy, step, attempt);
-                let Some(run) = self.begin(&lock, &mut case).await? else {
-                    return Ok(());
+            NextAction::Conclude(ended) => self.conclude(&lock, &mut case, &ended).await,
+            NextAction::Ask { remedy, attempt } => {
+                let Some(remedy) = case.book.remedy(remedy) else {
+                    return Err(anyhow::anyhow!("no such remedy in the playbook").into());
                 };
-                let outcome = self.perform(&case).await;
-                self.end(&lock, case, run, outcome).await
+                self.ask(&lock, &mut case, remedy, attempt).await
             }
-        }
-    }
-}
-
-impl Resolve {
-    /// Does a step in the world. Nothing that goes wrong there is this job's
-    /// failure: it is how the step ended.
-    async fn perform(&self, case: &Case) -> Outcome {
-        let incident = &case.incident;
-        let Some(remedy) = case.book.remedy(incident.remedy) else {
-            return Outcome::passed_over("the playbook has no such remedy any more");
-        };
-        // One that was begun is brought to its end, and what was done is taken back.
-        if incident.step == 0
-            && incident.remedy != UNDO
-            && let Some(why) = case.forbidden(remedy)
-        {
-            return Outcome::passed_over(why);
-        }
-        let Some(step) = remedy.steps.get(usize::from(incident.step)) else {
-            return Outcome::failed("the remedy has no such step any more");
-        };
-        let Some(known) = &case.known else {
-            return Outcome::passed_over("there is no subject to mend");
-        };
-        let turn = Turn {
-            incident,
-            known,
-            seen: case.seen(),
-            rules: &case.rules,
-            tools: &self.tools,
-            remedy: remedy.name,
-            step: step.name,
-            limit: step.limit,
-        };
-        let work = AssertUnwindSafe(playbooks::perform(&turn)).catch_unwind();
-        match tokio::time::timeout(step.limit + Duration::from_secs(1), work).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Outcome::failed("the resolver panicked"),
-            Err(_) => Outcome::failed(format!("not done within {:?}", step.limit)),
+            NextAction::Page => self.page(&lock, &mut case).await,
+            NextAction::Advise => self.advise(&lock, &mut case).await,
+            NextAction::Escalate(reason) => self.escalate(&lock, &mut case, &reason).await,
         }
     }
 }
 
 /// How an operation stands that was stuck.
-async fn operation_sight(
+async fn of_an_operation(
     db: &mut sqlx::PgConnection,
     subject: SubjectId,
-) -> Result<Sight, WorkError> {
+) -> Result<Assessment, WorkError> {
     let open = operations::open_of(db, subject).await?;
-    Ok(match open {
-        None => Sight::Cleared("it is done, or no longer wanted".into()),
-        Some(open) if open.stuck_at.is_some() => {
-            Sight::Holds(open.note.unwrap_or_else(|| "it does not go on".into()))
+    // What an incident has asked for calls people by that, unless it goes on alone.
+    let mut asked = open
+        .into_iter()
+        .filter(|open| open.incident.is_none() || goes_on_alone(open));
+    let first = asked.next();
+    let stuck = first
+        .iter()
+        .cloned()
+        .chain(asked)
+        .find(|open| open.stuck_at.is_some());
+    Ok(match (first, stuck) {
+        (None, _) => Assessment::Cleared("it is done, or no longer wanted".into()),
+        (Some(_), Some(stuck)) => {
+            Assessment::Holds(stuck.note.unwrap_or_else(|| "it does not go on".into()))
         }
-        Some(_) => Sight::Recovering,
+        (Some(_), None) => Assessment::Recovering,
     })
 }
 
 /// How an incident of the herd's stands: `blind` is over when the servers are back.
-async fn herd_sight(db: &mut sqlx::PgConnection, incident: &Incident) -> Result<Sight, WorkError> {
+async fn of_the_herd(
+    db: &mut sqlx::PgConnection,
+    incident: &Incident,
+) -> Result<Assessment, WorkError> {
     if incident.kind != IncidentKind::Blind {
-        return Ok(Sight::Cleared("its subject has left the herd".into()));
+        return Ok(Assessment::Cleared("its subject has left the herd".into()));
     }
     let counts = brake::count(db).await?;
     Ok(if brake::over(&counts) {
-        Sight::Cleared("the servers are seen again".into())
+        Assessment::Cleared("the servers are seen again".into())
     } else {
-        Sight::Holds(incident.reason.clone())
+        Assessment::Holds(incident.reason.clone())
     })
-}
-
-/// The word of the record for how a step ended.
-fn word(ended: &Ended) -> &'static str {
-    match ended {
-        Ended::Done => "done",
-        Ended::Again(_) => "again",
-        Ended::PassedOver(_) => "passed_over",
-        Ended::Failed(_) => "failed",
-    }
-}
-
-/// Whether a remedy may be begun at all in this mode; checked again in the
-/// transaction that begins it.
-fn may_act(mode: Mode) -> bool {
-    match mode {
-        Mode::Act => true,
-        Mode::Advise | Mode::Hold => false,
-    }
 }

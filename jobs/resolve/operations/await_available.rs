@@ -31,10 +31,14 @@ pub(super) const fn step<O: Operation>() -> Step<O> {
     Step::new("await_available", "wait until it is in service", |turn| {
         Box::pin(await_available(turn))
     })
+    .watching()
 }
 
 /// Waits, by looks at the record.
 pub(super) async fn await_available(turn: &Context<'_>) -> Work {
+    if waits_itself(turn) {
+        return Ok(Outcome::done("its incident looks whether that has helped"));
+    }
     let subject = match turn.known {
         Some(known) => known.subject(),
         None => return Ok(Outcome::done("there is nobody to wait for")),
@@ -86,6 +90,16 @@ pub(super) async fn await_available(turn: &Context<'_>) -> Work {
         }
     }
     Ok(Outcome::done(format!("{name} is in service")))
+}
+
+/// Whether an incident waits for that observation, and would be kept waiting: what changes
+/// who follows whom, and what was planned, ends with its subject in service all the same.
+fn waits_itself(turn: &Context<'_>) -> bool {
+    let profile = turn.operation.kind.profile();
+    turn.operation.incident.is_some()
+        && turn.operation.not_before.is_none()
+        && !profile.moves_lead
+        && !profile.remakes_follower
 }
 
 /// Who leads others does not start with its server, for meanwhile another might have

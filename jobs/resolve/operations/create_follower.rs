@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
-use drover::model::{OperationKind, Resource, Server, State, slot_of};
+use drover::model::{OperationKind, Resource, Server, State, SubjectId, slot_of};
+use drover::store::subjects::Known;
 
 use super::create_resource::{
     await_server, certificate, customer, libraries, most_connections, plan, start,
 };
 use super::follow::{make_slot, node, pass_line, replication_password};
-use super::kind::{Context, NoMemo, NoParams, Operation, Outcome, Step, Turn, Work};
+use super::kind::{self, Context, NoMemo, NoParams, Operation, Outcome, Step, Turn, Work};
 use super::{enter, script, sync};
 
 /// A follower is made. The record has all that was asked.
@@ -39,6 +40,10 @@ impl Operation for CreateFollower {
             |turn| Box::pin(names(turn)),
         ),
     ];
+
+    fn also_changes(step: &str, known: Option<&Known>, _memo: &Self::Memo) -> Option<SubjectId> {
+        (step == "slot").then(|| kind::follows(known)).flatten()
+    }
 }
 
 /// What followers log in as.

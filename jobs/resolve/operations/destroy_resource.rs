@@ -1,12 +1,13 @@
 //! `destroy_resource`: its cluster goes, with all that is in it; and the server that
 //! was made for it, when nothing else is on it.
 
-use drover::model::{OperationKind, Resource, Server, State};
+use drover::model::{OperationKind, Resource, Server, State, SubjectId};
 use drover::store::creation;
 use drover::store::operations::Fact;
+use drover::store::subjects::Known;
 
 use super::create_resource::customer;
-use super::kind::{Context, NoMemo, NoParams, Operation, Outcome, Step, Turn, Work};
+use super::kind::{self, Context, NoMemo, NoParams, Operation, Outcome, Step, Turn, Work};
 use super::script;
 use super::unfollow::{names_without, slot_away};
 
@@ -33,6 +34,10 @@ impl Operation for DestroyResource {
             Box::pin(async { leave() })
         }),
     ];
+
+    fn also_changes(step: &str, known: Option<&Known>, _memo: &Self::Memo) -> Option<SubjectId> {
+        (step == "slot").then(|| kind::follows(known)).flatten()
+    }
 }
 
 const DROP: &str = include_str!("../../host/scripts/drop_cluster.sh");

@@ -15,6 +15,7 @@ use drover::model::{
 };
 use drover::store::observations;
 use drover::store::operations::{Fact, NewOperation, failover as record};
+use drover::store::subjects::Known;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -80,6 +81,13 @@ impl Operation for Failover {
             Box::pin(async { conclude(turn) })
         }),
     ];
+
+    fn also_changes(step: &str, _known: Option<&Known>, memo: &Memo) -> Option<SubjectId> {
+        ["promote", "swap"]
+            .contains(&step)
+            .then_some(memo.to)
+            .flatten()
+    }
 }
 
 /// How long a follower, or a proof, is looked for before a human is told.

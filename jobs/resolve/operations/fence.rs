@@ -26,7 +26,7 @@ const OFTEN: Duration = Duration::from_millis(250);
 const STOP: Duration = Duration::from_secs(14);
 
 /// Stops the cluster at once, and sees to it that nobody writes to it whoever starts it.
-pub(crate) const FENCE: &str = include_str!("../../host/scripts/fence.sh");
+pub(super) const FENCE: &str = include_str!("../../host/scripts/fence.sh");
 
 /// Lets clients in again at a cluster that follows.
 pub(super) const OPEN: &str = include_str!("../../host/scripts/open.sh");

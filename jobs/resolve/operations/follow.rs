@@ -54,10 +54,10 @@ pub(super) fn replication_password(leader: &Resource) -> Result<&Secret, Outcome
 }
 
 /// Slot `$2` for a follower, which keeps up to `$3` MiB, and the role that streams.
-pub(crate) const SLOT: &str = include_str!("../../host/scripts/make_slot.sh");
+const SLOT: &str = include_str!("../../host/scripts/make_slot.sh");
 
 /// What [`SLOT`] reads.
-pub(crate) fn slot_input(slot: &str, password: &Secret) -> String {
+fn slot_input(slot: &str, password: &Secret) -> String {
     let verifier = scram_sha_256(password.expose_secret().as_bytes());
     format!("\\set replication '{REPLICATION}'\n\\set verifier '{verifier}'\n\\set slot '{slot}'\n")
 }
@@ -82,7 +82,7 @@ pub(super) async fn make_slot(
 }
 
 /// Has the cluster of port `$1` follow the one at `$2` port `$3`, from slot `$4`.
-pub(crate) const FOLLOW: &str = concat!(
+const FOLLOW: &str = concat!(
     include_str!("../../host/scripts/prelude/follow_arguments.sh"),
     include_str!("../../host/scripts/prelude/put.sh"),
     include_str!("../../host/scripts/prelude/leader.sh"),
@@ -109,17 +109,17 @@ pub(super) async fn follow(
 }
 
 /// What [`FOLLOW`] is told.
-pub(crate) struct Telling {
+struct Telling {
     host: String,
     port: String,
     slot: String,
     /// What it reads.
-    pub(crate) input: String,
+    input: String,
 }
 
 impl Telling {
     /// `None` if the leader's certificate is not known.
-    pub(crate) fn new(
+    fn new(
         follower: &Resource,
         (leader, its_server): (&Resource, &Server),
         password: &Secret,
@@ -134,7 +134,7 @@ impl Telling {
     }
 
     /// Behind the port.
-    pub(crate) fn arguments(&self) -> [&str; 3] {
+    fn arguments(&self) -> [&str; 3] {
         [&self.host, &self.port, &self.slot]
     }
 }

@@ -1,13 +1,19 @@
-//! `grow`: a server's data volume grows, while it is in service.
+//! `grow`: a server's data volume grows, while it is in service. A person says how large
+//! it is to be; an incident has whatever is almost full grow by a quarter.
 
-use drover::model::OperationKind;
+mod targets;
+
+use std::time::Duration;
+
+use drover::model::{OperationKind, Server};
 use drover::store::operations::Fact;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::instance::{self, Machine, SOON};
-use super::kind::{Context, NoMemo, Operation, Outcome, Step, Turn, Work};
+use super::instance::{self, Machine, POWER, SOON};
+use super::kind::{Context, Operation, Outcome, Step, Turn, Work};
 use super::script;
 use crate::cloud::{Cloud as _, CloudAction, Volume};
+use targets::Target;
 
 /// A server's data volume grows.
 pub(super) struct Grow;
@@ -15,30 +21,55 @@ pub(super) struct Grow;
 /// What was asked.
 #[derive(Deserialize)]
 pub(super) struct Params {
-    /// How large the volume is to be.
-    volume_gib: u32,
+    /// How large the volume is to be; `None`: a quarter larger, each that is almost full.
+    #[serde(default)]
+    volume_gib: Option<u32>,
+}
+
+/// How large each volume is to be, where nobody has said it.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Memo {
+    /// How often there was room.
+    room_seen: u64,
+    targets: Vec<Target>,
 }
 
 impl Operation for Grow {
     type Params = Params;
-    type Memo = NoMemo;
+    type Memo = Memo;
     const KIND: OperationKind = OperationKind::Grow;
     const STEPS: &'static [Step<Self>] = &[
+        Step::new("target", "tell how large it is to be", |turn| {
+            Box::pin(target(turn))
+        })
+        .may_end(),
         Step::new("grow", "have its cloud make the volume larger", |turn| {
             Box::pin(grow(turn))
-        }),
+        })
+        .within(POWER)
+        .may_end(),
         Step::new("extend", "have the filesystem take the room", |turn| {
             Box::pin(extend(turn))
-        }),
+        })
+        .may_end(),
     ];
 }
 
 const GIB: u64 = 1 << 30;
+/// By then the filesystem must have grown that an incident waits for.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 const EXTEND: &str = include_str!("../../host/scripts/grow_filesystem.sh");
 
+/// The instance, if its cloud can make its volumes larger. Where it cannot, an incident
+/// goes on to what else may help.
 fn machine<'a>(turn: &Context<'a>) -> Result<Machine<'a>, Outcome> {
-    instance::able(turn, CloudAction::GrowVolume)
+    let able = instance::able(turn, CloudAction::GrowVolume);
+    able.map_err(|outcome| match turn.incident {
+        Some(_) => Outcome::skipped(outcome.note),
+        None => outcome,
+    })
 }
 
 /// The data volume as its cloud has it now.
@@ -62,9 +93,44 @@ async fn volume(machine: &Machine<'_>) -> Result<Volume, Outcome> {
     })
 }
 
+/// It is not larger yet. An incident waits for that only so long.
+fn not_yet(turn: &Context<'_>, waits: String) -> Outcome {
+    match turn.incident.is_some() && turn.waited() > PATIENCE {
+        true => Outcome::failed(format!("{waits}, for too long")),
+        false => Outcome::again(SOON, waits),
+    }
+}
+
+/// Has the filesystem on a volume take its room, and says how large it is, for people,
+/// once it has this many bytes. Device and mount point may be empty.
+async fn take_room(
+    turn: &Context<'_>,
+    server: &Server,
+    [volume, device, mount]: [&str; 3],
+    least: u64,
+) -> Result<String, Outcome> {
+    let arguments = [volume, device, mount, &least.to_string()];
+    let said = script::run(turn, server, EXTEND, &arguments, b"").await?;
+    let mut lines = said.out.lines();
+    let (size, mount) = (lines.next(), lines.next());
+    let (size, mount) = (size.unwrap_or_default(), mount.unwrap_or_default());
+    Ok(format!("{mount} has {size}"))
+}
+
+/// An incident's is written down before the cloud is asked, so that whoever asks again
+/// asks for the same.
+async fn target(turn: &mut Turn<'_, Grow>) -> Work {
+    match turn.params.volume_gib {
+        Some(gib) => Ok(Outcome::done(format!("it is to have {gib} GiB"))),
+        None => targets::target(turn).await,
+    }
+}
+
 async fn grow(turn: &mut Turn<'_, Grow>) -> Work {
+    let Some(gib) = turn.params.volume_gib else {
+        return targets::grow(turn).await;
+    };
     let machine = machine(turn)?;
-    let gib = turn.params.volume_gib;
     let volume = volume(&machine).await?;
     let to = u64::from(gib) * GIB;
     if volume.size_bytes >= to {
@@ -80,25 +146,24 @@ async fn grow(turn: &mut Turn<'_, Grow>) -> Work {
 }
 
 async fn extend(turn: &mut Turn<'_, Grow>) -> Work {
+    let Some(gib) = turn.params.volume_gib else {
+        return targets::extend(turn).await;
+    };
     let machine = machine(turn)?;
-    let gib = turn.params.volume_gib;
     let volume = volume(&machine).await?;
     let to = u64::from(gib) * GIB;
     if volume.size_bytes < to {
         let waits = format!("volume {} is not larger yet", volume.id);
-        return Err(Outcome::again(SOON, waits));
+        return Err(not_yet(turn, waits));
     }
     // One that was larger already is shown as it is.
     let gib = u32::try_from(volume.size_bytes / GIB).unwrap_or(gib);
-    let arguments = [
+    let which = [
         volume.id.as_str(),
         volume.device.as_deref().unwrap_or_default(),
         volume.mount.as_deref().unwrap_or_default(),
-        &to.to_string(),
     ];
-    let said = script::run(turn, machine.server, EXTEND, &arguments, b"").await?;
-    let mut lines = said.out.lines();
-    let (size, mount) = (lines.next(), lines.next());
-    let (size, mount) = (size.unwrap_or_default(), mount.unwrap_or_default());
-    Ok(Outcome::done(format!("{mount} has {size}")).with(Fact::VolumeGib(gib)))
+    // A filesystem takes some of its disk for itself.
+    let has = take_room(turn, machine.server, which, to / 10 * 9).await?;
+    Ok(Outcome::done(has).with(Fact::VolumeGib(gib)))
 }

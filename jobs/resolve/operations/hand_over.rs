@@ -24,6 +24,8 @@ pub(super) const fn step<O: Operation>() -> Step<O> {
         "have who leads on it hand over first",
         |turn| Box::pin(perform(turn)),
     )
+    .may_end()
+    .watching()
 }
 
 /// So long between two looks.
@@ -45,6 +47,9 @@ enum Stands {
 
 /// Does the step.
 async fn perform(turn: &Context<'_>) -> Work {
+    if turn.operation.incident.is_some() && turn.operation.not_before.is_none() {
+        return Ok(Outcome::done("it is down: nobody on it could hand over"));
+    }
     let server = turn.server()?.subject.id;
     let (asked, leaders) = {
         let mut db = turn.tools.pool.acquire().await?;
@@ -96,7 +101,9 @@ async fn leads(turn: &Context<'_>, led: &Led, own: Option<&Asked>) -> Result<Sta
         let hopeless = own.stuck_at.is_some() || led.ready == Ready::No;
         return Ok(match own.state {
             OperationState::Done => goes_down(&format!("{id} left it the lead")),
-            OperationState::Cancelled => goes_down(&format!("{id} was given up")),
+            OperationState::Cancelled | OperationState::Failed | OperationState::Skipped => {
+                goes_down(&format!("{id} was given up"))
+            }
             OperationState::Open if !late && !hopeless => waits,
             OperationState::Open if call_off(turn, own).await? => {
                 goes_down(&format!("no follower takes its lead ({why})"))
@@ -107,7 +114,7 @@ async fn leads(turn: &Context<'_>, led: &Led, own: Option<&Asked>) -> Result<Sta
     }
     let mut tx = turn.tools.pool.begin().await?;
     changes::hold(&mut tx, led.leader).await?;
-    let open = operations::open_of(&mut tx, led.leader).await;
+    let open = operations::in_the_way(&mut tx, led.leader, OperationKind::Switchover).await;
     if let Some(open) = open? {
         let busy = format!("it {} ({})", open.kind.profile().words, open.id.public());
         return Ok(match late {
@@ -146,7 +153,10 @@ async fn leads(turn: &Context<'_>, led: &Led, own: Option<&Asked>) -> Result<Sta
 fn follows(turn: &Context<'_>, own: &Asked) -> Stands {
     let id = own.id.public();
     match own.state {
-        OperationState::Done | OperationState::Cancelled => Stands::Follows,
+        OperationState::Done
+        | OperationState::Cancelled
+        | OperationState::Failed
+        | OperationState::Skipped => Stands::Follows,
         OperationState::Open if own.stuck_at.is_some() || turn.waited() >= LONGEST => {
             Stands::Stays(format!("{id} goes on meanwhile"))
         }

@@ -8,13 +8,15 @@ use drover::model::Server;
 use drover::store::operations::Fact;
 use serde::{Deserialize, Serialize};
 
-use super::kind::{Context, Outcome, Work};
+use super::kind::{Context, Ended, Outcome, Work};
 use crate::cloud::{AnyCloud, Cloud as _, CloudAction, Done, Instance, InstanceState};
 
 /// So long between two questions to a cloud.
 pub(super) const SOON: Duration = Duration::from_secs(2);
 /// A step in which a cloud may have to wait for clusters.
 pub(super) const POWER: Duration = Duration::from_secs(25);
+/// How often a cloud may fail in a row before an incident's operation gives up.
+pub(super) const TRIES: u32 = 5;
 /// What is left of a step's time for its last words.
 const MARGIN: Duration = Duration::from_secs(2);
 
@@ -31,7 +33,11 @@ pub(super) struct Machine<'a> {
 /// The outcome of an operation that cannot be done here.
 pub(super) fn able<'a>(turn: &Context<'a>, action: CloudAction) -> Result<Machine<'a>, Outcome> {
     let server = turn.server()?;
-    let id = server.instance_id.as_deref().ok_or_else(|| {
+    let id = server
+        .instance_id
+        .as_deref()
+        .filter(|_| server.cloud.is_some());
+    let id = id.ok_or_else(|| {
         let name = &server.subject.name;
         Outcome::hopeless(format!("{name} is in no cloud that drover may ask"))
     })?;
@@ -51,6 +57,36 @@ pub(super) struct Marked {
     address: Option<String>,
     /// The size that it had.
     pub(super) old_size: Option<String>,
+    /// Why it cannot be brought to its end, and is only started again.
+    gave_up: Option<String>,
+}
+
+impl Marked {
+    /// What an incident has asked for, and cannot go on, does not leave the server
+    /// stopped: where no other try helps, `start` is next.
+    pub(super) fn unless_hopeless(&mut self, turn: &Context<'_>, done: Work) -> Work {
+        let outcome = done.unwrap_or_else(|outcome| outcome);
+        let waits = turn.incident.is_none() || turn.operation.not_before.is_some();
+        let helps = match outcome.ended {
+            Ended::Hopeless => false,
+            Ended::Failed => turn.operation.failures + 1 < TRIES,
+            Ended::Done | Ended::Then(_) | Ended::Again(_) | Ended::Skipped | Ended::GaveUp => true,
+        };
+        if waits || helps {
+            return Ok(outcome);
+        }
+        let text = format!("{}; it is started again", outcome.note);
+        self.gave_up = Some(text.clone());
+        Ok(Outcome::then("start", text))
+    }
+
+    /// How it went, once the server runs.
+    pub(super) fn conclude(&self, running: Outcome) -> Work {
+        match &self.gave_up {
+            Some(why) => Err(Outcome::gave_up(why)),
+            None => Ok(running),
+        }
+    }
 }
 
 impl Machine<'_> {
@@ -120,6 +156,30 @@ impl Machine<'_> {
             | InstanceState::Terminated
             | InstanceState::Unknown(_) => Err(Outcome::again(SOON, instance.detail)),
         }
+    }
+
+    /// Waits until it runs. One that has stopped again, as an instance does that the cloud
+    /// found no room for, is started once more.
+    pub(super) async fn await_running(&self, turn: &Context<'_>, marked: &Marked) -> Work {
+        let instance = self.there().await?;
+        match instance.state {
+            InstanceState::Running => Ok(self.running(marked, &instance)),
+            InstanceState::Stopped => {
+                self.start(turn).await??;
+                let again = format!("{}; it is started once more", instance.detail);
+                Err(Outcome::again(SOON, again))
+            }
+            InstanceState::Pending
+            | InstanceState::Stopping
+            | InstanceState::ShuttingDown
+            | InstanceState::Terminated
+            | InstanceState::Unknown(_) => Err(Outcome::again(SOON, instance.detail)),
+        }
+    }
+
+    /// Says that it was touched.
+    pub(super) fn touched(&self, outcome: Outcome) -> Outcome {
+        outcome.touching(format!("server {}", self.server.subject.name))
     }
 
     /// The step behind which it may be stopped.

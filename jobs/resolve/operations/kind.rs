@@ -6,7 +6,10 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use drover::model::{Cloud, Operation as Asked, OperationKind, Resource, Rules, Server, SubjectId};
+use drover::model::{
+    Cloud, Incident, Observation, Operation as Asked, OperationKind, Resource, Rules, Server,
+    SubjectId,
+};
 use drover::store::operations::Fact;
 use drover::store::orphans::Orphan;
 use drover::store::subjects::Known;
@@ -28,6 +31,20 @@ pub trait Operation: Send + Sync + Sized + 'static {
     const KIND: OperationKind;
     /// In this order, but for [`Ended::Then`].
     const STEPS: &'static [Step<Self>];
+
+    /// Whom else than its subject this step changes: the other end of a slot, who is to
+    /// lead. All of them are leased for the step, or none.
+    fn also_changes(_step: &str, _known: Option<&Known>, _memo: &Self::Memo) -> Option<SubjectId> {
+        None
+    }
+}
+
+/// Whom a subject follows, by the record.
+pub(super) fn follows(known: Option<&Known>) -> Option<SubjectId> {
+    match known {
+        Some(Known::Resource(resource, _)) => resource.leader,
+        Some(Known::Server(_)) | None => None,
+    }
 }
 
 /// Nothing but the kind was asked.
@@ -47,6 +64,14 @@ pub struct Step<O: Operation> {
     /// How long one turn of it may take; at most 25 s. What takes longer answers
     /// [`Ended::Again`] and is asked after.
     pub limit: Duration,
+    /// Whether nothing is half done before it: then what an incident has asked for may
+    /// end here, because it is not wanted any more, or because this step fails.
+    pub may_end: bool,
+    /// How often it may fail in a row before that ends what an incident has asked for.
+    pub tries: u32,
+    /// Whether it only watches what goes on by itself. While it waits
+    /// ([`Ended::Again`]), others may act on its subject and its server.
+    pub watches: bool,
     /// Does it. It looks first whether its work is done already, for whoever began it
     /// may have died over it.
     pub run: for<'t, 'a> fn(&'t mut Turn<'a, O>) -> BoxFuture<'t, Work>,
@@ -63,6 +88,9 @@ impl<O: Operation> Step<O> {
             name,
             does,
             limit: Duration::from_secs(20),
+            may_end: false,
+            tries: 1,
+            watches: false,
             run,
         }
     }
@@ -70,6 +98,27 @@ impl<O: Operation> Step<O> {
     /// The same step with another limit.
     pub const fn within(self, limit: Duration) -> Self {
         Self { limit, ..self }
+    }
+
+    /// The same for a step before which nothing is half done.
+    pub const fn may_end(self) -> Self {
+        Self {
+            may_end: true,
+            ..self
+        }
+    }
+
+    /// The same for a step that may fail more than once in a row.
+    pub const fn tries(self, tries: u32) -> Self {
+        Self { tries, ..self }
+    }
+
+    /// The same for a step that only watches.
+    pub const fn watching(self) -> Self {
+        Self {
+            watches: true,
+            ..self
+        }
     }
 }
 
@@ -80,6 +129,10 @@ pub struct Context<'a> {
     pub operation: &'a Asked,
     /// On what; `None`: the deployment.
     pub known: Option<&'a Known>,
+    /// The incident that has asked for it, if one has.
+    pub incident: Option<&'a Incident>,
+    /// What was seen last of its subject, if an incident has asked for it.
+    pub seen: Option<&'a Observation>,
     /// The rules of the subject's tier.
     pub rules: &'a Rules,
     /// What to work with.
@@ -121,6 +174,12 @@ pub enum Ended {
     Failed,
     /// It failed, and only a human can help: they are told at once.
     Hopeless,
+    /// It failed for good, and nothing is half done: what an incident has asked for ends
+    /// so. Of what a human has asked for, a failure.
+    GaveUp,
+    /// There is nothing to do, or it cannot be done here: what an incident has asked
+    /// for ends so, and is not tried again. Of what a human has asked for, a failure.
+    Skipped,
 }
 
 /// What came of a step.
@@ -130,6 +189,8 @@ pub struct Outcome {
     pub ended: Ended,
     /// What was done, is waited for or went wrong, for people. Never a secret.
     pub note: String,
+    /// What it touched in the world, for people: `cluster 15/app on pg-1`.
+    pub touched: Vec<String>,
     /// What the record is told of the subject, in the step's transaction.
     pub facts: Vec<Fact>,
     /// What it is told beyond that, by an operation of the deployment's.
@@ -153,6 +214,7 @@ impl Outcome {
         Self {
             ended,
             note: note.into(),
+            touched: vec![],
             facts: vec![],
             findings: vec![],
         }
@@ -181,6 +243,27 @@ impl Outcome {
     /// The step failed, and only a human can help.
     pub fn hopeless(why: impl Into<String>) -> Self {
         Self::new(Ended::Hopeless, why)
+    }
+
+    /// There is nothing to do, or it cannot be done here.
+    pub fn skipped(why: impl Into<String>) -> Self {
+        Self::new(Ended::Skipped, why)
+    }
+
+    /// It failed for good, and nothing is half done.
+    pub fn gave_up(why: impl Into<String>) -> Self {
+        Self::new(Ended::GaveUp, why)
+    }
+
+    /// Says what was touched.
+    pub fn touching(mut self, what: impl Into<String>) -> Self {
+        self.touched.push(what.into());
+        self
+    }
+
+    /// Says what the incident owes from now on.
+    pub fn owing(self, what: impl Into<Value>) -> Self {
+        self.with(Fact::Owes(what.into()))
     }
 
     /// Tells the record something.
@@ -271,6 +354,12 @@ pub struct StepInfo {
     pub does: &'static str,
     /// How long one turn of it may take.
     pub limit: Duration,
+    /// See [`Step::may_end`].
+    pub may_end: bool,
+    /// See [`Step::tries`].
+    pub tries: u32,
+    /// See [`Step::watches`].
+    pub watches: bool,
 }
 
 /// A step that was done, and what it left for later ones; `None`: what there was.
@@ -288,6 +377,9 @@ pub trait AnyOperation: Sync {
 
     /// Its steps, in order.
     fn steps(&self) -> Vec<StepInfo>;
+
+    /// Whom a step changes besides the operation's subject ([`Operation::also_changes`]).
+    fn also_changes(&self, operation: &Asked, known: Option<&Known>) -> Option<SubjectId>;
 
     /// Does the step of this name.
     fn perform<'t>(&'t self, context: Context<'t>, step: &'t str) -> BoxFuture<'t, Did>;
@@ -312,8 +404,18 @@ impl<O: Operation> AnyOperation for Of<O> {
             name: step.name,
             does: step.does,
             limit: step.limit,
+            may_end: step.may_end,
+            tries: step.tries,
+            watches: step.watches,
         };
         O::STEPS.iter().map(info).collect()
+    }
+
+    fn also_changes(&self, operation: &Asked, known: Option<&Known>) -> Option<SubjectId> {
+        // A memo that cannot be read is a failure of the step, which says so.
+        let memo = serde_json::from_value(operation.memo.clone()).ok()?;
+        let also = O::also_changes(&operation.step_name, known, &memo);
+        also.filter(|id| Some(*id) != operation.subject)
     }
 
     fn perform<'t>(&'t self, context: Context<'t>, step: &'t str) -> BoxFuture<'t, Did> {

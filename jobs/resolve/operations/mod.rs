@@ -1,4 +1,5 @@
-//! Operate: what somebody asked for is done, step by step, one file for each kind.
+//! Operations: what a person or an incident asked for is done, step by step, one file for
+//! each kind.
 //!
 //! A turn of an operation's token is one step, under the subject's lease. A worker
 //! may die anywhere in it; the next one does the step again, which is why each step
@@ -15,26 +16,38 @@ mod create_resource;
 mod create_server;
 mod destroy_resource;
 mod destroy_server;
+mod disk;
+mod end_sessions;
 mod engine;
 mod enter;
 mod failover;
 mod fence;
 mod follow;
+mod follows;
+mod freeze;
 mod gameday;
 mod grow;
 mod hand_over;
 mod instance;
 mod kind;
 mod lead;
+mod look_round;
+mod own_role;
 pub(crate) mod places;
+mod reattach;
 mod reboot;
 mod rebuild;
 mod reconcile;
+mod reconnect;
+mod replace;
 mod resize;
 mod restart;
+mod restart_archiver;
+mod restore_login;
 mod rotate_password;
 mod script;
 mod set_durability;
+mod shell;
 mod stop_start;
 mod switchover;
 mod sync;
@@ -44,12 +57,9 @@ use std::marker::PhantomData;
 
 use drover::model::OperationKind;
 
-pub use engine::{advance, current};
-pub(crate) use fence::FENCE;
-pub(crate) use follow::{FOLLOW, SLOT, Telling, slot_input};
+pub use engine::{advance, current, ends_as, goes_on_alone, unwanted};
 use kind::Of;
 pub use kind::{AnyOperation, Context, Did, Ended, Finding, Operation, Outcome, StepInfo, Work};
-pub(crate) use script::ROOT;
 
 /// What a kind of operation does, step by step.
 pub fn of(kind: OperationKind) -> &'static dyn AnyOperation {
@@ -71,6 +81,17 @@ pub fn of(kind: OperationKind) -> &'static dyn AnyOperation {
         OperationKind::Reboot => &Of::<reboot::Reboot>(PhantomData),
         OperationKind::StopStart => &Of::<stop_start::StopStart>(PhantomData),
         OperationKind::RotatePassword => &Of::<rotate_password::RotatePassword>(PhantomData),
+        OperationKind::Reattach => &Of::<reattach::Reattach>(PhantomData),
+        OperationKind::Reconnect => &Of::<reconnect::Reconnect>(PhantomData),
+        OperationKind::Replace => &Of::<replace::Replace>(PhantomData),
+        OperationKind::EndSessions => &Of::<end_sessions::EndSessions>(PhantomData),
+        OperationKind::Freeze => &Of::<freeze::Freeze>(PhantomData),
+        OperationKind::RestartArchiver => &Of::<restart_archiver::RestartArchiver>(PhantomData),
+        OperationKind::RestoreLogin => &Of::<restore_login::RestoreLogin>(PhantomData),
+        OperationKind::SetReadOnly => &Of::<disk::SetReadOnly>(PhantomData),
+        OperationKind::SetReadWrite => &Of::<disk::SetReadWrite>(PhantomData),
+        OperationKind::RemoveLogs => &Of::<disk::RemoveLogs>(PhantomData),
+        OperationKind::DropSlots => &Of::<disk::DropSlots>(PhantomData),
         OperationKind::Reconcile => &Of::<reconcile::Reconcile>(PhantomData),
     }
 }

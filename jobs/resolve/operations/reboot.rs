@@ -6,8 +6,9 @@ use std::time::Duration;
 use drover::model::OperationKind;
 use serde::{Deserialize, Serialize};
 
-use super::instance::{self, Machine, Marked, POWER, SOON};
-use super::kind::{Context, NoParams, Operation, Outcome, Step, Turn, Work};
+use super::instance::{self, Machine, Marked, POWER, SOON, TRIES};
+use super::kind::{Context, Operation, Outcome, Step, Turn, Work};
+use super::look_round::{self, Looks, Params};
 use super::{await_available, hand_over};
 use crate::cloud::{Cloud as _, CloudAction, Instance, InstanceState};
 use crate::ssh::{self, Limits};
@@ -21,6 +22,7 @@ pub(super) struct Reboot;
 pub(super) struct Memo {
     #[serde(flatten)]
     marked: Marked,
+    looks: Looks,
     /// Whether it ran.
     running: bool,
     /// The boot, where its cloud tells them apart.
@@ -30,19 +32,27 @@ pub(super) struct Memo {
 }
 
 impl Operation for Reboot {
-    type Params = NoParams;
+    type Params = Params;
     type Memo = Memo;
     const KIND: OperationKind = OperationKind::Reboot;
     const STEPS: &'static [Step<Self>] = &[
+        Step::new("look", "see whether it lives", |turn| Box::pin(look(turn))).may_end(),
         Step::new("mark", "remember the boot that it ends", |turn| {
             Box::pin(mark(turn))
-        }),
+        })
+        .may_end()
+        .tries(TRIES),
         hand_over::step(),
-        Step::new("reboot", "reboot it", |turn| Box::pin(reboot(turn))).within(POWER),
+        Step::new("reboot", "reboot it", |turn| Box::pin(reboot(turn)))
+            .within(POWER)
+            .may_end()
+            .tries(TRIES),
         Step::new("await_boot", "wait for another boot", |turn| {
             Box::pin(await_boot(turn))
         })
-        .within(POWER),
+        .within(POWER)
+        .may_end()
+        .tries(TRIES),
         await_available::step(),
     ];
 }
@@ -53,6 +63,12 @@ const BOOT_ID: &str = include_str!("../../host/scripts/boot_id.sh");
 
 fn machine<'a>(turn: &Context<'a>) -> Result<Machine<'a>, Outcome> {
     instance::able(turn, CloudAction::Reboot)
+}
+
+async fn look(turn: &mut Turn<'_, Reboot>) -> Work {
+    machine(turn)?.there().await?;
+    let (context, memo) = (turn.context, &mut turn.memo);
+    look_round::unless_it_lives(&context, &turn.params, &mut memo.looks).await
 }
 
 async fn mark(turn: &mut Turn<'_, Reboot>) -> Work {
@@ -113,17 +129,19 @@ async fn reboot(turn: &mut Turn<'_, Reboot>) -> Work {
     let carries_on = memo.boot.is_some();
     let told = memo.boot_id.is_some();
     if told && has_booted(turn, &machine, &instance).await == Some(true) {
-        return Ok(Outcome::done(format!("{name} has booted since")));
+        return Ok(machine.touched(Outcome::done(format!("{name} has booted since"))));
     }
     match instance.state {
         // A cloud reboots only what runs.
         InstanceState::Running | InstanceState::Stopped if !memo.running => {
             machine.start(turn).await??;
-            return Ok(Outcome::done(format!("{name} was stopped; it is started")));
+            let done = Outcome::done(format!("{name} was stopped; it is started"));
+            return Ok(machine.touched(done));
         }
         InstanceState::Stopped if !carries_on => {
             machine.start(turn).await??;
-            return Ok(Outcome::done(format!("{name} is stopped; it is started")));
+            let done = Outcome::done(format!("{name} is stopped; it is started"));
+            return Ok(machine.touched(done));
         }
         InstanceState::Stopped => {}
         InstanceState::Stopping => return Err(Outcome::again(SOON, instance.detail)),
@@ -136,7 +154,7 @@ async fn reboot(turn: &mut Turn<'_, Reboot>) -> Work {
     let token = turn.operation.id.to_string();
     let asked = machine.cloud.reboot(machine.id, &token);
     machine.act(turn, "rebooting it", asked).await??;
-    Ok(Outcome::done(format!("{name} is rebooted")))
+    Ok(machine.touched(Outcome::done(format!("{name} is rebooted"))))
 }
 
 /// One that has stopped since, for whatever reason, is started: nobody else touches it.

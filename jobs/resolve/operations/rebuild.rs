@@ -7,12 +7,14 @@ mod scripts;
 use std::time::Duration;
 
 use drover::model::{OperationKind, Resource, Server, SubjectId, slot_of};
+use drover::store::subjects::Known;
 use serde::{Deserialize, Serialize};
 
 use super::create_resource::{self, plan};
 use super::fence::{FENCE, OPEN};
 use super::follow::{Node, follow, make_slot, node, replication_password};
-use super::kind::{Ended, Operation, Outcome, Step, Turn, Work};
+use super::kind::{self, Ended, Operation, Outcome, Step, Turn, Work};
+use super::reconnect::follower;
 use super::{await_available, script, switchover};
 use scripts::{COPY, PARTED, REWIND};
 
@@ -25,6 +27,9 @@ pub(super) struct Params {
     /// What is tried first; `None`: to rewind it.
     #[serde(default)]
     how: Option<How>,
+    /// Whether it takes writes, and is stopped whatever becomes of it then.
+    #[serde(default)]
+    writes: bool,
 }
 
 /// How it comes to follow again.
@@ -57,6 +62,10 @@ impl Operation for Rebuild {
     type Memo = Memo;
     const KIND: OperationKind = OperationKind::Rebuild;
     const STEPS: &'static [Step<Self>] = &[
+        Step::new("look", "see whether it reaches its leader", |turn| {
+            Box::pin(look(turn))
+        })
+        .may_end(),
         Step::new(
             "stop",
             "wait for its server, and stop it before it writes",
@@ -80,6 +89,10 @@ impl Operation for Rebuild {
         }),
         await_available::step(),
     ];
+
+    fn also_changes(step: &str, known: Option<&Known>, _memo: &Self::Memo) -> Option<SubjectId> {
+        (step == "follow").then(|| kind::follows(known)).flatten()
+    }
 }
 
 /// Between two tries to reach a server that is down.
@@ -103,6 +116,34 @@ fn parts<'a>(
         return Err(Outcome::then("stop", "its leader is another one by now"));
     }
     Ok((on, leader))
+}
+
+const REACHES: &str = include_str!("../../host/scripts/reaches.sh");
+
+/// An incident gives up what is there for a copy only if there is something to copy from.
+/// Who comes back behind a failover waits for its leader.
+async fn look(turn: &mut Turn<'_, Rebuild>) -> Work {
+    if turn.incident.is_none() {
+        return Ok(Outcome::done("it is stopped first"));
+    }
+    if turn.params.writes {
+        follower(turn)?;
+        return Ok(Outcome::done("it takes writes, and is stopped first"));
+    }
+    let (_, server, leader) = follower(turn)?;
+    let (leader, its_server) = node(turn, leader).await?;
+    let (host, port) = (its_server.address.as_str(), leader.port.to_string());
+    let said = script::listen(turn, server, REACHES, &[host, &port]).await?;
+    match said.status {
+        0 => Ok(Outcome::done(format!(
+            "it reaches its leader at {host} port {port}"
+        ))),
+        9 => Err(Outcome::skipped(format!(
+            "{} does not reach its leader at {host} port {port}: nothing could be copied",
+            server.subject.name
+        ))),
+        _ => Err(Outcome::failed(said.last_words())),
+    }
 }
 
 /// Stops it at once: it may be an old leader that is just coming back.

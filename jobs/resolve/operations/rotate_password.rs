@@ -6,8 +6,7 @@ use drover::store::operations::Fact;
 use postgres_protocol::password::scram_sha_256;
 
 use super::kind::{NoMemo, NoParams, Operation, Outcome, Step, Turn, Work};
-use super::script;
-use crate::resolve::incidents::superuser::QUIET;
+use super::script::{self, QUIET};
 
 /// A customer gets another password.
 pub(super) struct RotatePassword;

@@ -6,19 +6,36 @@
 use std::time::Duration;
 
 use drover::model::{Resource, Server};
+use serde::de::DeserializeOwned;
 
+use super::shell;
+pub(super) use super::shell::Said;
 use super::{Context, Outcome};
-use crate::resolve::incidents::shell::{self, FIND_CLUSTER, Said};
-use crate::resolve::incidents::superuser::{INPUT, SUPERUSER};
+
+/// Where the cluster of port `$1` is: what stands before a script that needs one.
+const FIND_CLUSTER: &str = include_str!("../../host/scripts/prelude/cluster.sh");
+
+/// What a script reads is kept as its descriptor 3.
+const INPUT: &str = include_str!("../../host/scripts/prelude/input.sh");
+
+/// `as_owner` does something as the cluster's owner; `sql` runs SQL as its superuser,
+/// over the cluster's local socket, without a password: who owns the data directory
+/// owns the cluster.
+const SUPERUSER: &str = include_str!("../../host/scripts/prelude/superuser.sh");
+
+/// The SQL behind which a statement may hold a verifier of a password.
+pub(super) const QUIET: &str = include_str!("../../host/scripts/prelude/quiet.sh");
 
 /// `as_root` does something as root.
-pub(crate) const ROOT: &str = include_str!("../../host/scripts/prelude/root.sh");
+const ROOT: &str = include_str!("../../host/scripts/prelude/root.sh");
 
 /// `background NAME FUNCTION …` runs what may take longer than a turn.
 pub(super) const BACKGROUND: &str = include_str!("../../host/scripts/prelude/background.sh");
 
 /// A script's way to say that what it waits for goes on (EX_TEMPFAIL).
 const GOES_ON: u32 = 75;
+/// That there is nothing to do it to.
+const NOTHING_THERE: u32 = 3;
 /// That no other try will help (EX_CONFIG).
 const HOPELESS: u32 = 78;
 /// When it is asked again then.
@@ -26,8 +43,8 @@ const SOON: Duration = Duration::from_secs(2);
 /// What is left of a step's time for its last words.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// Runs a script on a server. Status 75 means that it goes on by itself, 78 that only
-/// a human can help.
+/// Runs a script on a server. Status 75 means that it goes on by itself, 78 that only a
+/// human can help.
 ///
 /// # Errors
 /// The outcome of a step whose script could not be run, did not end well, or goes on.
@@ -79,6 +96,86 @@ pub(super) async fn as_superuser(
     say(turn, server, &script, &arguments, input).await
 }
 
+/// As [`as_superuser`], but status 3 (there is no such cluster, or nothing to do it to)
+/// is a step that is skipped.
+///
+/// # Errors
+/// As [`as_superuser`], and a step that is skipped.
+pub(super) async fn superuser_or_skip(
+    turn: &Context<'_>,
+    (resource, server): (&Resource, &Server),
+    script: &str,
+    arguments: &[&str],
+    input: &[u8],
+) -> Result<Said, Outcome> {
+    let script = format!("{SUPERUSER}{script}");
+    let said = hear(turn, (resource, server), &script, arguments, input).await?;
+    match said.status {
+        0 => Ok(said),
+        _ => Err(Outcome::failed(words(&said, server))),
+    }
+}
+
+/// As [`superuser_or_skip`], for a script whose last line is a JSON object: that, read.
+///
+/// # Errors
+/// As [`superuser_or_skip`], and the outcome of a step that was told something else.
+pub(super) async fn ask<T: DeserializeOwned>(
+    turn: &Context<'_>,
+    on: (&Resource, &Server),
+    script: &str,
+    arguments: &[&str],
+) -> Result<T, Outcome> {
+    let said = superuser_or_skip(turn, on, script, arguments, b"").await?;
+    let last = said.out.lines().last().unwrap_or_default();
+    serde_json::from_str(last).map_err(|e| {
+        let name = &on.1.subject.name;
+        Outcome::failed(format!("{name} did not tell what was asked: {e}"))
+    })
+}
+
+/// As [`run`], for a script whose statuses its step reads itself.
+///
+/// # Errors
+/// If it could not be run.
+pub(super) async fn listen(
+    turn: &Context<'_>,
+    server: &Server,
+    script: &str,
+    arguments: &[&str],
+) -> Result<Said, Outcome> {
+    let script = format!("{INPUT}{ROOT}{script}");
+    let time = turn.limit.saturating_sub(MARGIN);
+    shell::run_with_input(turn.tools, server, &script, arguments, b"", time).await
+}
+
+/// As [`at_cluster`], for a script whose statuses its step reads itself, but for 3, which
+/// is a step that is skipped.
+///
+/// # Errors
+/// If it could not be run, or there is nothing to do it to.
+pub(super) async fn hear(
+    turn: &Context<'_>,
+    (resource, server): (&Resource, &Server),
+    script: &str,
+    arguments: &[&str],
+    input: &[u8],
+) -> Result<Said, Outcome> {
+    let script = format!("{INPUT}{ROOT}{FIND_CLUSTER}{script}");
+    let port = resource.port.to_string();
+    let arguments = [&[port.as_str()], arguments].concat();
+    let time = turn.limit.saturating_sub(MARGIN);
+    let said = shell::run_with_input(turn.tools, server, &script, &arguments, input, time).await?;
+    match said.status {
+        NOTHING_THERE => Err(Outcome::skipped(words(&said, server))),
+        _ => Ok(said),
+    }
+}
+
+fn words(said: &Said, server: &Server) -> String {
+    format!("{} on {}", said.last_words(), server.subject.name)
+}
+
 async fn say(
     turn: &Context<'_>,
     server: &Server,
@@ -87,14 +184,12 @@ async fn say(
     input: &[u8],
 ) -> Result<Said, Outcome> {
     let time = turn.limit.saturating_sub(MARGIN);
-    let said = shell::run_with_input(turn.tools, server, script, arguments, input, time)
-        .await
-        .map_err(|outcome| Outcome::failed(outcome.note))?;
-    let words = || format!("{} on {}", said.last_words(), server.subject.name);
+    let said = shell::run_with_input(turn.tools, server, script, arguments, input, time).await?;
+    let words = words(&said, server);
     match said.status {
         0 => Ok(said),
-        GOES_ON => Err(Outcome::again(SOON, words())),
-        HOPELESS => Err(Outcome::hopeless(words())),
-        _ => Err(Outcome::failed(words())),
+        GOES_ON => Err(Outcome::again(SOON, words)),
+        HOPELESS => Err(Outcome::hopeless(words)),
+        _ => Err(Outcome::failed(words)),
     }
 }

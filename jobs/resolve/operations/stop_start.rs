@@ -4,22 +4,37 @@
 
 use drover::model::OperationKind;
 
-use super::instance::{self, Machine, Marked, POWER, SOON};
-use super::kind::{Context, NoParams, Operation, Outcome, Step, Turn, Work};
+use serde::{Deserialize, Serialize};
+
+use super::instance::{self, Machine, Marked, POWER, TRIES};
+use super::kind::{Context, Operation, Outcome, Step, Turn, Work};
+use super::look_round::{self, Looks, Params};
 use super::{await_available, hand_over};
-use crate::cloud::{CloudAction, InstanceState};
+use crate::cloud::CloudAction;
 
 /// A server is stopped and started.
 pub(super) struct StopStart;
 
+/// How it was before.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Memo {
+    #[serde(flatten)]
+    marked: Marked,
+    looks: Looks,
+}
+
 impl Operation for StopStart {
-    type Params = NoParams;
-    type Memo = Marked;
+    type Params = Params;
+    type Memo = Memo;
     const KIND: OperationKind = OperationKind::StopStart;
     const STEPS: &'static [Step<Self>] = &[
+        Step::new("look", "see whether it lives", |turn| Box::pin(look(turn))).may_end(),
         Step::new("mark", "look how its instance is", |turn| {
             Box::pin(mark(turn))
-        }),
+        })
+        .may_end()
+        .tries(TRIES),
         hand_over::step(),
         Step::new("stop", "stop it", |turn| Box::pin(stop(turn))).within(POWER),
         Step::new("start", "start it", |turn| Box::pin(start(turn))).within(POWER),
@@ -35,38 +50,41 @@ fn machine<'a>(turn: &Context<'a>) -> Result<Machine<'a>, Outcome> {
     instance::able(turn, CloudAction::StopStart)
 }
 
+async fn look(turn: &mut Turn<'_, StopStart>) -> Work {
+    machine(turn)?.there().await?;
+    let (context, memo) = (turn.context, &mut turn.memo);
+    look_round::unless_it_lives(&context, &turn.params, &mut memo.looks).await
+}
+
 async fn mark(turn: &mut Turn<'_, StopStart>) -> Work {
     let machine = machine(turn)?;
     let instance = machine.there().await?;
-    Ok(machine.mark(&instance, &mut turn.memo))
+    Ok(machine.mark(&instance, &mut turn.memo.marked))
 }
 
 async fn stop(turn: &mut Turn<'_, StopStart>) -> Work {
-    machine(turn)?.stop(turn).await
+    let stopped = stop_it(turn).await;
+    let context = turn.context;
+    turn.memo.marked.unless_hopeless(&context, stopped)
+}
+
+async fn stop_it(turn: &Context<'_>) -> Work {
+    let machine = machine(turn)?;
+    Ok(machine.touched(machine.stop(turn).await?))
 }
 
 async fn start(turn: &mut Turn<'_, StopStart>) -> Work {
     let machine = machine(turn)?;
     machine.start(turn).await??;
-    Ok(Outcome::done(format!("{} is started", machine.id)))
+    let name = &machine.server.subject.name;
+    Ok(machine.touched(Outcome::done(format!("{name} is started"))))
 }
 
 /// One that has stopped again, as an instance does that the cloud found no room for, is
 /// started once more.
 async fn await_running(turn: &mut Turn<'_, StopStart>) -> Work {
-    let machine = machine(turn)?;
-    let instance = machine.there().await?;
-    match instance.state {
-        InstanceState::Running => Ok(machine.running(&turn.memo, &instance)),
-        InstanceState::Stopped => {
-            machine.start(turn).await??;
-            let again = format!("{}; it is started once more", instance.detail);
-            Err(Outcome::again(SOON, again))
-        }
-        InstanceState::Pending
-        | InstanceState::Stopping
-        | InstanceState::ShuttingDown
-        | InstanceState::Terminated
-        | InstanceState::Unknown(_) => Err(Outcome::again(SOON, instance.detail)),
-    }
+    let running = machine(turn)?
+        .await_running(turn, &turn.memo.marked)
+        .await?;
+    turn.memo.marked.conclude(running)
 }

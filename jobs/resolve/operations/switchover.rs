@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use drover::model::{OperationKind, Resource, Server, State, SubjectId};
+use drover::store::subjects::Known;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -76,6 +77,14 @@ impl Operation for Switchover {
         }),
         await_available::step(),
     ];
+
+    fn also_changes(step: &str, _known: Option<&Known>, memo: &Memo) -> Option<SubjectId> {
+        // Until then only the leader is changed; who is to lead is asked, and may be mended.
+        ["promote", "swap"]
+            .contains(&step)
+            .then_some(memo.to)
+            .flatten()
+    }
 }
 
 /// The steps that leave the leader as it is: where one of these is next or at work, it

@@ -3,6 +3,7 @@
 
 use drover::model::{Durability, OperationKind, Resource, State, SubjectId, slot_of};
 use drover::store::operations::Fact;
+use drover::store::subjects::Known;
 use serde::{Deserialize, Serialize};
 
 use super::create_follower::leader_of;
@@ -37,6 +38,10 @@ impl Operation for Unfollow {
             Box::pin(names(turn))
         }),
     ];
+
+    fn also_changes(step: &str, _known: Option<&Known>, memo: &Memo) -> Option<SubjectId> {
+        (step == "slot").then_some(memo.leader).flatten()
+    }
 }
 
 pub(super) const PROMOTE: &str = include_str!("../../host/scripts/promote.sh");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use drover::model::{Attributes, Cause, IncidentKind, Rules, State, SubjectId};
 use serde_json::{Value, json};
 
-use super::super::{Sight, sight, think};
+use super::super::{Assessment, assess, think};
 use super::found::with;
 use super::{Play, at, bad, good};
 
@@ -58,16 +58,16 @@ fn opens(play: &Play) -> Vec<IncidentKind> {
     opens.iter().map(|opening| opening.kind).collect()
 }
 
-fn seen(kind: IncidentKind, play: &Play) -> Sight {
-    sight(kind, &play.scene(), &Rules::default(), None)
+fn seen(kind: IncidentKind, play: &Play) -> Assessment {
+    assess(kind, &play.scene(), &Rules::default(), None)
 }
 
-fn holds(sight: &Sight) -> bool {
-    matches!(sight, Sight::Holds(_))
+fn holds(sight: &Assessment) -> bool {
+    matches!(sight, Assessment::Holds(_))
 }
 
-fn cleared(sight: &Sight) -> bool {
-    matches!(sight, Sight::Cleared(_))
+fn cleared(sight: &Assessment) -> bool {
+    matches!(sight, Assessment::Cleared(_))
 }
 
 #[test]
@@ -91,23 +91,23 @@ fn one_that_takes_writes_is_a_split_brain_at_the_first_sight_of_it() {
     let kind = IncidentKind::SplitBrain;
     let play = kept().seen(1.0, "a", leader(5000, json!([])));
     assert_eq!(opens(&play), [kind]);
-    let Sight::Holds(reason) = seen(kind, &play) else {
+    let Assessment::Holds(reason) = seen(kind, &play) else {
         panic!("it holds");
     };
     assert!(reason.contains("takes them too (epoch 3)"), "{reason}");
     // What was seen before the record said that it follows speaks of another time.
     let before = kept().seen(-2.0, "a", leader(5000, json!([])));
     assert_eq!(opens(&before), []);
-    assert_eq!(seen(kind, &before), Sight::Unknown);
+    assert_eq!(seen(kind, &before), Assessment::Unknown);
     // A leader takes writes, and one that does not answer says nothing of it.
     let leads = Play::resource(State::Available).seen(1.0, "a", leader(1, json!([])));
     assert_eq!(opens(&leads), []);
     assert!(cleared(&seen(kind, &leads)));
     let down = kept().seen(1.0, "a", bad(Cause::Refused));
-    assert_eq!(seen(kind, &down), Sight::Unknown);
+    assert_eq!(seen(kind, &down), Assessment::Unknown);
     let silent = kept().seen(1.0, "a", good());
     assert_eq!(opens(&silent), []);
-    assert_eq!(seen(kind, &silent), Sight::Unknown);
+    assert_eq!(seen(kind, &silent), Assessment::Unknown);
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn one_that_does_not_stream_is_stalled_after_two_looks_and_thirty_seconds() {
     }
     // One that is refused streams for a moment now and then.
     let back = late().seen(32.0, "a", follower("streaming", 5000));
-    assert_eq!(seen(kind, &back), Sight::Recovering);
+    assert_eq!(seen(kind, &back), Assessment::Recovering);
     assert!(holds(&seen(kind, &back.seen(33.0, "a", silent()))));
     let back = late().seen(32.0, "a", follower("streaming", 5000)).seen(
         33.0,
@@ -149,7 +149,7 @@ fn one_that_does_not_stream_is_stalled_after_two_looks_and_thirty_seconds() {
     let blind = || and(silent(), json!({"receiver": {"status": null}}));
     let blind = kept().seen(1.0, "a", blind()).seen(40.0, "a", blind());
     assert_eq!(opens(&blind), []);
-    assert_eq!(seen(kind, &blind), Sight::Unknown);
+    assert_eq!(seen(kind, &blind), Assessment::Unknown);
 }
 
 #[test]
@@ -249,12 +249,12 @@ fn one_that_stays_too_far_behind_is_lagging() {
     let told = kept().seen(1.0, "a", told.clone()).seen(31.0, "a", told);
     assert_eq!(opens(&told, 30), [kind]);
     // It is over at half of the limit.
-    assert_eq!(seen(kind, &play(&[(10, 5499)])), Sight::Recovering);
+    assert_eq!(seen(kind, &play(&[(10, 5499)])), Assessment::Recovering);
     assert!(holds(&seen(kind, &play(&[(20, 5000)]))));
     assert!(holds(&seen(kind, &play(&[(20, 5000), (21, 5100)]))));
     assert_eq!(
         seen(kind, &play(&[(20, 5000), (21, 5101)])),
-        Sight::Recovering
+        Assessment::Recovering
     );
     assert!(cleared(&seen(kind, &play(&[(10, 5500)]))));
 }

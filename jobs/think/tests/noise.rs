@@ -6,7 +6,7 @@ use drover::model::{Attributes, IncidentKind, Kind, Rules, State, SubjectId};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::super::{Sight, sight, think};
+use super::super::{Assessment, assess, think};
 use super::found::{FAILED, GIB, with};
 use super::{at, play};
 
@@ -188,7 +188,7 @@ proptest! {
         rules.limits.stalled_for = Duration::from_secs(1);
         let opens = think(&scene, &rules).opens;
         for kind in IncidentKind::ALL.iter().copied() {
-            let Sight::Cleared(reason) = sight(kind, &scene, &rules, acted.map(at)) else {
+            let Assessment::Cleared(reason) = assess(kind, &scene, &rules, acted.map(at)) else {
                 continue;
             };
             prop_assert!(opens.iter().all(|o| o.kind != kind), "{} {}", kind, reason);

@@ -86,7 +86,7 @@ pub async fn destroy(
         Kind::Resource => OperationKind::DestroyResource,
     };
     let open = operations::open_of(db, id).await?;
-    if let Some(open) = open.filter(|open| open.kind == what) {
+    if let Some(open) = open.iter().find(|open| open.kind == what) {
         return Ok(open.id);
     }
     let resources: i64 = sqlx::query_scalar(

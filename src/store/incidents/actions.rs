@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use super::{Incident, IncidentId, Note, close, load, lock, note};
 use crate::model::{Action, Channel, Deed, Evidence, IncidentState, Severity};
 use crate::store::outbox::{self, NewMessage};
-use crate::store::{leases, operations, queue};
+use crate::store::{operations, queue};
 
 /// What is asked for, by whom, and why.
 #[derive(Clone, Debug)]
@@ -48,10 +48,7 @@ pub enum ActError {
 /// See [`ActError`]; then roll back.
 pub async fn act(db: &mut PgConnection, id: IncidentId, asked: &Asked) -> Result<(), ActError> {
     queue::hold_incident_token(db, id).await?;
-    let found = load(db, id).await?.ok_or(ActError::NotFound)?;
-    if let (Action::Resolve, Some(subject)) = (asked.action, found.subject) {
-        leases::drop_handed_on(db, subject, id).await?;
-    }
+    load(db, id).await?.ok_or(ActError::NotFound)?;
     let mut incident = lock(db, id).await?.ok_or(ActError::NotFound)?;
     if !asked.action.fits(&incident) {
         return Err(ActError::NotNow {
@@ -111,8 +108,8 @@ async fn retry(db: &mut PgConnection, incident: &Incident, asked: &Asked) -> sql
     sqlx::query(
         "update incidents
          set state = 'triggered', state_since = now(), revision = revision + 1,
-             deadline = null, remedy = 0, step = 0, attempt = 0, attempts = 0,
-             wait_until = null, memo = memo - 'begun', resting = null, reopened = 0,
+             deadline = null, remedy = null, attempt = 0, attempts = 0,
+             wait_until = null, resting = null, reopened = 0,
              acknowledged_at = null, acknowledged_by = null, paged_at = null
          where id = $1",
     )

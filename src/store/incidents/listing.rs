@@ -75,14 +75,10 @@ impl ListedRow {
     }
 }
 
-/// The remedy of place 1000 is the playbook's `undo`.
 const COLUMNS: &str = "
     select i.*, s.kind as subject_kind, s.name as subject_name,
            b.playbook ->> 'severity' as severity,
-           case when i.state not in ('resolving', 'waiting') then null
-                when i.remedy = 1000 then b.playbook #>> '{undo,name}'
-                else b.playbook #>> array['remedies', i.remedy::text, 'name']
-           end as remedy_name
+           case when i.state in ('resolving', 'waiting') then i.remedy end as remedy_name
     from incidents i
     left join subjects s on s.id = i.subject_id
     left join resolvers b on b.kind = i.kind";

@@ -95,6 +95,11 @@ pub enum Fact {
     },
     /// Another operation follows this one, once it has come to its end.
     Next(Box<NewOperation>),
+    /// A resource that another one has taken the place of: it is destroyed.
+    Unneeded,
+    /// What the incident that has asked for it owes from now on: what was done for the time
+    /// being, and is taken back once all is well. `Null`: nothing.
+    Owes(Value),
     /// A subject is gone from the world: its token goes, its record stays.
     Gone,
 }
@@ -227,8 +232,37 @@ pub async fn apply(
             hand_over(db, &change, (customer, replication)).await?;
         }
         // Written when this one has ended: one at a time.
-        Fact::Next(_) => {}
+        Fact::Next(_) | Fact::Unneeded => {}
+        // However the step has ended, so before that is looked at.
+        Fact::Owes(_) => {}
         Fact::Gone => gone(db, subject, worker).await?,
+    }
+    Ok(())
+}
+
+/// Opens what is to follow an operation that has ended.
+pub async fn follow_up(
+    db: &mut PgConnection,
+    subject: Option<SubjectId>,
+    facts: &[Fact],
+    by: &str,
+) -> sqlx::Result<()> {
+    for fact in facts {
+        match (fact, subject) {
+            (Fact::Next(new), _) => {
+                super::open(db, new).await?;
+            }
+            (Fact::Unneeded, Some(subject)) => {
+                match creation::destroy(db, Kind::Resource, subject, by).await {
+                    Ok(_) | Err(DestroyError::NotFound) => {}
+                    Err(DestroyError::Database(e)) => return Err(e),
+                    Err(e @ (DestroyError::Adopted | DestroyError::HasResources(_))) => {
+                        return Err(sqlx::Error::Protocol(e.to_string()));
+                    }
+                }
+            }
+            (_, _) => {}
+        }
     }
     Ok(())
 }

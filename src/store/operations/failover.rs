@@ -4,7 +4,7 @@
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use super::{NewOperation, end, open, open_of};
+use super::{NewOperation, Remedy, end, open_for, open_of};
 use crate::model::{Observation, Operation, OperationId, OperationKind, OperationState, SubjectId};
 use crate::store::leases;
 
@@ -57,11 +57,13 @@ pub async fn open_failover(
     params: Value,
     asked_by: &str,
     reason: Option<&str>,
+    remedy: Option<Remedy<'_>>,
 ) -> sqlx::Result<Result<OperationId, Box<Operation>>> {
-    if let Some(other) = open_of(db, leader).await? {
-        if !gives_way(&other) {
-            return Ok(Err(Box::new(other)));
-        }
+    let open = open_of(db, leader).await?;
+    if let Some(other) = open.iter().find(|other| !gives_way(other)) {
+        return Ok(Err(Box::new(other.clone())));
+    }
+    for other in open {
         let text = "given up: its leader is gone, and a failover goes first";
         end(db, other.id, OperationState::Cancelled, "drover", text).await?;
     }
@@ -74,7 +76,11 @@ pub async fn open_failover(
         reason: reason.map(str::to_owned),
         not_before: None,
     };
-    match open(db, &new).await? {
+    let opened = match remedy {
+        Some(remedy) => Some(open_for(db, &new, remedy).await?),
+        None => super::open(db, &new).await?,
+    };
+    match opened {
         Some(id) => Ok(Ok(id)),
         None => Err(sqlx::Error::Protocol(
             "an operation that was given up is open".into(),

@@ -4,6 +4,7 @@ use serde::Serialize;
 use sqlx::{PgConnection, PgPool, Row};
 
 use super::{DEAD_AFTER, Queue, STUCK_AFTER, millis};
+use crate::model::{IncidentKind, Lane};
 
 /// Frees every token that a worker which is no more still holds.
 pub async fn release(db: &mut PgConnection, worker: &str) -> sqlx::Result<u64> {
@@ -125,19 +126,26 @@ pub async fn keep(db: &mut PgConnection) -> sqlx::Result<Mended> {
     let missing = sqlx::query(
         "insert into apalis.jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority)
          select w.id, w.queue, convert_to(json_build_object(w.sort, w.id)::text, 'UTF8'),
-                'Pending', 0, 25, now(), 0
+                'Pending', 0, 25, now(), w.lane
          from (
-             select id, 'feel' as queue, 'subject' as sort from subjects
+             select id, 'feel' as queue, 'subject' as sort, $1 as lane from subjects
              where forgotten_at is null and state <> 'destroyed'
              union all
-             select id, 'resolve', 'incident' from incidents where state <> 'resolved'
+             select id, 'resolve', 'incident',
+                    case when state = 'needs_human' then $2 when kind = any($3) then $4 else $5 end
+             from incidents where state <> 'resolved'
              union all
-             select id, 'resolve', 'operation' from operations where state = 'open'
+             select id, 'resolve', 'operation', lane from operations where state = 'open'
              union all
-             select id, 'notify', 'message' from outbox where state = 'pending') w
+             select id, 'notify', 'message', $1 from outbox where state = 'pending') w
          where not exists (select from apalis.jobs j where j.id = w.id)
          on conflict (id) do nothing",
     )
+    .bind(Lane::Change.priority())
+    .bind(Lane::Human.priority())
+    .bind(IncidentKind::names_where(|kind| kind.lane == Lane::Save))
+    .bind(Lane::Save.priority())
+    .bind(Lane::Repair.priority())
     .execute(&mut *db)
     .await?;
     let stuck = sqlx::query(

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-use super::{DEAD_AFTER, Lock, Queue, Token, bring_forward, millis, wake_incidents};
+use super::{DEAD_AFTER, Lock, Token, bring_forward, millis, wake_incidents};
 use crate::model::{
     Attributes, IncidentKind, ObservationId, Opening, State, SubjectId, TransitionId,
 };
@@ -28,8 +28,6 @@ pub struct FeelStep {
 pub struct ThinkStep {
     /// Under which lock.
     pub lock: Lock,
-    /// The queue the token goes to.
-    pub next: Queue,
     /// When the subject was seen last, by the control database's clock; `None`: never.
     pub seen: Option<DateTime<Utc>>,
     /// How long after that it is due there. A thought that comes late, or again from
@@ -146,18 +144,16 @@ pub async fn commit_thinks(
     steps: &[ThinkStep],
 ) -> sqlx::Result<Vec<String>> {
     let (ids, workers, at) = locks(steps.iter().map(|s| &s.lock));
-    let next: Vec<Queue> = steps.iter().map(|s| s.next).collect();
     let seen: Vec<Option<DateTime<Utc>>> = steps.iter().map(|s| s.seen).collect();
     let after: Vec<i64> = steps.iter().map(|s| millis(s.after)).collect();
     let moved: Vec<String> = if steps.iter().all(|s| s.change.is_none()) {
         sqlx::query_scalar(
             "update apalis.jobs j
-             set job_type = s.next, status = 'Pending',
+             set job_type = 'feel', status = 'Pending',
                  run_at = least(s.seen, now()) + s.after * interval '1 ms',
                  lock_by = null, lock_at = null, attempts = 0
-             from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::timestamptz[],
-                         $6::bigint[])
-                 as s (id, lock_by, lock_at, next, seen, after)
+             from unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[], $5::bigint[])
+                 as s (id, lock_by, lock_at, seen, after)
              where j.id = s.id
                and j.job_type = 'think'
                and j.status = 'Queued'
@@ -168,7 +164,6 @@ pub async fn commit_thinks(
         .bind(ids)
         .bind(workers)
         .bind(at)
-        .bind(next)
         .bind(seen)
         .bind(after)
         .fetch_all(&mut *db)
@@ -177,14 +172,14 @@ pub async fn commit_thinks(
         let changes = || steps.iter().map(|s| s.change.as_ref());
         sqlx::query_scalar(
             "with step as (
-                 select * from unnest($1::text[], $2::text[], $3::bigint[], $4::text[],
-                                      $5::timestamptz[], $6::bigint[], $7::text[], $8::text[],
-                                      $9::text[], $10::text[], $11::text[], $12::text[])
-                     as s (id, lock_by, lock_at, next, seen, after,
+                 select * from unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[],
+                                      $5::bigint[], $6::text[], $7::text[], $8::text[],
+                                      $9::text[], $10::text[], $11::text[])
+                     as s (id, lock_by, lock_at, seen, after,
                            transition, from_state, to_state, reason, observation, opens)),
              moved as (
                  update apalis.jobs j
-                 set job_type = s.next, status = 'Pending',
+                 set job_type = 'feel', status = 'Pending',
                      run_at = least(s.seen, now()) + s.after * interval '1 ms',
                      lock_by = null, lock_at = null, attempts = 0
                  from step s
@@ -211,7 +206,6 @@ pub async fn commit_thinks(
         .bind(ids)
         .bind(workers)
         .bind(at)
-        .bind(next)
         .bind(seen)
         .bind(after)
         .bind(changes().map(|c| c.map(|c| c.id)).collect::<Vec<_>>())
@@ -271,6 +265,7 @@ pub async fn commit_thinks(
             }
         }
     }
+    wake_without_reason(db, steps.iter().filter(took_effect)).await?;
     // Whoever waits for a better word on this subject should hear it at once.
     let turned: Vec<SubjectId> = steps
         .iter()
@@ -314,4 +309,41 @@ pub async fn put_back(db: &mut PgConnection, steps: &[PutBack]) -> sqlx::Result<
     .bind(after)
     .fetch_all(db)
     .await
+}
+
+/// Incidents that wait for a human are looked at when what they are about is not seen any
+/// more: these subjects were just thought about, and what is wrong with them is named.
+async fn wake_without_reason(
+    db: &mut PgConnection,
+    steps: impl Iterator<Item = &ThinkStep>,
+) -> sqlx::Result<()> {
+    let (mut thought, mut ids, mut kinds) = (Vec::new(), Vec::new(), Vec::new());
+    for step in steps {
+        let Token::Subject(id) = step.lock.token else {
+            continue;
+        };
+        thought.push(id);
+        for opening in &step.opens {
+            ids.push(id);
+            kinds.push(opening.kind);
+        }
+    }
+    sqlx::query(
+        "with due as (
+             select j.id from incidents i join apalis.jobs j on j.id = i.id
+             where coalesce(i.subject_id, '') = any($1) and i.state = 'needs_human'
+               and i.state <> 'resolved'
+               and not exists (select from unnest($2::text[], $3::text[]) as named (id, kind)
+                               where named.id = i.subject_id and named.kind = i.kind)
+               and j.job_type = 'resolve' and j.status = 'Pending' and j.run_at > now()
+             order by j.id
+             for update of j skip locked)
+         update apalis.jobs j set run_at = now() from due where j.id = due.id",
+    )
+    .bind(thought)
+    .bind(ids)
+    .bind(kinds)
+    .execute(db)
+    .await?;
+    Ok(())
 }

@@ -78,6 +78,24 @@ pub async fn wake_operations(db: &mut PgConnection, subjects: &[SubjectId]) -> s
     Ok(())
 }
 
+/// Makes the waiting tokens of what an incident has asked for due now, though their time
+/// has not come: they look whether they are still wanted.
+pub async fn wake_asked_by(db: &mut PgConnection, incident: IncidentId) -> sqlx::Result<()> {
+    sqlx::query(
+        "with due as (
+             select j.id from apalis.jobs j join operations o on o.id = j.id
+             where o.state = 'open' and o.incident_id = $1
+               and j.job_type = 'resolve' and j.status = 'Pending' and j.run_at > now()
+             order by j.id
+             for update of j skip locked)
+         update apalis.jobs j set run_at = now() from due where j.id = due.id",
+    )
+    .bind(incident)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// Locks the tokens of a subject's open operations against steps, until the
 /// transaction ends.
 pub async fn hold_operation_tokens(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<()> {

@@ -1,15 +1,17 @@
 //! Plays the ring's part of resolve: does the steps of an operation in the world, and
-//! writes what they leave behind. feel and think are the ring's own.
+//! writes what they leave behind. feel and think are the ring's own. Of what an incident
+//! has asked for, the incident's own part is `resolve::driver::Case`.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use drover::model::{
-    ExposeSecret, Operation, OperationKind, OperationState, Secret, State, SubjectId,
+    ExposeSecret, Incident, Observation, Operation, OperationKind, OperationState, Secret, State,
+    SubjectId,
 };
-use drover::store::operations::{self, NewOperation};
+use drover::store::operations::{self, Fact, NewOperation};
 use drover::store::queue::Queue;
-use drover::store::{queue, subjects};
+use drover::store::{incidents, queue, subjects};
 use drover_jobs::cloud::Cloud;
 use drover_jobs::cloud::NewInstance;
 use drover_jobs::cloud::local::{Cluster, LocalServer};
@@ -22,6 +24,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::herd::MOST_TURNS;
 pub use crate::herd::{Cut, World, session, superuser};
+
+/// How long an operation may take; nothing here is ever late.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// All ways for a worker to die.
 pub const CUTS: [Cut; 4] = [
@@ -147,9 +152,43 @@ impl World {
         Change {
             world: self,
             operation,
+            asker: None,
             cut: Cut::Never,
             done: vec![],
         }
+    }
+}
+
+/// The incident that has asked for an operation.
+pub struct Asker {
+    pub incident: Incident,
+    /// What was seen last of its subject.
+    pub seen: Option<Observation>,
+    pub remedy: &'static str,
+}
+
+/// A step that was done, and what came of it.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// As which remedy, if an incident has asked for it.
+    pub remedy: Option<&'static str>,
+    pub step: &'static str,
+    pub ended: Ended,
+    /// How its operation stood then.
+    pub state: OperationState,
+    pub touched: Vec<String>,
+    pub note: String,
+}
+
+impl Done {
+    /// Why its operation was skipped, if it was.
+    pub fn skipped(&self) -> Option<&str> {
+        (self.state == OperationState::Skipped).then_some(self.note.as_str())
+    }
+
+    /// Why its operation has failed, if it has.
+    pub fn failed(&self) -> Option<&str> {
+        (self.state == OperationState::Failed).then_some(self.note.as_str())
     }
 }
 
@@ -157,9 +196,11 @@ impl World {
 pub struct Change<'a> {
     pub world: &'a World,
     pub operation: Operation,
+    /// `None`: a person has asked for it.
+    pub asker: Option<Asker>,
     pub cut: Cut,
-    /// Every turn that the record would know of: step, how it ended, note.
-    pub done: Vec<(&'static str, Ended, String)>,
+    /// Every turn that the record would know of.
+    pub done: Vec<Done>,
 }
 
 impl Change<'_> {
@@ -185,19 +226,15 @@ impl Change<'_> {
     /// Turns until it is done, or hopeless: then gives why.
     pub async fn run(&mut self) -> Result<(), String> {
         for _ in 0..MOST_TURNS {
-            let steps = operate::of(self.operation.kind).steps();
-            if usize::from(self.operation.step) >= steps.len() {
-                let mut tx = self.world.pool.begin().await.unwrap();
-                let (id, done) = (self.operation.id, OperationState::Done);
-                assert!(
-                    operations::end(&mut tx, id, done, "test", "done")
-                        .await
-                        .unwrap()
-                );
-                tx.commit().await.unwrap();
-                return Ok(());
+            let done = self.advance().await;
+            match done.state {
+                OperationState::Done => return Ok(()),
+                OperationState::Open if done.ended != Ended::Hopeless => {}
+                OperationState::Open
+                | OperationState::Failed
+                | OperationState::Skipped
+                | OperationState::Cancelled => return Err(done.note),
             }
-            self.advance(&steps).await?;
         }
         panic!("no end:\n{}", self.story());
     }
@@ -205,46 +242,68 @@ impl Change<'_> {
     /// Turns until this step is the next.
     pub async fn run_to(&mut self, name: &str) {
         for _ in 0..MOST_TURNS {
-            let steps = operate::of(self.operation.kind).steps();
-            if operate::current(&self.operation, &steps).unwrap().name == name {
+            if self.next().name == name {
                 return;
             }
-            self.advance(&steps).await.unwrap();
+            let done = self.advance().await;
+            let goes_on = done.state == OperationState::Open && done.ended != Ended::Hopeless;
+            assert!(goes_on, "{name} is never next:\n{}", self.story());
         }
         panic!("{name} is never next:\n{}", self.story());
     }
 
-    /// Takes a turn, and waits for as long as it says; gives why, where it is hopeless.
-    async fn advance(&mut self, steps: &[StepInfo]) -> Result<(), String> {
-        let step = operate::current(&self.operation, steps).unwrap();
-        let did = self.turn(step).await;
-        let (ended, note) = (did.outcome.ended.clone(), did.outcome.note.clone());
-        self.done.push((step.name, ended.clone(), note.clone()));
-        self.write(did, steps).await;
-        match ended {
-            Ended::Done | Ended::Then(_) => {}
-            Ended::Again(after) => tokio::time::sleep(after).await,
-            Ended::Failed => tokio::time::sleep(Duration::from_millis(500)).await,
-            Ended::Hopeless => return Err(note),
-        }
-        Ok(())
+    fn steps(&self) -> Vec<StepInfo> {
+        operate::of(self.operation.kind).steps()
     }
 
+    /// The step that is next.
+    pub fn next(&self) -> StepInfo {
+        operate::current(&self.operation, &self.steps()).unwrap()
+    }
+
+    /// Takes a turn, and waits for as long as it says.
+    pub async fn advance(&mut self) -> Done {
+        let step = self.next();
+        let Did { outcome, memo } = self.turn(step).await;
+        self.write(step, &outcome, memo).await;
+        let done = Done {
+            remedy: self.asker.as_ref().map(|asker| asker.remedy),
+            step: step.name,
+            ended: outcome.ended,
+            state: self.operation.state,
+            touched: outcome.touched,
+            note: outcome.note,
+        };
+        self.done.push(done.clone());
+        if done.state == OperationState::Open {
+            match done.ended {
+                Ended::Done | Ended::Then(_) | Ended::Hopeless => {}
+                Ended::Again(after) => tokio::time::sleep(after).await,
+                Ended::Failed | Ended::Skipped | Ended::GaveUp => {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+            }
+        }
+        done
+    }
+
+    /// What is written when a step begins stays, whoever dies over it.
     async fn turn(&mut self, step: StepInfo) -> Did {
         let now = self.now().await;
         if self.operation.step_name != step.name {
             self.operation.step_name = step.name.into();
             self.operation.step_since = now;
         }
+        self.operation.deadline = self.operation.deadline.or(Some(now + PATIENCE));
         self.cut.cuts_off(self.perform(step)).await;
         Box::pin(self.perform(step)).await
     }
 
     /// A step once more, whatever is next: as by a worker whose predecessor was cut
     /// off, and who comes late. Nothing of it is written.
-    pub async fn again(&mut self, name: &str) -> Outcome {
-        let steps = operate::of(self.operation.kind).steps();
-        let step = steps.into_iter().find(|step| step.name == name).unwrap();
+    pub async fn again(&self, name: &str) -> Outcome {
+        let mut steps = self.steps().into_iter();
+        let step = steps.find(|step| step.name == name).unwrap();
         Box::pin(self.perform(step)).await.outcome
     }
 
@@ -253,9 +312,12 @@ impl Change<'_> {
             Some(subject) => Some(self.world.known(subject).await),
             None => None,
         };
+        let asker = self.asker.as_ref();
         let context = Context {
             operation: &self.operation,
             known: known.as_ref(),
+            incident: asker.map(|asker| &asker.incident),
+            seen: asker.and_then(|asker| asker.seen.as_ref()),
             rules: &self.world.rules,
             tools: &self.world.tools,
             limit: step.limit,
@@ -271,27 +333,51 @@ impl Change<'_> {
     }
 
     /// What the ring writes with a step.
-    async fn write(&mut self, did: Did, steps: &[StepInfo]) {
+    async fn write(&mut self, step: StepInfo, outcome: &Outcome, memo: Option<Value>) {
         let now = self.now().await;
-        let Did { outcome, memo } = did;
-        let operation = &mut self.operation;
+        let steps = self.steps();
         if let Some(memo) = memo {
-            operation.memo = memo;
+            self.operation.memo = memo;
         }
-        if outcome.ended == Ended::Hopeless {
-            operation.stuck_at = Some(now);
-        } else {
-            operate::advance(operation, steps, &outcome, Duration::from_secs(600), now);
+        let mut tx = self.world.pool.begin().await.unwrap();
+        for fact in &outcome.facts {
+            let (Some(incident), Fact::Owes(what)) = (self.operation.incident, fact) else {
+                continue;
+            };
+            incidents::owe(&mut tx, incident, what).await.unwrap();
         }
-        if let (Some(subject), true) = (operation.subject, outcome.ended != Ended::Hopeless) {
-            let mut tx = self.world.pool.begin().await.unwrap();
-            for fact in &outcome.facts {
-                operations::apply(&mut tx, subject, fact, "test")
-                    .await
-                    .unwrap();
+        let ends = operate::ends_as(&self.operation, step, &outcome.ended);
+        if ends.is_none() && outcome.ended == Ended::Hopeless {
+            self.operation.stuck_at = Some(now);
+        } else if ends.is_none() {
+            operate::advance(&mut self.operation, &steps, outcome, PATIENCE, now);
+            if let Some(subject) = self.operation.subject {
+                for fact in &outcome.facts {
+                    operations::apply(&mut tx, subject, fact, "test")
+                        .await
+                        .unwrap();
+                }
             }
-            tx.commit().await.unwrap();
         }
+        tx.commit().await.unwrap();
+        if let Some(state) = ends {
+            self.end(state, &outcome.note).await;
+        } else if usize::from(self.operation.step) >= steps.len() {
+            self.end(OperationState::Done, &outcome.note).await;
+        }
+    }
+
+    /// It is over.
+    pub async fn end(&mut self, state: OperationState, text: &str) {
+        let mut tx = self.world.pool.begin().await.unwrap();
+        let id = self.operation.id;
+        let ended = operations::end(&mut tx, id, state, "test", text).await;
+        assert!(ended.unwrap(), "it was over already:\n{}", self.story());
+        let ended = operations::load(&mut tx, id).await.unwrap().unwrap();
+        tx.commit().await.unwrap();
+        self.operation.state = ended.state;
+        self.operation.ended_at = ended.ended_at;
+        self.operation.note = ended.note;
     }
 
     async fn now(&self) -> DateTime<Utc> {

@@ -62,7 +62,7 @@ async fn a_remedy_that_the_plan_does_not_allow_is_passed_over_for_the_next() {
     server.kill(&cluster).await.unwrap();
     let timeline = until(&world, resource, "resource_down", "resolved").await;
     assert!(
-        timeline.contains("passed_over: restart_fast: plan starter does not allow it"),
+        timeline.contains("skipped: restart_fast: plan starter does not allow it"),
         "{timeline}"
     );
     assert_eq!(remedies_begun(&world).await, ["restart_immediate"]);
@@ -84,7 +84,7 @@ async fn a_plan_that_allows_nothing_leaves_its_servers_to_a_human() {
     server.unplug().await.unwrap();
     let timeline = until(&world, id, "server_down", "needs_human").await;
     for remedy in ["reboot", "stop_start"] {
-        let said = format!("passed_over: {remedy}: plan starter does not allow it");
+        let said = format!("skipped: {remedy}: plan starter does not allow it");
         assert!(timeline.contains(&said), "{timeline}");
     }
     assert_eq!(remedies_begun(&world).await, [""; 0]);

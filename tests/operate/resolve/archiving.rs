@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use drover::model::IncidentKind;
 use drover_jobs::cloud::local::{Cluster, LocalServer};
-use drover_jobs::resolve::incidents::Ended;
-use drover_jobs::resolve::incidents::machine::Move;
+use drover_jobs::resolve::incidents::machine::NextAction;
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -52,7 +51,9 @@ async fn a_hung_archive_command_is_ended_and_archiving_goes_on() {
     );
     superuser(&server, &cluster, "create role archiver superuser login").await;
     shell(&server, &others).await;
-    let mut case = world.incident(resource, IncidentKind::ArchivingStalled);
+    let mut case = world
+        .incident(resource, IncidentKind::ArchivingStalled)
+        .await;
 
     // It has not hung for long enough yet.
     case.turn(&holds()).await;
@@ -62,6 +63,7 @@ async fn a_hung_archive_command_is_ended_and_archiving_goes_on() {
     shell(&server, &format!("touch {flag}")).await;
     let mut case = world
         .incident(resource, IncidentKind::ArchivingStalled)
+        .await
         .cut(Cut::AfterEffect);
     case.until_done().await;
 
@@ -90,10 +92,12 @@ async fn a_command_that_fails_is_said_to_and_people_are_called() {
     archive(&server, &cluster, "echo swordfish >/dev/null; exit 7").await;
     sleep(Duration::from_secs(4)).await;
 
-    let mut case = world.incident(resource, IncidentKind::ArchivingStalled);
+    let mut case = world
+        .incident(resource, IncidentKind::ArchivingStalled)
+        .await;
     let last = case.until_escalated().await;
 
-    assert!(matches!(last, Move::Escalate(_)), "{last:?}");
+    assert!(matches!(last, NextAction::Escalate(_)), "{last:?}");
     let story = case.story();
     assert!(story.contains("failed with exit code 7"), "{story}");
     assert!(!story.contains("swordfish"), "{story}");
@@ -105,9 +109,13 @@ async fn without_a_command_there_is_nothing_to_restart() {
     let (server, cluster, _, resource) = world.pair(None).await;
     archive(&server, &cluster, "").await;
 
-    let mut case = world.incident(resource, IncidentKind::ArchivingStalled);
-    let (_, ended) = case.turn(&holds()).await;
+    let mut case = world
+        .incident(resource, IncidentKind::ArchivingStalled)
+        .await;
+    let (_, done) = case.turn(&holds()).await;
 
-    assert!(matches!(ended, Some(Ended::PassedOver(_))), "{ended:?}");
-    assert!(case.story().contains("no archive_command"));
+    let done = done.unwrap();
+    let why = done.skipped().unwrap_or_else(|| panic!("{done:?}"));
+    assert!(why.contains("no archive_command"), "{why}");
+    assert_eq!(case.operation().note.as_deref(), Some(why));
 }

@@ -6,15 +6,11 @@ use std::time::Duration;
 use drover::model::{IncidentKind, Mode, SubjectId};
 use drover::store::{modes, tiers};
 use drover_jobs::cloud::local::{Cluster, LocalServer, MIB};
-use drover_jobs::resolve::incidents::Ended;
-use drover_jobs::resolve::incidents::machine::Move;
+use drover_jobs::resolve::incidents::machine::NextAction;
+use drover_jobs::resolve::operations::Ended;
 use serde_json::json;
 
 use super::driver::{Case, Cut, World, cleared, holds, session, superuser};
-
-/// The places of these remedies.
-const REMOVE_LOGS: u16 = 1;
-const DROP_SLOTS: u16 = 2;
 
 const CUTS: [Cut; 3] = [
     Cut::Never,
@@ -48,10 +44,9 @@ async fn disk(name: &str) -> Disk {
 }
 
 impl Disk {
-    fn case(&self, cut: Cut) -> Case<'_> {
-        self.world
-            .incident(self.id, IncidentKind::DiskCritical)
-            .cut(cut)
+    async fn case(&self, cut: Cut) -> Case<'_> {
+        let case = self.world.incident(self.id, IncidentKind::DiskCritical);
+        case.await.cut(cut)
     }
 
     fn volume(&self) -> PathBuf {
@@ -88,9 +83,9 @@ impl Disk {
 }
 
 fn names<'a>(case: &'a Case<'_>) -> Vec<(&'a str, bool)> {
-    let over = |ended: &Ended| matches!(ended, Ended::PassedOver(_));
     let done = case.done.iter();
-    done.map(|d| (d.remedy, over(&d.ended))).collect()
+    done.map(|d| (d.remedy.unwrap(), d.skipped().is_some()))
+        .collect()
 }
 
 #[tokio::test]
@@ -109,7 +104,7 @@ async fn rotated_logs_go_first_and_nothing_else_goes_with_them() {
             std::fs::write(log.join(file), vec![b'x'; 8 * MIB as usize]).unwrap();
         }
         disk.server.fill_volume(12).unwrap();
-        let mut case = disk.case(cut);
+        let mut case = disk.case(cut).await;
         assert_eq!(case.until_done().await, "remove_logs", "{}", case.story());
         assert!(case.story().contains("of 24.0 MiB"), "{}", case.story());
         assert_eq!(names(&case)[0], ("read_only", true), "{}", case.story());
@@ -122,12 +117,16 @@ async fn rotated_logs_go_first_and_nothing_else_goes_with_them() {
         assert!(log.join(format!("{name}.log")).exists());
         // Now there is room, and the rest of the playbook leaves it at that.
         disk.server.empty_volume().unwrap();
-        let (_, ended) = case.turn(&holds()).await;
-        assert!(matches!(ended, Some(Ended::Again(_))), "{}", case.story());
-        assert!(matches!(case.next(&cleared()), Move::Close(_)));
+        let (_, done) = case.turn(&holds()).await;
+        assert!(
+            matches!(done.unwrap().ended, Ended::Again(_)),
+            "{}",
+            case.story()
+        );
+        assert!(matches!(case.next(&cleared()), NextAction::Close(_)));
         if cut == Cut::Never {
             let end = case.until_escalated().await;
-            assert!(matches!(end, Move::Escalate(_)));
+            assert!(matches!(end, NextAction::Escalate(_)));
         }
         assert_eq!(
             (disk.size(), case.touched().len()),
@@ -163,10 +162,8 @@ async fn logs_of_clusters_that_are_not_drovers_to_change_stay() {
     };
 
     mode(&mut db, Mode::Advise).await;
-    let mut case = disk.case(Cut::Never);
-    while case.incident.remedy <= REMOVE_LOGS {
-        case.remedy(&holds()).await;
-    }
+    let mut case = disk.case(Cut::Never).await;
+    case.until_tried("remove_logs").await;
     assert!(
         case.story().contains("is in mode advise"),
         "{}",
@@ -175,7 +172,7 @@ async fn logs_of_clusters_that_are_not_drovers_to_change_stay() {
     assert!(ours.exists(), "{}", case.story());
 
     mode(&mut db, Mode::Act).await;
-    let mut case = disk.case(Cut::Never);
+    let mut case = disk.case(Cut::Never).await;
     assert_eq!(case.until_done().await, "remove_logs", "{}", case.story());
     assert!(!ours.exists(), "{}", case.story());
     for file in others {
@@ -196,7 +193,7 @@ async fn only_inactive_slots_that_hold_too_much_are_dropped_and_each_is_named() 
         disk.sql("select pg_create_physical_replication_slot('young', true)")
             .await;
         disk.server.fill_volume(12).unwrap();
-        let mut case = disk.case(cut);
+        let mut case = disk.case(cut).await;
         assert_eq!(case.until_done().await, "drop_slots", "{}", case.story());
         let resource = &disk.cluster.name;
         let named = format!(
@@ -246,14 +243,14 @@ async fn the_slot_of_a_live_follower_stays_for_as_long_as_a_limit_holds_for_it()
     disk.sql("checkpoint").await;
     disk.server.fill_volume(12).unwrap();
     let slots = "select string_agg(slot_name, ',') from pg_replication_slots";
-    let mut case = disk.case(Cut::Never);
+    let mut case = disk.case(Cut::Never).await;
     assert_eq!(case.until_done().await, "drop_slots", "{}", case.story());
     assert_eq!(disk.sql(slots).await, slot, "{}", case.story());
 
     // Without a limit it would fill the volume for ever.
     disk.sql("alter system reset max_slot_wal_keep_size").await;
     disk.sql("select pg_reload_conf()").await;
-    let mut case = disk.case(Cut::Never);
+    let mut case = disk.case(Cut::Never).await;
     assert_eq!(case.until_done().await, "drop_slots", "{}", case.story());
     assert_eq!(disk.sql(slots).await, "", "{}", case.story());
 }
@@ -282,10 +279,8 @@ async fn slots_go_by_the_rules_and_the_mode_of_their_own_database() {
         moved.bind(disk.resource.to_string()).execute(pool)
     };
     tier("roomy").await.unwrap();
-    let mut case = disk.case(Cut::Never);
-    while case.incident.remedy <= DROP_SLOTS {
-        case.remedy(&holds()).await;
-    }
+    let mut case = disk.case(Cut::Never).await;
+    case.until_tried("drop_slots").await;
     assert!(
         case.story().contains("holds over 1.00 GiB"),
         "{}",
@@ -295,10 +290,8 @@ async fn slots_go_by_the_rules_and_the_mode_of_their_own_database() {
 
     // Between the look and the drop an operator wants it left alone.
     tier("standard").await.unwrap();
-    let mut case = disk.case(Cut::Never);
-    while (case.incident.remedy, case.incident.step) != (DROP_SLOTS, 1) {
-        case.turn(&holds()).await;
-    }
+    let mut case = disk.case(Cut::Never).await;
+    case.run_to("drop_slots", "drop").await;
     let scope = format!("subject:{}", disk.resource);
     modes::set(&mut db, &scope, Mode::Hold, "the test")
         .await
@@ -317,10 +310,10 @@ async fn a_volume_grows_once_however_often_a_worker_dies() {
         disk.server
             .fill_volume(u32::try_from(disk.size() / 25).unwrap())
             .unwrap();
-        let mut case = disk.case(cut);
+        let mut case = disk.case(cut).await;
         assert_eq!(case.until_done().await, "grow_volume", "{}", case.story());
         assert_eq!(disk.size(), size, "{}", case.story());
-        case.again(3, 1).await;
+        case.again("grow").await;
         assert_eq!(disk.size(), size, "{}", case.story());
         disk.server.empty_volume().unwrap();
     }
@@ -331,7 +324,7 @@ async fn with_next_to_nothing_free_databases_are_read_only_until_there_is_room()
     let disk = disk("readonly").await;
     for cut in CUTS {
         disk.server.fill_volume(5).unwrap();
-        let mut case = disk.case(cut);
+        let mut case = disk.case(cut).await;
         assert_eq!(case.until_done().await, "read_only", "{}", case.story());
         assert!(disk.is("on").await, "{}", case.story());
         assert_eq!(case.incident.memo["undo"], true);
@@ -339,14 +332,20 @@ async fn with_next_to_nothing_free_databases_are_read_only_until_there_is_room()
 
         let (wanted, _) = case.turn(&holds()).await;
         assert!(
-            matches!(wanted, Move::Perform { remedy: 1, .. }),
+            matches!(
+                wanted,
+                NextAction::Ask {
+                    remedy: "remove_logs",
+                    ..
+                }
+            ),
             "{wanted:?}"
         );
         disk.server.empty_volume().unwrap();
-        while matches!(case.next(&cleared()), Move::Perform { .. }) {
+        while matches!(case.next(&cleared()), NextAction::Ask { .. }) {
             case.remedy(&cleared()).await;
         }
-        assert!(matches!(case.next(&cleared()), Move::Close(_)));
+        assert!(matches!(case.next(&cleared()), NextAction::Close(_)));
         assert_eq!(case.incident.memo.get("undo"), None, "{}", case.story());
         assert_eq!(disk.setting().await, "none", "{}", case.story());
         assert!(disk.is("off").await, "{}", case.story());
@@ -360,27 +359,23 @@ async fn what_the_customer_had_set_stays_his() {
     // On, by himself: nothing to do, and nothing to take back.
     disk.sql("alter system set default_transaction_read_only = on")
         .await;
-    let mut case = disk.case(Cut::Never);
-    let (_, ended) = case.turn(&holds()).await;
-    assert!(
-        matches!(ended, Some(Ended::PassedOver(_))),
-        "{}",
-        case.story()
-    );
-    assert!(matches!(case.next(&cleared()), Move::Close(_)));
+    let mut case = disk.case(Cut::Never).await;
+    let (_, done) = case.turn(&holds()).await;
+    assert!(done.unwrap().skipped().is_some(), "{}", case.story());
+    assert!(matches!(case.next(&cleared()), NextAction::Close(_)));
     assert_eq!(disk.setting().await, "on");
 
     // Off, by himself: it is off again afterwards, and not merely unset.
     disk.sql("alter system set default_transaction_read_only = off")
         .await;
-    let mut case = disk.case(Cut::AfterEffect);
+    let mut case = disk.case(Cut::AfterEffect).await;
     assert_eq!(case.until_done().await, "read_only", "{}", case.story());
     assert_eq!(disk.setting().await, "on");
     case.remedy(&cleared()).await;
     assert_eq!(disk.setting().await, "off", "{}", case.story());
 
     // Changed by himself meanwhile: it is his.
-    let mut case = disk.case(Cut::Never);
+    let mut case = disk.case(Cut::Never).await;
     assert_eq!(case.until_done().await, "read_only", "{}", case.story());
     disk.sql("alter system set default_transaction_read_only = false")
         .await;
@@ -398,13 +393,10 @@ async fn a_database_in_another_mode_is_left_alone() {
         .execute(&disk.world.pool)
         .await
         .unwrap();
-    let mut case = disk.case(Cut::Never);
-    let (_, ended) = case.turn(&holds()).await;
+    let mut case = disk.case(Cut::Never).await;
+    let (_, done) = case.turn(&holds()).await;
+    let done = done.unwrap();
     let advise = |why: &str| why.contains("is in mode advise");
-    assert!(
-        matches!(ended, Some(Ended::PassedOver(why)) if advise(&why)),
-        "{}",
-        case.story()
-    );
+    assert!(done.skipped().is_some_and(advise), "{}", case.story());
     assert!(disk.is("off").await);
 }

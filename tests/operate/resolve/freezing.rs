@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use drover::model::{
-    Attributes, IncidentKind, IncidentState, Mode, Observation, ObservationId, Rules, SubjectId,
+    Attributes, Incident, IncidentKind, IncidentState, Mode, Observation, ObservationId,
+    OperationKind, Rules,
 };
 use drover_jobs::cloud::local::{Cluster, LocalServer};
-use drover_jobs::resolve::incidents::machine::Move;
-use drover_jobs::resolve::incidents::{self as resolve, Ended};
+use drover_jobs::resolve::incidents as resolve;
+use drover_jobs::resolve::incidents::machine::NextAction;
+use drover_jobs::resolve::operations::{self, Ended};
 use serde_json::{Value, json};
 
 use super::driver::{Cut, World, holds, session, superuser};
@@ -54,6 +56,7 @@ async fn the_oldest_tables_are_frozen_in_every_database() {
 
         let mut case = world
             .incident(resource, IncidentKind::XidWraparound)
+            .await
             .cut(cut);
         case.until_done().await;
 
@@ -86,19 +89,24 @@ async fn freezing_that_is_under_way_is_not_begun_again() {
 
     let mut case = world
         .incident(resource, IncidentKind::XidWraparound)
+        .await
         .cut(Cut::AfterEffect);
     for _ in 0..2 {
         case.turn(&holds()).await;
     }
-    assert_eq!(case.incident.step, 2, "{}", case.story());
+    assert_eq!(case.operation().step_name, "watch", "{}", case.story());
     let last = &case.done.last().unwrap().note;
     assert!(last.contains("under way already"), "{}", case.story());
     let runners = "select count(distinct pid) from pg_stat_activity \
                    where application_name = 'drover_freeze' and query like 'vacuum%'";
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(superuser(&server, &cluster, runners).await, "1");
-    let (_, ended) = case.turn(&holds()).await;
-    assert!(matches!(ended, Some(Ended::Again(_))), "{}", case.story());
+    let (_, done) = case.turn(&holds()).await;
+    assert!(
+        matches!(done.unwrap().ended, Ended::Again(_)),
+        "{}",
+        case.story()
+    );
     case.until_done().await;
 
     let (database, table) = ages(&server, &cluster).await;
@@ -122,10 +130,10 @@ async fn what_holds_the_ids_back_is_named() {
     burn(&server, &cluster).await;
     burn(&server, &cluster).await;
 
-    let mut case = world.incident(resource, IncidentKind::XidWraparound);
+    let mut case = world.incident(resource, IncidentKind::XidWraparound).await;
     let last = case.until_escalated().await;
 
-    assert!(matches!(last, Move::Escalate(_)), "{last:?}");
+    assert!(matches!(last, NextAction::Escalate(_)), "{last:?}");
     let story = case.story();
     assert!(story.contains("held back by client backend"), "{story}");
     assert!(
@@ -149,22 +157,30 @@ async fn near_the_end_people_are_called_once_freezing_has_begun() {
     };
     let rules = Rules::default();
     let world = World::new("urgent", &json!({})).await;
-    let case = world.incident(SubjectId::generate(), IncidentKind::XidWraparound);
+    let subject = world.adopt(&world.server(None).await).await;
+    let case = world.incident(subject, IncidentKind::XidWraparound).await;
     let mut incident = case.incident.clone();
-    let urgent = |incident: &_, age| resolve::urgent(incident, Some(&seen(age)), &rules, Mode::Act);
+    let urgent = |incident: &Incident, age: u64, at_work: Option<&str>| {
+        resolve::urgent(incident, Some(&seen(age)), &rules, Mode::Act, at_work)
+    };
     let (near, nearer) = (1_500_000_000, 1_650_000_000);
 
-    assert_eq!(urgent(&incident, nearer), None);
+    assert_eq!(urgent(&incident, nearer, None), None);
     incident.state = IncidentState::Resolving;
-    assert_eq!(urgent(&incident, nearer), None);
-    incident.step = 2;
-    let reason = urgent(&incident, nearer).unwrap();
+    for before in [None, Some("look"), Some("start")] {
+        assert_eq!(urgent(&incident, nearer, before), None, "{before:?}");
+    }
+    let steps = operations::of(OperationKind::Freeze).steps();
+    let watch = steps.last().map(|step| step.name);
+    let reason = urgent(&incident, nearer, watch).unwrap();
     assert!(reason.contains("1650000000"), "{reason}");
-    assert_eq!(urgent(&incident, near), None);
+    assert_eq!(urgent(&incident, near, watch), None);
     // Nothing was begun for a minute: drover may not, or cannot.
     incident.state = IncidentState::Triggered;
-    incident.step = 0;
     incident.state_since = Utc::now() - TimeDelta::seconds(61);
-    assert!(urgent(&incident, nearer).is_some());
-    assert_eq!(resolve::urgent(&incident, None, &rules, Mode::Act), None);
+    assert!(urgent(&incident, nearer, None).is_some());
+    assert_eq!(
+        resolve::urgent(&incident, None, &rules, Mode::Act, None),
+        None
+    );
 }

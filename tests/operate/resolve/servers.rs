@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use drover::model::{Attributes, Cause, IncidentKind, Mode, Observation, ObservationId, SubjectId};
+use drover::model::{
+    Attributes, Cause, IncidentKind, Mode, Observation, ObservationId, OperationState, SubjectId,
+};
 use drover_jobs::cloud::local::{Cluster, Cure, LocalServer};
-use drover_jobs::resolve::incidents::Ended;
-use drover_jobs::resolve::incidents::machine::Move;
+use drover_jobs::resolve::incidents::machine::NextAction;
+use drover_jobs::resolve::operations::Ended;
 use serde_json::json;
 
 use super::driver::{Case, Cut, World, cleared, holds, session, superuser};
@@ -39,17 +41,18 @@ async fn a_killed_cluster_is_started_once_however_often_a_worker_dies() {
         server.kill(&cluster).await.unwrap();
         let mut case = world
             .incident(resource, IncidentKind::ResourceDown)
+            .await
             .cut(cut);
         assert_eq!(case.until_done().await, "restart_fast", "{}", case.story());
         session(&server, &cluster).await.unwrap();
         let started = started_at(&server, &cluster).await;
 
         // The step that was begun is done once more, long after: nothing happens.
-        let last = case.done.last().unwrap();
-        assert!(last.touched[0].contains(&cluster.name), "{}", case.story());
-        case.again(0, 1).await;
-        let last = &case.done.last().unwrap();
-        assert!(last.note.contains("was started already"), "{last:?}");
+        let restart = case.done.iter().rfind(|done| done.step == "restart");
+        let touched = &restart.unwrap().touched;
+        assert!(touched[0].contains(&cluster.name), "{}", case.story());
+        let late = case.again("restart").await;
+        assert!(late.note.contains("was started already"), "{late:?}");
         assert_eq!(started_at(&server, &cluster).await, started);
     }
 }
@@ -58,7 +61,7 @@ async fn a_killed_cluster_is_started_once_however_often_a_worker_dies() {
 async fn a_cluster_that_a_signal_has_frozen_is_killed_and_started_at_once() {
     let (world, server, cluster, _, resource) = world("hang").await;
     assert!(server.hang(&cluster).unwrap() > 3);
-    let mut case = world.incident(resource, IncidentKind::ResourceDown);
+    let mut case = world.incident(resource, IncidentKind::ResourceDown).await;
     // No signal but the last one reaches it, so no other is tried first.
     assert_eq!(case.until_done().await, "restart_fast", "{}", case.story());
     assert!(
@@ -92,7 +95,7 @@ async fn what_a_dead_postmaster_left_is_not_in_the_way() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(server.runs(&cluster), "the backend has noticed");
 
-    let mut case = world.incident(resource, IncidentKind::ResourceDown);
+    let mut case = world.incident(resource, IncidentKind::ResourceDown).await;
     assert_eq!(
         case.until_done().await,
         "restart_immediate",
@@ -107,14 +110,15 @@ async fn what_a_dead_postmaster_left_is_not_in_the_way() {
 async fn a_cluster_that_cannot_start_is_a_humans_and_says_why() {
     let (world, server, cluster, _, resource) = world("spoilt").await;
     server.spoil(&cluster).await.unwrap();
-    let mut case = world.incident(resource, IncidentKind::ResourceDown);
+    let mut case = world.incident(resource, IncidentKind::ResourceDown).await;
     let end = case.until_escalated().await;
-    assert!(matches!(end, Move::Escalate(_)), "{end:?}");
+    assert!(matches!(end, NextAction::Escalate(_)), "{end:?}");
     let tried: Vec<_> = case.done.iter().filter(|d| d.step == "restart").collect();
     assert_eq!(tried.len(), 4, "{}", case.story());
     for done in tried {
         assert!(
-            matches!(&done.ended, Ended::Failed(why) if why.contains("ermission denied")),
+            done.failed()
+                .is_some_and(|why| why.contains("ermission denied")),
             "{done:?}"
         );
     }
@@ -137,7 +141,7 @@ async fn a_cluster_that_takes_long_to_start_is_left_to_it() {
         .join(&server.name)
         .join("pg/data");
     std::fs::write(data.join(&cluster.name).join("recovery.signal"), "").unwrap();
-    let mut case = world.incident(resource, IncidentKind::ResourceDown);
+    let mut case = world.incident(resource, IncidentKind::ResourceDown).await;
     assert_eq!(case.until_done().await, "restart_fast", "{}", case.story());
     assert!(case.story().contains("is starting"), "{}", case.story());
     let postmaster = || {
@@ -146,22 +150,26 @@ async fn a_cluster_that_takes_long_to_start_is_left_to_it() {
         text.lines().next().unwrap().to_owned()
     };
     let started = postmaster();
-    case.again(0, 1).await;
-    let last = case.done.last().unwrap();
-    assert!(last.note.contains("was started already"), "{last:?}");
+    let late = case.again("restart").await;
+    assert!(late.note.contains("was started already"), "{late:?}");
+    let long_ago = case.operation().memo["clock"].as_i64().unwrap();
     // Observations go on to say that it is starting: it is waited for, and no attempt
     // is made at what a restart would only begin anew.
     for _ in 0..4 {
-        let (_, ended) = case.turn(&holds()).await;
-        assert!(matches!(ended, Some(Ended::Again(_))), "{}", case.story());
+        let (_, done) = case.turn(&holds()).await;
+        assert!(
+            matches!(done.unwrap().ended, Ended::Again(_)),
+            "{}",
+            case.story()
+        );
     }
     // The second step, too, looks before it stops anything.
-    let long_ago = case.incident.memo["clock"].as_i64().unwrap();
-    for remedy in [0, 1] {
-        case.incident.memo["clock"] = json!(long_ago + 3600);
-        case.again(remedy, 1).await;
-        let last = case.done.last().unwrap();
-        assert!(matches!(last.ended, Ended::Again(_)), "{last:?}");
+    for how in ["fast", "immediate"] {
+        let operation = &mut case.asked.as_mut().unwrap().operation;
+        operation.params = json!({ "how": how });
+        operation.memo["clock"] = json!(long_ago + 3600);
+        let late = case.again("restart").await;
+        assert!(matches!(late.ended, Ended::Again(_)), "{how}: {late:?}");
     }
     assert_eq!(postmaster(), started, "{}", case.story());
     assert!(server.runs(&cluster), "{}", case.story());
@@ -171,23 +179,20 @@ async fn a_cluster_that_takes_long_to_start_is_left_to_it() {
 async fn a_cluster_that_answers_its_own_server_is_not_restarted() {
     let (world, server, cluster, _, resource) = world("inside").await;
     let started = started_at(&server, &cluster).await;
-    let mut case = world.incident(resource, IncidentKind::ResourceDown);
+    let mut case = world.incident(resource, IncidentKind::ResourceDown).await;
     let end = case.until_escalated().await;
-    assert_eq!(end, Move::Escalate("every remedy was tried".into()));
+    assert_eq!(end, NextAction::Escalate("every remedy was tried".into()));
     assert!(case.story().contains("lies between"), "{}", case.story());
 
     // What the database itself says is told, and not waited for.
-    let mut case = world.incident(resource, IncidentKind::ResourceDown);
+    let mut case = world.incident(resource, IncidentKind::ResourceDown).await;
     case.seen = Some(failed(Cause::Error, "database \"app\" does not exist"));
     case.until_escalated().await;
     // The last one is for followers alone.
     assert_eq!(case.done.len(), 3, "{}", case.story());
     for done in &case.done[..2] {
-        let why = |why: &str| why.contains("does not exist");
-        assert!(
-            matches!(&done.ended, Ended::PassedOver(said) if why(said)),
-            "{done:?}"
-        );
+        let said = |why: &str| why.contains("does not exist");
+        assert!(done.skipped().is_some_and(said), "{done:?}");
     }
     assert_eq!(started_at(&server, &cluster).await, started);
     assert_eq!(case.touched(), [""; 0]);
@@ -205,7 +210,7 @@ async fn a_cluster_that_shuts_down_for_ever_is_restarted() {
     nix::sys::signal::kill(postmaster, nix::sys::signal::Signal::SIGTERM).unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(session(&server, &cluster).await.is_err());
-    let mut case = world.incident(resource, IncidentKind::ResourceDown);
+    let mut case = world.incident(resource, IncidentKind::ResourceDown).await;
     assert_eq!(case.until_done().await, "restart_fast", "{}", case.story());
     assert_ne!(started_at(&server, &cluster).await, started);
     drop(open);
@@ -225,7 +230,10 @@ fn failed(cause: Cause, message: &str) -> Observation {
 /// Runs it through, and gives its story.
 async fn through(case: &mut Case<'_>, remedy: &str) -> String {
     assert_eq!(case.until_done().await, remedy, "{}", case.story());
-    assert_eq!(case.incident.memo.get("half_done"), None);
+    // Nothing is left half done.
+    assert_eq!(case.operation().state, OperationState::Done);
+    let last = case.done.last().unwrap().step;
+    assert_eq!(last, "await_available", "{}", case.story());
     case.story()
 }
 
@@ -236,17 +244,16 @@ async fn a_dead_server_is_booted_once_however_often_a_worker_dies() {
     for cut in [Cut::Never, Cut::AfterEffect, midway] {
         let before = boots(&world, &server);
         server.unplug().await.unwrap();
-        let mut case = world.incident(id, IncidentKind::ServerDown).cut(cut);
+        let mut case = world.incident(id, IncidentKind::ServerDown).await.cut(cut);
         let story = through(&mut case, "reboot").await;
         assert_eq!(boots(&world, &server), before + 1, "{cut:?} {story}");
         session(&server, &cluster).await.unwrap();
         assert_eq!(case.touched(), [format!("server {}", server.name)]);
     }
+    let mut case = world.incident(id, IncidentKind::ServerDown).await;
     assert_eq!(
-        world
-            .incident(id, IncidentKind::ServerDown)
-            .next(&cleared()),
-        Move::Close("the test says so".into())
+        case.next(&cleared()),
+        NextAction::Close("the test says so".into())
     );
 }
 
@@ -257,7 +264,7 @@ async fn a_server_that_hangs_is_rebooted_once() {
         let before = boots(&world, &server);
         // Its sshd takes connections and says nothing; its cloud says that it runs.
         signal_sshd(&world, &server, nix::sys::signal::Signal::SIGSTOP);
-        let mut case = world.incident(id, IncidentKind::ServerDown).cut(cut);
+        let mut case = world.incident(id, IncidentKind::ServerDown).await.cut(cut);
         let story = through(&mut case, "reboot").await;
         assert_eq!(boots(&world, &server), before + 1, "{story}");
         session(&server, &cluster).await.unwrap();
@@ -282,24 +289,29 @@ fn signal_sshd(world: &World, server: &LocalServer, signal: nix::sys::signal::Si
 async fn a_server_that_answers_again_is_not_rebooted_at_once() {
     let (world, server, _, id, _) = world("answers").await;
     let before = boots(&world, &server);
-    let mut case = world.incident(id, IncidentKind::ServerDown);
-    let (_, ended) = case.turn(&holds()).await;
-    assert!(matches!(ended, Some(Ended::Again(_))), "{}", case.story());
-    assert!(matches!(case.next(&cleared()), Move::Close(_)));
+    let mut case = world.incident(id, IncidentKind::ServerDown).await;
+    let (_, done) = case.turn(&holds()).await;
+    assert!(
+        matches!(done.unwrap().ended, Ended::Again(_)),
+        "{}",
+        case.story()
+    );
+    assert!(matches!(case.next(&cleared()), NextAction::Close(_)));
     assert_eq!(boots(&world, &server), before);
 }
 
 /// Both remedies are passed over, each at its first look and for this.
 async fn spared(case: &mut Case<'_>, for_this: &str) {
     let end = case.until_escalated().await;
-    assert_eq!(end, Move::Escalate("every remedy was tried".into()));
+    assert_eq!(end, NextAction::Escalate("every remedy was tried".into()));
     let ends: Vec<_> = case.done.iter().filter(|d| d.ended != again()).collect();
     assert_eq!(ends.len(), 2, "{}", case.story());
     for done in ends {
         assert!(
-            matches!(&done.ended, Ended::PassedOver(why) if why.contains(for_this)),
+            done.skipped().is_some_and(|why| why.contains(for_this)),
             "{done:?}"
         );
+        assert_eq!(done.step, "look", "{done:?}");
     }
 }
 
@@ -320,12 +332,12 @@ async fn a_server_that_answered_or_that_nobody_asked_keeps_its_power() {
         Cause::HostKeyChanged,
         Cause::HostKeyUnknown,
     ] {
-        let mut case = world.incident(id, IncidentKind::ServerDown);
+        let mut case = world.incident(id, IncidentKind::ServerDown).await;
         case.seen = Some(failed(cause, "the test says so"));
         spared(&mut case, &format!("{cause}: no reboot mends that")).await;
     }
     world.tools.context.ssh_key = None;
-    let mut case = world.incident(id, IncidentKind::ServerDown);
+    let mut case = world.incident(id, IncidentKind::ServerDown).await;
     spared(&mut case, "there is no SSH key").await;
     signal_sshd(&world, &server, nix::sys::signal::Signal::SIGCONT);
     assert_eq!(boots(&world, &server), before);
@@ -341,19 +353,26 @@ async fn a_server_whose_databases_answer_keeps_its_power() {
         .execute(&world.pool)
         .await
         .unwrap();
-    // It was well before, and nobody has looked since.
     observe(&world, resource, true).await;
-    let mut case = world.incident(id, IncidentKind::ServerDown);
-    let (_, ended) = case.turn(&holds()).await;
-    assert_eq!(ended, Some(again()), "{}", case.story());
-    // Now somebody has.
-    observe(&world, resource, true).await;
+    let mut case = world.incident(id, IncidentKind::ServerDown).await;
+    for remedy in ["reboot", "stop_start"] {
+        // It was well before, and nobody has looked since that was asked for.
+        let (_, done) = case.turn(&holds()).await;
+        assert_eq!(done.unwrap().ended, again(), "{}", case.story());
+        // Now somebody has.
+        observe(&world, resource, true).await;
+        let ended = case.remedy(&holds()).await;
+        let skipped = Some((remedy, OperationState::Skipped));
+        assert_eq!(ended, skipped, "{}", case.story());
+    }
     spared(&mut case, "its databases answer").await;
     assert_eq!(boots(&world, &server), before);
 
     // Its databases are gone, too.
     observe(&world, resource, false).await;
-    let mut case = world.incident(id, IncidentKind::ServerDown);
+    let mut case = world.incident(id, IncidentKind::ServerDown).await;
+    let (_, done) = case.turn(&holds()).await;
+    assert_eq!(done.unwrap().ended, again(), "{}", case.story());
     observe(&world, resource, false).await;
     assert_eq!(case.until_done().await, "reboot", "{}", case.story());
     assert_eq!(boots(&world, &server), before + 1);
@@ -376,21 +395,23 @@ async fn observe(world: &World, resource: SubjectId, well: bool) {
 #[tokio::test]
 async fn a_server_that_was_stopped_is_started_whatever_comes_in_between() {
     let (world, server, cluster, id, _) = world("half").await;
-    let mut case = world.incident(id, IncidentKind::VolumeStuck);
-    case.turn(&holds()).await;
-    case.turn(&holds()).await;
+    let mut case = world.incident(id, IncidentKind::VolumeStuck).await;
+    case.run_to("stop_start", "start").await;
     assert!(!server.is_up(), "{}", case.story());
     // All is well, says an observation of before; the time is up; hands off, says
     // the herd's mode.
     case.mode = Mode::Hold;
     case.incident.deadline = Some(chrono::Utc::now() - chrono::TimeDelta::seconds(10));
-    while !case.incident.memo["half_done"].is_null() {
-        let (wanted, _) = case.turn(&cleared()).await;
-        assert!(matches!(wanted, Move::Perform { .. }), "{wanted:?}");
+    while case.operation().state == OperationState::Open {
+        let (wanted, done) = case.turn(&cleared()).await;
+        let rests = matches!(wanted, NextAction::Rest { why: None, .. });
+        assert!(rests, "{wanted:?} {}", case.story());
+        assert!(done.is_some(), "{}", case.story());
     }
+    assert_eq!(case.operation().state, OperationState::Done);
     assert!(server.is_up(), "{}", case.story());
     session(&server, &cluster).await.unwrap();
-    assert!(matches!(case.next(&cleared()), Move::Close(_)));
+    assert!(matches!(case.next(&cleared()), NextAction::Close(_)));
 }
 
 #[tokio::test]
@@ -402,20 +423,17 @@ async fn a_remedy_that_no_cloud_can_do_is_passed_over() {
         .await
         .unwrap();
     for kind in [IncidentKind::ServerDown, IncidentKind::VolumeStuck] {
-        let mut case = world.incident(id, kind);
+        let mut case = world.incident(id, kind).await;
         let end = case.until_escalated().await;
-        assert_eq!(end, Move::Escalate("every remedy was tried".into()));
+        assert_eq!(end, NextAction::Escalate("every remedy was tried".into()));
         assert_eq!(case.done.len(), 2, "{}", case.story());
-        let over =
-            |ended: &Ended| matches!(ended, Ended::PassedOver(why) if why.contains("in no cloud"));
-        assert!(
-            case.done.iter().all(|done| over(&done.ended)),
-            "{}",
-            case.story()
-        );
+        for done in &case.done {
+            let over = |why: &str| why.contains("in no cloud");
+            assert!(done.skipped().is_some_and(over), "{done:?}");
+        }
     }
-    let mut case = world.incident(resource, IncidentKind::HostKeyChanged);
-    assert!(matches!(case.next(&holds()), Move::Escalate(_)));
+    let mut case = world.incident(resource, IncidentKind::HostKeyChanged).await;
+    assert!(matches!(case.next(&holds()), NextAction::Escalate(_)));
 }
 
 #[tokio::test]
@@ -426,7 +444,8 @@ async fn a_stuck_volume_is_mended_by_a_boot_or_by_being_attached_again() {
         for cut in [Cut::Never, Cut::AfterEffect] {
             server.make_volume_read_only(cure).await.unwrap();
             let before = boots(&world, &server);
-            let mut case = world.incident(id, IncidentKind::VolumeStuck).cut(cut);
+            let case = world.incident(id, IncidentKind::VolumeStuck).await;
+            let mut case = case.cut(cut);
             assert_eq!(case.until_done().await, "stop_start", "{}", case.story());
             let cured = server.volume_is_writable().unwrap();
             assert_eq!(cured, cure == Cure::Boot, "{}", case.story());

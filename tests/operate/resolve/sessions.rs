@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use drover::model::{ExposeSecret, IncidentKind};
+use drover::model::{ExposeSecret, IncidentKind, OperationState};
 use drover_jobs::cloud::local::{Cluster, LocalServer};
-use drover_jobs::resolve::incidents::Ended;
-use drover_jobs::resolve::incidents::machine::Move;
+use drover_jobs::resolve::incidents::machine::NextAction;
+use drover_jobs::resolve::operations::Ended;
 use drover_jobs::ssh::{self, Limits};
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
@@ -74,10 +74,13 @@ async fn only_sessions_that_idle_in_a_transaction_for_long_are_ended() {
 
     let mut case = world
         .incident(resource, IncidentKind::ConnectionsExhausted)
+        .await
         .cut(Cut::AfterEffect);
-    let (_, ended) = case.turn(&holds()).await;
+    let (_, done) = case.turn(&holds()).await;
 
-    assert_eq!(ended, Some(Ended::Done), "{}", case.story());
+    assert_eq!(done.unwrap().ended, Ended::Done, "{}", case.story());
+    let state = case.operation().state;
+    assert_eq!(state, OperationState::Done, "{}", case.story());
     assert!(!lives(&mut old).await);
     assert!(!lives(&mut failed).await);
     for session in [&mut ours, &mut no_transaction, &mut young] {
@@ -108,7 +111,9 @@ async fn there_is_a_way_in_when_no_connection_is_left() {
     }
     tokio::time::sleep(IDLE).await;
 
-    let mut case = world.incident(resource, IncidentKind::ConnectionsExhausted);
+    let mut case = world
+        .incident(resource, IncidentKind::ConnectionsExhausted)
+        .await;
     case.until_done().await;
 
     let story = case.story();
@@ -124,10 +129,12 @@ async fn with_nothing_to_end_people_are_told_who_holds_the_connections() {
     let (server, cluster, _, resource) = world.pair(None).await;
     let taken = take_all(&server, &cluster).await;
 
-    let mut case = world.incident(resource, IncidentKind::ConnectionsExhausted);
+    let mut case = world
+        .incident(resource, IncidentKind::ConnectionsExhausted)
+        .await;
     let last = case.until_escalated().await;
 
-    assert!(matches!(last, Move::Escalate(_)), "{last:?}");
+    assert!(matches!(last, NextAction::Escalate(_)), "{last:?}");
     let story = case.story();
     let held = format!("drover in app, idle: {}", taken.len());
     assert!(story.contains(&held), "{story}");
@@ -166,6 +173,7 @@ async fn refused(name: &str, harm: &str, kind_of_harm: &str) {
 
         let mut case = world
             .incident(resource, IncidentKind::CredentialsRefused)
+            .await
             .cut(cut);
         case.until_done().await;
 
@@ -203,10 +211,12 @@ async fn a_role_that_is_gone_is_not_made() {
     let (server, cluster, _, resource) = world.pair(None).await;
     superuser(&server, &cluster, "alter role drover rename to gone").await;
 
-    let mut case = world.incident(resource, IncidentKind::CredentialsRefused);
+    let mut case = world
+        .incident(resource, IncidentKind::CredentialsRefused)
+        .await;
     let last = case.until_escalated().await;
 
-    assert!(matches!(last, Move::Escalate(_)), "{last:?}");
+    assert!(matches!(last, NextAction::Escalate(_)), "{last:?}");
     let story = case.story();
     assert!(story.contains("there is no role drover"), "{story}");
     let there = "select count(*) from pg_roles where rolname = 'drover'";
@@ -225,10 +235,12 @@ async fn what_pg_hba_forbids_is_said_and_left_alone() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     session(&server, &cluster).await.unwrap_err();
 
-    let mut case = world.incident(resource, IncidentKind::CredentialsRefused);
+    let mut case = world
+        .incident(resource, IncidentKind::CredentialsRefused)
+        .await;
     let last = case.until_escalated().await;
 
-    assert!(matches!(last, Move::Escalate(_)), "{last:?}");
+    assert!(matches!(last, NextAction::Escalate(_)), "{last:?}");
     let story = case.story();
     assert!(story.contains("pg_hba.conf"), "{story}");
     assert!(case.touched().is_empty(), "{story}");

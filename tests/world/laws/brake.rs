@@ -201,17 +201,13 @@ async fn open(pool: &PgPool, of: Option<SubjectId>, kind: IncidentKind, ago: i32
     id
 }
 
-/// A remedy of an incident has begun, and is where this memo says.
-async fn at_work(pool: &PgPool, id: IncidentId, memo: &str) {
-    sqlx::query(
-        "update incidents set state = 'resolving', attempts = 1, memo = $2::text::jsonb
-         where id = $1",
-    )
-    .bind(id.to_string())
-    .bind(memo)
-    .execute(pool)
-    .await
-    .unwrap();
+/// A remedy of an incident was asked for.
+async fn at_work(pool: &PgPool, id: IncidentId) {
+    sqlx::query("update incidents set state = 'resolving', attempts = 1 where id = $1")
+        .bind(id.to_string())
+        .execute(pool)
+        .await
+        .unwrap();
 }
 
 async fn close(pool: &PgPool, id: IncidentId) {
@@ -278,7 +274,7 @@ async fn a_server_that_drover_stopped_has_not_turned_bad_by_that() {
     assert_eq!(count(&herd).await.herd, of(3, 1, 1));
 
     // Stopped for it: still one, and not two.
-    at_work(&herd.pool, id, r#"{"half_done": true}"#).await;
+    at_work(&herd.pool, id).await;
     let from = State::Available;
     turn(&herd.pool, stuck, from, State::Uncertain, 10).await;
     turn(&herd.pool, stuck, State::Uncertain, State::Unavailable, 5).await;
@@ -295,13 +291,10 @@ async fn a_server_that_drover_stopped_has_not_turned_bad_by_that() {
         .await
         .unwrap();
     turn(&herd.pool, other, from, State::Uncertain, 5).await;
-    for memo in [r#"{"half_done": true}"#, "{}"] {
-        at_work(&herd.pool, id, memo).await;
-        let counts = count(&herd).await;
-        assert_eq!(counts.herd, of(3, 1, 2), "{memo}");
-        assert_eq!(brake::trips(&counts), None, "{memo}");
-        assert!(!brake::over(&counts), "{memo}");
-    }
+    let counts = count(&herd).await;
+    assert_eq!(counts.herd, of(3, 1, 2));
+    assert_eq!(brake::trips(&counts), None);
+    assert!(!brake::over(&counts));
 
     // Had it fallen by itself, there would be two.
     sqlx::query("update incidents set state = 'triggered', attempts = 0 where id = $1")
@@ -325,7 +318,7 @@ async fn what_drover_stops_after_a_human_closed_the_last_one_does_not_trip_it_ag
     let blind = open(&herd.pool, None, IncidentKind::Blind, 0).await;
     close(&herd.pool, blind).await;
     for (server, incident) in herd.ids.iter().zip(stuck) {
-        at_work(&herd.pool, incident, r#"{"half_done": true}"#).await;
+        at_work(&herd.pool, incident).await;
         turn(&herd.pool, *server, State::Available, State::Unavailable, 0).await;
     }
     assert_eq!(count(&herd).await.herd, of(10, 0, 0));

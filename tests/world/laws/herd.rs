@@ -152,7 +152,6 @@ pub fn seen_well(lock: Lock) -> FeelStep {
 pub fn thought(lock: Lock, change: Option<(State, State)>) -> ThinkStep {
     ThinkStep {
         lock,
-        next: Queue::Feel,
         seen: None,
         after: Duration::ZERO,
         change: change.map(|(from, to)| Change {

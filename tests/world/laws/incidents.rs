@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use drover::model::{IncidentId, IncidentKind, Opening, SubjectId};
+use drover::model::{IncidentId, IncidentKind, Opening, OperationId, SubjectId};
 use drover::store::queue::{self, Queue};
 use drover::store::{incidents, leases, subjects};
 use sqlx::PgPool;
@@ -122,10 +122,12 @@ async fn of_twenty_openings_at_once_one_is_made() {
 async fn what_returns_within_ten_minutes_is_the_same_and_counted() {
     let herd = Herd::of(1).await;
     let first = open(&herd.pool, herd.ids[1]).await.unwrap();
-    sqlx::query("update incidents set attempts = 3, remedy = 1, paged_at = now()")
-        .execute(&herd.pool)
-        .await
-        .unwrap();
+    sqlx::query(
+        "update incidents set attempts = 3, remedy = 'restart_immediate', paged_at = now()",
+    )
+    .execute(&herd.pool)
+    .await
+    .unwrap();
     close(&herd.pool, first, "observation").await;
     assert_eq!(tokens(&herd.pool).await, 0);
     assert_eq!(
@@ -220,17 +222,17 @@ async fn who_leaves_the_herd_takes_its_incidents_along() {
 async fn take(
     pool: &PgPool,
     subject: SubjectId,
-    incident: IncidentId,
+    operation: OperationId,
     worker: &str,
     lease: u64,
 ) -> Option<leases::Fence> {
     let mut tx = pool.begin().await.unwrap();
     let lease = Duration::from_millis(lease);
-    let fence = leases::take(&mut tx, subject, incident, worker, lease)
+    let fences = leases::take(&mut tx, &[subject], (operation, 0), worker, lease)
         .await
         .unwrap();
     tx.commit().await.unwrap();
-    fence
+    fences.map(|fences| fences[0])
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -240,14 +242,14 @@ async fn of_many_who_want_the_lease_one_has_it() {
         let (pool, subject) = (herd.pool.clone(), herd.ids[1]);
         let worker = format!("w{n}");
         tokio::spawn(
-            async move { take(&pool, subject, IncidentId::generate(), &worker, 60_000).await },
+            async move { take(&pool, subject, OperationId::generate(), &worker, 60_000).await },
         )
     });
     let taken = futures::future::join_all(race).await;
     let won: Vec<_> = taken.into_iter().filter_map(Result::unwrap).collect();
     assert_eq!(won.len(), 1);
     // Other databases of that server are free, the server itself is not.
-    let incident = IncidentId::generate();
+    let incident = OperationId::generate();
     assert!(
         take(&herd.pool, herd.ids[2], incident, "x", 60_000)
             .await
@@ -263,13 +265,13 @@ async fn of_many_who_want_the_lease_one_has_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_a_server_is_mended_its_databases_are_left_alone() {
     let herd = Herd::of(2).await;
-    let incident = IncidentId::generate();
+    let incident = OperationId::generate();
     let fence = take(&herd.pool, herd.ids[0], incident, "a", 60_000)
         .await
         .unwrap();
     for id in &herd.ids {
         assert!(
-            take(&herd.pool, *id, IncidentId::generate(), "b", 60_000)
+            take(&herd.pool, *id, OperationId::generate(), "b", 60_000)
                 .await
                 .is_none()
         );
@@ -281,16 +283,22 @@ async fn while_a_server_is_mended_its_databases_are_left_alone() {
             .unwrap()
     );
     assert!(
-        take(&herd.pool, herd.ids[1], IncidentId::generate(), "b", 60_000)
-            .await
-            .is_some()
+        take(
+            &herd.pool,
+            herd.ids[1],
+            OperationId::generate(),
+            "b",
+            60_000
+        )
+        .await
+        .is_some()
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_goes_on_to_the_incidents_next_turn_and_to_nobody_else_before_it_ends() {
     let herd = Herd::of(1).await;
-    let (mine, other) = (IncidentId::generate(), IncidentId::generate());
+    let (mine, other) = (OperationId::generate(), OperationId::generate());
     let subject = herd.ids[1];
     let fence = take(&herd.pool, subject, mine, "a", 60_000).await.unwrap();
     assert!(

@@ -1,20 +1,22 @@
 //! What a turn writes: each in one transaction with the move of its token.
 //!
-//! Lock order: the token, the subject (its lease), the incident.
+//! Lock order: the token, the subject (its lease), the operation, the incident.
 
 mod call;
-mod step;
 
 use std::time::Duration;
 
 use drover::model::{IncidentKind, Note, Opening};
+use drover::store::incidents;
 use drover::store::queue::{self, Lock};
-use drover::store::{incidents, leases};
 
 use super::{Case, Resolve, WorkError};
 
 /// When a subject that may not be touched just now is tried again.
 const LEASED: Duration = Duration::from_millis(500);
+/// When an incident is looked at again about which too little is known.
+const UNKNOWN: Duration = Duration::from_secs(60);
+
 impl Resolve {
     pub(super) async fn leave(&self, lock: &Lock) -> Result<(), WorkError> {
         let Some(mut tx) = self.held(lock).await? else {
@@ -33,9 +35,6 @@ impl Resolve {
         let Some(mut tx) = self.held(lock).await? else {
             return Ok(());
         };
-        if let Some(subject) = case.subject() {
-            leases::drop_handed_on(&mut tx, subject, case.incident.id).await?;
-        }
         let closed = incidents::close(
             &mut tx,
             &mut case.incident,
@@ -84,7 +83,11 @@ impl Resolve {
     }
 
     /// Too much fails at once: opens `blind`, and comes back later.
-    pub(super) async fn brake(&self, lock: &Lock, reason: String) -> Result<(), WorkError> {
+    pub(in crate::resolve) async fn brake(
+        &self,
+        lock: &Lock,
+        reason: String,
+    ) -> Result<(), WorkError> {
         let Some(mut tx) = self.held(lock).await? else {
             return Ok(());
         };
@@ -98,7 +101,22 @@ impl Resolve {
         Ok(tx.commit().await?)
     }
 
-    async fn later(&self, lock: &Lock) -> Result<(), WorkError> {
+    /// Nothing now, and nothing is written of what was decided.
+    pub(super) async fn rest_unchanged(
+        &self,
+        lock: &Lock,
+        case: &Case,
+        why: &str,
+    ) -> Result<(), WorkError> {
+        tracing::debug!(incident = %case.incident.id.public(), why, "nothing is asked for");
+        let Some(mut tx) = self.held(lock).await? else {
+            return Ok(());
+        };
+        queue::turn(&mut tx, lock.token, UNKNOWN).await?;
+        Ok(tx.commit().await?)
+    }
+
+    pub(super) async fn later(&self, lock: &Lock) -> Result<(), WorkError> {
         let Some(mut tx) = self.held(lock).await? else {
             return Ok(());
         };

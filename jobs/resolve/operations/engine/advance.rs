@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use drover::model::{Note, Operation};
+use drover::model::{Note, Operation, OperationState};
 use serde_json::json;
 
 use super::SLOWLY;
+use super::begin::goes_on_alone;
 use crate::resolve::operations::{Ended, Outcome, StepInfo};
 
 /// Steps that fail are tried again after 1 s, 2 s, 4 s … and at most this.
@@ -42,7 +43,9 @@ fn goes(at: &str, steps: &[StepInfo], outcome: &Outcome) -> Goes {
         Ended::Done => place(at).map_or_else(Goes::Fails, |place| Goes::On(place + 1)),
         Ended::Then(name) => place(name).map_or_else(Goes::Fails, Goes::On),
         Ended::Again(after) => Goes::Waits(*after),
-        Ended::Failed | Ended::Hopeless => Goes::Fails(outcome.note.clone()),
+        Ended::Failed | Ended::Hopeless | Ended::Skipped | Ended::GaveUp => {
+            Goes::Fails(outcome.note.clone())
+        }
     }
 }
 
@@ -97,9 +100,27 @@ pub fn advance(
     }
 }
 
+/// How an operation ends by a step that did not come to its end; `None`: it is tried
+/// again, or needs a human. Only what an incident has asked for ends so, and where
+/// something is half done only if there is nothing to do.
+pub fn ends_as(operation: &Operation, step: StepInfo, ended: &Ended) -> Option<OperationState> {
+    operation.incident?;
+    let may_end = step.may_end && !(goes_on_alone(operation) && operation.step > 0);
+    match ended {
+        Ended::Skipped => Some(OperationState::Skipped),
+        Ended::GaveUp => Some(OperationState::Failed),
+        // No other try helps, but another remedy may.
+        Ended::Hopeless if may_end => Some(OperationState::Skipped),
+        Ended::Failed if may_end && operation.failures + 1 >= step.tries => {
+            Some(OperationState::Failed)
+        }
+        Ended::Done | Ended::Then(_) | Ended::Again(_) | Ended::Failed | Ended::Hopeless => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use drover::model::{OperationId, OperationKind, OperationState};
+    use drover::model::{IncidentId, OperationId, OperationKind};
 
     use super::*;
     use crate::resolve::operations;
@@ -130,6 +151,11 @@ mod tests {
             stuck_at: None,
             memo: json!({}),
             ended_at: None,
+            incident: None,
+            remedy: None,
+            attempt: None,
+            lane: 0,
+            at_work: true,
         }
     }
 
@@ -177,6 +203,91 @@ mod tests {
         assert_eq!(next, Duration::from_secs(4));
         let note = note.unwrap();
         assert_eq!((note.kind.as_str(), note.text.as_str()), ("failed", why));
+    }
+
+    /// What an incident has asked for, at this step.
+    fn asked(kind: OperationKind, step: &str) -> Operation {
+        Operation {
+            kind,
+            incident: Some(IncidentId::generate()),
+            remedy: Some("a remedy".into()),
+            attempt: Some(1),
+            failures: 0,
+            ..at(step)
+        }
+    }
+
+    fn step(operation: &Operation) -> StepInfo {
+        let steps = operations::of(operation.kind).steps();
+        current(operation, &steps).unwrap()
+    }
+
+    #[test]
+    fn what_an_incident_asked_for_ends_where_nothing_is_half_done() {
+        let (skipped, failed) = (OperationState::Skipped, OperationState::Failed);
+        for (kind, name, ended, as_what) in [
+            // Nothing is done yet.
+            (
+                OperationKind::StopStart,
+                "look",
+                Ended::Skipped,
+                Some(skipped),
+            ),
+            (
+                OperationKind::StopStart,
+                "look",
+                Ended::Hopeless,
+                Some(skipped),
+            ),
+            (
+                OperationKind::StopStart,
+                "look",
+                Ended::Failed,
+                Some(failed),
+            ),
+            // The server is stopped: it is started, however long that takes.
+            (OperationKind::StopStart, "start", Ended::Failed, None),
+            (OperationKind::StopStart, "start", Ended::Hopeless, None),
+            (
+                OperationKind::StopStart,
+                "await_running",
+                Ended::GaveUp,
+                Some(failed),
+            ),
+            // A cloud's hiccup is no failure yet.
+            (OperationKind::Reboot, "reboot", Ended::Failed, None),
+            (
+                OperationKind::Restart,
+                "restart",
+                Ended::Failed,
+                Some(failed),
+            ),
+            (OperationKind::Restart, "restart", Ended::Done, None),
+            // It goes on by itself.
+            (OperationKind::Failover, "fence", Ended::Failed, None),
+        ] {
+            let operation = asked(kind, name);
+            let what = format!("{kind} {name} {ended:?}");
+            assert_eq!(
+                ends_as(&operation, step(&operation), &ended),
+                as_what,
+                "{what}"
+            );
+            // What a human asked for is tried until it is done, or they are called.
+            let operation = Operation {
+                incident: None,
+                ..operation
+            };
+            assert_eq!(
+                ends_as(&operation, step(&operation), &ended),
+                None,
+                "{what}"
+            );
+        }
+        let mut operation = asked(OperationKind::Reboot, "reboot");
+        operation.failures = step(&operation).tries - 1;
+        let ended = ends_as(&operation, step(&operation), &Ended::Failed);
+        assert_eq!(ended, Some(failed), "five in a row are one");
     }
 
     #[test]

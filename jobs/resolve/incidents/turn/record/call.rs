@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use drover::model::{Channel, Deed, IncidentState, Note, Severity};
+use drover::store::incidents;
 use drover::store::outbox::{self, NewMessage};
 use drover::store::queue::{self, Lock};
-use drover::store::{incidents, leases};
 use serde_json::json;
 use sqlx::PgConnection;
 
 use super::super::{Case, Resolve, WorkError};
-use crate::resolve::incidents::playbook::Tells;
+use crate::resolve::incidents::playbook::Escalation;
 
 impl Resolve {
     pub(in super::super) async fn advise(
@@ -83,9 +83,6 @@ impl Resolve {
     ) -> Result<(), WorkError> {
         let name = case.name().to_owned();
         let kind = case.incident.kind;
-        if let Some(subject) = case.subject() {
-            leases::drop_handed_on(tx, subject, case.incident.id).await?;
-        }
         let incident = &mut case.incident;
         // Messages keep the order in which the incident's row was held.
         incidents::lock(tx, incident.id).await?;
@@ -100,6 +97,8 @@ impl Resolve {
         }
         queue::turn(tx, lock.token, Duration::from_secs(5)).await?;
         queue::change_lane(tx, lock.token, incident.lane()).await?;
+        // What it has asked for ends where nothing is half done.
+        queue::wake_asked_by(tx, incident.id).await?;
         tracing::warn!(incident = %incident.id.public(), subject = %name, %kind, reason,
             "a human is needed");
         Ok(())
@@ -109,10 +108,10 @@ impl Resolve {
 /// Writes the messages of an incident, each once. Its row must be locked: messages keep
 /// the order in which it was held.
 async fn tell(tx: &mut PgConnection, case: &mut Case, reason: &str) -> Result<(), WorkError> {
-    let told: &[Channel] = match case.book.tells {
-        Tells::Page | Tells::PageAtOnce => &[Channel::Page],
-        Tells::Ticket => &[Channel::Ticket],
-        Tells::TicketAndPage => &[Channel::Ticket, Channel::Page],
+    let told: &[Channel] = match case.book.escalation {
+        Escalation::Page | Escalation::PageAtOnce => &[Channel::Page],
+        Escalation::Ticket => &[Channel::Ticket],
+        Escalation::TicketAndPage => &[Channel::Ticket, Channel::Page],
     };
     let (name, severity, now) = (case.name().to_owned(), case.book.severity, case.view.now);
     let incident = &mut case.incident;

@@ -1,17 +1,47 @@
-//! Rotated logs: nothing writes to them any more.
+//! `remove_logs`: rotated logs go. Nothing writes to them any more.
 
-use drover::model::Server;
-use serde_json::Value;
+use drover::model::{OperationKind, Server};
+use serde::{Deserialize, Serialize};
 
 use super::room::{self, Volume, amount};
-use crate::resolve::incidents::{Outcome, Turn, shell};
+use crate::resolve::operations::kind::{Context, NoParams, Operation, Outcome, Step, Turn, Work};
+
+/// Rotated logs are removed.
+pub(in crate::resolve::operations) struct RemoveLogs;
+
+/// What `look` has found.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::resolve::operations) struct Memo {
+    /// How often there was room.
+    room_seen: u64,
+    /// Where the volumes that need room are mounted.
+    mounts: Vec<String>,
+    /// What the logs there hold.
+    bytes: u64,
+}
+
+impl Operation for RemoveLogs {
+    type Params = NoParams;
+    type Memo = Memo;
+    const KIND: OperationKind = OperationKind::RemoveLogs;
+    const STEPS: &'static [Step<Self>] = &[
+        Step::new(
+            "look",
+            "look for rotated logs where room is short",
+            |turn| Box::pin(look(turn)),
+        )
+        .may_end(),
+        Step::new("remove", "remove them", |turn| Box::pin(remove(turn))).may_end(),
+    ];
+}
 
 const ROTATED: &str = include_str!("../../../host/scripts/rotated_logs.sh");
 
 /// How many there are of the clusters that may be changed, how many bytes they hold,
 /// and why the other clusters' stay. A mode that was set meanwhile holds.
 async fn rotated(
-    turn: &Turn<'_>,
+    turn: &Context<'_>,
     server: &Server,
     what: &str,
     mounts: &[&str],
@@ -25,7 +55,7 @@ async fn rotated(
     }
     let ports = ports.join(" ");
     let arguments = [&[what, &ports], mounts].concat();
-    let said = shell::run(turn.tools, server, ROTATED, &arguments, turn.limit).await?;
+    let said = room::say(turn, server, ROTATED, &arguments).await?;
     let last = said.out.lines().last().unwrap_or_default();
     let figures = last.split_once(' ');
     figures
@@ -39,8 +69,9 @@ async fn rotated(
         })
 }
 
-pub(super) async fn look(turn: &Turn<'_>, server: &Server) -> Result<Outcome, Outcome> {
-    let tight = room::tight(turn, server).await?;
+async fn look(turn: &mut Turn<'_, RemoveLogs>) -> Work {
+    let server = turn.server()?;
+    let tight = room::tight(&turn.context, server, &mut turn.memo.room_seen).await?;
     let mounts: Vec<&str> = tight.iter().map(|volume| volume.mount.as_str()).collect();
     let (files, bytes, mut left_out) = rotated(turn, server, "look", &mounts).await?;
     let found = match files {
@@ -50,30 +81,24 @@ pub(super) async fn look(turn: &Turn<'_>, server: &Server) -> Result<Outcome, Ou
     left_out.insert(0, found);
     let note = left_out.join("; ");
     if files == 0 {
-        return Err(Outcome::passed_over(note));
+        return Err(Outcome::skipped(note));
     }
-    Ok(Outcome::done(note)
-        .remember("logs_on", mounts)
-        .remember("logs_bytes", bytes))
+    turn.memo.mounts = tight.into_iter().map(|volume| volume.mount).collect();
+    turn.memo.bytes = bytes;
+    Ok(Outcome::done(note))
 }
 
 /// Done again, it finds less: what is gone, the turn that was cut off removed.
-pub(super) async fn remove(turn: &Turn<'_>, server: &Server) -> Result<Outcome, Outcome> {
-    let memo = &turn.incident.memo;
-    let mounts = memo["logs_on"].as_array();
-    let mounts: Vec<&str> = mounts
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
-    let (files, bytes, _) = rotated(turn, server, "remove", &mounts).await?;
-    let seen = memo["logs_bytes"].as_u64().unwrap_or(bytes);
-    let now = room::volumes(turn, server).await?;
+async fn remove(turn: &mut Turn<'_, RemoveLogs>) -> Work {
+    let server = turn.server()?;
+    let mounts: Vec<&str> = turn.memo.mounts.iter().map(String::as_str).collect();
+    let (files, bytes, _) = rotated(&turn.context, server, "remove", &mounts).await?;
+    let now = room::volumes(&turn.context, server).await?;
     let now: Vec<String> = now.iter().map(Volume::fill).collect();
     let note = format!(
         "removed {files} rotated logs, {} of {}; now {}",
         amount(bytes),
-        amount(seen),
+        amount(turn.memo.bytes),
         now.join("; ")
     );
     Ok(Outcome::done(note).touching(format!("rotated logs on {}", server.subject.name)))

@@ -1,28 +1,27 @@
 //! How much room there is, and whose clusters are there.
 
-use drover::model::slot_of;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use drover::model::{Kind, Limits, Mode, Resource, Rules, Server, SubjectId};
+use drover::model::{Kind, Limits, Mode, Resource, Rules, Server, SubjectId, slot_of};
 use drover::store::subjects::{self, Known, Page};
 use drover::store::{creation, modes, tiers};
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt as _};
 use serde_json::Value;
 
-use crate::resolve::incidents::{Ended, Outcome, Turn, shell};
+use crate::resolve::operations::instance::SOON;
+use crate::resolve::operations::kind::{Context, Outcome};
+use crate::resolve::operations::shell::{self, Said};
 use crate::think::DISK_MARGIN;
 
-/// So often, all in all, room that was made is left to the next observation.
+/// So often, in one operation, room that was made is left to the next observation.
 const ROOM_SEEN: u64 = 10;
-const SOON: Duration = Duration::from_secs(2);
 
 /// A filesystem with clusters on it.
-pub(super) struct Volume {
-    pub(super) mount: String,
-    pub(super) device: String,
-    pub(super) size: u64,
+pub(in crate::resolve::operations) struct Volume {
+    pub(in crate::resolve::operations) mount: String,
+    pub(in crate::resolve::operations) device: String,
+    pub(in crate::resolve::operations) size: u64,
     used: u64,
     /// What PostgreSQL may still write.
     pub(super) available: u64,
@@ -32,9 +31,28 @@ pub(super) struct Volume {
 
 const LOOK: &str = include_str!("../../../host/scripts/look_volumes.sh");
 
+/// Runs a script that tells by what it prints, whatever its status is.
+///
+/// # Errors
+/// The outcome of a step whose script could not be run.
+pub(super) async fn say(
+    turn: &Context<'_>,
+    server: &Server,
+    script: &str,
+    arguments: &[&str],
+) -> Result<Said, Outcome> {
+    shell::run_with_input(turn.tools, server, script, arguments, b"", turn.limit).await
+}
+
 /// Every volume that holds clusters, as it is now.
-pub(super) async fn volumes(turn: &Turn<'_>, server: &Server) -> Result<Vec<Volume>, Outcome> {
-    let said = shell::run(turn.tools, server, LOOK, &[], turn.limit).await?;
+///
+/// # Errors
+/// The outcome of a step whose server does not say so.
+pub(in crate::resolve::operations) async fn volumes(
+    turn: &Context<'_>,
+    server: &Server,
+) -> Result<Vec<Volume>, Outcome> {
+    let said = say(turn, server, LOOK, &[]).await?;
     let mut volumes: BTreeMap<String, Volume> = BTreeMap::new();
     for line in said.out.lines() {
         let Some((port, volume)) = read(line) else {
@@ -86,7 +104,7 @@ impl Volume {
     }
 
     /// How full it is, for people.
-    pub(super) fn fill(&self) -> String {
+    pub(in crate::resolve::operations) fn fill(&self) -> String {
         let free = self.free_ratio() * 100.0;
         format!(
             "{}: {free:.1} %, {} free",
@@ -96,23 +114,26 @@ impl Volume {
     }
 }
 
-/// Those of them that need room.
+/// Those of them that need room. `seen` counts how often there was enough.
 ///
 /// # Errors
-/// The outcome of a remedy that is not needed any more: it waits for the observation
-/// that says so, and then is passed over.
-pub(super) async fn tight(turn: &Turn<'_>, server: &Server) -> Result<Vec<Volume>, Outcome> {
+/// The outcome of an operation that is not needed any more: it waits for the observation
+/// that says so, and then is skipped.
+pub(in crate::resolve::operations) async fn tight(
+    turn: &Context<'_>,
+    server: &Server,
+    seen: &mut u64,
+) -> Result<Vec<Volume>, Outcome> {
     let mut all = volumes(turn, server).await?;
     let words: Vec<String> = all.iter().map(Volume::fill).collect();
     all.retain(|volume| volume.tight(&turn.rules.limits));
     if all.is_empty() {
         let why = format!("there is room again: {}", words.join("; "));
-        let times = turn.incident.memo["room_seen"].as_u64().unwrap_or(0) + 1;
-        if times >= ROOM_SEEN {
-            return Err(Outcome::passed_over(why));
-        }
-        let waits = Outcome::new(Ended::Again(SOON), why);
-        return Err(waits.remember("room_seen", times));
+        *seen += 1;
+        return Err(match *seen >= ROOM_SEEN {
+            true => Outcome::skipped(why),
+            false => Outcome::again(SOON, why),
+        });
     }
     Ok(all)
 }
@@ -130,12 +151,14 @@ pub(super) struct Ours {
 
 /// The server's clusters that are in the herd, by port. A resource that is not in
 /// mode `act` keeps its cluster out, and that is said instead.
+///
+/// # Errors
+/// The outcome of a step that the record did not answer, or whose rules cannot be used.
 pub(super) async fn herd(
-    turn: &Turn<'_>,
+    turn: &Context<'_>,
     server: &Server,
 ) -> Result<BTreeMap<u16, Result<Ours, String>>, Outcome> {
-    let failed = |e: sqlx::Error| Outcome::failed(format!("the record does not answer: {e}"));
-    let mut db = turn.tools.pool.acquire().await.map_err(failed)?;
+    let mut db = turn.tools.pool.acquire().await?;
     let page = Page {
         name: None,
         state: None,
@@ -143,17 +166,11 @@ pub(super) async fn herd(
         after: None,
         limit: 10_000,
     };
-    let known = subjects::list(&mut db, Kind::Resource, &page)
-        .await
-        .map_err(failed)?;
-    let tiers: BTreeMap<String, Value> = tiers::all(&mut db)
-        .await
-        .map_err(failed)?
-        .into_iter()
-        .collect();
+    let known = subjects::list(&mut db, Kind::Resource, &page).await?;
+    let tiers: BTreeMap<String, Value> = tiers::all(&mut db).await?.into_iter().collect();
     let ids: Vec<SubjectId> = known.iter().map(|known| known.subject().id).collect();
     let mut slots: BTreeMap<SubjectId, Vec<String>> = BTreeMap::new();
-    for (leader, follower) in creation::followers(&mut db, &ids).await.map_err(failed)? {
+    for (leader, follower) in creation::followers(&mut db, &ids).await? {
         slots.entry(leader).or_default().push(slot_of(follower));
     }
     let mut herd: BTreeMap<u16, Result<Ours, String>> = BTreeMap::new();
@@ -161,9 +178,7 @@ pub(super) async fn herd(
         let Known::Resource(resource, _) = known else {
             continue;
         };
-        let mode = modes::effective(&mut db, Some(resource.subject.id))
-            .await
-            .map_err(failed)?;
+        let mode = modes::effective(&mut db, Some(resource.subject.id)).await?;
         let port = resource.port;
         let followers = slots.remove(&resource.subject.id).unwrap_or_default();
         match mode {
@@ -200,8 +215,11 @@ fn slot_bytes(deployment: &Value, tier: Option<&Value>) -> Result<u64, String> {
 }
 
 /// What may be changed on these volumes. The other clusters come as words.
+///
+/// # Errors
+/// As [`herd`].
 pub(super) async fn ours(
-    turn: &Turn<'_>,
+    turn: &Context<'_>,
     server: &Server,
     volumes: &[Volume],
 ) -> Result<(Vec<Ours>, Vec<String>), Outcome> {
@@ -223,7 +241,7 @@ pub(super) async fn few_at_a_time<T>(asked: Vec<BoxFuture<'_, T>>) -> Vec<T> {
 }
 
 /// Bytes for people.
-pub(super) fn amount(bytes: u64) -> String {
+pub(in crate::resolve::operations) fn amount(bytes: u64) -> String {
     let mib = bytes as f64 / f64::from(1 << 20);
     if mib < 1024.0 {
         format!("{mib:.1} MiB")

@@ -7,11 +7,9 @@ use std::time::Duration;
 
 use drover::model::Server;
 
-use super::{Outcome, Tools};
+use super::Outcome;
+use crate::resolve::Tools;
 use crate::ssh::{self, Limits};
-
-/// Where the cluster of port `$1` is: what stands before a script that needs one.
-pub const FIND_CLUSTER: &str = include_str!("../../host/scripts/prelude/cluster.sh");
 
 /// What a script said.
 pub struct Said {
@@ -23,25 +21,12 @@ pub struct Said {
     pub err: String,
 }
 
-/// Runs a script with these arguments (`$1`, `$2` …).
+/// Runs a script with these arguments (`$1`, `$2` …) and something to read, which is
+/// where secrets go.
 ///
 /// # Errors
-/// The outcome of a step whose server could not be asked, or whose script was cut
-/// off.
-pub async fn run(
-    tools: &Tools,
-    server: &Server,
-    script: &str,
-    arguments: &[&str],
-    time: Duration,
-) -> Result<Said, Outcome> {
-    run_with_input(tools, server, script, arguments, b"", time).await
-}
-
-/// The same with something to read: where secrets go.
-///
-/// # Errors
-/// As [`run`]; none holds the input.
+/// The outcome of a step whose server could not be asked, or whose script was cut off;
+/// none holds the input.
 pub async fn run_with_input(
     tools: &Tools,
     server: &Server,

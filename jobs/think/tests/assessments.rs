@@ -3,22 +3,22 @@
 use drover::model::{Attributes, Cause, IncidentKind, Kind, Rules, State};
 use serde_json::json;
 
-use super::super::{Sight, sight};
+use super::super::{Assessment, assess};
 use super::found::{FAILED, GIB, archiver, connections, events, following, volume, with, xid};
 use super::{Play, at, bad, down, good, play, witnessed};
 
 /// What an open incident looks like after one observation.
-fn seen(kind: IncidentKind, of: Kind, state: State, seen: Attributes) -> Sight {
+fn seen(kind: IncidentKind, of: Kind, state: State, seen: Attributes) -> Assessment {
     let scene = play(of, state).seen(10.0, "a", seen).scene();
-    sight(kind, &scene, &Rules::default(), Some(at(5.0)))
+    assess(kind, &scene, &Rules::default(), Some(at(5.0)))
 }
 
-fn holds(sight: &Sight) -> bool {
-    matches!(sight, Sight::Holds(_))
+fn holds(sight: &Assessment) -> bool {
+    matches!(sight, Assessment::Holds(_))
 }
 
-fn cleared(sight: &Sight) -> bool {
-    matches!(sight, Sight::Cleared(_))
+fn cleared(sight: &Assessment) -> bool {
+    matches!(sight, Assessment::Cleared(_))
 }
 
 #[test]
@@ -32,12 +32,12 @@ fn service_is_back_only_when_the_state_says_so() {
         assert!(cleared(&seen(kind, of, State::Available, good())), "{kind}");
         for state in [State::Uncertain, State::Unavailable] {
             let back = seen(kind, of, state, good());
-            assert_eq!(back, Sight::Recovering, "{kind} {state}");
+            assert_eq!(back, Assessment::Recovering, "{kind} {state}");
         }
         for state in [State::Creating, State::Destroying, State::Destroyed] {
             assert_eq!(
                 seen(kind, of, state, good()),
-                Sight::Unknown,
+                Assessment::Unknown,
                 "{kind} {state}"
             );
         }
@@ -57,7 +57,7 @@ fn a_resource_that_fails_for_another_reason_by_now_has_another_incident() {
         Cause::Authentication,
         State::Unavailable,
     );
-    let Sight::Cleared(reason) = &other else {
+    let Assessment::Cleared(reason) = &other else {
         panic!("{other:?}");
     };
     assert!(reason.contains("credentials_refused"), "{reason}");
@@ -88,7 +88,7 @@ fn a_resource_that_fails_for_another_reason_by_now_has_another_incident() {
     let covered = Play::resource(State::Unavailable)
         .host(State::Unavailable)
         .seen(10.0, "a", bad(Cause::Authentication));
-    let covered = sight(
+    let covered = assess(
         IncidentKind::ResourceDown,
         &covered.scene(),
         &Rules::default(),
@@ -105,7 +105,7 @@ fn a_server_with_another_host_key_is_not_just_down_and_stays_distrusted() {
         Cause::HostKeyChanged,
         State::Unavailable,
     );
-    let Sight::Cleared(reason) = &other else {
+    let Assessment::Cleared(reason) = &other else {
         panic!("{other:?}");
     };
     assert_eq!(
@@ -140,7 +140,7 @@ fn a_limit_that_was_passed_is_left_with_a_margin() {
     assert!(holds(&disk(json!({"used_ratio": 0.89}))));
     assert!(cleared(&disk(json!({"used_ratio": 0.879}))));
     assert!(holds(&disk(json!({"available_bytes": GIB}))));
-    assert_eq!(disk(json!({"used_ratio": null})), Sight::Unknown);
+    assert_eq!(disk(json!({"used_ratio": null})), Assessment::Unknown);
 
     let stuck = |change| {
         let what = volume(change);
@@ -158,9 +158,9 @@ fn a_limit_that_was_passed_is_left_with_a_margin() {
     assert!(cleared(&stuck(json!({"fsync": "denied"}))));
     assert_eq!(
         stuck(json!({"fsync": "denied", "writable": null})),
-        Sight::Unknown
+        Assessment::Unknown
     );
-    assert_eq!(stuck(json!({"fsync": null})), Sight::Unknown);
+    assert_eq!(stuck(json!({"fsync": null})), Assessment::Unknown);
 
     let of = |kind, what| seen(kind, Kind::Resource, State::Available, what);
     let used = |n| of(IncidentKind::ConnectionsExhausted, connections(n));
@@ -169,7 +169,7 @@ fn a_limit_that_was_passed_is_left_with_a_margin() {
     assert!(cleared(&used(89)));
     assert_eq!(
         of(IncidentKind::ConnectionsExhausted, good()),
-        Sight::Unknown
+        Assessment::Unknown
     );
 
     let age = |n| of(IncidentKind::XidWraparound, xid(n));
@@ -182,7 +182,7 @@ fn a_limit_that_was_passed_is_left_with_a_margin() {
     assert!(holds(&archive(json!({"last_failed_at": FAILED}))));
     assert!(cleared(&archive(json!({"ready": null}))));
     assert!(cleared(&archive(json!({"mode": "off", "ready": 900}))));
-    assert_eq!(archive(json!({"last_archived_at": 7})), Sight::Unknown);
+    assert_eq!(archive(json!({"last_archived_at": 7})), Assessment::Unknown);
 
     // What became a follower is its leader's matter.
     let kind = IncidentKind::XidWraparound;
@@ -217,15 +217,15 @@ fn only_what_was_seen_after_the_remedy_counts() {
         .seen(10.0, "a", good())
         .scene();
     let rules = Rules::default();
-    let at_time = |acted| sight(IncidentKind::ResourceDown, &scene, &rules, acted);
-    assert_eq!(at_time(Some(at(10.0))), Sight::Unknown);
-    assert_eq!(at_time(Some(at(11.0))), Sight::Unknown);
+    let at_time = |acted| assess(IncidentKind::ResourceDown, &scene, &rules, acted);
+    assert_eq!(at_time(Some(at(10.0))), Assessment::Unknown);
+    assert_eq!(at_time(Some(at(11.0))), Assessment::Unknown);
     assert!(cleared(&at_time(Some(at(9.9)))));
     assert!(cleared(&at_time(None)));
     let unseen = Play::resource(State::Available).scene();
     assert_eq!(
-        sight(IncidentKind::ResourceDown, &unseen, &rules, None),
-        Sight::Unknown
+        assess(IncidentKind::ResourceDown, &unseen, &rules, None),
+        Assessment::Unknown
     );
 }
 
@@ -252,12 +252,12 @@ fn conditions_are_unknown_while_nothing_answers_and_the_herds_own_is_never_a_sub
         let silent = witnessed(Cause::Timeout, down());
         assert_eq!(
             seen(kind, of, State::Unavailable, silent),
-            Sight::Unknown,
+            Assessment::Unknown,
             "{kind}"
         );
     }
     let blind = seen(IncidentKind::Blind, Kind::Server, State::Available, good());
-    assert_eq!(blind, Sight::Unknown);
+    assert_eq!(blind, Assessment::Unknown);
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn maintenance_is_over_when_the_cloud_says_so_and_not_when_it_says_nothing() {
     let over = json!([{"code": "instance-stop", "description": "[Completed] It was"}]);
     assert!(cleared(&now(events(over))));
     for nothing in [json!({}), json!({"cloud": null}), json!({"cloud": {}})] {
-        assert_eq!(now(with(nothing)), Sight::Unknown);
+        assert_eq!(now(with(nothing)), Assessment::Unknown);
     }
-    assert_eq!(now(bad(Cause::Timeout)), Sight::Unknown);
+    assert_eq!(now(bad(Cause::Timeout)), Assessment::Unknown);
 }

@@ -13,7 +13,7 @@ use super::{Scene, conditions, following, host_is_available, resource, server};
 
 /// What is seen of an open incident.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sight {
+pub enum Assessment {
     /// It is still wrong: why, for people.
     Holds(String),
     /// It answers again, but not yet often enough: nothing is done, nothing is over.
@@ -31,64 +31,65 @@ const CONNECTIONS_MARGIN: f64 = 0.05;
 
 /// What the newest observation says of an incident of this kind. Observations
 /// that are not younger than `acted_at` (when the last remedy ended) say nothing.
-pub fn sight(
+pub fn assess(
     kind: IncidentKind,
     scene: &Scene,
     rules: &Rules,
     acted_at: Option<DateTime<Utc>>,
-) -> Sight {
+) -> Assessment {
     let scene = &*super::what_was_looked_at(scene);
     let fresh = |seen: &&Observation| acted_at.is_none_or(|at| seen.created_at > at);
     let Some(newest) = scene.recent.first().filter(fresh) else {
-        return Sight::Unknown;
+        return Assessment::Unknown;
     };
     match scene.subject.state {
         State::Available | State::Uncertain | State::Unavailable => {}
-        State::Creating | State::Destroying | State::Destroyed => return Sight::Unknown,
+        State::Creating | State::Destroying | State::Destroyed => return Assessment::Unknown,
     }
     let evidence = kind.profile().evidence;
     match evidence {
         Evidence::Service => service(kind, scene, newest),
         Evidence::Connections => match service(kind, scene, newest) {
-            Sight::Cleared(_) if newest.attributes.service_available => {
+            Assessment::Cleared(_) if newest.attributes.service_available => {
                 connections(newest, &rules.limits)
             }
-            seen @ (Sight::Holds(_) | Sight::Recovering | Sight::Cleared(_) | Sight::Unknown) => {
-                seen
-            }
+            seen @ (Assessment::Holds(_)
+            | Assessment::Recovering
+            | Assessment::Cleared(_)
+            | Assessment::Unknown) => seen,
         },
         Evidence::Figures | Evidence::Followers => {
             if !newest.attributes.service_available {
-                return Sight::Unknown;
+                return Assessment::Unknown;
             }
             if let Some(reason) = conditions::wrong(kind, scene, newest, &rules.limits) {
-                return Sight::Holds(reason);
+                return Assessment::Holds(reason);
             }
             if evidence == Evidence::Followers {
-                return following::sight(kind, scene, newest, &rules.limits);
+                return following::assess(kind, scene, newest, &rules.limits);
             }
-            condition(kind, newest, &rules.limits).unwrap_or(Sight::Unknown)
+            condition(kind, newest, &rules.limits).unwrap_or(Assessment::Unknown)
         }
-        Evidence::Operation | Evidence::Herd => Sight::Unknown,
+        Evidence::Operation | Evidence::Herd => Assessment::Unknown,
     }
 }
 
 /// The kinds that say that a subject is not in service.
-fn service(kind: IncidentKind, scene: &Scene, newest: &Observation) -> Sight {
+fn service(kind: IncidentKind, scene: &Scene, newest: &Observation) -> Assessment {
     if newest.attributes.service_available {
         return match scene.subject.state {
-            State::Available => Sight::Cleared("answers".into()),
+            State::Available => Assessment::Cleared("answers".into()),
             State::Uncertain
             | State::Unavailable
             | State::Creating
             | State::Destroying
-            | State::Destroyed => Sight::Recovering,
+            | State::Destroyed => Assessment::Recovering,
         };
     }
     let reason = cause(&newest.attributes);
     match other_kind(kind, scene, newest) {
-        Some(other) => Sight::Cleared(format!("now it is {other}: {reason}")),
-        None => Sight::Holds(reason),
+        Some(other) => Assessment::Cleared(format!("now it is {other}: {reason}")),
+        None => Assessment::Holds(reason),
     }
 }
 
@@ -128,7 +129,7 @@ fn other_kind(kind: IncidentKind, scene: &Scene, newest: &Observation) -> Option
 }
 
 /// The kinds that are seen in the figures; `None` where a figure is missing.
-fn condition(kind: IncidentKind, newest: &Observation, limits: &Limits) -> Option<Sight> {
+fn condition(kind: IncidentKind, newest: &Observation, limits: &Limits) -> Option<Assessment> {
     let seen = &newest.attributes;
     match kind {
         IncidentKind::DiskCritical => disk(newest, limits),
@@ -136,7 +137,9 @@ fn condition(kind: IncidentKind, newest: &Observation, limits: &Limits) -> Optio
         IncidentKind::XidWraparound => {
             let age = seen.resource.xid_age?;
             if figures::in_recovery(seen) {
-                return Some(Sight::Cleared("it follows another, which freezes".into()));
+                return Some(Assessment::Cleared(
+                    "it follows another, which freezes".into(),
+                ));
             }
             let text = format!(
                 "the oldest transaction id is {} million transactions old",
@@ -147,7 +150,7 @@ fn condition(kind: IncidentKind, newest: &Observation, limits: &Limits) -> Optio
         IncidentKind::ArchivingStalled => {
             let archiver = figures::archiver(seen)?;
             if !archiver.on {
-                return Some(Sight::Cleared("it archives nothing".into()));
+                return Some(Assessment::Cleared("it archives nothing".into()));
             }
             let waiting = archiver
                 .ready
@@ -161,7 +164,7 @@ fn condition(kind: IncidentKind, newest: &Observation, limits: &Limits) -> Optio
         }
         // Whether there are some is asked before.
         IncidentKind::MaintenanceScheduled => figures::scheduled(seen)
-            .map(|_| Sight::Cleared("the cloud has nothing planned for it any more".into())),
+            .map(|_| Assessment::Cleared("the cloud has nothing planned for it any more".into())),
         IncidentKind::ConnectionsExhausted
         | IncidentKind::ResourceDown
         | IncidentKind::ServerDown
@@ -177,16 +180,16 @@ fn condition(kind: IncidentKind, newest: &Observation, limits: &Limits) -> Optio
     }
 }
 
-fn either(well: bool, text: String) -> Sight {
+fn either(well: bool, text: String) -> Assessment {
     if well {
-        Sight::Cleared(text)
+        Assessment::Cleared(text)
     } else {
-        Sight::Holds(text)
+        Assessment::Holds(text)
     }
 }
 
 /// Room on every data volume.
-fn disk(newest: &Observation, limits: &Limits) -> Option<Sight> {
+fn disk(newest: &Observation, limits: &Limits) -> Option<Assessment> {
     let volumes = figures::data_volumes(&newest.attributes)?;
     let mut room = true;
     for volume in &volumes {
@@ -199,14 +202,14 @@ fn disk(newest: &Observation, limits: &Limits) -> Option<Sight> {
 }
 
 /// Every data volume takes a small write, in half the time that is too long.
-fn stuck(newest: &Observation, limits: &Limits) -> Option<Sight> {
+fn stuck(newest: &Observation, limits: &Limits) -> Option<Assessment> {
     let most = limits.fsync.as_secs_f64() * 1000.0 / 2.0;
     let mut words = Vec::new();
     let mut well = true;
     for volume in figures::data_volumes(&newest.attributes)? {
         let mount = mount(volume);
         if conditions::read_only(volume) {
-            return Some(Sight::Holds(format!("volume {mount} is read-only")));
+            return Some(Assessment::Holds(format!("volume {mount} is read-only")));
         }
         match volume.fsync? {
             Fsync::Ok => {
@@ -231,9 +234,9 @@ fn stuck(newest: &Observation, limits: &Limits) -> Option<Sight> {
     Some(either(well, words.join("; ")))
 }
 
-fn connections(newest: &Observation, limits: &Limits) -> Sight {
+fn connections(newest: &Observation, limits: &Limits) -> Assessment {
     let Some((used, allowed)) = figures::connections(&newest.attributes) else {
-        return Sight::Unknown;
+        return Assessment::Unknown;
     };
     let ratio = used as f64 / allowed as f64;
     let text = format!("{used} of {allowed} connections are used");

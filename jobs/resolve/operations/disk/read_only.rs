@@ -1,0 +1,268 @@
+//! `set_read_only` and `set_read_write`: databases may not grow any more, until there is
+//! room again.
+//!
+//! What is set is written down before it is set, with what stood there, so that
+//! exactly that is taken back: never a setting of the customer's. It is the incident
+//! that owes it, for it outlives the operation.
+
+use std::collections::BTreeMap;
+
+use drover::model::{Durability, OperationKind, Resource, Secret, Server, TlsMode};
+use futures::FutureExt as _;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::room::{self, Volume};
+use crate::resolve::operations::instance::POWER;
+use crate::resolve::operations::kind::{Ended, Operation, Outcome, Step, Turn, Work};
+use crate::resolve::operations::script;
+
+/// Databases on a full volume may not grow any more.
+pub(in crate::resolve::operations) struct SetReadOnly;
+
+/// They may again.
+pub(in crate::resolve::operations) struct SetReadWrite;
+
+/// What stood in a cluster's `postgresql.auto.conf`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Before {
+    /// Name of one of its resources.
+    of: String,
+    /// `None`: nothing.
+    setting: Option<String>,
+}
+
+/// What is to be taken back, by the port of its cluster.
+type Owed = BTreeMap<u16, Before>;
+
+/// What was asked.
+#[derive(Deserialize)]
+pub(in crate::resolve::operations) struct Params {
+    /// What the incident owes already.
+    #[serde(default)]
+    owed: Owed,
+}
+
+/// What is to be set.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::resolve::operations) struct Set {
+    read_only: Owed,
+}
+
+/// What is still to be taken back.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::resolve::operations) struct Left {
+    /// `None`: all that the incident owed.
+    left: Option<Owed>,
+}
+
+/// What a cluster tells of itself.
+#[derive(Deserialize)]
+struct Holds {
+    /// Whether it follows another.
+    standby: bool,
+    /// What its files say, if they do.
+    file: Option<bool>,
+    /// What `alter system` has left there.
+    auto: Option<String>,
+}
+
+impl Operation for SetReadOnly {
+    type Params = Params;
+    type Memo = Set;
+    const KIND: OperationKind = OperationKind::SetReadOnly;
+    const STEPS: &'static [Step<Self>] = &[
+        Step::new("look", "look what can be written to", |turn| {
+            Box::pin(look(turn))
+        })
+        .may_end(),
+        Step::new("set", "make it read-only", |turn| Box::pin(set(turn)))
+            .within(POWER)
+            .may_end(),
+    ];
+}
+
+impl Operation for SetReadWrite {
+    type Params = Params;
+    type Memo = Left;
+    const KIND: OperationKind = OperationKind::SetReadWrite;
+    const STEPS: &'static [Step<Self>] =
+        &[
+            Step::new("reset", "put back what stood there before", |turn| {
+                Box::pin(reset(turn))
+            })
+            .within(POWER)
+            .may_end(),
+        ];
+}
+
+const LOOK: &str = include_str!("../../../host/scripts/look_read_only.sh");
+
+const SET: &str = include_str!("../../../host/scripts/set_read_only.sh");
+
+const RESET: &str = include_str!("../../../host/scripts/reset_read_only.sh");
+
+/// A cluster by its port, which is all that SQL over the local socket needs: a
+/// resource may have left the herd since.
+pub(super) fn cluster(server: &Server, port: u16) -> Resource {
+    Resource {
+        subject: server.subject.clone(),
+        server_id: server.subject.id,
+        port,
+        database: "postgres".into(),
+        role: "postgres".into(),
+        password: Secret::default(),
+        tls_mode: TlsMode::Disable,
+        tls_root_cert: None,
+        plan: String::new(),
+        customer: None,
+        window: None,
+        leader: None,
+        epoch: 1,
+        durability: Durability::Async,
+        max_lag_bytes: 0,
+        replication_password: None,
+    }
+}
+
+/// What was touched, for people.
+fn setting(of: &str, server: &Server) -> String {
+    let name = &server.subject.name;
+    format!("default_transaction_read_only of {of} on {name}")
+}
+
+async fn look(turn: &mut Turn<'_, SetReadOnly>) -> Work {
+    let server = turn.server()?;
+    let context = &turn.context;
+    let least = context.rules.limits.disk_read_only_free_ratio;
+    let mut volumes = room::volumes(context, server).await?;
+    let all: Vec<String> = volumes.iter().map(Volume::fill).collect();
+    volumes.retain(|volume| volume.free_ratio() < least);
+    if volumes.is_empty() {
+        return Err(Outcome::skipped(format!(
+            "not below {:.1} % free: {}",
+            least * 100.0,
+            all.join("; ")
+        )));
+    }
+    let (ours, mut words) = room::ours(context, server, &volumes).await?;
+    let asked = ours.iter().map(|ours| {
+        let resource = &ours.resource;
+        let told =
+            async move { script::ask::<Holds>(context, (resource, server), LOOK, &[]).await };
+        told.map(move |told| (resource, told)).boxed()
+    });
+    let mut owed = turn.params.owed.clone();
+    let mut more = 0;
+    for (resource, told) in room::few_at_a_time(asked.collect()).await {
+        let of = resource.subject.name.clone();
+        match told {
+            Err(outcome) => words.push(format!("{of}: {}", outcome.note)),
+            Ok(told) if told.standby => words.push(format!("{of} follows another")),
+            Ok(told) if told.file == Some(true) => {
+                words.push(format!("{of} is read-only already"));
+            }
+            Ok(told) => {
+                words.push(format!("{of} can be written to"));
+                let setting = told.auto;
+                owed.entry(resource.port).or_insert(Before { of, setting });
+                more += 1;
+            }
+        }
+    }
+    let words = format!("{}: {}", all.join("; "), words.join("; "));
+    if more == 0 {
+        return Err(Outcome::skipped(words));
+    }
+    let done = Outcome::done(words).owing(json!(owed));
+    turn.memo.read_only = owed;
+    Ok(done)
+}
+
+async fn set(turn: &mut Turn<'_, SetReadOnly>) -> Work {
+    let server = turn.server()?;
+    let context = &turn.context;
+    let asked = turn.memo.read_only.iter().map(|(port, before)| {
+        let resource = cluster(server, *port);
+        async move {
+            let on = (&resource, server);
+            let told = script::superuser_or_skip(context, on, SET, &[], b"").await;
+            (before, told)
+        }
+        .boxed()
+    });
+    let mut outcome = Outcome::done("");
+    let (mut well, mut wrong) = (Vec::new(), Vec::new());
+    for (before, told) in room::few_at_a_time(asked.collect()).await {
+        match told {
+            Ok(_) => {
+                well.push(before.of.as_str());
+                outcome = outcome.touching(setting(&before.of, server));
+            }
+            Err(failed) => wrong.push(format!("{}: {}", before.of, failed.note)),
+        }
+    }
+    outcome.note = format!("read-only until there is room: {}", well.join(", "));
+    if !wrong.is_empty() {
+        outcome.note = format!("{}; not: {}", outcome.note, wrong.join("; "));
+        outcome.ended = Ended::Failed;
+    }
+    Ok(outcome)
+}
+
+async fn reset(turn: &mut Turn<'_, SetReadWrite>) -> Work {
+    let server = turn.server()?;
+    let context = &turn.context;
+    let mut left = match &turn.memo.left {
+        Some(left) => left.clone(),
+        None => turn.params.owed.clone(),
+    };
+    let asked = left.iter().map(|(port, before)| {
+        let (port, before) = (*port, before.clone());
+        let resource = cluster(server, port);
+        async move {
+            let on = (&resource, server);
+            let setting = before.setting.unwrap_or_default();
+            let told = script::superuser_or_skip(context, on, RESET, &[&setting], b"").await;
+            (port, before.of, told)
+        }
+        .boxed()
+    });
+    let answers = room::few_at_a_time(asked.collect()).await;
+    let mut outcome = Outcome::done("");
+    let (mut words, mut wrong) = (Vec::new(), Vec::new());
+    for (port, of, told) in answers {
+        match told {
+            Ok(said) => {
+                words.push(format!("{of} {}", said.last_words()));
+                outcome = outcome.touching(setting(&of, server));
+            }
+            // No such cluster is there any more.
+            Err(Outcome {
+                ended: Ended::Skipped,
+                note,
+                ..
+            }) => words.push(format!("{of}: {note}")),
+            Err(failed) => {
+                wrong.push(format!("{of}: {}", failed.note));
+                continue;
+            }
+        }
+        left.remove(&port);
+    }
+    let all = wrong.is_empty();
+    words.append(&mut wrong);
+    outcome.note = words.join("; ");
+    let owes = match all {
+        true => Value::Null,
+        false => {
+            // What is left is tried again.
+            outcome.ended = Ended::Failed;
+            json!(left)
+        }
+    };
+    turn.memo.left = Some(left);
+    Ok(outcome.owing(owes))
+}

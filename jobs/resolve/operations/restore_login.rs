@@ -1,0 +1,195 @@
+//! `restore_login`: drover's own role may log in to a resource again, with the password
+//! that drover knows.
+
+use drover::model::{ExposeSecret, OperationKind, Resource, Server};
+use postgres_protocol::password::scram_sha_256;
+use serde::{Deserialize, Serialize};
+
+use super::follows::follows;
+use super::kind::{Context, NoParams, Operation, Outcome, Step, Turn, Work};
+use super::script::QUIET;
+use super::{own_role, script};
+use crate::postgres::PostgresError;
+
+/// drover's own role may log in again.
+pub(super) struct RestoreLogin;
+
+/// What is wrong with the role.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Memo {
+    /// It may log in, and its password has not expired: it can only be another.
+    password_only: bool,
+}
+
+impl Operation for RestoreLogin {
+    type Params = NoParams;
+    type Memo = Memo;
+    const KIND: OperationKind = OperationKind::RestoreLogin;
+    const STEPS: &'static [Step<Self>] = &[
+        Step::new("look", "look why the role is refused", |turn| {
+            Box::pin(look(turn))
+        })
+        .may_end(),
+        Step::new("restore", "let the role log in again", |turn| {
+            Box::pin(restore(turn))
+        })
+        .may_end(),
+    ];
+}
+
+const LOOK: &str = include_str!("../../host/scripts/look_role.sh");
+
+const RESTORE: &str = include_str!("../../host/scripts/restore_login.sh");
+
+/// What [`LOOK`] tells of the role.
+#[derive(Debug, Deserialize)]
+struct Told {
+    in_recovery: bool,
+    there: bool,
+    login: bool,
+    expired: bool,
+}
+
+/// How PostgreSQL says no to us.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    /// The password is wrong, or has expired, or there is none.
+    Password,
+    /// The password may be right: the role may not log in, is not there, or
+    /// `pg_hba.conf` has no entry for it.
+    Entry,
+    /// `pg_hba.conf` asks for something else than a password that may be sent.
+    Method,
+}
+
+/// `None` if we are let in: whatever else is wrong then is no matter of ours.
+async fn refused(
+    (resource, server): (&Resource, &Server),
+) -> Result<Option<(Refusal, String)>, Outcome> {
+    let error = match own_role::log_in(resource, server).await {
+        Ok(session) => {
+            own_role::leave(session).await;
+            return Ok(None);
+        }
+        Err(error) => error,
+    };
+    let message = error.to_string();
+    match error {
+        PostgresError::Server { sqlstate, .. } => match sqlstate.as_str() {
+            "28P01" => Ok(Some((Refusal::Password, message))),
+            code if code.starts_with("28") => Ok(Some((Refusal::Entry, message))),
+            _ => Ok(None),
+        },
+        PostgresError::Login(_) => Ok(Some((Refusal::Method, message))),
+        PostgresError::NoAddress(_)
+        | PostgresError::Io(_)
+        | PostgresError::Tls(_)
+        | PostgresError::Protocol(_) => {
+            Err(Outcome::failed(format!("cannot try to log in: {message}")))
+        }
+    }
+}
+
+async fn look(turn: &mut Turn<'_, RestoreLogin>) -> Work {
+    let (resource, server) = turn.resource()?;
+    let role = resource.role.as_str();
+    let Some((refusal, message)) = refused((resource, server)).await? else {
+        return Ok(Outcome::done(format!("{role} is let in already")));
+    };
+    if refusal == Refusal::Method {
+        return Ok(hba(role, server, &message));
+    }
+    let told: Told = script::ask(turn, (resource, server), LOOK, &[role]).await?;
+    if !told.there {
+        return Ok(Outcome::skipped(format!(
+            "there is no role {role}, and drover makes none"
+        )));
+    }
+    // A follower's pg_hba.conf is its own; the roles are its leader's.
+    if refusal == Refusal::Entry && told.login {
+        return Ok(hba(role, server, &message));
+    }
+    if let Some(why) = follows(resource.leader, told.in_recovery) {
+        return Ok(Outcome::skipped(why));
+    }
+    let why = match (told.login, told.expired) {
+        (true, true) => "its password has expired",
+        (true, false) => "its password is another",
+        (false, true) => "it may not log in, and its password has expired",
+        (false, false) => "it may not log in",
+    };
+    turn.memo.password_only = told.login && !told.expired;
+    Ok(Outcome::done(format!("{role} is refused: {why}")))
+}
+
+fn hba(role: &str, server: &Server, message: &str) -> Outcome {
+    Outcome::skipped(format!(
+        "pg_hba.conf on {} does not let {role} in with a password from here, and drover does \
+         not change it: {message}",
+        server.subject.name
+    ))
+}
+
+/// The least that helps: `login` if it may not, `valid until 'infinity'` if that is
+/// over, and the password only where it is still refused then.
+async fn restore(turn: &mut Turn<'_, RestoreLogin>) -> Work {
+    let (resource, server) = turn.resource()?;
+    let role = resource.role.as_str();
+    if refused((resource, server)).await?.is_none() {
+        return Ok(Outcome::done(format!("{role} is let in already")));
+    }
+    let tries: &[bool] = match turn.memo.password_only {
+        true => &[true],
+        false => &[false, true],
+    };
+    let mut said = Vec::new();
+    let mut last = String::new();
+    for with_password in tries.iter().copied() {
+        said.extend(set(turn, (resource, server), with_password).await?);
+        match refused((resource, server)).await? {
+            None => {
+                let done = format!("{role} {}, and is let in", words(&said));
+                return Ok(Outcome::done(done).touching(touched(role, server)));
+            }
+            Some((Refusal::Password, message)) => last = message,
+            Some((Refusal::Entry | Refusal::Method, message)) => {
+                return Ok(hba(role, server, &message).touching(touched(role, server)));
+            }
+        }
+    }
+    Ok(
+        Outcome::failed(format!("{role} {}, and is refused: {last}", words(&said)))
+            .touching(touched(role, server)),
+    )
+}
+
+fn words(said: &[String]) -> String {
+    match said {
+        [] => "was found as it should be".into(),
+        said => said.join(", "),
+    }
+}
+
+/// Gives what was changed, in words.
+async fn set(
+    turn: &Context<'_>,
+    on: (&Resource, &Server),
+    with_password: bool,
+) -> Result<Vec<String>, Outcome> {
+    let resource = on.0;
+    let (set_it, input) = if with_password {
+        let verifier = scram_sha_256(resource.password.expose_secret().as_bytes());
+        ("true", format!("\\set verifier '{verifier}'\n"))
+    } else {
+        ("false", String::new())
+    };
+    let arguments = [resource.role.as_str(), set_it];
+    let text = format!("{QUIET}{RESTORE}");
+    let said = script::superuser_or_skip(turn, on, &text, &arguments, input.as_bytes()).await?;
+    Ok(said.out.lines().map(str::to_owned).collect())
+}
+
+fn touched(role: &str, server: &Server) -> String {
+    format!("role {role} on {}", server.subject.name)
+}
