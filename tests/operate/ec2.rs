@@ -166,15 +166,19 @@ impl Ec2 {
         (live, volumes)
     }
 
+    /// What the record has; of a server that is still being made, or goes before it was, it
+    /// may have nothing yet.
     async fn recorded(&self) -> (Vec<String>, Vec<String>) {
-        let rows: Vec<(String, String)> = sqlx::query_as(
+        let rows: Vec<(Option<String>, Option<String>)> = sqlx::query_as(
             "select instance_id, volume_id from servers v join subjects s using (id)
              where s.forgotten_at is null order by 1",
         )
         .fetch_all(&self.drover.pool)
         .await
         .unwrap();
-        let (instances, mut volumes): (Vec<String>, Vec<String>) = rows.into_iter().unzip();
+        let (instances, volumes): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+        let instances: Vec<String> = instances.into_iter().flatten().collect();
+        let mut volumes: Vec<String> = volumes.into_iter().flatten().collect();
         volumes.sort();
         (instances, volumes)
     }
