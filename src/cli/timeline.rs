@@ -251,6 +251,7 @@ fn message(message: &IncidentMessage) -> Entry {
 /// A name of the API's, as people say it.
 fn words(name: &str) -> String {
     match name {
+        // What earlier releases wrote.
         "passed_over" => "skipped".into(),
         other => plain(other).replace('_', " "),
     }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use drover::model::{Kind, OperationKind, Origin, PublicId, Resource, Server, State, SubjectId};
 use drover::store::creation::{self, CreateError, WantedFollower};
 use drover::store::operations::{self, Fact};
-use drover::store::plans;
 use drover::store::subjects::{self, Known};
+use drover::store::{changes, plans};
 use serde::{Deserialize, Serialize};
 
 use super::follow::node;
@@ -75,10 +75,12 @@ async fn make(turn: &mut Turn<'_, Replace>) -> Work {
         ));
     }
     let (leader, _) = node(turn, leader).await?;
-    let wanted = wanted(turn, resource, server, &leader).await?;
+    let wanted = wanted(turn, server, &leader).await?;
     let name = wanted.name.clone();
     let by = turn.operation.id.public();
     let mut tx = turn.tools.pool.begin().await?;
+    // One at a time: a turn that comes late finds what the next one has asked for.
+    changes::hold(&mut tx, leader.subject.id).await?;
     let since = turn.operation.opened_at;
     let asked = operations::asked_by(&mut tx, &by, OperationKind::CreateFollower, since).await;
     if let Some(other) = asked?.into_iter().find_map(|asked| asked.subject) {
@@ -99,7 +101,6 @@ async fn make(turn: &mut Turn<'_, Replace>) -> Work {
 /// One of the same size and in the same zone.
 async fn wanted(
     turn: &Context<'_>,
-    resource: &Resource,
     server: &Server,
     leader: &Resource,
 ) -> Result<WantedFollower, Outcome> {
@@ -119,7 +120,6 @@ async fn wanted(
     let tail = turn.operation.id.to_string().to_ascii_lowercase();
     let stem = &leader.subject.name;
     let stem = stem.get(..44).unwrap_or(stem);
-    debug_assert!(resource.leader == Some(leader.subject.id));
     Ok(WantedFollower {
         name: format!("{stem}-{}", &tail[tail.len() - 6..]),
         leader: leader.subject.id,

@@ -74,8 +74,7 @@ pub(super) async fn at_cluster(
 ) -> Result<Said, Outcome> {
     let script = format!("{INPUT}{ROOT}{FIND_CLUSTER}{script}");
     let port = resource.port.to_string();
-    let arguments = [&[port.as_str()], arguments].concat();
-    say(turn, server, &script, &arguments, input).await
+    say(turn, server, &script, &behind(&port, arguments), input).await
 }
 
 /// The same in a cluster that runs: `sql` runs the SQL that it reads as the cluster's
@@ -90,10 +89,8 @@ pub(super) async fn as_superuser(
     arguments: &[&str],
     input: &[u8],
 ) -> Result<Said, Outcome> {
-    let script = format!("{INPUT}{ROOT}{FIND_CLUSTER}{SUPERUSER}{script}");
-    let port = resource.port.to_string();
-    let arguments = [&[port.as_str()], arguments].concat();
-    say(turn, server, &script, &arguments, input).await
+    let script = format!("{SUPERUSER}{script}");
+    at_cluster(turn, (resource, server), &script, arguments, input).await
 }
 
 /// As [`as_superuser`], but status 3 (there is no such cluster, or nothing to do it to)
@@ -145,8 +142,7 @@ pub(super) async fn listen(
     arguments: &[&str],
 ) -> Result<Said, Outcome> {
     let script = format!("{INPUT}{ROOT}{script}");
-    let time = turn.limit.saturating_sub(MARGIN);
-    shell::run_with_input(turn.tools, server, &script, arguments, b"", time).await
+    send(turn, server, &script, arguments, b"").await
 }
 
 /// As [`at_cluster`], for a script whose statuses its step reads itself, but for 3, which
@@ -163,9 +159,7 @@ pub(super) async fn hear(
 ) -> Result<Said, Outcome> {
     let script = format!("{INPUT}{ROOT}{FIND_CLUSTER}{script}");
     let port = resource.port.to_string();
-    let arguments = [&[port.as_str()], arguments].concat();
-    let time = turn.limit.saturating_sub(MARGIN);
-    let said = shell::run_with_input(turn.tools, server, &script, &arguments, input, time).await?;
+    let said = send(turn, server, &script, &behind(&port, arguments), input).await?;
     match said.status {
         NOTHING_THERE => Err(Outcome::skipped(words(&said, server))),
         _ => Ok(said),
@@ -176,7 +170,12 @@ fn words(said: &Said, server: &Server) -> String {
     format!("{} on {}", said.last_words(), server.subject.name)
 }
 
-async fn say(
+/// What a script at a cluster is given: its port first.
+fn behind<'a>(port: &'a str, arguments: &[&'a str]) -> Vec<&'a str> {
+    [&[port], arguments].concat()
+}
+
+async fn send(
     turn: &Context<'_>,
     server: &Server,
     script: &str,
@@ -184,7 +183,17 @@ async fn say(
     input: &[u8],
 ) -> Result<Said, Outcome> {
     let time = turn.limit.saturating_sub(MARGIN);
-    let said = shell::run_with_input(turn.tools, server, script, arguments, input, time).await?;
+    shell::run_with_input(turn.tools, server, script, arguments, input, time).await
+}
+
+async fn say(
+    turn: &Context<'_>,
+    server: &Server,
+    script: &str,
+    arguments: &[&str],
+    input: &[u8],
+) -> Result<Said, Outcome> {
+    let said = send(turn, server, script, arguments, input).await?;
     let words = words(&said, server);
     match said.status {
         0 => Ok(said),

@@ -4,7 +4,7 @@
 //! Strict: a leader whose record says `sync` always has a list. One without followers
 //! has a name in it that nobody bears, so that its commits wait and none of them is
 //! acknowledged that is in one place only. drover's own sessions there commit with
-//! `synchronous_commit=local` (`resolve/superuser.rs`) and wait for nobody.
+//! `synchronous_commit=local` (`prelude/superuser.sh`) and wait for nobody.
 //!
 //! Architecture Invariant: whoever is to lead gets its list before it is promoted, and
 //! whoever changes the followers of a leader calls [`by_record`] afterwards. A list
