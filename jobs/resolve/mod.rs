@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use drover::config::GamedayMark;
 use drover::model::SecretKey;
+use drover::store;
 use drover::store::queue::{self, Lock, Queue, Token};
 use serde_json::Value;
 use sqlx::{PgPool, Postgres, Transaction};
@@ -58,7 +59,7 @@ impl Resolve {
 
     /// A transaction in which the token is held; `None` if the lock is lost.
     async fn held(&self, lock: &Lock) -> Result<Option<Transaction<'static, Postgres>>, WorkError> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = store::begin(&self.pool).await?;
         if queue::hold(&mut tx, lock, Queue::Resolve).await? {
             return Ok(Some(tx));
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover::model::{SubjectId, TransitionId};
+use drover::store;
 use drover::store::queue::{self, Change, Lock, ThinkStep};
 use drover::store::scenes::{self, Scene};
 use serde_json::Value;
@@ -24,16 +25,15 @@ pub(super) struct Think {
 
 impl Think {
     pub(super) fn new(pool: PgPool, rules: Value, cadence: Option<Duration>) -> Self {
-        let load = |pool: PgPool, ids: Vec<SubjectId>| async move {
-            scenes::load(&mut *pool.acquire().await?, &ids).await
-        };
+        let load =
+            |pool: PgPool, ids: Vec<SubjectId>| async move { scenes::load(&pool, &ids).await };
         Self {
             scenes: loader(pool.clone(), load, |scene: &Scene| scene.subject.id),
             rules: Arc::new(Tiers::new(pool.clone(), rules)),
             commits: Batcher::spawn(BATCH, LINGER, move |steps: Vec<ThinkStep>| {
                 let pool = pool.clone();
                 async move {
-                    let mut tx = pool.begin().await?;
+                    let mut tx = store::begin(&pool).await?;
                     let moved = queue::commit_thinks(&mut tx, &steps).await?;
                     tx.commit().await?;
                     report_lost(steps.len() - moved.len());

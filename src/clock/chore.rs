@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use crate::config::ClockConfig;
 use crate::model::OperationKind;
 use crate::store::operations::{self, NewOperation};
-use crate::store::{gameday, idempotency, partitions, provider_calls, queue};
+use crate::store::{self, gameday, idempotency, partitions, provider_calls, queue};
 
 /// A thing that has to be done from time to time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -151,7 +151,7 @@ async fn reconcile(pool: &PgPool) -> sqlx::Result<()> {
         reason: None,
         not_before: None,
     };
-    let mut tx = pool.begin().await?;
+    let mut tx = store::begin(pool).await?;
     if operations::open(&mut tx, &wanted).await?.is_none() {
         tracing::debug!("the last comparison with the clouds is not done yet");
     }
@@ -160,7 +160,7 @@ async fn reconcile(pool: &PgPool) -> sqlx::Result<()> {
 
 /// The clock touches no server either: a resolve worker takes it back.
 async fn heal(pool: &PgPool) -> sqlx::Result<()> {
-    let mut tx = pool.begin().await?;
+    let mut tx = store::begin(pool).await?;
     if gameday::heal_what_is_due(&mut tx).await? {
         tracing::info!("a game day's time is up: what it broke is taken back");
     }

@@ -4,6 +4,7 @@
 //! Architecture Invariant: every statement that touches `apalis.jobs` or
 //! `apalis.workers` is in `queue.rs`.
 
+mod begin;
 pub mod brake;
 pub mod changes;
 pub mod creation;
@@ -34,6 +35,8 @@ pub mod scenes;
 pub mod subjects;
 pub mod tiers;
 pub mod transitions;
+
+pub use begin::{Transaction, begin, snapshot};
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -119,16 +122,6 @@ fn options(url: &str) -> Result<PgConnectOptions, ConnectError> {
         .options([("jit", "off")])
         .log_slow_statements(tracing::log::LevelFilter::Off, Duration::from_secs(1)))
 }
-
-/// Begins a transaction that reads one snapshot by index, row by row, whatever the
-/// planner takes the tables for: a plan that was made while today's partition was empty may be used for
-/// as long as the connection lasts, and would read the whole day for each subject.
-pub(crate) const BY_INDEX: &str = "begin isolation level repeatable read, read only;
-    set local enable_seqscan = off;
-    set local enable_bitmapscan = off;
-    set local enable_sort = off;
-    set local enable_hashjoin = off;
-    set local enable_mergejoin = off";
 
 /// Opens a pool on a control database whose tables are this version's or newer.
 ///

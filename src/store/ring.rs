@@ -53,9 +53,7 @@ pub struct Ring {
 
 /// Reads the ring's numbers in one snapshot, so that they fit each other.
 pub async fn snapshot(pool: &PgPool) -> sqlx::Result<Ring> {
-    let mut db = pool
-        .begin_with("begin isolation level repeatable read, read only")
-        .await?;
+    let mut db = super::snapshot(pool).await?;
     let ring = numbers(&mut db).await?;
     db.rollback().await?;
     Ok(ring)

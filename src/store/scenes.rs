@@ -4,9 +4,9 @@ mod leader;
 
 use chrono::{DateTime, Utc};
 use sqlx::types::Json;
-use sqlx::{Connection, FromRow, PgConnection};
+use sqlx::{FromRow, PgPool};
 
-use super::BY_INDEX;
+use super::begin::snapshot_by_index;
 use crate::model::{Attributes, Observation, ObservationId, State, Subject, SubjectId};
 use leader::Following;
 pub use leader::{Leader, POSITIONS, POSITIONS_MINUTES, Position, lsn_of};
@@ -64,13 +64,12 @@ struct Row {
     leader_id: Option<SubjectId>,
 }
 
-/// Reads the scenes of these subjects; those that are gone are left out. Not inside a
-/// transaction.
+/// Reads the scenes of these subjects; those that are gone are left out.
 ///
 /// The window's end lies ahead, so that the days to come need not be looked at, and an
 /// observation of before the database's clock was set back is not lost.
-pub async fn load(db: &mut PgConnection, ids: &[SubjectId]) -> sqlx::Result<Vec<Scene>> {
-    let mut tx = db.begin_with(BY_INDEX).await?;
+pub async fn load(pool: &PgPool, ids: &[SubjectId]) -> sqlx::Result<Vec<Scene>> {
+    let mut tx = snapshot_by_index(pool).await?;
     let rows: Vec<Row> = sqlx::query_as(
         "select s.id, s.kind, s.name, s.state, s.state_since, s.origin, s.tier, s.created_at,
                 vs.id as server_id, vs.state as server_state,

@@ -25,7 +25,7 @@ use crate::model::{
 };
 use crate::store::gameday::{self, NewGameday, Page, Report, Stage};
 use crate::store::subjects::{self, Known};
-use crate::store::{changes, incidents, operations};
+use crate::store::{self, changes, incidents, operations};
 
 /// How long it lasts where it ends by itself, and how long it may.
 const USUAL_S: u32 = 300;
@@ -128,10 +128,7 @@ async fn list(State(web): State<Web>, params: Params) -> Result<Json<api::Page<a
 async fn show(State(web): State<Web>, Path(id): Path<String>) -> Result<Json<api::Gameday>> {
     let id = gameday_id(&id)?;
     // One snapshot: the parts of a report have to fit each other.
-    let mut db = web
-        .pool
-        .begin_with("begin isolation level repeatable read, read only")
-        .await?;
+    let mut db = store::snapshot(&web.pool).await?;
     let view = view(&mut db, id).await?;
     db.rollback().await?;
     Ok(Json(view))
@@ -156,7 +153,7 @@ async fn begin(
         kind: subject.kind,
         id: subject.id,
     };
-    let mut db = web.pool.begin().await?;
+    let mut db = store::begin(&web.pool).await?;
     find(&mut db, named).await?;
     changes::hold(&mut db, subject.id).await?;
     let known = find(&mut db, named).await?;
@@ -328,7 +325,7 @@ async fn heal(
 ) -> Result<(StatusCode, Json<api::Gameday>)> {
     body.only(&[])?;
     let id = gameday_id(&id)?;
-    let mut db = web.pool.begin().await?;
+    let mut db = store::begin(&web.pool).await?;
     let found = gameday::load(&mut db, id)
         .await?
         .ok_or_else(|| unknown(id))?;

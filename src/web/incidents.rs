@@ -17,7 +17,7 @@ use super::views::cut;
 use crate::api::{self, ActOnIncident, IncidentTimeline};
 use crate::model::{Action, IncidentId, IncidentState};
 use crate::store::incidents::{self, ActError, Asked, Page, Wanted};
-use crate::store::{modes, runs};
+use crate::store::{self, modes, runs};
 
 /// Everything below `/v1/incidents`.
 pub fn routes() -> Router<Web> {
@@ -75,10 +75,7 @@ fn since(text: &str) -> Result<DateTime<Utc>> {
 
 async fn show(State(web): State<Web>, named: NamedIncident) -> Result<Json<IncidentTimeline>> {
     // One snapshot: the parts of a timeline have to fit each other.
-    let mut db = web
-        .pool
-        .begin_with("begin isolation level repeatable read, read only")
-        .await?;
+    let mut db = store::snapshot(&web.pool).await?;
     let view = view(&mut db, named).await?;
     db.rollback().await?;
     Ok(Json(view))
@@ -116,7 +113,7 @@ async fn act(
         by: asker(asked.by),
         reason: asked.reason,
     };
-    let mut db = web.pool.begin().await?;
+    let mut db = store::begin(&web.pool).await?;
     match incidents::act(&mut db, named.0, &asked).await {
         Ok(()) => {}
         Err(ActError::NotFound) => return Err(named.unknown()),

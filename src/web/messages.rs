@@ -12,6 +12,7 @@ use super::params::{Params, wrong};
 use super::views::cut;
 use crate::api::{self, ActOnMessage, Public};
 use crate::model::{IncidentId, Matter, Message, MessageId};
+use crate::store;
 use crate::store::outbox::{self, Page, RetryError};
 
 /// Everything below `/v1/messages`.
@@ -80,7 +81,7 @@ async fn act(
 ) -> Result<(StatusCode, Json<api::Message>)> {
     let id = message_id(&id)?;
     let ActOnMessage::Retry = read(&body)?;
-    let mut db = web.pool.begin().await?;
+    let mut db = store::begin(&web.pool).await?;
     match outbox::retry(&mut db, id, "api").await {
         Ok(message) => {
             db.commit().await?;

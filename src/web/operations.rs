@@ -58,10 +58,7 @@ fn page(params: &Params) -> Result<Page> {
 async fn show(State(web): State<Web>, Path(id): Path<String>) -> Result<Json<OperationTimeline>> {
     let id = operation_id(&id)?;
     // One snapshot: the parts of a timeline have to fit each other.
-    let mut db = web
-        .pool
-        .begin_with("begin isolation level repeatable read, read only")
-        .await?;
+    let mut db = store::snapshot(&web.pool).await?;
     let view = timeline(&mut db, id).await?;
     db.rollback().await?;
     Ok(Json(view))
@@ -98,7 +95,7 @@ async fn act(
         by: asker(asked.by),
         reason: asked.reason,
     };
-    let mut db = web.pool.begin().await?;
+    let mut db = store::begin(&web.pool).await?;
     match operations::act(&mut db, id, &asked).await {
         Ok(()) => {}
         Err(ActError::NotFound) => return Err(unknown(id)),

@@ -14,4 +14,5 @@ mod minute;
 mod ring;
 mod scenes;
 mod tokens;
+mod transactions;
 mod upgrade;

@@ -200,16 +200,18 @@ impl LocalCloud {
         Self::new(&self.root, self.key.clone())
     }
 
-    /// An address in 127.77.0.0/16 that nothing listens at. Where the search
-    /// begins depends on the directory, so that two clouds on one machine do not
-    /// meet while their servers are unplugged.
+    /// An address in 127.77.0.0/16 that nothing listens at. Nothing does at that of a
+    /// server that is unplugged either: where the search begins depends on the directory,
+    /// one in 65,536, so that two clouds on one machine hardly ever come near each other.
     fn free_address(&self, taken: &HashSet<Ipv4Addr>) -> anyhow::Result<Ipv4Addr> {
-        let [first, ..] = fingerprint(&self.root).to_be_bytes();
-        let candidates = (0..=255).flat_map(|x: u8| {
-            (1..255).map(move |y| Ipv4Addr::new(127, 77, first.wrapping_add(x), y))
+        let [x, y, ..] = fingerprint(&self.root).to_be_bytes();
+        let first = u16::from_be_bytes([x, y]);
+        let candidates = (0..=u16::MAX).map(|n| {
+            let [x, y] = first.wrapping_add(n).to_be_bytes();
+            Ipv4Addr::new(127, 77, x, y)
         });
         candidates
-            .filter(|a| !taken.contains(a))
+            .filter(|a| !matches!(a.octets()[3], 0 | 255) && !taken.contains(a))
             .find(|a| TcpListener::bind((*a, SSH_PORT)).is_ok())
             .context("no loopback address in 127.77.0.0/16 is free at port 2222")
     }

@@ -89,7 +89,9 @@ impl Resolve {
         let known = row
             .map(|row| row.open(&self.tools.secret_key))
             .transpose()?;
-        let scene = scenes::load(&mut db, &wanted).await?.pop();
+        drop(db);
+        let scene = scenes::load(&self.pool, &wanted).await?.pop();
+        let mut db = self.pool.acquire().await?;
         let mode = modes::effective(&mut db, subject).await?;
         let plan = match subject {
             Some(subject) => plans::limiting(&mut db, subject).await?,
@@ -255,7 +257,7 @@ impl Resolve {
         id: IncidentId,
     ) -> Result<(), WorkError> {
         let Some(mut case) = self.load(id).await? else {
-            let mut tx = self.pool.begin().await?;
+            let mut tx = store::begin(&self.pool).await?;
             if queue::hold(&mut tx, &lock, Queue::Resolve).await? {
                 queue::remove_from_resolve(&mut tx, lock.token).await?;
             }

@@ -14,7 +14,7 @@ async fn a_word_that_is_unknown_is_named_with_its_column() {
     ] {
         sqlx::query(statement).execute(&mut *db).await.unwrap();
     }
-    let error = scenes::load(&mut db, &herd.ids).await.unwrap_err();
+    let error = scenes::load(&herd.pool, &herd.ids).await.unwrap_err();
     let error = error.to_string();
     assert!(
         error.contains("column \"state\"") && error.contains("`asleep` is no State"),

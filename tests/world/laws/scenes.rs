@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use drover::model::SubjectId;
 use drover::store::scenes::{self, Scene};
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{Connection, PgPool};
 
 use super::herd::Herd;
 
@@ -17,36 +18,36 @@ const EACH: i64 = 5;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_statistics() {
-    let (herd, mut db) = young_herd().await;
+    let (herd, worker) = young_herd().await;
     fill(&herd, STRANGERS).await;
-    assert_by_index(&herd, &mut db, 8).await;
+    assert_by_index(&herd, &worker, 8).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_statistics_of_a_few_rows() {
-    let (herd, mut db) = young_herd().await;
+    let (herd, worker) = young_herd().await;
     fill(&herd, 10).await;
     run(&herd.pool, "analyze observations").await;
     fill(&herd, STRANGERS).await;
-    assert_by_index(&herd, &mut db, 8).await;
+    assert_by_index(&herd, &worker, 8).await;
 }
 
 /// The worst of all: PostgreSQL takes it for known that the partition is empty, and a
 /// worker keeps the plan that this gave while the partition fills.
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_plan_from_when_the_day_was_empty() {
-    let (herd, mut db) = young_herd().await;
+    let (herd, worker) = young_herd().await;
     run(&herd.pool, "vacuum analyze observations").await;
     for _ in 0..8 {
-        let scenes = scenes::load(&mut db, &herd.ids).await.unwrap();
+        let scenes = scenes::load(&worker, &herd.ids).await.unwrap();
         assert!(scenes.iter().all(|scene| scene.recent.is_empty()));
     }
     fill(&herd, STRANGERS).await;
-    assert_by_index(&herd, &mut db, 1).await;
+    assert_by_index(&herd, &worker, 1).await;
 }
 
-/// Resources, some of them followers, and a worker's connection.
-async fn young_herd() -> (Herd, PgConnection) {
+/// Resources, some of them followers, and a worker with one connection.
+async fn young_herd() -> (Herd, PgPool) {
     let herd = Herd::of(10 + FOLLOWERS).await;
     // Nobody but the test may make statistics.
     run(&herd.pool, "alter system set autovacuum = off").await;
@@ -58,8 +59,10 @@ async fn young_herd() -> (Herd, PgConnection) {
         .execute(&herd.pool)
         .await
         .unwrap();
-    let db = herd.pool.acquire().await.unwrap().detach();
-    (herd, db)
+    let options = herd.pool.connect_options().as_ref().clone();
+    let worker = PgPoolOptions::new().max_connections(1);
+    let worker = worker.connect_with(options).await.unwrap();
+    (herd, worker)
 }
 
 /// Compiling a statement takes a hundred times as long as running it, and a missing
@@ -98,12 +101,12 @@ async fn fill(herd: &Herd, strangers: i64) {
 
 /// Reads the scenes this often, and fails unless every row of an observation that was
 /// touched is one that a scene has.
-async fn assert_by_index(herd: &Herd, db: &mut PgConnection, times: usize) {
+async fn assert_by_index(herd: &Herd, worker: &PgPool, times: usize) {
     let (none, before) = touched(&herd.pool).await;
     assert_eq!(none, 0);
     let mut wanted = 0;
     for _ in 0..times {
-        let scenes = scenes::load(db, &herd.ids).await.unwrap();
+        let scenes = scenes::load(worker, &herd.ids).await.unwrap();
         assert_eq!(scenes.len(), herd.ids.len());
         assert!(scenes.iter().all(|scene| !scene.recent.is_empty()));
         assert_eq!(
@@ -114,10 +117,10 @@ async fn assert_by_index(herd: &Herd, db: &mut PgConnection, times: usize) {
     }
     // PostgreSQL adds up what a session has touched when it waits, or ends.
     sqlx::query("select pg_sleep(1.1)")
-        .execute(&mut *db)
+        .execute(worker)
         .await
         .unwrap();
-    db.ping().await.unwrap();
+    worker.acquire().await.unwrap().ping().await.unwrap();
     let told = || async {
         let (whole, by_index) = touched(&herd.pool).await;
         assert_eq!(whole, 0, "rows were read that no index led to");
