@@ -189,5 +189,5 @@ async fn work(queues: &str) -> Result<(), Failure> {
 /// Per queue: one connection to claim with, one to load, one to commit, one for
 /// the heartbeat and the rest.
 fn pool_size(queues: &[Queue]) -> u32 {
-    4 * u32::try_from(queues.len()).unwrap_or(4)
+    4 * u32::try_from(verbs::served(queues).len()).unwrap_or(5)
 }

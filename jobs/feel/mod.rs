@@ -19,7 +19,7 @@ pub use context::FeelContext;
 
 use std::time::Duration;
 
-use drover::model::{Attributes, Cause, Resource, Server, State, Witness};
+use drover::model::{Attributes, Cause, Resource, Server, State, Subject, Witness};
 use drover::store::subjects::Known;
 
 /// Reads the world about one subject. A failure is an answer like any other.
@@ -69,6 +69,18 @@ impl Feeler for World {
                 Box::pin(self.feel_with_witness(resource, server)).await
             }
         }
+    }
+}
+
+/// How long one that has been silent so far may take to let us in; another takes what its
+/// feeler allows.
+const SILENT_CONNECT: Duration = Duration::from_secs(3);
+
+/// How long this subject may take to let us in.
+fn connect_limit(subject: &Subject, otherwise: Duration) -> Duration {
+    match subject.state == State::Unavailable {
+        true => SILENT_CONNECT,
+        false => otherwise,
     }
 }
 

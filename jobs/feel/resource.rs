@@ -103,11 +103,12 @@ pub(super) async fn feel(resource: &Resource, server: &Server) -> Attributes {
         tls_root_cert: resource.tls_root_cert.as_deref(),
         options: OPTIONS,
     };
-    let mut session = match timeout(CONNECT, Session::open(&login)).await {
+    let connect = super::connect_limit(&resource.subject, CONNECT);
+    let mut session = match timeout(connect, Session::open(&login)).await {
         Ok(Ok(session)) => session,
         Ok(Err(e)) => return failed(&e),
         Err(_) => {
-            let message = format!("no login on port {} within {CONNECT:?}", resource.port);
+            let message = format!("no login on port {} within {connect:?}", resource.port);
             return Attributes::failed(Cause::Timeout, message);
         }
     };

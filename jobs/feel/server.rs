@@ -8,7 +8,7 @@ use super::context::{FeelContext, limits};
 use super::sections::{Malformed, Sections};
 use super::{host, lsclusters, probe, statuses, volumes};
 use crate::cloud::{Cloud as _, InstanceState};
-use crate::ssh::{self, Output, SshError};
+use crate::ssh::{self, Limits, Output, SshError};
 
 const TIME: Duration = Duration::from_secs(10);
 
@@ -108,7 +108,11 @@ async fn look(server: &Server, cx: &FeelContext) -> Result<Output, SshError> {
     let (script, probe) = (quote(SCRIPT)?, quote(probe::PROGRAM)?);
     // The login shell may be any; the script is for `sh`.
     let command = format!("sh -c {script} drover {probe}");
-    ssh::run(&target, &command, limits(TIME)).await
+    let limits = Limits {
+        connect: super::connect_limit(&server.subject, TIME),
+        ..limits(TIME)
+    };
+    ssh::run(&target, &command, limits).await
 }
 
 fn failed(e: SshError) -> Attributes {

@@ -36,6 +36,8 @@ pub struct Target {
 pub struct Limits {
     /// From the look-up of the name to the last byte.
     pub time: Duration,
+    /// Of that, until we are let in.
+    pub connect: Duration,
     /// Standard output and standard error together.
     pub bytes: usize,
 }
@@ -44,6 +46,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             time: Duration::from_secs(10),
+            connect: Duration::MAX,
             bytes: 64 * 1024,
         }
     }
@@ -122,13 +125,17 @@ async fn talk(
     input: Option<&[u8]>,
     limits: Limits,
 ) -> Result<Output, SshError> {
-    let talked = async {
-        let mut session =
-            Session::open(&target.address, target.port, target.host_key.as_deref()).await?;
+    let (address, port) = (&*target.address, target.port);
+    let let_in = async {
+        let mut session = Session::open(address, port, target.host_key.as_deref()).await?;
         log_in(&mut session, target).await?;
+        Ok(session)
+    };
+    let talked = async {
+        let session = within(limits.connect.min(limits.time), address, port, let_in).await?;
         command::run(&session, command, input, limits.bytes).await
     };
-    within(limits.time, &target.address, target.port, talked).await
+    within(limits.time, address, port, talked).await
 }
 
 /// Reads the host key of a server, without logging in.

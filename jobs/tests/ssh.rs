@@ -55,6 +55,7 @@ fn quick() -> Limits {
     Limits {
         time: Duration::from_secs(3),
         bytes: 64 * 1024,
+        ..Limits::default()
     }
 }
 

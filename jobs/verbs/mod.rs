@@ -4,7 +4,7 @@ mod feel;
 mod notify;
 mod think;
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +42,15 @@ pub struct Config {
     pub tools: Option<Tools>,
 }
 
+/// The queues that workers for these work at.
+pub fn served(queues: &[Queue]) -> BTreeSet<Queue> {
+    let mut served: BTreeSet<Queue> = queues.iter().copied().collect();
+    if served.contains(&Queue::Feel) {
+        served.insert(Queue::Silent);
+    }
+    served
+}
+
 /// Works at these queues until `stop`, then drains: no new claims, what is at
 /// work finishes within [`Config::drain`], what is left goes back.
 ///
@@ -57,20 +66,18 @@ pub async fn run(
     if let Some(cadence) = config.cadence {
         Cadence::check("cadence", cadence).map_err(anyhow::Error::msg)?;
     }
-    let feeler = Arc::new(feeler);
     let settings = Settings {
         concurrency: config.concurrency,
         drain: config.drain,
         poll: config.poll,
     };
     let mut workers = tokio::task::JoinSet::new();
-    for queue in queues.iter().copied().collect::<HashSet<_>>() {
+    let feel = feel::Feel::new(pool.clone(), config.secret_key.clone(), Arc::new(feeler));
+    for queue in served(queues) {
         let (pool, stop) = (pool.clone(), stop.clone());
         match queue {
-            Queue::Feel => {
-                let secret_key = config.secret_key.clone();
-                let feel = feel::Feel::new(pool.clone(), secret_key, feeler.clone());
-                workers.spawn(supervise(pool, settings, queue, feel, stop));
+            Queue::Feel | Queue::Silent => {
+                workers.spawn(supervise(pool, settings, queue, feel.clone(), stop));
             }
             Queue::Think => {
                 let rules = config.rules.clone();

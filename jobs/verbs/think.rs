@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use drover::model::{SubjectId, TransitionId};
+use drover::model::{State, SubjectId, TransitionId};
 use drover::store;
 use drover::store::queue::{self, Change, Lock, ThinkStep};
 use drover::store::scenes::{self, Scene};
@@ -73,8 +73,10 @@ impl Work for Think {
             }
         });
         let after = jitter(self.cadence.unwrap_or(decision.after));
+        let state = change.as_ref().map_or(subject.state, |change| change.to);
         let step = ThinkStep {
             lock,
+            silent: state == State::Unavailable,
             seen: scene.recent.first().map(|seen| seen.created_at),
             after,
             change,

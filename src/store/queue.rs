@@ -30,6 +30,9 @@ pub use tokens::*;
 pub enum Queue {
     /// Read the world.
     Feel,
+    /// The same of those who did not answer the last times: they take long, and keep
+    /// nobody else waiting. Whoever feels works at both.
+    Silent,
     /// Read the record and decide.
     Think,
     /// Change the world.
@@ -40,12 +43,19 @@ pub enum Queue {
 
 impl Queue {
     /// All of them, in the order of the ring.
-    pub const ALL: [Queue; 4] = [Queue::Feel, Queue::Think, Queue::Resolve, Queue::Notify];
+    pub const ALL: [Queue; 5] = [
+        Queue::Feel,
+        Queue::Silent,
+        Queue::Think,
+        Queue::Resolve,
+        Queue::Notify,
+    ];
 
     /// Its name: apalis's `job_type` and `worker_type`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Queue::Feel => "feel",
+            Queue::Silent => "silent",
             Queue::Think => "think",
             Queue::Resolve => "resolve",
             Queue::Notify => "notify",
@@ -61,7 +71,8 @@ impl std::str::FromStr for Queue {
             .into_iter()
             .find(|q| q.as_str() == text)
             .ok_or_else(|| {
-                format!("unknown queue `{text}`; the queues are feel, think, resolve and notify")
+                let all = Self::ALL.map(Queue::as_str).join(", ");
+                format!("unknown queue `{text}`; the queues are {all}")
             })
     }
 }

@@ -204,6 +204,7 @@ impl Deployment {
     /// What a think worker does: claims the token and decides this.
     pub async fn think(&self, id: &str, change: Option<Change>, pin: Option<&str>) {
         let step = ThinkStep {
+            silent: false,
             lock: self.claim(id).await,
             seen: None,
             after: std::time::Duration::from_secs(30),

@@ -108,7 +108,7 @@ pub struct Mended {
 pub async fn keep(db: &mut PgConnection) -> sqlx::Result<Mended> {
     let gone = sqlx::query(
         "delete from apalis.jobs j
-         where j.job_type in ('feel', 'think')
+         where j.job_type in ('feel', 'silent', 'think')
            and not exists (
                select from subjects s
                where s.id = j.id and s.forgotten_at is null and s.state <> 'destroyed')
@@ -250,7 +250,7 @@ pub async fn token_census(db: &mut PgConnection) -> sqlx::Result<Census> {
              select id, created_at from subjects
              where forgotten_at is null and state <> 'destroyed'),
          token as (
-             select id, done_at from apalis.jobs where job_type in ('feel', 'think'))
+             select id, done_at from apalis.jobs where job_type in ('feel', 'silent', 'think'))
          select count(live.id) as subjects,
                 count(token.id) as tokens,
                 count(*) filter (where live.id is null or token.id is null) as astray,

@@ -33,6 +33,8 @@ pub struct ThinkStep {
     /// How long after that it is due there. A thought that comes late, or again from
     /// another worker, puts no feel off.
     pub after: Duration,
+    /// It does not answer: it is felt where it keeps nobody else waiting.
+    pub silent: bool,
     /// The change of state, if any.
     pub change: Option<Change>,
     /// A subject to be felt now: its token's wait is cut short.
@@ -115,7 +117,7 @@ pub async fn commit_feels(db: &mut PgConnection, steps: &[FeelStep]) -> sqlx::Re
                  lock_by = null, lock_at = null, attempts = 0
              from step s
              where j.id = s.id
-               and j.job_type = 'feel'
+               and j.job_type in ('feel', 'silent')
                and j.status = 'Queued'
                and j.lock_by = s.lock_by
                and floor(extract(epoch from j.lock_at))::bigint = s.lock_at
@@ -146,14 +148,16 @@ pub async fn commit_thinks(
     let (ids, workers, at) = locks(steps.iter().map(|s| &s.lock));
     let seen: Vec<Option<DateTime<Utc>>> = steps.iter().map(|s| s.seen).collect();
     let after: Vec<i64> = steps.iter().map(|s| millis(s.after)).collect();
+    let silent: Vec<bool> = steps.iter().map(|s| s.silent).collect();
     let moved: Vec<String> = if steps.iter().all(|s| s.change.is_none()) {
         sqlx::query_scalar(
             "update apalis.jobs j
-             set job_type = 'feel', status = 'Pending',
+             set job_type = case when s.silent then 'silent' else 'feel' end, status = 'Pending',
                  run_at = least(s.seen, now()) + s.after * interval '1 ms',
                  lock_by = null, lock_at = null, attempts = 0
-             from unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[], $5::bigint[])
-                 as s (id, lock_by, lock_at, seen, after)
+             from unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[], $5::bigint[],
+                         $6::bool[])
+                 as s (id, lock_by, lock_at, seen, after, silent)
              where j.id = s.id
                and j.job_type = 'think'
                and j.status = 'Queued'
@@ -166,6 +170,7 @@ pub async fn commit_thinks(
         .bind(at)
         .bind(seen)
         .bind(after)
+        .bind(&silent)
         .fetch_all(&mut *db)
         .await?
     } else {
@@ -173,13 +178,13 @@ pub async fn commit_thinks(
         sqlx::query_scalar(
             "with step as (
                  select * from unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[],
-                                      $5::bigint[], $6::text[], $7::text[], $8::text[],
-                                      $9::text[], $10::text[], $11::text[])
-                     as s (id, lock_by, lock_at, seen, after,
+                                      $5::bigint[], $6::bool[], $7::text[], $8::text[],
+                                      $9::text[], $10::text[], $11::text[], $12::text[])
+                     as s (id, lock_by, lock_at, seen, after, silent,
                            transition, from_state, to_state, reason, observation, opens)),
              moved as (
                  update apalis.jobs j
-                 set job_type = 'feel', status = 'Pending',
+                 set job_type = case when s.silent then 'silent' else 'feel' end, status = 'Pending',
                      run_at = least(s.seen, now()) + s.after * interval '1 ms',
                      lock_by = null, lock_at = null, attempts = 0
                  from step s
@@ -208,6 +213,7 @@ pub async fn commit_thinks(
         .bind(at)
         .bind(seen)
         .bind(after)
+        .bind(&silent)
         .bind(changes().map(|c| c.map(|c| c.id)).collect::<Vec<_>>())
         .bind(changes().map(|c| c.map(|c| c.from)).collect::<Vec<_>>())
         .bind(changes().map(|c| c.map(|c| c.to)).collect::<Vec<_>>())

@@ -286,7 +286,8 @@ pub async fn bring_forward(db: &mut PgConnection, subjects: &[SubjectId]) -> sql
     let done = sqlx::query(
         "with due as (
              select id from apalis.jobs
-             where id = any($1) and job_type = 'feel' and status = 'Pending' and run_at > now()
+             where id = any($1) and job_type in ('feel', 'silent') and status = 'Pending'
+               and run_at > now()
              order by id
              for update skip locked)
          update apalis.jobs j set run_at = now() from due where j.id = due.id",
@@ -307,7 +308,7 @@ pub async fn unseen_servers(
     sqlx::query_scalar(
         "select s.id from subjects s join apalis.jobs j on j.id = s.id
          where s.kind = 'server' and s.forgotten_at is null
-           and not (j.job_type = 'feel' and j.done_at is not null and j.done_at > $1)
+           and not (j.job_type in ('feel', 'silent') and j.done_at is not null and j.done_at > $1)
          order by j.done_at nulls first
          limit $2",
     )

@@ -17,6 +17,7 @@ pub async fn shell(server: &LocalServer, command: &str) -> String {
     let limits = Limits {
         time: Duration::from_secs(60),
         bytes: 64 << 20,
+        ..Limits::default()
     };
     let output = ssh::run(&server.target().unwrap(), command, limits).await;
     let output = output.unwrap();

@@ -93,6 +93,7 @@ async fn an_observation_from_before_the_database_was_set_back_does_not_count() {
             .unwrap();
         let lock = herd.claim("b", Queue::Think).await.expect("a token");
         let step = ThinkStep {
+            silent: false,
             seen,
             ..thought(lock, None)
         };

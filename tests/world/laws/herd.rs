@@ -151,6 +151,7 @@ pub fn seen_well(lock: Lock) -> FeelStep {
 
 pub fn thought(lock: Lock, change: Option<(State, State)>) -> ThinkStep {
     ThinkStep {
+        silent: false,
         lock,
         seen: None,
         after: Duration::ZERO,

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use drover::model::{SubjectId, TlsMode, secret};
@@ -27,18 +29,11 @@ async fn nobody_is_unseen_for_a_minute() {
     drover_tests::init();
     let postgres = Postgres::start(&[]).unwrap();
     let (url, pool) = postgres.database("minute").await.unwrap();
-    herd(&pool, &postgres).await;
+    herd(&pool, &postgres, RESOURCES, ANSWER).await;
     day_begins_in(&pool, MIDNIGHT).await;
 
     let logs = tempfile::tempdir().unwrap();
-    let environment = [
-        ("DATABASE_URL", url.as_str()),
-        ("DROVER_SECRET_KEY", KEY),
-        ("DROVER_CONCURRENCY", "20"),
-        ("DROVER_RULES", r#"{"cadence":{"available":"38s"}}"#),
-    ];
-    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let mut processes = Processes::new(BTreeMap::from(environment), logs.path().to_owned());
+    let mut processes = processes(&url, logs.path());
     let began = Instant::now();
     for kind in ["clock", "feel", "feel", "think", "think"] {
         processes.start(kind).unwrap();
@@ -79,6 +74,75 @@ async fn nobody_is_unseen_for_a_minute() {
     assert!(gap < 60.0, "{gap} s without an observation");
 }
 
+/// One third of the herd is known to be silent: so many that, beside each other in one
+/// process's slots, they would keep the others waiting for longer than a minute.
+const SILENT: u8 = 200;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_third_that_is_silent_keeps_nobody_waiting() {
+    drover_tests::init();
+    let postgres = Postgres::start(&[]).unwrap();
+    let (url, pool) = postgres.database("minute").await.unwrap();
+    herd(&pool, &postgres, usize::from(SILENT) * 2, Duration::ZERO).await;
+    // Connections are taken, and nobody ever says a word on them.
+    let silence = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    for n in 0..SILENT {
+        let mut new = new_server(&format!("silent-{n}"), &format!("127.77.254.{n}"));
+        new.ssh_port = silence.local_addr().unwrap().port();
+        adopt(&pool, &new).await.unwrap();
+    }
+    sqlx::raw_sql(
+        "update subjects set state = 'unavailable' where name like 'silent-%';
+         update apalis.jobs set job_type = 'silent'
+         where id in (select id from subjects where state = 'unavailable')",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+
+    let logs = tempfile::tempdir().unwrap();
+    let mut processes = processes(&url, logs.path());
+    let watch = tokio::spawn(watch(pool.clone()));
+    for kind in ["clock", "feel", "think"] {
+        processes.start(kind).unwrap();
+    }
+    sleep(Duration::from_secs(100)).await;
+    watch.abort();
+    match watch.await {
+        Ok(seen) => panic!("{seen}\n{}", processes.logs()),
+        Err(stopped) => assert!(stopped.is_cancelled(), "{stopped}"),
+    }
+    let (laps, _, gap) = laps(&pool).await;
+    let unseen: i64 = sqlx::query_scalar(
+        "select count(*) from subjects s
+         where not exists (select from observations o where o.subject_id = s.id)",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    eprintln!("{laps} laps at least, {gap:.1} s without an observation at most");
+    assert!(laps >= 2 && unseen == 0, "{laps} laps, {unseen} unseen");
+    assert!(gap < 60.0, "{gap} s without an observation");
+}
+
+/// Workers with few slots.
+fn processes(url: &str, logs: &Path) -> Processes {
+    std::fs::set_permissions(logs, PermissionsExt::from_mode(0o755)).unwrap();
+    let keys = logs.join("keys");
+    drover_tests::postgres::owned_dir(&keys).unwrap();
+    let key = keys.join("key");
+    drover_tests::postgres::ssh_key(&key).unwrap();
+    let environment = [
+        ("DROVER_SSH_KEY_FILE", key.to_str().unwrap()),
+        ("DATABASE_URL", url),
+        ("DROVER_SECRET_KEY", KEY),
+        ("DROVER_CONCURRENCY", "20"),
+        ("DROVER_RULES", r#"{"cadence":{"available":"38s"}}"#),
+    ];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Processes::new(BTreeMap::from(environment), logs.to_owned())
+}
+
 /// Looks twice a second; ends when the promise is broken.
 async fn watch(pool: PgPool) -> String {
     loop {
@@ -110,10 +174,10 @@ async fn laps(pool: &PgPool) -> (i64, i64, f64) {
 }
 
 /// A server, and on it, as it seems, many clusters: all of them this very PostgreSQL.
-async fn herd(pool: &PgPool, postgres: &Postgres) {
+async fn herd(pool: &PgPool, postgres: &Postgres, resources: usize, answer: Duration) {
     let server = adopt(pool, &new_server("srv", "127.0.0.1")).await.unwrap();
-    for n in 0..RESOURCES {
-        let port = slow_door(([127, 0, 0, 1], postgres.port).into()).await;
+    for n in 0..resources {
+        let port = slow_door(([127, 0, 0, 1], postgres.port).into(), answer).await;
         resource(pool, server, n, port).await;
     }
 }
@@ -139,13 +203,13 @@ async fn resource(pool: &PgPool, server: SubjectId, n: usize, port: u16) {
 }
 
 /// A port that leads there, for those who have patience.
-async fn slow_door(to: SocketAddr) -> u16 {
+async fn slow_door(to: SocketAddr, answer: Duration) -> u16 {
     let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = door.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((mut guest, _)) = door.accept().await {
             tokio::spawn(async move {
-                sleep(ANSWER).await;
+                sleep(answer).await;
                 let mut host = TcpStream::connect(to).await?;
                 tokio::io::copy_bidirectional(&mut guest, &mut host).await
             });
