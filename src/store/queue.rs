@@ -18,59 +18,24 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Cadence, IncidentId, MessageId, OperationId, SubjectId, text_column};
+use crate::model::{Cadence, IncidentId, MessageId, OperationId, SubjectId, named, text_column};
 
 pub use keep::*;
 pub use steps::*;
 pub use tokens::*;
 
-/// The queues, which are also the kinds of workers.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Queue {
-    /// Read the world.
-    Feel,
-    /// Read the record and decide.
-    Think,
-    /// Change the world.
-    Resolve,
-    /// Tell people.
-    Notify,
-}
-
-impl Queue {
-    /// All of them, in the order of the ring.
-    pub const ALL: [Queue; 4] = [Queue::Feel, Queue::Think, Queue::Resolve, Queue::Notify];
-
-    /// Its name: apalis's `job_type` and `worker_type`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Queue::Feel => "feel",
-            Queue::Think => "think",
-            Queue::Resolve => "resolve",
-            Queue::Notify => "notify",
-        }
-    }
-}
-
-impl std::str::FromStr for Queue {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|q| q.as_str() == text)
-            .ok_or_else(|| {
-                format!("unknown queue `{text}`; the queues are feel, think, resolve and notify")
-            })
-    }
-}
-
-text_column!(Queue);
-
-impl std::fmt::Display for Queue {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
+named! {
+    /// The queues, which are also the kinds of workers, in the order of the ring. A name is
+    /// apalis's `job_type` and `worker_type`.
+    Queue {
+        /// Read the world.
+        Feel = "feel",
+        /// Read the record and decide.
+        Think = "think",
+        /// Change the world.
+        Resolve = "resolve",
+        /// Tell people.
+        Notify = "notify",
     }
 }
 
