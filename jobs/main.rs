@@ -47,7 +47,7 @@ use tokio_util::sync::CancellationToken;
         DROVER_LOG             log filter (info)"
 )]
 struct Arguments {
-    /// The queues to work at, with commas between: feel, think, resolve, notify
+    #[arg(help = help_on_queues())]
     queues: Option<String>,
     #[command(subcommand)]
     command: Option<Command>,
@@ -123,10 +123,21 @@ async fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
+fn help_on_queues() -> String {
+    let names: Vec<&str> = Queue::ALL.iter().map(|queue| queue.as_str()).collect();
+    let names = names.join(", ");
+    format!("The queues to work at, with commas between: {names}")
+}
+
+fn queue(name: &str) -> Result<Queue, String> {
+    let queue = name.parse::<Queue>();
+    queue.map_err(|known| format!("unknown queue `{name}`; it {known}"))
+}
+
 async fn work(queues: &str) -> Result<(), Failure> {
     let queues = queues
         .split(',')
-        .map(|name| name.trim().parse::<Queue>())
+        .map(|name| queue(name.trim()))
         .collect::<Result<Vec<_>, _>>()
         .map_err(Failure::Usage)?;
     let env = Env::process();

@@ -40,6 +40,7 @@ pub use operation::{
 };
 pub use rules::{Cadence, Limits, Patience, Rules};
 pub use secret::{ExposeSecret, SealError, Secret, SecretKey, secret};
+pub(crate) use subject::named;
 pub use subject::{
     Cloud, Customer, DataVolume, Durability, Kind, Origin, Resource, Server, State, Subject,
     TlsMode, slot_of,

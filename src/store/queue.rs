@@ -18,70 +18,27 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Cadence, IncidentId, MessageId, OperationId, SubjectId, text_column};
+use crate::model::{Cadence, IncidentId, MessageId, OperationId, SubjectId, named, text_column};
 
 pub use keep::*;
 pub use steps::*;
 pub use tokens::*;
 
-/// The queues, which are also the kinds of workers.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Queue {
-    /// Read the world.
-    Feel,
-    /// The same of those who did not answer the last times: they take long, and keep
-    /// nobody else waiting. Whoever feels works at both.
-    Silent,
-    /// Read the record and decide.
-    Think,
-    /// Change the world.
-    Resolve,
-    /// Tell people.
-    Notify,
-}
-
-impl Queue {
-    /// All of them, in the order of the ring.
-    pub const ALL: [Queue; 5] = [
-        Queue::Feel,
-        Queue::Silent,
-        Queue::Think,
-        Queue::Resolve,
-        Queue::Notify,
-    ];
-
-    /// Its name: apalis's `job_type` and `worker_type`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Queue::Feel => "feel",
-            Queue::Silent => "silent",
-            Queue::Think => "think",
-            Queue::Resolve => "resolve",
-            Queue::Notify => "notify",
-        }
-    }
-}
-
-impl std::str::FromStr for Queue {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|q| q.as_str() == text)
-            .ok_or_else(|| {
-                let all = Self::ALL.map(Queue::as_str).join(", ");
-                format!("unknown queue `{text}`; the queues are {all}")
-            })
-    }
-}
-
-text_column!(Queue);
-
-impl std::fmt::Display for Queue {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
+named! {
+    /// The queues, which are also the kinds of workers, in the order of the ring. A name is
+    /// apalis's `job_type` and `worker_type`.
+    Queue {
+        /// Read the world.
+        Feel = "feel",
+        /// The same of those who did not answer the last times: they take long, and keep
+        /// nobody else waiting. Whoever feels works at both.
+        Silent = "silent",
+        /// Read the record and decide.
+        Think = "think",
+        /// Change the world.
+        Resolve = "resolve",
+        /// Tell people.
+        Notify = "notify",
     }
 }
 

@@ -259,8 +259,8 @@ fn queues(ring: &Ring) -> Markup {
                     @for queue in Queue::ALL {
                         tr {
                             th scope="row" { (queue) }
-                            td.number { (jobs(ring, queue, "Pending")) }
-                            td.number { (jobs(ring, queue, "Queued")) }
+                            td.number { (jobs(ring, *queue, "Pending")) }
+                            td.number { (jobs(ring, *queue, "Queued")) }
                             td.number {
                                 (ring.workers.get(queue.as_str()).copied().unwrap_or_default())
                             }

@@ -101,7 +101,7 @@ async fn a_queue_that_is_none_is_wrong_use() {
         "a\nb",
     ] {
         let ran = worker(&[queues], &[]).await;
-        ran.failed(2, &["unknown queue", "feel, think, resolve and notify"]);
+        ran.failed(2, &["unknown queue", "feel, think, resolve, notify"]);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The sight of an open incident, row by row.
 
-use drover::model::{Attributes, Cause, IncidentKind, Kind, Rules, State};
+use drover::model::{Attributes, Cause, Evidence, IncidentKind, Kind, Rules, State};
 use serde_json::json;
 
 use super::super::{Assessment, assess};
@@ -232,29 +232,18 @@ fn only_what_was_seen_after_the_remedy_counts() {
 #[test]
 fn conditions_are_unknown_while_nothing_answers_and_the_herds_own_is_never_a_subjects() {
     for kind in IncidentKind::ALL.iter().copied() {
-        let of = match kind {
-            IncidentKind::DiskCritical | IncidentKind::VolumeStuck => Kind::Server,
-            IncidentKind::XidWraparound | IncidentKind::ArchivingStalled => Kind::Resource,
-            IncidentKind::FollowerLagging
-            | IncidentKind::FollowerStalled
-            | IncidentKind::FollowerFailed
-            | IncidentKind::SplitBrain => Kind::Resource,
-            IncidentKind::Blind => Kind::Server,
-            IncidentKind::ResourceDown
-            | IncidentKind::ServerDown
-            | IncidentKind::ConnectionsExhausted
-            | IncidentKind::CredentialsRefused
-            | IncidentKind::CreationStuck
-            | IncidentKind::ChangeStuck
-            | IncidentKind::MaintenanceScheduled
-            | IncidentKind::HostKeyChanged => continue,
-        };
-        let silent = witnessed(Cause::Timeout, down());
-        assert_eq!(
-            seen(kind, of, State::Unavailable, silent),
-            Assessment::Unknown,
-            "{kind}"
-        );
+        match kind.profile().evidence {
+            Evidence::Service | Evidence::Connections => continue,
+            Evidence::Figures | Evidence::Followers | Evidence::Operation | Evidence::Herd => {}
+        }
+        for of in [Kind::Server, Kind::Resource] {
+            let silent = witnessed(Cause::Timeout, down());
+            assert_eq!(
+                seen(kind, of, State::Unavailable, silent),
+                Assessment::Unknown,
+                "{kind} of a {of}"
+            );
+        }
     }
     let blind = seen(IncidentKind::Blind, Kind::Server, State::Available, good());
     assert_eq!(blind, Assessment::Unknown);

@@ -7,8 +7,8 @@ use drover::config::{
     NotifyConfig, PageVia, PagerDutyConfig, TicketVia, WebhookConfig, ZendeskConfig,
 };
 use drover::model::{
-    Attributes, Channel, Deed, IncidentId, IncidentKind, Message, MessageId, MessageState, Opening,
-    SecretKey, Severity, SubjectId, TlsMode, secret,
+    Attributes, Channel, Deed, Evidence, IncidentId, IncidentKind, Message, MessageId,
+    MessageState, Opening, SecretKey, Severity, SubjectId, TlsMode, secret,
 };
 use drover::store::incidents;
 use drover::store::outbox::{self, NewMessage};
@@ -95,24 +95,16 @@ impl World {
     }
 
     pub async fn incident(&self, kind: IncidentKind) -> IncidentId {
-        let subject = match kind {
-            IncidentKind::ServerDown => Some(self.server),
-            IncidentKind::Blind => None,
-            IncidentKind::ResourceDown
-            | IncidentKind::DiskCritical
-            | IncidentKind::VolumeStuck
-            | IncidentKind::ConnectionsExhausted
-            | IncidentKind::XidWraparound
-            | IncidentKind::ArchivingStalled
-            | IncidentKind::CredentialsRefused
-            | IncidentKind::HostKeyChanged
-            | IncidentKind::CreationStuck
-            | IncidentKind::ChangeStuck
-            | IncidentKind::FollowerLagging
-            | IncidentKind::FollowerStalled
-            | IncidentKind::FollowerFailed
-            | IncidentKind::SplitBrain
-            | IncidentKind::MaintenanceScheduled => Some(self.resource),
+        let subject = match kind.profile().evidence {
+            Evidence::Herd => None,
+            Evidence::Service
+            | Evidence::Connections
+            | Evidence::Figures
+            | Evidence::Followers
+            | Evidence::Operation => Some(match kind == IncidentKind::ServerDown {
+                true => self.server,
+                false => self.resource,
+            }),
         };
         let reason = "does not answer: refused".into();
         let mut tx = self.pool.begin().await.unwrap();
