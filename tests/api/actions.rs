@@ -2,6 +2,7 @@
 
 use drover::model::{Action, Incident, IncidentId, IncidentKind, IncidentState};
 use drover::store::incidents;
+use drover_tests::sql;
 use serde_json::{Value, json};
 
 use crate::refusals::refused;
@@ -52,8 +53,7 @@ impl Standing {
 
     async fn put(self, drover: &Deployment, id: IncidentId) {
         let mut db = drover.pool.begin().await.unwrap();
-        sqlx::query(
-            "update incidents
+        let sql = "update incidents
              set state = $2, remedy = 'restart_immediate', attempt = 2, attempts = 3, reopened = 2,
                  deadline = now(), wait_until = now(), acted_at = '2026-01-31T12:00:00Z',
                  memo = '{\"undo\": true}', resting = 'something',
@@ -64,16 +64,13 @@ impl Standing {
                  ticketed_at = case when $5 then now() end,
                  resolved_at = case when $2 = 'resolved' then now() end,
                  resolved_by = case when $2 = 'resolved' then 'observation' end
-             where id = $1",
+             where id = $1";
+        sql::run(
+            &mut *db,
+            sql,
+            (id, self.state, self.held, self.acknowledged, self.paged),
         )
-        .bind(id.to_string())
-        .bind(self.state.as_str())
-        .bind(self.held)
-        .bind(self.acknowledged)
-        .bind(self.paged)
-        .execute(&mut *db)
-        .await
-        .unwrap();
+        .await;
         if self.state == IncidentState::Resolved {
             drover::store::queue::remove_from_resolve(
                 &mut db,
@@ -93,21 +90,13 @@ impl Standing {
 
 /// The messages written for an incident: channel and action of each.
 async fn messages(drover: &Deployment, id: IncidentId) -> Vec<(String, String)> {
-    sqlx::query_as(
-        "select o.channel, o.action from outbox o join apalis.jobs j on j.id = o.id
-         where incident_id = $1 order by o.channel, o.action",
-    )
-    .bind(id.to_string())
-    .fetch_all(&drover.pool)
-    .await
-    .unwrap()
+    let sql = "select o.channel, o.action from outbox o join apalis.jobs j on j.id = o.id
+         where incident_id = $1 order by o.channel, o.action";
+    sql::rows(&drover.pool, sql, [id]).await
 }
 
 async fn forget_messages(drover: &Deployment) {
-    sqlx::query("delete from outbox")
-        .execute(&drover.pool)
-        .await
-        .unwrap();
+    sql::run(&drover.pool, "delete from outbox", ()).await;
 }
 
 #[tokio::test]

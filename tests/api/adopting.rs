@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use drover::model::{Attributes, Cause};
+use drover_tests::sql;
 use serde_json::{Value, json};
 
 use crate::world::{Deployment, key_pair, resource, well};
@@ -137,10 +138,7 @@ async fn without_workers_the_answer_says_so_after_ten_seconds() {
 async fn all_at_once(drover: &Deployment, table: &str, path: &str, bodies: Vec<Value>) -> Vec<u16> {
     let mut held = drover.pool.begin().await.unwrap();
     let lock = format!("lock table {table} in share row exclusive mode");
-    sqlx::query(sqlx::AssertSqlSafe(lock))
-        .execute(&mut *held)
-        .await
-        .unwrap();
+    sql::run(&mut *held, sqlx::AssertSqlSafe(lock), ()).await;
     let all = bodies.iter().map(|body| drover.post(path, body));
     let release = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -229,9 +227,6 @@ async fn a_secret_is_in_no_answer_and_sealed_in_the_record() {
             "{text}"
         );
     }
-    let sealed: Vec<u8> = sqlx::query_scalar("select password from resources")
-        .fetch_one(&drover.pool)
-        .await
-        .unwrap();
+    let sealed: Vec<u8> = sql::scalar(&drover.pool, "select password from resources", ()).await;
     assert!(!sealed.windows(9).any(|w| w == b"swordfish"));
 }

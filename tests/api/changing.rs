@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use drover::model::{OperationId, SecretKey, Window};
+use drover_tests::sql;
 use serde_json::{Value, json};
 
 use crate::made::{id, path};
@@ -132,13 +133,9 @@ async fn growing_and_a_new_password_do_not_wait_and_the_password_is_sealed() {
     let operation = answer.json();
     assert_eq!(operation["params"], json!({}));
     let sealed = async || -> Vec<u8> {
-        sqlx::query_scalar(
-            "select secret from operations where kind = 'rotate_password'
-                            order by id desc limit 1",
-        )
-        .fetch_one(&drover.pool)
-        .await
-        .unwrap()
+        let sql = "select secret from operations where kind = 'rotate_password'
+                            order by id desc limit 1";
+        sql::scalar(&drover.pool, sql, ()).await
     };
     let key = SecretKey::from_base64(&["A".repeat(43), "=".into()].concat()).unwrap();
     let op = operation["id"]
@@ -477,12 +474,7 @@ async fn of_many_who_ask_at_once_one_is_heard() {
     for answer in asked {
         assert!([202, 409].contains(&answer.status), "{answer:?}");
     }
-    let open: i64 = sqlx::query_scalar(
-        "select count(*) from operations where state = 'open' and subject_id = $1",
-    )
-    .bind(id(&shop).id.to_string())
-    .fetch_one(&drover.pool)
-    .await
-    .unwrap();
+    let sql = "select count(*) from operations where state = 'open' and subject_id = $1";
+    let open: i64 = sql::scalar(&drover.pool, sql, [id(&shop).id]).await;
     assert_eq!(open, 1);
 }

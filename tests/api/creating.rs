@@ -2,6 +2,7 @@
 
 use drover::config::Quotas;
 use drover::model::Cloud;
+use drover_tests::sql;
 use serde_json::{Value, json};
 
 use crate::refusals::refused;
@@ -97,11 +98,8 @@ async fn a_resource_is_wanted_with_a_server_and_shows_what_is_the_customer_s() {
     // The customer's password is sealed, and so is drover's own.
     let record = drover.record().await;
     assert!(!record.contains("swordfish"));
-    let same: bool =
-        sqlx::query_scalar("select bool_or(password = customer_password) from resources")
-            .fetch_one(&drover.pool)
-            .await
-            .unwrap();
+    let sql = "select bool_or(password = customer_password) from resources";
+    let same: bool = sql::scalar(&drover.pool, sql, ()).await;
     assert!(!same);
 }
 
@@ -322,10 +320,8 @@ async fn what_cannot_be_made_is_refused_and_nothing_is_written() {
     let answer = drover.post("/v1/servers", &server).await;
     refused("which", &answer, 422, "missing_field", Some("region"));
     assert!(answer.text.contains("eu-central-1"), "{answer:?}");
-    sqlx::query("update plans set sizes = sizes - 'ec2' where name = 'starter'")
-        .execute(&drover.pool)
-        .await
-        .unwrap();
+    let sql = "update plans set sizes = sizes - 'ec2' where name = 'starter'";
+    sql::run(&drover.pool, sql, ()).await;
     let there = with(resource.clone(), "cloud", "ec2".into());
     let answer = drover.post("/v1/resources", &there).await;
     refused("plan", &answer, 422, "plan_not_there", Some("plan"));
@@ -388,10 +384,8 @@ async fn a_plan_has_a_limit_of_its_own() {
     })
     .await;
     drover.region(Cloud::Local, "local", &[]).await;
-    sqlx::query("update plans set max_resources = 3 where name = 'starter'")
-        .execute(&drover.pool)
-        .await
-        .unwrap();
+    let sql = "update plans set max_resources = 3 where name = 'starter'";
+    sql::run(&drover.pool, sql, ()).await;
     let (made, _) = all_at_once(&drover, "/v1/resources", many(9, "starter")).await;
     assert_eq!(made, 3);
     let answer = drover.post("/v1/resources", &many(10, "starter")[9]).await;

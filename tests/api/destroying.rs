@@ -1,5 +1,6 @@
 //! What drover made is destroyed by whoever names it; what was adopted never is.
 
+use drover_tests::sql;
 use serde_json::{Value, json};
 
 use crate::made::path;
@@ -47,12 +48,13 @@ async fn what_drover_made_is_destroyed_only_by_its_name() {
         assert_eq!(answer.json()["operation"]["id"], going["operation"]["id"]);
     }
     // Its creation was given up, not done beside.
-    let kinds: Vec<(String, String)> =
-        sqlx::query_as("select kind, state from operations where subject_id = $1 order by id")
-            .bind(shop["id"].as_str().unwrap().trim_start_matches("db_"))
-            .fetch_all(&drover.pool)
-            .await
-            .unwrap();
+    let sql = "select kind, state from operations where subject_id = $1 order by id";
+    let kinds: Vec<(String, String)> = sql::rows(
+        &drover.pool,
+        sql,
+        [shop["id"].as_str().unwrap().trim_start_matches("db_")],
+    )
+    .await;
     let kinds: Vec<(&str, &str)> = kinds.iter().map(|(k, s)| (&**k, &**s)).collect();
     assert_eq!(
         kinds,

@@ -3,6 +3,7 @@
 
 use drover::model::{Durability, OperationState};
 use drover::store::operations::{self, Fact};
+use drover_tests::sql;
 use serde_json::{Value, json};
 
 use crate::command::Shell;
@@ -77,10 +78,8 @@ async fn sync_is_had_from_birth_by_plans_with_followers_and_refused_to_others() 
     let create = ["create", "resource", "--name=quick", "--plan=premium"];
     assert_eq!(shell.json(&create).await["durability"], "async");
     // Where the plan is sync, whoever says nothing gets that, and async who says so.
-    sqlx::query("update plans set durability = 'sync' where name in ('premium', 'starter')")
-        .execute(&drover.pool)
-        .await
-        .unwrap();
+    let sql = "update plans set durability = 'sync' where name in ('premium', 'starter')";
+    sql::run(&drover.pool, sql, ()).await;
     let create = ["create", "resource", "--name=other", "--plan=premium"];
     assert_eq!(shell.json(&create).await["durability"], "sync");
     let create = [

@@ -4,6 +4,7 @@
 use drover::config::Quotas;
 use drover::model::{Cloud, SecretKey, secret};
 use drover::store::operations::{self, Fact};
+use drover_tests::sql;
 use serde_json::{Value, json};
 
 use crate::command::Shell;
@@ -22,12 +23,8 @@ impl Deployment {
     /// What a worker notes when the cloud says where a server is.
     async fn stands_in(&self, resource: &Value, zone: &str) {
         let server = self.server_of(resource).await;
-        sqlx::query("update servers set zone = $2 where id = $1")
-            .bind(id(&server).id.to_string())
-            .bind(zone)
-            .execute(&self.pool)
-            .await
-            .unwrap();
+        let sql = "update servers set zone = $2 where id = $1";
+        sql::run(&self.pool, sql, (id(&server).id, zone)).await;
     }
 
     async fn follow(&self, leader: &Value, body: Value) -> crate::world::Answer {
@@ -46,7 +43,7 @@ impl Deployment {
     }
 
     async fn run(&self, sql: &'static str) {
-        sqlx::query(sql).execute(&self.pool).await.unwrap();
+        sql::run(&self.pool, sql, ()).await;
     }
 }
 
@@ -523,11 +520,8 @@ async fn a_leader_takes_its_followers_along_and_who_was_parted_stays() {
     let made = drover.follower_of(&shop, "10.0.0.10").await;
     let making = drover.follow(&shop, json!({})).await.json();
     let parted = drover.follower_of(&shop, "10.0.0.11").await;
-    sqlx::query("update resources set leader_id = null where id = $1")
-        .bind(id(&parted).id.to_string())
-        .execute(&drover.pool)
-        .await
-        .unwrap();
+    let sql = "update resources set leader_id = null where id = $1";
+    sql::run(&drover.pool, sql, [id(&parted).id]).await;
     let before = drover.record().await;
     let answer = drover.delete(&path(&shop)).await;
     refused("name", &answer, 409, "confirmation_needed", Some("confirm"));

@@ -2,6 +2,7 @@
 
 use drover::model::{OperationId, OperationState, PublicId};
 use drover::store::operations::{self, Fact};
+use drover_tests::sql;
 use serde_json::{Value, json};
 
 use crate::world::Deployment;
@@ -60,11 +61,8 @@ impl Deployment {
                 .await
                 .unwrap();
         }
-        sqlx::query("update subjects set state = 'available' where id = $1")
-            .bind(id.to_string())
-            .execute(&mut *db)
-            .await
-            .unwrap();
+        let sql = "update subjects set state = 'available' where id = $1";
+        sql::run(&mut *db, sql, [id]).await;
         let open = operations::open_of(&mut db, id).await.unwrap().remove(0);
         let done = OperationState::Done;
         assert!(
@@ -96,20 +94,12 @@ impl Deployment {
     pub async fn stands(&self, operation: &Value, step: i16, note: &str, stuck: bool) {
         let id = operation["id"].as_str().unwrap();
         let id = OperationId::from_public(id).unwrap();
-        sqlx::query(
-            "update operations
+        let sql = "update operations
              set step = $2, steps = 7, step_name = 'await_ssh', note = $3,
                  deadline = now() + interval '5 minutes',
                  stuck_at = case when $4 then now() end, failures = case when $4 then 3 else 0 end
-             where id = $1",
-        )
-        .bind(id.to_string())
-        .bind(step)
-        .bind(note)
-        .bind(stuck)
-        .execute(&self.pool)
-        .await
-        .unwrap();
+             where id = $1";
+        sql::run(&self.pool, sql, (id, step, note, stuck)).await;
     }
 
     /// Asks something of a subject.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use drover_tests::sql;
 use serde_json::json;
 
 use crate::command::{Shell, failed, run};
@@ -40,7 +41,7 @@ async fn a_day_of_making_at_the_terminal() {
     drover.is_made(&shop, "").await;
     let pem = "update resources set tls_root_cert = E'-----BEGIN\\nMIIB\\n-----END\\n',
                customer_role = 'u_1', customer_database = 'd_1'";
-    sqlx::query(pem).execute(&drover.pool).await.unwrap();
+    sql::run(&drover.pool, pem, ()).await;
     tell(&["credentials", "shop"], "credentials shop").await;
     let resize = [
         "act",
@@ -159,10 +160,8 @@ async fn waiting_ends_when_nothing_is_left_to_do_for_it_and_its_followers() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         };
         // It answers before all is done for it.
-        sqlx::query("update subjects set state = 'available' where name = 'shop'")
-            .execute(&drover.pool)
-            .await
-            .unwrap();
+        let sql = "update subjects set state = 'available' where name = 'shop'";
+        sql::run(&drover.pool, sql, ()).await;
         drover
             .stands(&both[0]["operation"], 4, "nearly", false)
             .await;

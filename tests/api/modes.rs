@@ -1,6 +1,7 @@
 //! Modes: set through the API, and shown wherever the herd is.
 
 use drover::model::{IncidentKind, Mode};
+use drover_tests::sql;
 use serde_json::{Value, json};
 
 use crate::refusals::refused;
@@ -116,10 +117,7 @@ async fn the_most_cautious_mode_holds_and_says_whose_it_is() {
             assert_eq!(effective.unwrap(), mode.parse::<Mode>().unwrap(), "{what}");
         }
     }
-    let rows: i64 = sqlx::query_scalar("select count(*) from modes")
-        .fetch_one(&drover.pool)
-        .await
-        .unwrap();
+    let rows: i64 = sql::scalar(&drover.pool, "select count(*) from modes", ()).await;
     assert_eq!(rows, 0, "act is the same as none");
 }
 

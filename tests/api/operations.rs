@@ -2,6 +2,7 @@
 //! connects with.
 
 use drover::model::IncidentKind;
+use drover_tests::sql;
 use serde_json::{Value, json};
 
 use crate::made::path;
@@ -157,11 +158,8 @@ async fn what_is_stuck_is_tried_again_and_what_waits_is_given_up() {
     let incident = open(&drover, Some(db), IncidentKind::ChangeStuck)
         .await
         .unwrap();
-    sqlx::query("update incidents set state = 'needs_human', paged_at = now() where id = $1")
-        .bind(incident.to_string())
-        .execute(&drover.pool)
-        .await
-        .unwrap();
+    let sql = "update incidents set state = 'needs_human', paged_at = now() where id = $1";
+    sql::run(&drover.pool, sql, [incident]).await;
     let answer = drover.ask_operation(&restart, "retry").await;
     assert_eq!(answer.status, 200, "{answer:?}");
     let shown = answer.json();
@@ -215,9 +213,9 @@ async fn credentials_are_shown_for_what_drover_made_and_has_an_address() {
         })
     );
     let sql = "update resources set tls_root_cert = 'PEM', tls_mode = 'verify-full'";
-    sqlx::query(sql).execute(&drover.pool).await.unwrap();
+    sql::run(&drover.pool, sql, ()).await;
     let sql = "update servers set address = '2001:db8::9'";
-    sqlx::query(sql).execute(&drover.pool).await.unwrap();
+    sql::run(&drover.pool, sql, ()).await;
     let shown = drover.get(&at).await.json();
     assert_eq!(
         (&shown["host"], &shown["tls_root_cert"]),

@@ -9,6 +9,7 @@ use drover::model::{
 use drover::store::places;
 use drover::store::queue::{self, Change, FeelStep, Lock, ThinkStep, Token};
 use drover::web::{Web, serve};
+use drover_tests::sql;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -126,8 +127,7 @@ impl Deployment {
 
     /// Everything that a refused request must leave as it was.
     pub async fn record(&self) -> String {
-        sqlx::query_scalar(
-            "select concat_ws(' ',
+        let sql = "select concat_ws(' ',
                  (select string_agg(s::text, ',' order by id) from subjects s),
                  (select string_agg(s::text, ',' order by id) from servers s),
                  (select string_agg(r::text, ',' order by id) from resources r),
@@ -139,11 +139,8 @@ impl Deployment {
                  (select string_agg(o::text, ',' order by id) from outbox o),
                  (select string_agg(m::text, ',' order by scope) from modes m),
                  (select string_agg(o::text, ',' order by id) from operations o),
-                 (select string_agg(e::text, ',' order by id) from operation_events e))",
-        )
-        .fetch_one(&self.pool)
-        .await
-        .unwrap()
+                 (select string_agg(e::text, ',' order by id) from operation_events e))";
+        sql::scalar(&self.pool, sql, ()).await
     }
 
     /// What a resolve worker says of a region it has access to.
@@ -221,21 +218,12 @@ impl Deployment {
     /// As apalis does it.
     async fn claim(&self, id: &str) -> Lock {
         let subject = id.parse::<PublicId>().unwrap().id;
-        sqlx::query(
-            "insert into apalis.workers (id, worker_type, storage_name)
-             values ('tester', 'feel', 'test') on conflict do nothing",
-        )
-        .execute(&self.pool)
-        .await
-        .unwrap();
-        let at = sqlx::query_scalar(
-            "update apalis.jobs set status = 'Queued', lock_by = 'tester', lock_at = now()
-             where id = $1 returning floor(extract(epoch from lock_at))::bigint",
-        )
-        .bind(subject.to_string())
-        .fetch_one(&self.pool)
-        .await
-        .unwrap();
+        let sql = "insert into apalis.workers (id, worker_type, storage_name)
+             values ('tester', 'feel', 'test') on conflict do nothing";
+        sql::run(&self.pool, sql, ()).await;
+        let sql = "update apalis.jobs set status = 'Queued', lock_by = 'tester', lock_at = now()
+             where id = $1 returning floor(extract(epoch from lock_at))::bigint";
+        let at = sql::scalar(&self.pool, sql, [subject]).await;
         Lock {
             token: Token::Subject(subject),
             worker: "tester".into(),

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use drover_tests::sql;
 use serde_json::json;
 
 use crate::scene::Scene;
@@ -31,13 +32,9 @@ async fn killed_at_every_step_is_followed_by_one_that_carries_on() {
     let mut met: Vec<String> = Vec::new();
     let deadline = Instant::now() + Duration::from_secs(600);
     while Instant::now() < deadline {
-        let step: Option<(String, String)> = sqlx::query_as(
-            "select kind, step_name from operations
-             where kind in ('failover', 'rebuild') and state = 'open'",
-        )
-        .fetch_optional(&scene.drover.pool)
-        .await
-        .unwrap();
+        let sql = "select kind, step_name from operations
+             where kind in ('failover', 'rebuild') and state = 'open'";
+        let step: Option<(String, String)> = sql::first(&scene.drover.pool, sql, ()).await;
         let Some((kind, step)) = step else {
             if met.iter().any(|step| step.starts_with("rebuild")) {
                 break;
@@ -90,6 +87,6 @@ async fn linger_behind_each_step(scene: &Scene) {
              when (new.step <> old.step and new.kind in ('failover', 'rebuild'))
              execute function linger()",
     ] {
-        sqlx::query(sql).execute(&scene.drover.pool).await.unwrap();
+        sql::run(&scene.drover.pool, sql, ()).await;
     }
 }

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use drover_tests::{Deployment, Lead, Ledger, until};
+use drover_tests::{Deployment, Lead, Ledger, sql, until};
 use serde_json::{Value, json};
 
 /// Longest wait for anything.
@@ -180,22 +180,14 @@ impl Scene {
 
     /// What is known of how a node was made to follow again.
     pub async fn rebuilt(&self, id: &str) -> Value {
-        sqlx::query_scalar(
-            "select memo from operations where subject_id = $1 and kind = 'rebuild'
-             order by opened_at desc limit 1",
-        )
-        .bind(id.strip_prefix("db_").unwrap())
-        .fetch_one(&self.drover.pool)
-        .await
-        .unwrap()
+        let sql = "select memo from operations where subject_id = $1 and kind = 'rebuild'
+             order by opened_at desc limit 1";
+        sql::scalar(&self.drover.pool, sql, [id.strip_prefix("db_").unwrap()]).await
     }
 
     pub async fn count_operations(&self, kind: &str) -> i64 {
-        sqlx::query_scalar("select count(*) from operations where kind = $1")
-            .bind(kind)
-            .fetch_one(&self.drover.pool)
-            .await
-            .unwrap()
+        let sql = "select count(*) from operations where kind = $1";
+        sql::scalar(&self.drover.pool, sql, [kind]).await
     }
 
     /// Until an incident of one of these kinds is open: its kind and reason.
@@ -232,14 +224,14 @@ impl Scene {
 
     /// How the last failover of this leader was proved to be safe.
     pub async fn fenced_by(&self, old: &Lead) -> String {
-        sqlx::query_scalar(
-            "select memo ->> 'fenced_by' from operations
-             where kind = 'failover' and subject_id = $1 order by opened_at desc limit 1",
+        let sql = "select memo ->> 'fenced_by' from operations
+             where kind = 'failover' and subject_id = $1 order by opened_at desc limit 1";
+        sql::scalar(
+            &self.drover.pool,
+            sql,
+            [old.id.strip_prefix("db_").unwrap()],
         )
-        .bind(old.id.strip_prefix("db_").unwrap())
-        .fetch_one(&self.drover.pool)
         .await
-        .unwrap()
     }
 
     /// Until a resource is seen to fail.
@@ -323,11 +315,8 @@ impl Scene {
 
     /// Sets how much may be lost.
     pub async fn limit_lag(&self, bytes: i64) {
-        sqlx::query("update resources set max_lag_bytes = $1")
-            .bind(bytes)
-            .execute(&self.drover.pool)
-            .await
-            .unwrap();
+        let sql = "update resources set max_lag_bytes = $1";
+        sql::run(&self.drover.pool, sql, [bytes]).await;
     }
 
     /// drover can neither log in to a server nor ask its cloud about it.
@@ -340,13 +329,13 @@ impl Scene {
     }
 
     async fn set_machine(&self, node: &Lead, instance: Option<&str>, port: i32) {
-        sqlx::query("update servers set instance_id = $2, ssh_port = $3 where id = $1")
-            .bind(node.server.strip_prefix("srv_").unwrap())
-            .bind(instance)
-            .bind(port)
-            .execute(&self.drover.pool)
-            .await
-            .unwrap();
+        let sql = "update servers set instance_id = $2, ssh_port = $3 where id = $1";
+        sql::run(
+            &self.drover.pool,
+            sql,
+            (node.server.strip_prefix("srv_").unwrap(), instance, port),
+        )
+        .await;
     }
 
     /// The API tells of a change of leader.

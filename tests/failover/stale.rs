@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use drover_tests::until;
+use drover_tests::{sql, until};
 use serde_json::json;
 
 use crate::scene::{LONG, Scene};
@@ -208,13 +208,9 @@ async fn a_follower_that_takes_writes_is_stopped_at_once_and_follows_again() {
         .as_superuser(&its, "select to_regclass('astray') is null")
         .await;
     assert_eq!(astray, "t");
-    let paged: i64 = sqlx::query_scalar(
-        "select count(*) from outbox m join incidents i on i.id = m.incident_id
-         where i.kind = 'split_brain' and m.channel = 'page' and m.action = 'trigger'",
-    )
-    .fetch_one(&scene.drover.pool)
-    .await
-    .unwrap();
+    let sql = "select count(*) from outbox m join incidents i on i.id = m.incident_id
+         where i.kind = 'split_brain' and m.channel = 'page' and m.action = 'trigger'";
+    let paged: i64 = sql::scalar(&scene.drover.pool, sql, ()).await;
     assert_eq!(paged, 1, "a page, at once");
 }
 

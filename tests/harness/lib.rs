@@ -13,6 +13,7 @@ pub mod pair;
 pub mod postgres;
 pub mod processes;
 pub mod scenario;
+pub mod sql;
 mod standin;
 pub mod webhook;
 pub mod zendesk;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::time::Duration;
 
-use drover_tests::until;
+use drover_tests::{sql, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -287,14 +287,10 @@ impl World {
     pub fn directory_of(&self, resource: &str) -> PathBuf {
         let instance: String = tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(async {
-                sqlx::query_scalar(
+                let sql =
                     "select v.instance_id from servers v join resources r on r.server_id = v.id
-                     where r.id = $1",
-                )
-                .bind(&resource[3..])
-                .fetch_one(&self.drover.pool)
-                .await
-                .unwrap()
+                     where r.id = $1";
+                sql::scalar(&self.drover.pool, sql, [&resource[3..]]).await
             })
         });
         self.drover.local_dir().join("servers").join(instance)

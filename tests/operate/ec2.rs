@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use drover_tests::machines::SSH_PORT;
 use drover_tests::postgres::owner_name;
-use drover_tests::{Deployment, Machines, Moto, until};
+use drover_tests::{Deployment, Machines, Moto, sql, until};
 use serde_json::{Value, json};
 
 const REGION: &str = "us-east-1";
@@ -44,10 +44,7 @@ impl Ec2 {
         }
         let mut drover = Deployment::new(&rules).await.unwrap();
         // Small volumes: what stands in for a disk is this machine's own.
-        sqlx::query("update plans set volume_gib = 2")
-            .execute(&drover.pool)
-            .await
-            .unwrap();
+        sql::run(&drover.pool, "update plans set volume_gib = 2", ()).await;
         for (name, value) in [
             ("AWS_ENDPOINT_URL", moto.endpoint()),
             ("AWS_EC2_METADATA_DISABLED", "true"),
@@ -169,13 +166,10 @@ impl Ec2 {
     /// What the record has; of a server that is still being made, or goes before it was, it
     /// may have nothing yet.
     async fn recorded(&self) -> (Vec<String>, Vec<String>) {
-        let rows: Vec<(Option<String>, Option<String>)> = sqlx::query_as(
-            "select instance_id, volume_id from servers v join subjects s using (id)
-             where s.forgotten_at is null order by 1",
-        )
-        .fetch_all(&self.drover.pool)
-        .await
-        .unwrap();
+        let sql = "select instance_id, volume_id from servers v join subjects s using (id)
+             where s.forgotten_at is null order by 1";
+        let rows: Vec<(Option<String>, Option<String>)> =
+            sql::rows(&self.drover.pool, sql, ()).await;
         let (instances, volumes): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
         let instances: Vec<String> = instances.into_iter().flatten().collect();
         let mut volumes: Vec<String> = volumes.into_iter().flatten().collect();
@@ -268,10 +262,8 @@ async fn a_database_on_ec2_is_made_rebooted_grown_and_destroyed() {
 
     ec2.destroy(&id, "orders").await;
     ec2.until_nothing_is_left().await;
-    let incidents: Vec<(String, String)> = sqlx::query_as("select kind, reason from incidents")
-        .fetch_all(&ec2.drover.pool)
-        .await
-        .unwrap();
+    let incidents: Vec<(String, String)> =
+        sql::rows(&ec2.drover.pool, "select kind, reason from incidents", ()).await;
     assert!(incidents.is_empty(), "{incidents:?}");
 }
 

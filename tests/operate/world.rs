@@ -7,7 +7,7 @@ use drover::model::{Cloud, Durability, ExposeSecret, Kind, SecretKey, SubjectId,
 use drover::store::subjects::Known;
 use drover::store::{creation, plans, subjects};
 use drover_tests::machines::processes_of;
-use drover_tests::{Deployment, Ledger, until};
+use drover_tests::{Deployment, Ledger, sql, until};
 use serde_json::{Value, json};
 
 const KEY: &str = "dGhlIHRlc3RzIGtleSwgdGhpcnR5LXR3byBieXRlcyE=";
@@ -66,11 +66,8 @@ impl World {
     }
 
     pub async fn live(&self, kind: &str) -> i64 {
-        sqlx::query_scalar("select count(*) from subjects where kind = $1 and forgotten_at is null")
-            .bind(kind)
-            .fetch_one(&self.drover.pool)
-            .await
-            .unwrap()
+        let sql = "select count(*) from subjects where kind = $1 and forgotten_at is null";
+        sql::scalar(&self.drover.pool, sql, [kind]).await
     }
 
     pub async fn all_available(&self, count: usize, within: Duration) {
@@ -138,21 +135,13 @@ impl World {
     /// As many servers in the cloud as in the record, with the same names; as many
     /// clusters on them as resources.
     pub async fn assert_cloud_is_as_recorded(&self) {
-        let recorded: Vec<String> = sqlx::query_scalar(
-            "select instance_id from servers v join subjects s using (id)
-             where s.forgotten_at is null order by 1",
-        )
-        .fetch_all(&self.drover.pool)
-        .await
-        .unwrap();
+        let sql = "select instance_id from servers v join subjects s using (id)
+             where s.forgotten_at is null order by 1";
+        let recorded: Vec<String> = sql::scalars(&self.drover.pool, sql, ()).await;
         assert_eq!(self.directories(), recorded);
-        let mut wanted: Vec<String> = sqlx::query_scalar(
-            "select customer_database from resources r join subjects s using (id)
-             where s.forgotten_at is null",
-        )
-        .fetch_all(&self.drover.pool)
-        .await
-        .unwrap();
+        let sql = "select customer_database from resources r join subjects s using (id)
+             where s.forgotten_at is null";
+        let mut wanted: Vec<String> = sql::scalars(&self.drover.pool, sql, ()).await;
         let mut clusters: Vec<String> = self
             .directories()
             .iter()
@@ -181,12 +170,9 @@ impl World {
     /// role, and gets into nobody else's.
     pub async fn assert_kept_apart(&self) {
         let mut db = self.drover.pool.acquire().await.unwrap();
-        let ids: Vec<String> = sqlx::query_scalar(
-            "select id from subjects where kind = 'resource' and forgotten_at is null limit 2",
-        )
-        .fetch_all(&mut *db)
-        .await
-        .unwrap();
+        let sql =
+            "select id from subjects where kind = 'resource' and forgotten_at is null limit 2";
+        let ids: Vec<String> = sql::scalars(&mut *db, sql, ()).await;
         let ids: Vec<SubjectId> = ids.iter().map(|id| id.parse().unwrap()).collect();
         let key = SecretKey::from_base64(KEY).unwrap();
         for row in subjects::load(&mut db, &ids).await.unwrap() {
@@ -266,14 +252,10 @@ impl World {
     /// But for one that is a word for an instant: who is told to lead takes writes a
     /// moment before the record says so. It rests meanwhile, and nobody is called.
     pub async fn assert_no_incident(&self) {
-        let opened: Vec<(String, String)> = sqlx::query_as(
-            "select kind, reason from incidents
+        let sql = "select kind, reason from incidents
              where not (kind = 'split_brain' and state = 'resolved'
-                        and attempts = 0 and paged_at is null)",
-        )
-        .fetch_all(&self.drover.pool)
-        .await
-        .unwrap();
+                        and attempts = 0 and paged_at is null)";
+        let opened: Vec<(String, String)> = sql::rows(&self.drover.pool, sql, ()).await;
         assert!(opened.is_empty(), "{opened:?}");
     }
 
@@ -288,14 +270,11 @@ impl World {
     }
 
     pub async fn open_operations(&self) -> String {
-        let rows: Vec<(String, String, String, Option<String>)> = sqlx::query_as(
-            "select s.name, o.kind, o.step_name, o.note
+        let sql = "select s.name, o.kind, o.step_name, o.note
              from operations o join subjects s on s.id = o.subject_id
-             where o.state = 'open' order by o.id",
-        )
-        .fetch_all(&self.drover.pool)
-        .await
-        .unwrap();
+             where o.state = 'open' order by o.id";
+        let rows: Vec<(String, String, String, Option<String>)> =
+            sql::rows(&self.drover.pool, sql, ()).await;
         format!("{rows:#?}")
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use drover_tests::{Deployment, until};
+use drover_tests::{Deployment, sql, until};
 use rand::RngExt;
 use serde_json::{Value, json};
 
@@ -62,10 +62,8 @@ async fn a_minute_of_random_kills_loses_no_token_and_no_minute() {
         .await
         .unwrap();
     // Each step wrote its observation once: the token's moves and the record agree.
-    let doubled: i64 = sqlx::query_scalar("select count(*) - count(distinct id) from observations")
-        .fetch_one(&drover.pool)
-        .await
-        .unwrap();
+    let sql = "select count(*) - count(distinct id) from observations";
+    let doubled: i64 = sql::scalar(&drover.pool, sql, ()).await;
     assert_eq!(doubled, 0);
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use drover::model::SecretKey;
 use drover::store::subjects::{self, NewServer};
 use drover_tests::postgres::{free_port, shared_empty_database};
-use drover_tests::{Deployment, program, until};
+use drover_tests::{Deployment, program, sql, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
@@ -176,10 +176,8 @@ async fn a_database_without_our_tables_is_a_failure() {
     let ran = worker(&["feel"], &[("DATABASE_URL", &url)]).await;
     ran.failed(1, &["drover migrate"]);
     // The record of migrations alone, as a first one that failed leaves it.
-    sqlx::query("create table _sqlx_migrations (version bigint, success bool)")
-        .execute(&pool)
-        .await
-        .unwrap();
+    let sql = "create table _sqlx_migrations (version bigint, success bool)";
+    sql::run(&pool, sql, ()).await;
     let ran = worker(&["feel"], &[("DATABASE_URL", &url)]).await;
     ran.failed(1, &["drover migrate"]);
     let missing = url.replace("/shared_", "/missing_");
@@ -363,10 +361,7 @@ async fn no_more_is_taken_on_than_concurrency_allows_and_all_of_it_is_given_back
     assert!(status.success(), "{status}");
     assert!(took < Duration::from_secs(25), "{took:?}");
     assert_eq!(held(&deployment).await, 0, "all given back");
-    let tokens: i64 = sqlx::query_scalar("select count(*) from apalis.jobs")
-        .fetch_one(&deployment.pool)
-        .await
-        .unwrap();
+    let tokens: i64 = sql::scalar(&deployment.pool, "select count(*) from apalis.jobs", ()).await;
     assert_eq!(tokens, 30);
 }
 
@@ -386,10 +381,7 @@ fn silent_server(n: u8, port: u16) -> NewServer {
 
 /// Tokens that some worker has claimed.
 async fn held(deployment: &Deployment) -> usize {
-    let held: i64 =
-        sqlx::query_scalar("select count(*) from apalis.jobs where lock_by is not null")
-            .fetch_one(&deployment.pool)
-            .await
-            .unwrap();
+    let sql = "select count(*) from apalis.jobs where lock_by is not null";
+    let held: i64 = sql::scalar(&deployment.pool, sql, ()).await;
     usize::try_from(held).unwrap()
 }

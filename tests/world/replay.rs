@@ -10,7 +10,7 @@ use drover::store::subjects::{self, Known, NewResource, NewServer};
 use drover_jobs::feel::Feeler;
 use drover_jobs::verbs::{self, Config};
 use drover_tests::postgres::shared_empty_database;
-use drover_tests::{program, until};
+use drover_tests::{program, sql, until};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::process::Command;
@@ -146,12 +146,8 @@ async fn recorded(story: impl Feeler, followed: bool) -> (String, PgPool) {
         let id = subjects::adopt_resource(&mut tx, &key, &follower)
             .await
             .unwrap();
-        sqlx::query("update resources set leader_id = $2 where id = $1")
-            .bind(id.to_string())
-            .bind(leader.to_string())
-            .execute(&mut *tx)
-            .await
-            .unwrap();
+        let sql = "update resources set leader_id = $2 where id = $1";
+        sql::run(&mut *tx, sql, (id, leader)).await;
     }
     tx.commit().await.unwrap();
 
@@ -288,10 +284,8 @@ async fn a_recorded_history_is_decided_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_followers_history_is_decided_again_from_both_sides() {
     let (url, pool) = recorded(Following::default(), true).await;
-    let opened: Vec<String> = sqlx::query_scalar("select kind from incidents order by opened_at")
-        .fetch_all(&pool)
-        .await
-        .unwrap();
+    let opened: Vec<String> =
+        sql::scalars(&pool, "select kind from incidents order by opened_at", ()).await;
     let all = ["follower_lagging", "follower_stalled", "split_brain"];
     // Its timeline differs at last; that it takes writes says more.
     assert_eq!(opened, all);

@@ -19,6 +19,7 @@ use drover_jobs::feel;
 use drover_jobs::feel::Feeler;
 use drover_jobs::resolve::operations::{self as operate, Context, Did, Ended, Outcome, StepInfo};
 use drover_jobs::verbs::{self, Config};
+use drover_tests::sql;
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -84,29 +85,26 @@ impl World {
         let instance = Box::pin(Cloud::create(&self.cloud, &new)).await.unwrap();
         let server = self.cloud.server(&instance.id).unwrap().unwrap();
         let mut tx = self.pool.begin().await.unwrap();
-        sqlx::query(
-            "insert into subjects (id, kind, name, state, origin, tier)
-             values ($1, 'server', $2, 'uncertain', 'created', 'standard')",
-        )
-        .bind(id.to_string())
-        .bind(&server.name)
-        .execute(&mut *tx)
-        .await
-        .unwrap();
-        sqlx::query(
+        let sql = "insert into subjects (id, kind, name, state, origin, tier)
+             values ($1, 'server', $2, 'uncertain', 'created', 'standard')";
+        sql::run(&mut *tx, sql, (id, &server.name)).await;
+        let sql =
             "insert into servers (id, address, ssh_port, ssh_user, host_key, cloud, instance_id,
                                   region, zone, size, volume_gib, volume_type, volume_id)
-             values ($1, $2, 2222, $3, $4, 'local', $5, 'local', 'local-a', 'small', 1, 'gp3', $6)",
+             values ($1, $2, 2222, $3, $4, 'local', $5, 'local', 'local-a', 'small', 1, 'gp3', $6)";
+        sql::run(
+            &mut *tx,
+            sql,
+            (
+                id,
+                server.settings.address.to_string(),
+                server.target().unwrap().user,
+                server.host_key().unwrap(),
+                &instance.id,
+                server.volume().unwrap().map(|volume| volume.id),
+            ),
         )
-        .bind(id.to_string())
-        .bind(server.settings.address.to_string())
-        .bind(server.target().unwrap().user)
-        .bind(server.host_key().unwrap())
-        .bind(&instance.id)
-        .bind(server.volume().unwrap().map(|volume| volume.id))
-        .execute(&mut *tx)
-        .await
-        .unwrap();
+        .await;
         queue::insert_token(&mut tx, id).await.unwrap();
         tx.commit().await.unwrap();
         let tail = id.to_string().to_ascii_lowercase();
@@ -381,10 +379,7 @@ impl Change<'_> {
     }
 
     async fn now(&self) -> DateTime<Utc> {
-        sqlx::query_scalar("select now()")
-            .fetch_one(&self.world.pool)
-            .await
-            .unwrap()
+        sql::scalar(&self.world.pool, "select now()", ()).await
     }
 
     /// What was done, for whoever reads a failed test.

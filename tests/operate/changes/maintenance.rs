@@ -11,6 +11,7 @@ use drover::store::queue;
 use drover::store::subjects::Known;
 use drover_jobs::feel;
 use drover_jobs::feel::Feeler;
+use drover_tests::sql;
 use serde_json::{Value, json};
 
 use super::driver::{ALL, World, world};
@@ -46,16 +47,11 @@ fn announcing(world: &World, not_before: DateTime<Utc>) -> (Announcing, Arc<Mute
 
 /// State and timeline.
 async fn incident(world: &World, server: SubjectId) -> Option<(String, String)> {
-    sqlx::query_as(
-        "select i.state,
+    let sql = "select i.state,
                 (select string_agg(e.kind || ': ' || e.text, E'\n' order by e.id)
                  from incident_events e where e.incident_id = i.id)
-         from incidents i where subject_id = $1 and kind = 'maintenance_scheduled'",
-    )
-    .bind(server.to_string())
-    .fetch_optional(&world.pool)
-    .await
-    .unwrap()
+         from incidents i where subject_id = $1 and kind = 'maintenance_scheduled'";
+    sql::first(&world.pool, sql, [server]).await
 }
 
 /// Waits until the incident is in this state; gives its timeline.
@@ -88,12 +84,8 @@ fn window_in(ahead: TimeDelta) -> Window {
 }
 
 async fn set_window(world: &World, resource: SubjectId, window: Window) {
-    sqlx::query("update resources set maintenance_window = $2 where id = $1")
-        .bind(resource.to_string())
-        .bind(window.to_string())
-        .execute(&world.pool)
-        .await
-        .unwrap();
+    let sql = "update resources set maintenance_window = $2 where id = $1";
+    sql::run(&world.pool, sql, (resource, window)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,11 +110,8 @@ async fn a_server_is_moved_in_its_window_before_the_cloud_takes_its_hardware() {
     // Its time has come.
     let before = super::servers::boots(&world, &server);
     let mut db = world.pool.acquire().await.unwrap();
-    sqlx::query("update operations set not_before = now() where id = $1")
-        .bind(operation.id.to_string())
-        .execute(&mut *db)
-        .await
-        .unwrap();
+    let sql = "update operations set not_before = now() where id = $1";
+    sql::run(&mut *db, sql, [operation.id]).await;
     queue::wake(&mut db, queue::Token::Operation(operation.id))
         .await
         .unwrap();
@@ -190,11 +179,8 @@ async fn what_the_cloud_calls_off_is_called_off() {
 async fn where_no_cloud_can_move_it_a_human_is_told() {
     let world = world("no-cloud").await;
     let (_, _, id, _) = world.pair(None).await;
-    sqlx::query("update servers set cloud = null, instance_id = null where id = $1")
-        .bind(id.to_string())
-        .execute(&world.pool)
-        .await
-        .unwrap();
+    let sql = "update servers set cloud = null, instance_id = null where id = $1";
+    sql::run(&world.pool, sql, [id]).await;
     let (feeler, _) = announcing(&world, Utc::now() + TimeDelta::days(10));
     let _ring = world.ring_with(ALL, feeler);
     let timeline = until(&world, id, "needs_human").await;
@@ -207,10 +193,8 @@ async fn in_mode_advise_nothing_is_planned() {
     let world = world("advised").await;
     let (_, _, id, _) = world.made().await;
     let mut db = world.pool.acquire().await.unwrap();
-    sqlx::query("insert into modes (scope, mode, reason) values ('herd', 'advise', 'a test')")
-        .execute(&mut *db)
-        .await
-        .unwrap();
+    let sql = "insert into modes (scope, mode, reason) values ('herd', 'advise', 'a test')";
+    sql::run(&mut *db, sql, ()).await;
     let (feeler, _) = announcing(&world, Utc::now() + TimeDelta::days(10));
     let _ring = world.ring_with(ALL, feeler);
     let timeline = until(&world, id, "needs_human").await;

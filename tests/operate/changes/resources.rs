@@ -4,6 +4,7 @@ use drover::model::{ExposeSecret, OperationKind, secret};
 use drover::store::subjects::Known;
 use drover_jobs::cloud::local::{Cluster, LocalServer};
 use drover_jobs::resolve::operations::Ended;
+use drover_tests::sql;
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
@@ -103,18 +104,18 @@ async fn a_new_password_is_let_in_the_old_one_is_not_and_neither_is_written_anyw
     superuser(&server, &cluster, strict).await;
     superuser(&server, &cluster, "select pg_reload_conf()").await;
     let key = &world.tools.secret_key;
-    sqlx::query(
-        "update resources set customer_role = 'u_customer', customer_database = 'app',
-                              customer_password = $2 where id = $1",
+    let sql = "update resources set customer_role = 'u_customer', customer_database = 'app',
+                              customer_password = $2 where id = $1";
+    sql::run(
+        &world.pool,
+        sql,
+        (
+            resource,
+            key.seal(&secret("first-secret"), &format!("{resource}/customer"))
+                .unwrap(),
+        ),
     )
-    .bind(resource.to_string())
-    .bind(
-        key.seal(&secret("first-secret"), &format!("{resource}/customer"))
-            .unwrap(),
-    )
-    .execute(&world.pool)
-    .await
-    .unwrap();
+    .await;
     log_in(&server, &cluster, "first-secret").await.unwrap();
     let mut old = "first-secret".to_owned();
     for (n, cut) in CUTS.into_iter().enumerate() {
@@ -140,20 +141,14 @@ async fn a_new_password_is_let_in_the_old_one_is_not_and_neither_is_written_anyw
     assert!(log.contains("statement:"), "nothing is logged at all");
     assert!(!log.contains("zq7-"));
     assert!(!log.contains("SCRAM-SHA-256$4096"), "a verifier was logged");
-    let rows: String = sqlx::query_scalar(
-        "select (select string_agg(o::text, ' ') from operations o)
+    let sql = "select (select string_agg(o::text, ' ') from operations o)
              || (select string_agg(e::text, ' ') from operation_events e)
              || (select string_agg(r::text, ' ') from resources r)
-             || (select string_agg(convert_from(job, 'UTF8'), ' ') from apalis.jobs)",
-    )
-    .fetch_one(&world.pool)
-    .await
-    .unwrap();
+             || (select string_agg(convert_from(job, 'UTF8'), ' ') from apalis.jobs)";
+    let rows: String = sql::scalar(&world.pool, sql, ()).await;
     assert!(!rows.contains("zq7-"));
-    let left: i64 = sqlx::query_scalar("select count(*) from operations where secret is not null")
-        .fetch_one(&world.pool)
-        .await
-        .unwrap();
+    let sql = "select count(*) from operations where secret is not null";
+    let left: i64 = sql::scalar(&world.pool, sql, ()).await;
     assert_eq!(left, 0);
 }
 

@@ -7,6 +7,7 @@ use drover::store::subjects::Known;
 use drover_jobs::cloud::local::LocalServer;
 use drover_jobs::cloud::{Cloud as _, InstanceState};
 use drover_jobs::resolve::operations::Ended;
+use drover_tests::sql;
 use serde_json::json;
 
 use super::driver::{CUTS, Change, Cut, EYES, World, session, world};
@@ -333,11 +334,8 @@ async fn only_an_observation_made_since_ends_what_disturbed_a_server() {
         // For too long: then a human is told, and resolvers rest no longer.
         change.operation.step_since -= chrono::TimeDelta::seconds(301);
         let mut db = world.pool.acquire().await.unwrap();
-        sqlx::query("update subjects set state = 'unavailable' where id = $1")
-            .bind(subject.to_string())
-            .execute(&mut *db)
-            .await
-            .unwrap();
+        let sql = "update subjects set state = 'unavailable' where id = $1";
+        sql::run(&mut *db, sql, [subject]).await;
         let seen = change.again("await_available").await;
         assert_eq!(seen.ended, Ended::Hopeless, "{kind}: {seen:?}");
     }

@@ -8,6 +8,7 @@ use drover::store::{modes, tiers};
 use drover_jobs::cloud::local::{Cluster, LocalServer, MIB};
 use drover_jobs::resolve::incidents::machine::NextAction;
 use drover_jobs::resolve::operations::Ended;
+use drover_tests::sql;
 use serde_json::json;
 
 use super::driver::{Case, Cut, World, cleared, holds, session, superuser};
@@ -222,12 +223,7 @@ async fn the_slot_of_a_live_follower_stays_for_as_long_as_a_limit_holds_for_it()
          select $1, server_id, port + 1, database, role, password, tls_mode, plan, id
          from resources where id = $2",
     ] {
-        sqlx::query(sql)
-            .bind(follower.to_string())
-            .bind(disk.resource.to_string())
-            .execute(&disk.world.pool)
-            .await
-            .unwrap();
+        sql::run(&disk.world.pool, sql, (follower, disk.resource)).await;
     }
     let slot = format!("f_{}", follower.to_string().to_ascii_lowercase());
     for name in [slot.as_str(), "f_nobody"] {
@@ -388,11 +384,13 @@ async fn what_the_customer_had_set_stays_his() {
 async fn a_database_in_another_mode_is_left_alone() {
     let disk = disk("mode").await;
     disk.server.fill_volume(5).unwrap();
-    sqlx::query("insert into modes (scope, mode, reason) values ($1, 'advise', 'the test')")
-        .bind(format!("subject:{}", disk.resource))
-        .execute(&disk.world.pool)
-        .await
-        .unwrap();
+    let sql = "insert into modes (scope, mode, reason) values ($1, 'advise', 'the test')";
+    sql::run(
+        &disk.world.pool,
+        sql,
+        [format!("subject:{}", disk.resource)],
+    )
+    .await;
     let mut case = disk.case(Cut::Never).await;
     let (_, done) = case.turn(&holds()).await;
     let done = done.unwrap();

@@ -8,6 +8,7 @@ use drover::model::{
 use drover_jobs::cloud::local::{Cluster, Cure, LocalServer};
 use drover_jobs::resolve::incidents::machine::NextAction;
 use drover_jobs::resolve::operations::Ended;
+use drover_tests::sql;
 use serde_json::json;
 
 use super::driver::{Case, Cut, World, cleared, holds, session, superuser};
@@ -348,11 +349,8 @@ async fn a_server_whose_databases_answer_keeps_its_power() {
     let (world, server, _, id, resource) = world("serves").await;
     let before = boots(&world, &server);
     signal_sshd(&world, &server, nix::sys::signal::Signal::SIGSTOP);
-    sqlx::query("update subjects set state = 'available' where id = $1")
-        .bind(resource.to_string())
-        .execute(&world.pool)
-        .await
-        .unwrap();
+    let sql = "update subjects set state = 'available' where id = $1";
+    sql::run(&world.pool, sql, [resource]).await;
     observe(&world, resource, true).await;
     let mut case = world.incident(id, IncidentKind::ServerDown).await;
     for remedy in ["reboot", "stop_start"] {
@@ -380,16 +378,18 @@ async fn a_server_whose_databases_answer_keeps_its_power() {
 
 /// Writes an observation of a resource into the record.
 async fn observe(world: &World, resource: SubjectId, well: bool) {
-    sqlx::query(
-        "insert into observations (id, created_at, subject_id, worker, feelers, attributes)
-         values ($1, clock_timestamp(), $2, 'the test', 1, $3)",
+    let sql = "insert into observations (id, created_at, subject_id, worker, feelers, attributes)
+         values ($1, clock_timestamp(), $2, 'the test', 1, $3)";
+    sql::run(
+        &world.pool,
+        sql,
+        (
+            ObservationId::generate(),
+            resource,
+            json!({ "service_available": well }),
+        ),
     )
-    .bind(ObservationId::generate().to_string())
-    .bind(resource.to_string())
-    .bind(json!({ "service_available": well }))
-    .execute(&world.pool)
-    .await
-    .unwrap();
+    .await;
 }
 
 #[tokio::test]
@@ -417,11 +417,8 @@ async fn a_server_that_was_stopped_is_started_whatever_comes_in_between() {
 #[tokio::test]
 async fn a_remedy_that_no_cloud_can_do_is_passed_over() {
     let (world, _, _, id, resource) = world("nocloud").await;
-    sqlx::query("update servers set cloud = null, instance_id = null where id = $1")
-        .bind(id.to_string())
-        .execute(&world.pool)
-        .await
-        .unwrap();
+    let sql = "update servers set cloud = null, instance_id = null where id = $1";
+    sql::run(&world.pool, sql, [id]).await;
     for kind in [IncidentKind::ServerDown, IncidentKind::VolumeStuck] {
         let mut case = world.incident(id, kind).await;
         let end = case.until_escalated().await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use drover::model::TlsMode;
-use drover_tests::until;
+use drover_tests::{sql, until};
 use serde_json::{Value, json};
 use sqlx::{Connection, Row};
 
@@ -68,10 +68,7 @@ async fn the_oldest_transaction_of_another_session_is_told_in_seconds() {
     let cluster = cluster().await;
     let mut db = session(cluster).await;
     let mut transaction = db.begin().await.unwrap();
-    sqlx::query("select 1")
-        .execute(&mut *transaction)
-        .await
-        .unwrap();
+    sql::run(&mut *transaction, "select 1", ()).await;
     tokio::time::sleep(Duration::from_millis(700)).await;
     let details = at(cluster.port).role("watcher").feel().await.available();
     let oldest = number(&details, "/oldest_transaction_s");
@@ -123,10 +120,7 @@ async fn a_slot_that_nobody_reads_shows_what_it_retains() {
     let retained = number(slot, "/retained_bytes");
     assert!((100_000.0..1e9).contains(&retained), "{retained}");
     // A standby's base backup, elsewhere in these tests, must not wait for it.
-    sqlx::query("select pg_drop_replication_slot('forgotten')")
-        .execute(&mut db)
-        .await
-        .unwrap();
+    sql::run(&mut db, "select pg_drop_replication_slot('forgotten')", ()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,10 +128,7 @@ async fn a_role_that_may_not_see_other_sessions_is_served_all_the_same() {
     let cluster = cluster().await;
     let mut db = session(cluster).await;
     let mut transaction = db.begin().await.unwrap();
-    sqlx::query("select 1")
-        .execute(&mut *transaction)
-        .await
-        .unwrap();
+    sql::run(&mut *transaction, "select 1", ()).await;
     let details = at(cluster.port).role("plain").feel().await.available();
     assert_eq!(details["in_recovery"], json!(false));
     assert!(number(&details, "/database_bytes") > 1e6);
@@ -186,10 +177,7 @@ async fn a_role_that_only_reads_by_default_says_so() {
 async fn details_that_take_too_long_are_left_out() {
     let cluster = cluster().await;
     let mut db = session(cluster).await;
-    sqlx::query("create database stuck")
-        .execute(&mut db)
-        .await
-        .unwrap();
+    sql::run(&mut db, "create database stuck", ()).await;
     let mut locker = sqlx::PgConnection::connect(&cluster.url("stuck"))
         .await
         .unwrap();
@@ -205,11 +193,7 @@ async fn details_that_take_too_long_are_left_out() {
         why.contains("statement timeout") || why.contains("within"),
         "{why}"
     );
-    let left: i64 = sqlx::query_scalar(
-        "select count(*) from pg_stat_activity where datname = 'stuck' and application_name = 'drover'",
-    )
-    .fetch_one(&mut db)
-    .await
-    .unwrap();
+    let sql = "select count(*) from pg_stat_activity where datname = 'stuck' and application_name = 'drover'";
+    let left: i64 = sql::scalar(&mut db, sql, ()).await;
     assert_eq!(left, 0, "the session is gone from the server too");
 }

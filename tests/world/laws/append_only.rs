@@ -4,6 +4,7 @@ use drover::model::State;
 use drover::store::queue::{self, Queue};
 
 use super::herd::{Herd, seen_well, thought};
+use drover_tests::sql;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn observations_and_transitions_cannot_be_changed() {
@@ -18,12 +19,8 @@ async fn observations_and_transitions_cannot_be_changed() {
     queue::commit_thinks(&mut db, &[thought(lock, change)])
         .await
         .unwrap();
-    let today: String = sqlx::query_scalar(
-        "select 'observations_' || to_char(now() at time zone 'UTC', 'YYYYMMDD')",
-    )
-    .fetch_one(&herd.pool)
-    .await
-    .unwrap();
+    let sql = "select 'observations_' || to_char(now() at time zone 'UTC', 'YYYYMMDD')";
+    let today: String = sql::scalar(&herd.pool, sql, ()).await;
     for table in ["observations", &today, "transitions"] {
         for statement in [
             format!("update {table} set worker = 'x'"),

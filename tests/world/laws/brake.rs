@@ -3,6 +3,7 @@
 use drover::model::{IncidentId, IncidentKind, Opening, State, SubjectId, TransitionId};
 use drover::store::brake::{self, Count, Counts};
 use drover::store::incidents;
+use drover_tests::sql;
 use sqlx::PgPool;
 
 use super::herd::{Herd, adopt, new_server};
@@ -25,28 +26,13 @@ async fn six() -> (Herd, Vec<SubjectId>) {
 
 /// A change of state some seconds ago.
 async fn turn(pool: &PgPool, id: SubjectId, from: State, to: State, ago: i32) {
-    sqlx::query(
-        "insert into transitions
+    let sql = "insert into transitions
              (id, created_at, subject_id, from_state, to_state, reason, observation_id, worker)
-         values ($1, now() - $5 * interval '1 s', $2, $3, $4, 'as told', $1, 'test')",
-    )
-    .bind(TransitionId::generate().to_string())
-    .bind(id.to_string())
-    .bind(from.as_str())
-    .bind(to.as_str())
-    .bind(ago)
-    .execute(pool)
-    .await
-    .unwrap();
-    sqlx::query(
-        "update subjects set state = $2, state_since = now() - $3 * interval '1 s' where id = $1",
-    )
-    .bind(id.to_string())
-    .bind(to.as_str())
-    .bind(ago)
-    .execute(pool)
-    .await
-    .unwrap();
+         values ($1, now() - $5 * interval '1 s', $2, $3, $4, 'as told', $1, 'test')";
+    sql::run(pool, sql, (TransitionId::generate(), id, from, to, ago)).await;
+    let sql =
+        "update subjects set state = $2, state_since = now() - $3 * interval '1 s' where id = $1";
+    sql::run(pool, sql, (id, to, ago)).await;
 }
 
 async fn count(herd: &Herd) -> Counts {
@@ -158,10 +144,7 @@ async fn what_was_bad_before_a_human_closed_the_last_one_does_not_count_again() 
 
     // But what falls after that does.
     for id in &servers[3..5] {
-        sqlx::query("select pg_sleep(0.01)")
-            .execute(&herd.pool)
-            .await
-            .unwrap();
+        sql::run(&herd.pool, "select pg_sleep(0.01)", ()).await;
         turn(&herd.pool, *id, State::Available, State::Unavailable, 0).await;
     }
     let counts = count(&herd).await;
@@ -191,23 +174,16 @@ async fn open(pool: &PgPool, of: Option<SubjectId>, kind: IncidentKind, ago: i32
     };
     let id = incidents::open(&mut tx, of, &opening, "test").await;
     let id = id.unwrap().expect("a new one");
-    sqlx::query("update incidents set opened_at = now() - $2 * interval '1 s' where id = $1")
-        .bind(id.to_string())
-        .bind(ago)
-        .execute(&mut *tx)
-        .await
-        .unwrap();
+    let sql = "update incidents set opened_at = now() - $2 * interval '1 s' where id = $1";
+    sql::run(&mut *tx, sql, (id, ago)).await;
     tx.commit().await.unwrap();
     id
 }
 
 /// A remedy of an incident was asked for.
 async fn at_work(pool: &PgPool, id: IncidentId) {
-    sqlx::query("update incidents set state = 'resolving', attempts = 1 where id = $1")
-        .bind(id.to_string())
-        .execute(pool)
-        .await
-        .unwrap();
+    let sql = "update incidents set state = 'resolving', attempts = 1 where id = $1";
+    sql::run(pool, sql, [id]).await;
 }
 
 async fn close(pool: &PgPool, id: IncidentId) {
@@ -285,11 +261,8 @@ async fn a_server_that_drover_stopped_has_not_turned_bad_by_that() {
     assert!(brake::over(&counts));
 
     // Five minutes in, the stop is news of this minute, its cause is not.
-    sqlx::query("update incidents set opened_at = now() - interval '5 min' where id = $1")
-        .bind(id.to_string())
-        .execute(&herd.pool)
-        .await
-        .unwrap();
+    let sql = "update incidents set opened_at = now() - interval '5 min' where id = $1";
+    sql::run(&herd.pool, sql, [id]).await;
     turn(&herd.pool, other, from, State::Uncertain, 5).await;
     let counts = count(&herd).await;
     assert_eq!(counts.herd, of(3, 1, 2));
@@ -297,11 +270,8 @@ async fn a_server_that_drover_stopped_has_not_turned_bad_by_that() {
     assert!(!brake::over(&counts));
 
     // Had it fallen by itself, there would be two.
-    sqlx::query("update incidents set state = 'triggered', attempts = 0 where id = $1")
-        .bind(id.to_string())
-        .execute(&herd.pool)
-        .await
-        .unwrap();
+    let sql = "update incidents set state = 'triggered', attempts = 0 where id = $1";
+    sql::run(&herd.pool, sql, [id]).await;
     let counts = count(&herd).await;
     assert_eq!(counts.herd, of(3, 2, 2));
     assert!(brake::trips(&counts).is_some());
@@ -329,18 +299,15 @@ async fn what_drover_stops_after_a_human_closed_the_last_one_does_not_trip_it_ag
 async fn what_was_asked_for_does_not_count_and_what_fell_before_does() {
     let (herd, servers) = six().await;
     let operation = async |server: SubjectId, begun: bool, ago: i32| {
-        sqlx::query(
-            "insert into operations (id, subject_id, kind, asked_by, opened_at, deadline)
+        let sql = "insert into operations (id, subject_id, kind, asked_by, opened_at, deadline)
              values ($1, $2, 'reboot', 'test', now() - $4 * interval '1 s',
-                     case when $3 then now() + interval '1 hour' end)",
+                     case when $3 then now() + interval '1 hour' end)";
+        sql::run(
+            &herd.pool,
+            sql,
+            (drover::model::OperationId::generate(), server, begun, ago),
         )
-        .bind(drover::model::OperationId::generate().to_string())
-        .bind(server.to_string())
-        .bind(begun)
-        .bind(ago)
-        .execute(&herd.pool)
-        .await
-        .unwrap();
+        .await;
     };
     for server in &servers[..3] {
         operation(*server, true, 30).await;

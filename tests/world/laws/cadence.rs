@@ -4,23 +4,19 @@
 use std::time::Duration;
 
 use drover::store::queue::{self, Queue, ThinkStep};
-use drover_tests::until;
+use drover_tests::{sql, until};
 use tokio_util::sync::CancellationToken;
 
 use super::herd::{Herd, Puppet, ring_config, seen_well, thought};
 
 /// From each subject's last observation until its next feel, in seconds.
 async fn waits(herd: &Herd) -> Vec<f64> {
-    sqlx::query_scalar(
-        "select extract(epoch from j.run_at - o.at)::float8
+    let sql = "select extract(epoch from j.run_at - o.at)::float8
          from apalis.jobs j
          join lateral (select max(created_at) as at from observations
                        where subject_id = j.id) o on true
-         where j.job_type = 'feel' and j.status = 'Pending' and o.at is not null",
-    )
-    .fetch_all(&herd.pool)
-    .await
-    .unwrap()
+         where j.job_type = 'feel' and j.status = 'Pending' and o.at is not null";
+    sql::scalars(&herd.pool, sql, ()).await
 }
 
 /// Until every subject was seen, and thought about if so.
@@ -65,10 +61,7 @@ async fn a_late_thought_puts_no_feel_off() {
     feeling.await.unwrap().unwrap();
     tokio::time::sleep(Duration::from_secs(4)).await;
     // As if a think worker had died meanwhile.
-    sqlx::query("update apalis.jobs set done_at = null")
-        .execute(&herd.pool)
-        .await
-        .unwrap();
+    sql::run(&herd.pool, "update apalis.jobs set done_at = null", ()).await;
     let (stop, thinking) = turn(&[Queue::Think]);
     round(&herd, Queue::Feel).await;
     stop.cancel();
@@ -118,10 +111,12 @@ async fn no_cadence_is_too_long_for_the_minute() {
     assert_eq!(refused.lines().count(), 1);
 
     // Of a tier that was set when longer ones were allowed, the deployment's rules hold.
-    sqlx::query(r#"update tiers set rules = '{"cadence": {"available": "60s"}}'"#)
-        .execute(&herd.pool)
-        .await
-        .unwrap();
+    sql::run(
+        &herd.pool,
+        r#"update tiers set rules = '{"cadence": {"available": "60s"}}'"#,
+        (),
+    )
+    .await;
     let ring = tokio::spawn(run(false));
     round(&herd, Queue::Feel).await;
     for wait in waits(&herd).await {

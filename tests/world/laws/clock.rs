@@ -5,6 +5,7 @@ use std::time::Duration;
 use drover::config::ClockConfig;
 use drover::store::partitions;
 use drover::store::queue::{self, Mended, Queue};
+use drover_tests::sql;
 use tokio_util::sync::CancellationToken;
 
 use super::herd::Herd;
@@ -22,24 +23,14 @@ async fn a_healthy_ring_is_left_alone() {
 async fn a_broken_ring_is_mended_by_a_running_clock() {
     let herd = Herd::of(5).await;
     let missing = herd.ids[1].to_string();
-    sqlx::query("delete from apalis.jobs where id = $1")
-        .bind(&missing)
-        .execute(&herd.pool)
-        .await
-        .unwrap();
-    sqlx::query(
-        "insert into apalis.jobs (id, job_type, job, status)
-         values ('01ARZ3NDEKTSV4RRFFQ69G5FAV', 'feel', '{}', 'Pending')",
-    )
-    .execute(&herd.pool)
-    .await
-    .unwrap();
+    let sql = "delete from apalis.jobs where id = $1";
+    sql::run(&herd.pool, sql, [&missing]).await;
+    let sql = "insert into apalis.jobs (id, job_type, job, status)
+         values ('01ARZ3NDEKTSV4RRFFQ69G5FAV', 'feel', '{}', 'Pending')";
+    sql::run(&herd.pool, sql, ()).await;
     let stuck = herd.claim("alive-but-stuck", Queue::Feel).await.unwrap();
-    sqlx::query("update apalis.jobs set lock_at = now() - interval '3 minutes' where id = $1")
-        .bind(stuck.token.to_string())
-        .execute(&herd.pool)
-        .await
-        .unwrap();
+    let sql = "update apalis.jobs set lock_at = now() - interval '3 minutes' where id = $1";
+    sql::run(&herd.pool, sql, [stuck.token]).await;
     let stop = CancellationToken::new();
     let config = ClockConfig { retention_days: 14 };
     let clocks: Vec<_> = (0..2)
@@ -122,10 +113,8 @@ async fn days_are_made_ahead_and_dropped_when_old() {
         0,
         "migrate made them"
     );
-    sqlx::query("select create_observations_day((now() at time zone 'UTC')::date - n) from generate_series(13, 16) n")
-        .execute(&herd.pool)
-        .await
-        .unwrap();
+    let sql = "select create_observations_day((now() at time zone 'UTC')::date - n) from generate_series(13, 16) n";
+    sql::run(&herd.pool, sql, ()).await;
     let dropped = partitions::drop_old(&mut db, 14).await.unwrap();
     assert_eq!(dropped.len(), 2, "days 15 and 16 went: {dropped:?}");
     assert!(partitions::drop_old(&mut db, 14).await.unwrap().is_empty());
@@ -137,28 +126,22 @@ async fn what_came_while_no_day_stood_ready_moves_to_its_day() {
     let mut db = herd.pool.acquire().await.unwrap();
     let in_ten_days = "now() + interval '10 days'";
     for n in 0..3 {
-        sqlx::query(sqlx::AssertSqlSafe(format!(
-            "insert into observations (id, created_at, subject_id, worker, feelers, attributes)
+        sql::run(
+            &mut *db,
+            sqlx::AssertSqlSafe(format!(
+                "insert into observations (id, created_at, subject_id, worker, feelers, attributes)
              values ('{n}', {in_ten_days}, 'x', 'w', 1, '{{\"service_available\": true}}')"
-        )))
-        .execute(&mut *db)
-        .await
-        .unwrap();
+            )),
+            (),
+        )
+        .await;
     }
     let strays = "select count(*) from observations_default";
-    let count: i64 = sqlx::query_scalar(strays)
-        .fetch_one(&mut *db)
-        .await
-        .unwrap();
+    let count: i64 = sql::scalar(&mut *db, strays, ()).await;
     assert_eq!(count, 3);
-    sqlx::query("select create_observations_day((now() at time zone 'UTC')::date + n) from generate_series(8, 11) n")
-        .execute(&mut *db)
-        .await
-        .unwrap();
-    let count: i64 = sqlx::query_scalar(strays)
-        .fetch_one(&mut *db)
-        .await
-        .unwrap();
+    let sql = "select create_observations_day((now() at time zone 'UTC')::date + n) from generate_series(8, 11) n";
+    sql::run(&mut *db, sql, ()).await;
+    let count: i64 = sql::scalar(&mut *db, strays, ()).await;
     assert_eq!(count, 0);
     assert_eq!(herd.observations().await, 3, "none was lost");
     for table in ["observations", "observations_default"] {
@@ -186,14 +169,9 @@ async fn a_day_is_analysed_as_it_fills_and_an_empty_one_never() {
     let config = ClockConfig { retention_days: 14 };
     let clock = tokio::spawn(drover::clock::run(herd.pool.clone(), config, stop.clone()));
     for rows in [5_000, 20_000] {
-        sqlx::query(
-            "insert into observations (id, subject_id, worker, feelers, attributes)
-             select 'o-' || $1 || n, 's-' || n, 'w', 1, '{}' from generate_series(1, $1) n",
-        )
-        .bind(rows)
-        .execute(&herd.pool)
-        .await
-        .unwrap();
+        let sql = "insert into observations (id, subject_id, worker, feelers, attributes)
+             select 'o-' || $1 || n, 's-' || n, 'w', 1, '{}' from generate_series(1, $1) n";
+        sql::run(&herd.pool, sql, [rows]).await;
         let known = || async {
             let known: Vec<(String, f32)> = sqlx::query_as(
                 "select relname::text, reltuples from pg_class

@@ -4,6 +4,7 @@ use drover::model::State;
 use drover::store::queue::{self, PutBack, Queue};
 
 use super::herd::{Herd, seen_well, thought};
+use drover_tests::sql;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_workers_racing_for_one_step_one_wins() {
@@ -77,10 +78,8 @@ async fn a_lock_of_the_same_worker_but_of_another_claim_is_stale() {
     let herd = Herd::of(0).await;
     let first = herd.claim("a", Queue::Feel).await.expect("a token");
     // The clock freed it, and the same worker claimed it again, later.
-    sqlx::query("update apalis.jobs set lock_at = lock_at + interval '2 minutes'")
-        .execute(&herd.pool)
-        .await
-        .unwrap();
+    let sql = "update apalis.jobs set lock_at = lock_at + interval '2 minutes'";
+    sql::run(&herd.pool, sql, ()).await;
     let mut db = herd.pool.acquire().await.unwrap();
     assert!(
         queue::commit_feels(&mut db, &[seen_well(first)])
@@ -149,10 +148,7 @@ async fn a_change_is_written_with_its_transition_or_not_at_all() {
         1
     );
     assert_eq!(herd.transitions().await, 1);
-    let state: String = sqlx::query_scalar("select state from subjects")
-        .fetch_one(&herd.pool)
-        .await
-        .unwrap();
+    let state: String = sql::scalar(&herd.pool, "select state from subjects", ()).await;
     assert_eq!(state, "available");
 }
 

@@ -12,7 +12,7 @@ use drover::store::queue::{Change, FeelStep, Lock, Queue, ThinkStep, Token};
 use drover::store::subjects::{self, Known, NewResource, NewServer};
 use drover_jobs::feel::Feeler;
 use drover_jobs::verbs::Config;
-use drover_tests::Postgres;
+use drover_tests::{Postgres, sql};
 use serde_json::json;
 use sqlx::PgPool;
 
@@ -87,14 +87,9 @@ impl Herd {
     /// Claims a token as apalis does, and returns the lock.
     pub async fn claim(&self, worker: &str, queue: Queue) -> Option<Lock> {
         self.register(worker, queue).await;
-        let row: Option<(String, i64)> = sqlx::query_as(
-            "select id, floor(extract(epoch from lock_at))::bigint from apalis.get_jobs($1, $2, 1)",
-        )
-        .bind(worker)
-        .bind(queue.as_str())
-        .fetch_optional(&self.pool)
-        .await
-        .unwrap();
+        let sql =
+            "select id, floor(extract(epoch from lock_at))::bigint from apalis.get_jobs($1, $2, 1)";
+        let row: Option<(String, i64)> = sql::first(&self.pool, sql, (worker, queue)).await;
         row.map(|(id, at)| Lock {
             token: Token::Subject(id.parse().unwrap()),
             worker: worker.into(),
@@ -103,29 +98,17 @@ impl Herd {
     }
 
     pub async fn register(&self, worker: &str, queue: Queue) {
-        sqlx::query(
-            "insert into apalis.workers (id, worker_type, storage_name, last_seen)
-             values ($1, $2, 'test', now()) on conflict (id) do update set last_seen = now()",
-        )
-        .bind(worker)
-        .bind(queue.as_str())
-        .execute(&self.pool)
-        .await
-        .unwrap();
+        let sql = "insert into apalis.workers (id, worker_type, storage_name, last_seen)
+             values ($1, $2, 'test', now()) on conflict (id) do update set last_seen = now()";
+        sql::run(&self.pool, sql, (worker, queue)).await;
     }
 
     pub async fn observations(&self) -> i64 {
-        sqlx::query_scalar("select count(*) from observations")
-            .fetch_one(&self.pool)
-            .await
-            .unwrap()
+        sql::scalar(&self.pool, "select count(*) from observations", ()).await
     }
 
     pub async fn transitions(&self) -> i64 {
-        sqlx::query_scalar("select count(*) from transitions")
-            .fetch_one(&self.pool)
-            .await
-            .unwrap()
+        sql::scalar(&self.pool, "select count(*) from transitions", ()).await
     }
 
     /// Fails unless tokens and live subjects are the same set.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use drover::model::{IncidentId, IncidentKind, Opening, OperationId, SubjectId};
 use drover::store::queue::{self, Queue};
 use drover::store::{incidents, leases, subjects};
+use drover_tests::sql;
 use sqlx::PgPool;
 
 use super::herd::{Herd, seen_well, thought};
@@ -38,17 +39,13 @@ async fn close(pool: &PgPool, id: IncidentId, by: &str) {
 }
 
 async fn tokens(pool: &PgPool) -> i64 {
-    sqlx::query_scalar("select count(*) from apalis.jobs where job_type = 'resolve'")
-        .fetch_one(pool)
-        .await
-        .unwrap()
+    let sql = "select count(*) from apalis.jobs where job_type = 'resolve'";
+    sql::scalar(pool, sql, ()).await
 }
 
 async fn open_incidents(pool: &PgPool) -> i64 {
-    sqlx::query_scalar("select count(*) from incidents where state <> 'resolved'")
-        .fetch_one(pool)
-        .await
-        .unwrap()
+    let sql = "select count(*) from incidents where state <> 'resolved'";
+    sql::scalar(pool, sql, ()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,12 +119,8 @@ async fn of_twenty_openings_at_once_one_is_made() {
 async fn what_returns_within_ten_minutes_is_the_same_and_counted() {
     let herd = Herd::of(1).await;
     let first = open(&herd.pool, herd.ids[1]).await.unwrap();
-    sqlx::query(
-        "update incidents set attempts = 3, remedy = 'restart_immediate', paged_at = now()",
-    )
-    .execute(&herd.pool)
-    .await
-    .unwrap();
+    let sql = "update incidents set attempts = 3, remedy = 'restart_immediate', paged_at = now()";
+    sql::run(&herd.pool, sql, ()).await;
     close(&herd.pool, first, "observation").await;
     assert_eq!(tokens(&herd.pool).await, 0);
     assert_eq!(
@@ -142,10 +135,8 @@ async fn what_returns_within_ten_minutes_is_the_same_and_counted() {
         (1, 0, None)
     );
     close(&herd.pool, first, "observation").await;
-    sqlx::query("update incidents set resolved_at = now() - interval '11 minutes'")
-        .execute(&herd.pool)
-        .await
-        .unwrap();
+    let sql = "update incidents set resolved_at = now() - interval '11 minutes'";
+    sql::run(&herd.pool, sql, ()).await;
     let new = open(&herd.pool, herd.ids[1]).await.unwrap();
     assert_ne!(new, first, "later it is another one");
 }
@@ -158,7 +149,7 @@ async fn an_operators_word_holds_until_the_state_changes_or_an_hour_has_passed()
     assert_eq!(open(&herd.pool, herd.ids[1]).await, None);
     let change = |sql: &'static str| {
         let pool = herd.pool.clone();
-        async move { sqlx::query(sql).execute(&pool).await.unwrap() }
+        async move { sql::run(&pool, sql, ()).await }
     };
     change("update incidents set resolved_at = now() - interval '61 minutes'").await;
     let second = open(&herd.pool, herd.ids[1]).await.unwrap();
@@ -176,19 +167,14 @@ async fn an_operators_word_holds_until_the_state_changes_or_an_hour_has_passed()
 async fn a_lost_token_comes_back_and_a_stray_one_goes() {
     let herd = Herd::of(1).await;
     let id = open(&herd.pool, herd.ids[1]).await.unwrap();
-    sqlx::query("delete from apalis.jobs where job_type = 'resolve'")
-        .execute(&herd.pool)
-        .await
-        .unwrap();
+    let sql = "delete from apalis.jobs where job_type = 'resolve'";
+    sql::run(&herd.pool, sql, ()).await;
     let mut db = herd.pool.acquire().await.unwrap();
     assert_eq!(queue::keep(&mut db).await.unwrap().missing, 1);
     assert_eq!(tokens(&herd.pool).await, 1);
-    sqlx::query(
-        "update incidents set state = 'resolved', resolved_at = now(), resolved_by = 'operator'",
-    )
-    .execute(&herd.pool)
-    .await
-    .unwrap();
+    let sql =
+        "update incidents set state = 'resolved', resolved_at = now(), resolved_by = 'operator'";
+    sql::run(&herd.pool, sql, ()).await;
     assert_eq!(queue::keep(&mut db).await.unwrap().gone, 1);
     assert_eq!(tokens(&herd.pool).await, 0);
     assert!(incidents::load(&mut db, id).await.unwrap().is_some());
@@ -199,10 +185,8 @@ async fn a_lost_token_comes_back_and_a_stray_one_goes() {
 async fn who_leaves_the_herd_takes_its_incidents_along() {
     let herd = Herd::of(1).await;
     let id = open(&herd.pool, herd.ids[1]).await.unwrap();
-    sqlx::query("update incidents set state = 'needs_human', paged_at = now()")
-        .execute(&herd.pool)
-        .await
-        .unwrap();
+    let sql = "update incidents set state = 'needs_human', paged_at = now()";
+    sql::run(&herd.pool, sql, ()).await;
     let mut tx = herd.pool.begin().await.unwrap();
     subjects::forget(&mut tx, drover::model::Kind::Resource, herd.ids[1])
         .await
@@ -212,10 +196,7 @@ async fn who_leaves_the_herd_takes_its_incidents_along() {
     let gone = incidents::load(&mut db, id).await.unwrap().unwrap();
     assert_eq!(gone.resolved_by.unwrap(), "forgotten");
     assert_eq!(tokens(&herd.pool).await, 0);
-    let called_off: String = sqlx::query_scalar("select action from outbox")
-        .fetch_one(&mut *db)
-        .await
-        .unwrap();
+    let called_off: String = sql::scalar(&mut *db, "select action from outbox", ()).await;
     assert_eq!(called_off, "resolve", "whoever was paged is told");
 }
 
@@ -369,13 +350,9 @@ async fn what_is_named_at_every_thought_is_opened_once_for_each_kind() {
         queue::commit_thinks(&mut db, &[step]).await.unwrap();
         db.commit().await.unwrap();
     }
-    let kinds: Vec<String> = sqlx::query_scalar(
-        "select i.kind from incident_events e join incidents i on i.id = e.incident_id
-         where e.kind = 'opened' order by 1",
-    )
-    .fetch_all(&herd.pool)
-    .await
-    .unwrap();
+    let sql = "select i.kind from incident_events e join incidents i on i.id = e.incident_id
+         where e.kind = 'opened' order by 1";
+    let kinds: Vec<String> = sql::scalars(&herd.pool, sql, ()).await;
     assert_eq!(kinds, ["disk_critical", "resource_down"]);
     assert_eq!(tokens(&herd.pool).await, 2);
 }

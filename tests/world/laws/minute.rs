@@ -8,7 +8,7 @@ use std::time::Duration;
 use drover::model::{SubjectId, TlsMode, secret};
 use drover::store::queue::token_census;
 use drover::store::subjects::{self, NewResource};
-use drover_tests::{Postgres, Processes};
+use drover_tests::{Postgres, Processes, sql};
 use sqlx::PgPool;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -94,19 +94,15 @@ async fn watch(pool: PgPool) -> String {
 /// The fewest observations of a subject, the partitions they are in, and the longest
 /// that any subject was without one.
 async fn laps(pool: &PgPool) -> (i64, i64, f64) {
-    sqlx::query_as(
-        "select (select min(n) from (select count(*) as n from observations o
+    let sql = "select (select min(n) from (select count(*) as n from observations o
                                      join resources r on r.id = o.subject_id
                                      group by subject_id) x),
                 (select count(distinct tableoid) from observations),
                 (select extract(epoch from max(next - created_at))::float8 from (
                      select created_at, lead(created_at, 1, now())
                          over (partition by subject_id order by created_at) as next
-                     from observations) x)",
-    )
-    .fetch_one(pool)
-    .await
-    .unwrap()
+                     from observations) x)";
+    sql::row(pool, sql, ()).await
 }
 
 /// A server, and on it, as it seems, many clusters: all of them this very PostgreSQL.

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use drover::store::queue::Queue;
-use drover_tests::until;
+use drover_tests::{sql, until};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
@@ -62,12 +62,8 @@ async fn laps(herd: &Herd, wanted: i64) {
 }
 
 async fn held(pool: &PgPool) -> i64 {
-    sqlx::query_scalar(
-        "select count(*) from apalis.jobs where status <> 'Pending' or lock_by is not null",
-    )
-    .fetch_one(pool)
-    .await
-    .unwrap()
+    let sql = "select count(*) from apalis.jobs where status <> 'Pending' or lock_by is not null";
+    sql::scalar(pool, sql, ()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,10 +74,7 @@ async fn every_subject_goes_round_and_round() {
     turning.end().await;
     herd.assert_whole().await;
     assert_eq!(held(&herd.pool).await, 0, "stopping gave everything back");
-    let workers: i64 = sqlx::query_scalar("select count(*) from apalis.workers")
-        .fetch_one(&herd.pool)
-        .await
-        .unwrap();
+    let workers: i64 = sql::scalar(&herd.pool, "select count(*) from apalis.workers", ()).await;
     assert_eq!(workers, 0, "stopped workers do not count as alive");
 }
 
@@ -164,10 +157,8 @@ async fn a_dead_workers_tokens_are_rescued() {
     for _ in 0..3 {
         herd.claim("killed", Queue::Feel).await.unwrap();
     }
-    sqlx::query("update apalis.workers set last_seen = now() - interval '20 s'")
-        .execute(&herd.pool)
-        .await
-        .unwrap();
+    let sql = "update apalis.workers set last_seen = now() - interval '20 s'";
+    sql::run(&herd.pool, sql, ()).await;
     let turning = turn(&herd, &Puppet::default(), Duration::from_millis(100));
     laps(&herd, 2).await;
     turning.end().await;
@@ -224,13 +215,9 @@ async fn a_busy_worker_with_a_full_buffer_is_not_taken_for_dead() {
     let turning = turn(&herd, &puppet, Duration::from_secs(38));
     let began = std::time::Instant::now();
     while began.elapsed() < Duration::from_secs(19) {
-        let silent: f64 = sqlx::query_scalar(
-            "select coalesce(max(extract(epoch from now() - last_seen)), 0)::float8
-             from apalis.workers",
-        )
-        .fetch_one(&herd.pool)
-        .await
-        .unwrap();
+        let sql = "select coalesce(max(extract(epoch from now() - last_seen)), 0)::float8
+             from apalis.workers";
+        let silent: f64 = sql::scalar(&herd.pool, sql, ()).await;
         assert!(silent < 15.0, "silent for {silent} s");
         tokio::time::sleep(Duration::from_millis(500)).await;
     }

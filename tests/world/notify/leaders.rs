@@ -8,7 +8,7 @@ use drover::model::{
 };
 use drover::store::operations::{self, Fact, NewOperation};
 use drover::store::subjects::{self, NewResource};
-use drover_tests::{Mood, WebhookReceiver};
+use drover_tests::{Mood, WebhookReceiver, sql};
 use serde_json::{Value, json};
 
 use super::world::{SECRET_KEY, World, webhook, zendesk};
@@ -31,12 +31,8 @@ impl World {
             plan: "standard".into(),
         };
         let id = subjects::adopt_resource(&mut tx, &key, &new).await.unwrap();
-        sqlx::query("update resources set leader_id = $2 where id = $1")
-            .bind(id.to_string())
-            .bind(self.resource.to_string())
-            .execute(&mut *tx)
-            .await
-            .unwrap();
+        let sql = "update resources set leader_id = $2 where id = $1";
+        sql::run(&mut *tx, sql, (id, self.resource)).await;
         tx.commit().await.unwrap();
         id
     }
@@ -67,20 +63,14 @@ impl World {
             .await
             .unwrap();
         tx.commit().await.unwrap();
-        let ids: Vec<String> =
-            sqlx::query_scalar("select id from outbox where channel = $1 order by seq desc")
-                .bind(Channel::Event.as_str())
-                .fetch_all(&self.pool)
-                .await
-                .unwrap();
+        let sql = "select id from outbox where channel = $1 order by seq desc";
+        let ids: Vec<String> = sql::scalars(&self.pool, sql, [Channel::Event]).await;
         ids[0].parse().unwrap()
     }
 
     async fn operation_told(&self) -> Vec<String> {
-        sqlx::query_scalar("select text from operation_events where kind = 'message' order by id")
-            .fetch_all(&self.pool)
-            .await
-            .unwrap()
+        let sql = "select text from operation_events where kind = 'message' order by id";
+        sql::scalars(&self.pool, sql, ()).await
     }
 }
 
@@ -180,11 +170,7 @@ async fn a_change_that_is_taken_back_is_told_to_nobody() {
     let applied = operations::apply(&mut tx, world.resource, &fact, "test").await;
     assert!(applied.is_err());
     drop(tx);
-    let left: (i64, i64) = sqlx::query_as(
-        "select (select count(*) from outbox), (select count(*) from leader_changes)",
-    )
-    .fetch_one(&world.pool)
-    .await
-    .unwrap();
+    let sql = "select (select count(*) from outbox), (select count(*) from leader_changes)";
+    let left: (i64, i64) = sql::row(&world.pool, sql, ()).await;
     assert_eq!(left, (0, 0));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use drover::config::WebConfig;
 use drover::model::{Deed, IncidentKind, MessageState, SecretKey, secret};
 use drover::web::{Web, serve};
-use drover_tests::{AlertState, PagerDuty, program};
+use drover_tests::{AlertState, PagerDuty, program, sql};
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -163,10 +163,8 @@ async fn a_message_that_waits_too_long_is_seen() {
     let incident = world.incident(IncidentKind::ResourceDown).await;
     world.page(incident, Deed::Trigger).await;
     assert_eq!(api.health().await["status"], "ok");
-    sqlx::query("update outbox set waiting_since = now() - interval '301 s'")
-        .execute(&world.pool)
-        .await
-        .unwrap();
+    let sql = "update outbox set waiting_since = now() - interval '301 s'";
+    sql::run(&world.pool, sql, ()).await;
     let health = api.health().await;
     assert_eq!(health["status"], "degraded");
     assert!(

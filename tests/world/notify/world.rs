@@ -17,7 +17,7 @@ use drover::store::subjects::{self, Known, NewResource, NewServer};
 use drover_jobs::feel::Feeler;
 use drover_jobs::verbs::Config;
 use drover_tests::postgres::shared_database;
-use drover_tests::{PagerDuty, WebhookReceiver, until};
+use drover_tests::{PagerDuty, WebhookReceiver, sql, until};
 use serde_json::json;
 use sqlx::PgPool;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -194,40 +194,28 @@ impl World {
 
     /// What the timeline says of messages.
     pub async fn told(&self, incident: IncidentId) -> Vec<String> {
-        sqlx::query_scalar(
-            "select text from incident_events
-             where incident_id = $1 and kind = 'message' order by id",
-        )
-        .bind(incident.to_string())
-        .fetch_all(&self.pool)
-        .await
-        .unwrap()
+        let sql = "select text from incident_events
+             where incident_id = $1 and kind = 'message' order by id";
+        sql::scalars(&self.pool, sql, [incident]).await
     }
 
     /// The status of a message's job.
     pub async fn job(&self, id: MessageId) -> String {
-        sqlx::query_scalar("select status from apalis.jobs where id = $1")
-            .bind(id.to_string())
-            .fetch_one(&self.pool)
-            .await
-            .unwrap()
+        let sql = "select status from apalis.jobs where id = $1";
+        sql::scalar(&self.pool, sql, [id]).await
     }
 
     /// All that the record says, but for what is sealed.
     pub async fn record(&self) -> String {
-        sqlx::query_scalar(
-            "select concat_ws(' ',
+        let sql = "select concat_ws(' ',
                  (select string_agg(o::text, ',') from outbox o),
                  (select string_agg(e::text, ',') from incident_events e),
                  (select string_agg(i::text, ',') from incidents i),
                  (select string_agg(c::text, ',') from provider_calls c),
                  (select string_agg(w::text, ',') from apalis.workers w),
                  (select string_agg(j::text || convert_from(job, 'UTF8'), ',')
-                  from apalis.jobs j))",
-        )
-        .fetch_one(&self.pool)
-        .await
-        .unwrap()
+                  from apalis.jobs j))";
+        sql::scalar(&self.pool, sql, ()).await
     }
 }
 
