@@ -1,8 +1,13 @@
 //! The tests' own SQL: what they read in the record and what they change in it past
 //! drover. What fails, fails the test.
 
+use std::fmt::Debug;
+use std::time::Duration;
+
 use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::{Arguments, Decode, Encode, FromRow, PgExecutor, Postgres, SqlSafeStr, Type};
+use sqlx::{
+    Arguments, Decode, Encode, FromRow, PgExecutor, PgPool, Postgres, SqlSafeStr, SqlStr, Type,
+};
 
 /// What stands for `$1`, `$2` … in a statement: `()`, an array, or a tuple.
 pub trait Binds {
@@ -42,8 +47,11 @@ fn bound(binds: impl Binds) -> PgArguments {
     arguments
 }
 
-fn done<T>(done: sqlx::Result<T>, sql: &str) -> T {
-    done.unwrap_or_else(|e| panic!("{sql}: {e}"))
+/// The statement, and its text for whoever reads that it failed.
+fn known(sql: impl SqlSafeStr) -> (SqlStr, String) {
+    let sql = sql.into_sql_str();
+    let text = sql.as_str().to_owned();
+    (sql, text)
 }
 
 /// Changes something; tells how many rows.
@@ -51,10 +59,10 @@ fn done<T>(done: sqlx::Result<T>, sql: &str) -> T {
 /// # Panics
 /// If the database refuses.
 pub async fn run(db: impl PgExecutor<'_>, sql: impl SqlSafeStr, binds: impl Binds) -> u64 {
-    let sql = sql.into_sql_str();
-    let text = sql.as_str().to_owned();
-    let query = sqlx::query_with(sql, bound(binds));
-    done(query.execute(db).await, &text).rows_affected()
+    let (sql, text) = known(sql);
+    let done = sqlx::query_with(sql, bound(binds)).execute(db).await;
+    done.unwrap_or_else(|e| panic!("{text}: {e}"))
+        .rows_affected()
 }
 
 /// All rows.
@@ -65,10 +73,10 @@ pub async fn rows<T>(db: impl PgExecutor<'_>, sql: impl SqlSafeStr, binds: impl 
 where
     T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
 {
-    let sql = sql.into_sql_str();
-    let text = sql.as_str().to_owned();
+    let (sql, text) = known(sql);
     let query = sqlx::query_as_with(sql, bound(binds));
-    done(query.fetch_all(db).await, &text)
+    let found = query.fetch_all(db).await;
+    found.unwrap_or_else(|e| panic!("{text}: {e}"))
 }
 
 /// The first row, if there is one.
@@ -79,10 +87,7 @@ pub async fn first<T>(db: impl PgExecutor<'_>, sql: impl SqlSafeStr, binds: impl
 where
     T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
 {
-    let sql = sql.into_sql_str();
-    let text = sql.as_str().to_owned();
-    let query = sqlx::query_as_with(sql, bound(binds));
-    done(query.fetch_optional(db).await, &text)
+    rows(db, sql, binds).await.into_iter().next()
 }
 
 /// The first row.
@@ -93,7 +98,9 @@ pub async fn row<T>(db: impl PgExecutor<'_>, sql: impl SqlSafeStr, binds: impl B
 where
     T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
 {
-    first(db, sql, binds).await.expect("a row")
+    let (sql, text) = known(sql);
+    let found = first(db, sql, binds).await;
+    found.unwrap_or_else(|| panic!("{text}: no row"))
 }
 
 /// The value in the only column of the first row.
@@ -117,4 +124,38 @@ where
 {
     let found: Vec<(T,)> = rows(db, sql, binds).await;
     found.into_iter().map(|(value,)| value).collect()
+}
+
+/// Waits until the one value that a statement gives is as it should be, and gives it.
+///
+/// # Panics
+/// If it is not by the deadline.
+pub async fn until<T>(
+    db: &PgPool,
+    what: &str,
+    deadline: Duration,
+    sql: &'static str,
+    is: impl Fn(&T) -> bool,
+) -> T
+where
+    T: for<'r> Decode<'r, Postgres> + Type<Postgres> + Send + Unpin + Debug,
+{
+    let found = crate::until(what, deadline, || async {
+        let (value,): (T,) = sqlx::query_as(sql).fetch_one(db).await?;
+        crate::when(is(&value), value)
+    });
+    found.await.expect("in time").0
+}
+
+/// Has each of these statements refused, because what was written there stays so.
+///
+/// # Panics
+/// If one is not.
+pub async fn cannot_be_changed(db: &PgPool, statements: &[&str]) {
+    for statement in statements {
+        let sql = sqlx::AssertSqlSafe(*statement);
+        let refused = sqlx::query(sql).execute(db).await;
+        let refused = refused.expect_err(statement).to_string();
+        assert!(refused.contains("append-only"), "{statement}: {refused}");
+    }
 }
