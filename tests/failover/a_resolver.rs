@@ -13,21 +13,10 @@ async fn killed_at_every_step_is_followed_by_one_that_carries_on() {
     let old = scene.lead().await;
     linger_behind_each_step(&scene).await;
     let ask = json!({"action": "failover", "reason": "a test"});
-    let path = format!("/v1/resources/{}/actions", old.id);
     let moment = Instant::now();
-    scene
-        .drover
-        .api
-        .post::<serde_json::Value>(&path, &ask)
-        .await
-        .unwrap();
+    scene.drover.act(&old.id, &ask).await.unwrap();
     // A second one is refused while the first is at work.
-    let again = scene
-        .drover
-        .api
-        .post::<serde_json::Value>(&path, &ask)
-        .await
-        .unwrap_err();
+    let again = scene.drover.act(&old.id, &ask).await.unwrap_err();
     assert!(again.to_string().contains("one at a time"), "{again:#}");
     let mut met: Vec<String> = Vec::new();
     let deadline = Instant::now() + Duration::from_secs(600);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use drover::model::{IncidentKind, SubjectId};
 use drover_jobs::cloud::local::LocalCloud;
-use drover_tests::{sql, until};
+use drover_tests::{sql, until, when};
 use serde_json::json;
 
 use crate::world::World;
@@ -124,11 +124,7 @@ impl Pair {
             let found = all
                 .iter()
                 .any(|(of, state)| *of == kind.as_str() && is(state));
-            Ok(if found {
-                Ok(())
-            } else {
-                Err(format!("{all:?}"))
-            })
+            when(found, format!("{all:?}"))
         })
         .await;
         if let Err(e) = found {
@@ -145,7 +141,7 @@ impl Pair {
         let mut seen = Vec::new();
         for id in [&self.leader, &self.follower] {
             let path = format!("/v1/resources/{id}");
-            let subject = self.world.drover.api.get::<serde_json::Value>(&path);
+            let subject = self.world.drover.get(&path);
             seen.push(subject.await.unwrap()["last_observation"].to_string());
         }
         format!("{events:#?} {seen:#?}")
@@ -163,7 +159,7 @@ impl Pair {
         until("the slot is free", SOON, || async {
             let active = "select count(*) from pg_replication_slots where active";
             let active = self.superuser(&self.leader, active).await;
-            Ok(if active == "0" { Ok(()) } else { Err(active) })
+            when(active == "0", active)
         })
         .await
         .unwrap();
@@ -291,7 +287,7 @@ async fn a_follower_that_cannot_be_made_anew_where_it_is_is_made_elsewhere() {
     let given_up = until("it is to be destroyed", SOON, || async {
         let state = state().fetch_one(pool).await?;
         let gone = state == "destroying" || state == "destroyed";
-        Ok(if gone { Ok(()) } else { Err(state) })
+        when(gone, state)
     })
     .await;
     if let Err(e) = given_up {

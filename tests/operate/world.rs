@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use drover::model::{Cloud, Durability, ExposeSecret, Kind, SecretKey, SubjectId, secret};
+use drover::model::{Cloud, Durability, ExposeSecret, Kind, SubjectId, secret};
 use drover::store::subjects::Known;
 use drover::store::{creation, plans, subjects};
 use drover_tests::machines::processes_of;
-use drover_tests::{Deployment, Ledger, sql, until};
+use drover_tests::records::key;
+use drover_tests::{Deployment, Ledger, sql, until, when};
 use serde_json::{Value, json};
-
-const KEY: &str = "dGhlIHRlc3RzIGtleSwgdGhpcnR5LXR3byBieXRlcyE=";
 
 pub struct World {
     pub drover: Deployment,
@@ -36,7 +35,7 @@ impl World {
     }
 
     pub async fn create(&self, name: &str, plan: &str) -> SubjectId {
-        let key = SecretKey::from_base64(KEY).unwrap();
+        let key = key();
         let mut tx = self.drover.pool.begin().await.unwrap();
         let plan = plans::find(&mut tx, plan).await.unwrap().unwrap();
         let wanted = creation::WantedResource {
@@ -92,11 +91,7 @@ impl World {
             let wanted: BTreeSet<String> = kept.iter().map(SubjectId::to_string).collect();
             let well = live.iter().all(|(_, state)| state == "available");
             let done = open == 0 && well && ids.into_iter().eq(wanted.iter().map(String::as_str));
-            Ok(if done {
-                Ok(())
-            } else {
-                Err(format!("{open} open; {live:?}"))
-            })
+            when(done, format!("{open} open; {live:?}"))
         })
         .await;
         if let Err(e) = settled {
@@ -118,13 +113,10 @@ impl World {
                 processes_of(&self.drover.local_dir().join("servers")).len(),
             );
             let nothing = live == 0 && tokens == 0 && dirs.is_empty() && processes == 0;
-            Ok(if nothing {
-                Ok(())
-            } else {
-                Err(format!(
-                    "{live} subjects, {tokens} tokens, {dirs:?}, {processes} processes"
-                ))
-            })
+            when(
+                nothing,
+                format!("{live} subjects, {tokens} tokens, {dirs:?}, {processes} processes"),
+            )
         })
         .await;
         if let Err(e) = gone {
@@ -174,7 +166,7 @@ impl World {
             "select id from subjects where kind = 'resource' and forgotten_at is null limit 2";
         let ids: Vec<String> = sql::scalars(&mut *db, sql, ()).await;
         let ids: Vec<SubjectId> = ids.iter().map(|id| id.parse().unwrap()).collect();
-        let key = SecretKey::from_base64(KEY).unwrap();
+        let key = key();
         for row in subjects::load(&mut db, &ids).await.unwrap() {
             let Known::Resource(resource, server) = row.open(&key).unwrap() else {
                 panic!("a server among resources");

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use drover_tests::{Deployment, sql, until};
+use drover_tests::{Deployment, sql, until, when};
 use rand::RngExt;
 use serde_json::{Value, json};
 
@@ -46,11 +46,7 @@ async fn a_minute_of_random_kills_loses_no_token_and_no_minute() {
     let calm = || async {
         let ring = drover.ring().await?;
         let oldest = ring.oldest_observation_s.unwrap_or(f64::MAX);
-        Ok(if oldest < 10.0 {
-            Ok(())
-        } else {
-            Err(format!("oldest {oldest:.1} s"))
-        })
+        when(oldest < 10.0, format!("oldest {oldest:.1} s"))
     };
     until("everybody felt again", Duration::from_secs(60), calm)
         .await

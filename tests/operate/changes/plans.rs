@@ -1,8 +1,6 @@
 //! Plans that do not allow every remedy.
 
-use std::time::Duration;
-
-use drover::model::SubjectId;
+use drover::model::IncidentKind::{ResourceDown, ServerDown};
 
 use super::driver::{ALL, World, session, world};
 use drover_tests::sql;
@@ -10,28 +8,6 @@ use drover_tests::sql;
 async fn limit(world: &World, remedies: &[&str]) {
     let sql = "update plans set remedies = $1 where name = 'starter'";
     sql::run(&world.pool, sql, [remedies]).await;
-}
-
-/// Waits until an incident of this kind is in this state; gives its timeline.
-async fn until(world: &World, subject: SubjectId, kind: &str, state: &str) -> String {
-    let mut last: Option<(String, String)> = None;
-    for _ in 0..900 {
-        last = sql::first(
-            &world.pool,
-            "select i.state, (select string_agg(e.kind || ': ' || e.text, E'\n' order by e.id)
-                              from incident_events e where e.incident_id = i.id)
-             from incidents i where subject_id = $1 and kind = $2",
-            (subject, kind),
-        )
-        .await;
-        if let Some((now, timeline)) = &last
-            && now == state
-        {
-            return timeline.clone();
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("not {state} within 90 s, but {last:?}");
 }
 
 async fn remedies_begun(world: &World) -> Vec<String> {
@@ -49,7 +25,7 @@ async fn a_remedy_that_the_plan_does_not_allow_is_passed_over_for_the_next() {
     let _ring = world.ring(ALL);
     world.in_service(&[id, resource]).await;
     server.kill(&cluster).await.unwrap();
-    let timeline = until(&world, resource, "resource_down", "resolved").await;
+    let timeline = world.incident_is(resource, ResourceDown, "resolved").await;
     assert!(
         timeline.contains("skipped: restart_fast: plan starter does not allow it"),
         "{timeline}"
@@ -68,7 +44,7 @@ async fn a_plan_that_allows_nothing_leaves_its_servers_to_a_human() {
     let _ring = world.ring(ALL);
     world.in_service(&[id, resource]).await;
     server.unplug().await.unwrap();
-    let timeline = until(&world, id, "server_down", "needs_human").await;
+    let timeline = world.incident_is(id, ServerDown, "needs_human").await;
     for remedy in ["reboot", "stop_start"] {
         let said = format!("skipped: {remedy}: plan starter does not allow it");
         assert!(timeline.contains(&said), "{timeline}");

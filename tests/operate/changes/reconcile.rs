@@ -143,12 +143,8 @@ async fn what_is_being_made_or_taken_away_is_left_to_that() {
     // An operation is open that waits for its time.
     let sql = "insert into operations (id, subject_id, kind, asked_by, not_before)
          values ($1, $2, 'destroy_server', 'the test', now() + interval '1 hour')";
-    sql::run(
-        &world.pool,
-        sql,
-        (drover::model::OperationId::generate(), id),
-    )
-    .await;
+    let binds = (drover::model::OperationId::generate(), id);
+    sql::run(&world.pool, sql, binds).await;
     server.destroy().await.unwrap();
     compared(&world).await;
     assert_eq!(down(&world).await, []);

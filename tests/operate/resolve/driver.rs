@@ -11,7 +11,7 @@ use drover::store::operations::{self, NewOperation};
 use drover_jobs::resolve::incidents as resolve;
 use drover_jobs::resolve::incidents::machine::{self, Asked, NextAction, View};
 use drover_jobs::resolve::incidents::playbook::{On, Playbook, Remedy};
-use drover_jobs::resolve::operations::{self as operate, Outcome};
+use drover_jobs::resolve::operations::{self as operate, Ended, Outcome};
 use drover_jobs::think::Assessment;
 use drover_tests::sql;
 
@@ -154,6 +154,13 @@ impl Case<'_> {
             false => None,
         };
         (wanted, done)
+    }
+
+    /// Its next turn only waits.
+    pub async fn waits(&mut self) {
+        let (_, done) = self.turn(&holds()).await;
+        let ended = done.unwrap().ended;
+        assert!(matches!(ended, Ended::Again(_)), "{}", self.story());
     }
 
     /// Opens what a remedy is.
@@ -324,6 +331,13 @@ impl Case<'_> {
     pub async fn until_escalated(&mut self) -> NextAction {
         while self.remedy(&holds()).await.is_some() {}
         self.next(&holds())
+    }
+
+    /// The same, where a human is called in the end. Gives the story.
+    pub async fn calls_a_human(&mut self) -> String {
+        let last = self.until_escalated().await;
+        assert!(matches!(last, NextAction::Escalate(_)), "{last:?}");
+        self.story()
     }
 
     /// Everything that was touched.
