@@ -51,10 +51,7 @@ async fn the_same_key_gets_the_same_answer_and_nothing_is_done_twice() {
     refused("query", &answer, 422, "idempotency_key_reused", None);
     // Another path is another request; so is another key.
     let server = json!({"name": "shop"});
-    assert_eq!(
-        post(&drover, "k-1", "/v1/servers", &server).await.status,
-        202
-    );
+    post(&drover, "k-1", "/v1/servers", &server).await.is(202);
     let answer = post(&drover, "k-2", "/v1/resources", &body).await;
     refused("taken", &answer, 409, "name_taken", Some("name"));
     // A refusal is kept too.
@@ -63,7 +60,7 @@ async fn the_same_key_gets_the_same_answer_and_nothing_is_done_twice() {
         "/v1/resources/{}/actions",
         first.json()["id"].as_str().unwrap()
     );
-    assert_eq!(post(&drover, "k-3", &at, &rename).await.status, 200);
+    post(&drover, "k-3", &at, &rename).await.is(200);
     let answer = post(&drover, "k-2", "/v1/resources", &body).await;
     refused("still", &answer, 409, "name_taken", Some("name"));
     assert_eq!(answer.header("idempotency-replayed"), "true");
@@ -74,10 +71,7 @@ async fn the_same_key_gets_the_same_answer_and_nothing_is_done_twice() {
     // After a day the key is new.
     let sql = "update idempotency_keys set created_at = now() - interval '25 hours'";
     sql::run(&drover.pool, sql, ()).await;
-    assert_eq!(
-        post(&drover, "k-2", "/v1/resources", &body).await.status,
-        202
-    );
+    post(&drover, "k-2", "/v1/resources", &body).await.is(202);
     let mut db = drover.pool.acquire().await.unwrap();
     let pruned = drover::store::idempotency::prune(&mut db).await;
     assert_eq!(pruned.unwrap(), 3);
@@ -160,7 +154,7 @@ async fn after_a_failure_the_key_is_free_again() {
     refused("broken", &answer, 500, "internal", None);
     assert_eq!(count(&drover, "idempotency_keys").await, 0);
     sql::run(&drover.pool, "alter table away rename to operations", ()).await;
-    assert_eq!(post(&drover, "k", "/v1/resources", &body).await.status, 202);
+    post(&drover, "k", "/v1/resources", &body).await.is(202);
 }
 
 #[tokio::test]
@@ -188,15 +182,11 @@ async fn a_key_is_one_to_255_visible_characters_and_bodies_are_bounded() {
         .header("idempotency-key", "k");
     let answer = drover.send(request.body(body.to_string())).await;
     refused("token", &answer, 401, "unauthorized", None);
-    assert_eq!(
-        post(&drover, &"k".repeat(255), "/v1/servers", &body)
-            .await
-            .status,
-        202
-    );
+    post(&drover, &"k".repeat(255), "/v1/servers", &body)
+        .await
+        .is(202);
     // A control character in what is refused does not break the keeping.
     let odd = json!({"name": "new", "a\0b": 1});
-    let answer = post(&drover, "nul", "/v1/servers", &odd).await;
-    assert_eq!(answer.status, 422, "{answer:?}");
-    assert_eq!(post(&drover, "nul", "/v1/servers", &odd).await.status, 422);
+    post(&drover, "nul", "/v1/servers", &odd).await.is(422);
+    post(&drover, "nul", "/v1/servers", &odd).await.is(422);
 }

@@ -17,6 +17,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub const TOKEN: &str = "a-token-for-tests-only";
 pub const ADMIN_TOKEN: &str = "another-token-for-tests-only";
 
+/// What it seals with.
+pub fn key() -> SecretKey {
+    SecretKey::from_base64(&["A".repeat(43), "=".into()].concat()).unwrap()
+}
+
 /// A deployment without workers.
 pub struct Deployment {
     pub pool: PgPool,
@@ -34,6 +39,13 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Fails unless it has this status.
+    #[track_caller]
+    pub fn is(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{self:?}");
+        self
+    }
+
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
     }
@@ -63,7 +75,7 @@ impl Deployment {
             listen: listen.clone(),
             token: secret(TOKEN),
             admin_token: None,
-            secret_key: SecretKey::from_base64(&["A".repeat(43), "=".into()].concat()).unwrap(),
+            secret_key: key(),
             rules: json!({"cadence": {"available": "5s"}}),
             quotas: Quotas::default(),
             gameday: GamedayMark::Refused,
@@ -113,16 +125,25 @@ impl Deployment {
     /// Adopts a server without waiting for it.
     pub async fn server(&self, name: &str) -> String {
         let body = json!({"name": name, "address": format!("{name}.example")});
-        let answer = self.post("/v1/servers?wait=false", &body).await;
-        assert_eq!(answer.status, 201, "{answer:?}");
+        let answer = self.post("/v1/servers?wait=false", &body).await.is(201);
         answer.json()["id"].as_str().unwrap().to_owned()
     }
 
     /// Adopts a resource.
     pub async fn resource(&self, server: &str, name: &str) -> String {
-        let answer = self.post("/v1/resources", &resource(server, name)).await;
-        assert_eq!(answer.status, 201, "{answer:?}");
+        let answer = self
+            .post("/v1/resources", &resource(server, name))
+            .await
+            .is(201);
         answer.json()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// One with a server and a resource on it, both adopted.
+    pub async fn with_app() -> (Self, String, String) {
+        let drover = Self::start().await;
+        let server = drover.server("there").await;
+        let db = drover.resource(&server, "app").await;
+        (drover, server, db)
     }
 
     /// Everything that a refused request must leave as it was.
@@ -161,8 +182,7 @@ impl Deployment {
 
     /// Asks for something to be made.
     pub async fn created(&self, kind: &str, body: Value) -> Value {
-        let answer = self.post(&format!("/v1/{kind}s"), &body).await;
-        assert_eq!(answer.status, 202, "{answer:?}");
+        let answer = self.post(&format!("/v1/{kind}s"), &body).await.is(202);
         answer.json()
     }
 
@@ -213,6 +233,11 @@ impl Deployment {
         let done = queue::commit_thinks(&mut db, &[step]).await.unwrap();
         assert_eq!(done.len(), 1);
         db.commit().await.unwrap();
+    }
+
+    /// The same, when that decides on a change of state.
+    pub async fn turns(&self, id: &str, from: &str, to: &str, seen: ObservationId) {
+        self.think(id, Some(change(from, to, seen)), None).await;
     }
 
     /// As apalis does it.
