@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use drover::store::queue::{self, Queue, ThinkStep};
-use drover_tests::{sql, until};
+use drover::store::queue::{Queue, ThinkStep};
+use drover_tests::{sql, until, when};
 use tokio_util::sync::CancellationToken;
 
-use super::herd::{Herd, Puppet, ring_config, seen_well, thought};
+use super::herd::{Herd, Puppet, feels, ring_config, thinks, thought};
 
 /// From each subject's last observation until its next feel, in seconds.
 async fn waits(herd: &Herd) -> Vec<f64> {
@@ -29,11 +29,10 @@ async fn round(herd: &Herd, queue: Queue) {
         .bind(queue.as_str())
         .fetch_one(&herd.pool)
         .await?;
-        Ok(if there == herd.ids.len() as i64 {
-            Ok(())
-        } else {
-            Err(format!("{there} in {queue}"))
-        })
+        when(
+            there == herd.ids.len() as i64,
+            format!("{there} in {queue}"),
+        )
     };
     until("all are through", Duration::from_secs(30), waiting)
         .await
@@ -81,15 +80,13 @@ async fn an_observation_from_before_the_database_was_set_back_does_not_count() {
         (Some(chrono::Utc::now() - Duration::from_secs(60)), -50.0),
     ] {
         let lock = herd.claim("a", Queue::Feel).await.expect("a token");
-        queue::commit_feels(&mut db, &[seen_well(lock)])
-            .await
-            .unwrap();
+        feels(&mut db, lock).await;
         let lock = herd.claim("b", Queue::Think).await.expect("a token");
         let step = ThinkStep {
             seen,
             ..thought(lock, None)
         };
-        queue::commit_thinks(&mut db, &[step]).await.unwrap();
+        thinks(&mut db, step).await;
         let wait = waits(&herd).await[0];
         assert!(wait <= most, "{seen:?}: {wait} s");
     }

@@ -9,7 +9,7 @@ use drover::store::{incidents, leases, subjects};
 use drover_tests::sql;
 use sqlx::PgPool;
 
-use super::herd::{Herd, seen_well, thought};
+use super::herd::{Herd, feels, thinks, thought};
 
 fn down() -> Opening {
     Opening {
@@ -43,9 +43,9 @@ async fn tokens(pool: &PgPool) -> i64 {
     sql::scalar(pool, sql, ()).await
 }
 
-async fn open_incidents(pool: &PgPool) -> i64 {
+async fn open_and_tokens(pool: &PgPool) -> (i64, i64) {
     let sql = "select count(*) from incidents where state <> 'resolved'";
-    sql::scalar(pool, sql, ()).await
+    (sql::scalar(pool, sql, ()).await, tokens(pool).await)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,49 +53,31 @@ async fn an_incident_is_opened_with_the_thought_that_found_it_or_not_at_all() {
     let herd = Herd::of(0).await;
     let mut db = herd.pool.acquire().await.unwrap();
     let lock = herd.claim("f", Queue::Feel).await.unwrap();
-    queue::commit_feels(&mut db, &[seen_well(lock)])
-        .await
-        .unwrap();
+    feels(&mut db, lock).await;
     let lock = herd.claim("t", Queue::Think).await.unwrap();
     let mut step = thought(lock.clone(), None);
     step.opens = vec![down()];
 
     let mut tx = herd.pool.begin().await.unwrap();
-    queue::commit_thinks(&mut tx, &[step.clone()])
-        .await
-        .unwrap();
+    thinks(&mut tx, step.clone()).await;
     tx.rollback().await.unwrap();
-    assert_eq!(
-        (open_incidents(&herd.pool).await, tokens(&herd.pool).await),
-        (0, 0)
-    );
+    assert_eq!(open_and_tokens(&herd.pool).await, (0, 0));
 
     let mut stale = step.clone();
     stale.lock.at -= 1;
     let mut tx = herd.pool.begin().await.unwrap();
-    assert!(
-        queue::commit_thinks(&mut tx, &[stale])
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert_eq!(thinks(&mut tx, stale).await, 0);
     tx.commit().await.unwrap();
     assert_eq!(
-        open_incidents(&herd.pool).await,
-        0,
+        open_and_tokens(&herd.pool).await,
+        (0, 0),
         "a lost lock opens nothing"
     );
 
     let mut tx = herd.pool.begin().await.unwrap();
-    assert_eq!(
-        queue::commit_thinks(&mut tx, &[step]).await.unwrap().len(),
-        1
-    );
+    assert_eq!(thinks(&mut tx, step).await, 1);
     tx.commit().await.unwrap();
-    assert_eq!(
-        (open_incidents(&herd.pool).await, tokens(&herd.pool).await),
-        (1, 1)
-    );
+    assert_eq!(open_and_tokens(&herd.pool).await, (1, 1));
     herd.assert_whole().await;
 }
 
@@ -109,10 +91,7 @@ async fn of_twenty_openings_at_once_one_is_made() {
     let opened = futures::future::join_all(race).await;
     let made = opened.into_iter().filter(|r| r.as_ref().unwrap().is_some());
     assert_eq!(made.count(), 1);
-    assert_eq!(
-        (open_incidents(&herd.pool).await, tokens(&herd.pool).await),
-        (1, 1)
-    );
+    assert_eq!(open_and_tokens(&herd.pool).await, (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,6 +179,9 @@ async fn who_leaves_the_herd_takes_its_incidents_along() {
     assert_eq!(called_off, "resolve", "whoever was paged is told");
 }
 
+/// Milliseconds that no test outlasts.
+const LONG: u64 = 60_000;
+
 async fn take(
     pool: &PgPool,
     subject: SubjectId,
@@ -223,7 +205,7 @@ async fn of_many_who_want_the_lease_one_has_it() {
         let (pool, subject) = (herd.pool.clone(), herd.ids[1]);
         let worker = format!("w{n}");
         tokio::spawn(
-            async move { take(&pool, subject, OperationId::generate(), &worker, 60_000).await },
+            async move { take(&pool, subject, OperationId::generate(), &worker, LONG).await },
         )
     });
     let taken = futures::future::join_all(race).await;
@@ -231,31 +213,22 @@ async fn of_many_who_want_the_lease_one_has_it() {
     assert_eq!(won.len(), 1);
     // Other databases of that server are free, the server itself is not.
     let incident = OperationId::generate();
-    assert!(
-        take(&herd.pool, herd.ids[2], incident, "x", 60_000)
-            .await
-            .is_some()
-    );
-    assert!(
-        take(&herd.pool, herd.ids[0], incident, "x", 60_000)
-            .await
-            .is_none()
-    );
+    let taken = take(&herd.pool, herd.ids[2], incident, "x", LONG).await;
+    assert!(taken.is_some());
+    let taken = take(&herd.pool, herd.ids[0], incident, "x", LONG).await;
+    assert!(taken.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_a_server_is_mended_its_databases_are_left_alone() {
     let herd = Herd::of(2).await;
     let incident = OperationId::generate();
-    let fence = take(&herd.pool, herd.ids[0], incident, "a", 60_000)
+    let fence = take(&herd.pool, herd.ids[0], incident, "a", LONG)
         .await
         .unwrap();
     for id in &herd.ids {
-        assert!(
-            take(&herd.pool, *id, OperationId::generate(), "b", 60_000)
-                .await
-                .is_none()
-        );
+        let taken = take(&herd.pool, *id, OperationId::generate(), "b", LONG).await;
+        assert!(taken.is_none());
     }
     let mut db = herd.pool.acquire().await.unwrap();
     assert!(
@@ -263,17 +236,8 @@ async fn while_a_server_is_mended_its_databases_are_left_alone() {
             .await
             .unwrap()
     );
-    assert!(
-        take(
-            &herd.pool,
-            herd.ids[1],
-            OperationId::generate(),
-            "b",
-            60_000
-        )
-        .await
-        .is_some()
-    );
+    let taken = take(&herd.pool, herd.ids[1], OperationId::generate(), "b", LONG).await;
+    assert!(taken.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -281,19 +245,14 @@ async fn a_lease_goes_on_to_the_incidents_next_turn_and_to_nobody_else_before_it
     let herd = Herd::of(1).await;
     let (mine, other) = (OperationId::generate(), OperationId::generate());
     let subject = herd.ids[1];
-    let fence = take(&herd.pool, subject, mine, "a", 60_000).await.unwrap();
-    assert!(
-        take(&herd.pool, subject, mine, "b", 60_000).await.is_none(),
-        "the turn before is still at it"
-    );
+    let fence = take(&herd.pool, subject, mine, "a", LONG).await.unwrap();
+    let taken = take(&herd.pool, subject, mine, "b", LONG).await;
+    assert!(taken.is_none(), "the turn before is still at it");
     let mut db = herd.pool.acquire().await.unwrap();
     let on = Some(Duration::from_secs(60));
     assert!(leases::end_turn(&mut db, subject, fence, on).await.unwrap());
-    assert!(
-        take(&herd.pool, subject, other, "c", 60_000)
-            .await
-            .is_none()
-    );
+    let taken = take(&herd.pool, subject, other, "c", LONG).await;
+    assert!(taken.is_none());
     let next = take(&herd.pool, subject, mine, "b", 50).await.unwrap();
     assert!(next > fence);
     assert!(
@@ -303,7 +262,7 @@ async fn a_lease_goes_on_to_the_incidents_next_turn_and_to_nobody_else_before_it
         "a stale word"
     );
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let after = take(&herd.pool, subject, other, "c", 60_000).await.unwrap();
+    let after = take(&herd.pool, subject, other, "c", LONG).await.unwrap();
     assert!(after > next, "a lease that has run out is anybody's");
     assert!(
         !leases::end_turn(&mut db, subject, next, None)
@@ -316,18 +275,13 @@ async fn a_lease_goes_on_to_the_incidents_next_turn_and_to_nobody_else_before_it
 async fn timelines_and_runs_cannot_be_changed() {
     let herd = Herd::of(1).await;
     open(&herd.pool, herd.ids[1]).await.unwrap();
-    for statement in [
+    let statements = [
         "update incident_events set text = 'x'",
         "delete from incident_events",
         "truncate incident_events",
         "truncate resolver_runs",
-    ] {
-        let refused = sqlx::query(statement)
-            .execute(&herd.pool)
-            .await
-            .expect_err(statement);
-        assert!(refused.to_string().contains("append-only"), "{refused}");
-    }
+    ];
+    sql::cannot_be_changed(&herd.pool, &statements).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -340,14 +294,12 @@ async fn what_is_named_at_every_thought_is_opened_once_for_each_kind() {
     for named in [vec![down()], vec![down(), full]] {
         let mut db = herd.pool.begin().await.unwrap();
         let lock = herd.claim("f", Queue::Feel).await.unwrap();
-        queue::commit_feels(&mut db, &[seen_well(lock)])
-            .await
-            .unwrap();
+        feels(&mut db, lock).await;
         db.commit().await.unwrap();
         let mut db = herd.pool.begin().await.unwrap();
         let mut step = thought(herd.claim("t", Queue::Think).await.unwrap(), None);
         step.opens = named;
-        queue::commit_thinks(&mut db, &[step]).await.unwrap();
+        thinks(&mut db, step).await;
         db.commit().await.unwrap();
     }
     let sql = "select i.kind from incident_events e join incidents i on i.id = e.incident_id

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use drover::model::{SubjectId, TlsMode, secret};
+use drover::model::{SubjectId, TlsMode};
 use drover::store::queue::token_census;
 use drover::store::subjects::{self, NewResource};
 use drover_tests::{Postgres, Processes, sql};
@@ -13,7 +13,7 @@ use sqlx::PgPool;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::herd::{KEY, adopt, key, new_server};
+use super::herd::{SECRET_KEY, adopt, key, new_resource, new_server};
 
 /// How many there are; one process can feel a tenth of them at once.
 const RESOURCES: usize = 200;
@@ -33,7 +33,7 @@ async fn nobody_is_unseen_for_a_minute() {
     let logs = tempfile::tempdir().unwrap();
     let environment = [
         ("DATABASE_URL", url.as_str()),
-        ("DROVER_SECRET_KEY", KEY),
+        ("DROVER_SECRET_KEY", SECRET_KEY),
         ("DROVER_CONCURRENCY", "20"),
         ("DROVER_RULES", r#"{"cadence":{"available":"38s"}}"#),
     ];
@@ -116,16 +116,10 @@ async fn herd(pool: &PgPool, postgres: &Postgres) {
 
 async fn resource(pool: &PgPool, server: SubjectId, n: usize, port: u16) {
     let new = NewResource {
-        name: format!("db-{n}"),
-        tier: "standard".into(),
-        server_id: server,
         port,
         database: "minute".into(),
-        role: "drover".into(),
-        password: secret("nobody asks for it"),
         tls_mode: TlsMode::Disable,
-        tls_root_cert: None,
-        plan: "standard".into(),
+        ..new_resource(server, &format!("db-{n}"))
     };
     let mut tx = pool.begin().await.unwrap();
     subjects::adopt_resource(&mut tx, &key(), &new)

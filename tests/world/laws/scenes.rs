@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use drover::model::SubjectId;
 use drover::store::scenes::{self, Scene};
-use drover_tests::sql;
+use drover_tests::{sql, when};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgPool};
 
@@ -109,11 +109,7 @@ async fn assert_by_index(herd: &Herd, worker: &PgPool, times: usize) {
         let (whole, by_index) = touched(&herd.pool).await;
         assert_eq!(whole, 0, "rows were read that no index led to");
         let by_index = by_index - before;
-        Ok(if by_index >= wanted {
-            Ok(by_index)
-        } else {
-            Err(format!("{by_index} rows"))
-        })
+        when(by_index >= wanted, by_index)
     };
     let what = format!("{wanted} rows touched");
     let (by_index, _) = drover_tests::until(&what, Duration::from_secs(20), told)

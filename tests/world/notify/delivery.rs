@@ -6,7 +6,7 @@ use drover::config::NotifyConfig;
 use drover::model::{Deed, IncidentKind, MessageId, MessageState, Provider};
 use drover::store::queue;
 use drover_tests::postgres::free_port;
-use drover_tests::{AlertState, Mood, PagerDuty, sql};
+use drover_tests::{AlertState, Mood, PagerDuty, sql, when};
 use serde_json::json;
 
 use super::world::{World, dedup_key, pages, pages_to};
@@ -155,11 +155,7 @@ async fn a_provider_that_is_away_is_waited_for_and_after_a_day_no_more() {
             let n: i32 = sqlx::query_scalar("select attempts from outbox")
                 .fetch_one(&pool)
                 .await?;
-            Ok(if n >= 2 {
-                Ok(())
-            } else {
-                Err(format!("{n} attempts"))
-            })
+            when(n >= 2, format!("{n} attempts"))
         }
     };
     drover_tests::until("two attempts", Duration::from_secs(20), || tried(&world))

@@ -3,32 +3,23 @@
 use std::time::Duration;
 
 use drover::model::{
-    Channel, MessageId, MessageState, OperationKind, OperationState, Provider, PublicId, SecretKey,
-    SubjectId, TlsMode, secret,
+    Channel, MessageId, MessageState, OperationKind, OperationState, Provider, PublicId, SubjectId,
 };
 use drover::store::operations::{self, Fact, NewOperation};
 use drover::store::subjects::{self, NewResource};
-use drover_tests::{Mood, WebhookReceiver, sql};
+use drover_tests::{Mood, sql};
 use serde_json::{Value, json};
 
-use super::world::{SECRET_KEY, World, webhook, zendesk};
+use super::world::{World, key, new_resource, receiver, webhook, zendesk};
 
 impl World {
     /// A follower of the database, at another port of its server.
     async fn follower(&self) -> SubjectId {
-        let key = SecretKey::from_base64(SECRET_KEY).unwrap();
+        let key = key();
         let mut tx = self.pool.begin().await.unwrap();
         let new = NewResource {
-            name: "copy".into(),
-            tier: "standard".into(),
-            server_id: self.server,
             port: 5433,
-            database: "app".into(),
-            role: "drover".into(),
-            password: secret("not a password of anything"),
-            tls_mode: TlsMode::Prefer,
-            tls_root_cert: None,
-            plan: "standard".into(),
+            ..new_resource(self.server, "copy")
         };
         let id = subjects::adopt_resource(&mut tx, &key, &new).await.unwrap();
         let sql = "update resources set leader_id = $2 where id = $1";
@@ -77,9 +68,7 @@ impl World {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_leader_is_sent_signed_once_each_and_in_order() {
     let world = World::new().await;
-    let receiver = WebhookReceiver::start(WebhookReceiver::SECRET)
-        .await
-        .unwrap();
+    let receiver = receiver().await;
     // Down at first; and the answer to the second event's first try is lost.
     let lost = Mood::Slow(Duration::from_secs(15));
     receiver.then(&[Mood::Status(502), Mood::Well, lost]);
