@@ -1,7 +1,9 @@
 //! What an operator may do with an incident, in every state it can be in.
 
-use drover::model::{Action, Incident, IncidentId, IncidentKind, IncidentState};
+use drover::model::{Action, Incident, IncidentId, IncidentKind, IncidentState, Lane};
 use drover::store::incidents;
+use drover::store::queue::{self, Token};
+use drover_tests::{Shows, sql};
 use serde_json::{Value, json};
 
 use crate::refusals::refused;
@@ -52,8 +54,7 @@ impl Standing {
 
     async fn put(self, drover: &Deployment, id: IncidentId) {
         let mut db = drover.pool.begin().await.unwrap();
-        sqlx::query(
-            "update incidents
+        let sql = "update incidents
              set state = $2, remedy = 'restart_immediate', attempt = 2, attempts = 3, reopened = 2,
                  deadline = now(), wait_until = now(), acted_at = '2026-01-31T12:00:00Z',
                  memo = '{\"undo\": true}', resting = 'something',
@@ -64,27 +65,15 @@ impl Standing {
                  ticketed_at = case when $5 then now() end,
                  resolved_at = case when $2 = 'resolved' then now() end,
                  resolved_by = case when $2 = 'resolved' then 'observation' end
-             where id = $1",
-        )
-        .bind(id.to_string())
-        .bind(self.state.as_str())
-        .bind(self.held)
-        .bind(self.acknowledged)
-        .bind(self.paged)
-        .execute(&mut *db)
-        .await
-        .unwrap();
+             where id = $1";
+        let binds = (id, self.state, self.held, self.acknowledged, self.paged);
+        sql::run(&mut *db, sql, binds).await;
         if self.state == IncidentState::Resolved {
-            drover::store::queue::remove_from_resolve(
-                &mut db,
-                drover::store::queue::Token::Incident(id),
-            )
-            .await
-            .unwrap();
+            let gone = queue::remove_from_resolve(&mut db, Token::Incident(id)).await;
+            gone.unwrap();
         } else {
-            drover::store::queue::insert_incident_token(&mut db, id, drover::model::Lane::Repair)
-                .await
-                .unwrap();
+            let there = queue::insert_incident_token(&mut db, id, Lane::Repair).await;
+            there.unwrap();
         }
         db.commit().await.unwrap();
         put_off(drover, id).await;
@@ -93,28 +82,18 @@ impl Standing {
 
 /// The messages written for an incident: channel and action of each.
 async fn messages(drover: &Deployment, id: IncidentId) -> Vec<(String, String)> {
-    sqlx::query_as(
-        "select o.channel, o.action from outbox o join apalis.jobs j on j.id = o.id
-         where incident_id = $1 order by o.channel, o.action",
-    )
-    .bind(id.to_string())
-    .fetch_all(&drover.pool)
-    .await
-    .unwrap()
+    let sql = "select o.channel, o.action from outbox o join apalis.jobs j on j.id = o.id
+         where incident_id = $1 order by o.channel, o.action";
+    sql::rows(&drover.pool, sql, [id]).await
 }
 
 async fn forget_messages(drover: &Deployment) {
-    sqlx::query("delete from outbox")
-        .execute(&drover.pool)
-        .await
-        .unwrap();
+    sql::run(&drover.pool, "delete from outbox", ()).await;
 }
 
 #[tokio::test]
 async fn every_action_in_every_state_is_done_or_refused() {
-    let drover = Deployment::start().await;
-    let server = drover.server("there").await;
-    let db = drover.resource(&server, "app").await;
+    let (drover, _, db) = Deployment::with_app().await;
     let id = open(&drover, Some(&db), IncidentKind::ResourceDown)
         .await
         .unwrap();
@@ -232,10 +211,7 @@ async fn a_resolver_s_write_is_disturbed_by_a_retry_and_by_nothing_less() {
         .unwrap();
     let stale = load(&drover, id).await;
     for action in ["hold", "acknowledge"] {
-        assert_eq!(
-            act(&drover, id, json!({"action": action})).await.status,
-            200
-        );
+        act(&drover, id, json!({"action": action})).await.is(200);
     }
     let mut db = drover.pool.acquire().await.unwrap();
     assert!(incidents::save(&mut db, &stale).await.unwrap());
@@ -243,10 +219,7 @@ async fn a_resolver_s_write_is_disturbed_by_a_retry_and_by_nothing_less() {
     assert!(after.held_at.is_some() && after.acknowledged_at.is_some());
     assert!(turn(&drover, id, |i| i.state = IncidentState::NeedsHuman).await);
     let stale = load(&drover, id).await;
-    assert_eq!(
-        act(&drover, id, json!({"action": "retry"})).await.status,
-        200
-    );
+    act(&drover, id, json!({"action": "retry"})).await.is(200);
     assert!(!incidents::save(&mut db, &stale).await.unwrap());
 }
 
@@ -277,10 +250,7 @@ async fn ten_who_ask_at_once_are_told_one_story() {
         assert_eq!(done(&resolve), 1);
         let path = format!("/v1/incidents/{}", id.public());
         let seen = drover.get(&path).await.json();
-        assert_eq!(
-            (&seen["state"], &seen["actions"]),
-            (&json!("resolved"), &json!([]))
-        );
+        seen.shows(json!({"state": "resolved", "actions": []}));
         let kinds: Vec<&str> = seen["events"]
             .as_array()
             .unwrap()

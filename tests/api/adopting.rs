@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use drover::model::{Attributes, Cause};
+use drover_tests::{Shows, sql};
 use serde_json::{Value, json};
 
 use crate::world::{Deployment, key_pair, resource, well};
@@ -34,14 +35,8 @@ async fn without_a_host_key_the_first_contact_s_is_shown_and_pinned() {
     );
     assert!(server["note"].as_str().unwrap().contains("pinned"));
     assert_eq!(server["address"], "10.1.2.3");
-    assert_eq!(
-        (&server["ssh_port"], &server["ssh_user"]),
-        (&json!(2222), &json!("root"))
-    );
-    assert_eq!(
-        (&server["state"], &server["origin"]),
-        (&json!("uncertain"), &json!("adopted"))
-    );
+    server.shows(json!({"ssh_port": 2222, "ssh_user": "root"}));
+    server.shows(json!({"state": "uncertain", "origin": "adopted"}));
 }
 
 #[tokio::test]
@@ -68,17 +63,11 @@ async fn a_host_key_that_does_not_match_takes_the_adoption_back() {
             .unwrap()
             .contains("SHA256:another")
     );
-    assert_eq!(drover.get(&format!("/v1/servers/{id}")).await.status, 404);
+    drover.get(&format!("/v1/servers/{id}")).await.is(404);
     let ring = drover.get("/v1/ring").await.json();
-    assert_eq!(
-        (&ring["live_subjects"], &ring["astray"]),
-        (&json!(0), &json!(0))
-    );
+    ring.shows(json!({"live_subjects": 0, "astray": 0}));
     // Name and address are free again.
-    assert_eq!(
-        drover.post("/v1/servers?wait=false", &body).await.status,
-        201
-    );
+    drover.post("/v1/servers?wait=false", &body).await.is(201);
 }
 
 #[tokio::test]
@@ -105,10 +94,7 @@ async fn a_server_that_does_not_answer_yet_is_adopted_all_the_same() {
             .contains("no answer in 10 s")
     );
     assert_eq!(server["last_observation"]["attributes"]["cause"], "timeout");
-    assert_eq!(
-        (&server["cloud"], &server["instance_id"]),
-        (&json!("ec2"), &json!("i-123"))
-    );
+    server.shows(json!({"cloud": "ec2", "instance_id": "i-123"}));
     // A comment is no part of the pinned key, and the private one is not shown.
     assert!(!answer.text.contains("a comment"));
     assert!(!answer.text.contains("PRIVATE KEY"));
@@ -120,8 +106,7 @@ async fn without_workers_the_answer_says_so_after_ten_seconds() {
     let drover = Deployment::start().await;
     let begun = std::time::Instant::now();
     let body = json!({"name": "new", "address": "10.1.2.3"});
-    let answer = drover.post("/v1/servers", &body).await;
-    assert_eq!(answer.status, 201);
+    let answer = drover.post("/v1/servers", &body).await.is(201);
     assert!(answer.json()["host_key"].is_null());
     assert!(
         answer.json()["note"]
@@ -137,10 +122,7 @@ async fn without_workers_the_answer_says_so_after_ten_seconds() {
 async fn all_at_once(drover: &Deployment, table: &str, path: &str, bodies: Vec<Value>) -> Vec<u16> {
     let mut held = drover.pool.begin().await.unwrap();
     let lock = format!("lock table {table} in share row exclusive mode");
-    sqlx::query(sqlx::AssertSqlSafe(lock))
-        .execute(&mut *held)
-        .await
-        .unwrap();
+    sql::run(&mut *held, sqlx::AssertSqlSafe(lock), ()).await;
     let all = bodies.iter().map(|body| drover.post(path, body));
     let release = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -172,19 +154,17 @@ async fn the_same_place_cannot_be_adopted_twice_at_once() {
 
 #[tokio::test]
 async fn what_is_forgotten_is_gone_and_may_come_back() {
-    let drover = Deployment::start().await;
-    let server = drover.server("there").await;
-    let db = drover.resource(&server, "app").await;
+    let (drover, server, db) = Deployment::with_app().await;
     for path in [
         format!("/v1/resources/{db}"),
         format!("/v1/servers/{server}"),
     ] {
-        assert_eq!(drover.raw("DELETE", &path, "").await.status, 204);
-        assert_eq!(drover.get(&path).await.status, 404);
-        assert_eq!(drover.raw("DELETE", &path, "").await.status, 404);
+        drover.delete(&path).await.is(204);
+        drover.get(&path).await.is(404);
+        drover.delete(&path).await.is(404);
     }
     let ring = drover.get("/v1/ring").await.json();
-    assert_eq!((&ring["tokens"], &ring["astray"]), (&json!(0), &json!(0)));
+    ring.shows(json!({"tokens": 0, "astray": 0}));
     let again = drover.server("there").await;
     assert_ne!(again, server);
     assert_ne!(drover.resource(&again, "app").await, db);
@@ -229,9 +209,6 @@ async fn a_secret_is_in_no_answer_and_sealed_in_the_record() {
             "{text}"
         );
     }
-    let sealed: Vec<u8> = sqlx::query_scalar("select password from resources")
-        .fetch_one(&drover.pool)
-        .await
-        .unwrap();
+    let sealed: Vec<u8> = sql::scalar(&drover.pool, "select password from resources", ()).await;
     assert!(!sealed.windows(9).any(|w| w == b"swordfish"));
 }

@@ -1,12 +1,13 @@
 //! What may be asked of servers and resources: at once, or when their window opens.
 
 use chrono::{DateTime, Utc};
-use drover::model::{OperationId, SecretKey, Window};
+use drover::model::{ExposeSecret, OperationId, Window};
+use drover_tests::sql;
 use serde_json::{Value, json};
 
 use crate::made::{id, path};
-use crate::refusals::refused;
-use crate::world::Deployment;
+use crate::refusals::{all_refused, refused};
+use crate::world::{Deployment, key};
 
 /// When the window that this means opens next; the day after tomorrow at the
 /// earliest, whenever this test runs.
@@ -32,8 +33,7 @@ async fn what_disturbs_waits_for_the_window_and_urgent_work_breaks_it_with_a_rea
     let (drover, shop) = Deployment::with_a_resource("production").await;
     let (text, opens) = window_in_two_days();
     let set = json!({"action": "set_window", "maintenance_window": text});
-    let answer = drover.ask(&shop, set).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
+    let answer = drover.ask(&shop, set).await.is(200);
     assert_eq!(answer.json()["maintenance_window"], text);
     let server = drover.server_of(&shop).await;
 
@@ -90,7 +90,7 @@ async fn in_its_window_it_is_done_at_once() {
     let before = Utc::now() - chrono::Duration::hours(1);
     let text = before.format("%a %H:%M UTC").to_string();
     let set = json!({"action": "set_window", "maintenance_window": text});
-    assert_eq!(drover.ask(&shop, set).await.status, 200);
+    drover.ask(&shop, set).await.is(200);
     let operation = drover.ask(&shop, json!({"action": "restart"})).await.json();
     assert!(operation["not_before"].is_null(), "{operation}");
 }
@@ -100,7 +100,7 @@ async fn several_resources_on_one_server_have_the_deployment_s_window() {
     let (drover, shop) = Deployment::with_a_resource("starter").await;
     let (text, opens) = window_in_two_days();
     let set = json!({"action": "set_window", "maintenance_window": text});
-    assert_eq!(drover.ask(&shop, set).await.status, 200);
+    drover.ask(&shop, set).await.is(200);
     let server = drover.server_of(&shop).await;
     let reboot = json!({"action": "reboot"});
     let alone = drover.ask(&server, reboot.clone()).await.json();
@@ -126,31 +126,18 @@ async fn growing_and_a_new_password_do_not_wait_and_the_password_is_sealed() {
     assert!(operation["not_before"].is_null());
 
     let rotate = json!({"action": "rotate_password", "password": "swordfish-the-second"});
-    let answer = drover.ask(&shop, rotate).await;
-    assert_eq!(answer.status, 202, "{answer:?}");
+    let answer = drover.ask(&shop, rotate).await.is(202);
     assert!(!answer.text.contains("swordfish"), "{answer:?}");
     let operation = answer.json();
     assert_eq!(operation["params"], json!({}));
-    let sealed = async || -> Vec<u8> {
-        sqlx::query_scalar(
-            "select secret from operations where kind = 'rotate_password'
-                            order by id desc limit 1",
-        )
-        .fetch_one(&drover.pool)
-        .await
-        .unwrap()
+    let kept = async |operation: &Value| -> String {
+        let id = OperationId::from_public(operation["id"].as_str().unwrap()).unwrap();
+        let sql = "select secret from operations where kind = 'rotate_password' and id = $1";
+        let sealed: Vec<u8> = sql::scalar(&drover.pool, sql, [id]).await;
+        let opened = key().open(&sealed, &format!("{id}/secret")).unwrap();
+        ExposeSecret::expose_secret(&opened).to_owned()
     };
-    let key = SecretKey::from_base64(&["A".repeat(43), "=".into()].concat()).unwrap();
-    let op = operation["id"]
-        .as_str()
-        .unwrap()
-        .trim_start_matches("op_")
-        .to_owned();
-    let opened = key.open(&sealed().await, &format!("{op}/secret")).unwrap();
-    assert_eq!(
-        drover::model::ExposeSecret::expose_secret(&opened),
-        "swordfish-the-second"
-    );
+    assert_eq!(kept(&operation).await, "swordfish-the-second");
     assert!(!drover.record().await.contains("swordfish"));
     finish(&drover, &operation).await;
 
@@ -159,13 +146,7 @@ async fn growing_and_a_new_password_do_not_wait_and_the_password_is_sealed() {
         .ask(&shop, json!({"action": "rotate_password"}))
         .await
         .json();
-    let op = operation["id"]
-        .as_str()
-        .unwrap()
-        .trim_start_matches("op_")
-        .to_owned();
-    let opened = key.open(&sealed().await, &format!("{op}/secret")).unwrap();
-    let opened = drover::model::ExposeSecret::expose_secret(&opened).to_owned();
+    let opened = kept(&operation).await;
     assert!(opened.len() == 32 && opened.bytes().all(|b| b.is_ascii_alphanumeric()));
 }
 
@@ -181,17 +162,17 @@ async fn a_new_name_is_there_at_once_and_unique() {
         (answer.status, &answer.json()["name"]),
         (200, &json!("store"))
     );
-    assert_eq!(drover.ask(&shop, rename("store")).await.status, 200);
+    drover.ask(&shop, rename("store")).await.is(200);
     let answer = drover.ask(&shop, rename("other")).await;
     refused("taken", &answer, 409, "name_taken", Some("name"));
     let answer = drover.ask(&shop, rename("Not A Name")).await;
     refused("name", &answer, 422, "invalid_field", Some("name"));
     // A server may bear a resource's name, and an adopted one be renamed.
     let server = drover.server_of(&shop).await;
-    assert_eq!(drover.ask(&server, rename("other")).await.status, 200);
+    drover.ask(&server, rename("other")).await.is(200);
     let adopted = drover.server("there").await;
     let adopted = drover.get(&format!("/v1/servers/{adopted}")).await.json();
-    assert_eq!(drover.ask(&adopted, rename("here")).await.status, 200);
+    drover.ask(&adopted, rename("here")).await.is(200);
     // Many who want one name: one gets it.
     let mut all = Vec::new();
     for n in 0..6 {
@@ -213,169 +194,37 @@ async fn what_cannot_be_changed_is_refused_and_nothing_is_written() {
     let small = json!({"name": "small", "plan": "starter"});
     let small = drover.created("resource", small).await;
     let server = drover.server_of(&shop).await;
-    let being_made = small.clone();
-    let before = drover.record().await;
     let shared = drover.server_of(&small).await;
-    for (what, on, body, status, code, field, says) in [
-        (
-            "no action",
-            &shop,
-            json!({}),
-            422,
-            "missing_field",
-            Some("action"),
-            "action",
-        ),
-        (
-            "action",
-            &shop,
-            json!({"action": "reboot"}),
-            422,
-            "unknown_action",
-            Some("action"),
-            "rotate_password",
-        ),
-        (
-            "action",
-            &server,
-            json!({"action": "restart"}),
-            422,
-            "unknown_action",
-            Some("action"),
-            "stop_start",
-        ),
-        (
-            "field",
-            &shop,
-            json!({"action": "restart", "size": "large"}),
-            422,
-            "unknown_field",
-            Some("size"),
-            "reason",
-        ),
-        (
-            "now",
-            &shop,
-            json!({"action": "restart", "now": "yes"}),
-            422,
-            "invalid_field",
-            Some("now"),
-            "true or false",
-        ),
-        (
-            "no size",
-            &shop,
-            json!({"action": "resize"}),
-            422,
-            "missing_field",
-            Some("size"),
-            "size",
-        ),
-        (
-            "not in the plan",
-            &shop,
-            json!({"action": "resize", "size": "small"}),
-            422,
-            "unknown_size",
-            Some("size"),
-            "medium, large",
-        ),
-        (
-            "not in the cloud",
-            &server,
-            json!({"action": "resize", "size": "t3.large"}),
-            422,
-            "unknown_size",
-            Some("size"),
-            "small, medium, large",
-        ),
-        (
-            "the same",
-            &shop,
-            json!({"action": "resize", "size": "medium"}),
-            422,
-            "same_size",
-            Some("size"),
-            "medium",
-        ),
-        (
-            "no volume",
-            &shop,
-            json!({"action": "grow"}),
-            422,
-            "missing_field",
-            Some("volume_gib"),
-            "volume_gib",
-        ),
-        (
-            "smaller",
-            &shop,
-            json!({"action": "grow", "volume_gib": 99}),
-            422,
-            "volume_smaller",
-            Some("volume_gib"),
-            "100 GiB",
-        ),
-        (
-            "equal",
-            &server,
-            json!({"action": "grow", "volume_gib": 100}),
-            422,
-            "volume_smaller",
-            Some("volume_gib"),
-            "100 GiB",
-        ),
-        (
-            "huge",
-            &server,
-            json!({"action": "grow", "volume_gib": 70_000}),
-            422,
-            "invalid_field",
-            Some("volume_gib"),
-            "65536",
-        ),
-        (
-            "password",
-            &shop,
-            json!({"action": "rotate_password", "password": ""}),
-            422,
-            "invalid_field",
-            Some("password"),
-            "1 to 1000",
-        ),
-        (
-            "window",
-            &shop,
-            json!({"action": "set_window", "maintenance_window": "x"}),
-            422,
-            "invalid_field",
-            Some("maintenance_window"),
-            "sun 03:00",
-        ),
-        (
-            "being made",
-            &being_made,
-            json!({"action": "restart"}),
-            409,
-            "wrong_state",
-            None,
-            "creating",
-        ),
-        (
-            "being made",
-            &shared,
-            json!({"action": "reboot"}),
-            409,
-            "wrong_state",
-            None,
-            "creating",
-        ),
-    ] {
-        let answer = drover.ask(on, body).await;
-        refused(what, &answer, status, code, field);
-        assert!(answer.text.contains(says), "{what}: {answer:?}");
-        assert_eq!(drover.record().await, before, "{what}");
-    }
+    let table = r#"
+shop   {}                                                  422 missing_field action | action
+shop   {"action": "reboot"}                                422 unknown_action action | rotate_password
+server {"action": "restart"}                               422 unknown_action action | stop_start
+shop   {"action": "restart", "size": "large"}              422 unknown_field size | reason
+shop   {"action": "restart", "now": "yes"}                 422 invalid_field now | true or false
+shop   {"action": "resize"}                                422 missing_field size | size
+shop   {"action": "resize", "size": "small"}               422 unknown_size size | medium, large
+server {"action": "resize", "size": "t3.large"}            422 unknown_size size | small, medium, large
+shop   {"action": "resize", "size": "medium"}              422 same_size size | medium
+shop   {"action": "grow"}                                  422 missing_field volume_gib | volume_gib
+shop   {"action": "grow", "volume_gib": 99}                422 volume_smaller volume_gib | 100 GiB
+server {"action": "grow", "volume_gib": 100}               422 volume_smaller volume_gib | 100 GiB
+server {"action": "grow", "volume_gib": 70000}             422 invalid_field volume_gib | 65536
+shop   {"action": "rotate_password", "password": ""}       422 invalid_field password | 1 to 1000
+shop   {"action": "set_window", "maintenance_window": "x"} 422 invalid_field maintenance_window | sun 03:00
+small  {"action": "restart"}                               409 wrong_state - | creating
+shared {"action": "reboot"}                                409 wrong_state - | creating
+"#;
+    let named = [
+        ("shop", &shop),
+        ("server", &server),
+        ("small", &small),
+        ("shared", &shared),
+    ];
+    all_refused(&drover, table, async |who, body| {
+        let (_, on) = named.iter().find(|(name, _)| *name == who).unwrap();
+        drover.ask(on, body).await
+    })
+    .await;
     drover.is_made(&shared, "10.0.0.10").await;
     drover.is_made(&small, "").await;
     for body in [
@@ -407,7 +256,7 @@ async fn what_cannot_be_changed_is_refused_and_nothing_is_written() {
     );
     // What is on its way out is left alone, renaming included.
     let gone = format!("{}?confirm=shop", path(&shop));
-    assert_eq!(drover.delete(&gone).await.status, 202);
+    drover.delete(&gone).await.is(202);
     for body in [
         restart,
         json!({"action": "rename", "name": "x"}),
@@ -423,9 +272,7 @@ async fn what_cannot_be_changed_is_refused_and_nothing_is_written() {
 
 #[tokio::test]
 async fn of_what_was_adopted_little_can_be_asked() {
-    let drover = Deployment::start().await;
-    let server = drover.server("there").await;
-    let db = drover.resource(&server, "app").await;
+    let (drover, server, db) = Deployment::with_app().await;
     let db = drover.get(&format!("/v1/resources/{db}")).await.json();
     let server = drover.get(&format!("/v1/servers/{server}")).await.json();
     for (on, body) in [
@@ -441,16 +288,15 @@ async fn of_what_was_adopted_little_can_be_asked() {
         refused(&body.to_string(), &answer, 409, "adopted", None);
     }
     let window = json!({"action": "set_window", "maintenance_window": "mon 04:00 UTC"});
-    assert_eq!(drover.ask(&db, window).await.status, 200);
-    let answer = drover.ask(&db, json!({"action": "restart"})).await;
-    assert_eq!(answer.status, 202, "{answer:?}");
+    drover.ask(&db, window).await.is(200);
+    drover.ask(&db, json!({"action": "restart"})).await.is(202);
     // A cloud reboots even a server that was adopted.
     let body = json!({"name": "ec", "address": "ec.example", "cloud": "ec2", "instance_id": "i-1"});
     let answer = drover.post("/v1/servers?wait=false", &body).await;
-    let answer = drover
+    drover
         .ask(&answer.json(), json!({"action": "reboot"}))
-        .await;
-    assert_eq!(answer.status, 202, "{answer:?}");
+        .await
+        .is(202);
 }
 
 #[tokio::test]
@@ -477,12 +323,7 @@ async fn of_many_who_ask_at_once_one_is_heard() {
     for answer in asked {
         assert!([202, 409].contains(&answer.status), "{answer:?}");
     }
-    let open: i64 = sqlx::query_scalar(
-        "select count(*) from operations where state = 'open' and subject_id = $1",
-    )
-    .bind(id(&shop).id.to_string())
-    .fetch_one(&drover.pool)
-    .await
-    .unwrap();
+    let sql = "select count(*) from operations where state = 'open' and subject_id = $1";
+    let open: i64 = sql::scalar(&drover.pool, sql, [id(&shop).id]).await;
     assert_eq!(open, 1);
 }

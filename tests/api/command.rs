@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::world::{Deployment, TOKEN, change, key_pair, well};
+use crate::world::{Deployment, TOKEN, key_pair, well};
 
 const SECRET_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
@@ -23,8 +23,33 @@ fn drover(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     command
 }
 
-pub async fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
-    drover(arguments, settings).output().await.unwrap()
+pub async fn run(arguments: &[impl AsRef<str>], settings: &[(&str, &str)]) -> Output {
+    let arguments: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
+    drover(&arguments, settings).output().await.unwrap()
+}
+
+/// The words of a line as a shell takes them; a quoted blank parts none.
+pub fn words(line: &str) -> Vec<String> {
+    let mut quoted = false;
+    let parts = |c: char| {
+        quoted ^= c == '\'';
+        c == ' ' && !quoted
+    };
+    let words = line.trim().split(parts);
+    words.map(|word| word.replace('\'', "")).collect()
+}
+
+/// Has the command fail with each line of a table in one plain line:
+/// `ARGUMENTS | EXIT STATUS | what it says`.
+pub async fn all_fail(settings: &[(&str, &str)], table: &str) {
+    for line in table.trim().lines() {
+        let [arguments, code, says] = line.split(" | ").collect::<Vec<_>>()[..] else {
+            panic!("not three parts: {line}");
+        };
+        let output = run(&words(arguments), settings).await;
+        let told = failed(&output, code.trim().parse().unwrap());
+        assert!(told.contains(says), "{line}: {told}");
+    }
 }
 
 /// Asserts that it failed with one plain line, and returns that.
@@ -46,7 +71,7 @@ pub fn failed(output: &Output, code: i32) -> String {
 pub struct Shell<'a>(pub &'a Deployment);
 
 impl Shell<'_> {
-    pub async fn output(&self, arguments: &[&str]) -> Output {
+    pub async fn output(&self, arguments: &[impl AsRef<str>]) -> Output {
         let settings = [
             ("DROVER_URL", self.0.url.as_str()),
             ("DROVER_API_TOKEN", TOKEN),
@@ -55,53 +80,70 @@ impl Shell<'_> {
         run(arguments, &settings).await
     }
 
-    pub async fn text(&self, arguments: &[&str]) -> String {
+    pub async fn text(&self, arguments: &[impl AsRef<str>]) -> String {
         let output = self.output(arguments).await;
-        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        assert!(output.status.success(), "{output:?}");
         assert!(output.stderr.is_empty(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     }
 
-    pub async fn json(&self, arguments: &[&str]) -> Value {
-        let arguments = [arguments, &["--json"]].concat();
+    pub async fn json(&self, arguments: &[impl AsRef<str>]) -> Value {
+        let mut arguments: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
+        arguments.push("--json");
         serde_json::from_str(&self.text(&arguments).await).unwrap()
+    }
+}
+
+/// What differs from run to run in what is told: ids, times, and how wide a column is,
+/// which depends on how long this took. Others come before.
+pub fn filters(others: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
+    let usual = [
+        (r"\b(srv|db|op|obs|tra|inc|msg)_[0-9A-Z]{26}", "${1}_ID"),
+        (r"\d+s ago", "Ns ago"),
+        (r" {2,}", "  "),
+        (r"\d{4}-\d\d-\d\dT[0-9:.]+Z", "TIME"),
+        (r"oldest observation  \d+\.\d s", "oldest observation  N s"),
+    ];
+    [others, &usual].concat()
+}
+
+/// What is typed at a terminal, and what is told there.
+pub struct Terminal<'a> {
+    shell: Shell<'a>,
+    /// All of it.
+    pub told: String,
+    /// What stands behind `ID` in what is typed.
+    pub id: String,
+}
+
+impl<'a> Terminal<'a> {
+    pub fn of(drover: &'a Deployment) -> Self {
+        let (shell, told, id) = (Shell(drover), String::new(), String::new());
+        Self { shell, told, id }
+    }
+
+    pub async fn tell(&mut self, line: &str) {
+        let text = self.shell.text(&words(&line.replace("ID", &self.id))).await;
+        self.told += &format!("$ drover {line}\n{text}\n");
     }
 }
 
 #[tokio::test]
 async fn wrong_use_is_one_line_and_exit_2() {
-    for (arguments, says) in [
-        (vec!["shear"], "shear"),
-        (vec!["servers", "--color"], "--color"),
-        (vec!["servers", "--state", "well"], "must be one of"),
-        (vec!["show", "db_x"], "is not an id"),
-        (vec!["show"], "<ID>"),
-        (vec!["adopt", "server", "--name", "a"], "--address"),
-        (
-            vec!["adopt", "server", "--name=a", "--address=b", "--cloud=ec2"],
-            "--instance-id",
-        ),
-        (
-            vec!["adopt", "resource", "--password", "swordfish"],
-            "--password",
-        ),
-        (vec!["tier", "gold", "--rules", "{"], "--rules is not JSON"),
-        (vec!["tier", "../servers", "--rules", "{}"], "tier's name"),
-        (
-            vec![
-                "adopt",
-                "server",
-                "--name=a",
-                "--address=b",
-                "--ssh-key-file=/no/such",
-            ],
-            "/no/such cannot be read",
-        ),
-    ] {
-        let output = run(&arguments, &[("DROVER_API_TOKEN", TOKEN)]).await;
-        let told = failed(&output, 2);
-        assert!(told.contains(says), "{told}");
-    }
+    let table = r#"
+shear                                                     | 2 | shear
+servers --color                                           | 2 | --color
+servers --state well                                      | 2 | must be one of
+show db_x                                                 | 2 | is not an id
+show                                                      | 2 | <ID>
+adopt server --name a                                     | 2 | --address
+adopt server --name=a --address=b --cloud=ec2             | 2 | --instance-id
+adopt resource --password swordfish                       | 2 | --password
+tier gold --rules {                                       | 2 | --rules is not JSON
+tier ../servers --rules {}                                | 2 | tier's name
+adopt server --name=a --address=b --ssh-key-file=/no/such | 2 | /no/such cannot be read
+"#;
+    all_fail(&[("DROVER_API_TOKEN", TOKEN)], table).await;
     let help = run(&["--help"], &[]).await;
     assert!(help.status.success() && help.stderr.is_empty());
     let help = String::from_utf8(help.stdout).unwrap();
@@ -114,7 +156,7 @@ async fn wrong_use_is_one_line_and_exit_2() {
     ] {
         assert!(help.contains(word), "{word}");
     }
-    assert_eq!(run(&[], &[]).await.status.code(), Some(2));
+    assert_eq!(run(&[""; 0], &[]).await.status.code(), Some(2));
     let told = failed(&run(&["servers"], &[]).await, 2);
     assert!(told.contains("DROVER_API_TOKEN is not set"), "{told}");
 }
@@ -124,80 +166,39 @@ async fn a_process_says_what_it_lacks() {
     let (url, _) = drover_tests::postgres::shared_empty_database()
         .await
         .unwrap();
-    let here = ("DATABASE_URL", url.as_str());
-    let (key, token) = (
+    // A name alone has the value that it should have.
+    let good = [
+        ("DATABASE_URL", url.as_str()),
         ("DROVER_SECRET_KEY", SECRET_KEY),
         ("DROVER_API_TOKEN", TOKEN),
-    );
-    for (arguments, settings, code, says) in [
-        (["migrate"], vec![], 2, "DATABASE_URL is not set"),
-        (["clock"], vec![], 2, "DATABASE_URL is not set"),
-        (["web"], vec![here], 2, "DROVER_API_TOKEN is not set"),
-        (
-            ["web"],
-            vec![here, ("DROVER_API_TOKEN", "short")],
-            2,
-            "at least 16",
-        ),
-        (
-            ["web"],
-            vec![here, token, ("DROVER_ADMIN_TOKEN", "short")],
-            2,
-            "DROVER_ADMIN_TOKEN must have at least 16",
-        ),
-        (
-            ["web"],
-            vec![here, token, ("DROVER_ADMIN_TOKEN", TOKEN)],
-            2,
-            "must differ",
-        ),
-        (
-            ["web"],
-            vec![here, token],
-            2,
-            "DROVER_SECRET_KEY is not set",
-        ),
-        (
-            ["web"],
-            vec![here, token, ("DROVER_SECRET_KEY", "x")],
-            2,
-            "32 bytes",
-        ),
-        (
-            ["web"],
-            vec![here, token, key, ("PORT", "0")],
-            2,
-            "PORT must be",
-        ),
-        (
-            ["web"],
-            vec![here, token, key, ("DROVER_RULES", "[]")],
-            2,
-            "DROVER_RULES",
-        ),
-        (
-            ["migrate"],
-            vec![("DATABASE_URL", "nonsense")],
-            2,
-            "DATABASE_URL is no",
-        ),
-        (
-            ["migrate"],
-            vec![here, ("DROVER_LOG", "=,=")],
-            2,
-            "DROVER_LOG",
-        ),
-        (
-            ["migrate"],
-            vec![("DATABASE_URL", "postgres://u:swordfish@127.0.0.1:1/d")],
-            1,
-            "cannot be reached",
-        ),
-        (["web"], vec![here, token, key], 1, "run: drover migrate"),
-        (["clock"], vec![here], 1, "run: drover migrate"),
-    ] {
-        let told = failed(&run(&arguments, &settings).await, code);
-        assert!(told.contains(says), "{arguments:?}: {told}");
+    ];
+    let table = r#"
+migrate |                                                                 | 2 | DATABASE_URL is not set
+clock   |                                                                 | 2 | DATABASE_URL is not set
+web     | DATABASE_URL                                                    | 2 | DROVER_API_TOKEN is not set
+web     | DATABASE_URL DROVER_API_TOKEN=short                             | 2 | at least 16
+web     | DATABASE_URL DROVER_API_TOKEN DROVER_ADMIN_TOKEN=short          | 2 | DROVER_ADMIN_TOKEN must have at least 16
+web     | DATABASE_URL DROVER_API_TOKEN DROVER_ADMIN_TOKEN=@token          | 2 | must differ
+web     | DATABASE_URL DROVER_API_TOKEN                                   | 2 | DROVER_SECRET_KEY is not set
+web     | DATABASE_URL DROVER_API_TOKEN DROVER_SECRET_KEY=x               | 2 | 32 bytes
+web     | DATABASE_URL DROVER_API_TOKEN DROVER_SECRET_KEY PORT=0          | 2 | PORT must be
+web     | DATABASE_URL DROVER_API_TOKEN DROVER_SECRET_KEY DROVER_RULES=[] | 2 | DROVER_RULES
+migrate | DATABASE_URL=nonsense                                           | 2 | DATABASE_URL is no
+migrate | DATABASE_URL DROVER_LOG==,=                                     | 2 | DROVER_LOG
+migrate | DATABASE_URL=postgres://u:swordfish@127.0.0.1:1/d               | 1 | cannot be reached
+web     | DATABASE_URL DROVER_API_TOKEN DROVER_SECRET_KEY                 | 1 | run: drover migrate
+clock   | DATABASE_URL                                                    | 1 | run: drover migrate
+"#;
+    for line in table.trim().lines() {
+        let (process, line) = line.split_once(" | ").unwrap();
+        let (settings, expected) = line.split_once(" | ").unwrap();
+        let settings = settings.replace("@token", TOKEN);
+        let settings = settings.split_whitespace().map(|setting| {
+            let well = || *good.iter().find(|(name, _)| *name == setting).unwrap();
+            setting.split_once('=').unwrap_or_else(well)
+        });
+        let settings: Vec<(&str, &str)> = settings.collect();
+        all_fail(&settings, &format!("{process} | {expected}")).await;
     }
 }
 
@@ -270,42 +271,20 @@ async fn a_herd_is_adopted_looked_at_and_forgotten() {
     std::fs::write(&file, key).unwrap();
     let file = format!("--ssh-key-file={}", file.display());
     let host_key = format!("--host-key={host_key}");
+    let adopt = words("adopt server --name=web1 --address=web1.example --no-wait");
+    let adopt: Vec<&str> = adopt.iter().map(String::as_str).collect();
     let server = shell
-        .json(&[
-            "adopt",
-            "server",
-            "--name=web1",
-            "--address=web1.example",
-            &file,
-            &host_key,
-            "--no-wait",
-        ])
+        .json(&[&adopt[..], &[&file, &host_key]].concat())
         .await;
     let server = server["id"].as_str().unwrap();
     let on = format!("--server={server}");
-    let db = shell
-        .json(&[
-            "adopt",
-            "resource",
-            &on,
-            "--name=app",
-            "--port=5432",
-            "--database=app",
-            "--user=u",
-        ])
-        .await;
+    let adopt = format!("adopt resource {on} --name=app --port=5432 --database=app --user=u");
+    let db = shell.json(&words(&adopt)).await;
     let db = db["id"].as_str().unwrap().to_owned();
 
-    let stdin = [
-        "adopt",
-        "resource",
-        &on,
-        "--name=b",
-        "--port=5433",
-        "--database=b",
-        "--user=u",
-    ];
-    let stdin = [&stdin[..], &["--password-file=-"]].concat();
+    let adopt = format!("adopt resource {on} --name=b --port=5433 --database=b --user=u");
+    let adopt = words(&format!("{adopt} --password-file=-"));
+    let stdin: Vec<&str> = adopt.iter().map(String::as_str).collect();
     let settings = [
         ("DROVER_URL", deployment.url.as_str()),
         ("DROVER_API_TOKEN", TOKEN),
@@ -329,11 +308,12 @@ async fn a_herd_is_adopted_looked_at_and_forgotten() {
     deployment.feel(server, well()).await;
     let seen = deployment.feel_again(server, well()).await;
     deployment
-        .think(server, Some(change("uncertain", "available", seen)), None)
+        .turns(server, "uncertain", "available", seen)
         .await;
     let odd = Attributes::failed(Cause::Refused, "port 5432\u{1b}[31m: refused");
     deployment.feel(&db, odd).await;
 
+    let tier = words(r#"tier gold --rules {"cadence":{"available":"5s"}}"#);
     let show = [
         ("servers", shell.text(&["servers"]).await),
         ("resources", shell.text(&["resources"]).await),
@@ -345,31 +325,14 @@ async fn a_herd_is_adopted_looked_at_and_forgotten() {
         ("observations", shell.text(&["observations", &db]).await),
         ("transitions", shell.text(&["transitions", server]).await),
         ("ring", shell.text(&["ring"]).await),
-        (
-            "tier",
-            shell
-                .text(&[
-                    "tier",
-                    "gold",
-                    "--rules",
-                    r#"{"cadence":{"available":"5s"}}"#,
-                ])
-                .await,
-        ),
+        ("tier", shell.text(&tier).await),
         ("tiers", shell.text(&["tiers"]).await),
     ];
     let show: String = show
         .iter()
         .map(|(what, text)| format!("# {what}\n{text}\n"))
         .collect();
-    insta::with_settings!({filters => vec![
-        (r"\b(srv|db|obs|tra)_[0-9A-Z]{26}", "${1}_ID"),
-        (r"\d+s ago", "Ns ago"),
-        // How wide a column is depends on how long this took.
-        (r" {2,}", "  "),
-        (r"\d{4}-\d\d-\d\dT[0-9:.]+Z", "TIME"),
-        (r"oldest observation  \d+\.\d s", "oldest observation  N s"),
-    ]}, { insta::assert_snapshot!(show) });
+    insta::with_settings!({filters => filters(&[])}, { insta::assert_snapshot!(show) });
 
     let list = shell.json(&["resources", "--limit", "1"]).await;
     assert_eq!(list["items"].as_array().unwrap().len(), 1);

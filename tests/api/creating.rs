@@ -2,15 +2,11 @@
 
 use drover::config::Quotas;
 use drover::model::Cloud;
+use drover_tests::{Shows, sql};
 use serde_json::{Value, json};
 
-use crate::refusals::refused;
+use crate::refusals::{refuse_all, refused};
 use crate::world::Deployment;
-
-fn with(mut body: Value, field: &str, value: Value) -> Value {
-    body[field] = value;
-    body
-}
 
 #[tokio::test]
 async fn a_server_is_wanted_and_shown_as_far_as_it_is_known() {
@@ -19,10 +15,7 @@ async fn a_server_is_wanted_and_shown_as_far_as_it_is_known() {
     assert_eq!(server["state"], "creating");
     assert_eq!(server["origin"], "created");
     assert!(server["address"].is_null() && server["ssh_user"].is_null());
-    assert_eq!(
-        (&server["cloud"], &server["region"], &server["zone"]),
-        (&json!("local"), &json!("local"), &Value::Null)
-    );
+    server.shows(json!({"cloud": "local", "region": "local", "zone": null}));
     // The first of the plan production's sizes there.
     assert_eq!(server["size"], "medium");
     assert_eq!(
@@ -32,10 +25,7 @@ async fn a_server_is_wanted_and_shown_as_far_as_it_is_known() {
     let operation = &server["operation"];
     assert_eq!(operation["kind"], "create_server");
     assert_eq!(operation["state"], "open");
-    assert_eq!(
-        (&operation["step"], &operation["of"]),
-        (&json!(0), &json!(0))
-    );
+    operation.shows(json!({"step": 0, "of": 0}));
     let id = operation["id"].as_str().unwrap();
     assert!(id.starts_with("op_"), "{id}");
 
@@ -44,22 +34,12 @@ async fn a_server_is_wanted_and_shown_as_far_as_it_is_known() {
         "volume_gib": 7, "volume_type": "gp2", "tier": "standard", "postgres": 15,
     });
     let server = drover.created("server", all).await;
-    assert_eq!(
-        (&server["zone"], &server["size"], &server["volume"]["gib"]),
-        (&json!("b"), &json!("large"), &json!(7))
-    );
+    server.shows(json!({"zone": "b", "size": "large", "volume": {"gib": 7}}));
     let any = drover.created("server", json!({"name": "any", "zone": "any"}));
     assert!(any.await["zone"].is_null());
     // Each has its token in the ring, and each operation its own.
     let ring = drover.get("/v1/ring").await.json();
-    assert_eq!(
-        (
-            &ring["tokens"],
-            &ring["astray"],
-            &ring["queues"]["resolve"]["Pending"]
-        ),
-        (&json!(3), &json!(0), &json!(3))
-    );
+    ring.shows(json!({"tokens": 3, "astray": 0, "queues": {"resolve": {"Pending": 3}}}));
     let listed = drover.get("/v1/servers?state=creating").await.json();
     assert_eq!(listed["items"].as_array().unwrap().len(), 3);
 }
@@ -97,11 +77,8 @@ async fn a_resource_is_wanted_with_a_server_and_shows_what_is_the_customer_s() {
     // The customer's password is sealed, and so is drover's own.
     let record = drover.record().await;
     assert!(!record.contains("swordfish"));
-    let same: bool =
-        sqlx::query_scalar("select bool_or(password = customer_password) from resources")
-            .fetch_one(&drover.pool)
-            .await
-            .unwrap();
+    let sql = "select bool_or(password = customer_password) from resources";
+    let same: bool = sql::scalar(&drover.pool, sql, ()).await;
     assert!(!same);
 }
 
@@ -118,198 +95,38 @@ async fn what_cannot_be_made_is_refused_and_nothing_is_written() {
     let before = drover.record().await;
 
     let server = json!({"name": "new"});
-    let field = |name: &str, value: Value| with(server.clone(), name, value);
-    for (what, body, code, field, says) in [
-        (
-            "no name",
-            json!({"size": "large"}),
-            "missing_field",
-            "name",
-            "name",
-        ),
-        (
-            "name",
-            field("name", "A b".into()),
-            "invalid_field",
-            "name",
-            "lower-case",
-        ),
-        (
-            "cloud",
-            field("cloud", "gcp".into()),
-            "invalid_field",
-            "cloud",
-            "local, ec2",
-        ),
-        (
-            "no such cloud",
-            field("cloud", "ec2".into()),
-            "unknown_region",
-            "cloud",
-            "local",
-        ),
-        (
-            "region",
-            field("region", "mars".into()),
-            "unknown_region",
-            "region",
-            "local",
-        ),
-        (
-            "zone",
-            field("zone", "c".into()),
-            "unknown_zone",
-            "zone",
-            "a, b, any",
-        ),
-        (
-            "size",
-            field("size", "m6i.large".into()),
-            "unknown_size",
-            "size",
-            "medium, large",
-        ),
-        (
-            "tier",
-            field("tier", "gold".into()),
-            "unknown_tier",
-            "tier",
-            "/v1/tiers",
-        ),
-        (
-            "no volume",
-            field("volume_gib", 0.into()),
-            "invalid_field",
-            "volume_gib",
-            "65536",
-        ),
-        (
-            "a huge one",
-            field("volume_gib", 65_537.into()),
-            "invalid_field",
-            "volume_gib",
-            "65536",
-        ),
-        (
-            "half a one",
-            field("volume_gib", 1.5.into()),
-            "invalid_field",
-            "volume_gib",
-            "65536",
-        ),
-        (
-            "type",
-            field("volume_type", "io2".into()),
-            "invalid_field",
-            "volume_type",
-            "gp3",
-        ),
-        (
-            "PostgreSQL 12",
-            field("postgres", 12.into()),
-            "invalid_field",
-            "postgres",
-            "13 to 18",
-        ),
-        (
-            "PostgreSQL 19",
-            field("postgres", 19.into()),
-            "invalid_field",
-            "postgres",
-            "13 to 18",
-        ),
-        (
-            "a key",
-            field("ssh_key", "swordfish".into()),
-            "unknown_field",
-            "ssh_key",
-            "`address`",
-        ),
-        (
-            "a plan",
-            field("plan", "starter".into()),
-            "unknown_field",
-            "plan",
-            "volume_gib",
-        ),
-    ] {
-        let answer = drover.post("/v1/servers", &body).await;
-        refused(what, &answer, 422, code, Some(field));
-        assert!(answer.text.contains(says), "{what}: {answer:?}");
-        assert_eq!(drover.record().await, before, "{what}");
-    }
+    let table = r#"
+{"name": null, "size": "large"} 422 missing_field name | name
+{"name": "A b"}                 422 invalid_field name | lower-case
+{"cloud": "gcp"}                422 invalid_field cloud | local, ec2
+{"cloud": "ec2"}                422 unknown_region cloud | local
+{"region": "mars"}              422 unknown_region region | local
+{"zone": "c"}                   422 unknown_zone zone | a, b, any
+{"size": "m6i.large"}           422 unknown_size size | medium, large
+{"tier": "gold"}                422 unknown_tier tier | /v1/tiers
+{"volume_gib": 0}               422 invalid_field volume_gib | 65536
+{"volume_gib": 65537}           422 invalid_field volume_gib | 65536
+{"volume_gib": 1.5}             422 invalid_field volume_gib | 65536
+{"volume_type": "io2"}          422 invalid_field volume_type | gp3
+{"postgres": 12}                422 invalid_field postgres | 13 to 18
+{"postgres": 19}                422 invalid_field postgres | 13 to 18
+{"ssh_key": "swordfish"}        422 unknown_field ssh_key | `address`
+{"plan": "starter"}             422 unknown_field plan | volume_gib
+"#;
+    refuse_all(&drover, "/v1/servers", &server, &[], table).await;
     let resource = json!({"name": "new", "plan": "starter"});
-    let field = |name: &str, value: Value| with(resource.clone(), name, value);
-    for (what, body, code, field, says) in [
-        (
-            "no plan",
-            json!({"name": "new"}),
-            "missing_field",
-            "plan",
-            "starter, production",
-        ),
-        (
-            "plan",
-            field("plan", "free".into()),
-            "unknown_plan",
-            "plan",
-            "starter, production",
-        ),
-        (
-            "window",
-            field("maintenance_window", "now".into()),
-            "invalid_field",
-            "maintenance_window",
-            "sun 03:00",
-        ),
-        (
-            "zone",
-            field("zone", "c".into()),
-            "unknown_zone",
-            "zone",
-            "a, b, any",
-        ),
-        (
-            "empty",
-            field("password", "".into()),
-            "invalid_field",
-            "password",
-            "1 to 1000",
-        ),
-        (
-            "a number",
-            field("password", 5.into()),
-            "invalid_field",
-            "password",
-            "string",
-        ),
-        (
-            "a port",
-            field("port", 5432.into()),
-            "unknown_field",
-            "port",
-            "`server`",
-        ),
-        (
-            "a tier",
-            field("tier", "standard".into()),
-            "unknown_field",
-            "tier",
-            "plan",
-        ),
-        (
-            "a size",
-            field("size", "large".into()),
-            "unknown_field",
-            "size",
-            "plan",
-        ),
-    ] {
-        let answer = drover.post("/v1/resources", &body).await;
-        refused(what, &answer, 422, code, Some(field));
-        assert!(answer.text.contains(says), "{what}: {answer:?}");
-        assert_eq!(drover.record().await, before, "{what}");
-    }
+    let table = r#"
+{"plan": null}                422 missing_field plan | starter, production
+{"plan": "free"}              422 unknown_plan plan | starter, production
+{"maintenance_window": "now"} 422 invalid_field maintenance_window | sun 03:00
+{"zone": "c"}                 422 unknown_zone zone | a, b, any
+{"password": ""}              422 invalid_field password | 1 to 1000
+{"password": 5}               422 invalid_field password | string
+{"port": 5432}                422 unknown_field port | `server`
+{"tier": "standard"}          422 unknown_field tier | plan
+{"size": "large"}             422 unknown_field size | plan
+"#;
+    refuse_all(&drover, "/v1/resources", &resource, &[], table).await;
     for (path, body) in [("servers", json!({"name": "taken"})), ("resources", taken)] {
         let answer = drover.post(&format!("/v1/{path}"), &body).await;
         refused(path, &answer, 409, "name_taken", Some("name"));
@@ -322,11 +139,9 @@ async fn what_cannot_be_made_is_refused_and_nothing_is_written() {
     let answer = drover.post("/v1/servers", &server).await;
     refused("which", &answer, 422, "missing_field", Some("region"));
     assert!(answer.text.contains("eu-central-1"), "{answer:?}");
-    sqlx::query("update plans set sizes = sizes - 'ec2' where name = 'starter'")
-        .execute(&drover.pool)
-        .await
-        .unwrap();
-    let there = with(resource.clone(), "cloud", "ec2".into());
+    let sql = "update plans set sizes = sizes - 'ec2' where name = 'starter'";
+    sql::run(&drover.pool, sql, ()).await;
+    let there = json!({"name": "new", "plan": "starter", "cloud": "ec2"});
     let answer = drover.post("/v1/resources", &there).await;
     refused("plan", &answer, 422, "plan_not_there", Some("plan"));
     assert_eq!(drover.record().await, before);
@@ -374,10 +189,7 @@ async fn a_quota_is_kept_to_the_last_one_however_many_ask_at_once() {
     let message = answer.json()["error"]["message"].to_string();
     assert!(message.contains("DROVER_QUOTA_SERVERS"), "{message}");
     let ring = drover.get("/v1/ring").await.json();
-    assert_eq!(
-        (&ring["tokens"], &ring["astray"], &ring["live_subjects"]),
-        (&json!(10), &json!(0), &json!(10))
-    );
+    ring.shows(json!({"tokens": 10, "astray": 0, "live_subjects": 10}));
 }
 
 #[tokio::test]
@@ -388,10 +200,8 @@ async fn a_plan_has_a_limit_of_its_own() {
     })
     .await;
     drover.region(Cloud::Local, "local", &[]).await;
-    sqlx::query("update plans set max_resources = 3 where name = 'starter'")
-        .execute(&drover.pool)
-        .await
-        .unwrap();
+    let sql = "update plans set max_resources = 3 where name = 'starter'";
+    sql::run(&drover.pool, sql, ()).await;
     let (made, _) = all_at_once(&drover, "/v1/resources", many(9, "starter")).await;
     assert_eq!(made, 3);
     let answer = drover.post("/v1/resources", &many(10, "starter")[9]).await;
@@ -411,10 +221,7 @@ async fn plans_and_regions_say_what_can_be_asked_for() {
     drover.region(Cloud::Local, "local", &["a"]).await;
     let regions = drover.get("/v1/regions").await.json();
     let local = &regions["items"][0];
-    assert_eq!(
-        (&local["cloud"], &local["zones"], &local["problem"]),
-        (&json!("local"), &json!(["a"]), &Value::Null)
-    );
+    local.shows(json!({"cloud": "local", "zones": ["a"], "problem": null}));
     assert_eq!(
         local["sizes"][0],
         json!({"name": "small", "vcpus": 1, "memory_mib": 512})

@@ -1,6 +1,7 @@
 //! What drover made is destroyed by whoever names it; what was adopted never is.
 
-use serde_json::{Value, json};
+use drover_tests::{Shows, sql};
+use serde_json::json;
 
 use crate::made::path;
 use crate::refusals::refused;
@@ -34,9 +35,11 @@ async fn what_drover_made_is_destroyed_only_by_its_name() {
     refused("resources", &answer, 409, "has_resources", Some("id"));
     assert_eq!(drover.record().await, before);
 
-    let answer = drover.delete(&format!("{at}?confirm=shop")).await;
-    assert_eq!(answer.status, 202, "{answer:?}");
-    let going = answer.json();
+    let going = drover
+        .delete(&format!("{at}?confirm=shop"))
+        .await
+        .is(202)
+        .json();
     assert_eq!(going["state"], "destroying");
     assert_eq!(going["operation"]["kind"], "destroy_resource");
     // Asked again, it is the same operation; ten at once change nothing.
@@ -47,12 +50,9 @@ async fn what_drover_made_is_destroyed_only_by_its_name() {
         assert_eq!(answer.json()["operation"]["id"], going["operation"]["id"]);
     }
     // Its creation was given up, not done beside.
-    let kinds: Vec<(String, String)> =
-        sqlx::query_as("select kind, state from operations where subject_id = $1 order by id")
-            .bind(shop["id"].as_str().unwrap().trim_start_matches("db_"))
-            .fetch_all(&drover.pool)
-            .await
-            .unwrap();
+    let sql = "select kind, state from operations where subject_id = $1 order by id";
+    let binds = [shop["id"].as_str().unwrap().trim_start_matches("db_")];
+    let kinds: Vec<(String, String)> = sql::rows(&drover.pool, sql, binds).await;
     let kinds: Vec<(&str, &str)> = kinds.iter().map(|(k, s)| (&**k, &**s)).collect();
     assert_eq!(
         kinds,
@@ -70,16 +70,10 @@ async fn what_drover_made_is_destroyed_only_by_its_name() {
     // What became of it stays readable, and its name is free.
     let transitions = drover.get(&format!("{at}/transitions")).await.json();
     let last = &transitions["items"][0];
-    assert_eq!(
-        (&last["to"], &last["observation"]),
-        (&json!("destroyed"), &Value::Null)
-    );
+    last.shows(json!({"to": "destroyed", "observation": null}));
     // Its server goes with the last of its resources: nobody gets on it any more.
     let server = drover.get(&path(&server)).await.json();
-    assert_eq!(
-        (&server["state"], &server["operation"]["kind"]),
-        (&json!("destroying"), &json!("destroy_server"))
-    );
+    server.shows(json!({"state": "destroying", "operation": {"kind": "destroy_server"}}));
     let late = resource(server["id"].as_str().unwrap(), "late");
     let answer = drover.post("/v1/resources", &late).await;
     refused("late", &answer, 404, "not_found", Some("server"));
@@ -87,21 +81,16 @@ async fn what_drover_made_is_destroyed_only_by_its_name() {
     let again = drover.created("resource", again).await;
     assert_ne!(again["server"], server["id"]);
     let ring = drover.get("/v1/ring").await.json();
-    assert_eq!((&ring["tokens"], &ring["astray"]), (&json!(3), &json!(0)));
+    ring.shows(json!({"tokens": 3, "astray": 0}));
 }
 
 #[tokio::test]
 async fn what_was_adopted_is_forgotten_and_a_wrong_name_stops_that_too() {
-    let drover = Deployment::start().await;
-    let server = drover.server("there").await;
-    let db = drover.resource(&server, "app").await;
+    let (drover, _, db) = Deployment::with_app().await;
     let at = format!("/v1/resources/{db}");
     let answer = drover.delete(&format!("{at}?confirm=apple")).await;
     refused("name", &answer, 409, "confirmation_needed", Some("confirm"));
-    assert_eq!(
-        drover.delete(&format!("{at}?confirm=app")).await.status,
-        204
-    );
+    drover.delete(&format!("{at}?confirm=app")).await.is(204);
     let answer = drover.get(&at).await;
     refused("forgotten", &answer, 404, "not_found", Some("id"));
     assert!(answer.text.contains("forgotten"), "{answer:?}");

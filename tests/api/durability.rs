@@ -1,13 +1,14 @@
 //! What commits wait for: asked for at birth and later, refused where nobody could be
 //! waited for, and what follows from it for the last follower.
 
-use drover::model::{Durability, OperationState};
+use drover::model::Durability;
 use drover::store::operations::{self, Fact};
+use drover_tests::sql;
 use serde_json::{Value, json};
 
-use crate::command::Shell;
+use crate::command::{Shell, words};
 use crate::made::{id, path};
-use crate::refusals::refused;
+use crate::refusals::{refuse_all, refused};
 use crate::world::Deployment;
 
 fn set(durability: &str) -> Value {
@@ -15,20 +16,6 @@ fn set(durability: &str) -> Value {
 }
 
 impl Deployment {
-    /// What workers do for an operation that has been asked for.
-    async fn is_done(&self, subject: &Value, fact: &Fact) {
-        let mut db = self.pool.begin().await.unwrap();
-        let id = id(subject).id;
-        operations::apply(&mut db, id, fact, "tester")
-            .await
-            .unwrap();
-        let open = operations::open_of(&mut db, id).await.unwrap().remove(0);
-        let done = OperationState::Done;
-        let ended = operations::end(&mut db, open.id, done, "tester", "done");
-        assert!(ended.await.unwrap());
-        db.commit().await.unwrap();
-    }
-
     async fn durability(&self, resource: &Value) -> Value {
         self.get(&path(resource)).await.json()["durability"].clone()
     }
@@ -37,35 +24,15 @@ impl Deployment {
 #[tokio::test]
 async fn sync_is_had_from_birth_by_plans_with_followers_and_refused_to_others() {
     let drover = Deployment::with_a_cloud().await;
-    let before = drover.record().await;
-    for (what, body, code, says) in [
-        (
-            "no follower",
-            json!({"name": "shop", "plan": "production", "durability": "sync"}),
-            "no_follower",
-            "plan production comes without one",
-        ),
-        (
-            "no word",
-            json!({"name": "shop", "plan": "premium", "durability": "quorum"}),
-            "invalid_field",
-            "async, sync",
-        ),
-    ] {
-        let answer = drover.post("/v1/resources", &body).await;
-        refused(what, &answer, 422, code, Some("durability"));
-        assert!(answer.text.contains(says), "{what}: {answer:?}");
-        assert_eq!(drover.record().await, before, "{what}");
-    }
+    let table = r#"
+{"plan": "production", "durability": "sync"} 422 no_follower durability | plan production comes without one
+{"plan": "premium", "durability": "quorum"}  422 invalid_field durability | async, sync
+"#;
+    let shop = json!({"name": "shop"});
+    refuse_all(&drover, "/v1/resources", &shop, &[], table).await;
 
     let shell = Shell(&drover);
-    let create = [
-        "create",
-        "resource",
-        "--name=safe",
-        "--plan=premium",
-        "--durability=sync",
-    ];
+    let create = words("create resource --name=safe --plan=premium --durability=sync");
     let safe = shell.json(&create).await;
     assert_eq!(safe["durability"], "sync");
     let follower = safe["followers"][0].as_str().unwrap();
@@ -77,10 +44,8 @@ async fn sync_is_had_from_birth_by_plans_with_followers_and_refused_to_others() 
     let create = ["create", "resource", "--name=quick", "--plan=premium"];
     assert_eq!(shell.json(&create).await["durability"], "async");
     // Where the plan is sync, whoever says nothing gets that, and async who says so.
-    sqlx::query("update plans set durability = 'sync' where name in ('premium', 'starter')")
-        .execute(&drover.pool)
-        .await
-        .unwrap();
+    let sql = "update plans set durability = 'sync' where name in ('premium', 'starter')";
+    sql::run(&drover.pool, sql, ()).await;
     let create = ["create", "resource", "--name=other", "--plan=premium"];
     assert_eq!(shell.json(&create).await["durability"], "sync");
     let create = [
@@ -102,28 +67,20 @@ async fn sync_is_had_from_birth_by_plans_with_followers_and_refused_to_others() 
 #[tokio::test]
 async fn durability_is_changed_where_a_follower_is_and_keeps_the_last_one() {
     let (drover, shop) = Deployment::with_a_resource("production").await;
-    let before = drover.record().await;
-    for (what, body, status, code, field) in [
-        ("alone", set("sync"), 409, "no_follower", None),
-        (
-            "no word",
-            set("never"),
-            422,
-            "invalid_field",
-            Some("durability"),
-        ),
-        (
-            "nothing",
-            json!({"action": "set_durability"}),
-            422,
-            "missing_field",
-            Some("durability"),
-        ),
-    ] {
-        let answer = drover.ask(&shop, body).await;
-        refused(what, &answer, status, code, field);
-        assert_eq!(drover.record().await, before, "{what}");
-    }
+    let table = r#"
+{"durability": "sync"}  409 no_follower -
+{"durability": "never"} 422 invalid_field durability
+{}                      422 missing_field durability
+"#;
+    let set_it = json!({"action": "set_durability"});
+    refuse_all(
+        &drover,
+        &format!("{}/actions", path(&shop)),
+        &set_it,
+        &[],
+        table,
+    )
+    .await;
     // One that is being made is nobody to wait for.
     let making = drover
         .post(&format!("{}/followers", path(&shop)), &json!({}))
@@ -131,10 +88,7 @@ async fn durability_is_changed_where_a_follower_is_and_keeps_the_last_one() {
     let answer = drover.ask(&shop, set("sync")).await;
     refused("in the making", &answer, 409, "no_follower", None);
     let making = making.json();
-    drover
-        .is_made(&drover.server_of(&making).await, "10.0.0.8")
-        .await;
-    drover.is_made(&making, "").await;
+    drover.is_in_service(&making, "10.0.0.8").await;
     let follower = drover.get(&path(&making)).await.json();
     let answer = drover.ask(&follower, set("sync")).await;
     refused("a follower's", &answer, 409, "is_follower", None);
@@ -149,7 +103,7 @@ async fn durability_is_changed_where_a_follower_is_and_keeps_the_last_one() {
     let open = drover.get(&open).await.json();
     assert_eq!(open["params"], json!({"durability": "sync"}), "{open}");
     let sync = Fact::Durability(Durability::Sync);
-    drover.is_done(&shop, &sync).await;
+    drover.is_done(&shop, Some(&sync)).await;
     for node in [&shop, &follower] {
         assert_eq!(drover.durability(node).await, "sync");
     }
@@ -169,7 +123,7 @@ async fn durability_is_changed_where_a_follower_is_and_keeps_the_last_one() {
     }
     let second = drover.follower_of(&shop, "10.0.0.7").await;
     assert_eq!(second["durability"], "sync");
-    assert_eq!(drover.ask(&second, part.clone()).await.status, 202);
+    drover.ask(&second, part.clone()).await.is(202);
     let answer = drover.delete(&destroy).await;
     refused(
         "the other one is going",
@@ -192,18 +146,18 @@ async fn durability_is_changed_where_a_follower_is_and_keeps_the_last_one() {
     db.commit().await.unwrap();
     assert_eq!(drover.durability(&second).await, "async");
 
-    assert_eq!(drover.ask(&shop, set("async")).await.status, 202);
+    drover.ask(&shop, set("async")).await.is(202);
     let fact = Fact::Durability(Durability::Async);
-    drover.is_done(&shop, &fact).await;
-    assert_eq!(drover.ask(&follower, part).await.status, 202);
+    drover.is_done(&shop, Some(&fact)).await;
+    drover.ask(&follower, part).await.is(202);
     // With its leader, it may go at any time.
     let (drover, shop) = Deployment::with_a_resource("production").await;
     let follower = drover.follower_of(&shop, "10.0.0.7").await;
-    assert_eq!(drover.ask(&shop, set("sync")).await.status, 202);
-    drover.is_done(&shop, &sync).await;
+    drover.ask(&shop, set("sync")).await.is(202);
+    drover.is_done(&shop, Some(&sync)).await;
     assert_eq!(drover.durability(&follower).await, "sync");
     let destroy = format!("{}?confirm=shop", path(&shop));
-    assert_eq!(drover.delete(&destroy).await.status, 202);
+    drover.delete(&destroy).await.is(202);
     let going = drover.get(&path(&follower)).await.json();
     assert_eq!(going["state"], "destroying");
 }

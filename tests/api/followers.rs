@@ -1,15 +1,15 @@
-//! Followers: asked for, shown, refused, parted from their leader; and where clients
-//! connect.
+//! Followers: asked for, shown, refused, parted from their leader.
 
 use drover::config::Quotas;
-use drover::model::{Cloud, SecretKey, secret};
+use drover::model::{Cloud, secret};
 use drover::store::operations::{self, Fact};
+use drover_tests::{Shows, sql};
 use serde_json::{Value, json};
 
-use crate::command::Shell;
+use crate::command::{Shell, Terminal, filters};
 use crate::made::{id, path};
-use crate::refusals::refused;
-use crate::world::Deployment;
+use crate::refusals::{all_refused, refused};
+use crate::world::{Deployment, key};
 
 /// One with a database in zone a that has a server to itself.
 async fn with_shop() -> (Deployment, Value) {
@@ -22,48 +22,38 @@ impl Deployment {
     /// What a worker notes when the cloud says where a server is.
     async fn stands_in(&self, resource: &Value, zone: &str) {
         let server = self.server_of(resource).await;
-        sqlx::query("update servers set zone = $2 where id = $1")
-            .bind(id(&server).id.to_string())
-            .bind(zone)
-            .execute(&self.pool)
-            .await
-            .unwrap();
+        let sql = "update servers set zone = $2 where id = $1";
+        sql::run(&self.pool, sql, (id(&server).id, zone)).await;
     }
 
-    async fn follow(&self, leader: &Value, body: Value) -> crate::world::Answer {
+    pub async fn follow(&self, leader: &Value, body: Value) -> crate::world::Answer {
         self.post(&format!("{}/followers", path(leader)), &body)
             .await
     }
 
-    async fn shown(&self, subject: &Value) -> Value {
+    pub async fn shown(&self, subject: &Value) -> Value {
         self.get(&path(subject)).await.json()
     }
 
-    async fn url(&self, resource: &Value, query: &str) -> Value {
-        let answer = self.get(&format!("{}/url{query}", path(resource))).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
+    pub async fn url(&self, resource: &Value, query: &str) -> Value {
+        let answer = self
+            .get(&format!("{}/url{query}", path(resource)))
+            .await
+            .is(200);
         answer.json()
     }
 
-    async fn run(&self, sql: &'static str) {
-        sqlx::query(sql).execute(&self.pool).await.unwrap();
+    pub async fn run(&self, sql: &'static str) {
+        sql::run(&self.pool, sql, ()).await;
     }
 }
 
 #[tokio::test]
 async fn a_follower_is_wanted_in_another_zone_and_both_sides_show_it() {
     let (drover, shop) = with_shop().await;
-    assert_eq!(
-        (&shop["leader"], &shop["followers"], &shop["epoch"]),
-        (&Value::Null, &json!([]), &json!(1))
-    );
-    let answer = drover.follow(&shop, json!({})).await;
-    assert_eq!(answer.status, 202, "{answer:?}");
-    let first = answer.json();
-    assert_eq!(
-        (&first["state"], &first["leader"], &first["followers"]),
-        (&json!("creating"), &shop["id"], &json!([]))
-    );
+    shop.shows(json!({"leader": null, "followers": [], "epoch": 1}));
+    let first = drover.follow(&shop, json!({})).await.is(202).json();
+    first.shows(json!({"state": "creating", "leader": shop["id"], "followers": []}));
     assert_eq!(first["operation"]["kind"], "create_follower");
     assert!(
         first["name"].as_str().unwrap().starts_with("shop-"),
@@ -75,10 +65,7 @@ async fn a_follower_is_wanted_in_another_zone_and_both_sides_show_it() {
     }
     let server = drover.server_of(&first).await;
     assert_ne!(first["server"], shop["server"]);
-    assert_eq!(
-        (&server["zone"], &server["size"], &server["for_plan"]),
-        (&json!("b"), &json!("medium"), &json!("production"))
-    );
+    server.shows(json!({"zone": "b", "size": "medium", "for_plan": "production"}));
     assert_eq!(server["operation"]["kind"], "create_server");
 
     let wanted = json!({"name": "reader", "zone": "b", "size": "large"});
@@ -100,20 +87,17 @@ async fn a_follower_is_wanted_in_another_zone_and_both_sides_show_it() {
             true => (Value::Null, all.clone()),
             false => (shop["id"].clone(), json!([])),
         };
-        assert_eq!((&item["leader"], &item["followers"]), (&leads, &expected));
+        item.shows(json!({"leader": leads, "followers": expected}));
     }
     assert!(drover.shown(&server).await.get("followers").is_none());
 
     let deleted = format!("{}?confirm=reader", path(&second));
-    assert_eq!(drover.delete(&deleted).await.status, 202);
+    drover.delete(&deleted).await.is(202);
     drover.is_gone(&second).await;
     let left = json!([first["id"], third["id"]]);
     assert_eq!(drover.shown(&shop).await["followers"], left);
     let ring = drover.get("/v1/ring").await.json();
-    assert_eq!(
-        (&ring["tokens"], &ring["live_subjects"], &ring["astray"]),
-        (&json!(7), &json!(7), &json!(0))
-    );
+    ring.shows(json!({"tokens": 7, "live_subjects": 7, "astray": 0}));
 }
 
 #[tokio::test]
@@ -128,103 +112,37 @@ async fn what_cannot_be_followed_is_refused_and_nothing_is_written() {
     let going = json!({"name": "going", "plan": "production"});
     let going = drover.created("resource", going).await;
     let deleted = format!("{}?confirm=going", path(&going));
-    assert_eq!(drover.delete(&deleted).await.status, 202);
+    drover.delete(&deleted).await.is(202);
 
-    let before = drover.record().await;
-    for (what, of, body, status, code, field, says) in [
-        (
-            "name",
-            &shop,
-            json!({"name": "A b"}),
-            422,
-            "invalid_field",
-            Some("name"),
-            "lower-case",
-        ),
-        (
-            "taken",
-            &shop,
-            json!({"name": "reader"}),
-            409,
-            "name_taken",
-            Some("name"),
-            "bears it",
-        ),
-        (
-            "zone",
-            &shop,
-            json!({"zone": "c"}),
-            422,
-            "unknown_zone",
-            Some("zone"),
-            "a, b",
-        ),
-        (
-            "size",
-            &shop,
-            json!({"size": "small"}),
-            422,
-            "unknown_size",
-            Some("size"),
-            "medium, large",
-        ),
-        (
-            "plan",
-            &shop,
-            json!({"plan": "premium"}),
-            422,
-            "unknown_field",
-            Some("plan"),
-            "zone",
-        ),
-        (
-            "a follower's",
-            &follower,
-            json!({}),
-            409,
-            "is_follower",
-            None,
-            "its leader",
-        ),
-        (
-            "a shared one's",
-            &shared,
-            json!({}),
-            409,
-            "shared_plan",
-            None,
-            "starter",
-        ),
-        (
-            "an adopted one's",
-            &adopted,
-            json!({}),
-            409,
-            "adopted",
-            None,
-            "adopted",
-        ),
-        (
-            "a going one's",
-            &going,
-            json!({}),
-            409,
-            "wrong_state",
-            None,
-            "destroyed",
-        ),
-    ] {
-        let answer = drover.follow(of, body).await;
-        refused(what, &answer, status, code, field);
-        assert!(answer.text.contains(says), "{what}: {answer:?}");
-        assert_eq!(drover.record().await, before, "{what}");
-    }
+    let table = r#"
+shop     {"name": "A b"}     422 invalid_field name | lower-case
+shop     {"name": "reader"}  409 name_taken name | bears it
+shop     {"zone": "c"}       422 unknown_zone zone | a, b
+shop     {"size": "small"}   422 unknown_size size | medium, large
+shop     {"plan": "premium"} 422 unknown_field plan | zone
+follower {}                  409 is_follower - | its leader
+shared   {}                  409 shared_plan - | starter
+adopted  {}                  409 adopted - | adopted
+going    {}                  409 wrong_state - | destroyed
+"#;
+    let named = [
+        ("shop", &shop),
+        ("follower", &follower),
+        ("shared", &shared),
+        ("adopted", &adopted),
+        ("going", &going),
+    ];
+    all_refused(&drover, table, async |who, body| {
+        let (_, of) = named.iter().find(|(name, _)| *name == who).unwrap();
+        drover.follow(of, body).await
+    })
+    .await;
     let nobody = json!({"kind": "resource", "id": "db_01J8ZC0T3YQ5V7N2M4K6H9D1XB"});
     let answer = drover.follow(&nobody, json!({})).await;
     refused("nobody", &answer, 404, "not_found", Some("id"));
 
     for _ in 1..5 {
-        assert_eq!(drover.follow(&shop, json!({})).await.status, 202);
+        drover.follow(&shop, json!({})).await.is(202);
     }
     let before = drover.record().await;
     let answer = drover.follow(&shop, json!({})).await;
@@ -292,10 +210,7 @@ async fn premium_has_a_follower_from_its_birth_in_another_zone_or_is_not_made() 
         assert_eq!(followers.len(), 1, "{made}");
         let at = format!("/v1/resources/{}", followers[0].as_str().unwrap());
         let follower = drover.get(&at).await.json();
-        assert_eq!(
-            (&follower["leader"], &follower["state"]),
-            (&made["id"], &json!("creating"))
-        );
+        follower.shows(json!({"leader": made["id"], "state": "creating"}));
         let name = format!("{}-follower-1", made["name"].as_str().unwrap());
         assert_eq!(follower["name"], name);
         let zones = [&made, &follower].map(|resource| drover.server_of(resource));
@@ -317,104 +232,13 @@ async fn premium_has_a_follower_from_its_birth_in_another_zone_or_is_not_made() 
 }
 
 #[tokio::test]
-async fn clients_find_all_nodes_that_are_there_in_one_address() {
-    let drover = Deployment::with_a_cloud().await;
-    let shop = json!({"name": "shop", "plan": "production", "zone": "a"});
-    let shop = drover.created("resource", shop).await;
-    let at = format!("{}/url", path(&shop));
-    refused("early", &drover.get(&at).await, 409, "not_ready", None);
-    for (query, code, field) in [
-        ("?role=writer", "invalid_parameter", "role"),
-        ("?user=x", "unknown_parameter", "user"),
-        ("?role=leader&role=follower", "invalid_parameter", "role"),
-    ] {
-        let answer = drover.get(&format!("{at}{query}")).await;
-        refused(query, &answer, 400, code, Some(field));
-    }
-    drover
-        .is_made(&drover.server_of(&shop).await, "10.0.0.9")
-        .await;
-    drover.is_made(&shop, "").await;
-    let (user, database) = (
-        shop["user"].as_str().unwrap(),
-        shop["database"].as_str().unwrap(),
-    );
-    // Of one node there is nothing to choose, but for a reader, which may come to have
-    // a follower.
-    let alone = drover.url(&shop, "").await;
-    let address = format!("postgresql://{user}@10.0.0.9:5432/{database}?sslmode=require");
-    assert_eq!(alone["url"], address);
-    assert!(alone["tls_root_certs"].is_null());
-    let reads = format!("{address}&target_session_attrs=prefer-standby");
-    assert_eq!(drover.url(&shop, "?role=follower").await["url"], reads);
-
-    // A follower that is being made is no node, and has none but its leader's.
-    let reader = drover.follow(&shop, json!({"name": "reader"})).await.json();
-    drover
-        .is_made(&drover.server_of(&reader).await, "fd00::10")
-        .await;
-    assert_eq!(drover.url(&shop, "").await["url"], address);
-    assert_eq!(drover.url(&reader, "").await["url"], address);
-    drover.is_made(&reader, "").await;
-    drover
-        .run(
-            "update resources set tls_root_cert = E'certificate of '
-             || coalesce(leader_id, 'nobody') || E'\\n'",
-        )
-        .await;
-    for resource in [&shop, &reader] {
-        let both = drover.url(resource, "?role=leader").await;
-        let hosts = format!("postgresql://{user}@10.0.0.9:5432,[fd00::10]:5432/{database}");
-        let writes = format!("{hosts}?sslmode=verify-full&target_session_attrs=read-write");
-        assert_eq!(both["url"], writes);
-        let reads = drover.url(resource, "?role=follower").await;
-        let reads = reads["url"].as_str().unwrap();
-        assert!(reads.starts_with(&hosts), "{reads}");
-        assert!(
-            reads.ends_with("&target_session_attrs=prefer-standby"),
-            "{reads}"
-        );
-        let roles: Vec<&Value> = both["nodes"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|node| &node["role"])
-            .collect();
-        assert_eq!(roles, ["leader", "follower"]);
-        assert_eq!(both["nodes"][1]["zone"], "b");
-        let certificates = both["tls_root_certs"].as_str().unwrap();
-        assert_eq!(certificates.lines().count(), 2, "{certificates}");
-    }
-    // A node that nobody can check keeps the others from being checked.
-    drover
-        .run("update resources set tls_root_cert = null where leader_id is null")
-        .await;
-    let unpinned = drover.url(&shop, "").await;
-    assert!(
-        unpinned["url"]
-            .as_str()
-            .unwrap()
-            .contains("sslmode=require"),
-        "{unpinned}"
-    );
-
-    // One that is to be destroyed is left out at once.
-    let deleted = format!("{}?confirm=reader", path(&reader));
-    assert_eq!(drover.delete(&deleted).await.status, 202);
-    assert_eq!(drover.url(&shop, "").await["url"], address);
-}
-
-#[tokio::test]
 async fn a_follower_has_its_leader_s_customer_until_it_leads_itself() {
     let (drover, shop) = with_shop().await;
     let reader = drover.follow(&shop, json!({"name": "reader"})).await.json();
     let unfollow = json!({"action": "unfollow", "reason": "a copy to try things with"});
     let answer = drover.ask(&reader, unfollow.clone()).await;
     refused("too early", &answer, 409, "wrong_state", None);
-    drover
-        .is_made(&drover.server_of(&reader).await, "10.0.0.10")
-        .await;
-    drover.is_made(&reader, "").await;
+    drover.is_in_service(&reader, "10.0.0.10").await;
 
     let credentials = drover
         .get(&format!("{}/credentials", path(&reader)))
@@ -433,40 +257,32 @@ async fn a_follower_has_its_leader_s_customer_until_it_leads_itself() {
     let adopted = drover.get(&format!("/v1/resources/{adopted}")).await.json();
     let server = drover.server_of(&shop).await;
     let rotate = json!({"action": "rotate_password", "password": "swordfish again"});
-    let before = drover.record().await;
-    for (what, of, body, status, code, field) in [
-        ("leads", &shop, &unfollow, 409, "no_follower", None),
-        ("adopted", &adopted, &unfollow, 409, "adopted", None),
-        (
-            "server",
-            &server,
-            &unfollow,
-            422,
-            "unknown_action",
-            Some("action"),
-        ),
-        ("password", &reader, &rotate, 409, "is_follower", None),
-    ] {
-        let answer = drover.ask(of, body.clone()).await;
-        refused(what, &answer, status, code, field);
-        assert_eq!(drover.record().await, before, "{what}");
-    }
-    let now = json!({"action": "unfollow", "now": true, "reason": "x"});
-    let answer = drover.ask(&reader, now).await;
-    refused("now", &answer, 422, "unknown_field", Some("now"));
+    let table = r#"
+shop    {"action": "unfollow", "reason": "x"}                        409 no_follower -
+adopted {"action": "unfollow", "reason": "x"}                        409 adopted -
+server  {"action": "unfollow", "reason": "x"}                        422 unknown_action action
+reader  {"action": "rotate_password", "password": "swordfish again"} 409 is_follower -
+reader  {"action": "unfollow", "now": true, "reason": "x"}           422 unknown_field now
+"#;
+    let named = [
+        ("shop", &shop),
+        ("adopted", &adopted),
+        ("server", &server),
+        ("reader", &reader),
+    ];
+    all_refused(&drover, table, async |who, body| {
+        let (_, of) = named.iter().find(|(name, _)| *name == who).unwrap();
+        drover.ask(of, body).await
+    })
+    .await;
 
-    let answer = drover.ask(&reader, unfollow).await;
-    assert_eq!(answer.status, 202, "{answer:?}");
-    let operation = answer.json();
-    assert_eq!(
-        (&operation["kind"], &operation["not_before"]),
-        (&json!("unfollow"), &Value::Null)
-    );
+    let operation = drover.ask(&reader, unfollow).await.is(202).json();
+    operation.shows(json!({"kind": "unfollow", "not_before": null}));
     let again = drover.ask(&reader, json!({"action": "restart"})).await;
     refused("busy", &again, 409, "busy", None);
 
     // What a worker writes down when it leads.
-    let key = SecretKey::from_base64(&["A".repeat(43), "=".into()].concat()).unwrap();
+    let key = key();
     let own = id(&reader).id;
     let seal = |what: &str, plain: &str| {
         let belongs = format!("{own}/{what}");
@@ -488,23 +304,14 @@ async fn a_follower_has_its_leader_s_customer_until_it_leads_itself() {
         .unwrap();
     db.commit().await.unwrap();
     let reader = drover.shown(&reader).await;
-    assert_eq!(
-        (&reader["leader"], &reader["epoch"]),
-        (&Value::Null, &json!(2))
-    );
+    reader.shows(json!({"leader": null, "epoch": 2}));
     assert_eq!(drover.shown(&shop).await["followers"], json!([]));
     let told = drover.get("/v1/events").await.json();
     let [event] = &told["items"].as_array().unwrap()[..] else {
         panic!("{told}")
     };
-    assert_eq!(
-        (&event["kind"], &event["name"], &event["epoch"]),
-        (&json!("unfollow"), &reader["name"], &json!(2))
-    );
-    assert_eq!(
-        (&event["new_leader"]["id"], &event["old_leader"]["id"]),
-        (&reader["id"], &shop["id"])
-    );
+    event.shows(json!({"kind": "unfollow", "name": reader["name"], "epoch": 2}));
+    event.shows(json!({"new_leader": {"id": reader["id"]}, "old_leader": {"id": shop["id"]}}));
     let credentials = drover
         .get(&format!("{}/credentials", path(&reader)))
         .await
@@ -513,8 +320,8 @@ async fn a_follower_has_its_leader_s_customer_until_it_leads_itself() {
     let url = drover.url(&shop, "").await;
     assert!(!url["url"].as_str().unwrap().contains("10.0.0.10"), "{url}");
     // It can be followed itself, and keeps its own customer.
-    assert_eq!(drover.follow(&reader, json!({})).await.status, 202);
-    assert_eq!(drover.ask(&reader, rotate).await.status, 202);
+    drover.follow(&reader, json!({})).await.is(202);
+    drover.ask(&reader, rotate).await.is(202);
 }
 
 #[tokio::test]
@@ -523,31 +330,22 @@ async fn a_leader_takes_its_followers_along_and_who_was_parted_stays() {
     let made = drover.follower_of(&shop, "10.0.0.10").await;
     let making = drover.follow(&shop, json!({})).await.json();
     let parted = drover.follower_of(&shop, "10.0.0.11").await;
-    sqlx::query("update resources set leader_id = null where id = $1")
-        .bind(id(&parted).id.to_string())
-        .execute(&drover.pool)
-        .await
-        .unwrap();
+    let sql = "update resources set leader_id = null where id = $1";
+    sql::run(&drover.pool, sql, [id(&parted).id]).await;
     let before = drover.record().await;
     let answer = drover.delete(&path(&shop)).await;
     refused("name", &answer, 409, "confirmation_needed", Some("confirm"));
     assert_eq!(drover.record().await, before);
     let deleted = format!("{}?confirm=shop", path(&shop));
     for _ in 0..2 {
-        assert_eq!(drover.delete(&deleted).await.status, 202);
+        drover.delete(&deleted).await.is(202);
     }
     for going in [&shop, &made, &making] {
         let seen = drover.shown(going).await;
-        assert_eq!(
-            (&seen["state"], &seen["operation"]["kind"]),
-            (&json!("destroying"), &json!("destroy_resource"))
-        );
+        seen.shows(json!({"state": "destroying", "operation": {"kind": "destroy_resource"}}));
     }
     let stays = drover.shown(&parted).await;
-    assert_eq!(
-        (&stays["state"], &stays["operation"]),
-        (&json!("available"), &Value::Null)
-    );
+    stays.shows(json!({"state": "available", "operation": null}));
 }
 
 #[tokio::test]
@@ -557,30 +355,18 @@ async fn followers_at_the_terminal() {
         .run("update resources set customer_role = 'u_1', customer_database = 'd_1'")
         .await;
     let shell = Shell(&drover);
-    let mut told = String::new();
-    let mut tell = async |arguments: &[&str]| {
-        let text = shell.text(arguments).await;
-        told += &format!("$ drover {}\n{text}\n", arguments.join(" "));
-    };
-    tell(&["url", "shop"]).await;
-    tell(&["follow", "shop", "--name=reader", "--size=large"]).await;
+    let mut at = Terminal::of(&drover);
+    at.tell("url shop").await;
+    at.tell("follow shop --name=reader --size=large").await;
     let reader = shell.json(&["show", "reader"]).await;
-    drover
-        .is_made(&drover.server_of(&reader).await, "10.0.0.10")
-        .await;
-    drover.is_made(&reader, "").await;
-    tell(&["resources"]).await;
-    tell(&["show", "shop"]).await;
-    tell(&["show", "reader"]).await;
-    tell(&["url", "shop"]).await;
-    tell(&["url", "shop", "--role=follower"]).await;
-    tell(&["act", "reader", "unfollow", "--by=ann"]).await;
-    insta::with_settings!({filters => vec![
-        (r"\b(srv|db|op)_[0-9A-Z]{26}", "${1}_ID"),
-        (r"\d+s ago", "Ns ago"),
-        (r" {2,}", "  "),
-        (r"\d{4}-\d\d-\d\dT[0-9:.]+Z", "TIME"),
-    ]}, { insta::assert_snapshot!(told) });
+    drover.is_in_service(&reader, "10.0.0.10").await;
+    at.tell("resources").await;
+    at.tell("show shop").await;
+    at.tell("show reader").await;
+    at.tell("url shop").await;
+    at.tell("url shop --role=follower").await;
+    at.tell("act reader unfollow --by=ann").await;
+    insta::with_settings!({filters => filters(&[])}, { insta::assert_snapshot!(at.told) });
     let whole = shell.json(&["url", "reader", "--role=leader"]).await;
     assert_eq!(whole["nodes"][0]["id"], shop["id"]);
 }

@@ -3,10 +3,11 @@
 use drover::config::{GamedayMark, WebConfig};
 use drover::model::{Attributes, OperationId, OperationState, secret};
 use drover::store::{gameday, incidents, operations};
+use drover_tests::Shows;
 use serde_json::{Value, json};
 
 use crate::command::{Shell, failed, run};
-use crate::refusals::refused;
+use crate::refusals::{refuse_all, refused};
 use crate::world::{ADMIN_TOKEN, Answer, Deployment, TOKEN, change, well};
 
 async fn allowed() -> Deployment {
@@ -115,10 +116,7 @@ async fn only_the_admin_token_breaks_and_heals_where_there_is_one() {
         assert_eq!(drover.send(request).await.status, 201, "{name}");
     }
     let shown = drover.get(&path).await.json();
-    assert_eq!(
-        (&shown["id"], &shown["state"]),
-        (&begun["id"], &json!("queued"))
-    );
+    shown.shows(json!({"id": begun["id"], "state": "queued"}));
 }
 
 #[tokio::test]
@@ -152,64 +150,22 @@ async fn what_cannot_be_broken_like_that_is_refused_and_nothing_is_written() {
     let drover = allowed().await;
     let (server, id) = drover.one_database().await;
     let unseen = drover.server("pg2").await;
-    let before = drover.record().await;
-    let with = |field: &str, value: Value| {
-        let mut body = asks(&id, "kill");
-        body[field] = value;
-        body
-    };
-    let nobody = "db_01J8ZC0T3YQ5V7N2M4K6H9D1XB";
-    for (body, status, code, field) in [
-        (
-            with("how", json!("hammer")),
-            422,
-            "unknown_harm",
-            Some("how"),
-        ),
-        (with("how", Value::Null), 422, "missing_field", Some("how")),
-        (
-            with("reason", Value::Null),
-            422,
-            "missing_field",
-            Some("reason"),
-        ),
-        (
-            with("reason", json!(" ")),
-            422,
-            "invalid_field",
-            Some("reason"),
-        ),
-        (
-            with("subject", json!("app")),
-            400,
-            "malformed_id",
-            Some("subject"),
-        ),
-        (with("subject", json!(nobody)), 404, "not_found", Some("id")),
-        (
-            with("for_s", json!(10)),
-            422,
-            "invalid_field",
-            Some("for_s"),
-        ),
-        (
-            with("force", json!(true)),
-            422,
-            "unknown_field",
-            Some("force"),
-        ),
-        (asks(&server, "unplug"), 422, "invalid_field", Some("how")),
-        (asks(&id, "partition"), 422, "invalid_field", Some("how")),
-        (asks(&unseen, "kill"), 409, "wrong_state", None),
-    ] {
-        let answer = drover.gameday(&body).await;
-        refused(&body.to_string(), &answer, status, code, field);
-    }
-    let mut long = asks(&id, "fill");
-    long["for_s"] = json!(3601);
-    let answer = drover.gameday(&long).await;
-    refused("for_s", &answer, 422, "invalid_field", Some("for_s"));
-    assert_eq!(drover.record().await, before);
+    let table = r#"
+{"how": "hammer"}                            422 unknown_harm how
+{"how": null}                                422 missing_field how
+{"reason": null}                             422 missing_field reason
+{"reason": " "}                              422 invalid_field reason
+{"subject": "app"}                           400 malformed_id subject
+{"subject": "db_01J8ZC0T3YQ5V7N2M4K6H9D1XB"} 404 not_found id
+{"for_s": 10}                                422 invalid_field for_s
+{"force": true}                              422 unknown_field force
+{"subject": "@server", "how": "unplug"}      422 invalid_field how
+{"how": "partition"}                         422 invalid_field how
+{"subject": "@unseen", "how": "kill"}        409 wrong_state -
+{"how": "fill", "for_s": 3601}               422 invalid_field for_s
+"#;
+    let values = [("@server", &*server), ("@unseen", &unseen)];
+    refuse_all(&drover, "/v1/gameday", &asks(&id, "kill"), &values, table).await;
 
     let kind = drover::model::IncidentKind::XidWraparound;
     let reason = "a test".into();
@@ -245,10 +201,7 @@ async fn a_report_says_what_the_record_has_and_no_more() {
     let asked = drover.gameday(&asks(&id, "fill")).await;
     assert_eq!(asked.status, 202, "{asked:?}");
     let asked = asked.json();
-    assert_eq!(
-        (&asked["state"], &asked["broken_at"]),
-        (&json!("queued"), &Value::Null)
-    );
+    asked.shows(json!({"state": "queued", "broken_at": null}));
     let path = format!("/v1/gameday/{}", asked["id"].as_str().unwrap());
     let again = drover.gameday(&asks(&id, "kill")).await;
     refused("busy", &again, 409, "busy", None);
@@ -276,9 +229,7 @@ async fn a_report_says_what_the_record_has_and_no_more() {
     // It fails, and is well again.
     let gone = Attributes::failed(drover::model::Cause::Refused, "refused");
     let seen = drover.feel(&id, gone).await;
-    drover
-        .think(&id, Some(change("available", "uncertain", seen)), None)
-        .await;
+    drover.turns(&id, "available", "uncertain", seen).await;
     let shown = drover.get(&path).await.json();
     let after = |shown: &Value, what: &str| shown["after_s"][what].as_f64();
     let detected = after(&shown, "detected").unwrap();
@@ -288,21 +239,14 @@ async fn a_report_says_what_the_record_has_and_no_more() {
     );
     tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     let seen = drover.feel(&id, well()).await;
-    drover
-        .think(&id, Some(change("uncertain", "available", seen)), None)
-        .await;
+    drover.turns(&id, "uncertain", "available", seen).await;
     let shown = drover.get(&path).await.json();
     assert_eq!(shown["state"], "recovered");
     assert!(after(&shown, "recovered").unwrap() > detected, "{shown}");
-    assert_eq!(
-        (&shown["incidents"], &shown["remedies"]),
-        (&json!([]), &json!([]))
-    );
+    shown.shows(json!({"incidents": [], "remedies": []}));
     // What comes later is not of this day.
     let seen = drover.feel(&id, well()).await;
-    drover
-        .think(&id, Some(change("available", "unavailable", seen)), None)
-        .await;
+    drover.turns(&id, "available", "unavailable", seen).await;
     let later = drover.get(&path).await.json();
     assert_eq!(after(&later, "recovered"), after(&shown, "recovered"));
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use drover_tests::sql;
 use serde_json::{Value, json};
 
 use crate::refusals::refused;
@@ -16,10 +17,12 @@ async fn post(drover: &Deployment, key: &str, path: &str, body: &Value) -> Answe
 }
 
 async fn count(drover: &Deployment, table: &str) -> i64 {
-    sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select count(*) from {table}")))
-        .fetch_one(&drover.pool)
-        .await
-        .unwrap()
+    sql::scalar(
+        &drover.pool,
+        sqlx::AssertSqlSafe(format!("select count(*) from {table}")),
+        (),
+    )
+    .await
 }
 
 #[tokio::test]
@@ -48,10 +51,7 @@ async fn the_same_key_gets_the_same_answer_and_nothing_is_done_twice() {
     refused("query", &answer, 422, "idempotency_key_reused", None);
     // Another path is another request; so is another key.
     let server = json!({"name": "shop"});
-    assert_eq!(
-        post(&drover, "k-1", "/v1/servers", &server).await.status,
-        202
-    );
+    post(&drover, "k-1", "/v1/servers", &server).await.is(202);
     let answer = post(&drover, "k-2", "/v1/resources", &body).await;
     refused("taken", &answer, 409, "name_taken", Some("name"));
     // A refusal is kept too.
@@ -60,26 +60,18 @@ async fn the_same_key_gets_the_same_answer_and_nothing_is_done_twice() {
         "/v1/resources/{}/actions",
         first.json()["id"].as_str().unwrap()
     );
-    assert_eq!(post(&drover, "k-3", &at, &rename).await.status, 200);
+    post(&drover, "k-3", &at, &rename).await.is(200);
     let answer = post(&drover, "k-2", "/v1/resources", &body).await;
     refused("still", &answer, 409, "name_taken", Some("name"));
     assert_eq!(answer.header("idempotency-replayed"), "true");
 
-    let kept: String =
-        sqlx::query_scalar("select string_agg(k::text, ' ') from idempotency_keys k")
-            .fetch_one(&drover.pool)
-            .await
-            .unwrap();
+    let sql = "select string_agg(k::text, ' ') from idempotency_keys k";
+    let kept: String = sql::scalar(&drover.pool, sql, ()).await;
     assert!(!kept.contains("swordfish"), "{kept}");
     // After a day the key is new.
-    sqlx::query("update idempotency_keys set created_at = now() - interval '25 hours'")
-        .execute(&drover.pool)
-        .await
-        .unwrap();
-    assert_eq!(
-        post(&drover, "k-2", "/v1/resources", &body).await.status,
-        202
-    );
+    let sql = "update idempotency_keys set created_at = now() - interval '25 hours'";
+    sql::run(&drover.pool, sql, ()).await;
+    post(&drover, "k-2", "/v1/resources", &body).await.is(202);
     let mut db = drover.pool.acquire().await.unwrap();
     let pruned = drover::store::idempotency::prune(&mut db).await;
     assert_eq!(pruned.unwrap(), 3);
@@ -122,10 +114,8 @@ async fn a_caller_that_hangs_up_finds_the_answer() {
     let body = json!({"name": "shop", "plan": "production"});
     // Everybody who makes something waits here.
     let mut held = drover.pool.begin().await.unwrap();
-    sqlx::query("select pg_advisory_xact_lock(hashtextextended('quotas', 0))")
-        .execute(&mut *held)
-        .await
-        .unwrap();
+    let sql = "select pg_advisory_xact_lock(hashtextextended('quotas', 0))";
+    sql::run(&mut *held, sql, ()).await;
     let first = post(&drover, "k", "/v1/resources", &body);
     assert!(
         tokio::time::timeout(Duration::from_millis(500), first)
@@ -135,17 +125,13 @@ async fn a_caller_that_hangs_up_finds_the_answer() {
     let answer = post(&drover, "k", "/v1/resources", &body).await;
     refused("at work", &answer, 409, "in_progress", None);
     assert!(answer.text.contains("still at work"), "{answer:?}");
-    sqlx::query("update idempotency_keys set created_at = created_at - interval '61 s'")
-        .execute(&drover.pool)
-        .await
-        .unwrap();
+    let sql = "update idempotency_keys set created_at = created_at - interval '61 s'";
+    sql::run(&drover.pool, sql, ()).await;
     let answer = post(&drover, "k", "/v1/resources", &body).await;
     refused("cut off", &answer, 409, "in_progress", None);
     assert!(answer.text.contains("a new key"), "{answer:?}");
-    sqlx::query("update idempotency_keys set created_at = created_at + interval '61 s'")
-        .execute(&drover.pool)
-        .await
-        .unwrap();
+    let sql = "update idempotency_keys set created_at = created_at + interval '61 s'";
+    sql::run(&drover.pool, sql, ()).await;
     held.rollback().await.unwrap();
     for _ in 0..100 {
         let answer = post(&drover, "k", "/v1/resources", &body).await;
@@ -163,18 +149,12 @@ async fn a_caller_that_hangs_up_finds_the_answer() {
 async fn after_a_failure_the_key_is_free_again() {
     let drover = Deployment::with_a_cloud().await;
     let body = json!({"name": "shop", "plan": "production"});
-    sqlx::query("alter table operations rename to away")
-        .execute(&drover.pool)
-        .await
-        .unwrap();
+    sql::run(&drover.pool, "alter table operations rename to away", ()).await;
     let answer = post(&drover, "k", "/v1/resources", &body).await;
     refused("broken", &answer, 500, "internal", None);
     assert_eq!(count(&drover, "idempotency_keys").await, 0);
-    sqlx::query("alter table away rename to operations")
-        .execute(&drover.pool)
-        .await
-        .unwrap();
-    assert_eq!(post(&drover, "k", "/v1/resources", &body).await.status, 202);
+    sql::run(&drover.pool, "alter table away rename to operations", ()).await;
+    post(&drover, "k", "/v1/resources", &body).await.is(202);
 }
 
 #[tokio::test]
@@ -202,15 +182,11 @@ async fn a_key_is_one_to_255_visible_characters_and_bodies_are_bounded() {
         .header("idempotency-key", "k");
     let answer = drover.send(request.body(body.to_string())).await;
     refused("token", &answer, 401, "unauthorized", None);
-    assert_eq!(
-        post(&drover, &"k".repeat(255), "/v1/servers", &body)
-            .await
-            .status,
-        202
-    );
+    post(&drover, &"k".repeat(255), "/v1/servers", &body)
+        .await
+        .is(202);
     // A control character in what is refused does not break the keeping.
     let odd = json!({"name": "new", "a\0b": 1});
-    let answer = post(&drover, "nul", "/v1/servers", &odd).await;
-    assert_eq!(answer.status, 422, "{answer:?}");
-    assert_eq!(post(&drover, "nul", "/v1/servers", &odd).await.status, 422);
+    post(&drover, "nul", "/v1/servers", &odd).await.is(422);
+    post(&drover, "nul", "/v1/servers", &odd).await.is(422);
 }

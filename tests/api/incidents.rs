@@ -1,10 +1,12 @@
 //! Incidents as an operator reads them.
 
-use drover::model::IncidentKind;
+use drover::model::{IncidentKind, Kind};
+use drover_tests::Shows;
+use drover_tests::records::subject_of;
 use serde_json::{Value, json};
 
 use crate::reading::pages;
-use crate::refusals::refused;
+use crate::refusals::{all_refused, refused};
 use crate::resolver::{act, escalated, is_due, open, publish, put_off};
 use crate::world::Deployment;
 
@@ -15,7 +17,6 @@ async fn wrong_questions_about_incidents_are_refused() {
     let id = open(&drover, Some(&server), IncidentKind::ServerDown)
         .await
         .unwrap();
-    let unknown = "inc_01J8ZC0T3YQ5V7N2M4K6H9D1XB";
     let before = drover.record().await;
     for (path, status, code, field) in [
         ("?state=well", 400, "invalid_parameter", "state"),
@@ -35,115 +36,45 @@ async fn wrong_questions_about_incidents_are_refused() {
         let answer = drover.get(&format!("/v1/incidents{path}")).await;
         refused(path, &answer, status, code, Some(field));
     }
-    let long = "x".repeat(501);
     let here = id.public();
-    for (at, body, status, code, field) in [
-        (here.as_str(), json!({}), 422, "missing_field", "action"),
-        (
-            &here,
-            json!({"action": "reboot"}),
-            422,
-            "unknown_action",
-            "action",
-        ),
-        (&here, json!({"action": 5}), 422, "invalid_field", "action"),
-        (
-            &here,
-            json!({"action": "resolve"}),
-            422,
-            "missing_field",
-            "reason",
-        ),
-        (
-            &here,
-            json!({"action": "resolve", "reason": null}),
-            422,
-            "missing_field",
-            "reason",
-        ),
-        (
-            &here,
-            json!({"action": "resolve", "reason": ""}),
-            422,
-            "invalid_field",
-            "reason",
-        ),
-        (
-            &here,
-            json!({"action": "resolve", "reason": " \t "}),
-            422,
-            "invalid_field",
-            "reason",
-        ),
-        (
-            &here,
-            json!({"action": "resolve", "reason": "a\nb"}),
-            422,
-            "invalid_field",
-            "reason",
-        ),
-        (
-            &here,
-            json!({"action": "resolve", "reason": long}),
-            422,
-            "invalid_field",
-            "reason",
-        ),
-        (
-            &here,
-            json!({"action": "hold", "reason": "\u{0}"}),
-            422,
-            "invalid_field",
-            "reason",
-        ),
-        (
-            &here,
-            json!({"action": "hold", "by": ""}),
-            422,
-            "invalid_field",
-            "by",
-        ),
-        (
-            &here,
-            json!({"action": "hold", "by": "b".repeat(101)}),
-            422,
-            "invalid_field",
-            "by",
-        ),
-        (
-            &here,
-            json!({"action": "hold", "force": true}),
-            422,
-            "unknown_field",
-            "force",
-        ),
-        (&here, json!({"action": "retry"}), 409, "not_now", "action"),
-        (
-            &here,
-            json!({"action": "release"}),
-            409,
-            "not_now",
-            "action",
-        ),
-        (unknown, json!({"action": "hold"}), 404, "not_found", "id"),
-        (
-            "inc_x",
-            json!({"action": "hold"}),
-            400,
-            "malformed_id",
-            "id",
-        ),
-    ] {
+    let table = r#"
+here    {}                                      422 missing_field action
+here    {"action": "reboot"}                    422 unknown_action action
+here    {"action": 5}                           422 invalid_field action
+here    {"action": "resolve"}                   422 missing_field reason
+here    {"action": "resolve", "reason": null}   422 missing_field reason
+here    {"action": "resolve", "reason": ""}     422 invalid_field reason
+here    {"action": "resolve", "reason": " \t "} 422 invalid_field reason
+here    {"action": "resolve", "reason": "a\nb"} 422 invalid_field reason
+here    {"action": "resolve", "reason": "@501"} 422 invalid_field reason
+here    {"action": "hold", "reason": "\u0000"}  422 invalid_field reason
+here    {"action": "hold", "by": ""}            422 invalid_field by
+here    {"action": "hold", "by": "@101"}        422 invalid_field by
+here    {"action": "hold", "force": true}       422 unknown_field force
+here    {"action": "retry"}                     409 not_now action
+here    {"action": "release"}                   409 not_now action
+unknown {"action": "hold"}                      404 not_found id
+inc_x   {"action": "hold"}                      400 malformed_id id
+"#;
+    all_refused(&drover, table, async |who, mut body| {
+        for (field, length) in [("reason", 501), ("by", 101)] {
+            if body[field] == format!("@{length}") {
+                body[field] = "x".repeat(length).into();
+            }
+        }
+        let at = match who {
+            "here" => &here,
+            "unknown" => "inc_01J8ZC0T3YQ5V7N2M4K6H9D1XB",
+            other => other,
+        };
         let path = format!("/v1/incidents/{at}/actions");
-        let answer = drover.post(&path, &body).await;
-        refused(&body.to_string(), &answer, status, code, Some(field));
-    }
+        drover.post(&path, &body).await
+    })
+    .await;
     let path = format!("/v1/incidents/{here}/actions");
     let answer = drover.raw("POST", &path, "{").await;
     refused("no JSON", &answer, 400, "invalid_json", None);
-    let answer = drover
-        .raw("DELETE", &format!("/v1/incidents/{here}"), "")
-        .await;
+    let answer = drover.delete(&format!("/v1/incidents/{here}")).await;
     refused("DELETE", &answer, 405, "method_not_allowed", None);
     for (kind, says) in [("flood", "must be one of"), ("blind", "not published")] {
         let answer = drover.get(&format!("/v1/resolvers/{kind}")).await;
@@ -157,20 +88,13 @@ async fn wrong_questions_about_incidents_are_refused() {
 
 #[tokio::test]
 async fn incidents_are_listed_newest_first_filtered_and_in_pages() {
-    let drover = Deployment::start().await;
-    let server = drover.server("there").await;
-    let db = drover.resource(&server, "app").await;
+    let (drover, server, db) = Deployment::with_app().await;
     let mut all = Vec::new();
-    let mut subjects = Vec::new();
-    for (n, kind) in IncidentKind::ALL.iter().enumerate() {
-        let subject = if *kind == IncidentKind::Blind {
-            None
-        } else if *kind == IncidentKind::HostKeyChanged || n % 2 == 0 {
-            Some(server.as_str())
-        } else {
-            Some(db.as_str())
-        };
-        subjects.push(subject);
+    for kind in IncidentKind::ALL {
+        let subject = subject_of(*kind).map(|of| match of {
+            Kind::Server => server.as_str(),
+            Kind::Resource => db.as_str(),
+        });
         let id = open(&drover, subject, *kind).await.unwrap();
         all.insert(0, (*kind, id.public()));
         // Ids of one millisecond are in no order.
@@ -193,15 +117,10 @@ async fn incidents_are_listed_newest_first_filtered_and_in_pages() {
 
     let one = drover.get("/v1/incidents?kind=blind").await.json();
     let blind = &one["items"][0];
-    assert_eq!(
-        (&blind["id"], &blind["subject"]),
-        (&json!(ids[0]), &Value::Null)
-    );
-    for whose in [&server, &db] {
-        let of_it = subjects
-            .iter()
-            .flatten()
-            .filter(|id| **id == whose.as_str());
+    blind.shows(json!({"id": ids[0], "subject": null}));
+    for (whose, of) in [(&server, Kind::Server), (&db, Kind::Resource)] {
+        let kinds = IncidentKind::ALL.iter();
+        let of_it = kinds.filter(|kind| subject_of(**kind) == Some(of));
         let listed = list(&format!("&subject={whose}")).await.concat();
         assert_eq!(listed.len(), of_it.count());
     }
@@ -212,7 +131,7 @@ async fn incidents_are_listed_newest_first_filtered_and_in_pages() {
     let last = ids.len() - 1;
     let closed = ids[last].strip_prefix("inc_").unwrap().parse().unwrap();
     let over = json!({"action": "resolve", "reason": "mended by hand"});
-    assert_eq!(act(&drover, closed, over).await.status, 200);
+    act(&drover, closed, over).await.is(200);
     assert_eq!(list("&state=open").await.concat(), ids[..last]);
     assert_eq!(list("&state=resolved").await.concat(), ids[last..]);
     assert_eq!(list("&state=triggered").await.concat(), ids[..last]);
@@ -238,26 +157,18 @@ async fn incidents_are_listed_newest_first_filtered_and_in_pages() {
         std::slice::from_ref(changed)
     );
     let shown = drover.get(&format!("/v1/incidents/{changed}")).await.json();
-    assert_eq!(
-        (&shown["severity"], &shown["name"]),
-        (&json!("error"), &json!("there"))
-    );
+    shown.shows(json!({"severity": "error", "name": "there"}));
 }
 
 #[tokio::test]
 async fn an_incident_is_shown_with_all_that_happened() {
-    let drover = Deployment::start().await;
-    let server = drover.server("there").await;
-    let db = drover.resource(&server, "app").await;
+    let (drover, server, db) = Deployment::with_app().await;
     let id = escalated(&drover, &db).await;
     let seen = drover
         .get(&format!("/v1/incidents/{}", id.public()))
         .await
         .json();
-    assert_eq!(
-        (&seen["subject"], &seen["name"]),
-        (&json!(db), &json!("app"))
-    );
+    seen.shows(json!({"subject": db, "name": "app"}));
     assert_eq!(
         seen["actions"],
         json!(["acknowledge", "retry", "hold", "resolve"])
@@ -298,21 +209,12 @@ async fn an_incident_is_shown_with_all_that_happened() {
         json!([])
     );
     // A forgotten subject's incident is still told by its name.
-    assert_eq!(
-        drover
-            .raw("DELETE", &format!("/v1/resources/{db}"), "")
-            .await
-            .status,
-        204
-    );
+    drover.delete(&format!("/v1/resources/{db}")).await.is(204);
     let seen = drover
         .get(&format!("/v1/incidents/{}", id.public()))
         .await
         .json();
-    assert_eq!(
-        (&seen["name"], &seen["resolved_by"]),
-        (&json!("app"), &json!("forgotten"))
-    );
+    seen.shows(json!({"name": "app", "resolved_by": "forgotten"}));
     assert_eq!(seen["actions"], json!([]));
 }
 
@@ -327,7 +229,7 @@ async fn an_operator_s_word_holds_but_does_not_blind_the_brake() {
         let id = open(&drover, subject, kind).await.unwrap();
         assert_eq!(open(&drover, subject, kind).await, None, "one at a time");
         let over = json!({"action": "resolve", "reason": "seen to"});
-        assert_eq!(act(&drover, id, over).await.status, 200);
+        act(&drover, id, over).await.is(200);
         let next = open(&drover, subject, kind).await;
         assert_eq!(next, again.then_some(id), "{kind}");
     }
@@ -335,9 +237,7 @@ async fn an_operator_s_word_holds_but_does_not_blind_the_brake() {
 
 #[tokio::test]
 async fn whoever_waited_for_a_resolved_incident_goes_on_at_once() {
-    let drover = Deployment::start().await;
-    let server = drover.server("there").await;
-    let db = drover.resource(&server, "app").await;
+    let (drover, server, db) = Deployment::with_app().await;
     let over = json!({"action": "resolve", "reason": "seen to"});
     for (subject, kind) in [
         (Some(server.as_str()), IncidentKind::ServerDown),
@@ -350,7 +250,7 @@ async fn whoever_waited_for_a_resolved_incident_goes_on_at_once() {
             None => drover.open_incident(&db).await,
         };
         put_off(&drover, waits).await;
-        assert_eq!(act(&drover, cover, over.clone()).await.status, 200);
+        act(&drover, cover, over.clone()).await.is(200);
         assert_eq!(is_due(&drover, waits).await, Some(true), "{kind}");
     }
 }

@@ -2,6 +2,7 @@
 
 use drover::model::{OperationId, OperationState, PublicId};
 use drover::store::operations::{self, Fact};
+use drover_tests::sql;
 use serde_json::{Value, json};
 
 use crate::world::Deployment;
@@ -21,10 +22,7 @@ impl Deployment {
         let drover = Self::with_a_cloud().await;
         let body = json!({"name": "shop", "plan": plan, "password": "swordfish of theirs"});
         let shop = drover.created("resource", body).await;
-        drover
-            .is_made(&drover.server_of(&shop).await, "10.0.0.9")
-            .await;
-        drover.is_made(&shop, "").await;
+        drover.is_in_service(&shop, "10.0.0.9").await;
         let shop = drover.get(&path(&shop)).await.json();
         (drover, shop)
     }
@@ -32,12 +30,8 @@ impl Deployment {
     /// Asks for a follower, and does what workers do until it is in service.
     pub async fn follower_of(&self, leader: &Value, address: &str) -> Value {
         let at = format!("{}/followers", path(leader));
-        let answer = self.post(&at, &json!({})).await;
-        assert_eq!(answer.status, 202, "{answer:?}");
-        let follower = answer.json();
-        self.is_made(&self.server_of(&follower).await, address)
-            .await;
-        self.is_made(&follower, "").await;
+        let follower = self.post(&at, &json!({})).await.is(202).json();
+        self.is_in_service(&follower, address).await;
         self.get(&path(&follower)).await.json()
     }
 
@@ -46,49 +40,44 @@ impl Deployment {
         self.get(&format!("/v1/servers/{server}")).await.json()
     }
 
+    /// What workers do until a resource and its server are in service, which is there.
+    pub async fn is_in_service(&self, resource: &Value, address: &str) {
+        let server = self.server_of(resource).await;
+        self.is_made(&server, address).await;
+        self.is_made(resource, "").await;
+    }
+
     /// What workers do until a subject is in service.
     pub async fn is_made(&self, subject: &Value, address: &str) {
-        let mut db = self.pool.begin().await.unwrap();
-        let id = id(subject).id;
-        if !address.is_empty() {
-            let fact = Fact::Address {
-                address: address.into(),
-                port: 22,
-                user: "drover".into(),
-            };
-            operations::apply(&mut db, id, &fact, "tester")
-                .await
-                .unwrap();
-        }
-        sqlx::query("update subjects set state = 'available' where id = $1")
-            .bind(id.to_string())
-            .execute(&mut *db)
-            .await
-            .unwrap();
-        let open = operations::open_of(&mut db, id).await.unwrap().remove(0);
-        let done = OperationState::Done;
-        assert!(
-            operations::end(&mut db, open.id, done, "tester", "it is there")
-                .await
-                .unwrap()
-        );
-        db.commit().await.unwrap();
+        let fact = Fact::Address {
+            address: address.into(),
+            port: 22,
+            user: "drover".into(),
+        };
+        let sql = "update subjects set state = 'available' where id = $1";
+        sql::run(&self.pool, sql, [id(subject).id]).await;
+        let known = (!address.is_empty()).then_some(&fact);
+        self.is_done(subject, known).await;
     }
 
     /// What workers do at the end of `destroy_*`.
     pub async fn is_gone(&self, subject: &Value) {
+        self.is_done(subject, Some(&Fact::Gone)).await;
+    }
+
+    /// What workers do for what has been asked of a subject: they write this down, and
+    /// that it is done.
+    pub async fn is_done(&self, subject: &Value, fact: Option<&Fact>) {
         let id = id(subject).id;
         let mut db = self.pool.begin().await.unwrap();
-        operations::apply(&mut db, id, &Fact::Gone, "tester")
-            .await
-            .unwrap();
+        if let Some(fact) = fact {
+            let applied = operations::apply(&mut db, id, fact, "tester").await;
+            applied.unwrap();
+        }
         let open = operations::open_of(&mut db, id).await.unwrap().remove(0);
         let done = OperationState::Done;
-        assert!(
-            operations::end(&mut db, open.id, done, "tester", "gone")
-                .await
-                .unwrap()
-        );
+        let ended = operations::end(&mut db, open.id, done, "tester", "done").await;
+        assert!(ended.unwrap());
         db.commit().await.unwrap();
     }
 
@@ -96,20 +85,12 @@ impl Deployment {
     pub async fn stands(&self, operation: &Value, step: i16, note: &str, stuck: bool) {
         let id = operation["id"].as_str().unwrap();
         let id = OperationId::from_public(id).unwrap();
-        sqlx::query(
-            "update operations
+        let sql = "update operations
              set step = $2, steps = 7, step_name = 'await_ssh', note = $3,
                  deadline = now() + interval '5 minutes',
                  stuck_at = case when $4 then now() end, failures = case when $4 then 3 else 0 end
-             where id = $1",
-        )
-        .bind(id.to_string())
-        .bind(step)
-        .bind(note)
-        .bind(stuck)
-        .execute(&self.pool)
-        .await
-        .unwrap();
+             where id = $1";
+        sql::run(&self.pool, sql, (id, step, note, stuck)).await;
     }
 
     /// Asks something of a subject.

@@ -5,6 +5,7 @@ mod resolver;
 mod world;
 
 mod actions;
+mod addresses;
 mod adopting;
 mod changing;
 mod command;

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use drover_tests::sql;
 use serde_json::json;
 
-use crate::command::{Shell, failed, run};
+use crate::command::{Shell, Terminal, all_fail, failed, filters, words};
 use crate::made::path;
 use crate::world::{Deployment, TOKEN};
 
@@ -12,98 +13,54 @@ use crate::world::{Deployment, TOKEN};
 async fn a_day_of_making_at_the_terminal() {
     let drover = Deployment::with_a_cloud().await;
     let shell = Shell(&drover);
-    let mut told = String::new();
-    let mut tell = async |arguments: &[&str], shown: &str| {
-        let text = shell.text(arguments).await;
-        told += &format!("$ drover {shown}\n{text}\n");
-        text
-    };
-    tell(&["regions"], "regions").await;
-    tell(&["plans"], "plans").await;
-    let create = ["create", "resource", "--name=shop", "--plan=production"];
-    tell(&create, "create resource --name=shop --plan=production").await;
+    let mut at = Terminal::of(&drover);
+    at.tell("regions").await;
+    at.tell("plans").await;
+    at.tell("create resource --name=shop --plan=production")
+        .await;
     let shop = shell.json(&["show", "shop"]).await;
     let server = drover.server_of(&shop).await;
     let rename = json!({"action": "rename", "name": "production-1"});
-    assert_eq!(drover.ask(&server, rename).await.status, 200);
+    drover.ask(&server, rename).await.is(200);
     drover
         .stands(&server["operation"], 2, "port 22: refused", false)
         .await;
-    tell(
-        &["operations", "--subject=production-1"],
-        "operations --subject=production-1",
-    )
-    .await;
-    tell(&["servers"], "servers").await;
-    tell(&["show", "production-1"], "show production-1").await;
+    at.tell("operations --subject=production-1").await;
+    at.tell("servers").await;
+    at.tell("show production-1").await;
     drover.is_made(&server, "10.0.0.9").await;
     drover.is_made(&shop, "").await;
     let pem = "update resources set tls_root_cert = E'-----BEGIN\\nMIIB\\n-----END\\n',
                customer_role = 'u_1', customer_database = 'd_1'";
-    sqlx::query(pem).execute(&drover.pool).await.unwrap();
-    tell(&["credentials", "shop"], "credentials shop").await;
-    let resize = [
-        "act",
-        "shop",
-        "resize",
-        "--size=large",
-        "--now",
-        "--reason=it is slow",
-        "--by=ann",
-    ];
-    tell(
-        &resize,
-        "act shop resize --size=large --now --reason='it is slow' --by=ann",
-    )
-    .await;
-    tell(&["act", "shop", "rename", "store"], "act shop rename store").await;
-    let window = "mon 04:00 Europe/Berlin";
-    tell(
-        &["act", "store", "set-window", window],
-        "act store set-window 'mon 04:00 Europe/Berlin'",
-    )
-    .await;
+    sql::run(&drover.pool, pem, ()).await;
+    at.tell("credentials shop").await;
+    at.tell("act shop resize --size=large --now --reason='it is slow' --by=ann")
+        .await;
+    at.tell("act shop rename store").await;
+    at.tell("act store set-window 'mon 04:00 Europe/Berlin'")
+        .await;
     let server = drover.server_of(&shop).await;
     drover
         .stands(&server["operation"], 0, "no such size there today", true)
         .await;
-    tell(&["operations", "--stuck"], "operations --stuck").await;
-    let id = server["operation"]["id"].as_str().unwrap();
-    tell(&["operation", id], "operation ID").await;
-    tell(
-        &["operation", id, "retry", "--by=ann"],
-        "operation ID retry --by=ann",
-    )
-    .await;
-    let destroy = ["destroy", "store", "--confirm=store"];
-    tell(&destroy, "destroy store --confirm=store").await;
-    tell(
-        &["operations", "--all", "--subject=store"],
-        "operations --all --subject=store",
-    )
-    .await;
-    insta::with_settings!({filters => vec![
-        (r"\b(srv|db|op)_[0-9A-Z]{26}", "${1}_ID"),
-        (r"\d+s ago", "Ns ago"),
+    at.tell("operations --stuck").await;
+    at.id = server["operation"]["id"].as_str().unwrap().to_owned();
+    at.tell("operation ID").await;
+    at.tell("operation ID retry --by=ann").await;
+    at.tell("destroy store --confirm=store").await;
+    at.tell("operations --all --subject=store").await;
+    insta::with_settings!({filters => filters(&[
         (r"for \d+s\b", "for Ns"),
-        (r" {2,}", "  "),
         (r"  \d+s  ", "  Ns  "),
-        (r"\d{4}-\d\d-\d\dT[0-9:.]+Z", "TIME"),
-        (r"(u_1:|password  )[0-9A-Za-z]{32}", "${1}PASSWORD"),
-    ]}, { insta::assert_snapshot!(told) });
+        (r"(u_1:|password +)[0-9A-Za-z]{32}", "${1}PASSWORD"),
+    ])}, { insta::assert_snapshot!(at.told) });
 }
 
 #[tokio::test]
 async fn waiting_shows_how_far_it_is_until_it_is_there() {
     let drover = Deployment::with_a_cloud().await;
     let shell = Shell(&drover);
-    let create = [
-        "create",
-        "resource",
-        "--name=shop",
-        "--plan=starter",
-        "--wait",
-    ];
+    let create = words("create resource --name=shop --plan=starter --wait");
     let worker = async {
         let shop = loop {
             let list = drover.get("/v1/resources?name=shop").await.json();
@@ -114,7 +71,7 @@ async fn waiting_shows_how_far_it_is_until_it_is_there() {
         };
         let server = drover.server_of(&shop).await;
         let rename = json!({"action": "rename", "name": "starter-1"});
-        assert_eq!(drover.ask(&server, rename).await.status, 200);
+        drover.ask(&server, rename).await.is(200);
         drover
             .stands(&server["operation"], 2, "port 22: refused", false)
             .await;
@@ -142,13 +99,7 @@ async fn waiting_shows_how_far_it_is_until_it_is_there() {
 async fn waiting_ends_when_nothing_is_left_to_do_for_it_and_its_followers() {
     let drover = Deployment::with_a_cloud().await;
     let shell = Shell(&drover);
-    let create = [
-        "create",
-        "resource",
-        "--name=shop",
-        "--plan=premium",
-        "--wait",
-    ];
+    let create = words("create resource --name=shop --plan=premium --wait");
     let worker = async {
         let both = loop {
             let list = drover.get("/v1/resources").await.json();
@@ -159,10 +110,8 @@ async fn waiting_ends_when_nothing_is_left_to_do_for_it_and_its_followers() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         };
         // It answers before all is done for it.
-        sqlx::query("update subjects set state = 'available' where name = 'shop'")
-            .execute(&drover.pool)
-            .await
-            .unwrap();
+        let sql = "update subjects set state = 'available' where name = 'shop'";
+        sql::run(&drover.pool, sql, ()).await;
         drover
             .stands(&both[0]["operation"], 4, "nearly", false)
             .await;
@@ -223,43 +172,24 @@ async fn wrong_use_is_told_before_anything_is_asked() {
     let server = drover.server("there").await;
     let db = drover.resource(&server, "app").await;
     let before = drover.record().await;
-    for (arguments, code, says) in [
-        (vec!["create", "resource", "--name=x"], 2, "--plan"),
-        (
-            vec!["create", "server", "--name=x", "--limit=5s"],
-            2,
-            "--wait",
-        ),
-        (
-            vec!["create", "server", "--name=x", "--wait", "--limit=soon"],
-            2,
-            "--limit",
-        ),
-        (
-            vec!["create", "server", "--name=x", "--size=huge"],
-            1,
-            "medium, large",
-        ),
-        (vec!["destroy", "app"], 2, "--confirm"),
-        (vec!["destroy", "app", "--confirm=app"], 1, "drover forget"),
-        (vec!["act", "app", "restart", "--now"], 2, "--reason"),
-        (
-            vec!["act", "app", "resize", "--size=large"],
-            1,
-            "was adopted",
-        ),
-        (vec!["credentials", "there"], 2, "is a server"),
-        (vec!["follow", "there"], 2, "is a server"),
-        (vec!["follow", "app"], 1, "was adopted"),
-        (vec!["url", "there"], 2, "is a server"),
-        (vec!["url", "app", "--role=writer"], 2, "--role"),
-        (vec!["credentials", &db], 1, "was adopted"),
-        (vec!["operation", "op_x"], 2, "op_"),
-        (vec!["operations", "--state=going"], 2, "must be one of"),
-    ] {
-        let output = run(&arguments, &settings).await;
-        let told = failed(&output, code);
-        assert!(told.contains(says), "{arguments:?}: {told}");
-    }
+    let table = "
+create resource --name=x                   | 2 | --plan
+create server --name=x --limit=5s          | 2 | --wait
+create server --name=x --wait --limit=soon | 2 | --limit
+create server --name=x --size=huge         | 1 | medium, large
+destroy app                                | 2 | --confirm
+destroy app --confirm=app                  | 1 | drover forget
+act app restart --now                      | 2 | --reason
+act app resize --size=large                | 1 | was adopted
+credentials there                          | 2 | is a server
+follow there                               | 2 | is a server
+follow app                                 | 1 | was adopted
+url there                                  | 2 | is a server
+url app --role=writer                      | 2 | --role
+credentials DB                             | 1 | was adopted
+operation op_x                             | 2 | op_
+operations --state=going                   | 2 | must be one of
+";
+    all_fail(&settings, &table.replace("DB", &db)).await;
     assert_eq!(drover.record().await, before);
 }

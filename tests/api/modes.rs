@@ -1,9 +1,10 @@
 //! Modes: set through the API, and shown wherever the herd is.
 
 use drover::model::{IncidentKind, Mode};
+use drover_tests::{Shows, sql};
 use serde_json::{Value, json};
 
-use crate::refusals::refused;
+use crate::refusals::{all_refused, refused};
 use crate::resolver::{is_due, open, put_off};
 use crate::world::{Answer, Deployment};
 
@@ -12,12 +13,15 @@ async fn set(drover: &Deployment, scope: &str, body: Value) -> Answer {
     drover.raw("PUT", &path, body.to_string()).await
 }
 
+/// The two words of a text.
+fn pair(text: &str) -> (&str, &str) {
+    let (one, other) = text.trim().split_once(' ').unwrap();
+    (one, other.trim())
+}
+
 async fn on(drover: &Deployment, id: &str) -> Value {
-    let kind = if id.starts_with("srv_") {
-        "servers"
-    } else {
-        "resources"
-    };
+    let is_server = id.starts_with("srv_");
+    let kind = if is_server { "servers" } else { "resources" };
     let shown = drover.get(&format!("/v1/{kind}/{id}")).await.json();
     let listed = drover.get(&format!("/v1/{kind}")).await.json();
     let items = listed["items"].as_array().unwrap();
@@ -27,9 +31,7 @@ async fn on(drover: &Deployment, id: &str) -> Value {
 
 #[tokio::test]
 async fn the_most_cautious_mode_holds_and_says_whose_it_is() {
-    let drover = Deployment::start().await;
-    let server = drover.server("there").await;
-    let db = drover.resource(&server, "app").await;
+    let (drover, server, db) = Deployment::with_app().await;
     let act = json!({"mode": "act", "scope": null, "name": null, "reason": null, "set_at": null});
     assert_eq!(on(&drover, &server).await, act);
     let list = drover.get("/v1/modes").await.json();
@@ -37,89 +39,42 @@ async fn the_most_cautious_mode_holds_and_says_whose_it_is() {
     herd["scope"] = json!("herd");
     assert_eq!(list, json!({"items": [herd], "next_cursor": null}));
 
-    let of_server = format!("subjects/{server}");
-    let of_db = format!("subjects/{db}");
     // What is set, one after the other; then what holds for the server and for the
-    // resource, and whose word that is.
-    for (scope, mode, server_s, db_s) in [
-        (
-            of_db.as_str(),
-            "hold",
-            ("act", None),
-            ("hold", Some(db.as_str())),
-        ),
-        (
-            "tiers/standard",
-            "advise",
-            ("advise", Some("tier:standard")),
-            ("hold", Some(&db)),
-        ),
-        (
-            &of_db,
-            "advise",
-            ("advise", Some("tier:standard")),
-            ("advise", Some("tier:standard")),
-        ),
-        // A server's own mode is its resources' too.
-        (
-            &of_server,
-            "hold",
-            ("hold", Some(&server)),
-            ("hold", Some(&server)),
-        ),
-        // Of two alike, the wider one is named: lifting the other would not help.
-        (
-            "herd",
-            "hold",
-            ("hold", Some("herd")),
-            ("hold", Some("herd")),
-        ),
-        (
-            "herd",
-            "act",
-            ("hold", Some(&server)),
-            ("hold", Some(&server)),
-        ),
-        (
-            &of_server,
-            "act",
-            ("advise", Some("tier:standard")),
-            ("advise", Some("tier:standard")),
-        ),
-        (
-            "tiers/standard",
-            "act",
-            ("act", None),
-            ("advise", Some(&db)),
-        ),
-        (&of_db, "act", ("act", None), ("act", None)),
-    ] {
-        let what = format!("{scope} {mode}");
-        let body = json!({"mode": mode, "reason": format!(" because of {what} ")});
-        let answer = set(&drover, scope, body).await;
-        assert_eq!(
-            (answer.status, &answer.json()["mode"]),
-            (200, &json!(mode)),
-            "{answer:?}"
-        );
-        for (id, (mode, whose)) in [(&server, server_s), (&db, db_s)] {
+    // resource, and whose word that is. A server's own mode is its resources' too. Of two
+    // alike, the wider one is named: lifting the other would not help.
+    let table = "
+subjects/DB     hold   | act    -             | hold   DB
+tiers/standard  advise | advise tier:standard | hold   DB
+subjects/DB     advise | advise tier:standard | advise tier:standard
+subjects/SERVER hold   | hold   SERVER        | hold   SERVER
+herd            hold   | hold   herd          | hold   herd
+herd            act    | hold   SERVER        | hold   SERVER
+subjects/SERVER act    | advise tier:standard | advise tier:standard
+tiers/standard  act    | act    -             | advise DB
+subjects/DB     act    | act    -             | act    -
+";
+    let table = table.replace("SERVER", &server).replace("DB", &db);
+    for line in table.trim().lines() {
+        let [set_now, server_s, db_s] = line.split(" | ").collect::<Vec<_>>()[..] else {
+            panic!("not three parts: {line}");
+        };
+        let (scope, mode) = pair(set_now);
+        let body = json!({"mode": mode, "reason": format!(" because of {line} ")});
+        let answer = set(&drover, scope, body).await.is(200);
+        assert_eq!(answer.json()["mode"], mode, "{line}");
+        for (id, held) in [(&server, server_s), (&db, db_s)] {
+            let (mode, whose) = pair(held);
+            let whose = (whose != "-").then_some(whose);
             let seen = on(&drover, id).await;
-            assert_eq!(
-                (&seen["mode"], &seen["scope"]),
-                (&json!(mode), &json!(whose)),
-                "{what}"
-            );
+            seen.shows(json!({"mode": mode, "scope": whose}));
             // What is shown is what resolvers go by.
             let mut tx = drover.pool.acquire().await.unwrap();
             let subject = id.parse::<drover::model::PublicId>().unwrap().id;
             let effective = drover::store::modes::effective(&mut tx, Some(subject)).await;
-            assert_eq!(effective.unwrap(), mode.parse::<Mode>().unwrap(), "{what}");
+            assert_eq!(effective.unwrap(), mode.parse::<Mode>().unwrap(), "{line}");
         }
     }
-    let rows: i64 = sqlx::query_scalar("select count(*) from modes")
-        .fetch_one(&drover.pool)
-        .await
-        .unwrap();
+    let rows: i64 = sql::scalar(&drover.pool, "select count(*) from modes", ()).await;
     assert_eq!(rows, 0, "act is the same as none");
 }
 
@@ -133,7 +88,7 @@ async fn modes_are_listed_with_their_reasons_until_the_subject_is_forgotten() {
         ("herd".into(), "hold"),
     ] {
         let body = json!({"mode": mode, "reason": "a move"});
-        assert_eq!(set(&drover, &scope, body).await.status, 200);
+        set(&drover, &scope, body).await.is(200);
     }
     let listed = async || {
         let list = drover.get("/v1/modes").await.json();
@@ -149,7 +104,7 @@ async fn modes_are_listed_with_their_reasons_until_the_subject_is_forgotten() {
     let there = (json!(server), json!("there"), json!("advise"));
     assert_eq!(listed().await, [herd.clone(), tier.clone(), there]);
     let path = format!("/v1/servers/{server}");
-    assert_eq!(drover.raw("DELETE", &path, "").await.status, 204);
+    drover.delete(&path).await.is(204);
     assert_eq!(listed().await, [herd, tier]);
 }
 
@@ -157,7 +112,7 @@ async fn modes_are_listed_with_their_reasons_until_the_subject_is_forgotten() {
 async fn a_mode_wakes_the_incidents_it_is_about() {
     let drover = Deployment::start().await;
     let gold = json!({"rules": {}}).to_string();
-    assert_eq!(drover.raw("PUT", "/v1/tiers/gold", gold).await.status, 200);
+    drover.raw("PUT", "/v1/tiers/gold", gold).await.is(200);
     let golden = json!({"name": "golden", "address": "10.1.2.3", "tier": "gold"});
     let golden = drover.post("/v1/servers?wait=false", &golden).await.json()["id"].clone();
     let golden = golden.as_str().unwrap();
@@ -189,7 +144,7 @@ async fn a_mode_wakes_the_incidents_it_is_about() {
                 put_off(&drover, *id).await;
             }
             let body = json!({"mode": mode, "reason": "a move"});
-            assert_eq!(set(&drover, &scope, body).await.status, 200);
+            set(&drover, &scope, body).await.is(200);
             for (id, woken) in of.iter().zip(woken) {
                 assert_eq!(is_due(&drover, *id).await, Some(woken), "{scope} {mode}");
             }
@@ -203,98 +158,31 @@ async fn wrong_modes_are_refused() {
     let server = drover.server("there").await;
     let before = drover.record().await;
     let hold = || json!({"mode": "hold", "reason": "a move"});
-    for (scope, body, status, code, field) in [
-        ("herd", json!({}), 422, "missing_field", "mode"),
-        (
-            "herd",
-            json!({"mode": "stop", "reason": "x"}),
-            422,
-            "invalid_field",
-            "mode",
-        ),
-        (
-            "herd",
-            json!({"mode": 1, "reason": "x"}),
-            422,
-            "invalid_field",
-            "mode",
-        ),
-        (
-            "herd",
-            json!({"mode": "hold"}),
-            422,
-            "missing_field",
-            "reason",
-        ),
-        (
-            "herd",
-            json!({"mode": "advise", "reason": null}),
-            422,
-            "missing_field",
-            "reason",
-        ),
-        (
-            "herd",
-            json!({"mode": "hold", "reason": "  "}),
-            422,
-            "invalid_field",
-            "reason",
-        ),
-        (
-            "herd",
-            json!({"mode": "act", "reason": "\n"}),
-            422,
-            "invalid_field",
-            "reason",
-        ),
-        (
-            "herd",
-            json!({"mode": "hold", "reason": "x".repeat(501)}),
-            422,
-            "invalid_field",
-            "reason",
-        ),
-        (
-            "herd",
-            json!({"mode": "hold", "reason": "x", "for": "1h"}),
-            422,
-            "unknown_field",
-            "for",
-        ),
-        ("tiers/gold", hold(), 404, "not_found", "name"),
-        ("tiers/Gold!", hold(), 422, "invalid_field", "name"),
-        ("subjects/there", hold(), 400, "malformed_id", "id"),
-        (
-            "subjects/inc_01J8ZC0T3YQ5V7N2M4K6H9D1XB",
-            hold(),
-            400,
-            "malformed_id",
-            "id",
-        ),
-        (
-            "subjects/srv_01J8ZC0T3YQ5V7N2M4K6H9D1XB",
-            hold(),
-            404,
-            "not_found",
-            "id",
-        ),
-        (
-            &format!("subjects/{}", server.replace("srv_", "db_")),
-            hold(),
-            404,
-            "not_found",
-            "id",
-        ),
-    ] {
-        let answer = set(&drover, scope, body.clone()).await;
-        refused(
-            &format!("{scope} {body}"),
-            &answer,
-            status,
-            code,
-            Some(field),
-        );
-    }
+    let table = r#"
+herd                                    {}                                           422 missing_field mode
+herd                                    {"mode": "stop", "reason": "x"}              422 invalid_field mode
+herd                                    {"mode": 1, "reason": "x"}                   422 invalid_field mode
+herd                                    {"mode": "hold"}                             422 missing_field reason
+herd                                    {"mode": "advise", "reason": null}           422 missing_field reason
+herd                                    {"mode": "hold", "reason": "  "}             422 invalid_field reason
+herd                                    {"mode": "act", "reason": "\n"}              422 invalid_field reason
+herd                                    {"mode": "hold", "reason": "@501"}           422 invalid_field reason
+herd                                    {"mode": "hold", "reason": "x", "for": "1h"} 422 unknown_field for
+tiers/gold                              {"mode": "hold", "reason": "a move"}         404 not_found name
+tiers/Gold!                             {"mode": "hold", "reason": "a move"}         422 invalid_field name
+subjects/there                          {"mode": "hold", "reason": "a move"}         400 malformed_id id
+subjects/inc_01J8ZC0T3YQ5V7N2M4K6H9D1XB {"mode": "hold", "reason": "a move"}         400 malformed_id id
+subjects/srv_01J8ZC0T3YQ5V7N2M4K6H9D1XB {"mode": "hold", "reason": "a move"}         404 not_found id
+subjects/OTHER                          {"mode": "hold", "reason": "a move"}         404 not_found id
+"#;
+    let other = server.replace("srv_", "db_");
+    all_refused(&drover, table, async |scope, mut body| {
+        if body["reason"] == "@501" {
+            body["reason"] = "x".repeat(501).into();
+        }
+        set(&drover, &scope.replace("OTHER", &other), body).await
+    })
+    .await;
     let answer = set(&drover, "herds", hold()).await;
     refused("herds", &answer, 404, "not_found", None);
     let answer = drover.get("/v1/modes/herd").await;
@@ -315,7 +203,7 @@ async fn whoever_looks_sees_the_mode_and_what_is_wrong() {
     open(&drover, None, IncidentKind::Blind).await;
     let hold = json!({"mode": "hold", "reason": "swordfish"});
     for scope in ["herd", &format!("subjects/{server}")] {
-        assert_eq!(set(&drover, scope, hold.clone()).await.status, 200);
+        set(&drover, scope, hold.clone()).await.is(200);
     }
     let ring = drover.get("/v1/ring").await.json();
     assert_eq!(ring["mode"], "hold");
@@ -331,10 +219,7 @@ async fn whoever_looks_sees_the_mode_and_what_is_wrong() {
         (200, &json!("ok"))
     );
     let health = health.json();
-    assert_eq!(
-        (&health["mode"], &health["open_incidents"]),
-        (&json!("hold"), &json!(2))
-    );
+    health.shows(json!({"mode": "hold", "open_incidents": 2}));
     let metrics = drover.send(drover.request("GET", "/metrics")).await.text;
     for line in [
         "drover_incidents{kind=\"server_down\",state=\"triggered\"} 1",

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use drover_tests::sql;
 use serde_json::{Value, json};
 
 use crate::world::{Answer, Deployment, well};
@@ -46,7 +47,7 @@ async fn health_says_why_it_fails() {
     run("update apalis.jobs set done_at = now() - interval '40 s'")
         .await
         .unwrap();
-    assert_eq!(open(&drover, "/healthz").await.status, 200);
+    open(&drover, "/healthz").await.is(200);
     run("delete from apalis.jobs").await.unwrap();
     assert!(reasons(&open(&drover, "/healthz").await).contains("lost or extra"));
     let page = open(&drover, "/").await;
@@ -58,10 +59,7 @@ async fn health_says_why_it_fails() {
     );
     // Someone holds the subjects: the database is there, but does not answer.
     let mut held = drover.pool.begin().await.unwrap();
-    sqlx::query("lock table subjects")
-        .execute(&mut *held)
-        .await
-        .unwrap();
+    sql::run(&mut *held, "lock table subjects", ()).await;
     let begun = std::time::Instant::now();
     assert!(reasons(&open(&drover, "/healthz").await).contains("within 2s"));
     assert!(begun.elapsed() < Duration::from_secs(20));
@@ -92,8 +90,7 @@ async fn metrics_are_read_line_by_line() {
     let server = drover.server("there").await;
     drover.resource(&server, "app").await;
     drover.feel(&server, well()).await;
-    let answer = open(&drover, "/metrics").await;
-    assert_eq!(answer.status, 200);
+    let answer = open(&drover, "/metrics").await.is(200);
     assert!(
         answer
             .header("content-type")
@@ -208,20 +205,15 @@ async fn open_operations_are_on_the_page_and_in_the_metrics_without_their_subjec
         ring["operations"],
         json!({"create_server": {"stuck": 1}, "create_resource": {"open": 1}})
     );
-    assert_eq!(
-        drover.send(drover.request("GET", "/healthz")).await.status,
-        200
-    );
+    drover.send(drover.request("GET", "/healthz")).await.is(200);
 }
 
 #[tokio::test]
 async fn open_pages_do_not_hurt_the_database() {
     let drover = Deployment::start().await;
     let reads = async |drover: &Deployment| -> i64 {
-        sqlx::query_scalar("select xact_commit + xact_rollback from pg_stat_database where datname = current_database()")
-            .fetch_one(&drover.pool)
-            .await
-            .unwrap()
+        let sql = "select xact_commit + xact_rollback from pg_stat_database where datname = current_database()";
+        sql::scalar(&drover.pool, sql, ()).await
     };
     let before = reads(&drover).await;
     let began = std::time::Instant::now();

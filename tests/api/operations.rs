@@ -2,6 +2,7 @@
 //! connects with.
 
 use drover::model::IncidentKind;
+use drover_tests::{Shows, sql};
 use serde_json::{Value, json};
 
 use crate::made::path;
@@ -77,14 +78,8 @@ async fn one_is_shown_with_how_far_it_is_and_what_happened() {
     );
     let new = drover.get(&at).await.json();
     assert_eq!(new["events"][0]["kind"], "asked");
-    assert_eq!(
-        (&new["subject"], &new["name"]),
-        (&shop["id"], &json!("shop"))
-    );
-    assert_eq!(
-        (&new["step"], &new["of"], &new["step_name"]),
-        (&json!(0), &json!(0), &json!("queued"))
-    );
+    new.shows(json!({"subject": shop["id"], "name": "shop"}));
+    new.shows(json!({"step": 0, "of": 0, "step_name": "queued"}));
     assert_eq!(new["actions"], json!([]));
     drover
         .stands(&shop["operation"], 2, "port 22: refused", false)
@@ -93,26 +88,15 @@ async fn one_is_shown_with_how_far_it_is_and_what_happened() {
         drover.get(&at).await.json(),
         drover.get(&path(&shop)).await.json()["operation"].clone(),
     ] {
-        assert_eq!(
-            (
-                &shown["step"],
-                &shown["of"],
-                &shown["step_name"],
-                &shown["note"]
-            ),
-            (
-                &json!(3),
-                &json!(7),
-                &json!("await_ssh"),
-                &json!("port 22: refused")
-            )
+        shown.shows(
+            json!({"step": 3, "of": 7, "step_name": "await_ssh", "note": "port 22: refused"}),
         );
         assert!(shown["deadline"].is_string() && shown["stuck_since"].is_null());
         assert!(shown.get("memo").is_none() && shown.get("secret").is_none());
     }
     // What was destroyed keeps its history.
     let gone = format!("{}?confirm=shop", path(&shop));
-    assert_eq!(drover.delete(&gone).await.status, 202);
+    drover.delete(&gone).await.is(202);
     drover.is_gone(&shop).await;
     let query = format!("?subject={}", shop["id"].as_str().unwrap());
     assert_eq!(ids(&drover, &query).await.len(), 2);
@@ -128,7 +112,7 @@ async fn what_is_stuck_is_tried_again_and_what_waits_is_given_up() {
     let far = chrono::Utc::now() + chrono::Duration::days(2);
     let far = far.format("%a 03:00 UTC").to_string();
     let set = json!({"action": "set_window", "maintenance_window": far});
-    assert_eq!(drover.ask(&shop, set).await.status, 200);
+    drover.ask(&shop, set).await.is(200);
     let restart = drover.ask(&shop, json!({"action": "restart"})).await.json();
     assert_eq!(restart["actions"], json!(["cancel"]));
     let answer = drover.ask_operation(&restart, "retry").await;
@@ -136,8 +120,7 @@ async fn what_is_stuck_is_tried_again_and_what_waits_is_given_up() {
     assert!(answer.text.contains("possible now: cancel"), "{answer:?}");
     let answer = drover.ask_operation(&restart, "stop").await;
     refused("stop", &answer, 422, "unknown_action", Some("action"));
-    let answer = drover.ask_operation(&restart, "cancel").await;
-    assert_eq!(answer.status, 200, "{answer:?}");
+    let answer = drover.ask_operation(&restart, "cancel").await.is(200);
     assert_eq!(answer.json()["state"], "cancelled");
     let events = answer.json()["events"].to_string();
     assert!(
@@ -157,31 +140,20 @@ async fn what_is_stuck_is_tried_again_and_what_waits_is_given_up() {
     let incident = open(&drover, Some(db), IncidentKind::ChangeStuck)
         .await
         .unwrap();
-    sqlx::query("update incidents set state = 'needs_human', paged_at = now() where id = $1")
-        .bind(incident.to_string())
-        .execute(&drover.pool)
-        .await
-        .unwrap();
-    let answer = drover.ask_operation(&restart, "retry").await;
-    assert_eq!(answer.status, 200, "{answer:?}");
-    let shown = answer.json();
+    let sql = "update incidents set state = 'needs_human', paged_at = now() where id = $1";
+    sql::run(&drover.pool, sql, [incident]).await;
+    let shown = drover.ask_operation(&restart, "retry").await.is(200).json();
     assert!(shown["stuck_since"].is_null() && shown["deadline"].is_null());
-    assert_eq!(
-        (&shown["state"], &shown["failures"]),
-        (&json!("open"), &json!(0))
-    );
+    shown.shows(json!({"state": "open", "failures": 0}));
     let incident = drover
         .get(&format!("/v1/incidents/{}", incident.public()))
         .await
         .json();
-    assert_eq!(
-        (&incident["state"], &incident["paged_at"]),
-        (&json!("triggered"), &Value::Null)
-    );
+    incident.shows(json!({"state": "triggered", "paged_at": null}));
     assert!(incident["events"].to_string().contains("ann"));
     // The same without an incident.
     drover.stands(&restart, 1, "it does not stop", true).await;
-    assert_eq!(drover.ask_operation(&restart, "retry").await.status, 200);
+    drover.ask_operation(&restart, "retry").await.is(200);
     let answer = drover.ask_operation(&restart, "retry").await;
     refused("again", &answer, 409, "not_now", Some("action"));
 }
@@ -215,14 +187,11 @@ async fn credentials_are_shown_for_what_drover_made_and_has_an_address() {
         })
     );
     let sql = "update resources set tls_root_cert = 'PEM', tls_mode = 'verify-full'";
-    sqlx::query(sql).execute(&drover.pool).await.unwrap();
+    sql::run(&drover.pool, sql, ()).await;
     let sql = "update servers set address = '2001:db8::9'";
-    sqlx::query(sql).execute(&drover.pool).await.unwrap();
+    sql::run(&drover.pool, sql, ()).await;
     let shown = drover.get(&at).await.json();
-    assert_eq!(
-        (&shown["host"], &shown["tls_root_cert"]),
-        (&json!("2001:db8::9"), &json!("PEM"))
-    );
+    shown.shows(json!({"host": "2001:db8::9", "tls_root_cert": "PEM"}));
     let url = shown["url"].as_str().unwrap();
     assert!(
         url.contains("@[2001:db8::9]:5432/") && url.ends_with("sslmode=verify-full"),
@@ -235,10 +204,10 @@ async fn credentials_are_shown_for_what_drover_made_and_has_an_address() {
         .await;
     refused("adopted", &answer, 409, "adopted", None);
     let wrong = server["id"].as_str().unwrap();
-    let answer = drover
+    drover
         .get(&format!("/v1/resources/{wrong}/credentials"))
-        .await;
-    assert_eq!(answer.status, 404);
+        .await
+        .is(404);
     let open = drover.send(drover.request("GET", &at)).await;
     refused("no token", &open, 401, "unauthorized", None);
 }

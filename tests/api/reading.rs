@@ -1,18 +1,17 @@
 //! Lists, pages, histories, jobs and tiers.
 
 use drover::model::{Attributes, Cause};
+use drover_tests::Shows;
 use serde_json::{Value, json};
 
-use crate::world::{Deployment, change, well};
+use crate::world::{Deployment, well};
 
 /// Follows a listing's cursors to its end: the ids, page by page.
 pub async fn pages(drover: &Deployment, path: &str) -> Vec<Vec<String>> {
     let mut pages = Vec::new();
     let mut cursor = String::new();
     loop {
-        let answer = drover.get(&format!("{path}{cursor}")).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
-        let page = answer.json();
+        let page = drover.get(&format!("{path}{cursor}")).await.is(200).json();
         let ids = page["items"].as_array().unwrap().iter();
         pages.push(ids.map(|i| i["id"].as_str().unwrap().to_owned()).collect());
         match page["next_cursor"].as_str() {
@@ -63,9 +62,7 @@ async fn a_list_is_filtered_by_state_and_shows_what_was_last_seen() {
         .await;
     drover.think(&server, None, None).await;
     let seen = drover.feel(&server, well()).await;
-    drover
-        .think(&server, Some(change("uncertain", "available", seen)), None)
-        .await;
+    drover.turns(&server, "uncertain", "available", seen).await;
     let ids = pages(&drover, "/v1/servers?state=available&limit=9")
         .await
         .concat();
@@ -88,10 +85,7 @@ async fn a_list_is_filtered_by_state_and_shows_what_was_last_seen() {
         last["attributes"],
         json!({"service_available": true, "latency_ms": 1.5})
     );
-    assert_eq!(
-        (&last["worker"], &last["feelers"]),
-        (&json!("tester"), &json!(1))
-    );
+    last.shows(json!({"worker": "tester", "feelers": 1}));
     for time in [
         &shown["created_at"],
         &shown["state_since"],
@@ -113,9 +107,7 @@ async fn histories_come_newest_first_in_pages() {
         let observation = drover.feel(&server, well()).await;
         seen.insert(0, format!("obs_{observation}"));
         let to = if n % 2 == 0 { "available" } else { "uncertain" };
-        drover
-            .think(&server, Some(change(at, to, observation)), None)
-            .await;
+        drover.turns(&server, at, to, observation).await;
         at = to;
     }
     let path = format!("/v1/servers/{server}/observations?limit=3");
@@ -126,10 +118,7 @@ async fn histories_come_newest_first_in_pages() {
     let ids = pages(&drover, &path).await;
     assert_eq!(ids.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3, 1]);
     let newest = drover.get(&path).await.json()["items"][0].clone();
-    assert_eq!(
-        (&newest["from"], &newest["to"]),
-        (&json!("uncertain"), &json!("available"))
-    );
+    newest.shows(json!({"from": "uncertain", "to": "available"}));
     assert_eq!(newest["observation"], seen[0].as_str());
     assert_eq!(newest["reason"], "seen by the test");
     assert!(newest["id"].as_str().unwrap().starts_with("tra_"));
@@ -144,8 +133,8 @@ async fn a_feel_is_brought_forward_once() {
     for expected in [true, false] {
         let answer = drover
             .post("/v1/jobs", &json!({"job": "feel", "subject": server}))
-            .await;
-        assert_eq!(answer.status, 202);
+            .await
+            .is(202);
         assert_eq!(answer.json(), json!({"brought_forward": expected}));
     }
 }
@@ -154,23 +143,14 @@ async fn a_feel_is_brought_forward_once() {
 async fn the_ring_s_numbers_fit_the_herd() {
     let drover = Deployment::start().await;
     let ring = drover.get("/v1/ring").await.json();
-    assert_eq!(
-        (&ring["live_subjects"], &ring["tokens"]),
-        (&json!(0), &json!(0))
-    );
+    ring.shows(json!({"live_subjects": 0, "tokens": 0}));
     assert_eq!(ring["oldest_observation_s"], Value::Null);
     let server = drover.server("there").await;
     drover.resource(&server, "app").await;
     drover.feel(&server, well()).await;
     let ring = drover.get("/v1/ring").await.json();
-    assert_eq!(
-        (&ring["live_subjects"], &ring["tokens"]),
-        (&json!(2), &json!(2))
-    );
-    assert_eq!(
-        (&ring["astray"], &ring["laps_last_minute"]),
-        (&json!(0), &json!(1))
-    );
+    ring.shows(json!({"live_subjects": 2, "tokens": 2}));
+    ring.shows(json!({"astray": 0, "laps_last_minute": 1}));
     assert_eq!(
         ring["queues"],
         json!({"feel": {"Pending": 1}, "think": {"Pending": 1}})
@@ -187,8 +167,10 @@ async fn a_tier_is_made_changed_and_used() {
     let drover = Deployment::start().await;
     for available in ["10s", "20s"] {
         let body = json!({"rules": {"cadence": {"available": available}}});
-        let answer = drover.raw("PUT", "/v1/tiers/gold", body.to_string()).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
+        let answer = drover
+            .raw("PUT", "/v1/tiers/gold", body.to_string())
+            .await
+            .is(200);
         assert_eq!(answer.json()["rules"], body["rules"]);
     }
     let tiers = drover.get("/v1/tiers").await.json();

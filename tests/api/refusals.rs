@@ -23,35 +23,56 @@ pub fn refused(what: &str, answer: &Answer, status: u16, code: &str, field: Opti
     assert_eq!(answer.header("content-type"), "application/json", "{what}");
 }
 
-/// Sends a good body with what each line changes in it: a JSON object (null is no
-/// field at all; a text in `values` stands for another), then the refusal's status, code
-/// and field. None of them may change the record.
-async fn refuse_all(
+/// Asks what each line of a table says, and has it refused:
+///
+/// ```text
+/// WHO {JSON} STATUS CODE FIELD | what the message says
+/// ```
+///
+/// `WHO` and what is said may be missing, and a field be `-`. None may change the record.
+pub async fn all_refused(
+    drover: &Deployment,
+    table: &str,
+    ask: impl AsyncFn(&str, Value) -> Answer,
+) -> Vec<Answer> {
+    let before = drover.record().await;
+    let mut answers = vec![];
+    for line in table.trim().lines() {
+        let (asked, expected) = line.rsplit_once('}').unwrap();
+        let (who, body) = asked.split_once('{').unwrap();
+        let body = serde_json::from_str(&format!("{{{body}}}")).unwrap();
+        let (expected, says) = expected.split_once(" | ").unwrap_or((expected, ""));
+        let [status, code, field] = expected.split_whitespace().collect::<Vec<_>>()[..] else {
+            panic!("not three words: {line}");
+        };
+        let answer = ask(who.trim(), body).await;
+        let field = (field != "-").then_some(field);
+        refused(line, &answer, status.parse().unwrap(), code, field);
+        assert!(answer.text.contains(says), "{line}: {answer:?}");
+        assert_eq!(drover.record().await, before, "{line}");
+        answers.push(answer);
+    }
+    answers
+}
+
+/// The same of a good body with what each line changes in it (null is no field at all; a
+/// text in `values` stands for another).
+pub async fn refuse_all(
     drover: &Deployment,
     path: &str,
     good: &Value,
     values: &[(&str, &str)],
     table: &str,
 ) -> Vec<Answer> {
-    let before = drover.record().await;
-    let mut answers = vec![];
-    for line in table.trim().lines() {
-        let (changes, expected) = line.rsplit_once('}').unwrap();
-        let changes: Value = serde_json::from_str(&format!("{changes}}}")).unwrap();
-        let [status, code, field] = expected.split_whitespace().collect::<Vec<_>>()[..] else {
-            panic!("not three words: {line}");
-        };
+    all_refused(drover, table, async |_, changes| {
         let mut body = good.clone();
         for (name, value) in changes.as_object().unwrap() {
             let named = values.iter().find(|(name, _)| value == name);
             body[name] = named.map_or(value.clone(), |(_, value)| (*value).into());
         }
-        let answer = drover.post(path, &body).await;
-        refused(line, &answer, status.parse().unwrap(), code, Some(field));
-        assert_eq!(drover.record().await, before, "{line}");
-        answers.push(answer);
-    }
-    answers
+        drover.post(path, &body).await
+    })
+    .await
 }
 
 #[tokio::test]
@@ -81,7 +102,7 @@ async fn a_missing_or_wrong_token_is_refused_before_anything_else() {
     let lower = drover
         .request("GET", "/v1/ring")
         .header("authorization", format!("bearer {TOKEN}"));
-    assert_eq!(drover.send(lower).await.status, 200);
+    drover.send(lower).await.is(200);
     assert_eq!(drover.record().await, before);
 }
 
@@ -233,9 +254,7 @@ async fn what_is_no_json_object_is_refused() {
 
 #[tokio::test]
 async fn wrong_ids_and_addresses_are_refused() {
-    let drover = Deployment::start().await;
-    let server = drover.server("there").await;
-    let db = drover.resource(&server, "app").await;
+    let (drover, server, db) = Deployment::with_app().await;
     let before = drover.record().await;
     let unknown = "01J8ZC0T3YQ5V7N2M4K6H9D1XB";
     for (kind, prefix, other) in [("servers", "srv_", &db), ("resources", "db_", &server)] {
@@ -257,18 +276,14 @@ async fn wrong_ids_and_addresses_are_refused() {
                 refused(id, &answer, 404, "not_found", Some("id"));
             }
         }
-        let answer = drover
-            .raw("DELETE", &format!("/v1/{kind}/{other}"), "")
-            .await;
+        let answer = drover.delete(&format!("/v1/{kind}/{other}")).await;
         refused("other kind", &answer, 404, "not_found", Some("id"));
         let answer = drover
-            .raw("DELETE", &format!("/v1/{kind}/{prefix}{unknown}"), "")
+            .delete(&format!("/v1/{kind}/{prefix}{unknown}"))
             .await;
         refused("unknown", &answer, 404, "not_found", Some("id"));
     }
-    let answer = drover
-        .raw("DELETE", &format!("/v1/servers/{server}"), "")
-        .await;
+    let answer = drover.delete(&format!("/v1/servers/{server}")).await;
     refused("has resources", &answer, 409, "has_resources", Some("id"));
     for path in ["/v1", "/v1/", "/v1/nothing", "/nothing", "/v1/servers/"] {
         refused(path, &drover.get(path).await, 404, "not_found", None);
@@ -287,9 +302,7 @@ async fn wrong_ids_and_addresses_are_refused() {
 
 #[tokio::test]
 async fn wrong_parameters_are_refused() {
-    let drover = Deployment::start().await;
-    let server = drover.server("there").await;
-    let db = drover.resource(&server, "app").await;
+    let (drover, server, db) = Deployment::with_app().await;
     let far = format!("9000000000000000000-{}", &db[3..]);
     let table = "
 servers?state=well                        invalid_parameter state

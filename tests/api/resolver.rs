@@ -10,6 +10,7 @@ use drover::store::leases::Fence;
 use drover::store::operations::{self, NewOperation};
 use drover::store::outbox::{self, NewMessage};
 use drover::store::runs::{self, Run};
+use drover_tests::sql;
 use serde_json::{Value, json};
 
 use crate::world::{Answer, Deployment};
@@ -57,11 +58,8 @@ pub async fn act(drover: &Deployment, id: IncidentId, body: Value) -> Answer {
 
 /// Puts the incident's next turn far off; tells later whether it was brought here.
 pub async fn put_off(drover: &Deployment, id: IncidentId) {
-    sqlx::query("update apalis.jobs set run_at = now() + interval '1 hour' where id = $1")
-        .bind(id.to_string())
-        .execute(&drover.pool)
-        .await
-        .unwrap();
+    let sql = "update apalis.jobs set run_at = now() + interval '1 hour' where id = $1";
+    sql::run(&drover.pool, sql, [id]).await;
 }
 
 /// `None`: it has no token any more.
@@ -187,7 +185,7 @@ pub async fn escalated(drover: &Deployment, db: &str) -> IncidentId {
         "update outbox set state = 'dead', attempts = 3, settled_at = now(),
              last_error = 'PagerDuty answered 403' where channel = 'page'",
     ] {
-        sqlx::query(sql).execute(&mut *tx).await.unwrap();
+        sql::run(&mut *tx, sql, ()).await;
     }
     tx.commit().await.unwrap();
     let human = turn(drover, id, |i| {

@@ -9,12 +9,18 @@ use drover::model::{
 use drover::store::places;
 use drover::store::queue::{self, Change, FeelStep, Lock, ThinkStep, Token};
 use drover::web::{Web, serve};
+use drover_tests::sql;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub const TOKEN: &str = "a-token-for-tests-only";
 pub const ADMIN_TOKEN: &str = "another-token-for-tests-only";
+
+/// What it seals with.
+pub fn key() -> SecretKey {
+    SecretKey::from_base64(&["A".repeat(43), "=".into()].concat()).unwrap()
+}
 
 /// A deployment without workers.
 pub struct Deployment {
@@ -33,6 +39,13 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Fails unless it has this status.
+    #[track_caller]
+    pub fn is(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{self:?}");
+        self
+    }
+
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
     }
@@ -62,7 +75,7 @@ impl Deployment {
             listen: listen.clone(),
             token: secret(TOKEN),
             admin_token: None,
-            secret_key: SecretKey::from_base64(&["A".repeat(43), "=".into()].concat()).unwrap(),
+            secret_key: key(),
             rules: json!({"cadence": {"available": "5s"}}),
             quotas: Quotas::default(),
             gameday: GamedayMark::Refused,
@@ -112,22 +125,30 @@ impl Deployment {
     /// Adopts a server without waiting for it.
     pub async fn server(&self, name: &str) -> String {
         let body = json!({"name": name, "address": format!("{name}.example")});
-        let answer = self.post("/v1/servers?wait=false", &body).await;
-        assert_eq!(answer.status, 201, "{answer:?}");
+        let answer = self.post("/v1/servers?wait=false", &body).await.is(201);
         answer.json()["id"].as_str().unwrap().to_owned()
     }
 
     /// Adopts a resource.
     pub async fn resource(&self, server: &str, name: &str) -> String {
-        let answer = self.post("/v1/resources", &resource(server, name)).await;
-        assert_eq!(answer.status, 201, "{answer:?}");
+        let answer = self
+            .post("/v1/resources", &resource(server, name))
+            .await
+            .is(201);
         answer.json()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// One with a server and a resource on it, both adopted.
+    pub async fn with_app() -> (Self, String, String) {
+        let drover = Self::start().await;
+        let server = drover.server("there").await;
+        let db = drover.resource(&server, "app").await;
+        (drover, server, db)
     }
 
     /// Everything that a refused request must leave as it was.
     pub async fn record(&self) -> String {
-        sqlx::query_scalar(
-            "select concat_ws(' ',
+        let sql = "select concat_ws(' ',
                  (select string_agg(s::text, ',' order by id) from subjects s),
                  (select string_agg(s::text, ',' order by id) from servers s),
                  (select string_agg(r::text, ',' order by id) from resources r),
@@ -139,11 +160,8 @@ impl Deployment {
                  (select string_agg(o::text, ',' order by id) from outbox o),
                  (select string_agg(m::text, ',' order by scope) from modes m),
                  (select string_agg(o::text, ',' order by id) from operations o),
-                 (select string_agg(e::text, ',' order by id) from operation_events e))",
-        )
-        .fetch_one(&self.pool)
-        .await
-        .unwrap()
+                 (select string_agg(e::text, ',' order by id) from operation_events e))";
+        sql::scalar(&self.pool, sql, ()).await
     }
 
     /// What a resolve worker says of a region it has access to.
@@ -164,8 +182,7 @@ impl Deployment {
 
     /// Asks for something to be made.
     pub async fn created(&self, kind: &str, body: Value) -> Value {
-        let answer = self.post(&format!("/v1/{kind}s"), &body).await;
-        assert_eq!(answer.status, 202, "{answer:?}");
+        let answer = self.post(&format!("/v1/{kind}s"), &body).await.is(202);
         answer.json()
     }
 
@@ -219,24 +236,20 @@ impl Deployment {
         db.commit().await.unwrap();
     }
 
+    /// The same, when that decides on a change of state.
+    pub async fn turns(&self, id: &str, from: &str, to: &str, seen: ObservationId) {
+        self.think(id, Some(change(from, to, seen)), None).await;
+    }
+
     /// As apalis does it.
     async fn claim(&self, id: &str) -> Lock {
         let subject = id.parse::<PublicId>().unwrap().id;
-        sqlx::query(
-            "insert into apalis.workers (id, worker_type, storage_name)
-             values ('tester', 'feel', 'test') on conflict do nothing",
-        )
-        .execute(&self.pool)
-        .await
-        .unwrap();
-        let at = sqlx::query_scalar(
-            "update apalis.jobs set status = 'Queued', lock_by = 'tester', lock_at = now()
-             where id = $1 returning floor(extract(epoch from lock_at))::bigint",
-        )
-        .bind(subject.to_string())
-        .fetch_one(&self.pool)
-        .await
-        .unwrap();
+        let sql = "insert into apalis.workers (id, worker_type, storage_name)
+             values ('tester', 'feel', 'test') on conflict do nothing";
+        sql::run(&self.pool, sql, ()).await;
+        let sql = "update apalis.jobs set status = 'Queued', lock_by = 'tester', lock_at = now()
+             where id = $1 returning floor(extract(epoch from lock_at))::bigint";
+        let at = sql::scalar(&self.pool, sql, [subject]).await;
         Lock {
             token: Token::Subject(subject),
             worker: "tester".into(),

@@ -133,8 +133,10 @@ async fn one(drover: &Deployment, ledger: &Ledger, options: &Options) -> Result<
         let first = ledger.first_after(moment, &old.address);
         Ok(first.ok_or_else(|| "nobody else accepts one".to_owned()))
     });
-    let (took, _): (Duration, f64) = with_help(drover, written).await?;
-    with_help(drover, drover.settled(1, GIVE_UP)).await?;
+    // One machine that dies again and again is a human's matter to drover; here it has to
+    // go on.
+    let (took, _): (Duration, f64) = drover.with_help(written, &[]).await?;
+    drover.with_help(drover.settled(1, GIVE_UP), &[]).await?;
     let settled = moment.elapsed().as_secs_f64();
     let seconds = match options.how {
         How::Unplug | How::Freeze => took.as_secs_f64(),
@@ -147,30 +149,6 @@ async fn one(drover: &Deployment, ledger: &Ledger, options: &Options) -> Result<
         rewound: memo["rewound"] == true && memo["copied"] != true,
         lost_bytes: memo["lost_bytes"].as_u64().unwrap_or_default(),
     })
-}
-
-/// Waits for this. One machine that dies again and again is a human's matter to drover;
-/// here it has to go on.
-async fn with_help<T>(drover: &Deployment, wait: impl Future<Output = Result<T>>) -> Result<T> {
-    let help = async {
-        loop {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            let path = "/v1/incidents?state=needs_human";
-            let Ok(found) = drover.api.get::<Value>(path).await else {
-                continue;
-            };
-            for incident in found["items"].as_array().into_iter().flatten() {
-                let id = incident["id"].as_str().unwrap_or_default();
-                let body = json!({"action": "retry", "reason": "measured"});
-                let path = format!("/v1/incidents/{id}/actions");
-                let _ = drover.api.post::<Value>(&path, &body).await;
-            }
-        }
-    };
-    tokio::select! {
-        done = wait => done,
-        () = help => bail!("nobody helps any more"),
-    }
 }
 
 async fn hand_over(drover: &Deployment, old: &Lead) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use drover_tests::sql;
 use serde_json::json;
 
 use crate::scene::Scene;
@@ -12,32 +13,17 @@ async fn killed_at_every_step_is_followed_by_one_that_carries_on() {
     let old = scene.lead().await;
     linger_behind_each_step(&scene).await;
     let ask = json!({"action": "failover", "reason": "a test"});
-    let path = format!("/v1/resources/{}/actions", old.id);
     let moment = Instant::now();
-    scene
-        .drover
-        .api
-        .post::<serde_json::Value>(&path, &ask)
-        .await
-        .unwrap();
+    scene.drover.act(&old.id, &ask).await.unwrap();
     // A second one is refused while the first is at work.
-    let again = scene
-        .drover
-        .api
-        .post::<serde_json::Value>(&path, &ask)
-        .await
-        .unwrap_err();
+    let again = scene.drover.act(&old.id, &ask).await.unwrap_err();
     assert!(again.to_string().contains("one at a time"), "{again:#}");
     let mut met: Vec<String> = Vec::new();
     let deadline = Instant::now() + Duration::from_secs(600);
     while Instant::now() < deadline {
-        let step: Option<(String, String)> = sqlx::query_as(
-            "select kind, step_name from operations
-             where kind in ('failover', 'rebuild') and state = 'open'",
-        )
-        .fetch_optional(&scene.drover.pool)
-        .await
-        .unwrap();
+        let sql = "select kind, step_name from operations
+             where kind in ('failover', 'rebuild') and state = 'open'";
+        let step: Option<(String, String)> = sql::first(&scene.drover.pool, sql, ()).await;
         let Some((kind, step)) = step else {
             if met.iter().any(|step| step.starts_with("rebuild")) {
                 break;
@@ -90,6 +76,6 @@ async fn linger_behind_each_step(scene: &Scene) {
              when (new.step <> old.step and new.kind in ('failover', 'rebuild'))
              execute function linger()",
     ] {
-        sqlx::query(sql).execute(&scene.drover.pool).await.unwrap();
+        sql::run(&scene.drover.pool, sql, ()).await;
     }
 }

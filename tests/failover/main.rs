@@ -11,6 +11,7 @@ mod while_changing;
 
 use std::time::{Duration, Instant};
 
+use drover_tests::Shows;
 use scene::Scene;
 use serde_json::json;
 
@@ -29,16 +30,10 @@ async fn a_follower_takes_the_lead_of_one_whose_server_is_unplugged() {
     let new = scene.another_leads(&old).await;
     assert_eq!(new.id, follower);
     let leads = scene.resource(&new.id).await;
-    assert_eq!(
-        (&leads["name"], &leads["epoch"]),
-        (&json!("orders"), &json!(2))
-    );
+    leads.shows(json!({"name": "orders", "epoch": 2}));
     scene.settled().await;
     let follows = scene.resource(&old.id).await;
-    assert_eq!(
-        (&follows["leader"], &follows["epoch"]),
-        (&json!(new.id), &json!(2))
-    );
+    follows.shows(json!({"leader": new.id, "epoch": 2}));
     let memo = scene.rebuilt(&old.id).await;
     assert_eq!(memo["rewound"], true, "{memo}");
     assert_eq!(memo["copied"], false, "{memo}");
@@ -95,11 +90,7 @@ async fn leader_and_one_of_two_followers_die_together() {
     // It is rebooted within seconds, and may be the better one: it does not start.
     scene.break_configuration(&dies);
     let moment = Instant::now();
-    let (one, other) = tokio::join!(
-        scene.drover.unplug(&dies.instance),
-        scene.drover.unplug(&old.instance)
-    );
-    one.and(other).unwrap();
+    scene.unplug_both(&dies, &old).await;
     scene.written_by_another(moment, &old).await;
     assert_eq!(scene.another_leads(&old).await.id, followers[1]);
     scene.mend_configuration(&dies);
@@ -116,9 +107,7 @@ async fn leader_and_one_of_two_followers_die_together() {
 async fn where_all_nodes_die_one_of_those_that_come_back_leads() {
     let mut scene = Scene::start("async", 1).await;
     scene.larger_herd(6).await;
-    let old = scene.lead().await;
-    let follower = scene.followers().await.remove(0);
-    let its = scene.drover.node(&follower).await.unwrap();
+    let (old, its) = scene.pair().await;
     scene.drover.unplug(&its.instance).await.unwrap();
     scene.drover.unplug(&old.instance).await.unwrap();
     let moment = Instant::now();
@@ -147,7 +136,7 @@ async fn who_lets_drover_in_no_more_but_serves_keeps_its_lead() {
     let scene = Scene::start_with("async", 1, json!({"patience": {"answering": "3s"}})).await;
     let old = scene.lead().await;
     scene
-        .as_superuser(
+        .sql(
             &old,
             "revoke connect on database drover from drover, public",
         )
@@ -162,7 +151,7 @@ async fn who_lets_drover_in_no_more_but_serves_keeps_its_lead() {
     let moment = Instant::now();
     scene.written_after(moment).await;
     scene
-        .as_superuser(&old, "grant connect on database drover to drover")
+        .sql(&old, "grant connect on database drover to drover")
         .await;
     scene.settled_with_help().await;
     assert_eq!(scene.resource(&old.id).await["epoch"], 1);

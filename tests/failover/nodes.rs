@@ -12,7 +12,7 @@ impl Scene {
     pub async fn has_received(&self, node: &Lead, lsn: &str) {
         let sql = format!("select pg_last_wal_receive_lsn() >= '{lsn}'");
         let received = until("it has received it", LONG, || async {
-            Ok(match self.as_superuser(node, &sql).await.as_str() {
+            Ok(match self.sql(node, &sql).await.as_str() {
                 "t" => Ok(()),
                 said => Err(said.to_owned()),
             })
@@ -87,7 +87,7 @@ impl Scene {
     }
 
     /// Runs SQL as a node's superuser, past drover.
-    pub async fn as_superuser(&self, node: &Lead, sql: &str) -> String {
+    pub async fn sql(&self, node: &Lead, sql: &str) -> String {
         let lock = self.lock_file(node);
         let lines: Vec<&str> = lock.lines().collect();
         let (port, sockets) = (lines[3], lines[4]);

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use drover_tests::{Deployment, Lead, Ledger, until};
+use drover_tests::{Deployment, Lead, Ledger, sql, until, when};
 use serde_json::{Value, json};
 
 /// Longest wait for anything.
@@ -34,13 +34,12 @@ impl Scene {
         for n in 1..followers {
             let path = format!("/v1/resources/{id}/followers");
             let body = json!({"name": format!("orders-{n}")});
-            drover.api.post::<Value>(&path, &body).await.unwrap();
+            drover.post(&path, &body).await.unwrap();
             drover.all_available(4 + 2 * n, LONG).await.unwrap();
         }
         if durability != "async" {
             let body = json!({"action": "set_durability", "durability": durability});
-            let path = format!("/v1/resources/{id}/actions");
-            drover.api.post::<Value>(&path, &body).await.unwrap();
+            drover.act(&id, &body).await.unwrap();
         }
         drover.settled(followers, LONG).await.unwrap();
         let account = drover.account(&id).await.unwrap();
@@ -68,12 +67,16 @@ impl Scene {
     pub async fn another_leads(&self, old: &Lead) -> Lead {
         let found = until("another leader", LONG, || async {
             let leads = self.drover.lead("orders").await?;
-            Ok(match leads.id != old.id {
-                true => Ok(leads),
-                false => Err("it leads still".to_owned()),
-            })
+            when(leads.id != old.id, leads)
         });
         self.or_logs(found.await.map(|(leads, _)| leads)).await
+    }
+
+    /// The leader, and its first follower.
+    pub async fn pair(&self) -> (Lead, Lead) {
+        let follower = self.followers().await.remove(0);
+        let its = self.drover.node(&follower).await.unwrap();
+        (self.lead().await, its)
     }
 
     pub async fn followers(&self) -> Vec<String> {
@@ -83,25 +86,32 @@ impl Scene {
 
     pub async fn resource(&self, id: &str) -> Value {
         let path = format!("/v1/resources/{id}");
-        self.drover.api.get::<Value>(&path).await.unwrap()
+        self.drover.get(&path).await.unwrap()
     }
 
     /// Until another than this one has acknowledged a commit.
     pub async fn written_by_another(&self, moment: Instant, old: &Lead) -> Duration {
-        let written = until("a write at another", LONG, || async {
-            let first = self.ledger.first_after(moment, &old.address);
+        self.written(moment, &old.address).await
+    }
+
+    /// Until anybody has.
+    pub async fn written_after(&self, moment: Instant) -> Duration {
+        self.written(moment, "").await
+    }
+
+    async fn written(&self, moment: Instant, not_by: &str) -> Duration {
+        let written = until("a write", LONG, || async {
+            let first = self.ledger.first_after(moment, not_by);
             Ok(first.ok_or_else(|| "none yet".to_owned()))
         });
         self.or_logs(written.await.map(|(took, _)| took)).await
     }
 
-    /// Until anybody has.
-    pub async fn written_after(&self, moment: Instant) -> Duration {
-        let written = until("a write", LONG, || async {
-            let first = self.ledger.first_after(moment, "");
-            Ok(first.ok_or_else(|| "none yet".to_owned()))
-        });
-        self.or_logs(written.await.map(|(took, _)| took)).await
+    /// Pulls the plugs of two servers at once.
+    pub async fn unplug_both(&self, one: &Lead, other: &Lead) {
+        let one = self.drover.unplug(&one.instance);
+        let (one, other) = tokio::join!(one, self.drover.unplug(&other.instance));
+        one.and(other).unwrap();
     }
 
     /// Until all is as it should be, by drover alone.
@@ -117,32 +127,9 @@ impl Scene {
     /// The same, with a human who has drover try again where one is called: a change that
     /// was asked for has its server to itself for five minutes before anybody is.
     pub async fn settled_with_help(&self) {
-        self.helped(LONG + Duration::from_secs(300)).await;
-    }
-
-    /// Until all is as it should be, with a human who has drover try again where one is called.
-    async fn helped(&self, time: Duration) {
-        let help = async {
-            loop {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                let path = "/v1/incidents?state=needs_human";
-                let found = self.drover.api.get::<Value>(path).await.unwrap_or_default();
-                for incident in found["items"].as_array().into_iter().flatten() {
-                    // What is stuck goes on by itself, and leaves the field to playbooks.
-                    if incident["kind"] == "change_stuck" {
-                        continue;
-                    }
-                    let id = incident["id"].as_str().unwrap_or_default();
-                    let path = format!("/v1/incidents/{id}/actions");
-                    let retry = json!({"action": "retry", "reason": "mended"});
-                    let _ = self.drover.api.post::<Value>(&path, &retry).await;
-                }
-            }
-        };
-        tokio::select! {
-            () = self.settled_within(time) => {}
-            () = help => {}
-        }
+        let settled = self.settled_within(LONG + Duration::from_secs(300));
+        // What is stuck goes on by itself, and leaves the field to playbooks.
+        self.drover.with_help(settled, &["change_stuck"]).await;
     }
 
     pub(crate) async fn or_logs<T>(&self, done: anyhow::Result<T>) -> T {
@@ -180,22 +167,14 @@ impl Scene {
 
     /// What is known of how a node was made to follow again.
     pub async fn rebuilt(&self, id: &str) -> Value {
-        sqlx::query_scalar(
-            "select memo from operations where subject_id = $1 and kind = 'rebuild'
-             order by opened_at desc limit 1",
-        )
-        .bind(id.strip_prefix("db_").unwrap())
-        .fetch_one(&self.drover.pool)
-        .await
-        .unwrap()
+        let sql = "select memo from operations where subject_id = $1 and kind = 'rebuild'
+             order by opened_at desc limit 1";
+        sql::scalar(&self.drover.pool, sql, [id.strip_prefix("db_").unwrap()]).await
     }
 
     pub async fn count_operations(&self, kind: &str) -> i64 {
-        sqlx::query_scalar("select count(*) from operations where kind = $1")
-            .bind(kind)
-            .fetch_one(&self.drover.pool)
-            .await
-            .unwrap()
+        let sql = "select count(*) from operations where kind = $1";
+        sql::scalar(&self.drover.pool, sql, [kind]).await
     }
 
     /// Until an incident of one of these kinds is open: its kind and reason.
@@ -232,14 +211,10 @@ impl Scene {
 
     /// How the last failover of this leader was proved to be safe.
     pub async fn fenced_by(&self, old: &Lead) -> String {
-        sqlx::query_scalar(
-            "select memo ->> 'fenced_by' from operations
-             where kind = 'failover' and subject_id = $1 order by opened_at desc limit 1",
-        )
-        .bind(old.id.strip_prefix("db_").unwrap())
-        .fetch_one(&self.drover.pool)
-        .await
-        .unwrap()
+        let sql = "select memo ->> 'fenced_by' from operations
+             where kind = 'failover' and subject_id = $1 order by opened_at desc limit 1";
+        let binds = [old.id.strip_prefix("db_").unwrap()];
+        sql::scalar(&self.drover.pool, sql, binds).await
     }
 
     /// Until a resource is seen to fail.
@@ -303,9 +278,8 @@ impl Scene {
 
     /// A human answers for the failover that waits for one; and all is well again.
     pub async fn led_by_a_humans_word(&self, id: &str, reason: &str, moment: Instant, old: &Lead) {
-        let path = format!("/v1/operations/{id}/actions");
         let word = json!({"action": "override", "reason": reason, "by": "ann"});
-        self.drover.api.post::<Value>(&path, &word).await.unwrap();
+        self.drover.act(id, &word).await.unwrap();
         self.written_by_another(moment, old).await;
         self.settled_with_help().await;
         self.assert_one_leader().await;
@@ -323,11 +297,8 @@ impl Scene {
 
     /// Sets how much may be lost.
     pub async fn limit_lag(&self, bytes: i64) {
-        sqlx::query("update resources set max_lag_bytes = $1")
-            .bind(bytes)
-            .execute(&self.drover.pool)
-            .await
-            .unwrap();
+        let sql = "update resources set max_lag_bytes = $1";
+        sql::run(&self.drover.pool, sql, [bytes]).await;
     }
 
     /// drover can neither log in to a server nor ask its cloud about it.
@@ -340,18 +311,14 @@ impl Scene {
     }
 
     async fn set_machine(&self, node: &Lead, instance: Option<&str>, port: i32) {
-        sqlx::query("update servers set instance_id = $2, ssh_port = $3 where id = $1")
-            .bind(node.server.strip_prefix("srv_").unwrap())
-            .bind(instance)
-            .bind(port)
-            .execute(&self.drover.pool)
-            .await
-            .unwrap();
+        let sql = "update servers set instance_id = $2, ssh_port = $3 where id = $1";
+        let binds = (node.server.strip_prefix("srv_").unwrap(), instance, port);
+        sql::run(&self.drover.pool, sql, binds).await;
     }
 
     /// The API tells of a change of leader.
     pub async fn assert_told(&self, kind: &str, from: &str, to: &str) {
-        let told = self.drover.api.get::<Value>("/v1/events").await.unwrap();
+        let told = self.drover.get("/v1/events").await.unwrap();
         let all = told["items"].as_array().unwrap();
         let found = all.iter().any(|event| {
             let text = event.to_string();
@@ -375,17 +342,10 @@ impl Scene {
     /// One node takes writes, and the record knows which.
     pub async fn assert_one_leader(&self) {
         let leads = self.lead().await;
-        assert_eq!(
-            self.as_superuser(&leads, "select pg_is_in_recovery()")
-                .await,
-            "f"
-        );
+        assert_eq!(self.sql(&leads, "select pg_is_in_recovery()").await, "f");
         for id in self.followers().await {
             let node = self.drover.node(&id).await.unwrap();
-            assert_eq!(
-                self.as_superuser(&node, "select pg_is_in_recovery()").await,
-                "t"
-            );
+            assert_eq!(self.sql(&node, "select pg_is_in_recovery()").await, "t");
         }
     }
 }

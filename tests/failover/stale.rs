@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use drover_tests::until;
+use drover_tests::{sql, until, when};
 use serde_json::json;
 
 use crate::scene::{LONG, Scene};
@@ -12,17 +12,13 @@ use crate::scene::{LONG, Scene};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_that_is_too_far_behind_leads_by_a_humans_word_alone() {
     let scene = Scene::start("async", 1).await;
-    let old = scene.lead().await;
-    let follower = scene.followers().await.remove(0);
-    let its = scene.drover.node(&follower).await.unwrap();
+    let (old, its) = scene.pair().await;
     scene.limit_lag(100_000).await;
     scene.hold_receiver(&its);
     let much = "create table much as select repeat('x', 100) x from generate_series(1, 20000)";
-    scene.as_superuser(&old, much).await;
+    scene.sql(&old, much).await;
     // Where the leader's WAL ends is known from an observation alone, once it is dead.
-    let end = scene
-        .as_superuser(&old, "select pg_current_wal_lsn()")
-        .await;
+    let end = scene.sql(&old, "select pg_current_wal_lsn()").await;
     scene.observed_beyond(&old, &end).await;
     let moment = Instant::now();
     scene.drover.unplug(&old.instance).await.unwrap();
@@ -30,26 +26,13 @@ async fn a_follower_that_is_too_far_behind_leads_by_a_humans_word_alone() {
     let (id, why) = scene.stuck("failover").await;
     assert!(why.contains("at most may be lost"), "{why}");
     assert_eq!(scene.resource(&old.id).await["epoch"], 1);
-    let path = format!("/v1/operations/{id}/actions");
     let unsaid = json!({"action": "override"});
     assert!(
-        scene
-            .drover
-            .api
-            .post::<serde_json::Value>(&path, &unsaid)
-            .await
-            .is_err(),
+        scene.drover.act(&id, &unsaid).await.is_err(),
         "without a reason"
     );
-    let word = json!({"action": "override", "reason": "better late than never", "by": "ann"});
-    scene
-        .drover
-        .api
-        .post::<serde_json::Value>(&path, &word)
-        .await
-        .unwrap();
-    scene.written_by_another(moment, &old).await;
-    scene.settled_with_help().await;
+    let better = "better late than never";
+    scene.led_by_a_humans_word(&id, better, moment, &old).await;
     let memo = scene.rebuilt(&old.id).await;
     assert!(memo["lost_bytes"].as_u64() > Some(100_000), "{memo}");
     scene.assert_one_leader().await;
@@ -60,9 +43,7 @@ async fn a_follower_that_is_too_far_behind_leads_by_a_humans_word_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_did_not_stream_any_more_leads_by_a_humans_word_alone() {
     let scene = Scene::start("async", 1).await;
-    let old = scene.lead().await;
-    let follower = scene.followers().await.remove(0);
-    let its = scene.drover.node(&follower).await.unwrap();
+    let (old, its) = scene.pair().await;
     scene.hold_receiver(&its);
     scene.observed_with_a_silent_follower(&old).await;
     let moment = Instant::now();
@@ -71,9 +52,8 @@ async fn one_that_did_not_stream_any_more_leads_by_a_humans_word_alone() {
     assert!(why.contains("did not stream any more"), "{why}");
     assert_eq!(scene.resource(&old.id).await["epoch"], 1);
     scene.end_receiver(&its);
-    scene
-        .led_by_a_humans_word(&id, "it is the only one", moment, &old)
-        .await;
+    let only = "it is the only one";
+    scene.led_by_a_humans_word(&id, only, moment, &old).await;
 }
 
 /// Every observation shows it streaming. It stopped before its leader died, and nobody has
@@ -82,9 +62,7 @@ async fn one_that_did_not_stream_any_more_leads_by_a_humans_word_alone() {
 async fn one_that_is_told_to_follow_another_leads_by_a_humans_word_alone() {
     let rules = json!({"limits": {"stalled_for": "5m"}});
     let scene = Scene::start_with("async", 1, rules).await;
-    let old = scene.lead().await;
-    let follower = scene.followers().await.remove(0);
-    let its = scene.drover.node(&follower).await.unwrap();
+    let (old, its) = scene.pair().await;
     scene.observed_with_a_follower(&old).await;
     scene.drover.lead_astray(&its).unwrap();
     let moment = Instant::now();
@@ -92,9 +70,8 @@ async fn one_that_is_told_to_follow_another_leads_by_a_humans_word_alone() {
     let (id, why) = scene.stuck("failover").await;
     assert!(why.contains("told to follow another"), "{why}");
     assert_eq!(scene.resource(&old.id).await["epoch"], 1);
-    scene
-        .led_by_a_humans_word(&id, "it is the only one", moment, &old)
-        .await;
+    let only = "it is the only one";
+    scene.led_by_a_humans_word(&id, only, moment, &old).await;
 }
 
 /// Its machine can be neither asked nor stopped, and it may well be writing.
@@ -104,13 +81,7 @@ async fn without_a_proof_nobody_is_promoted_until_a_human_answers_for_it() {
     let old = scene.lead().await;
     scene.nobody_knows_its_machine(&old).await;
     let ask = json!({"action": "failover", "reason": "a test"});
-    let path = format!("/v1/resources/{}/actions", old.id);
-    scene
-        .drover
-        .api
-        .post::<serde_json::Value>(&path, &ask)
-        .await
-        .unwrap();
+    scene.drover.act(&old.id, &ask).await.unwrap();
     let (id, why) = scene.stuck("failover").await;
     assert!(why.contains("nothing proves"), "{why}");
     assert_eq!(scene.resource(&old.id).await["epoch"], 1);
@@ -119,21 +90,11 @@ async fn without_a_proof_nobody_is_promoted_until_a_human_answers_for_it() {
     let word = json!({"action": "override", "reason": "I have pulled its plug", "by": "ann"});
     let moment = Instant::now();
     scene.drover.unplug(&old.instance).await.unwrap();
-    scene
-        .drover
-        .api
-        .post::<serde_json::Value>(&path, &word)
-        .await
-        .unwrap();
+    scene.drover.post(&path, &word).await.unwrap();
     scene.written_by_another(moment, &old).await;
     scene.another_leads(&old).await;
     assert_eq!(scene.fenced_by(&old).await, "override");
-    let told = scene
-        .drover
-        .api
-        .get::<serde_json::Value>(&format!("/v1/operations/{id}"))
-        .await
-        .unwrap();
+    let told = scene.drover.shown(&id).await.unwrap();
     assert!(
         told.to_string().contains("I have pulled its plug"),
         "{told}"
@@ -160,20 +121,14 @@ async fn a_follower_beyond_the_fork_is_made_to_follow_all_the_same() {
     scene.hold_feelers(true);
     scene.hold_receiver(&near);
     scene
-        .as_superuser(
+        .sql(
             &old,
             "create table beyond as select generate_series(1, 1000) x",
         )
         .await;
-    let end = scene
-        .as_superuser(&old, "select pg_current_wal_lsn()")
-        .await;
+    let end = scene.sql(&old, "select pg_current_wal_lsn()").await;
     scene.has_received(&far, &end).await;
-    let (one, other) = tokio::join!(
-        scene.drover.unplug(&far.instance),
-        scene.drover.unplug(&old.instance)
-    );
-    one.and(other).unwrap();
+    scene.unplug_both(&far, &old).await;
     scene.end_receiver(&near);
     scene.hold_feelers(false);
     let new = scene.another_leads(&old).await;
@@ -183,7 +138,7 @@ async fn a_follower_beyond_the_fork_is_made_to_follow_all_the_same() {
     scene.assert_one_leader().await;
     assert_eq!(scene.followers().await.len(), 2);
     let there = scene
-        .as_superuser(&new, "select to_regclass('beyond') is null")
+        .sql(&new, "select to_regclass('beyond') is null")
         .await;
     assert_eq!(
         there, "t",
@@ -197,24 +152,18 @@ async fn a_follower_that_takes_writes_is_stopped_at_once_and_follows_again() {
     let scene = Scene::start("async", 1).await;
     let follower = scene.followers().await.remove(0);
     let its = scene.drover.node(&follower).await.unwrap();
-    scene.as_superuser(&its, "select pg_promote()").await;
-    scene
-        .as_superuser(&its, "create table astray (x int)")
-        .await;
+    scene.sql(&its, "select pg_promote()").await;
+    scene.sql(&its, "create table astray (x int)").await;
     scene.incident(&["split_brain"]).await;
     scene.settled_with_help().await;
     scene.assert_one_leader().await;
     let astray = scene
-        .as_superuser(&its, "select to_regclass('astray') is null")
+        .sql(&its, "select to_regclass('astray') is null")
         .await;
     assert_eq!(astray, "t");
-    let paged: i64 = sqlx::query_scalar(
-        "select count(*) from outbox m join incidents i on i.id = m.incident_id
-         where i.kind = 'split_brain' and m.channel = 'page' and m.action = 'trigger'",
-    )
-    .fetch_one(&scene.drover.pool)
-    .await
-    .unwrap();
+    let sql = "select count(*) from outbox m join incidents i on i.id = m.incident_id
+         where i.kind = 'split_brain' and m.channel = 'page' and m.action = 'trigger'";
+    let paged: i64 = sql::scalar(&scene.drover.pool, sql, ()).await;
     assert_eq!(paged, 1, "a page, at once");
 }
 
@@ -223,13 +172,7 @@ async fn a_follower_destroyed_while_it_is_rebuilt_leaves_nothing() {
     let scene = Scene::start("async", 1).await;
     let old = scene.lead().await;
     let ask = json!({"action": "failover", "reason": "a test"});
-    let path = format!("/v1/resources/{}/actions", old.id);
-    scene
-        .drover
-        .api
-        .post::<serde_json::Value>(&path, &ask)
-        .await
-        .unwrap();
+    scene.drover.act(&old.id, &ask).await.unwrap();
     let new = scene.another_leads(&old).await;
     until("it is being rebuilt", LONG, || async {
         let step: Option<String> = sqlx::query_scalar(
@@ -237,10 +180,7 @@ async fn a_follower_destroyed_while_it_is_rebuilt_leaves_nothing() {
         )
         .fetch_optional(&scene.drover.pool)
         .await?;
-        Ok(match step.is_some_and(|step| !step.is_empty()) {
-            true => Ok(()),
-            false => Err("not yet".to_owned()),
-        })
+        when(step.is_some_and(|step| !step.is_empty()), "not yet")
     })
     .await
     .unwrap();
@@ -249,12 +189,7 @@ async fn a_follower_destroyed_while_it_is_rebuilt_leaves_nothing() {
         .unwrap()
         .to_owned();
     let path = format!("/v1/resources/{}?confirm={name}", old.id);
-    scene
-        .drover
-        .api
-        .delete::<serde_json::Value>(&path)
-        .await
-        .unwrap();
+    scene.drover.delete(&path).await.unwrap();
     until("it is gone", LONG, || async {
         let left: i64 = sqlx::query_scalar(
             "select (select count(*) from subjects where forgotten_at is null)
@@ -263,22 +198,16 @@ async fn a_follower_destroyed_while_it_is_rebuilt_leaves_nothing() {
         .fetch_one(&scene.drover.pool)
         .await?;
         let dir = scene.drover.local_dir().join("servers").join(&old.instance);
-        Ok(match left == 2 && !dir.exists() {
-            true => Ok(()),
-            false => Err(format!("{left} are left")),
-        })
+        when(left == 2 && !dir.exists(), format!("{left} are left"))
     })
     .await
     .unwrap();
     // Who leads now keeps nothing for it, and serves.
     until("no slot is kept", LONG, || async {
         let slots = scene
-            .as_superuser(&new, "select count(*) from pg_replication_slots")
+            .sql(&new, "select count(*) from pg_replication_slots")
             .await;
-        Ok(match slots == "0" {
-            true => Ok(()),
-            false => Err(slots),
-        })
+        when(slots == "0", slots)
     })
     .await
     .unwrap();

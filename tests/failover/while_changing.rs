@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use drover_tests::until;
+use drover_tests::{until, when};
 use serde_json::json;
 
 use crate::scene::{LONG, Scene};
@@ -22,39 +22,22 @@ async fn whatever_is_being_done_with_a_leader_gives_way() {
         let old = scene.lead().await;
         let mut action = action;
         if action["action"] == "resize" {
-            let server = scene
-                .drover
-                .api
-                .get::<serde_json::Value>(&format!("/v1/servers/{}", old.server))
-                .await;
+            let server = scene.drover.shown(&old.server).await;
             let large = server.unwrap()["size"] == "large";
             action["size"] = json!(if large { "medium" } else { "large" });
         }
         action["now"] = json!(true);
         action["reason"] = json!("a test");
-        let id = if on == "servers" {
-            &old.server
-        } else {
-            &old.id
-        };
-        let path = format!("/v1/{on}/{id}/actions");
-        scene
-            .drover
-            .api
-            .post::<serde_json::Value>(&path, &action)
-            .await
-            .unwrap();
+        let at_server = on == "servers";
+        let id = if at_server { &old.server } else { &old.id };
+        scene.drover.act(id, &action).await.unwrap();
         let begun = until("it is at work", LONG, || async {
             let open: i64 = sqlx::query_scalar(
                 "select count(*) from operations where state = 'open' and deadline is not null",
             )
             .fetch_one(&scene.drover.pool)
             .await?;
-            Ok(if open > 0 {
-                Ok(())
-            } else {
-                Err("not yet".into())
-            })
+            when(open > 0, "not yet")
         });
         begun.await.unwrap();
         let moment = Instant::now();

@@ -17,10 +17,10 @@ use serde_json::Value;
 use sqlx::PgPool;
 use tempfile::TempDir;
 
-use crate::{Postgres, Processes, postgres, until};
+use crate::records::SECRET_KEY;
+use crate::{Postgres, Processes, postgres, until, when};
 
 const TOKEN: &str = "a-token-of-the-tests-0123456789";
-const SECRET_KEY: &str = "dGhlIHRlc3RzIGtleSwgdGhpcnR5LXR3byBieXRlcyE=";
 
 /// Everything drover needs, in temporary places; gone when it is dropped.
 pub struct Deployment {
@@ -189,6 +189,80 @@ impl Deployment {
         Ok(count + 1)
     }
 
+    /// What the API has at this path.
+    ///
+    /// # Errors
+    /// If it refuses.
+    pub async fn get(&self, path: &str) -> Result<Value> {
+        Ok(self.api.get(path).await?)
+    }
+
+    /// Asks for something, as JSON.
+    ///
+    /// # Errors
+    /// As [`Deployment::get`].
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        Ok(self.api.post(path, body).await?)
+    }
+
+    /// Puts something there.
+    ///
+    /// # Errors
+    /// As [`Deployment::get`].
+    pub async fn put(&self, path: &str, body: &Value) -> Result<Value> {
+        Ok(self.api.put(path, body).await?)
+    }
+
+    /// Has it destroyed.
+    ///
+    /// # Errors
+    /// As [`Deployment::get`].
+    pub async fn delete(&self, path: &str) -> Result<Value> {
+        Ok(self.api.delete(path).await?)
+    }
+
+    /// A server, resource or operation, by its id alone.
+    ///
+    /// # Errors
+    /// As [`Deployment::get`].
+    pub async fn shown(&self, id: &str) -> Result<Value> {
+        self.get(&format!("{}/{id}", place(id)?)).await
+    }
+
+    /// Asks something of a server, a resource, an operation or an incident. Gives what is
+    /// answered.
+    ///
+    /// # Errors
+    /// As [`Deployment::get`].
+    pub async fn act(&self, id: &str, what: &Value) -> Result<Value> {
+        self.post(&format!("{}/{id}/actions", place(id)?), what)
+            .await
+    }
+
+    /// The same, and waits until the operation that comes of it is done. Gives all of that.
+    ///
+    /// # Errors
+    /// If it is not by the deadline; with what the processes have logged.
+    pub async fn act_until_done(
+        &self,
+        id: &str,
+        what: &Value,
+        deadline: Duration,
+    ) -> Result<Value> {
+        let asked = self.act(id, what).await?;
+        let operation = asked["id"].as_str().context("no operation")?;
+        let what = format!("done: {what}");
+        let done = until(&what, deadline, || async {
+            let seen = self.shown(operation).await?;
+            Ok(match seen["state"] == "done" {
+                true => Ok(seen),
+                false => Err(format!("{} {}", seen["step_name"], seen["note"])),
+            })
+        });
+        let (seen, _) = done.await.with_context(|| self.processes.logs())?;
+        Ok(seen)
+    }
+
     /// The ring's numbers, straight from the record.
     ///
     /// # Errors
@@ -229,12 +303,9 @@ impl Deployment {
     /// If it is not by the deadline.
     pub async fn turn_until(&self, id: &str, wanted: &str, deadline: Duration) -> Result<f64> {
         let what = format!("{id} {wanted}");
-        let ((), seconds) = until(&what, deadline, || async {
+        let (_, seconds) = until(&what, deadline, || async {
             let state = self.state(id).await?;
-            Ok(match state.as_str() == wanted {
-                true => Ok(()),
-                false => Err(state.to_string()),
-            })
+            when(state.as_str() == wanted, state)
         })
         .await?;
         Ok(seconds)
@@ -246,18 +317,14 @@ impl Deployment {
     /// If they are not by the deadline.
     pub async fn all_available(&self, count: usize, deadline: Duration) -> Result<f64> {
         let what = format!("{count} subjects available");
-        let ((), seconds) = until(&what, deadline, || async {
+        let (_, seconds) = until(&what, deadline, || async {
             let subjects = self.subjects().await?;
             let well = subjects
                 .iter()
                 .filter(|s| s.core().state == State::Available)
                 .count();
             let all = well == count && subjects.len() == count;
-            Ok(if all {
-                Ok(())
-            } else {
-                Err(format!("{well} of {} available", subjects.len()))
-            })
+            when(all, format!("{well} of {} available", subjects.len()))
         })
         .await?;
         Ok(seconds)
@@ -299,5 +366,16 @@ impl Drop for Deployment {
         {
             let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
         }
+    }
+}
+
+/// Where the API has what bears such an id.
+fn place(id: &str) -> Result<&'static str> {
+    match id.split_once('_').map(|(kind, _)| kind) {
+        Some("srv") => Ok("/v1/servers"),
+        Some("db") => Ok("/v1/resources"),
+        Some("op") => Ok("/v1/operations"),
+        Some("inc") => Ok("/v1/incidents"),
+        _ => bail!("{id} is no id of anything"),
     }
 }

@@ -8,7 +8,7 @@ use drover::api::{PutTier, Tier};
 use serde_json::json;
 use sqlx::Connection;
 
-use crate::{Deployment, until};
+use crate::{Deployment, until, when};
 
 /// What came of it.
 #[derive(Debug)]
@@ -153,11 +153,7 @@ async fn tier(drover: &Deployment, rules: serde_json::Value) -> Result<()> {
 
 async fn one(drover: &Deployment, count: &'static str, wanted: i64) -> Result<Result<i64, String>> {
     let n: i64 = sqlx::query_scalar(count).fetch_one(&drover.pool).await?;
-    Ok(if n == wanted {
-        Ok(n)
-    } else {
-        Err(format!("{n} of {wanted}"))
-    })
+    when(n == wanted, n)
 }
 
 /// Waits for it, and keeps an eye on the ring's promise.

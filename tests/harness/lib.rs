@@ -12,7 +12,10 @@ pub mod pagerduty;
 pub mod pair;
 pub mod postgres;
 pub mod processes;
+pub mod records;
 pub mod scenario;
+mod shows;
+pub mod sql;
 mod standin;
 pub mod webhook;
 pub mod zendesk;
@@ -25,6 +28,7 @@ pub use pagerduty::{Alert, AlertState, PagerDuty};
 pub use pair::Lead;
 pub use postgres::Postgres;
 pub use processes::Processes;
+pub use shows::Shows;
 pub use standin::Mood;
 pub use webhook::WebhookReceiver;
 pub use zendesk::Zendesk;
@@ -79,4 +83,16 @@ where
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// What [`until`] asks for: this, if it is as it should be; else how it is instead.
+///
+/// # Errors
+/// Never; so that a closure can end with it.
+pub fn when<T: std::fmt::Debug>(is: bool, seen: T) -> Result<Result<T, String>> {
+    Ok(if is {
+        Ok(seen)
+    } else {
+        Err(format!("{seen:?}"))
+    })
 }

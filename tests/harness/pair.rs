@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::ledger::Account;
 use crate::machines::processes_of;
-use crate::{Deployment, until};
+use crate::{Deployment, until, when};
 
 /// Who leads a resource, and where.
 #[derive(Clone, Debug)]
@@ -143,6 +143,30 @@ impl Deployment {
         Ok(())
     }
 
+    /// Waits for this, with a human who has drover try again where one is called; but for
+    /// these kinds of incident.
+    pub async fn with_help<T>(&self, wait: impl Future<Output = T>, but_for: &[&str]) -> T {
+        let help = async {
+            loop {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let found = self.get("/v1/incidents?state=needs_human").await;
+                let found = found.unwrap_or_default();
+                for incident in found["items"].as_array().into_iter().flatten() {
+                    let kind = incident["kind"].as_str().unwrap_or_default();
+                    if !but_for.contains(&kind) {
+                        let retry = json!({"action": "retry", "reason": "mended"});
+                        let id = incident["id"].as_str().unwrap_or_default();
+                        let _ = self.act(id, &retry).await;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            done = wait => done,
+            () = help => unreachable!("help has no end"),
+        }
+    }
+
     /// Until this resource and its followers are in service and close to each other,
     /// their servers too, and nothing is open about any of them.
     ///
@@ -168,15 +192,12 @@ impl Deployment {
             .fetch_one(&self.pool)
             .await?;
             let well = unwell == 0 && operations == 0 && incidents == 0;
-            Ok(
-                match well && streaming == i64::try_from(followers).unwrap_or(0) {
-                    true => Ok(()),
-                    false => Err(json!({
-                        "not available": unwell, "open operations": operations,
-                        "incidents": incidents, "streaming": streaming,
-                    })
-                    .to_string()),
-                },
+            when(
+                well && streaming == i64::try_from(followers).unwrap_or(0),
+                json!({
+                    "not available": unwell, "open operations": operations,
+                    "incidents": incidents, "streaming": streaming,
+                }),
             )
         })
         .await?;

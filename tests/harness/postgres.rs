@@ -102,10 +102,7 @@ fn programs() -> Result<PathBuf> {
 /// If it cannot be made.
 pub fn owned_dir(path: &Path) -> Result<()> {
     std::fs::create_dir(path)?;
-    if let Some(user) = owner()? {
-        chown(path, Some(user.uid), Some(user.gid))?;
-    }
-    Ok(())
+    as_owner(path)
 }
 
 /// Makes an SSH key pair that belongs to the same.
@@ -117,9 +114,7 @@ pub fn ssh_key(path: &Path) -> Result<()> {
     command
         .args(["-q", "-t", "ed25519", "-N", "", "-C", "drover", "-f"])
         .arg(path);
-    if let Some(user) = owner()? {
-        command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
-    }
+    become_owner(&mut command)?;
     let status = command.stdin(std::process::Stdio::null()).status()?;
     if !status.success() {
         bail!("ssh-keygen ended with {status}");
@@ -198,9 +193,7 @@ impl Postgres {
             guard: None,
             port: free_port()?,
         };
-        if let Some(user) = owner()? {
-            chown(&this.dir, Some(user.uid), Some(user.gid))?;
-        }
+        as_owner(&this.dir)?;
         this.guard = Some(this.guard()?);
         Ok(this)
     }
@@ -266,10 +259,7 @@ impl Postgres {
         let path = self.data().join(name);
         std::fs::write(&path, text)?;
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600))?;
-        if let Some(user) = owner()? {
-            chown(&path, Some(user.uid), Some(user.gid))?;
-        }
-        Ok(())
+        as_owner(&path)
     }
 
     /// Sets what the next start or reload is to use, over what was set before.
@@ -317,9 +307,7 @@ impl Postgres {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        if let Some(user) = owner()? {
-            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
-        }
+        become_owner(&mut command)?;
         command.spawn().context("starting the guard")
     }
 
@@ -334,9 +322,7 @@ impl Postgres {
         command
             .current_dir(Path::new("/"))
             .stdin(std::process::Stdio::null());
-        if let Some(user) = owner()? {
-            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
-        }
+        become_owner(&mut command)?;
         // A server that pg_ctl starts must not hold our pipes open.
         let (out, err) = (tempfile::tempfile()?, tempfile::tempfile()?);
         let status = command

@@ -8,7 +8,7 @@ use drover::api::{Page, Resource, Subject, Transition};
 use drover::model::{Kind, PublicId};
 use serde_json::json;
 
-use crate::{Deployment, PagerDuty, WebhookReceiver, until};
+use crate::{Deployment, PagerDuty, WebhookReceiver, until, when};
 
 mod asking;
 mod making;
@@ -189,11 +189,7 @@ async fn all_felt_again(drover: &Deployment) -> Result<f64> {
         let ring = drover.ring().await?;
         let since = began.elapsed().as_secs_f64();
         let oldest = ring.oldest_observation_s.unwrap_or(f64::MAX);
-        Ok(if oldest < since {
-            Ok(ring)
-        } else {
-            Err(format!("the oldest is {oldest:.1} s old"))
-        })
+        when(oldest < since, ring)
     })
     .await?;
     ensure!(

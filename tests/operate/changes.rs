@@ -7,4 +7,5 @@ mod maintenance;
 mod plans;
 mod reconcile;
 mod resources;
+mod ring;
 mod servers;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::time::Duration;
 
-use drover_tests::until;
+use drover_tests::{sql, until, when};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -71,8 +71,7 @@ async fn a_commit_waits_for_a_follower_or_for_whoever_frees_it() {
     // The last follower stays, until nobody waits for it; then it writes by itself,
     // though it was copied from one that waited.
     let part = json!({"action": "unfollow"});
-    let path = format!("/v1/resources/{follower}/actions");
-    let refused = world.drover.api.post::<Value>(&path, &part).await;
+    let refused = world.drover.act(&follower, &part).await;
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("last follower"), "{refused}");
     world.act(&id, set("async")).await;
@@ -124,7 +123,7 @@ async fn a_sync_pair_hands_its_lead_over_and_the_new_leader_waits_in_its_turn() 
     // A second follower is waited for too, and no more once it is gone.
     let more = json!({"name": "orders-second"});
     let path = format!("/v1/resources/{follower}/followers");
-    let second = world.drover.api.post::<Value>(&path, &more).await.unwrap();
+    let second = world.drover.post(&path, &more).await.unwrap();
     let second = second["id"].as_str().unwrap().to_owned();
     world.until_idle(&second).await;
     assert_eq!(
@@ -135,14 +134,10 @@ async fn a_sync_pair_hands_its_lead_over_and_the_new_leader_waits_in_its_turn() 
     customer.psql("insert into ledger values (-2)").unwrap();
     receiver.thaw();
     let path = format!("/v1/resources/{second}?confirm=orders-second");
-    world.drover.api.delete::<Value>(&path).await.unwrap();
+    world.drover.delete(&path).await.unwrap();
     until("its list is as before", SOON, || async {
         let names = world.names(&follower).await;
-        Ok(if names == waits_for {
-            Ok(())
-        } else {
-            Err(names)
-        })
+        when(names == waits_for, names)
     })
     .await
     .unwrap();
@@ -199,49 +194,20 @@ impl World {
     /// Nobody mends what a test breaks.
     pub async fn hold(&self) {
         let body = json!({"mode": "hold", "reason": "a test breaks things"});
-        self.drover
-            .api
-            .put::<Value>("/v1/modes/herd", &body)
-            .await
-            .unwrap();
+        self.drover.put("/v1/modes/herd", &body).await.unwrap();
     }
 
     /// Asks something of a resource or a server, and waits until it is done.
     pub async fn act(&self, id: &str, what: Value) -> Value {
-        let kind = if id.starts_with("srv_") {
-            "servers"
-        } else {
-            "resources"
-        };
-        let path = format!("/v1/{kind}/{id}/actions");
-        let asked = self.drover.api.post::<Value>(&path, &what).await.unwrap();
-        let path = format!("/v1/operations/{}", asked["id"].as_str().unwrap());
-        let what = format!("done: {what}");
-        let done = until(&what, 2 * SOON, || async {
-            let seen = self.drover.api.get::<Value>(&path).await?;
-            Ok(match seen["state"] == "done" {
-                true => Ok(seen),
-                false => Err(format!("{} {}", seen["step_name"], seen["note"])),
-            })
-        });
-        match done.await {
-            Ok((seen, _)) => seen,
-            Err(e) => panic!("{e:#}\n{}", self.drover.processes.logs()),
-        }
+        let done = self.drover.act_until_done(id, &what, 2 * SOON).await;
+        done.unwrap()
     }
 
     /// Until no operation of a resource is open.
     pub async fn until_idle(&self, id: &str) {
         until("no operation is open", SOON, || async {
-            let seen = self
-                .drover
-                .api
-                .get::<Value>(&format!("/v1/resources/{id}"))
-                .await?;
-            Ok(match seen["operation"].is_null() {
-                true => Ok(()),
-                false => Err(seen["operation"].to_string()),
-            })
+            let seen = self.drover.shown(id).await?;
+            when(seen["operation"].is_null(), seen["operation"].to_string())
         })
         .await
         .unwrap();
@@ -250,11 +216,7 @@ impl World {
     async fn durabilities(&self, ids: &[&str]) -> Vec<String> {
         let mut all = Vec::new();
         for id in ids {
-            let seen = self
-                .drover
-                .api
-                .get::<Value>(&format!("/v1/resources/{id}"))
-                .await;
+            let seen = self.drover.shown(id).await;
             all.push(seen.unwrap()["durability"].as_str().unwrap().to_owned());
         }
         all
@@ -287,14 +249,10 @@ impl World {
     pub fn directory_of(&self, resource: &str) -> PathBuf {
         let instance: String = tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(async {
-                sqlx::query_scalar(
+                let sql =
                     "select v.instance_id from servers v join resources r on r.server_id = v.id
-                     where r.id = $1",
-                )
-                .bind(&resource[3..])
-                .fetch_one(&self.drover.pool)
-                .await
-                .unwrap()
+                     where r.id = $1";
+                sql::scalar(&self.drover.pool, sql, [&resource[3..]]).await
             })
         });
         self.drover.local_dir().join("servers").join(instance)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use drover_tests::machines::SSH_PORT;
 use drover_tests::postgres::owner_name;
-use drover_tests::{Deployment, Machines, Moto, until};
+use drover_tests::{Deployment, Machines, Moto, sql, until, when};
 use serde_json::{Value, json};
 
 const REGION: &str = "us-east-1";
@@ -44,10 +44,7 @@ impl Ec2 {
         }
         let mut drover = Deployment::new(&rules).await.unwrap();
         // Small volumes: what stands in for a disk is this machine's own.
-        sqlx::query("update plans set volume_gib = 2")
-            .execute(&drover.pool)
-            .await
-            .unwrap();
+        sql::run(&drover.pool, "update plans set volume_gib = 2", ()).await;
         for (name, value) in [
             ("AWS_ENDPOINT_URL", moto.endpoint()),
             ("AWS_EC2_METADATA_DISABLED", "true"),
@@ -99,28 +96,19 @@ impl Ec2 {
     async fn until_region_is_known(&self, whole: bool) {
         let sign = if whole { "us-east-1b" } else { "credentials" };
         let known = until("the region published", Duration::from_secs(60), || async {
-            let regions = self
-                .drover
-                .api
-                .get::<Value>("/v1/regions")
-                .await?
-                .to_string();
-            Ok(match regions.contains(sign) {
-                true => Ok(()),
-                false => Err(regions),
-            })
+            let regions = self.drover.get("/v1/regions").await?.to_string();
+            when(regions.contains(sign), regions)
         });
         known.await.unwrap();
     }
 
+    fn or_logs<T>(&self, done: anyhow::Result<T>) -> T {
+        done.unwrap_or_else(|e| panic!("{e:#}\n{}", self.drover.processes.logs()))
+    }
+
     pub async fn create(&self, name: &str, plan: &str) -> String {
         let wanted = json!({"name": name, "plan": plan, "cloud": "ec2", "region": REGION});
-        let made = self
-            .drover
-            .api
-            .post::<Value>("/v1/resources", &wanted)
-            .await
-            .unwrap();
+        let made = self.drover.post("/v1/resources", &wanted).await.unwrap();
         assert_eq!(made["state"], "creating", "{made}");
         made["id"].as_str().unwrap().to_owned()
     }
@@ -131,17 +119,13 @@ impl Ec2 {
             .turn_until(id, "available", Duration::from_secs(120))
             .await;
         if let Err(e) = turned {
-            let subject = self
-                .drover
-                .api
-                .get::<Value>(&format!("/v1/resources/{id}"))
-                .await;
+            let subject = self.drover.shown(id).await;
             panic!("{e:#}: {subject:#?}\n{}", self.drover.processes.logs());
         }
     }
 
     pub async fn get(&self, path: &str) -> Value {
-        self.drover.api.get::<Value>(path).await.unwrap()
+        self.drover.get(path).await.unwrap()
     }
 
     /// Ids of moto's instances that are not terminated, and of its volumes.
@@ -169,13 +153,10 @@ impl Ec2 {
     /// What the record has; of a server that is still being made, or goes before it was, it
     /// may have nothing yet.
     async fn recorded(&self) -> (Vec<String>, Vec<String>) {
-        let rows: Vec<(Option<String>, Option<String>)> = sqlx::query_as(
-            "select instance_id, volume_id from servers v join subjects s using (id)
-             where s.forgotten_at is null order by 1",
-        )
-        .fetch_all(&self.drover.pool)
-        .await
-        .unwrap();
+        let sql = "select instance_id, volume_id from servers v join subjects s using (id)
+             where s.forgotten_at is null order by 1";
+        let rows: Vec<(Option<String>, Option<String>)> =
+            sql::rows(&self.drover.pool, sql, ()).await;
         let (instances, volumes): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
         let instances: Vec<String> = instances.into_iter().flatten().collect();
         let mut volumes: Vec<String> = volumes.into_iter().flatten().collect();
@@ -183,29 +164,15 @@ impl Ec2 {
         (instances, volumes)
     }
 
-    async fn act(&self, path: &str, body: Value) {
-        let operation = self.drover.api.post::<Value>(path, &body).await.unwrap();
-        let id = operation["id"].as_str().unwrap_or_default().to_owned();
-        let what = format!("{body} done");
-        let done = until(&what, Duration::from_secs(90), || async {
-            let seen = self
-                .drover
-                .api
-                .get::<Value>(&format!("/v1/operations/{id}"))
-                .await?;
-            Ok(match seen["state"].as_str() {
-                Some("done") => Ok(()),
-                _ => Err(format!("{} {}", seen["step_name"], seen["note"])),
-            })
-        });
-        if let Err(e) = done.await {
-            panic!("{e:#}\n{}", self.drover.processes.logs());
-        }
+    async fn act(&self, id: &str, body: Value) {
+        let most = Duration::from_secs(90);
+        let done = self.drover.act_until_done(id, &body, most).await;
+        done.unwrap();
     }
 
     pub async fn destroy(&self, id: &str, name: &str) {
         let path = format!("/v1/resources/{id}?confirm={name}");
-        self.drover.api.delete::<Value>(&path).await.unwrap();
+        self.drover.delete(&path).await.unwrap();
     }
 
     pub async fn until_nothing_is_left(&self) {
@@ -217,17 +184,12 @@ impl Ec2 {
             let (instances, volumes) = self.in_the_cloud().await;
             let processes = self.machines.as_ref().map_or(0, Machines::processes);
             let nothing = live == 0 && instances.is_empty() && volumes.is_empty() && processes == 0;
-            Ok(if nothing {
-                Ok(())
-            } else {
-                Err(format!(
-                    "{live} subjects, {instances:?}, {volumes:?}, {processes} processes"
-                ))
-            })
+            when(
+                nothing,
+                format!("{live} subjects, {instances:?}, {volumes:?}, {processes} processes"),
+            )
         });
-        if let Err(e) = gone.await {
-            panic!("{e:#}\n{}", self.drover.processes.logs());
-        }
+        self.or_logs(gone.await);
     }
 }
 
@@ -252,14 +214,13 @@ async fn a_database_on_ec2_is_made_rebooted_grown_and_destroyed() {
         "{seen}"
     );
 
-    let actions = format!("/v1/servers/{server}/actions");
     let reboot = json!({"action": "reboot", "now": true, "reason": "a test"});
-    ec2.act(&actions, reboot).await;
+    ec2.act(&server, reboot).await;
     ec2.available(&id).await;
     assert_eq!(ec2.moto.asked("RebootInstances"), 1);
 
     let grow = json!({"action": "grow", "volume_gib": 3});
-    ec2.act(&format!("/v1/resources/{id}/actions"), grow).await;
+    ec2.act(&id, grow).await;
     let told = ec2.moto.ask("DescribeVolumes", &[]).await.unwrap();
     assert!(
         drover_tests::aws::texts(&told, "size").contains(&"3"),
@@ -268,10 +229,8 @@ async fn a_database_on_ec2_is_made_rebooted_grown_and_destroyed() {
 
     ec2.destroy(&id, "orders").await;
     ec2.until_nothing_is_left().await;
-    let incidents: Vec<(String, String)> = sqlx::query_as("select kind, reason from incidents")
-        .fetch_all(&ec2.drover.pool)
-        .await
-        .unwrap();
+    let incidents: Vec<(String, String)> =
+        sql::rows(&ec2.drover.pool, "select kind, reason from incidents", ()).await;
     assert!(incidents.is_empty(), "{incidents:?}");
 }
 
@@ -305,16 +264,12 @@ async fn resolvers_killed_while_instances_are_asked_for_make_none_twice() {
     let settled = until("three servers left", Duration::from_secs(120), || async {
         let (instances, volumes) = ec2.in_the_cloud().await;
         let as_recorded = instances == ec2.recorded().await.0;
-        Ok(
-            match as_recorded && instances.len() == 3 && volumes.len() == 6 {
-                true => Ok(()),
-                false => Err(format!("{instances:?} {volumes:?}")),
-            },
+        when(
+            as_recorded && instances.len() == 3 && volumes.len() == 6,
+            format!("{instances:?} {volumes:?}"),
         )
     });
-    if let Err(e) = settled.await {
-        panic!("{e:#}\n{}", ec2.drover.processes.logs());
-    }
+    ec2.or_logs(settled.await);
     for (id, name) in &made {
         ec2.destroy(id, name).await;
     }

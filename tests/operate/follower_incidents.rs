@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use drover::model::{IncidentKind, SubjectId};
 use drover_jobs::cloud::local::LocalCloud;
-use drover_tests::until;
+use drover_tests::{sql, until, when};
 use serde_json::json;
 
 use crate::world::World;
@@ -124,11 +124,7 @@ impl Pair {
             let found = all
                 .iter()
                 .any(|(of, state)| *of == kind.as_str() && is(state));
-            Ok(if found {
-                Ok(())
-            } else {
-                Err(format!("{all:?}"))
-            })
+            when(found, format!("{all:?}"))
         })
         .await;
         if let Err(e) = found {
@@ -138,17 +134,14 @@ impl Pair {
     }
 
     async fn timeline(&self) -> String {
-        let events: Vec<(String, String, String)> = sqlx::query_as(
-            "select i.kind, e.kind, e.text from incident_events e
-             join incidents i on i.id = e.incident_id order by e.created_at",
-        )
-        .fetch_all(&self.world.drover.pool)
-        .await
-        .unwrap();
+        let sql = "select i.kind, e.kind, e.text from incident_events e
+             join incidents i on i.id = e.incident_id order by e.created_at";
+        let events: Vec<(String, String, String)> =
+            sql::rows(&self.world.drover.pool, sql, ()).await;
         let mut seen = Vec::new();
         for id in [&self.leader, &self.follower] {
             let path = format!("/v1/resources/{id}");
-            let subject = self.world.drover.api.get::<serde_json::Value>(&path);
+            let subject = self.world.drover.get(&path);
             seen.push(subject.await.unwrap()["last_observation"].to_string());
         }
         format!("{events:#?} {seen:#?}")
@@ -166,7 +159,7 @@ impl Pair {
         until("the slot is free", SOON, || async {
             let active = "select count(*) from pg_replication_slots where active";
             let active = self.superuser(&self.leader, active).await;
-            Ok(if active == "0" { Ok(()) } else { Err(active) })
+            when(active == "0", active)
         })
         .await
         .unwrap();
@@ -191,15 +184,10 @@ impl Pair {
 
     /// The remedies that were begun about the follower, in their order.
     async fn remedies(&self) -> Vec<String> {
-        let runs: Vec<String> = sqlx::query_scalar(
-            "select resolver || '/' || remedy from resolver_runs
+        let sql = "select resolver || '/' || remedy from resolver_runs
              where subject_id = $1 and phase = 'begun' and incident_id is not null
-             order by created_at",
-        )
-        .bind(self.id().to_string())
-        .fetch_all(&self.world.drover.pool)
-        .await
-        .unwrap();
+             order by created_at";
+        let runs: Vec<String> = sql::scalars(&self.world.drover.pool, sql, [self.id()]).await;
         let mut remedies = runs;
         remedies.dedup();
         remedies
@@ -250,34 +238,22 @@ async fn a_follower_that_was_promoted_by_hand_is_stopped_paged_for_and_rewound()
     pair.streams().await;
     // What was written beside the leader is gone.
     pair.are_alike("1 2").await;
-    let told: Vec<(String, String)> = sqlx::query_as(
-        "select o.channel, o.severity from outbox o join incidents i on i.id = o.incident_id
-         where i.kind = 'split_brain' and o.action = 'trigger'",
-    )
-    .fetch_all(&pair.world.drover.pool)
-    .await
-    .unwrap();
+    let sql = "select o.channel, o.severity from outbox o join incidents i on i.id = o.incident_id
+         where i.kind = 'split_brain' and o.action = 'trigger'";
+    let told: Vec<(String, String)> = sql::rows(&pair.world.drover.pool, sql, ()).await;
     assert_eq!(told, [("page".to_owned(), "critical".to_owned())]);
     // The page was written before anything was done.
-    let events: Vec<String> = sqlx::query_scalar(
-        "select e.kind from incident_events e join incidents i on i.id = e.incident_id
-         where i.kind = 'split_brain' and e.kind in ('paged', 'attempt') order by e.created_at",
-    )
-    .fetch_all(&pair.world.drover.pool)
-    .await
-    .unwrap();
+    let sql = "select e.kind from incident_events e join incidents i on i.id = e.incident_id
+         where i.kind = 'split_brain' and e.kind in ('paged', 'attempt') order by e.created_at";
+    let events: Vec<String> = sql::scalars(&pair.world.drover.pool, sql, ()).await;
     assert_eq!(events, ["paged", "attempt"]);
     let remedies = pair.remedies().await;
     assert_eq!(remedies[0], "split_brain/fence");
     // It was stopped before anything else was done to it.
-    let fenced: String = sqlx::query_scalar(
-        "select detail from resolver_runs
+    let sql = "select detail from resolver_runs
          where remedy = 'fence' and step = 'stop' and phase = 'ended' and outcome = 'done'
-         order by created_at limit 1",
-    )
-    .fetch_one(&pair.world.drover.pool)
-    .await
-    .unwrap();
+         order by created_at limit 1";
+    let fenced: String = sql::scalar(&pair.world.drover.pool, sql, ()).await;
     assert!(fenced.contains("kept from writing"), "{fenced}");
 }
 
@@ -311,7 +287,7 @@ async fn a_follower_that_cannot_be_made_anew_where_it_is_is_made_elsewhere() {
     let given_up = until("it is to be destroyed", SOON, || async {
         let state = state().fetch_one(pool).await?;
         let gone = state == "destroying" || state == "destroyed";
-        Ok(if gone { Ok(()) } else { Err(state) })
+        when(gone, state)
     })
     .await;
     if let Err(e) = given_up {
@@ -359,11 +335,8 @@ async fn a_follower_that_does_not_start_is_made_anew() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_that_does_not_replay_is_lagging_until_it_does() {
     let pair = Pair::start().await;
-    sqlx::query("update resources set max_lag_bytes = 100000 where id = $1")
-        .bind(pair.id().to_string())
-        .execute(&pair.world.drover.pool)
-        .await
-        .unwrap();
+    let sql = "update resources set max_lag_bytes = 100000 where id = $1";
+    sql::run(&pair.world.drover.pool, sql, [pair.id()]).await;
     pair.superuser(&pair.follower, "select pg_wal_replay_pause()")
         .await;
     pair.write("insert into ledger select * from generate_series(1, 20000)")
@@ -374,11 +347,8 @@ async fn a_follower_that_does_not_replay_is_lagging_until_it_does() {
         .await;
     pair.incident(kind, "is over", |state| state == "resolved")
         .await;
-    let reason: String = sqlx::query_scalar("select reason from incidents where kind = $1")
-        .bind(kind.as_str())
-        .fetch_one(&pair.world.drover.pool)
-        .await
-        .unwrap();
+    let sql = "select reason from incidents where kind = $1";
+    let reason: String = sql::scalar(&pair.world.drover.pool, sql, [kind]).await;
     assert!(reason.contains("MiB behind db_"), "{reason}");
     pair.world.drover.assert_nobody_was_called().await;
 }

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use drover_tests::{Account, until};
+use drover_tests::{Account, until, when};
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -12,10 +12,7 @@ const SOON: Duration = Duration::from_secs(90);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_premium_database_has_a_follower_in_another_zone_that_clients_find() {
-    let world = World::start(1).await;
-    let id = world.ask("orders", "premium").await;
-    world.all_available(4, SOON).await;
-    let follower = world.follower_of(&id).await;
+    let (world, id, follower) = World::with_a_pair().await;
     assert_ne!(world.zone(&id).await, world.zone(&follower).await);
 
     // What the leader takes is there at the follower, which takes nothing itself.
@@ -57,22 +54,15 @@ async fn a_premium_database_has_a_follower_in_another_zone_that_clients_find() {
     // A second one, then the first parted from the leader: it writes by itself.
     let more = json!({"name": "orders-reader", "zone": world.zone(&follower).await});
     let path = format!("/v1/resources/{id}/followers");
-    world.drover.api.post::<Value>(&path, &more).await.unwrap();
+    world.drover.post(&path, &more).await.unwrap();
     world.all_available(6, SOON).await;
     let part = json!({"action": "unfollow", "reason": "a copy to try things with"});
-    let path = format!("/v1/resources/{follower}/actions");
-    world.drover.api.post::<Value>(&path, &part).await.unwrap();
+    world.drover.act(&follower, &part).await.unwrap();
     until("it leads", SOON, || async {
-        let seen = world
-            .drover
-            .api
-            .get::<Value>(&format!("/v1/resources/{follower}"))
-            .await?;
-        Ok(
-            match seen["leader"].is_null() && seen["operation"].is_null() {
-                true => Ok(()),
-                false => Err(seen["operation"].to_string()),
-            },
+        let seen = world.drover.shown(&follower).await?;
+        when(
+            seen["leader"].is_null() && seen["operation"].is_null(),
+            seen["operation"].to_string(),
         )
     })
     .await
@@ -85,27 +75,26 @@ async fn a_premium_database_has_a_follower_in_another_zone_that_clients_find() {
     slots.await;
 
     // A leader takes its followers along; who was parted stays.
-    world
-        .drover
-        .api
-        .delete::<Value>(&format!("/v1/resources/{id}?confirm=orders"))
-        .await
-        .unwrap();
+    let path = format!("/v1/resources/{id}?confirm=orders");
+    world.drover.delete(&path).await.unwrap();
     world.all_available(2, SOON).await;
-    let name = world
-        .drover
-        .api
-        .get::<Value>(&format!("/v1/resources/{follower}"))
-        .await
-        .unwrap();
-    let name = name["name"].as_str().unwrap().to_owned();
+    let name = world.name(&follower).await;
     let path = format!("/v1/resources/{follower}?confirm={name}");
-    world.drover.api.delete::<Value>(&path).await.unwrap();
+    world.drover.delete(&path).await.unwrap();
     world.until_nothing_is_left(SOON).await;
     world.assert_no_incident().await;
 }
 
 impl World {
+    /// One with a leader, and its follower.
+    pub async fn with_a_pair() -> (Self, String, String) {
+        let world = Self::start(1).await;
+        let id = world.ask("orders", "premium").await;
+        world.all_available(4, SOON).await;
+        let follower = world.follower_of(&id).await;
+        (world, id, follower)
+    }
+
     pub async fn ask(&self, name: &str, plan: &str) -> String {
         let body = json!({"name": name, "plan": plan});
         self.drover.ask_for(&body).await.unwrap()
@@ -122,46 +111,23 @@ impl World {
     }
 
     pub async fn name(&self, id: &str) -> String {
-        let seen = self
-            .drover
-            .api
-            .get::<Value>(&format!("/v1/resources/{id}"))
-            .await
-            .unwrap();
+        let seen = self.drover.shown(id).await.unwrap();
         seen["name"].as_str().unwrap().to_owned()
     }
 
     async fn zone(&self, id: &str) -> String {
-        let seen = self
-            .drover
-            .api
-            .get::<Value>(&format!("/v1/resources/{id}"))
-            .await
-            .unwrap();
+        let seen = self.drover.shown(id).await.unwrap();
         let server = seen["server"].as_str().unwrap();
-        let seen = self
-            .drover
-            .api
-            .get::<Value>(&format!("/v1/servers/{server}"))
-            .await
-            .unwrap();
+        let seen = self.drover.shown(server).await.unwrap();
         seen["zone"].as_str().unwrap().to_owned()
     }
 
     /// The newest observation of a resource, once it shows this.
     pub async fn seen(&self, id: &str, shows: impl Fn(&Value) -> bool) -> Value {
         let (seen, _) = until("an observation that shows it", SOON, || async {
-            let subject = self
-                .drover
-                .api
-                .get::<Value>(&format!("/v1/resources/{id}"))
-                .await?;
+            let subject = self.drover.shown(id).await?;
             let seen = subject["last_observation"]["attributes"].clone();
-            Ok(if shows(&seen) {
-                Ok(seen)
-            } else {
-                Err(seen.to_string())
-            })
+            when(shows(&seen), seen)
         })
         .await
         .unwrap();

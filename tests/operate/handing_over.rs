@@ -11,10 +11,7 @@ const SOON: Duration = Duration::from_secs(90);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_is_resized_and_another_rebooted_under_load_and_clients_feel_a_switchover() {
-    let world = World::start(1).await;
-    let id = world.ask("orders", "premium").await;
-    world.all_available(4, SOON).await;
-    let follower = world.follower_of(&id).await;
+    let (world, id, follower) = World::with_a_pair().await;
     world.until_idle(&follower).await;
     let ledger = world.written(&id).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -23,11 +20,7 @@ async fn a_server_is_resized_and_another_rebooted_under_load_and_clients_feel_a_
     let done = world.act(&id, resize).await;
     assert_handed_over(&world, &done, &id, &follower).await;
     let server = world.server_of(&id).await;
-    let seen = world
-        .drover
-        .api
-        .get::<Value>(&format!("/v1/servers/{server}"))
-        .await;
+    let seen = world.drover.shown(&server).await;
     assert_eq!(seen.unwrap()["size"], "large");
 
     // It follows and stays so, until the new leader's server is to go down.
@@ -53,10 +46,7 @@ async fn a_server_is_resized_and_another_rebooted_under_load_and_clients_feel_a_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_without_a_follower_that_would_do_goes_down_with_its_server() {
-    let world = World::start(1).await;
-    let id = world.ask("orders", "premium").await;
-    world.all_available(4, SOON).await;
-    let follower = world.follower_of(&id).await;
+    let (world, id, follower) = World::with_a_pair().await;
     world.until_idle(&follower).await;
     world.hold().await;
 
@@ -123,18 +113,14 @@ fn took(done: &Value) -> f64 {
 
 impl World {
     async fn server_of(&self, id: &str) -> String {
-        let seen = self
-            .drover
-            .api
-            .get::<Value>(&format!("/v1/resources/{id}"))
-            .await;
+        let seen = self.drover.shown(id).await;
         seen.unwrap()["server"].as_str().unwrap().to_owned()
     }
 
     /// The switchover of a resource that an operation asked for.
     async fn asked_by(&self, operation: &Value, resource: &str) -> Value {
         let path = format!("/v1/operations?subject={resource}");
-        let all = self.drover.api.get::<Value>(&path).await.unwrap();
+        let all = self.drover.get(&path).await.unwrap();
         let all = all["items"].as_array().unwrap();
         let found = all.iter().find(|one| one["asked_by"] == operation["id"]);
         let found = found.expect("a switchover").clone();
@@ -143,11 +129,7 @@ impl World {
     }
 
     async fn leader_of(&self, id: &str) -> Value {
-        let seen = self
-            .drover
-            .api
-            .get::<Value>(&format!("/v1/resources/{id}"))
-            .await;
+        let seen = self.drover.shown(id).await;
         seen.unwrap()["leader"].clone()
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use drover::model::{self, ExposeSecret, Rules, SecretKey, SubjectId, TlsMode, secret};
+use drover::model::{self, ExposeSecret, Rules, SubjectId, TlsMode, secret};
 use drover::store::subjects::{self, Known};
 use drover_jobs::cloud::Clouds;
 use drover_jobs::cloud::local::{self, Cluster, LocalCloud, LocalServer, SSH_PORT};
@@ -12,8 +12,6 @@ use drover_jobs::feel::FeelContext;
 use drover_jobs::resolve::Tools;
 use serde_json::Value;
 use sqlx::{Connection, PgConnection, PgPool};
-
-const SECRET_KEY: &str = "dGhlIHRlc3RzIGtleSwgdGhpcnR5LXR3byBieXRlcyE=";
 
 /// So many turns are taken at most: a step that never ends fails its test.
 pub const MOST_TURNS: usize = 120;
@@ -70,7 +68,7 @@ impl World {
                 statuses: None,
             },
             pool: pool.clone(),
-            secret_key: SecretKey::from_base64(SECRET_KEY).unwrap(),
+            secret_key: drover_tests::records::key(),
             rules: rules.clone(),
             gameday: Default::default(),
         };
@@ -95,6 +93,17 @@ impl World {
             .await
             .unwrap()
             .remove(0)
+    }
+
+    /// Where all that is of a server lies.
+    pub fn dir(&self, server: &LocalServer) -> PathBuf {
+        self.root.join("servers").join(&server.name)
+    }
+
+    /// How often its sshd was started.
+    pub fn boots(&self, server: &LocalServer) -> usize {
+        let log = std::fs::read_to_string(self.dir(server).join("sshd.log")).unwrap();
+        log.matches("Server listening").count()
     }
 
     /// Takes a server into the herd.

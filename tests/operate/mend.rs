@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use drover_tests::{Deployment, flood};
+use drover_tests::{Deployment, flood, sql};
 use serde_json::json;
 
 /// The first time that a step shows in the record, the process that does it is
@@ -35,24 +35,16 @@ async fn a_resolver_killed_at_each_step_is_followed_by_one_that_goes_on() {
             began.elapsed() < Duration::from_secs(420),
             "not mended; killed at {killed:?}"
         );
-        let steps: Vec<(String, String, String)> = sqlx::query_as(
-            "select distinct resolver, remedy, step from resolver_runs where phase = 'begun'",
-        )
-        .fetch_all(&drover.pool)
-        .await
-        .unwrap();
+        let sql = "select distinct resolver, remedy, step from resolver_runs where phase = 'begun'";
+        let steps: Vec<(String, String, String)> = sql::rows(&drover.pool, sql, ()).await;
         let new: Vec<_> = steps.into_iter().filter(|s| !killed.contains(s)).collect();
         if !new.is_empty() {
             drover.processes.kill("resolve").unwrap();
             drover.processes.start("resolve").unwrap();
             killed.extend(new);
         }
-        let (incidents, open): (i64, i64) = sqlx::query_as(
-            "select count(*), count(*) filter (where state <> 'resolved') from incidents",
-        )
-        .fetch_one(&drover.pool)
-        .await
-        .unwrap();
+        let sql = "select count(*), count(*) filter (where state <> 'resolved') from incidents";
+        let (incidents, open): (i64, i64) = sql::row(&drover.pool, sql, ()).await;
         settled = incidents >= 2 && open == 0;
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -74,18 +66,11 @@ async fn a_resolver_killed_at_each_step_is_followed_by_one_that_goes_on() {
         .await
         .unwrap();
     assert_eq!(flood::overlaps(&drover).await.unwrap(), 0);
-    let cut_off: i64 = sqlx::query_scalar(
-        "select count(*) from resolver_runs b where phase = 'begun' and not exists (
-             select from resolver_runs e where e.run_id = b.run_id and e.phase = 'ended')",
-    )
-    .fetch_one(&drover.pool)
-    .await
-    .unwrap();
+    let sql = "select count(*) from resolver_runs b where phase = 'begun' and not exists (
+             select from resolver_runs e where e.run_id = b.run_id and e.phase = 'ended')";
+    let cut_off: i64 = sql::scalar(&drover.pool, sql, ()).await;
     assert!(cut_off > 0, "no step was really cut off");
-    let humans: i64 = sqlx::query_scalar("select count(*) from outbox")
-        .fetch_one(&drover.pool)
-        .await
-        .unwrap();
+    let humans: i64 = sql::scalar(&drover.pool, "select count(*) from outbox", ()).await;
     assert_eq!(humans, 0, "nobody had to be called");
 }
 

@@ -2,6 +2,7 @@
 //! as it is done again after a worker was cut off.
 
 mod archiving;
+mod clusters;
 mod disk;
 mod driver;
 mod freezing;

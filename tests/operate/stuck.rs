@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use drover_tests::aws::Answer;
+use drover_tests::when;
 use serde_json::{Value, json};
 
 use crate::ec2::{Ec2, Setting};
@@ -16,12 +17,7 @@ async fn without_credentials_ec2_waits_for_a_human_and_the_local_cloud_goes_on()
     let mut ec2 = Ec2::start_with(&[Setting::NoCredentials]).await;
     let id = ec2.create("orders", "production").await;
     let local = json!({"name": "beside", "plan": "starter", "cloud": "local"});
-    let local = ec2
-        .drover
-        .api
-        .post::<Value>("/v1/resources", &local)
-        .await
-        .unwrap();
+    let local = ec2.drover.post("/v1/resources", &local).await.unwrap();
     let server = ec2.server_of(&id).await;
     let incident = ec2.incident(&server, "creation_stuck", "needs_human").await;
     assert!(
@@ -120,13 +116,9 @@ impl Ec2 {
         let path = format!("/v1/incidents?subject={subject}&kind={kind}&limit=1");
         let what = format!("{kind} {state}");
         let found = drover_tests::until(&what, SOON, || async {
-            let page = self.drover.api.get::<Value>(&path).await?;
+            let page = self.drover.get(&path).await?;
             let newest = page["items"][0].clone();
-            Ok(if newest["state"] == state {
-                Ok(newest)
-            } else {
-                Err(newest.to_string())
-            })
+            when(newest["state"] == state, newest)
         });
         match found.await {
             Ok((incident, _)) => incident,
@@ -137,7 +129,6 @@ impl Ec2 {
     async fn act_on(&self, incident: &Value, action: &str) {
         let id = incident["id"].as_str().unwrap();
         let body = json!({"action": action, "by": "a test"});
-        let path = format!("/v1/incidents/{id}/actions");
-        self.drover.api.post::<Value>(&path, &body).await.unwrap();
+        self.drover.act(id, &body).await.unwrap();
     }
 }

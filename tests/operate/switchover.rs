@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use drover_tests::until;
 use serde_json::json;
 
 use crate::world::World;
@@ -12,18 +11,10 @@ const SOON: Duration = Duration::from_secs(90);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_takes_the_lead_under_load_and_nothing_is_lost() {
-    let world = World::start(1).await;
-    let id = world.ask("orders", "premium").await;
-    world.all_available(4, SOON).await;
-    let follower = world.follower_of(&id).await;
+    let (world, id, follower) = World::with_a_pair().await;
     let more = json!({"name": "orders-second"});
     let path = format!("/v1/resources/{id}/followers");
-    world
-        .drover
-        .api
-        .post::<serde_json::Value>(&path, &more)
-        .await
-        .unwrap();
+    world.drover.post(&path, &more).await.unwrap();
     world.all_available(6, SOON).await;
     let ledger = world.written(&id).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -44,40 +35,10 @@ async fn a_follower_takes_the_lead_under_load_and_nothing_is_lost() {
 pub async fn hand_over(world: &World, from: &str, to: &str) {
     let name = world.name(from).await;
     let ask = json!({"action": "switchover", "to": to, "now": true, "reason": "a test"});
-    let path = format!("/v1/resources/{from}/actions");
-    let asked = world
-        .drover
-        .api
-        .post::<serde_json::Value>(&path, &ask)
-        .await
-        .unwrap();
-    let operation = asked["id"].as_str().unwrap().to_owned();
-    let done = until("the lead is handed over", SOON, || async {
-        let seen = world
-            .drover
-            .api
-            .get::<serde_json::Value>(&format!("/v1/operations/{operation}"))
-            .await?;
-        Ok(match seen["state"] == "done" {
-            true => Ok(()),
-            false => Err(format!("{} {}", seen["step_name"], seen["note"])),
-        })
-    });
-    if let Err(e) = done.await {
-        panic!("{e:#}\n{}", world.drover.processes.logs());
-    }
-    let leader = world
-        .drover
-        .api
-        .get::<serde_json::Value>(&format!("/v1/resources/{to}"))
-        .await
-        .unwrap();
-    let old = world
-        .drover
-        .api
-        .get::<serde_json::Value>(&format!("/v1/resources/{from}"))
-        .await
-        .unwrap();
+    let done = world.drover.act_until_done(from, &ask, SOON).await;
+    done.unwrap();
+    let leader = world.drover.shown(to).await.unwrap();
+    let old = world.drover.shown(from).await.unwrap();
     assert!(leader["leader"].is_null(), "{leader}");
     assert_eq!(leader["name"], name.as_str(), "the leader bears the name");
     assert_eq!(old["leader"], to, "{old}");

@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use drover::model::{Cloud, Durability, ExposeSecret, Kind, SecretKey, SubjectId, secret};
+use drover::model::{Cloud, Durability, ExposeSecret, Kind, SubjectId, secret};
 use drover::store::subjects::Known;
 use drover::store::{creation, plans, subjects};
 use drover_tests::machines::processes_of;
-use drover_tests::{Deployment, Ledger, until};
+use drover_tests::records::key;
+use drover_tests::{Deployment, Ledger, sql, until, when};
 use serde_json::{Value, json};
-
-const KEY: &str = "dGhlIHRlc3RzIGtleSwgdGhpcnR5LXR3byBieXRlcyE=";
 
 pub struct World {
     pub drover: Deployment,
@@ -36,7 +35,7 @@ impl World {
     }
 
     pub async fn create(&self, name: &str, plan: &str) -> SubjectId {
-        let key = SecretKey::from_base64(KEY).unwrap();
+        let key = key();
         let mut tx = self.drover.pool.begin().await.unwrap();
         let plan = plans::find(&mut tx, plan).await.unwrap().unwrap();
         let wanted = creation::WantedResource {
@@ -66,11 +65,8 @@ impl World {
     }
 
     pub async fn live(&self, kind: &str) -> i64 {
-        sqlx::query_scalar("select count(*) from subjects where kind = $1 and forgotten_at is null")
-            .bind(kind)
-            .fetch_one(&self.drover.pool)
-            .await
-            .unwrap()
+        let sql = "select count(*) from subjects where kind = $1 and forgotten_at is null";
+        sql::scalar(&self.drover.pool, sql, [kind]).await
     }
 
     pub async fn all_available(&self, count: usize, within: Duration) {
@@ -95,11 +91,7 @@ impl World {
             let wanted: BTreeSet<String> = kept.iter().map(SubjectId::to_string).collect();
             let well = live.iter().all(|(_, state)| state == "available");
             let done = open == 0 && well && ids.into_iter().eq(wanted.iter().map(String::as_str));
-            Ok(if done {
-                Ok(())
-            } else {
-                Err(format!("{open} open; {live:?}"))
-            })
+            when(done, format!("{open} open; {live:?}"))
         })
         .await;
         if let Err(e) = settled {
@@ -121,13 +113,10 @@ impl World {
                 processes_of(&self.drover.local_dir().join("servers")).len(),
             );
             let nothing = live == 0 && tokens == 0 && dirs.is_empty() && processes == 0;
-            Ok(if nothing {
-                Ok(())
-            } else {
-                Err(format!(
-                    "{live} subjects, {tokens} tokens, {dirs:?}, {processes} processes"
-                ))
-            })
+            when(
+                nothing,
+                format!("{live} subjects, {tokens} tokens, {dirs:?}, {processes} processes"),
+            )
         })
         .await;
         if let Err(e) = gone {
@@ -138,21 +127,13 @@ impl World {
     /// As many servers in the cloud as in the record, with the same names; as many
     /// clusters on them as resources.
     pub async fn assert_cloud_is_as_recorded(&self) {
-        let recorded: Vec<String> = sqlx::query_scalar(
-            "select instance_id from servers v join subjects s using (id)
-             where s.forgotten_at is null order by 1",
-        )
-        .fetch_all(&self.drover.pool)
-        .await
-        .unwrap();
+        let sql = "select instance_id from servers v join subjects s using (id)
+             where s.forgotten_at is null order by 1";
+        let recorded: Vec<String> = sql::scalars(&self.drover.pool, sql, ()).await;
         assert_eq!(self.directories(), recorded);
-        let mut wanted: Vec<String> = sqlx::query_scalar(
-            "select customer_database from resources r join subjects s using (id)
-             where s.forgotten_at is null",
-        )
-        .fetch_all(&self.drover.pool)
-        .await
-        .unwrap();
+        let sql = "select customer_database from resources r join subjects s using (id)
+             where s.forgotten_at is null";
+        let mut wanted: Vec<String> = sql::scalars(&self.drover.pool, sql, ()).await;
         let mut clusters: Vec<String> = self
             .directories()
             .iter()
@@ -181,14 +162,11 @@ impl World {
     /// role, and gets into nobody else's.
     pub async fn assert_kept_apart(&self) {
         let mut db = self.drover.pool.acquire().await.unwrap();
-        let ids: Vec<String> = sqlx::query_scalar(
-            "select id from subjects where kind = 'resource' and forgotten_at is null limit 2",
-        )
-        .fetch_all(&mut *db)
-        .await
-        .unwrap();
+        let sql =
+            "select id from subjects where kind = 'resource' and forgotten_at is null limit 2";
+        let ids: Vec<String> = sql::scalars(&mut *db, sql, ()).await;
         let ids: Vec<SubjectId> = ids.iter().map(|id| id.parse().unwrap()).collect();
-        let key = SecretKey::from_base64(KEY).unwrap();
+        let key = key();
         for row in subjects::load(&mut db, &ids).await.unwrap() {
             let Known::Resource(resource, server) = row.open(&key).unwrap() else {
                 panic!("a server among resources");
@@ -266,14 +244,10 @@ impl World {
     /// But for one that is a word for an instant: who is told to lead takes writes a
     /// moment before the record says so. It rests meanwhile, and nobody is called.
     pub async fn assert_no_incident(&self) {
-        let opened: Vec<(String, String)> = sqlx::query_as(
-            "select kind, reason from incidents
+        let sql = "select kind, reason from incidents
              where not (kind = 'split_brain' and state = 'resolved'
-                        and attempts = 0 and paged_at is null)",
-        )
-        .fetch_all(&self.drover.pool)
-        .await
-        .unwrap();
+                        and attempts = 0 and paged_at is null)";
+        let opened: Vec<(String, String)> = sql::rows(&self.drover.pool, sql, ()).await;
         assert!(opened.is_empty(), "{opened:?}");
     }
 
@@ -288,14 +262,11 @@ impl World {
     }
 
     pub async fn open_operations(&self) -> String {
-        let rows: Vec<(String, String, String, Option<String>)> = sqlx::query_as(
-            "select s.name, o.kind, o.step_name, o.note
+        let sql = "select s.name, o.kind, o.step_name, o.note
              from operations o join subjects s on s.id = o.subject_id
-             where o.state = 'open' order by o.id",
-        )
-        .fetch_all(&self.drover.pool)
-        .await
-        .unwrap();
+             where o.state = 'open' order by o.id";
+        let rows: Vec<(String, String, String, Option<String>)> =
+            sql::rows(&self.drover.pool, sql, ()).await;
         format!("{rows:#?}")
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use drover_tests::{Deployment, until};
+use drover_tests::{Deployment, sql, until, when};
 use rand::RngExt;
 use serde_json::{Value, json};
 
@@ -46,11 +46,7 @@ async fn a_minute_of_random_kills_loses_no_token_and_no_minute() {
     let calm = || async {
         let ring = drover.ring().await?;
         let oldest = ring.oldest_observation_s.unwrap_or(f64::MAX);
-        Ok(if oldest < 10.0 {
-            Ok(())
-        } else {
-            Err(format!("oldest {oldest:.1} s"))
-        })
+        when(oldest < 10.0, format!("oldest {oldest:.1} s"))
     };
     until("everybody felt again", Duration::from_secs(60), calm)
         .await
@@ -62,10 +58,8 @@ async fn a_minute_of_random_kills_loses_no_token_and_no_minute() {
         .await
         .unwrap();
     // Each step wrote its observation once: the token's moves and the record agree.
-    let doubled: i64 = sqlx::query_scalar("select count(*) - count(distinct id) from observations")
-        .fetch_one(&drover.pool)
-        .await
-        .unwrap();
+    let sql = "select count(*) - count(distinct id) from observations";
+    let doubled: i64 = sql::scalar(&drover.pool, sql, ()).await;
     assert_eq!(doubled, 0);
 }
 

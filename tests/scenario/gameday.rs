@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use drover::model::State;
-use drover_tests::{Deployment, until};
+use drover_tests::{Deployment, until, when};
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(120);
@@ -33,11 +33,8 @@ async fn all_well(it: &Deployment) {
     let count = it.subjects().await.unwrap().len();
     it.all_available(count, SOON).await.unwrap();
     let well = until("no incident is open", SOON, || async {
-        let open = it.api.get::<Value>("/v1/incidents?state=open").await?;
-        Ok(match open["items"] == json!([]) {
-            true => Ok(()),
-            false => Err(open.to_string()),
-        })
+        let open = it.get("/v1/incidents?state=open").await?;
+        when(open["items"] == json!([]), open)
     });
     well.await.unwrap();
 }
@@ -83,11 +80,7 @@ async fn killed_and_hanging_databases_are_mended_and_the_report_says_when() {
     // The record alone makes it: the same a while later.
     all_well(&it).await;
     let id = report["id"].as_str().unwrap();
-    let later = it
-        .api
-        .get::<Value>(&format!("/v1/gameday/{id}"))
-        .await
-        .unwrap();
+    let later = it.get(&format!("/v1/gameday/{id}")).await.unwrap();
     assert_eq!(later["after_s"], report["after_s"]);
     let told = it.run(&["drover", "gameday", "show", id]).await.unwrap();
     assert!(told.contains("resource_down: restart_fast, done"), "{told}");
@@ -150,10 +143,10 @@ async fn a_partition_ends_by_itself_even_if_workers_die() {
     let can = filters.iter().any(|f| std::path::Path::new(f).exists());
     let (mut it, ids) = herd(1, &[]).await;
     let body = json!({"subject": ids[0], "how": "partition", "for_s": 20, "reason": "a test"});
-    let asked = it.api.post::<Value>("/v1/gameday", &body).await.unwrap();
+    let asked = it.post("/v1/gameday", &body).await.unwrap();
     let path = format!("/v1/gameday/{}", asked["id"].as_str().unwrap());
     let begun = until("it is cut off, or cannot be", SOON, || async {
-        let seen = it.api.get::<Value>(&path).await?;
+        let seen = it.get(&path).await?;
         Ok(match seen["state"].as_str() {
             Some("failed") => Ok(seen),
             Some("broken") if seen["after_s"]["detected"].is_number() => Ok(seen),
@@ -171,11 +164,8 @@ async fn a_partition_ends_by_itself_even_if_workers_die() {
     it.processes.kill("resolve").unwrap();
     it.processes.start("resolve").unwrap();
     let mended = until("it is reached again", SOON, || async {
-        let seen = it.api.get::<Value>(&path).await?;
-        Ok(match seen["state"] == "recovered" {
-            true => Ok(seen),
-            false => Err(seen.to_string()),
-        })
+        let seen = it.get(&path).await?;
+        when(seen["state"] == "recovered", seen)
     });
     let (report, _) = mended.await.unwrap();
     assert!(after(&report, "healed") >= 20.0, "{report:#}");
@@ -197,11 +187,8 @@ async fn a_filled_volume_is_noticed_and_emptied_again() {
     );
     let path = format!("/v1/gameday/{}", report["id"].as_str().unwrap());
     let healed = until("our file is gone", SOON, || async {
-        let seen = it.api.get::<Value>(&path).await?;
-        Ok(match seen["healed_at"].is_string() {
-            true => Ok(()),
-            false => Err(seen.to_string()),
-        })
+        let seen = it.get(&path).await?;
+        when(seen["healed_at"].is_string(), seen)
     });
     healed.await.unwrap();
     let volume = it.local_dir().join("servers/pg-1/volume");

@@ -6,18 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use drover::model::SecretKey;
 use drover::store::subjects::{self, NewServer};
 use drover_tests::postgres::{free_port, shared_empty_database};
-use drover_tests::{Deployment, program, until};
+use drover_tests::records::{SECRET_KEY, key, new_server};
+use drover_tests::{Deployment, program, sql, until, when};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
-
-const KEY: &str = "dGhlIHRlc3RzIGtleSwgdGhpcnR5LXR3byBieXRlcyE=";
 
 struct Ran {
     code: Option<i32>,
@@ -34,7 +32,7 @@ async fn worker(arguments: &[&str], settings: &[(&str, &str)]) -> Ran {
         .args(arguments)
         .env_clear()
         .env("DATABASE_URL", nobody)
-        .env("DROVER_SECRET_KEY", KEY)
+        .env("DROVER_SECRET_KEY", SECRET_KEY)
         .env("RUST_BACKTRACE", "1")
         .envs(settings.iter().copied())
         .stdin(Stdio::null())
@@ -107,48 +105,27 @@ async fn a_queue_that_is_none_is_wrong_use() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_setting_is_named_before_anything_is_tried() {
-    let missing_key_file = [("DROVER_SSH_KEY_FILE", "/nowhere/key")];
-    for (settings, words) in [
-        (
-            &[("DATABASE_URL", "")][..],
-            &["DATABASE_URL is not set"][..],
-        ),
-        (
-            &[("DATABASE_URL", "mysql://x/y")],
-            &["DATABASE_URL", "postgres://"],
-        ),
-        (
-            &[("DATABASE_URL", "not a url")],
-            &["DATABASE_URL", "postgres://"],
-        ),
-        (
-            &[("DROVER_SECRET_KEY", "")],
-            &["DROVER_SECRET_KEY is not set", "openssl"],
-        ),
-        (
-            &[("DROVER_SECRET_KEY", "c2hvcnQ=")],
-            &["DROVER_SECRET_KEY", "32 bytes"],
-        ),
-        (&[("DROVER_RULES", "{")], &["DROVER_RULES", "JSON"]),
-        (
-            &[("DROVER_RULES", r#"{"cadence":{"available":"2h"}}"#)],
-            &["DROVER_RULES", "at most 38s"],
-        ),
-        (
-            &[("DROVER_CONCURRENCY", "0")],
-            &["DROVER_CONCURRENCY", "from 1 to"],
-        ),
-        (
-            &[("DROVER_CONCURRENCY", "many")],
-            &["DROVER_CONCURRENCY", "from 1 to"],
-        ),
-        (&[("DROVER_POLL_MS", "1")], &["DROVER_POLL_MS", "from 5 to"]),
-        (&missing_key_file, &["DROVER_SSH_KEY_FILE", "/nowhere/key"]),
-        (&[("DROVER_LOG", "drover=loud")], &["DROVER_LOG"]),
-    ] {
+    let table = r#"
+DATABASE_URL=                               | DATABASE_URL is not set"][.
+DATABASE_URL=mysql://x/y                    | DATABASE_URL, postgres://
+DATABASE_URL=not a url                      | DATABASE_URL, postgres://
+DROVER_SECRET_KEY=                          | DROVER_SECRET_KEY is not set, openssl
+DROVER_SECRET_KEY=c2hvcnQ=                  | DROVER_SECRET_KEY, 32 bytes
+DROVER_RULES={                              | DROVER_RULES, JSON
+DROVER_RULES={"cadence":{"available":"2h"}} | DROVER_RULES, at most 38s
+DROVER_CONCURRENCY=0                        | DROVER_CONCURRENCY, from 1 to
+DROVER_CONCURRENCY=many                     | DROVER_CONCURRENCY, from 1 to
+DROVER_POLL_MS=1                            | DROVER_POLL_MS, from 5 to
+DROVER_SSH_KEY_FILE=/nowhere/key            | DROVER_SSH_KEY_FILE, /nowhere/key
+DROVER_LOG=drover=loud                      | DROVER_LOG
+"#;
+    for line in table.trim().lines() {
+        let (setting, words) = line.split_once(" | ").unwrap();
+        let setting = setting.trim().split_once('=').unwrap();
+        let words: Vec<&str> = words.split(", ").collect();
         let began = Instant::now();
-        worker(&["feel"], settings).await.failed(2, words);
-        assert!(began.elapsed() < Duration::from_secs(30), "{settings:?}");
+        worker(&["feel"], &[setting]).await.failed(2, &words);
+        assert!(began.elapsed() < Duration::from_secs(30), "{line}");
     }
 }
 
@@ -176,10 +153,8 @@ async fn a_database_without_our_tables_is_a_failure() {
     let ran = worker(&["feel"], &[("DATABASE_URL", &url)]).await;
     ran.failed(1, &["drover migrate"]);
     // The record of migrations alone, as a first one that failed leaves it.
-    sqlx::query("create table _sqlx_migrations (version bigint, success bool)")
-        .execute(&pool)
-        .await
-        .unwrap();
+    let sql = "create table _sqlx_migrations (version bigint, success bool)";
+    sql::run(&pool, sql, ()).await;
     let ran = worker(&["feel"], &[("DATABASE_URL", &url)]).await;
     ran.failed(1, &["drover migrate"]);
     let missing = url.replace("/shared_", "/missing_");
@@ -281,11 +256,7 @@ async fn alive(deployment: &Deployment, wanted: usize) -> Vec<String> {
         let names: Vec<String> = sqlx::query_scalar("select id from apalis.workers order by id")
             .fetch_all(&deployment.pool)
             .await?;
-        Ok(if names.len() == wanted {
-            Ok(names)
-        } else {
-            Err(format!("{names:?}"))
-        })
+        when(names.len() == wanted, names)
     };
     let what = format!("{wanted} workers");
     until(&what, Duration::from_secs(15), names)
@@ -336,10 +307,8 @@ async fn no_more_is_taken_on_than_concurrency_allows_and_all_of_it_is_given_back
     });
     for n in 1..=30 {
         let mut tx = deployment.pool.begin().await.unwrap();
-        let key = SecretKey::from_base64(KEY).unwrap();
-        subjects::adopt_server(&mut tx, &key, &silent_server(n, port))
-            .await
-            .unwrap();
+        let adopted = subjects::adopt_server(&mut tx, &key(), &silent_server(n, port)).await;
+        adopted.unwrap();
         tx.commit().await.unwrap();
     }
     let concurrency = CONCURRENCY.to_string();
@@ -363,33 +332,21 @@ async fn no_more_is_taken_on_than_concurrency_allows_and_all_of_it_is_given_back
     assert!(status.success(), "{status}");
     assert!(took < Duration::from_secs(25), "{took:?}");
     assert_eq!(held(&deployment).await, 0, "all given back");
-    let tokens: i64 = sqlx::query_scalar("select count(*) from apalis.jobs")
-        .fetch_one(&deployment.pool)
-        .await
-        .unwrap();
+    let tokens: i64 = sql::scalar(&deployment.pool, "select count(*) from apalis.jobs", ()).await;
     assert_eq!(tokens, 30);
 }
 
 fn silent_server(n: u8, port: u16) -> NewServer {
     NewServer {
-        name: format!("silent-{n}"),
-        tier: "standard".into(),
-        address: format!("127.0.1.{n}"),
         ssh_port: port,
-        ssh_user: "postgres".into(),
-        ssh_key: None,
         host_key: None,
-        instance: None,
-        zone: None,
+        ..new_server(&format!("silent-{n}"), &format!("127.0.1.{n}"))
     }
 }
 
 /// Tokens that some worker has claimed.
 async fn held(deployment: &Deployment) -> usize {
-    let held: i64 =
-        sqlx::query_scalar("select count(*) from apalis.jobs where lock_by is not null")
-            .fetch_one(&deployment.pool)
-            .await
-            .unwrap();
+    let sql = "select count(*) from apalis.jobs where lock_by is not null";
+    let held: i64 = sql::scalar(&deployment.pool, sql, ()).await;
     usize::try_from(held).unwrap()
 }

@@ -4,19 +4,18 @@ use std::process::{Output, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use drover::model::{Attributes, Cause, Kind, SecretKey, TlsMode, Witness, secret};
+use drover::model::{Attributes, Cause, Kind, Witness};
 use drover::store::queue::Queue;
-use drover::store::subjects::{self, Known, NewResource, NewServer};
+use drover::store::subjects::{self, Known, NewResource};
 use drover_jobs::feel::Feeler;
 use drover_jobs::verbs::{self, Config};
 use drover_tests::postgres::shared_empty_database;
-use drover_tests::{program, until};
+use drover_tests::records::{key, new_resource, new_server};
+use drover_tests::{program, sql, until, when};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
-
-const KEY: &str = "dGhlIHRlc3RzIGtleSwgdGhpcnR5LXR3byBieXRlcyE=";
 
 /// Quick, and by the number of failures alone.
 fn rules() -> Value {
@@ -106,34 +105,13 @@ impl Feeler for Following {
 async fn recorded(story: impl Feeler, followed: bool) -> (String, PgPool) {
     let (url, pool) = shared_empty_database().await.unwrap();
     drover::store::migrate(&pool).await.unwrap();
-    let key = SecretKey::from_base64(KEY).unwrap();
+    let key = key();
     let mut tx = pool.begin().await.unwrap();
-    let server = NewServer {
-        name: "pg-1".into(),
-        tier: "standard".into(),
-        address: "192.0.2.1".into(),
-        ssh_port: 22,
-        ssh_user: "postgres".into(),
-        ssh_key: None,
-        host_key: Some("ssh-ed25519 AAAA".into()),
-        instance: None,
-        zone: None,
-    };
+    let server = new_server("pg-1", "192.0.2.1");
     let server_id = subjects::adopt_server(&mut tx, &key, &server)
         .await
         .unwrap();
-    let resource = NewResource {
-        name: "app".into(),
-        tier: "standard".into(),
-        server_id,
-        port: 5432,
-        database: "app".into(),
-        role: "drover".into(),
-        password: secret("not a password of anything"),
-        tls_mode: TlsMode::Prefer,
-        tls_root_cert: None,
-        plan: "standard".into(),
-    };
+    let resource = new_resource(server_id, "app");
     let leader = subjects::adopt_resource(&mut tx, &key, &resource)
         .await
         .unwrap();
@@ -146,12 +124,8 @@ async fn recorded(story: impl Feeler, followed: bool) -> (String, PgPool) {
         let id = subjects::adopt_resource(&mut tx, &key, &follower)
             .await
             .unwrap();
-        sqlx::query("update resources set leader_id = $2 where id = $1")
-            .bind(id.to_string())
-            .bind(leader.to_string())
-            .execute(&mut *tx)
-            .await
-            .unwrap();
+        let sql = "update resources set leader_id = $2 where id = $1";
+        sql::run(&mut *tx, sql, (id, leader)).await;
     }
     tx.commit().await.unwrap();
 
@@ -180,11 +154,10 @@ async fn recorded(story: impl Feeler, followed: bool) -> (String, PgPool) {
             )
             .fetch_one(&pool)
             .await?;
-            Ok(if seen > if followed { 40 } else { 25 } {
-                Ok(())
-            } else {
-                Err(format!("{seen} observations"))
-            })
+            when(
+                seen > if followed { 40 } else { 25 },
+                format!("{seen} observations"),
+            )
         },
     )
     .await
@@ -288,10 +261,8 @@ async fn a_recorded_history_is_decided_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_followers_history_is_decided_again_from_both_sides() {
     let (url, pool) = recorded(Following::default(), true).await;
-    let opened: Vec<String> = sqlx::query_scalar("select kind from incidents order by opened_at")
-        .fetch_all(&pool)
-        .await
-        .unwrap();
+    let opened: Vec<String> =
+        sql::scalars(&pool, "select kind from incidents order by opened_at", ()).await;
     let all = ["follower_lagging", "follower_stalled", "split_brain"];
     // Its timeline differs at last; that it takes writes says more.
     assert_eq!(opened, all);
@@ -300,15 +271,12 @@ async fn a_followers_history_is_decided_again_from_both_sides() {
     assert!(same.contains("3 recorded, 3 replayed"), "{same}");
 
     // For that, whom it followed is known for ever.
-    for statement in [
+    let statements = [
         "update followings set leader_id = null",
         "delete from followings",
         "truncate followings",
-    ] {
-        let refused = sqlx::query(statement).execute(&pool).await;
-        let refused = refused.expect_err(statement).to_string();
-        assert!(refused.contains("append-only"), "{refused}");
-    }
+    ];
+    sql::cannot_be_changed(&pool, &statements).await;
 
     let patient = ["--since", "1h", "--json", "--set", "limits.stalled_for=1m"];
     let lines = text(&run("drover-worker", &url, &patient).await);

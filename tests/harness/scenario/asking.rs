@@ -8,7 +8,7 @@ use drover::model::{IncidentKind, IncidentState, Kind};
 
 use super::{PATIENCE, People, RESOURCES, SERVERS};
 use crate::pagerduty::AlertState;
-use crate::{Deployment, until};
+use crate::{Deployment, until, when};
 
 /// Waits for a subject's newest incident of a kind to be in one of these states.
 pub(super) async fn incident(
@@ -46,11 +46,7 @@ pub(super) async fn resolved(
     let (seen, _) = until(&format!("{id} resolved"), deadline, || async {
         let seen = timeline(drover, id).await?;
         let state = seen.incident.state;
-        Ok(if state == IncidentState::Resolved {
-            Ok(seen)
-        } else {
-            Err(state.to_string())
-        })
+        when(state == IncidentState::Resolved, seen)
     })
     .await?;
     Ok(seen)
@@ -60,11 +56,7 @@ pub(super) async fn resolved(
 pub(super) async fn all_clear(people: &People) -> Result<()> {
     until("every page resolved", PATIENCE, || async {
         let open = open_alerts(people);
-        Ok(if open.is_empty() {
-            Ok(())
-        } else {
-            Err(format!("{open:?}"))
-        })
+        when(open.is_empty(), format!("{open:?}"))
     })
     .await?;
     let refused: Vec<_> = people

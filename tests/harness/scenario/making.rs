@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use drover::api::{CreateResource, Credentials, Resource, Subject};
 use drover::model::State;
 
-use crate::{Deployment, until};
+use crate::{Deployment, until, when};
 
 const LONGEST: Duration = Duration::from_secs(90);
 
@@ -49,11 +49,7 @@ pub(super) async fn make(drover: &mut Deployment, tell: &mut impl FnMut(&str)) -
             .filter(|core| [made.core.id, made.server].contains(&core.id))
             .map(|core| format!("{} {}", core.name, core.state))
             .collect();
-        Ok(if left.is_empty() {
-            Ok(())
-        } else {
-            Err(left.join(", "))
-        })
+        when(left.is_empty(), left.join(", "))
     })
     .await
     .context("the customer gave the database back")?;

@@ -12,7 +12,7 @@ use super::asking::{
 };
 use super::{PATIENCE, People, RESOURCES, SERVERS, SUBJECTS, guests, pick, transitions, who};
 use crate::pagerduty::AlertState;
-use crate::{Deployment, until};
+use crate::{Deployment, until, when};
 
 /// Long enough for every attempt of a playbook and the waits between.
 const PLAYBOOK: Duration = Duration::from_secs(180);
@@ -25,14 +25,8 @@ pub(super) async fn restart(drover: &mut Deployment, tell: &mut impl FnMut(&str)
     tell(&format!("{name}: postmaster and children killed"));
     let down = drover.turn_until(&id, "unavailable", PATIENCE).await?;
     tell(&format!("{name}: unavailable ({down:.1} s)"));
-    let incident = incident(
-        drover,
-        &id,
-        IncidentKind::ResourceDown,
-        IncidentState::ALL,
-        PATIENCE,
-    )
-    .await?;
+    let states = IncidentState::ALL;
+    let incident = incident(drover, &id, IncidentKind::ResourceDown, states, PATIENCE).await?;
     tell(&format!("{name}: {}", heading(&incident)));
     let back = drover.turn_until(&id, "available", PATIENCE).await?;
     let took = down + back;
@@ -68,14 +62,8 @@ pub(super) async fn reboot(drover: &mut Deployment, tell: &mut impl FnMut(&str))
     tell(&format!("{name}: unplugged, everything on it is dead"));
     let down = drover.turn_until(&id, "unavailable", PATIENCE).await?;
     tell(&format!("{name}: unavailable ({down:.1} s)"));
-    let incident = incident(
-        drover,
-        &id,
-        IncidentKind::ServerDown,
-        IncidentState::ALL,
-        PATIENCE,
-    )
-    .await?;
+    let states = IncidentState::ALL;
+    let incident = incident(drover, &id, IncidentKind::ServerDown, states, PATIENCE).await?;
     tell(&format!("{name}: {}", heading(&incident)));
     let back = drover.all_available(SUBJECTS, PLAYBOOK).await?;
     let took = down + back;
@@ -170,7 +158,7 @@ pub(super) async fn call_a_human(
     .await?;
     until("one ticket", PATIENCE, || async {
         let n = told(people, &id_of);
-        Ok(if n == 1 { Ok(()) } else { Err(format!("{n}")) })
+        when(n == 1, format!("{n}"))
     })
     .await?;
     let seen = timeline(drover, &id_of).await?;
@@ -188,11 +176,7 @@ pub(super) async fn call_a_human(
     all_clear(people).await?;
     until("the ticket closed", PATIENCE, || async {
         let n = told(people, &id_of);
-        Ok(if n == 2 {
-            Ok(())
-        } else {
-            Err(format!("{n} events"))
-        })
+        when(n == 2, format!("{n} events"))
     })
     .await?;
     tell(&format!(
@@ -234,11 +218,7 @@ pub(super) async fn blind(
     let key = format!("drover/{id_of}");
     until("one page", PATIENCE, || async {
         let open: Vec<String> = open_alerts(people);
-        Ok(if open == [key.clone()] {
-            Ok(())
-        } else {
-            Err(format!("{open:?}"))
-        })
+        when(open == [key.clone()], format!("{open:?}"))
     })
     .await?;
     tell(&format!(

@@ -1,26 +1,17 @@
 //! Plays the ring's part of resolve: does the steps of an operation in the world, and
-//! writes what they leave behind. feel and think are the ring's own. Of what an incident
-//! has asked for, the incident's own part is `resolve::driver::Case`.
+//! writes what they leave behind. Of what an incident has asked for, the incident's own
+//! part is `resolve::driver::Case`.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use drover::model::{
-    ExposeSecret, Incident, Observation, Operation, OperationKind, OperationState, Secret, State,
-    SubjectId,
-};
-use drover::store::operations::{self, Fact, NewOperation};
+use drover::model::{ExposeSecret, Incident, Observation, Operation, OperationState, Secret};
+use drover::store::incidents;
+use drover::store::operations::{self, Fact};
 use drover::store::queue::Queue;
-use drover::store::{incidents, queue, subjects};
-use drover_jobs::cloud::Cloud;
-use drover_jobs::cloud::NewInstance;
-use drover_jobs::cloud::local::{Cluster, LocalServer};
-use drover_jobs::feel;
-use drover_jobs::feel::Feeler;
 use drover_jobs::resolve::operations::{self as operate, Context, Did, Ended, Outcome, StepInfo};
-use drover_jobs::verbs::{self, Config};
+use drover_tests::sql;
 use serde_json::{Value, json};
-use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::herd::MOST_TURNS;
 pub use crate::herd::{Cut, World, session, superuser};
@@ -35,129 +26,6 @@ pub const CUTS: [Cut; 4] = [
     Cut::Midway(Duration::from_millis(60)),
     Cut::Midway(Duration::from_millis(400)),
 ];
-
-impl World {
-    /// Has the ring work at these queues while the guard lives.
-    pub fn ring(&self, queues: &'static [Queue]) -> DropGuard {
-        let feeler = feel::World::new(self.tools.context.clone());
-        self.ring_with(queues, feeler)
-    }
-
-    /// The same with another feeler.
-    pub fn ring_with(&self, queues: &'static [Queue], feeler: impl Feeler) -> DropGuard {
-        let stop = CancellationToken::new();
-        let config = Config {
-            concurrency: 10,
-            secret_key: self.tools.secret_key.clone(),
-            rules: self.tools.rules.clone(),
-            drain: Duration::from_secs(5),
-            poll: Duration::from_millis(50),
-            notify: Default::default(),
-            cadence: Some(Duration::from_millis(500)),
-            tools: Some(self.tools.clone()),
-        };
-        let (pool, stopped) = (self.pool.clone(), stop.clone());
-        tokio::spawn(async move {
-            verbs::run(pool, config, feeler, queues, stopped)
-                .await
-                .unwrap();
-        });
-        stop.drop_guard()
-    }
-
-    /// A server that drover made, of the size `small`, with a data volume of 1 GiB and
-    /// one cluster; written down as if drover had made all of it.
-    pub async fn made(&self) -> (LocalServer, Cluster, SubjectId, SubjectId) {
-        let id = SubjectId::generate();
-        let key = self.root.join(format!("host-{id}"));
-        drover_tests::postgres::ssh_key(&key).unwrap();
-        let new = NewInstance {
-            id,
-            name: "made".into(),
-            zone: "local-a".into(),
-            size: "small".into(),
-            volume_gib: 1,
-            volume_type: "gp3".into(),
-            host_key: drover::model::secret(std::fs::read_to_string(&key).unwrap()),
-            authorized_key: std::fs::read_to_string(key.with_extension("pub")).unwrap(),
-        };
-        let instance = Box::pin(Cloud::create(&self.cloud, &new)).await.unwrap();
-        let server = self.cloud.server(&instance.id).unwrap().unwrap();
-        let mut tx = self.pool.begin().await.unwrap();
-        sqlx::query(
-            "insert into subjects (id, kind, name, state, origin, tier)
-             values ($1, 'server', $2, 'uncertain', 'created', 'standard')",
-        )
-        .bind(id.to_string())
-        .bind(&server.name)
-        .execute(&mut *tx)
-        .await
-        .unwrap();
-        sqlx::query(
-            "insert into servers (id, address, ssh_port, ssh_user, host_key, cloud, instance_id,
-                                  region, zone, size, volume_gib, volume_type, volume_id)
-             values ($1, $2, 2222, $3, $4, 'local', $5, 'local', 'local-a', 'small', 1, 'gp3', $6)",
-        )
-        .bind(id.to_string())
-        .bind(server.settings.address.to_string())
-        .bind(server.target().unwrap().user)
-        .bind(server.host_key().unwrap())
-        .bind(&instance.id)
-        .bind(server.volume().unwrap().map(|volume| volume.id))
-        .execute(&mut *tx)
-        .await
-        .unwrap();
-        queue::insert_token(&mut tx, id).await.unwrap();
-        tx.commit().await.unwrap();
-        let tail = id.to_string().to_ascii_lowercase();
-        let cluster = server.create(&format!("db-{}", &tail[20..])).await.unwrap();
-        let resource = self.adopt_cluster(id, &cluster).await;
-        (server, cluster, id, resource)
-    }
-
-    /// Waits until these are in service, as feel and think say.
-    pub async fn in_service(&self, ids: &[SubjectId]) {
-        for _ in 0..600 {
-            let mut db = self.pool.acquire().await.unwrap();
-            let known = subjects::load(&mut db, ids).await.unwrap();
-            let known = known.into_iter().map(|row| row.without_secrets().unwrap());
-            let well = known.filter(|known| known.subject().state == State::Available);
-            if well.count() == ids.len() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        panic!("not in service within a minute");
-    }
-
-    /// Asks for something.
-    pub async fn ask(
-        &self,
-        subject: Option<SubjectId>,
-        kind: OperationKind,
-        params: Value,
-    ) -> Change<'_> {
-        let mut tx = self.pool.begin().await.unwrap();
-        let new = NewOperation {
-            subject,
-            kind,
-            params,
-            asked_by: "the test".into(),
-            reason: None,
-            not_before: None,
-        };
-        let id = operations::open(&mut tx, &new).await.unwrap().unwrap();
-        let operation = operations::load(&mut tx, id).await.unwrap().unwrap();
-        tx.commit().await.unwrap();
-        Change {
-            world: self,
-            operation,
-            asker: None,
-            cut: Cut::Never,
-            done: vec![],
-        }
-    }
-}
 
 /// The incident that has asked for an operation.
 pub struct Asker {
@@ -381,10 +249,7 @@ impl Change<'_> {
     }
 
     async fn now(&self) -> DateTime<Utc> {
-        sqlx::query_scalar("select now()")
-            .fetch_one(&self.world.pool)
-            .await
-            .unwrap()
+        sql::scalar(&self.world.pool, "select now()", ()).await
     }
 
     /// What was done, for whoever reads a failed test.

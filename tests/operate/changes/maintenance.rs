@@ -5,12 +5,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
-use drover::model::{Attributes, Operation, OperationKind, OperationState, SubjectId, Window};
+use drover::model::{
+    Attributes, IncidentKind, Operation, OperationKind, OperationState, SubjectId, Window,
+};
 use drover::store::operations;
 use drover::store::queue;
 use drover::store::subjects::Known;
 use drover_jobs::feel;
 use drover_jobs::feel::Feeler;
+use drover_tests::sql;
 use serde_json::{Value, json};
 
 use super::driver::{ALL, World, world};
@@ -44,33 +47,10 @@ fn announcing(world: &World, not_before: DateTime<Utc>) -> (Announcing, Arc<Mute
     (feeler, events)
 }
 
-/// State and timeline.
-async fn incident(world: &World, server: SubjectId) -> Option<(String, String)> {
-    sqlx::query_as(
-        "select i.state,
-                (select string_agg(e.kind || ': ' || e.text, E'\n' order by e.id)
-                 from incident_events e where e.incident_id = i.id)
-         from incidents i where subject_id = $1 and kind = 'maintenance_scheduled'",
-    )
-    .bind(server.to_string())
-    .fetch_optional(&world.pool)
-    .await
-    .unwrap()
-}
-
 /// Waits until the incident is in this state; gives its timeline.
 async fn until(world: &World, server: SubjectId, state: &str) -> String {
-    let mut last = None;
-    for _ in 0..600 {
-        last = incident(world, server).await;
-        if let Some((now, timeline)) = &last
-            && now == state
-        {
-            return timeline.clone();
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("not {state} within a minute, but {last:?}");
+    let kind = IncidentKind::MaintenanceScheduled;
+    world.incident_is(server, kind, state).await
 }
 
 async fn planned(world: &World, server: SubjectId) -> Option<Operation> {
@@ -88,12 +68,8 @@ fn window_in(ahead: TimeDelta) -> Window {
 }
 
 async fn set_window(world: &World, resource: SubjectId, window: Window) {
-    sqlx::query("update resources set maintenance_window = $2 where id = $1")
-        .bind(resource.to_string())
-        .bind(window.to_string())
-        .execute(&world.pool)
-        .await
-        .unwrap();
+    let sql = "update resources set maintenance_window = $2 where id = $1";
+    sql::run(&world.pool, sql, (resource, window)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,20 +92,17 @@ async fn a_server_is_moved_in_its_window_before_the_cloud_takes_its_hardware() {
     assert_eq!(operation.deadline, None, "it has begun before its time");
 
     // Its time has come.
-    let before = super::servers::boots(&world, &server);
+    let before = world.boots(&server);
     let mut db = world.pool.acquire().await.unwrap();
-    sqlx::query("update operations set not_before = now() where id = $1")
-        .bind(operation.id.to_string())
-        .execute(&mut *db)
-        .await
-        .unwrap();
+    let sql = "update operations set not_before = now() where id = $1";
+    sql::run(&mut *db, sql, [operation.id]).await;
     queue::wake(&mut db, queue::Token::Operation(operation.id))
         .await
         .unwrap();
     let timeline = until(&world, id, "waiting").await;
     assert!(timeline.contains("is started"), "{timeline}");
     assert!(!timeline.contains("resting"), "{timeline}");
-    assert_eq!(super::servers::boots(&world, &server), before + 1);
+    assert_eq!(world.boots(&server), before + 1);
     let done = operations::load(&mut db, operation.id)
         .await
         .unwrap()
@@ -146,12 +119,12 @@ async fn without_a_window_in_time_it_is_moved_at_once_and_that_is_said() {
     let world = world("urgent").await;
     let (server, _, id, resource) = world.made().await;
     set_window(&world, resource, window_in(TimeDelta::days(2))).await;
-    let before = super::servers::boots(&world, &server);
+    let before = world.boots(&server);
     let (feeler, events) = announcing(&world, Utc::now() + TimeDelta::minutes(20));
     let _ring = world.ring_with(ALL, feeler);
     let timeline = until(&world, id, "waiting").await;
     assert!(timeline.contains("urgent"), "{timeline}");
-    assert_eq!(super::servers::boots(&world, &server), before + 1);
+    assert_eq!(world.boots(&server), before + 1);
     *events.lock().unwrap() = json!([]);
     until(&world, id, "resolved").await;
 }
@@ -167,7 +140,7 @@ async fn what_the_cloud_calls_off_is_called_off() {
     let Some(operation) = planned(&world, id).await.filter(|o| o.deadline.is_none()) else {
         return;
     };
-    let before = super::servers::boots(&world, &server);
+    let before = world.boots(&server);
     *events.lock().unwrap() = json!([]);
     tokio::time::sleep(Duration::from_secs(2)).await;
     let mut db = world.pool.acquire().await.unwrap();
@@ -183,18 +156,15 @@ async fn what_the_cloud_calls_off_is_called_off() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(given_up.state, OperationState::Skipped, "{timeline}");
-    assert_eq!(super::servers::boots(&world, &server), before);
+    assert_eq!(world.boots(&server), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_no_cloud_can_move_it_a_human_is_told() {
     let world = world("no-cloud").await;
     let (_, _, id, _) = world.pair(None).await;
-    sqlx::query("update servers set cloud = null, instance_id = null where id = $1")
-        .bind(id.to_string())
-        .execute(&world.pool)
-        .await
-        .unwrap();
+    let sql = "update servers set cloud = null, instance_id = null where id = $1";
+    sql::run(&world.pool, sql, [id]).await;
     let (feeler, _) = announcing(&world, Utc::now() + TimeDelta::days(10));
     let _ring = world.ring_with(ALL, feeler);
     let timeline = until(&world, id, "needs_human").await;
@@ -207,10 +177,8 @@ async fn in_mode_advise_nothing_is_planned() {
     let world = world("advised").await;
     let (_, _, id, _) = world.made().await;
     let mut db = world.pool.acquire().await.unwrap();
-    sqlx::query("insert into modes (scope, mode, reason) values ('herd', 'advise', 'a test')")
-        .execute(&mut *db)
-        .await
-        .unwrap();
+    let sql = "insert into modes (scope, mode, reason) values ('herd', 'advise', 'a test')";
+    sql::run(&mut *db, sql, ()).await;
     let (feeler, _) = announcing(&world, Utc::now() + TimeDelta::days(10));
     let _ring = world.ring_with(ALL, feeler);
     let timeline = until(&world, id, "needs_human").await;

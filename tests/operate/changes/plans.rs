@@ -1,66 +1,31 @@
 //! Plans that do not allow every remedy.
 
-use std::time::Duration;
-
-use drover::model::SubjectId;
+use drover::model::IncidentKind::{ResourceDown, ServerDown};
 
 use super::driver::{ALL, World, session, world};
+use drover_tests::sql;
 
 async fn limit(world: &World, remedies: &[&str]) {
-    sqlx::query("update plans set remedies = $1 where name = 'starter'")
-        .bind(remedies)
-        .execute(&world.pool)
-        .await
-        .unwrap();
-}
-
-/// Waits until an incident of this kind is in this state; gives its timeline.
-async fn until(world: &World, subject: SubjectId, kind: &str, state: &str) -> String {
-    let mut last: Option<(String, String)> = None;
-    for _ in 0..900 {
-        last = sqlx::query_as(
-            "select i.state, (select string_agg(e.kind || ': ' || e.text, E'\n' order by e.id)
-                              from incident_events e where e.incident_id = i.id)
-             from incidents i where subject_id = $1 and kind = $2",
-        )
-        .bind(subject.to_string())
-        .bind(kind)
-        .fetch_optional(&world.pool)
-        .await
-        .unwrap();
-        if let Some((now, timeline)) = &last
-            && now == state
-        {
-            return timeline.clone();
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("not {state} within 90 s, but {last:?}");
+    let sql = "update plans set remedies = $1 where name = 'starter'";
+    sql::run(&world.pool, sql, [remedies]).await;
 }
 
 async fn remedies_begun(world: &World) -> Vec<String> {
-    sqlx::query_scalar(
-        "select distinct remedy from resolver_runs where cardinality(touched) > 0 order by 1",
-    )
-    .fetch_all(&world.pool)
-    .await
-    .unwrap()
+    let sql = "select distinct remedy from resolver_runs where cardinality(touched) > 0 order by 1";
+    sql::scalars(&world.pool, sql, ()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_remedy_that_the_plan_does_not_allow_is_passed_over_for_the_next() {
     let world = world("plan").await;
     let (server, cluster, id, resource) = world.pair(None).await;
-    sqlx::query("update resources set plan = 'starter' where id = $1")
-        .bind(resource.to_string())
-        .execute(&world.pool)
-        .await
-        .unwrap();
+    let sql = "update resources set plan = 'starter' where id = $1";
+    sql::run(&world.pool, sql, [resource]).await;
     limit(&world, &["resource_down/restart_immediate"]).await;
     let _ring = world.ring(ALL);
     world.in_service(&[id, resource]).await;
     server.kill(&cluster).await.unwrap();
-    let timeline = until(&world, resource, "resource_down", "resolved").await;
+    let timeline = world.incident_is(resource, ResourceDown, "resolved").await;
     assert!(
         timeline.contains("skipped: restart_fast: plan starter does not allow it"),
         "{timeline}"
@@ -73,16 +38,13 @@ async fn a_remedy_that_the_plan_does_not_allow_is_passed_over_for_the_next() {
 async fn a_plan_that_allows_nothing_leaves_its_servers_to_a_human() {
     let world = world("plan-none").await;
     let (server, _, id, resource) = world.made().await;
-    sqlx::query("update servers set for_plan = 'starter' where id = $1")
-        .bind(id.to_string())
-        .execute(&world.pool)
-        .await
-        .unwrap();
+    let sql = "update servers set for_plan = 'starter' where id = $1";
+    sql::run(&world.pool, sql, [id]).await;
     limit(&world, &[]).await;
     let _ring = world.ring(ALL);
     world.in_service(&[id, resource]).await;
     server.unplug().await.unwrap();
-    let timeline = until(&world, id, "server_down", "needs_human").await;
+    let timeline = world.incident_is(id, ServerDown, "needs_human").await;
     for remedy in ["reboot", "stop_start"] {
         let said = format!("skipped: {remedy}: plan starter does not allow it");
         assert!(timeline.contains(&said), "{timeline}");

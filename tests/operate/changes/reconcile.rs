@@ -3,6 +3,7 @@
 use drover::model::{IncidentKind, OperationKind, SubjectId};
 use drover::store::orphans::{self, Recorded};
 use drover_jobs::cloud::{Cloud, InstanceState};
+use drover_tests::sql;
 use serde_json::json;
 
 use super::driver::{ALL, World, world};
@@ -30,13 +31,14 @@ async fn compared(world: &World) -> (Vec<Recorded>, String) {
 }
 
 async fn forget(world: &World, id: SubjectId, ago: &str) {
-    sqlx::query(sqlx::AssertSqlSafe(format!(
-        "update subjects set forgotten_at = now() - interval '{ago}' where id = $1"
-    )))
-    .bind(id.to_string())
-    .execute(&world.pool)
-    .await
-    .unwrap();
+    sql::run(
+        &world.pool,
+        sqlx::AssertSqlSafe(format!(
+            "update subjects set forgotten_at = now() - interval '{ago}' where id = $1"
+        )),
+        [id],
+    )
+    .await;
 }
 
 async fn regions(world: &World) -> Vec<(String, usize)> {
@@ -113,10 +115,8 @@ async fn a_server_whose_instance_is_gone_is_down_and_the_reason_says_so() {
     let _ring = world.ring(&[drover::store::queue::Queue::Resolve]);
     compared(&world).await;
     assert_eq!(down(&world).await, []);
-    sqlx::query("update subjects set state = 'uncertain' where kind = 'server'")
-        .execute(&world.pool)
-        .await
-        .unwrap();
+    let sql = "update subjects set state = 'uncertain' where kind = 'server'";
+    sql::run(&world.pool, sql, ()).await;
     let (found, text) = compared(&world).await;
     assert!(found.is_empty(), "{found:?}");
     assert!(text.contains("2 servers without their instance"), "{text}");
@@ -131,11 +131,8 @@ async fn a_server_whose_instance_is_gone_is_down_and_the_reason_says_so() {
 }
 
 async fn down(world: &World) -> Vec<(String, String)> {
-    sqlx::query_as("select subject_id, reason from incidents where kind = $1 order by subject_id")
-        .bind(IncidentKind::ServerDown.as_str())
-        .fetch_all(&world.pool)
-        .await
-        .unwrap()
+    let sql = "select subject_id, reason from incidents where kind = $1 order by subject_id";
+    sql::rows(&world.pool, sql, [IncidentKind::ServerDown]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,15 +141,10 @@ async fn what_is_being_made_or_taken_away_is_left_to_that() {
     let (server, _, id, _) = world.made().await;
     let _ring = world.ring(&[drover::store::queue::Queue::Resolve]);
     // An operation is open that waits for its time.
-    sqlx::query(
-        "insert into operations (id, subject_id, kind, asked_by, not_before)
-         values ($1, $2, 'destroy_server', 'the test', now() + interval '1 hour')",
-    )
-    .bind(drover::model::OperationId::generate().to_string())
-    .bind(id.to_string())
-    .execute(&world.pool)
-    .await
-    .unwrap();
+    let sql = "insert into operations (id, subject_id, kind, asked_by, not_before)
+         values ($1, $2, 'destroy_server', 'the test', now() + interval '1 hour')";
+    let binds = (drover::model::OperationId::generate(), id);
+    sql::run(&world.pool, sql, binds).await;
     server.destroy().await.unwrap();
     compared(&world).await;
     assert_eq!(down(&world).await, []);

@@ -1,16 +1,18 @@
 //! Resources that are restarted, and customers that get another password.
 
-use drover::model::{ExposeSecret, OperationKind, secret};
+use drover::model::OperationKind::{Restart, RotatePassword};
+use drover::model::{ExposeSecret, secret};
 use drover::store::subjects::Known;
 use drover_jobs::cloud::local::{Cluster, LocalServer};
 use drover_jobs::resolve::operations::Ended;
+use drover_tests::sql;
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
-use super::driver::{CUTS, EYES, World, session, superuser, world};
+use super::driver::{CUTS, Cut, EYES, World, session, superuser, world};
 
 fn log(world: &World, server: &LocalServer) -> String {
-    let dir = world.root.join("servers").join(&server.name);
+    let dir = world.dir(server);
     let logs = ["pg/log", "volume/log"].map(|logs| dir.join(logs));
     let mut all = String::new();
     for entry in logs
@@ -35,11 +37,7 @@ async fn a_cluster_is_restarted_once_however_often_a_worker_dies() {
     world.in_service(&[id, resource]).await;
     assert_eq!(starts(&world, &server), 1);
     for (n, cut) in CUTS.into_iter().enumerate() {
-        let mut change = world
-            .ask(Some(resource), OperationKind::Restart, json!({}))
-            .await
-            .cut(cut);
-        change.run().await.unwrap();
+        let change = world.done(resource, Restart, json!({}), cut).await;
         assert_eq!(starts(&world, &server), n + 2, "{cut:?} {}", change.story());
         session(&server, &cluster).await.unwrap();
         let late = change.again("restart").await;
@@ -49,10 +47,7 @@ async fn a_cluster_is_restarted_once_however_often_a_worker_dies() {
     }
     // One that does not run is started.
     server.kill(&cluster).await.unwrap();
-    let mut change = world
-        .ask(Some(resource), OperationKind::Restart, json!({}))
-        .await;
-    change.run().await.unwrap();
+    world.done(resource, Restart, json!({}), Cut::Never).await;
     session(&server, &cluster).await.unwrap();
 }
 
@@ -66,10 +61,7 @@ async fn sessions_that_hold_on_do_not_keep_a_cluster_from_its_restart() {
     let busy = tokio::spawn(async move {
         let _ = sqlx::query("select pg_sleep(600)").execute(&mut busy).await;
     });
-    let mut change = world
-        .ask(Some(resource), OperationKind::Restart, json!({}))
-        .await;
-    change.run().await.unwrap();
+    let change = world.done(resource, Restart, json!({}), Cut::Never).await;
     busy.await.unwrap();
     assert_eq!(starts(&world, &server), 2, "{}", change.story());
 }
@@ -84,43 +76,37 @@ async fn log_in(server: &LocalServer, cluster: &Cluster, password: &str) -> sqlx
 async fn a_new_password_is_let_in_the_old_one_is_not_and_neither_is_written_anywhere() {
     let world = world("rotate").await;
     let (server, cluster, _, resource) = world.pair(None).await;
-    superuser(
-        &server,
-        &cluster,
-        "create role u_customer login password 'first-secret'",
-    )
-    .await;
-    superuser(&server, &cluster, "alter system set log_statement = 'all'").await;
-    superuser(
-        &server,
-        &cluster,
+    let sql = "create role u_customer login password 'first-secret'";
+    superuser(&server, &cluster, sql).await;
+    for sql in [
+        "alter system set log_statement = 'all'",
         "alter system set log_min_duration_statement = 0",
+        // It refuses what is shorter than eight characters, if it is told a password and no
+        // verifier: as these below are.
+        "alter system set session_preload_libraries = 'passwordcheck'",
+        "select pg_reload_conf()",
+    ] {
+        superuser(&server, &cluster, sql).await;
+    }
+    let key = &world.tools.secret_key;
+    let sql = "update resources set customer_role = 'u_customer', customer_database = 'app',
+                              customer_password = $2 where id = $1";
+    sql::run(
+        &world.pool,
+        sql,
+        (
+            resource,
+            key.seal(&secret("first-secret"), &format!("{resource}/customer"))
+                .unwrap(),
+        ),
     )
     .await;
-    // It refuses what is shorter than eight characters, if it is told a password and no
-    // verifier: as these below are.
-    let strict = "alter system set session_preload_libraries = 'passwordcheck'";
-    superuser(&server, &cluster, strict).await;
-    superuser(&server, &cluster, "select pg_reload_conf()").await;
-    let key = &world.tools.secret_key;
-    sqlx::query(
-        "update resources set customer_role = 'u_customer', customer_database = 'app',
-                              customer_password = $2 where id = $1",
-    )
-    .bind(resource.to_string())
-    .bind(
-        key.seal(&secret("first-secret"), &format!("{resource}/customer"))
-            .unwrap(),
-    )
-    .execute(&world.pool)
-    .await
-    .unwrap();
     log_in(&server, &cluster, "first-secret").await.unwrap();
     let mut old = "first-secret".to_owned();
     for (n, cut) in CUTS.into_iter().enumerate() {
         let new = format!("zq7-{n}");
         let mut change = world
-            .ask(Some(resource), OperationKind::RotatePassword, json!({}))
+            .ask(Some(resource), RotatePassword, json!({}))
             .await
             .with(&secret(new.as_str()))
             .await
@@ -140,20 +126,14 @@ async fn a_new_password_is_let_in_the_old_one_is_not_and_neither_is_written_anyw
     assert!(log.contains("statement:"), "nothing is logged at all");
     assert!(!log.contains("zq7-"));
     assert!(!log.contains("SCRAM-SHA-256$4096"), "a verifier was logged");
-    let rows: String = sqlx::query_scalar(
-        "select (select string_agg(o::text, ' ') from operations o)
+    let sql = "select (select string_agg(o::text, ' ') from operations o)
              || (select string_agg(e::text, ' ') from operation_events e)
              || (select string_agg(r::text, ' ') from resources r)
-             || (select string_agg(convert_from(job, 'UTF8'), ' ') from apalis.jobs)",
-    )
-    .fetch_one(&world.pool)
-    .await
-    .unwrap();
+             || (select string_agg(convert_from(job, 'UTF8'), ' ') from apalis.jobs)";
+    let rows: String = sql::scalar(&world.pool, sql, ()).await;
     assert!(!rows.contains("zq7-"));
-    let left: i64 = sqlx::query_scalar("select count(*) from operations where secret is not null")
-        .fetch_one(&world.pool)
-        .await
-        .unwrap();
+    let sql = "select count(*) from operations where secret is not null";
+    let left: i64 = sql::scalar(&world.pool, sql, ()).await;
     assert_eq!(left, 0);
 }
 
@@ -162,7 +142,7 @@ async fn a_resource_without_a_customer_of_drovers_gets_no_password() {
     let world = world("rotate-adopted").await;
     let (_, _, _, resource) = world.pair(None).await;
     let mut change = world
-        .ask(Some(resource), OperationKind::RotatePassword, json!({}))
+        .ask(Some(resource), RotatePassword, json!({}))
         .await
         .with(&secret("x"))
         .await;

@@ -2,25 +2,16 @@
 
 use std::time::Duration;
 
-use drover::model::{OperationKind, State};
+use drover::model::OperationKind::{Grow, Reboot, Resize, Restart, StopStart};
+use drover::model::State;
 use drover::store::subjects::Known;
 use drover_jobs::cloud::local::LocalServer;
 use drover_jobs::cloud::{Cloud as _, InstanceState};
 use drover_jobs::resolve::operations::Ended;
+use drover_tests::sql;
 use serde_json::json;
 
 use super::driver::{CUTS, Change, Cut, EYES, World, session, world};
-
-/// How often its sshd was started.
-pub fn boots(world: &World, server: &LocalServer) -> usize {
-    let log = world
-        .root
-        .join("servers")
-        .join(&server.name)
-        .join("sshd.log");
-    let log = std::fs::read_to_string(log).unwrap();
-    log.matches("Server listening").count()
-}
 
 async fn runs(world: &World, server: &LocalServer) -> bool {
     world.cloud.describe(&server.name).await.unwrap().state == InstanceState::Running
@@ -36,27 +27,17 @@ async fn size_in_record(change: &Change<'_>) -> Option<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_is_rebooted_once_however_often_a_worker_dies() {
     let world = world("reboot").await;
-    let (server, cluster, id, resource) = world.made().await;
-    let _ring = world.ring(EYES);
-    world.in_service(&[id, resource]).await;
+    let (server, cluster, id, resource, _ring) = world.made_and_seen().await;
     for cut in CUTS {
-        let before = boots(&world, &server);
-        let mut change = world
-            .ask(Some(id), OperationKind::Reboot, json!({}))
-            .await
-            .cut(cut);
-        change.run().await.unwrap();
-        assert_eq!(
-            boots(&world, &server),
-            before + 1,
-            "{cut:?} {}",
-            change.story()
-        );
+        let before = world.boots(&server);
+        let change = world.done(id, Reboot, json!({}), cut).await;
+        let story = change.story();
+        assert_eq!(world.boots(&server), before + 1, "{cut:?} {story}");
         session(&server, &cluster).await.unwrap();
         // Long after, the step that was begun is done once more: nothing happens.
         let late = change.again("reboot").await;
         assert_eq!(late.ended, Ended::Done, "{late:?}");
-        assert_eq!(boots(&world, &server), before + 1, "{late:?}");
+        assert_eq!(world.boots(&server), before + 1, "{late:?}");
         let known = world.known(resource).await;
         assert_eq!(
             known.subject().state,
@@ -73,23 +54,17 @@ async fn a_stopped_server_is_started_by_what_was_to_reboot_it() {
     let (server, _, id, _) = world.made().await;
     let _ring = world.ring(EYES);
     world.cloud.stop(&server.name).await.unwrap();
-    let before = boots(&world, &server);
-    let mut change = world
-        .ask(Some(id), OperationKind::Reboot, json!({}))
-        .await
-        .cut(Cut::AfterEffect);
-    change.run().await.unwrap();
-    assert_eq!(boots(&world, &server), before + 1, "{}", change.story());
+    let before = world.boots(&server);
+    let change = world.done(id, Reboot, json!({}), Cut::AfterEffect).await;
+    assert_eq!(world.boots(&server), before + 1, "{}", change.story());
 }
 
 /// Its own playbook mends it, which rests until the reboot gives it up.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_dies_behind_its_reboot_is_soon_given_up() {
     let world = world("reboot-died").await;
-    let (server, _, id, resource) = world.made().await;
-    let _ring = world.ring(EYES);
-    world.in_service(&[id, resource]).await;
-    let mut change = world.ask(Some(id), OperationKind::Reboot, json!({})).await;
+    let (server, _, id, _, _ring) = world.made_and_seen().await;
+    let mut change = world.ask(Some(id), Reboot, json!({})).await;
     change.run_to("await_available").await;
     server.unplug().await.unwrap();
     let moment = std::time::Instant::now();
@@ -103,10 +78,8 @@ async fn a_server_that_dies_behind_its_reboot_is_soon_given_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_has_stopped_before_it_was_seen_to_have_booted_is_started() {
     let world = world("reboot-stopped-since").await;
-    let (server, _, id, resource) = world.made().await;
-    let _ring = world.ring(EYES);
-    world.in_service(&[id, resource]).await;
-    let mut change = world.ask(Some(id), OperationKind::Reboot, json!({})).await;
+    let (server, _, id, _, _ring) = world.made_and_seen().await;
+    let mut change = world.ask(Some(id), Reboot, json!({})).await;
     change.run_to("await_boot").await;
     world.cloud.stop(&server.name).await.unwrap();
     change.run().await.unwrap();
@@ -116,22 +89,12 @@ async fn one_that_has_stopped_before_it_was_seen_to_have_booted_is_started() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_is_stopped_and_started_once_however_often_a_worker_dies() {
     let world = world("stop-start").await;
-    let (server, cluster, id, resource) = world.made().await;
-    let _ring = world.ring(EYES);
-    world.in_service(&[id, resource]).await;
+    let (server, cluster, id, _, _ring) = world.made_and_seen().await;
     for cut in CUTS {
-        let before = boots(&world, &server);
-        let mut change = world
-            .ask(Some(id), OperationKind::StopStart, json!({}))
-            .await
-            .cut(cut);
-        change.run().await.unwrap();
-        assert_eq!(
-            boots(&world, &server),
-            before + 1,
-            "{cut:?} {}",
-            change.story()
-        );
+        let before = world.boots(&server);
+        let change = world.done(id, StopStart, json!({}), cut).await;
+        let story = change.story();
+        assert_eq!(world.boots(&server), before + 1, "{cut:?} {story}");
         session(&server, &cluster).await.unwrap();
     }
 }
@@ -139,47 +102,34 @@ async fn a_server_is_stopped_and_started_once_however_often_a_worker_dies() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_gets_another_size_however_often_a_worker_dies() {
     let world = world("resize").await;
-    let (server, cluster, id, resource) = world.made().await;
-    let _ring = world.ring(EYES);
-    world.in_service(&[id, resource]).await;
+    let (server, cluster, id, _, _ring) = world.made_and_seen().await;
     let sizes = ["medium", "large", "medium", "small"];
     for (cut, size) in CUTS.into_iter().zip(sizes) {
-        let before = boots(&world, &server);
-        let mut change = world
-            .ask(Some(id), OperationKind::Resize, json!({"size": size}))
-            .await
-            .cut(cut);
-        change.run().await.unwrap();
+        let before = world.boots(&server);
+        let change = world.done(id, Resize, json!({"size": size}), cut).await;
         let instance = world.cloud.describe(&server.name).await.unwrap();
         assert_eq!(instance.size.as_deref(), Some(size), "{}", change.story());
         assert_eq!(size_in_record(&change).await.as_deref(), Some(size));
-        assert_eq!(
-            boots(&world, &server),
-            before + 1,
-            "{cut:?} {}",
-            change.story()
-        );
+        let story = change.story();
+        assert_eq!(world.boots(&server), before + 1, "{cut:?} {story}");
         session(&server, &cluster).await.unwrap();
     }
     // It has that size already: nothing is disturbed.
-    let before = boots(&world, &server);
-    let mut change = world
-        .ask(Some(id), OperationKind::Resize, json!({"size": "small"}))
+    let before = world.boots(&server);
+    let change = world
+        .done(id, Resize, json!({"size": "small"}), Cut::Never)
         .await;
-    change.run().await.unwrap();
-    assert_eq!(boots(&world, &server), before, "{}", change.story());
+    assert_eq!(world.boots(&server), before, "{}", change.story());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_size_without_room_is_told_of_and_the_server_runs_with_its_old_one() {
     let world = world("no-room").await;
-    let (server, cluster, id, resource) = world.made().await;
-    let _ring = world.ring(EYES);
-    world.in_service(&[id, resource]).await;
+    let (server, cluster, id, _, _ring) = world.made_and_seen().await;
     world.cloud.sell_out(&["large"]).unwrap();
     for cut in CUTS {
         let mut change = world
-            .ask(Some(id), OperationKind::Resize, json!({"size": "large"}))
+            .ask(Some(id), Resize, json!({"size": "large"}))
             .await
             .cut(cut);
         let why = change.run().await.unwrap_err();
@@ -192,10 +142,10 @@ async fn a_size_without_room_is_told_of_and_the_server_runs_with_its_old_one() {
         session(&server, &cluster).await.unwrap();
 
         // While a human is needed, nothing is tried: the server would be stopped.
-        let before = boots(&world, &server);
+        let before = world.boots(&server);
         let waits = change.again("conclude").await;
         assert!(matches!(waits.ended, Ended::Again(_)), "{waits:?}");
-        assert_eq!(boots(&world, &server), before);
+        assert_eq!(world.boots(&server), before);
 
         // A human says `retry`, and by now there is room.
         if cut == CUTS[3] {
@@ -220,13 +170,9 @@ async fn give_up(world: &World, id: drover::model::SubjectId) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_nothing_can_start_is_started_as_soon_as_it_can() {
     let world = world("none-left").await;
-    let (server, _, id, resource) = world.made().await;
-    let _ring = world.ring(EYES);
-    world.in_service(&[id, resource]).await;
+    let (server, _, id, _, _ring) = world.made_and_seen().await;
     world.cloud.sell_out(&["small", "large"]).unwrap();
-    let mut change = world
-        .ask(Some(id), OperationKind::Resize, json!({"size": "large"}))
-        .await;
+    let mut change = world.ask(Some(id), Resize, json!({"size": "large"})).await;
     let cloud = world.cloud.clone();
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_secs(8)).await;
@@ -245,18 +191,12 @@ async fn a_server_that_nothing_can_start_is_started_as_soon_as_it_can() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_volume_grows_while_its_server_is_in_service() {
     let world = world("grow").await;
-    let (server, cluster, id, resource) = world.made().await;
-    let _ring = world.ring(EYES);
-    world.in_service(&[id, resource]).await;
-    let before = boots(&world, &server);
+    let (server, cluster, id, _, _ring) = world.made_and_seen().await;
+    let before = world.boots(&server);
     for (n, cut) in CUTS.into_iter().enumerate() {
         let gib = 2 + u32::try_from(n).unwrap();
-        let mut change = world
-            .ask(Some(id), OperationKind::Grow, json!({"volume_gib": gib}))
-            .await
-            .cut(cut);
-        change.run().await.unwrap();
-        let mount = world.root.join("servers").join(&server.name).join("volume");
+        let change = world.done(id, Grow, json!({"volume_gib": gib}), cut).await;
+        let mount = world.dir(&server).join("volume");
         let df = std::process::Command::new("df")
             .args(["-BG", "--output=size"])
             .arg(mount)
@@ -270,12 +210,11 @@ async fn a_volume_grows_while_its_server_is_in_service() {
         assert_eq!(known.volume.unwrap().gib, gib);
         session(&server, &cluster).await.unwrap();
     }
-    assert_eq!(boots(&world, &server), before);
+    assert_eq!(world.boots(&server), before);
     // It never shrinks.
-    let mut change = world
-        .ask(Some(id), OperationKind::Grow, json!({"volume_gib": 1}))
+    let change = world
+        .done(id, Grow, json!({"volume_gib": 1}), Cut::Never)
         .await;
-    change.run().await.unwrap();
     let Known::Server(known) = world.known(id).await else {
         panic!("a server is wanted");
     };
@@ -287,17 +226,9 @@ async fn what_cannot_be_done_is_a_humans_at_once() {
     let world = world("hopeless").await;
     let (server, _, id, _) = world.pair(None).await;
     for (kind, params, why) in [
-        (
-            OperationKind::Grow,
-            json!({"volume_gib": 2}),
-            "no volume of its own",
-        ),
-        (OperationKind::Resize, json!({}), "missing field `size`"),
-        (
-            OperationKind::Resize,
-            json!({"size": "large"}),
-            "is not known",
-        ),
+        (Grow, json!({"volume_gib": 2}), "no volume of its own"),
+        (Resize, json!({}), "missing field `size`"),
+        (Resize, json!({"size": "large"}), "is not known"),
     ] {
         let mut change = world.ask(Some(id), kind, params).await;
         let said = change.run().await.unwrap_err();
@@ -306,9 +237,7 @@ async fn what_cannot_be_done_is_a_humans_at_once() {
     }
     assert!(runs(&world, &server).await);
     server.destroy().await.unwrap();
-    let mut change = world
-        .ask(Some(id), OperationKind::StopStart, json!({}))
-        .await;
+    let mut change = world.ask(Some(id), StopStart, json!({})).await;
     let said = change.run().await.unwrap_err();
     assert!(said.contains("is gone"), "{said}");
 }
@@ -322,10 +251,7 @@ async fn only_an_observation_made_since_ends_what_disturbed_a_server() {
     world.in_service(&[id, resource]).await;
     drop(ring);
     tokio::time::sleep(Duration::from_secs(2)).await;
-    for (subject, kind) in [
-        (id, OperationKind::StopStart),
-        (resource, OperationKind::Restart),
-    ] {
+    for (subject, kind) in [(id, StopStart), (resource, Restart)] {
         let mut change = world.ask(Some(subject), kind, json!({})).await;
         change.operation.step_since = chrono::Utc::now();
         let seen = change.again("await_available").await;
@@ -333,19 +259,13 @@ async fn only_an_observation_made_since_ends_what_disturbed_a_server() {
         // For too long: then a human is told, and resolvers rest no longer.
         change.operation.step_since -= chrono::TimeDelta::seconds(301);
         let mut db = world.pool.acquire().await.unwrap();
-        sqlx::query("update subjects set state = 'unavailable' where id = $1")
-            .bind(subject.to_string())
-            .execute(&mut *db)
-            .await
-            .unwrap();
+        let sql = "update subjects set state = 'unavailable' where id = $1";
+        sql::run(&mut *db, sql, [subject]).await;
         let seen = change.again("await_available").await;
         assert_eq!(seen.ended, Ended::Hopeless, "{kind}: {seen:?}");
     }
     let _ring = world.ring(EYES);
     world.in_service(&[id, resource]).await;
     give_up(&world, id).await;
-    let mut change = world
-        .ask(Some(id), OperationKind::StopStart, json!({}))
-        .await;
-    change.run().await.unwrap();
+    world.done(id, StopStart, json!({}), Cut::Never).await;
 }

@@ -11,8 +11,9 @@ use drover::store::operations::{self, NewOperation};
 use drover_jobs::resolve::incidents as resolve;
 use drover_jobs::resolve::incidents::machine::{self, Asked, NextAction, View};
 use drover_jobs::resolve::incidents::playbook::{On, Playbook, Remedy};
-use drover_jobs::resolve::operations::{self as operate, Outcome};
+use drover_jobs::resolve::operations::{self as operate, Ended, Outcome};
 use drover_jobs::think::Assessment;
+use drover_tests::sql;
 
 use crate::changes::driver::{Asker, Change, Done};
 use crate::herd::MOST_TURNS;
@@ -44,28 +45,24 @@ impl World {
         operations::cancel_open(&mut tx, subject, "the test goes on")
             .await
             .unwrap();
-        sqlx::query(
-            "update incidents
+        let sql = "update incidents
              set state = 'resolved', resolved_at = now(), resolved_by = 'operator'
-             where subject_id = $1 and kind = $2 and state <> 'resolved'",
-        )
-        .bind(subject.to_string())
-        .bind(kind.as_str())
-        .execute(&mut *tx)
-        .await
-        .unwrap();
+             where subject_id = $1 and kind = $2 and state <> 'resolved'";
+        sql::run(&mut *tx, sql, (subject, kind)).await;
         // Not as one that has come back.
-        let incident: Incident = sqlx::query_as(
-            "insert into incidents (id, subject_id, kind, state, reason, deadline)
-             values ($1, $2, $3, 'triggered', 'the test says so', $4) returning *",
+        let sql = "insert into incidents (id, subject_id, kind, state, reason, deadline)
+             values ($1, $2, $3, 'triggered', 'the test says so', $4) returning *";
+        let incident: Incident = sql::row(
+            &mut *tx,
+            sql,
+            (
+                IncidentId::generate(),
+                subject,
+                kind,
+                now + resolve::playbook(kind).budget.deadline,
+            ),
         )
-        .bind(IncidentId::generate().to_string())
-        .bind(subject.to_string())
-        .bind(kind.as_str())
-        .bind(now + resolve::playbook(kind).budget.deadline)
-        .fetch_one(&mut *tx)
-        .await
-        .unwrap();
+        .await;
         tx.commit().await.unwrap();
         Case {
             world: self,
@@ -157,6 +154,13 @@ impl Case<'_> {
             false => None,
         };
         (wanted, done)
+    }
+
+    /// Its next turn only waits.
+    pub async fn waits(&mut self) {
+        let (_, done) = self.turn(&holds()).await;
+        let ended = done.unwrap().ended;
+        assert!(matches!(ended, Ended::Again(_)), "{}", self.story());
     }
 
     /// Opens what a remedy is.
@@ -327,6 +331,13 @@ impl Case<'_> {
     pub async fn until_escalated(&mut self) -> NextAction {
         while self.remedy(&holds()).await.is_some() {}
         self.next(&holds())
+    }
+
+    /// The same, where a human is called in the end. Gives the story.
+    pub async fn calls_a_human(&mut self) -> String {
+        let last = self.until_escalated().await;
+        assert!(matches!(last, NextAction::Escalate(_)), "{last:?}");
+        self.story()
     }
 
     /// Everything that was touched.

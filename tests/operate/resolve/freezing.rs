@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
+use drover::model::IncidentKind::XidWraparound;
 use drover::model::{
-    Attributes, Incident, IncidentKind, IncidentState, Mode, Observation, ObservationId,
-    OperationKind, Rules,
+    Attributes, Incident, IncidentState, Mode, Observation, ObservationId, OperationKind, Rules,
 };
 use drover_jobs::cloud::local::{Cluster, LocalServer};
 use drover_jobs::resolve::incidents as resolve;
-use drover_jobs::resolve::incidents::machine::NextAction;
-use drover_jobs::resolve::operations::{self, Ended};
+use drover_jobs::resolve::operations;
 use serde_json::{Value, json};
 
 use super::driver::{Cut, World, holds, session, superuser};
@@ -22,14 +21,12 @@ fn rules() -> Value {
 
 /// Uses up transaction ids.
 async fn burn(server: &LocalServer, cluster: &Cluster) {
-    let sql = "do $$ begin for i in 1..13000 loop perform txid_current(); commit; end loop; end $$";
-    superuser(
-        server,
-        cluster,
+    for sql in [
         "create table if not exists public.old as select 1 as one",
-    )
-    .await;
-    superuser(server, cluster, sql).await;
+        "do $$ begin for i in 1..13000 loop perform txid_current(); commit; end loop; end $$",
+    ] {
+        superuser(server, cluster, sql).await;
+    }
 }
 
 /// Ages of the oldest database that can be frozen, and of the test's own table.
@@ -54,10 +51,7 @@ async fn the_oldest_tables_are_frozen_in_every_database() {
         let (database, table) = ages(&server, &cluster).await;
         assert!(database >= 13_000 && table >= 13_000, "{database} {table}");
 
-        let mut case = world
-            .incident(resource, IncidentKind::XidWraparound)
-            .await
-            .cut(cut);
+        let mut case = world.incident(resource, XidWraparound).await.cut(cut);
         case.until_done().await;
 
         let (database, table) = ages(&server, &cluster).await;
@@ -88,7 +82,7 @@ async fn freezing_that_is_under_way_is_not_begun_again() {
     assert_eq!(superuser(&server, &cluster, locked).await, "1");
 
     let mut case = world
-        .incident(resource, IncidentKind::XidWraparound)
+        .incident(resource, XidWraparound)
         .await
         .cut(Cut::AfterEffect);
     for _ in 0..2 {
@@ -101,12 +95,7 @@ async fn freezing_that_is_under_way_is_not_begun_again() {
                    where application_name = 'drover_freeze' and query like 'vacuum%'";
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(superuser(&server, &cluster, runners).await, "1");
-    let (_, done) = case.turn(&holds()).await;
-    assert!(
-        matches!(done.unwrap().ended, Ended::Again(_)),
-        "{}",
-        case.story()
-    );
+    case.waits().await;
     case.until_done().await;
 
     let (database, table) = ages(&server, &cluster).await;
@@ -130,11 +119,8 @@ async fn what_holds_the_ids_back_is_named() {
     burn(&server, &cluster).await;
     burn(&server, &cluster).await;
 
-    let mut case = world.incident(resource, IncidentKind::XidWraparound).await;
-    let last = case.until_escalated().await;
-
-    assert!(matches!(last, NextAction::Escalate(_)), "{last:?}");
-    let story = case.story();
+    let mut case = world.incident(resource, XidWraparound).await;
+    let story = case.calls_a_human().await;
     assert!(story.contains("held back by client backend"), "{story}");
     assert!(
         story.contains("of drover, in a transaction since"),
@@ -158,7 +144,7 @@ async fn near_the_end_people_are_called_once_freezing_has_begun() {
     let rules = Rules::default();
     let world = World::new("urgent", &json!({})).await;
     let subject = world.adopt(&world.server(None).await).await;
-    let case = world.incident(subject, IncidentKind::XidWraparound).await;
+    let case = world.incident(subject, XidWraparound).await;
     let mut incident = case.incident.clone();
     let urgent = |incident: &Incident, age: u64, at_work: Option<&str>| {
         resolve::urgent(incident, Some(&seen(age)), &rules, Mode::Act, at_work)

@@ -1,223 +1,27 @@
-//! Playbooks of servers, and of clusters that are down.
+//! Playbooks of servers.
 
 use std::time::Duration;
 
+use drover::model::IncidentKind::{ServerDown, VolumeStuck};
 use drover::model::{
     Attributes, Cause, IncidentKind, Mode, Observation, ObservationId, OperationState, SubjectId,
 };
 use drover_jobs::cloud::local::{Cluster, Cure, LocalServer};
 use drover_jobs::resolve::incidents::machine::NextAction;
 use drover_jobs::resolve::operations::Ended;
+use drover_tests::sql;
 use serde_json::json;
 
-use super::driver::{Case, Cut, World, cleared, holds, session, superuser};
+use super::driver::{Case, Cut, World, cleared, holds, session};
 
-async fn world(name: &str) -> (World, LocalServer, Cluster, SubjectId, SubjectId) {
+pub async fn world(name: &str) -> (World, LocalServer, Cluster, SubjectId, SubjectId) {
     let world = World::new(name, &json!({})).await;
     let (server, cluster, server_id, resource_id) = world.pair(None).await;
     (world, server, cluster, server_id, resource_id)
 }
 
-async fn started_at(server: &LocalServer, cluster: &Cluster) -> String {
-    superuser(server, cluster, "select pg_postmaster_start_time()").await
-}
-
-/// How often its sshd was started.
-fn boots(world: &World, server: &LocalServer) -> usize {
-    let log = world
-        .root
-        .join("servers")
-        .join(&server.name)
-        .join("sshd.log");
-    let log = std::fs::read_to_string(log).unwrap();
-    log.matches("Server listening").count()
-}
-
-#[tokio::test]
-async fn a_killed_cluster_is_started_once_however_often_a_worker_dies() {
-    let (world, server, cluster, _, resource) = world("killed").await;
-    let midway = Cut::Midway(Duration::from_millis(700));
-    for cut in [Cut::Never, Cut::AfterEffect, midway] {
-        server.kill(&cluster).await.unwrap();
-        let mut case = world
-            .incident(resource, IncidentKind::ResourceDown)
-            .await
-            .cut(cut);
-        assert_eq!(case.until_done().await, "restart_fast", "{}", case.story());
-        session(&server, &cluster).await.unwrap();
-        let started = started_at(&server, &cluster).await;
-
-        // The step that was begun is done once more, long after: nothing happens.
-        let restart = case.done.iter().rfind(|done| done.step == "restart");
-        let touched = &restart.unwrap().touched;
-        assert!(touched[0].contains(&cluster.name), "{}", case.story());
-        let late = case.again("restart").await;
-        assert!(late.note.contains("was started already"), "{late:?}");
-        assert_eq!(started_at(&server, &cluster).await, started);
-    }
-}
-
-#[tokio::test]
-async fn a_cluster_that_a_signal_has_frozen_is_killed_and_started_at_once() {
-    let (world, server, cluster, _, resource) = world("hang").await;
-    assert!(server.hang(&cluster).unwrap() > 3);
-    let mut case = world.incident(resource, IncidentKind::ResourceDown).await;
-    // No signal but the last one reaches it, so no other is tried first.
-    assert_eq!(case.until_done().await, "restart_fast", "{}", case.story());
-    assert!(
-        !case.story().contains("it does not stop"),
-        "{}",
-        case.story()
-    );
-    session(&server, &cluster).await.unwrap();
-}
-
-#[tokio::test]
-async fn what_a_dead_postmaster_left_is_not_in_the_way() {
-    let (world, server, cluster, _, resource) = world("left").await;
-    // A backend that is at work does not notice that its postmaster is gone.
-    let mut busy = session(&server, &cluster).await.unwrap();
-    let busy = tokio::spawn(async move {
-        let endless = "select count(*) from generate_series(1, 100000000000)";
-        let _ = sqlx::query(endless).execute(&mut busy).await;
-    });
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let postmaster = "select (string_to_array(pg_read_file('postmaster.pid'), chr(10)))[1]";
-    let postmaster: i32 = superuser(&server, &cluster, postmaster)
-        .await
-        .parse()
-        .unwrap();
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(postmaster),
-        nix::sys::signal::Signal::SIGKILL,
-    )
-    .unwrap();
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert!(server.runs(&cluster), "the backend has noticed");
-
-    let mut case = world.incident(resource, IncidentKind::ResourceDown).await;
-    assert_eq!(
-        case.until_done().await,
-        "restart_immediate",
-        "{}",
-        case.story()
-    );
-    session(&server, &cluster).await.unwrap();
-    let _ = busy.await;
-}
-
-#[tokio::test]
-async fn a_cluster_that_cannot_start_is_a_humans_and_says_why() {
-    let (world, server, cluster, _, resource) = world("spoilt").await;
-    server.spoil(&cluster).await.unwrap();
-    let mut case = world.incident(resource, IncidentKind::ResourceDown).await;
-    let end = case.until_escalated().await;
-    assert!(matches!(end, NextAction::Escalate(_)), "{end:?}");
-    let tried: Vec<_> = case.done.iter().filter(|d| d.step == "restart").collect();
-    assert_eq!(tried.len(), 4, "{}", case.story());
-    for done in tried {
-        assert!(
-            done.failed()
-                .is_some_and(|why| why.contains("ermission denied")),
-            "{done:?}"
-        );
-    }
-    server.mend(&cluster).unwrap();
-}
-
-#[tokio::test]
-async fn a_cluster_that_takes_long_to_start_is_left_to_it() {
-    let (world, server, cluster, _, resource) = world("slow").await;
-    superuser(
-        &server,
-        &cluster,
-        "alter system set restore_command = 'sleep 300; false'",
-    )
-    .await;
-    server.kill(&cluster).await.unwrap();
-    let data = world
-        .root
-        .join("servers")
-        .join(&server.name)
-        .join("pg/data");
-    std::fs::write(data.join(&cluster.name).join("recovery.signal"), "").unwrap();
-    let mut case = world.incident(resource, IncidentKind::ResourceDown).await;
-    assert_eq!(case.until_done().await, "restart_fast", "{}", case.story());
-    assert!(case.story().contains("is starting"), "{}", case.story());
-    let postmaster = || {
-        let file = data.join(&cluster.name).join("postmaster.pid");
-        let text = std::fs::read_to_string(file).unwrap();
-        text.lines().next().unwrap().to_owned()
-    };
-    let started = postmaster();
-    let late = case.again("restart").await;
-    assert!(late.note.contains("was started already"), "{late:?}");
-    let long_ago = case.operation().memo["clock"].as_i64().unwrap();
-    // Observations go on to say that it is starting: it is waited for, and no attempt
-    // is made at what a restart would only begin anew.
-    for _ in 0..4 {
-        let (_, done) = case.turn(&holds()).await;
-        assert!(
-            matches!(done.unwrap().ended, Ended::Again(_)),
-            "{}",
-            case.story()
-        );
-    }
-    // The second step, too, looks before it stops anything.
-    for how in ["fast", "immediate"] {
-        let operation = &mut case.asked.as_mut().unwrap().operation;
-        operation.params = json!({ "how": how });
-        operation.memo["clock"] = json!(long_ago + 3600);
-        let late = case.again("restart").await;
-        assert!(matches!(late.ended, Ended::Again(_)), "{how}: {late:?}");
-    }
-    assert_eq!(postmaster(), started, "{}", case.story());
-    assert!(server.runs(&cluster), "{}", case.story());
-}
-
-#[tokio::test]
-async fn a_cluster_that_answers_its_own_server_is_not_restarted() {
-    let (world, server, cluster, _, resource) = world("inside").await;
-    let started = started_at(&server, &cluster).await;
-    let mut case = world.incident(resource, IncidentKind::ResourceDown).await;
-    let end = case.until_escalated().await;
-    assert_eq!(end, NextAction::Escalate("every remedy was tried".into()));
-    assert!(case.story().contains("lies between"), "{}", case.story());
-
-    // What the database itself says is told, and not waited for.
-    let mut case = world.incident(resource, IncidentKind::ResourceDown).await;
-    case.seen = Some(failed(Cause::Error, "database \"app\" does not exist"));
-    case.until_escalated().await;
-    // The last one is for followers alone.
-    assert_eq!(case.done.len(), 3, "{}", case.story());
-    for done in &case.done[..2] {
-        let said = |why: &str| why.contains("does not exist");
-        assert!(done.skipped().is_some_and(said), "{done:?}");
-    }
-    assert_eq!(started_at(&server, &cluster).await, started);
-    assert_eq!(case.touched(), [""; 0]);
-}
-
-#[tokio::test]
-async fn a_cluster_that_shuts_down_for_ever_is_restarted() {
-    let (world, server, cluster, _, resource) = world("ending").await;
-    // A smart shutdown waits for this session, and lets nobody else in.
-    let open = session(&server, &cluster).await.unwrap();
-    let started = started_at(&server, &cluster).await;
-    let pid = "select (string_to_array(pg_read_file('postmaster.pid'), chr(10)))[1]";
-    let pid: i32 = superuser(&server, &cluster, pid).await.parse().unwrap();
-    let postmaster = nix::unistd::Pid::from_raw(pid);
-    nix::sys::signal::kill(postmaster, nix::sys::signal::Signal::SIGTERM).unwrap();
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    assert!(session(&server, &cluster).await.is_err());
-    let mut case = world.incident(resource, IncidentKind::ResourceDown).await;
-    assert_eq!(case.until_done().await, "restart_fast", "{}", case.story());
-    assert_ne!(started_at(&server, &cluster).await, started);
-    drop(open);
-}
-
 /// An observation of just now, of something that does no service for this cause.
-fn failed(cause: Cause, message: &str) -> Observation {
+pub fn failed(cause: Cause, message: &str) -> Observation {
     Observation {
         id: ObservationId::generate(),
         created_at: chrono::Utc::now(),
@@ -242,15 +46,15 @@ async fn a_dead_server_is_booted_once_however_often_a_worker_dies() {
     let (world, server, cluster, id, _) = world("dead").await;
     let midway = Cut::Midway(Duration::from_millis(1500));
     for cut in [Cut::Never, Cut::AfterEffect, midway] {
-        let before = boots(&world, &server);
+        let before = world.boots(&server);
         server.unplug().await.unwrap();
-        let mut case = world.incident(id, IncidentKind::ServerDown).await.cut(cut);
+        let mut case = world.incident(id, ServerDown).await.cut(cut);
         let story = through(&mut case, "reboot").await;
-        assert_eq!(boots(&world, &server), before + 1, "{cut:?} {story}");
+        assert_eq!(world.boots(&server), before + 1, "{cut:?} {story}");
         session(&server, &cluster).await.unwrap();
         assert_eq!(case.touched(), [format!("server {}", server.name)]);
     }
-    let mut case = world.incident(id, IncidentKind::ServerDown).await;
+    let mut case = world.incident(id, ServerDown).await;
     assert_eq!(
         case.next(&cleared()),
         NextAction::Close("the test says so".into())
@@ -261,22 +65,18 @@ async fn a_dead_server_is_booted_once_however_often_a_worker_dies() {
 async fn a_server_that_hangs_is_rebooted_once() {
     let (world, server, cluster, id, _) = world("hung").await;
     for cut in [Cut::AfterEffect, Cut::Midway(Duration::from_millis(1500))] {
-        let before = boots(&world, &server);
+        let before = world.boots(&server);
         // Its sshd takes connections and says nothing; its cloud says that it runs.
         signal_sshd(&world, &server, nix::sys::signal::Signal::SIGSTOP);
-        let mut case = world.incident(id, IncidentKind::ServerDown).await.cut(cut);
+        let mut case = world.incident(id, ServerDown).await.cut(cut);
         let story = through(&mut case, "reboot").await;
-        assert_eq!(boots(&world, &server), before + 1, "{story}");
+        assert_eq!(world.boots(&server), before + 1, "{story}");
         session(&server, &cluster).await.unwrap();
     }
 }
 
 fn signal_sshd(world: &World, server: &LocalServer, signal: nix::sys::signal::Signal) {
-    let pid = world
-        .root
-        .join("servers")
-        .join(&server.name)
-        .join("sshd.pid");
+    let pid = world.dir(server).join("sshd.pid");
     let pid = std::fs::read_to_string(pid)
         .unwrap()
         .trim()
@@ -288,16 +88,11 @@ fn signal_sshd(world: &World, server: &LocalServer, signal: nix::sys::signal::Si
 #[tokio::test]
 async fn a_server_that_answers_again_is_not_rebooted_at_once() {
     let (world, server, _, id, _) = world("answers").await;
-    let before = boots(&world, &server);
-    let mut case = world.incident(id, IncidentKind::ServerDown).await;
-    let (_, done) = case.turn(&holds()).await;
-    assert!(
-        matches!(done.unwrap().ended, Ended::Again(_)),
-        "{}",
-        case.story()
-    );
+    let before = world.boots(&server);
+    let mut case = world.incident(id, ServerDown).await;
+    case.waits().await;
     assert!(matches!(case.next(&cleared()), NextAction::Close(_)));
-    assert_eq!(boots(&world, &server), before);
+    assert_eq!(world.boots(&server), before);
 }
 
 /// Both remedies are passed over, each at its first look and for this.
@@ -322,7 +117,7 @@ fn again() -> Ended {
 #[tokio::test]
 async fn a_server_that_answered_or_that_nobody_asked_keeps_its_power() {
     let (mut world, server, _, id, _) = world("answered").await;
-    let before = boots(&world, &server);
+    let before = world.boots(&server);
     // Nothing of it is seen from outside: only what was seen last keeps it.
     signal_sshd(&world, &server, nix::sys::signal::Signal::SIGSTOP);
     for cause in [
@@ -332,29 +127,26 @@ async fn a_server_that_answered_or_that_nobody_asked_keeps_its_power() {
         Cause::HostKeyChanged,
         Cause::HostKeyUnknown,
     ] {
-        let mut case = world.incident(id, IncidentKind::ServerDown).await;
+        let mut case = world.incident(id, ServerDown).await;
         case.seen = Some(failed(cause, "the test says so"));
         spared(&mut case, &format!("{cause}: no reboot mends that")).await;
     }
     world.tools.context.ssh_key = None;
-    let mut case = world.incident(id, IncidentKind::ServerDown).await;
+    let mut case = world.incident(id, ServerDown).await;
     spared(&mut case, "there is no SSH key").await;
     signal_sshd(&world, &server, nix::sys::signal::Signal::SIGCONT);
-    assert_eq!(boots(&world, &server), before);
+    assert_eq!(world.boots(&server), before);
 }
 
 #[tokio::test]
 async fn a_server_whose_databases_answer_keeps_its_power() {
     let (world, server, _, id, resource) = world("serves").await;
-    let before = boots(&world, &server);
+    let before = world.boots(&server);
     signal_sshd(&world, &server, nix::sys::signal::Signal::SIGSTOP);
-    sqlx::query("update subjects set state = 'available' where id = $1")
-        .bind(resource.to_string())
-        .execute(&world.pool)
-        .await
-        .unwrap();
+    let sql = "update subjects set state = 'available' where id = $1";
+    sql::run(&world.pool, sql, [resource]).await;
     observe(&world, resource, true).await;
-    let mut case = world.incident(id, IncidentKind::ServerDown).await;
+    let mut case = world.incident(id, ServerDown).await;
     for remedy in ["reboot", "stop_start"] {
         // It was well before, and nobody has looked since that was asked for.
         let (_, done) = case.turn(&holds()).await;
@@ -366,36 +158,38 @@ async fn a_server_whose_databases_answer_keeps_its_power() {
         assert_eq!(ended, skipped, "{}", case.story());
     }
     spared(&mut case, "its databases answer").await;
-    assert_eq!(boots(&world, &server), before);
+    assert_eq!(world.boots(&server), before);
 
     // Its databases are gone, too.
     observe(&world, resource, false).await;
-    let mut case = world.incident(id, IncidentKind::ServerDown).await;
+    let mut case = world.incident(id, ServerDown).await;
     let (_, done) = case.turn(&holds()).await;
     assert_eq!(done.unwrap().ended, again(), "{}", case.story());
     observe(&world, resource, false).await;
     assert_eq!(case.until_done().await, "reboot", "{}", case.story());
-    assert_eq!(boots(&world, &server), before + 1);
+    assert_eq!(world.boots(&server), before + 1);
 }
 
 /// Writes an observation of a resource into the record.
 async fn observe(world: &World, resource: SubjectId, well: bool) {
-    sqlx::query(
-        "insert into observations (id, created_at, subject_id, worker, feelers, attributes)
-         values ($1, clock_timestamp(), $2, 'the test', 1, $3)",
+    let sql = "insert into observations (id, created_at, subject_id, worker, feelers, attributes)
+         values ($1, clock_timestamp(), $2, 'the test', 1, $3)";
+    sql::run(
+        &world.pool,
+        sql,
+        (
+            ObservationId::generate(),
+            resource,
+            json!({ "service_available": well }),
+        ),
     )
-    .bind(ObservationId::generate().to_string())
-    .bind(resource.to_string())
-    .bind(json!({ "service_available": well }))
-    .execute(&world.pool)
-    .await
-    .unwrap();
+    .await;
 }
 
 #[tokio::test]
 async fn a_server_that_was_stopped_is_started_whatever_comes_in_between() {
     let (world, server, cluster, id, _) = world("half").await;
-    let mut case = world.incident(id, IncidentKind::VolumeStuck).await;
+    let mut case = world.incident(id, VolumeStuck).await;
     case.run_to("stop_start", "start").await;
     assert!(!server.is_up(), "{}", case.story());
     // All is well, says an observation of before; the time is up; hands off, says
@@ -417,12 +211,9 @@ async fn a_server_that_was_stopped_is_started_whatever_comes_in_between() {
 #[tokio::test]
 async fn a_remedy_that_no_cloud_can_do_is_passed_over() {
     let (world, _, _, id, resource) = world("nocloud").await;
-    sqlx::query("update servers set cloud = null, instance_id = null where id = $1")
-        .bind(id.to_string())
-        .execute(&world.pool)
-        .await
-        .unwrap();
-    for kind in [IncidentKind::ServerDown, IncidentKind::VolumeStuck] {
+    let sql = "update servers set cloud = null, instance_id = null where id = $1";
+    sql::run(&world.pool, sql, [id]).await;
+    for kind in [ServerDown, VolumeStuck] {
         let mut case = world.incident(id, kind).await;
         let end = case.until_escalated().await;
         assert_eq!(end, NextAction::Escalate("every remedy was tried".into()));
@@ -443,8 +234,8 @@ async fn a_stuck_volume_is_mended_by_a_boot_or_by_being_attached_again() {
     for (cure, remedy) in [(Cure::Boot, "stop_start"), (Cure::Reattach, "reattach")] {
         for cut in [Cut::Never, Cut::AfterEffect] {
             server.make_volume_read_only(cure).await.unwrap();
-            let before = boots(&world, &server);
-            let case = world.incident(id, IncidentKind::VolumeStuck).await;
+            let before = world.boots(&server);
+            let case = world.incident(id, VolumeStuck).await;
             let mut case = case.cut(cut);
             assert_eq!(case.until_done().await, "stop_start", "{}", case.story());
             let cured = server.volume_is_writable().unwrap();
@@ -455,7 +246,7 @@ async fn a_stuck_volume_is_mended_by_a_boot_or_by_being_attached_again() {
             }
             let story = case.story();
             let expected = if remedy == "reattach" { 2 } else { 1 };
-            assert_eq!(boots(&world, &server), before + expected, "{story}");
+            assert_eq!(world.boots(&server), before + expected, "{story}");
             session(&server, &cluster).await.unwrap();
         }
     }

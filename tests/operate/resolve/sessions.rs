@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use drover::model::{ExposeSecret, IncidentKind, OperationState};
+use drover::model::IncidentKind::{ConnectionsExhausted, CredentialsRefused};
+use drover::model::{ExposeSecret, OperationState};
 use drover_jobs::cloud::local::{Cluster, LocalServer};
-use drover_jobs::resolve::incidents::machine::NextAction;
 use drover_jobs::resolve::operations::Ended;
 use drover_jobs::ssh::{self, Limits};
 use serde_json::json;
@@ -74,7 +74,7 @@ async fn only_sessions_that_idle_in_a_transaction_for_long_are_ended() {
     run(&mut young, "begin; select 1").await.unwrap();
 
     let mut case = world
-        .incident(resource, IncidentKind::ConnectionsExhausted)
+        .incident(resource, ConnectionsExhausted)
         .await
         .cut(Cut::AfterEffect);
     let (_, done) = case.turn(&holds()).await;
@@ -112,9 +112,7 @@ async fn there_is_a_way_in_when_no_connection_is_left() {
     }
     tokio::time::sleep(IDLE).await;
 
-    let mut case = world
-        .incident(resource, IncidentKind::ConnectionsExhausted)
-        .await;
+    let mut case = world.incident(resource, ConnectionsExhausted).await;
     case.until_done().await;
 
     let story = case.story();
@@ -130,13 +128,8 @@ async fn with_nothing_to_end_people_are_told_who_holds_the_connections() {
     let (server, cluster, _, resource) = world.pair(None).await;
     let taken = take_all(&server, &cluster).await;
 
-    let mut case = world
-        .incident(resource, IncidentKind::ConnectionsExhausted)
-        .await;
-    let last = case.until_escalated().await;
-
-    assert!(matches!(last, NextAction::Escalate(_)), "{last:?}");
-    let story = case.story();
+    let mut case = world.incident(resource, ConnectionsExhausted).await;
+    let story = case.calls_a_human().await;
     let held = format!("drover in app, idle: {}", taken.len());
     assert!(story.contains(&held), "{story}");
     assert!(case.touched().is_empty(), "{story}");
@@ -172,10 +165,7 @@ async fn refused(name: &str, harm: &str, kind_of_harm: &str) {
         superuser(&server, &cluster, harm).await;
         session(&server, &cluster).await.unwrap_err();
 
-        let mut case = world
-            .incident(resource, IncidentKind::CredentialsRefused)
-            .await
-            .cut(cut);
+        let mut case = world.incident(resource, CredentialsRefused).await.cut(cut);
         case.until_done().await;
 
         let again = session(&server, &cluster).await.unwrap();
@@ -212,13 +202,8 @@ async fn a_role_that_is_gone_is_not_made() {
     let (server, cluster, _, resource) = world.pair(None).await;
     superuser(&server, &cluster, "alter role drover rename to gone").await;
 
-    let mut case = world
-        .incident(resource, IncidentKind::CredentialsRefused)
-        .await;
-    let last = case.until_escalated().await;
-
-    assert!(matches!(last, NextAction::Escalate(_)), "{last:?}");
-    let story = case.story();
+    let mut case = world.incident(resource, CredentialsRefused).await;
+    let story = case.calls_a_human().await;
     assert!(story.contains("there is no role drover"), "{story}");
     let there = "select count(*) from pg_roles where rolname = 'drover'";
     assert_eq!(superuser(&server, &cluster, there).await, "0");
@@ -236,13 +221,8 @@ async fn what_pg_hba_forbids_is_said_and_left_alone() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     session(&server, &cluster).await.unwrap_err();
 
-    let mut case = world
-        .incident(resource, IncidentKind::CredentialsRefused)
-        .await;
-    let last = case.until_escalated().await;
-
-    assert!(matches!(last, NextAction::Escalate(_)), "{last:?}");
-    let story = case.story();
+    let mut case = world.incident(resource, CredentialsRefused).await;
+    let story = case.calls_a_human().await;
     assert!(story.contains("pg_hba.conf"), "{story}");
     assert!(case.touched().is_empty(), "{story}");
     assert_eq!(superuser(&server, &cluster, password).await, before);

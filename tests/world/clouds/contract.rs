@@ -7,7 +7,7 @@ use drover_jobs::cloud::local::{LocalCloud, ZONES};
 use drover_jobs::cloud::{
     AnyCloud, Cloud, CloudAction, CloudError, Instance, InstanceState, MarkedSort, NewInstance,
 };
-use drover_tests::until;
+use drover_tests::{until, when};
 
 use super::set_up::key_pair;
 
@@ -39,10 +39,7 @@ fn wanted(names: &Names, zone: &str) -> NewInstance {
 async fn until_it_is(cloud: AnyCloud<'_>, id: &str, what: fn(&Instance) -> bool) -> Instance {
     let shows = until("the instance is as it should", SHOWS, || async {
         let instance = cloud.describe(id).await?;
-        Ok(match what(&instance) {
-            true => Ok(instance),
-            false => Err(format!("{instance:?}")),
-        })
+        when(what(&instance), instance)
     });
     shows.await.unwrap().0
 }
@@ -125,11 +122,7 @@ async fn keeps_the_contract(cloud: AnyCloud<'_>, names: Names) {
     }
     let shows = until("its volumes are gone", SHOWS, || async {
         let left = cloud.volumes_of(new.id).await?;
-        Ok(if left.is_empty() {
-            Ok(())
-        } else {
-            Err(format!("{left:?}"))
-        })
+        when(left.is_empty(), format!("{left:?}"))
     });
     shows.await.unwrap();
     assert!(cloud.marked().await.unwrap().is_empty());

@@ -12,6 +12,7 @@ use drover_jobs::feel::statuses::{self, NOW, ORDINARY, Said, Statuses};
 use drover_jobs::feel::{FeelContext, server};
 use drover_tests::aws::{Answer, Aws, REGION};
 use drover_tests::postgres::shared_database;
+use drover_tests::sql;
 use futures::StreamExt as _;
 use futures::stream;
 use sqlx::PgPool;
@@ -107,26 +108,14 @@ impl Herd {
         let names: Vec<_> = servers.iter().map(|s| s.subject.name.clone()).collect();
         let instances: Vec<_> = servers.iter().map(|s| s.instance_id.clone()).collect();
         let regions: Vec<_> = servers.iter().map(|s| s.region.clone()).collect();
-        sqlx::query(
-            "insert into subjects (id, kind, name, state, origin)
-             select id, 'server', name, 'available', 'adopted' from unnest($1, $2) as new (id, name)",
-        )
-        .bind(&ids)
-        .bind(&names)
-        .execute(&pool)
-        .await
-        .unwrap();
-        sqlx::query(
+        let sql = "insert into subjects (id, kind, name, state, origin)
+             select id, 'server', name, 'available', 'adopted' from unnest($1, $2) as new (id, name)";
+        sql::run(&pool, sql, (&ids, &names)).await;
+        let sql =
             "insert into servers (id, address, ssh_port, ssh_user, cloud, instance_id, region)
              select id, '127.0.0.1', 1, 'drover', 'ec2', instance, region
-             from unnest($1, $2, $3) as new (id, instance, region)",
-        )
-        .bind(&ids)
-        .bind(&instances)
-        .bind(&regions)
-        .execute(&pool)
-        .await
-        .unwrap();
+             from unnest($1, $2, $3) as new (id, instance, region)";
+        sql::run(&pool, sql, (&ids, &instances, &regions)).await;
         let ec2 = cloud(&config(), aws.endpoint()).await;
         Self {
             aws,
@@ -169,14 +158,9 @@ impl Herd {
 
     /// The answers that there are become older by this.
     async fn later(&self, seconds: f64) {
-        sqlx::query(
-            "update instance_statuses set asked_at = asked_at - make_interval(secs => $1),
-                 answered_at = answered_at - make_interval(secs => $1)",
-        )
-        .bind(seconds)
-        .execute(&self.pool)
-        .await
-        .unwrap();
+        let sql = "update instance_statuses set asked_at = asked_at - make_interval(secs => $1),
+                 answered_at = answered_at - make_interval(secs => $1)";
+        sql::run(&self.pool, sql, [seconds]).await;
     }
 }
 
@@ -335,21 +319,15 @@ async fn an_instance_that_is_gone_says_so_and_nobody_asks_for_what_was_forgotten
         .unwrap();
     assert!(runs(&seen));
     let forgotten: [SubjectId; 1] = [herd.servers[1].subject.id];
-    sqlx::query("update subjects set forgotten_at = now() where id = $1")
-        .bind(forgotten[0].to_string())
-        .execute(&herd.pool)
-        .await
-        .unwrap();
+    let sql = "update subjects set forgotten_at = now() where id = $1";
+    sql::run(&herd.pool, sql, [forgotten[0]]).await;
     herd.later(31.0).await;
     assert!(runs(
         &statuses::of(&herd.servers[0], &process, ORDINARY)
             .await
             .unwrap()
     ));
-    let left: Vec<String> =
-        sqlx::query_scalar("select instance_id from instance_statuses order by instance_id")
-            .fetch_all(&herd.pool)
-            .await
-            .unwrap();
+    let sql = "select instance_id from instance_statuses order by instance_id";
+    let left: Vec<String> = sql::scalars(&herd.pool, sql, ()).await;
     assert_eq!(left, [instance(1), instance(3)]);
 }

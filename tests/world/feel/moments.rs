@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use drover::model::Cause;
-use drover_tests::{Postgres, until};
+use drover_tests::{Postgres, until, when};
 use serde_json::json;
 
 use super::world::{at, cluster, own_cluster, session};
@@ -13,16 +13,10 @@ use super::world::{at, cluster, own_cluster, session};
 async fn first_answer(postgres: &Postgres, cause: Cause) -> String {
     let answer = || async {
         let felt = at(postgres.port).feel().await;
-        Ok(if felt.seen.cause == Some(cause) {
-            Ok(felt.failed(cause))
-        } else {
-            Err(format!("{felt:?}"))
-        })
+        when(felt.seen.cause == Some(cause), felt)
     };
-    until(cause.as_str(), Duration::from_secs(15), answer)
-        .await
-        .unwrap()
-        .0
+    let felt = until(cause.as_str(), Duration::from_secs(15), answer).await;
+    felt.unwrap().0.failed(cause)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use drover::model::{Cause, TlsMode};
+use drover_tests::sql;
 use sqlx::{Connection, PgConnection, Row};
 use tempfile::TempDir;
 
@@ -81,10 +82,7 @@ async fn used_tls(target: Target, role: &str) -> bool {
         format!("create role {role} login superuser"),
         format!("create database {role}"),
     ] {
-        sqlx::query(sqlx::AssertSqlSafe(sql))
-            .execute(&mut db)
-            .await
-            .unwrap();
+        sql::run(&mut db, sqlx::AssertSqlSafe(sql), ()).await;
     }
     // A lock holds the feel at its details until its session has been seen.
     let mut locker = PgConnection::connect(&cluster.url(role)).await.unwrap();

@@ -1,8 +1,10 @@
 //! The brake, counted on a real record.
 
+use drover::model::State::{Available, Unavailable, Uncertain};
 use drover::model::{IncidentId, IncidentKind, Opening, State, SubjectId, TransitionId};
 use drover::store::brake::{self, Count, Counts};
 use drover::store::incidents;
+use drover_tests::sql;
 use sqlx::PgPool;
 
 use super::herd::{Herd, adopt, new_server};
@@ -17,7 +19,7 @@ async fn six() -> (Herd, Vec<SubjectId>) {
         servers.push(adopt(&herd.pool, &new).await.unwrap());
     }
     for id in &servers {
-        turn(&herd.pool, *id, State::Uncertain, State::Available, 3600).await;
+        turn(&herd.pool, *id, Uncertain, Available, 3600).await;
     }
     herd.ids.clone_from(&servers);
     (herd, servers)
@@ -25,28 +27,18 @@ async fn six() -> (Herd, Vec<SubjectId>) {
 
 /// A change of state some seconds ago.
 async fn turn(pool: &PgPool, id: SubjectId, from: State, to: State, ago: i32) {
-    sqlx::query(
-        "insert into transitions
+    let sql = "insert into transitions
              (id, created_at, subject_id, from_state, to_state, reason, observation_id, worker)
-         values ($1, now() - $5 * interval '1 s', $2, $3, $4, 'as told', $1, 'test')",
-    )
-    .bind(TransitionId::generate().to_string())
-    .bind(id.to_string())
-    .bind(from.as_str())
-    .bind(to.as_str())
-    .bind(ago)
-    .execute(pool)
-    .await
-    .unwrap();
-    sqlx::query(
-        "update subjects set state = $2, state_since = now() - $3 * interval '1 s' where id = $1",
-    )
-    .bind(id.to_string())
-    .bind(to.as_str())
-    .bind(ago)
-    .execute(pool)
-    .await
-    .unwrap();
+         values ($1, now() - $5 * interval '1 s', $2, $3, $4, 'as told', $1, 'test')";
+    sql::run(pool, sql, (TransitionId::generate(), id, from, to, ago)).await;
+    let sql =
+        "update subjects set state = $2, state_since = now() - $3 * interval '1 s' where id = $1";
+    sql::run(pool, sql, (id, to, ago)).await;
+}
+
+fn told(kind: IncidentKind) -> Opening {
+    let reason = "as told".into();
+    Opening { kind, reason }
 }
 
 async fn count(herd: &Herd) -> Counts {
@@ -71,30 +63,9 @@ async fn servers_that_turn_bad_together_are_counted_by_zone_and_herd() {
     assert_eq!(counts.zones.len(), 2);
 
     // The one without a zone; one of zone a, which was long in doubt.
-    turn(
-        &herd.pool,
-        servers[0],
-        State::Available,
-        State::Uncertain,
-        5,
-    )
-    .await;
-    turn(
-        &herd.pool,
-        servers[1],
-        State::Available,
-        State::Uncertain,
-        90,
-    )
-    .await;
-    turn(
-        &herd.pool,
-        servers[1],
-        State::Uncertain,
-        State::Unavailable,
-        10,
-    )
-    .await;
+    turn(&herd.pool, servers[0], Available, Uncertain, 5).await;
+    turn(&herd.pool, servers[1], Available, Uncertain, 90).await;
+    turn(&herd.pool, servers[1], Uncertain, Unavailable, 10).await;
     let counts = count(&herd).await;
     assert_eq!(counts.herd, of(6, 2, 2));
     assert_eq!(counts.zones["a"], of(3, 1, 1));
@@ -102,14 +73,7 @@ async fn servers_that_turn_bad_together_are_counted_by_zone_and_herd() {
     assert!(!brake::over(&counts));
 
     // Back again: it does not count, whatever it did.
-    turn(
-        &herd.pool,
-        servers[1],
-        State::Unavailable,
-        State::Available,
-        0,
-    )
-    .await;
+    turn(&herd.pool, servers[1], Unavailable, Available, 0).await;
     let counts = count(&herd).await;
     assert_eq!(counts.herd, of(6, 1, 1));
     assert!(brake::over(&counts));
@@ -119,7 +83,7 @@ async fn servers_that_turn_bad_together_are_counted_by_zone_and_herd() {
 async fn what_turned_bad_long_ago_or_never_was_well_does_not_trip_it() {
     let (mut herd, servers) = six().await;
     for id in &servers[..2] {
-        turn(&herd.pool, *id, State::Available, State::Unavailable, 120).await;
+        turn(&herd.pool, *id, Available, Unavailable, 120).await;
     }
     for n in 0..3 {
         let new = new_server(&format!("new-{n}"), &format!("192.0.2.{}", 30 + n));
@@ -134,7 +98,7 @@ async fn what_turned_bad_long_ago_or_never_was_well_does_not_trip_it() {
 async fn what_was_bad_before_a_human_closed_the_last_one_does_not_count_again() {
     let (herd, servers) = six().await;
     for id in &servers[..3] {
-        turn(&herd.pool, *id, State::Available, State::Unavailable, 20).await;
+        turn(&herd.pool, *id, Available, Unavailable, 20).await;
     }
     assert!(brake::trips(&count(&herd).await).is_some());
     let mut tx = herd.pool.begin().await.unwrap();
@@ -158,11 +122,8 @@ async fn what_was_bad_before_a_human_closed_the_last_one_does_not_count_again() 
 
     // But what falls after that does.
     for id in &servers[3..5] {
-        sqlx::query("select pg_sleep(0.01)")
-            .execute(&herd.pool)
-            .await
-            .unwrap();
-        turn(&herd.pool, *id, State::Available, State::Unavailable, 0).await;
+        sql::run(&herd.pool, "select pg_sleep(0.01)", ()).await;
+        turn(&herd.pool, *id, Available, Unavailable, 0).await;
     }
     let counts = count(&herd).await;
     assert_eq!(counts.herd, of(6, 2, 2));
@@ -177,7 +138,7 @@ async fn well(servers: usize) -> Herd {
         herd.ids.push(adopt(&herd.pool, &new).await.unwrap());
     }
     for id in &herd.ids {
-        turn(&herd.pool, *id, State::Uncertain, State::Available, 3600).await;
+        turn(&herd.pool, *id, Uncertain, Available, 3600).await;
     }
     herd
 }
@@ -185,29 +146,19 @@ async fn well(servers: usize) -> Herd {
 /// Opens an incident of a server, or of the herd, some seconds ago.
 async fn open(pool: &PgPool, of: Option<SubjectId>, kind: IncidentKind, ago: i32) -> IncidentId {
     let mut tx = pool.begin().await.unwrap();
-    let opening = Opening {
-        kind,
-        reason: "as told".into(),
-    };
+    let opening = told(kind);
     let id = incidents::open(&mut tx, of, &opening, "test").await;
     let id = id.unwrap().expect("a new one");
-    sqlx::query("update incidents set opened_at = now() - $2 * interval '1 s' where id = $1")
-        .bind(id.to_string())
-        .bind(ago)
-        .execute(&mut *tx)
-        .await
-        .unwrap();
+    let sql = "update incidents set opened_at = now() - $2 * interval '1 s' where id = $1";
+    sql::run(&mut *tx, sql, (id, ago)).await;
     tx.commit().await.unwrap();
     id
 }
 
 /// A remedy of an incident was asked for.
 async fn at_work(pool: &PgPool, id: IncidentId) {
-    sqlx::query("update incidents set state = 'resolving', attempts = 1 where id = $1")
-        .bind(id.to_string())
-        .execute(pool)
-        .await
-        .unwrap();
+    let sql = "update incidents set state = 'resolving', attempts = 1 where id = $1";
+    sql::run(pool, sql, [id]).await;
 }
 
 async fn close(pool: &PgPool, id: IncidentId) {
@@ -256,10 +207,7 @@ async fn a_volume_that_is_stuck_again_turned_bad_when_it_was_seen_again() {
     close(&herd.pool, id).await;
     assert_eq!(count(&herd).await.herd, of(2, 0, 0));
     let mut tx = herd.pool.begin().await.unwrap();
-    let opening = Opening {
-        kind: IncidentKind::VolumeStuck,
-        reason: "as told".into(),
-    };
+    let opening = told(IncidentKind::VolumeStuck);
     let again = incidents::open(&mut tx, server, &opening, "test").await;
     assert_eq!(again.unwrap(), Some(id), "the same one");
     tx.commit().await.unwrap();
@@ -275,9 +223,8 @@ async fn a_server_that_drover_stopped_has_not_turned_bad_by_that() {
 
     // Stopped for it: still one, and not two.
     at_work(&herd.pool, id).await;
-    let from = State::Available;
-    turn(&herd.pool, stuck, from, State::Uncertain, 10).await;
-    turn(&herd.pool, stuck, State::Uncertain, State::Unavailable, 5).await;
+    turn(&herd.pool, stuck, Available, Uncertain, 10).await;
+    turn(&herd.pool, stuck, Uncertain, Unavailable, 5).await;
     open(&herd.pool, Some(stuck), IncidentKind::ServerDown, 5).await;
     let counts = count(&herd).await;
     assert_eq!(counts.herd, of(3, 1, 1));
@@ -285,23 +232,17 @@ async fn a_server_that_drover_stopped_has_not_turned_bad_by_that() {
     assert!(brake::over(&counts));
 
     // Five minutes in, the stop is news of this minute, its cause is not.
-    sqlx::query("update incidents set opened_at = now() - interval '5 min' where id = $1")
-        .bind(id.to_string())
-        .execute(&herd.pool)
-        .await
-        .unwrap();
-    turn(&herd.pool, other, from, State::Uncertain, 5).await;
+    let sql = "update incidents set opened_at = now() - interval '5 min' where id = $1";
+    sql::run(&herd.pool, sql, [id]).await;
+    turn(&herd.pool, other, Available, Uncertain, 5).await;
     let counts = count(&herd).await;
     assert_eq!(counts.herd, of(3, 1, 2));
     assert_eq!(brake::trips(&counts), None);
     assert!(!brake::over(&counts));
 
     // Had it fallen by itself, there would be two.
-    sqlx::query("update incidents set state = 'triggered', attempts = 0 where id = $1")
-        .bind(id.to_string())
-        .execute(&herd.pool)
-        .await
-        .unwrap();
+    let sql = "update incidents set state = 'triggered', attempts = 0 where id = $1";
+    sql::run(&herd.pool, sql, [id]).await;
     let counts = count(&herd).await;
     assert_eq!(counts.herd, of(3, 2, 2));
     assert!(brake::trips(&counts).is_some());
@@ -319,7 +260,7 @@ async fn what_drover_stops_after_a_human_closed_the_last_one_does_not_trip_it_ag
     close(&herd.pool, blind).await;
     for (server, incident) in herd.ids.iter().zip(stuck) {
         at_work(&herd.pool, incident).await;
-        turn(&herd.pool, *server, State::Available, State::Unavailable, 0).await;
+        turn(&herd.pool, *server, Available, Unavailable, 0).await;
     }
     assert_eq!(count(&herd).await.herd, of(10, 0, 0));
 }
@@ -329,22 +270,15 @@ async fn what_drover_stops_after_a_human_closed_the_last_one_does_not_trip_it_ag
 async fn what_was_asked_for_does_not_count_and_what_fell_before_does() {
     let (herd, servers) = six().await;
     let operation = async |server: SubjectId, begun: bool, ago: i32| {
-        sqlx::query(
-            "insert into operations (id, subject_id, kind, asked_by, opened_at, deadline)
+        let sql = "insert into operations (id, subject_id, kind, asked_by, opened_at, deadline)
              values ($1, $2, 'reboot', 'test', now() - $4 * interval '1 s',
-                     case when $3 then now() + interval '1 hour' end)",
-        )
-        .bind(drover::model::OperationId::generate().to_string())
-        .bind(server.to_string())
-        .bind(begun)
-        .bind(ago)
-        .execute(&herd.pool)
-        .await
-        .unwrap();
+                     case when $3 then now() + interval '1 hour' end)";
+        let binds = (drover::model::OperationId::generate(), server, begun, ago);
+        sql::run(&herd.pool, sql, binds).await;
     };
     for server in &servers[..3] {
         operation(*server, true, 30).await;
-        turn(&herd.pool, *server, State::Available, State::Uncertain, 10).await;
+        turn(&herd.pool, *server, Available, Uncertain, 10).await;
     }
     let counts = count(&herd).await;
     assert_eq!(counts.herd.turned, 0, "{counts:?}");
@@ -354,7 +288,7 @@ async fn what_was_asked_for_does_not_count_and_what_fell_before_does() {
     operation(servers[3], true, 5).await;
     operation(servers[4], false, 30).await;
     for server in &servers[3..5] {
-        turn(&herd.pool, *server, State::Available, State::Uncertain, 10).await;
+        turn(&herd.pool, *server, Available, Uncertain, 10).await;
     }
     let counts = count(&herd).await;
     assert_eq!(counts.herd.turned, 2, "{counts:?}");

@@ -3,24 +3,20 @@
 
 use std::time::Duration;
 
-use drover::store::queue::{self, Queue, ThinkStep};
-use drover_tests::until;
+use drover::store::queue::{Queue, ThinkStep};
+use drover_tests::{sql, until, when};
 use tokio_util::sync::CancellationToken;
 
-use super::herd::{Herd, Puppet, ring_config, seen_well, thought};
+use super::herd::{Herd, Puppet, feels, ring_config, thinks, thought};
 
 /// From each subject's last observation until its next feel, in seconds.
 async fn waits(herd: &Herd) -> Vec<f64> {
-    sqlx::query_scalar(
-        "select extract(epoch from j.run_at - o.at)::float8
+    let sql = "select extract(epoch from j.run_at - o.at)::float8
          from apalis.jobs j
          join lateral (select max(created_at) as at from observations
                        where subject_id = j.id) o on true
-         where j.job_type = 'feel' and j.status = 'Pending' and o.at is not null",
-    )
-    .fetch_all(&herd.pool)
-    .await
-    .unwrap()
+         where j.job_type = 'feel' and j.status = 'Pending' and o.at is not null";
+    sql::scalars(&herd.pool, sql, ()).await
 }
 
 /// Until every subject was seen, and thought about if so.
@@ -33,11 +29,10 @@ async fn round(herd: &Herd, queue: Queue) {
         .bind(queue.as_str())
         .fetch_one(&herd.pool)
         .await?;
-        Ok(if there == herd.ids.len() as i64 {
-            Ok(())
-        } else {
-            Err(format!("{there} in {queue}"))
-        })
+        when(
+            there == herd.ids.len() as i64,
+            format!("{there} in {queue}"),
+        )
     };
     until("all are through", Duration::from_secs(30), waiting)
         .await
@@ -65,10 +60,7 @@ async fn a_late_thought_puts_no_feel_off() {
     feeling.await.unwrap().unwrap();
     tokio::time::sleep(Duration::from_secs(4)).await;
     // As if a think worker had died meanwhile.
-    sqlx::query("update apalis.jobs set done_at = null")
-        .execute(&herd.pool)
-        .await
-        .unwrap();
+    sql::run(&herd.pool, "update apalis.jobs set done_at = null", ()).await;
     let (stop, thinking) = turn(&[Queue::Think]);
     round(&herd, Queue::Feel).await;
     stop.cancel();
@@ -88,16 +80,14 @@ async fn an_observation_from_before_the_database_was_set_back_does_not_count() {
         (Some(chrono::Utc::now() - Duration::from_secs(60)), -50.0),
     ] {
         let lock = herd.claim("a", Queue::Feel).await.expect("a token");
-        queue::commit_feels(&mut db, &[seen_well(lock)])
-            .await
-            .unwrap();
+        feels(&mut db, lock).await;
         let lock = herd.claim("b", Queue::Think).await.expect("a token");
         let step = ThinkStep {
             silent: false,
             seen,
             ..thought(lock, None)
         };
-        queue::commit_thinks(&mut db, &[step]).await.unwrap();
+        thinks(&mut db, step).await;
         let wait = waits(&herd).await[0];
         assert!(wait <= most, "{seen:?}: {wait} s");
     }
@@ -119,10 +109,12 @@ async fn no_cadence_is_too_long_for_the_minute() {
     assert_eq!(refused.lines().count(), 1);
 
     // Of a tier that was set when longer ones were allowed, the deployment's rules hold.
-    sqlx::query(r#"update tiers set rules = '{"cadence": {"available": "60s"}}'"#)
-        .execute(&herd.pool)
-        .await
-        .unwrap();
+    sql::run(
+        &herd.pool,
+        r#"update tiers set rules = '{"cadence": {"available": "60s"}}'"#,
+        (),
+    )
+    .await;
     let ring = tokio::spawn(run(false));
     round(&herd, Queue::Feel).await;
     for wait in waits(&herd).await {

@@ -3,6 +3,7 @@
 use drover::store::scenes;
 
 use super::herd::Herd;
+use drover_tests::sql;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_word_that_is_unknown_is_named_with_its_column() {
@@ -12,7 +13,7 @@ async fn a_word_that_is_unknown_is_named_with_its_column() {
         "alter table subjects drop constraint subjects_state_check",
         "update subjects set state = 'asleep'",
     ] {
-        sqlx::query(statement).execute(&mut *db).await.unwrap();
+        sql::run(&mut *db, statement, ()).await;
     }
     let error = scenes::load(&herd.pool, &herd.ids).await.unwrap_err();
     let error = error.to_string();

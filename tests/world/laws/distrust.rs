@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use drover::model::{IncidentKind, Opening};
 use drover::store::incidents;
 use drover::store::subjects::{self, Known};
+use drover_tests::sql;
 
 use super::herd::{Herd, key};
 
@@ -37,10 +38,8 @@ async fn an_open_incident_about_the_host_key_marks_the_server_and_all_on_it() {
     tx.commit().await.unwrap();
     assert!(marks(&herd).await.iter().all(Option::is_some));
 
-    let id: String = sqlx::query_scalar("select id from incidents where kind = 'host_key_changed'")
-        .fetch_one(&herd.pool)
-        .await
-        .unwrap();
+    let sql = "select id from incidents where kind = 'host_key_changed'";
+    let id: String = sql::scalar(&herd.pool, sql, ()).await;
     let mut tx = herd.pool.begin().await.unwrap();
     let mut incident = incidents::lock(&mut tx, id.parse().unwrap())
         .await

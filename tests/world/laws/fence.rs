@@ -3,7 +3,8 @@
 use drover::model::State;
 use drover::store::queue::{self, PutBack, Queue};
 
-use super::herd::{Herd, seen_well, thought};
+use super::herd::{Herd, feels, thinks, thought};
+use drover_tests::sql;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_workers_racing_for_one_step_one_wins() {
@@ -14,10 +15,7 @@ async fn of_two_workers_racing_for_one_step_one_wins() {
             let (pool, lock) = (herd.pool.clone(), lock.clone());
             tokio::spawn(async move {
                 let mut db = pool.acquire().await.unwrap();
-                queue::commit_feels(&mut db, &[seen_well(lock)])
-                    .await
-                    .unwrap()
-                    .len()
+                feels(&mut db, lock).await
             })
         });
         let wins: usize = futures::future::join_all(race)
@@ -32,9 +30,7 @@ async fn of_two_workers_racing_for_one_step_one_wins() {
             .await
             .expect("the token went to think");
         let mut tx = herd.pool.begin().await.unwrap();
-        queue::commit_thinks(&mut tx, &[thought(lock, None)])
-            .await
-            .unwrap();
+        thinks(&mut tx, thought(lock, None)).await;
         tx.commit().await.unwrap();
         herd.assert_whole().await;
     }
@@ -50,25 +46,14 @@ async fn a_step_whose_lock_went_to_another_writes_nothing() {
         .claim("b", Queue::Feel)
         .await
         .expect("the rescued token");
-    assert!(
-        queue::commit_feels(&mut db, &[seen_well(stale.clone())])
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert_eq!(feels(&mut db, stale.clone()).await, 0);
     let back = PutBack {
         lock: stale,
         after: std::time::Duration::ZERO,
     };
     assert!(queue::put_back(&mut db, &[back]).await.unwrap().is_empty());
     assert_eq!(herd.observations().await, 0);
-    assert_eq!(
-        queue::commit_feels(&mut db, &[seen_well(lock)])
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(feels(&mut db, lock).await, 1);
     assert_eq!(herd.observations().await, 1);
 }
 
@@ -77,17 +62,10 @@ async fn a_lock_of_the_same_worker_but_of_another_claim_is_stale() {
     let herd = Herd::of(0).await;
     let first = herd.claim("a", Queue::Feel).await.expect("a token");
     // The clock freed it, and the same worker claimed it again, later.
-    sqlx::query("update apalis.jobs set lock_at = lock_at + interval '2 minutes'")
-        .execute(&herd.pool)
-        .await
-        .unwrap();
+    let sql = "update apalis.jobs set lock_at = lock_at + interval '2 minutes'";
+    sql::run(&herd.pool, sql, ()).await;
     let mut db = herd.pool.acquire().await.unwrap();
-    assert!(
-        queue::commit_feels(&mut db, &[seen_well(first)])
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert_eq!(feels(&mut db, first).await, 0);
     assert_eq!(herd.observations().await, 0);
 }
 
@@ -96,13 +74,7 @@ async fn a_step_that_does_not_commit_leaves_no_trace() {
     let herd = Herd::of(0).await;
     let lock = herd.claim("a", Queue::Feel).await.expect("a token");
     let mut tx = herd.pool.begin().await.unwrap();
-    assert_eq!(
-        queue::commit_feels(&mut tx, &[seen_well(lock.clone())])
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(feels(&mut tx, lock.clone()).await, 1);
     // Here the worker dies: between the effect and the end of the transaction.
     tx.rollback().await.unwrap();
     assert_eq!(herd.observations().await, 0);
@@ -111,13 +83,7 @@ async fn a_step_that_does_not_commit_leaves_no_trace() {
         "the token must not have moved"
     );
     let mut db = herd.pool.acquire().await.unwrap();
-    assert_eq!(
-        queue::commit_feels(&mut db, &[seen_well(lock)])
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(feels(&mut db, lock).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,34 +91,18 @@ async fn a_change_is_written_with_its_transition_or_not_at_all() {
     let herd = Herd::of(0).await;
     let mut db = herd.pool.acquire().await.unwrap();
     let lock = herd.claim("a", Queue::Feel).await.expect("a token");
-    queue::commit_feels(&mut db, &[seen_well(lock)])
-        .await
-        .unwrap();
+    feels(&mut db, lock).await;
     let lock = herd.claim("t", Queue::Think).await.expect("a token");
     let stale = queue::Lock {
         worker: "somebody else".into(),
         ..lock.clone()
     };
     let change = Some((State::Uncertain, State::Available));
-    assert!(
-        queue::commit_thinks(&mut db, &[thought(stale, change)])
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert_eq!(thinks(&mut db, thought(stale, change)).await, 0);
     assert_eq!(herd.transitions().await, 0);
-    assert_eq!(
-        queue::commit_thinks(&mut db, &[thought(lock, change)])
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(thinks(&mut db, thought(lock, change)).await, 1);
     assert_eq!(herd.transitions().await, 1);
-    let state: String = sqlx::query_scalar("select state from subjects")
-        .fetch_one(&herd.pool)
-        .await
-        .unwrap();
+    let state: String = sql::scalar(&herd.pool, "select state from subjects", ()).await;
     assert_eq!(state, "available");
 }
 
@@ -161,18 +111,10 @@ async fn a_change_decided_in_a_state_that_has_passed_is_not_made() {
     let herd = Herd::of(0).await;
     let mut db = herd.pool.acquire().await.unwrap();
     let lock = herd.claim("a", Queue::Feel).await.expect("a token");
-    queue::commit_feels(&mut db, &[seen_well(lock)])
-        .await
-        .unwrap();
+    feels(&mut db, lock).await;
     let lock = herd.claim("t", Queue::Think).await.expect("a token");
     let change = Some((State::Available, State::Uncertain));
-    assert_eq!(
-        queue::commit_thinks(&mut db, &[thought(lock, change)])
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(thinks(&mut db, thought(lock, change)).await, 1);
     assert_eq!(herd.transitions().await, 0, "it is uncertain already");
     herd.assert_whole().await;
 }

@@ -4,42 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use drover::model::{
-    Attributes, Cause, Kind, ObservationId, SecretKey, State, SubjectId, TlsMode, TransitionId,
-    secret,
-};
-use drover::store::queue::{Change, FeelStep, Lock, Queue, ThinkStep, Token};
+use drover::model::{Attributes, Cause, Kind, ObservationId, State, SubjectId, TransitionId};
+use drover::store::queue::{self, Change, FeelStep, Lock, Queue, ThinkStep, Token};
 use drover::store::subjects::{self, Known, NewResource, NewServer};
 use drover_jobs::feel::Feeler;
 use drover_jobs::verbs::Config;
-use drover_tests::Postgres;
+pub use drover_tests::records::{SECRET_KEY, key, new_resource, new_server};
+use drover_tests::{Postgres, sql};
 use serde_json::json;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 pub struct Herd {
     pub pool: PgPool,
     pub postgres: Postgres,
     pub ids: Vec<SubjectId>,
-}
-
-pub const KEY: &str = "dGhlIHRlc3RzIGtleSwgdGhpcnR5LXR3byBieXRlcyE=";
-
-pub fn key() -> SecretKey {
-    SecretKey::from_base64(KEY).unwrap()
-}
-
-pub fn new_server(name: &str, address: &str) -> NewServer {
-    NewServer {
-        name: name.into(),
-        tier: "standard".into(),
-        address: address.into(),
-        ssh_port: 22,
-        ssh_user: "postgres".into(),
-        ssh_key: None,
-        host_key: Some("ssh-ed25519 AAAA".into()),
-        instance: None,
-        zone: None,
-    }
 }
 
 pub async fn adopt(pool: &PgPool, new: &NewServer) -> Result<SubjectId, subjects::AdoptError> {
@@ -59,16 +37,8 @@ impl Herd {
         for n in 0..resources {
             let mut tx = pool.begin().await.unwrap();
             let new = NewResource {
-                name: format!("db-{n}"),
-                tier: "standard".into(),
-                server_id: server,
-                port: 5432,
                 database: format!("app{n}"),
-                role: "drover".into(),
-                password: secret("not a password of anything"),
-                tls_mode: TlsMode::Prefer,
-                tls_root_cert: None,
-                plan: "standard".into(),
+                ..new_resource(server, &format!("db-{n}"))
             };
             ids.push(
                 subjects::adopt_resource(&mut tx, &key(), &new)
@@ -87,14 +57,9 @@ impl Herd {
     /// Claims a token as apalis does, and returns the lock.
     pub async fn claim(&self, worker: &str, queue: Queue) -> Option<Lock> {
         self.register(worker, queue).await;
-        let row: Option<(String, i64)> = sqlx::query_as(
-            "select id, floor(extract(epoch from lock_at))::bigint from apalis.get_jobs($1, $2, 1)",
-        )
-        .bind(worker)
-        .bind(queue.as_str())
-        .fetch_optional(&self.pool)
-        .await
-        .unwrap();
+        let sql =
+            "select id, floor(extract(epoch from lock_at))::bigint from apalis.get_jobs($1, $2, 1)";
+        let row: Option<(String, i64)> = sql::first(&self.pool, sql, (worker, queue)).await;
         row.map(|(id, at)| Lock {
             token: Token::Subject(id.parse().unwrap()),
             worker: worker.into(),
@@ -103,35 +68,23 @@ impl Herd {
     }
 
     pub async fn register(&self, worker: &str, queue: Queue) {
-        sqlx::query(
-            "insert into apalis.workers (id, worker_type, storage_name, last_seen)
-             values ($1, $2, 'test', now()) on conflict (id) do update set last_seen = now()",
-        )
-        .bind(worker)
-        .bind(queue.as_str())
-        .execute(&self.pool)
-        .await
-        .unwrap();
+        let sql = "insert into apalis.workers (id, worker_type, storage_name, last_seen)
+             values ($1, $2, 'test', now()) on conflict (id) do update set last_seen = now()";
+        sql::run(&self.pool, sql, (worker, queue)).await;
     }
 
     pub async fn observations(&self) -> i64 {
-        sqlx::query_scalar("select count(*) from observations")
-            .fetch_one(&self.pool)
-            .await
-            .unwrap()
+        sql::scalar(&self.pool, "select count(*) from observations", ()).await
     }
 
     pub async fn transitions(&self) -> i64 {
-        sqlx::query_scalar("select count(*) from transitions")
-            .fetch_one(&self.pool)
-            .await
-            .unwrap()
+        sql::scalar(&self.pool, "select count(*) from transitions", ()).await
     }
 
     /// Fails unless tokens and live subjects are the same set.
     pub async fn assert_whole(&self) {
         let mut db = self.pool.acquire().await.unwrap();
-        let census = drover::store::queue::token_census(&mut db).await.unwrap();
+        let census = queue::token_census(&mut db).await.unwrap();
         assert_eq!(
             (census.tokens, census.astray),
             (census.subjects, 0),
@@ -147,6 +100,18 @@ pub fn seen_well(lock: Lock) -> FeelStep {
         observation: ObservationId::generate(),
         attributes: Attributes::available(1.0),
     }
+}
+
+/// Commits a feel that found all well; tells how many were written.
+pub async fn feels(db: &mut PgConnection, lock: Lock) -> usize {
+    let done = queue::commit_feels(db, &[seen_well(lock)]).await;
+    done.unwrap().len()
+}
+
+/// Commits a thought; tells the same.
+pub async fn thinks(db: &mut PgConnection, step: ThinkStep) -> usize {
+    let done = queue::commit_thinks(db, &[step]).await;
+    done.unwrap().len()
 }
 
 pub fn thought(lock: Lock, change: Option<(State, State)>) -> ThinkStep {
@@ -190,6 +155,17 @@ pub struct Puppet {
     pub first_at_once: bool,
     pub panics_once: bool,
     pub odd: bool,
+}
+
+impl Puppet {
+    /// One that takes so long, but the first time.
+    pub fn slow(seconds: u64) -> Self {
+        Self {
+            pause: Duration::from_secs(seconds),
+            first_at_once: true,
+            ..Self::default()
+        }
+    }
 }
 
 impl Feeler for Puppet {

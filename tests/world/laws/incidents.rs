@@ -6,9 +6,10 @@ use std::time::Duration;
 use drover::model::{IncidentId, IncidentKind, Opening, OperationId, SubjectId};
 use drover::store::queue::{self, Queue};
 use drover::store::{incidents, leases, subjects};
+use drover_tests::sql;
 use sqlx::PgPool;
 
-use super::herd::{Herd, seen_well, thought};
+use super::herd::{Herd, feels, thinks, thought};
 
 fn down() -> Opening {
     Opening {
@@ -38,17 +39,13 @@ async fn close(pool: &PgPool, id: IncidentId, by: &str) {
 }
 
 async fn tokens(pool: &PgPool) -> i64 {
-    sqlx::query_scalar("select count(*) from apalis.jobs where job_type = 'resolve'")
-        .fetch_one(pool)
-        .await
-        .unwrap()
+    let sql = "select count(*) from apalis.jobs where job_type = 'resolve'";
+    sql::scalar(pool, sql, ()).await
 }
 
-async fn open_incidents(pool: &PgPool) -> i64 {
-    sqlx::query_scalar("select count(*) from incidents where state <> 'resolved'")
-        .fetch_one(pool)
-        .await
-        .unwrap()
+async fn open_and_tokens(pool: &PgPool) -> (i64, i64) {
+    let sql = "select count(*) from incidents where state <> 'resolved'";
+    (sql::scalar(pool, sql, ()).await, tokens(pool).await)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,49 +53,31 @@ async fn an_incident_is_opened_with_the_thought_that_found_it_or_not_at_all() {
     let herd = Herd::of(0).await;
     let mut db = herd.pool.acquire().await.unwrap();
     let lock = herd.claim("f", Queue::Feel).await.unwrap();
-    queue::commit_feels(&mut db, &[seen_well(lock)])
-        .await
-        .unwrap();
+    feels(&mut db, lock).await;
     let lock = herd.claim("t", Queue::Think).await.unwrap();
     let mut step = thought(lock.clone(), None);
     step.opens = vec![down()];
 
     let mut tx = herd.pool.begin().await.unwrap();
-    queue::commit_thinks(&mut tx, &[step.clone()])
-        .await
-        .unwrap();
+    thinks(&mut tx, step.clone()).await;
     tx.rollback().await.unwrap();
-    assert_eq!(
-        (open_incidents(&herd.pool).await, tokens(&herd.pool).await),
-        (0, 0)
-    );
+    assert_eq!(open_and_tokens(&herd.pool).await, (0, 0));
 
     let mut stale = step.clone();
     stale.lock.at -= 1;
     let mut tx = herd.pool.begin().await.unwrap();
-    assert!(
-        queue::commit_thinks(&mut tx, &[stale])
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert_eq!(thinks(&mut tx, stale).await, 0);
     tx.commit().await.unwrap();
     assert_eq!(
-        open_incidents(&herd.pool).await,
-        0,
+        open_and_tokens(&herd.pool).await,
+        (0, 0),
         "a lost lock opens nothing"
     );
 
     let mut tx = herd.pool.begin().await.unwrap();
-    assert_eq!(
-        queue::commit_thinks(&mut tx, &[step]).await.unwrap().len(),
-        1
-    );
+    assert_eq!(thinks(&mut tx, step).await, 1);
     tx.commit().await.unwrap();
-    assert_eq!(
-        (open_incidents(&herd.pool).await, tokens(&herd.pool).await),
-        (1, 1)
-    );
+    assert_eq!(open_and_tokens(&herd.pool).await, (1, 1));
     herd.assert_whole().await;
 }
 
@@ -112,22 +91,15 @@ async fn of_twenty_openings_at_once_one_is_made() {
     let opened = futures::future::join_all(race).await;
     let made = opened.into_iter().filter(|r| r.as_ref().unwrap().is_some());
     assert_eq!(made.count(), 1);
-    assert_eq!(
-        (open_incidents(&herd.pool).await, tokens(&herd.pool).await),
-        (1, 1)
-    );
+    assert_eq!(open_and_tokens(&herd.pool).await, (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_returns_within_ten_minutes_is_the_same_and_counted() {
     let herd = Herd::of(1).await;
     let first = open(&herd.pool, herd.ids[1]).await.unwrap();
-    sqlx::query(
-        "update incidents set attempts = 3, remedy = 'restart_immediate', paged_at = now()",
-    )
-    .execute(&herd.pool)
-    .await
-    .unwrap();
+    let sql = "update incidents set attempts = 3, remedy = 'restart_immediate', paged_at = now()";
+    sql::run(&herd.pool, sql, ()).await;
     close(&herd.pool, first, "observation").await;
     assert_eq!(tokens(&herd.pool).await, 0);
     assert_eq!(
@@ -142,10 +114,8 @@ async fn what_returns_within_ten_minutes_is_the_same_and_counted() {
         (1, 0, None)
     );
     close(&herd.pool, first, "observation").await;
-    sqlx::query("update incidents set resolved_at = now() - interval '11 minutes'")
-        .execute(&herd.pool)
-        .await
-        .unwrap();
+    let sql = "update incidents set resolved_at = now() - interval '11 minutes'";
+    sql::run(&herd.pool, sql, ()).await;
     let new = open(&herd.pool, herd.ids[1]).await.unwrap();
     assert_ne!(new, first, "later it is another one");
 }
@@ -158,7 +128,7 @@ async fn an_operators_word_holds_until_the_state_changes_or_an_hour_has_passed()
     assert_eq!(open(&herd.pool, herd.ids[1]).await, None);
     let change = |sql: &'static str| {
         let pool = herd.pool.clone();
-        async move { sqlx::query(sql).execute(&pool).await.unwrap() }
+        async move { sql::run(&pool, sql, ()).await }
     };
     change("update incidents set resolved_at = now() - interval '61 minutes'").await;
     let second = open(&herd.pool, herd.ids[1]).await.unwrap();
@@ -176,19 +146,14 @@ async fn an_operators_word_holds_until_the_state_changes_or_an_hour_has_passed()
 async fn a_lost_token_comes_back_and_a_stray_one_goes() {
     let herd = Herd::of(1).await;
     let id = open(&herd.pool, herd.ids[1]).await.unwrap();
-    sqlx::query("delete from apalis.jobs where job_type = 'resolve'")
-        .execute(&herd.pool)
-        .await
-        .unwrap();
+    let sql = "delete from apalis.jobs where job_type = 'resolve'";
+    sql::run(&herd.pool, sql, ()).await;
     let mut db = herd.pool.acquire().await.unwrap();
     assert_eq!(queue::keep(&mut db).await.unwrap().missing, 1);
     assert_eq!(tokens(&herd.pool).await, 1);
-    sqlx::query(
-        "update incidents set state = 'resolved', resolved_at = now(), resolved_by = 'operator'",
-    )
-    .execute(&herd.pool)
-    .await
-    .unwrap();
+    let sql =
+        "update incidents set state = 'resolved', resolved_at = now(), resolved_by = 'operator'";
+    sql::run(&herd.pool, sql, ()).await;
     assert_eq!(queue::keep(&mut db).await.unwrap().gone, 1);
     assert_eq!(tokens(&herd.pool).await, 0);
     assert!(incidents::load(&mut db, id).await.unwrap().is_some());
@@ -199,10 +164,8 @@ async fn a_lost_token_comes_back_and_a_stray_one_goes() {
 async fn who_leaves_the_herd_takes_its_incidents_along() {
     let herd = Herd::of(1).await;
     let id = open(&herd.pool, herd.ids[1]).await.unwrap();
-    sqlx::query("update incidents set state = 'needs_human', paged_at = now()")
-        .execute(&herd.pool)
-        .await
-        .unwrap();
+    let sql = "update incidents set state = 'needs_human', paged_at = now()";
+    sql::run(&herd.pool, sql, ()).await;
     let mut tx = herd.pool.begin().await.unwrap();
     subjects::forget(&mut tx, drover::model::Kind::Resource, herd.ids[1])
         .await
@@ -212,12 +175,12 @@ async fn who_leaves_the_herd_takes_its_incidents_along() {
     let gone = incidents::load(&mut db, id).await.unwrap().unwrap();
     assert_eq!(gone.resolved_by.unwrap(), "forgotten");
     assert_eq!(tokens(&herd.pool).await, 0);
-    let called_off: String = sqlx::query_scalar("select action from outbox")
-        .fetch_one(&mut *db)
-        .await
-        .unwrap();
+    let called_off: String = sql::scalar(&mut *db, "select action from outbox", ()).await;
     assert_eq!(called_off, "resolve", "whoever was paged is told");
 }
+
+/// Milliseconds that no test outlasts.
+const LONG: u64 = 60_000;
 
 async fn take(
     pool: &PgPool,
@@ -242,7 +205,7 @@ async fn of_many_who_want_the_lease_one_has_it() {
         let (pool, subject) = (herd.pool.clone(), herd.ids[1]);
         let worker = format!("w{n}");
         tokio::spawn(
-            async move { take(&pool, subject, OperationId::generate(), &worker, 60_000).await },
+            async move { take(&pool, subject, OperationId::generate(), &worker, LONG).await },
         )
     });
     let taken = futures::future::join_all(race).await;
@@ -250,31 +213,22 @@ async fn of_many_who_want_the_lease_one_has_it() {
     assert_eq!(won.len(), 1);
     // Other databases of that server are free, the server itself is not.
     let incident = OperationId::generate();
-    assert!(
-        take(&herd.pool, herd.ids[2], incident, "x", 60_000)
-            .await
-            .is_some()
-    );
-    assert!(
-        take(&herd.pool, herd.ids[0], incident, "x", 60_000)
-            .await
-            .is_none()
-    );
+    let taken = take(&herd.pool, herd.ids[2], incident, "x", LONG).await;
+    assert!(taken.is_some());
+    let taken = take(&herd.pool, herd.ids[0], incident, "x", LONG).await;
+    assert!(taken.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_a_server_is_mended_its_databases_are_left_alone() {
     let herd = Herd::of(2).await;
     let incident = OperationId::generate();
-    let fence = take(&herd.pool, herd.ids[0], incident, "a", 60_000)
+    let fence = take(&herd.pool, herd.ids[0], incident, "a", LONG)
         .await
         .unwrap();
     for id in &herd.ids {
-        assert!(
-            take(&herd.pool, *id, OperationId::generate(), "b", 60_000)
-                .await
-                .is_none()
-        );
+        let taken = take(&herd.pool, *id, OperationId::generate(), "b", LONG).await;
+        assert!(taken.is_none());
     }
     let mut db = herd.pool.acquire().await.unwrap();
     assert!(
@@ -282,17 +236,8 @@ async fn while_a_server_is_mended_its_databases_are_left_alone() {
             .await
             .unwrap()
     );
-    assert!(
-        take(
-            &herd.pool,
-            herd.ids[1],
-            OperationId::generate(),
-            "b",
-            60_000
-        )
-        .await
-        .is_some()
-    );
+    let taken = take(&herd.pool, herd.ids[1], OperationId::generate(), "b", LONG).await;
+    assert!(taken.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -300,19 +245,14 @@ async fn a_lease_goes_on_to_the_incidents_next_turn_and_to_nobody_else_before_it
     let herd = Herd::of(1).await;
     let (mine, other) = (OperationId::generate(), OperationId::generate());
     let subject = herd.ids[1];
-    let fence = take(&herd.pool, subject, mine, "a", 60_000).await.unwrap();
-    assert!(
-        take(&herd.pool, subject, mine, "b", 60_000).await.is_none(),
-        "the turn before is still at it"
-    );
+    let fence = take(&herd.pool, subject, mine, "a", LONG).await.unwrap();
+    let taken = take(&herd.pool, subject, mine, "b", LONG).await;
+    assert!(taken.is_none(), "the turn before is still at it");
     let mut db = herd.pool.acquire().await.unwrap();
     let on = Some(Duration::from_secs(60));
     assert!(leases::end_turn(&mut db, subject, fence, on).await.unwrap());
-    assert!(
-        take(&herd.pool, subject, other, "c", 60_000)
-            .await
-            .is_none()
-    );
+    let taken = take(&herd.pool, subject, other, "c", LONG).await;
+    assert!(taken.is_none());
     let next = take(&herd.pool, subject, mine, "b", 50).await.unwrap();
     assert!(next > fence);
     assert!(
@@ -322,7 +262,7 @@ async fn a_lease_goes_on_to_the_incidents_next_turn_and_to_nobody_else_before_it
         "a stale word"
     );
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let after = take(&herd.pool, subject, other, "c", 60_000).await.unwrap();
+    let after = take(&herd.pool, subject, other, "c", LONG).await.unwrap();
     assert!(after > next, "a lease that has run out is anybody's");
     assert!(
         !leases::end_turn(&mut db, subject, next, None)
@@ -335,18 +275,13 @@ async fn a_lease_goes_on_to_the_incidents_next_turn_and_to_nobody_else_before_it
 async fn timelines_and_runs_cannot_be_changed() {
     let herd = Herd::of(1).await;
     open(&herd.pool, herd.ids[1]).await.unwrap();
-    for statement in [
+    let statements = [
         "update incident_events set text = 'x'",
         "delete from incident_events",
         "truncate incident_events",
         "truncate resolver_runs",
-    ] {
-        let refused = sqlx::query(statement)
-            .execute(&herd.pool)
-            .await
-            .expect_err(statement);
-        assert!(refused.to_string().contains("append-only"), "{refused}");
-    }
+    ];
+    sql::cannot_be_changed(&herd.pool, &statements).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -359,23 +294,17 @@ async fn what_is_named_at_every_thought_is_opened_once_for_each_kind() {
     for named in [vec![down()], vec![down(), full]] {
         let mut db = herd.pool.begin().await.unwrap();
         let lock = herd.claim("f", Queue::Feel).await.unwrap();
-        queue::commit_feels(&mut db, &[seen_well(lock)])
-            .await
-            .unwrap();
+        feels(&mut db, lock).await;
         db.commit().await.unwrap();
         let mut db = herd.pool.begin().await.unwrap();
         let mut step = thought(herd.claim("t", Queue::Think).await.unwrap(), None);
         step.opens = named;
-        queue::commit_thinks(&mut db, &[step]).await.unwrap();
+        thinks(&mut db, step).await;
         db.commit().await.unwrap();
     }
-    let kinds: Vec<String> = sqlx::query_scalar(
-        "select i.kind from incident_events e join incidents i on i.id = e.incident_id
-         where e.kind = 'opened' order by 1",
-    )
-    .fetch_all(&herd.pool)
-    .await
-    .unwrap();
+    let sql = "select i.kind from incident_events e join incidents i on i.id = e.incident_id
+         where e.kind = 'opened' order by 1";
+    let kinds: Vec<String> = sql::scalars(&herd.pool, sql, ()).await;
     assert_eq!(kinds, ["disk_critical", "resource_down"]);
     assert_eq!(tokens(&herd.pool).await, 2);
 }

@@ -7,6 +7,7 @@ use drover::model::{OperationId, OperationKind, OperationState, SubjectId};
 use drover::store::leases::{self, Fence};
 use drover::store::operations::{self, Claim};
 use drover_jobs::resolve::operations as kinds;
+use drover_tests::sql;
 use sqlx::PgPool;
 
 use super::herd::Herd;
@@ -17,20 +18,22 @@ const LONG: Duration = Duration::from_secs(60);
 /// begun.
 async fn put(pool: &PgPool, on: SubjectId, kind: OperationKind, step: Option<&str>) -> OperationId {
     let id = OperationId::generate();
-    sqlx::query(
-        "insert into operations (id, subject_id, kind, asked_by, lane, not_before, step_name,
+    let sql = "insert into operations (id, subject_id, kind, asked_by, lane, not_before, step_name,
                                  deadline, at_work)
          values ($1, $2, $3, 'test', $4, now(), coalesce($5, 'queued'),
-                 case when $5 is not null then now() + interval '1 hour' end, $5 is not null)",
+                 case when $5 is not null then now() + interval '1 hour' end, $5 is not null)";
+    sql::run(
+        pool,
+        sql,
+        (
+            id,
+            on,
+            kind,
+            i16::try_from(kind.profile().lane.priority()).unwrap(),
+            step,
+        ),
     )
-    .bind(id)
-    .bind(on)
-    .bind(kind)
-    .bind(i16::try_from(kind.profile().lane.priority()).unwrap())
-    .bind(step)
-    .execute(pool)
-    .await
-    .unwrap();
+    .await;
     id
 }
 
@@ -123,19 +126,11 @@ async fn what_is_no_more_pressing_waits_unless_the_other_is_stuck() {
     for other in [same, lower] {
         assert!(matches!(claim(pool, other).await, Claim::Behind(_)));
     }
-    sqlx::query("update operations set stuck_at = now() where id = $1")
-        .bind(first)
-        .execute(pool)
-        .await
-        .unwrap();
+    let sql = "update operations set stuck_at = now() where id = $1";
+    sql::run(pool, sql, [first]).await;
     assert_eq!(claim(pool, lower).await, Claim::Ours);
-    let paused: i64 = sqlx::query_scalar(
-        "select count(*) from operation_events where operation_id = $1 and kind = 'paused'",
-    )
-    .bind(first)
-    .fetch_one(pool)
-    .await
-    .unwrap();
+    let sql = "select count(*) from operation_events where operation_id = $1 and kind = 'paused'";
+    let paused: i64 = sql::scalar(pool, sql, [first]).await;
     assert_eq!(paused, 1, "and its timeline says so");
 }
 
@@ -175,10 +170,7 @@ async fn of_several_leases_all_are_taken_or_none() {
         (had + h, missed + m)
     });
     assert!(had > 0 && missed > 0, "{had} had both, {missed} none");
-    let left: i64 =
-        sqlx::query_scalar("select count(*) from subjects where lock_until is not null")
-            .fetch_one(&herd.pool)
-            .await
-            .unwrap();
+    let sql = "select count(*) from subjects where lock_until is not null";
+    let left: i64 = sql::scalar(&herd.pool, sql, ()).await;
     assert_eq!(left, 0);
 }

@@ -7,15 +7,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use drover::model::{SubjectId, TlsMode, secret};
+use drover::model::{SubjectId, TlsMode};
 use drover::store::queue::token_census;
 use drover::store::subjects::{self, NewResource};
-use drover_tests::{Postgres, Processes};
+use drover_tests::{Postgres, Processes, sql};
 use sqlx::PgPool;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::herd::{KEY, adopt, key, new_server};
+use super::herd::{SECRET_KEY, adopt, key, new_resource, new_server};
 
 /// How many there are; one process can feel a tenth of them at once.
 const RESOURCES: usize = 200;
@@ -113,13 +113,13 @@ async fn a_third_that_is_silent_keeps_nobody_waiting() {
         Err(stopped) => assert!(stopped.is_cancelled(), "{stopped}"),
     }
     let (laps, _, gap) = laps(&pool).await;
-    let unseen: i64 = sqlx::query_scalar(
+    let unseen: i64 = sql::scalar(
+        &pool,
         "select count(*) from subjects s
          where not exists (select from observations o where o.subject_id = s.id)",
+        (),
     )
-    .fetch_one(&pool)
-    .await
-    .unwrap();
+    .await;
     eprintln!("{laps} laps at least, {gap:.1} s without an observation at most");
     assert!(laps >= 2 && unseen == 0, "{laps} laps, {unseen} unseen");
     assert!(gap < 60.0, "{gap} s without an observation");
@@ -135,7 +135,7 @@ fn processes(url: &str, logs: &Path) -> Processes {
     let environment = [
         ("DROVER_SSH_KEY_FILE", key.to_str().unwrap()),
         ("DATABASE_URL", url),
-        ("DROVER_SECRET_KEY", KEY),
+        ("DROVER_SECRET_KEY", SECRET_KEY),
         ("DROVER_CONCURRENCY", "20"),
         ("DROVER_RULES", r#"{"cadence":{"available":"38s"}}"#),
     ];
@@ -158,19 +158,15 @@ async fn watch(pool: PgPool) -> String {
 /// The fewest observations of a subject, the partitions they are in, and the longest
 /// that any subject was without one.
 async fn laps(pool: &PgPool) -> (i64, i64, f64) {
-    sqlx::query_as(
-        "select (select min(n) from (select count(*) as n from observations o
+    let sql = "select (select min(n) from (select count(*) as n from observations o
                                      join resources r on r.id = o.subject_id
                                      group by subject_id) x),
                 (select count(distinct tableoid) from observations),
                 (select extract(epoch from max(next - created_at))::float8 from (
                      select created_at, lead(created_at, 1, now())
                          over (partition by subject_id order by created_at) as next
-                     from observations) x)",
-    )
-    .fetch_one(pool)
-    .await
-    .unwrap()
+                     from observations) x)";
+    sql::row(pool, sql, ()).await
 }
 
 /// A server, and on it, as it seems, many clusters: all of them this very PostgreSQL.
@@ -184,16 +180,10 @@ async fn herd(pool: &PgPool, postgres: &Postgres, resources: usize, answer: Dura
 
 async fn resource(pool: &PgPool, server: SubjectId, n: usize, port: u16) {
     let new = NewResource {
-        name: format!("db-{n}"),
-        tier: "standard".into(),
-        server_id: server,
         port,
         database: "minute".into(),
-        role: "drover".into(),
-        password: secret("nobody asks for it"),
         tls_mode: TlsMode::Disable,
-        tls_root_cert: None,
-        plan: "standard".into(),
+        ..new_resource(server, &format!("db-{n}"))
     };
     let mut tx = pool.begin().await.unwrap();
     subjects::adopt_resource(&mut tx, &key(), &new)

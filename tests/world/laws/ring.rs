@@ -1,11 +1,12 @@
 //! The ring itself, with real workers: failures, panics, odd answers, restarts of
 //! the database, and the end.
 
+use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use drover::store::queue::Queue;
-use drover_tests::until;
+use drover_tests::{sql, until, when};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
@@ -39,35 +40,24 @@ impl Turning {
 
 /// Waits until each subject has at least this many observations.
 async fn laps(herd: &Herd, wanted: i64) {
-    let fewest = || async {
-        let fewest: i64 = sqlx::query_scalar(
-            "select min((select count(*) from observations o where o.subject_id = s.id))
-             from subjects s",
-        )
-        .fetch_one(&herd.pool)
-        .await?;
-        Ok(if fewest >= wanted {
-            Ok(())
-        } else {
-            Err(format!("{fewest} laps"))
-        })
-    };
-    until(
-        &format!("{wanted} laps of each"),
-        Duration::from_secs(60),
-        fewest,
-    )
-    .await
-    .unwrap();
+    let sql = "select min((select count(*) from observations o where o.subject_id = s.id))
+             from subjects s";
+    let what = format!("{wanted} laps of each");
+    let enough = |fewest: &i64| *fewest >= wanted;
+    sql::until(&herd.pool, &what, Duration::from_secs(60), sql, enough).await;
 }
 
+const HELD: &str =
+    "select count(*) from apalis.jobs where status <> 'Pending' or lock_by is not null";
+
 async fn held(pool: &PgPool) -> i64 {
-    sqlx::query_scalar(
-        "select count(*) from apalis.jobs where status <> 'Pending' or lock_by is not null",
-    )
-    .fetch_one(pool)
-    .await
-    .unwrap()
+    sql::scalar(pool, HELD, ()).await
+}
+
+/// Waits until so many are held.
+async fn until_held(herd: &Herd, what: &str, seconds: u64, is: RangeInclusive<i64>) {
+    let deadline = Duration::from_secs(seconds);
+    sql::until(&herd.pool, what, deadline, HELD, |held| is.contains(held)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,10 +68,7 @@ async fn every_subject_goes_round_and_round() {
     turning.end().await;
     herd.assert_whole().await;
     assert_eq!(held(&herd.pool).await, 0, "stopping gave everything back");
-    let workers: i64 = sqlx::query_scalar("select count(*) from apalis.workers")
-        .fetch_one(&herd.pool)
-        .await
-        .unwrap();
+    let workers: i64 = sql::scalar(&herd.pool, "select count(*) from apalis.workers", ()).await;
     assert_eq!(workers, 0, "stopped workers do not count as alive");
 }
 
@@ -139,11 +126,7 @@ async fn stopping_waits_for_what_is_at_work() {
     let turning = turn(&herd, &puppet, Duration::from_secs(30));
     let begun = || async {
         let feels = puppet.feels.load(Ordering::SeqCst);
-        Ok(if feels == herd.ids.len() {
-            Ok(())
-        } else {
-            Err(format!("{feels} begun"))
-        })
+        when(feels == herd.ids.len(), format!("{feels} begun"))
     };
     until("all feels begun", Duration::from_secs(20), begun)
         .await
@@ -164,10 +147,8 @@ async fn a_dead_workers_tokens_are_rescued() {
     for _ in 0..3 {
         herd.claim("killed", Queue::Feel).await.unwrap();
     }
-    sqlx::query("update apalis.workers set last_seen = now() - interval '20 s'")
-        .execute(&herd.pool)
-        .await
-        .unwrap();
+    let sql = "update apalis.workers set last_seen = now() - interval '20 s'";
+    sql::run(&herd.pool, sql, ()).await;
     let turning = turn(&herd, &Puppet::default(), Duration::from_millis(100));
     laps(&herd, 2).await;
     turning.end().await;
@@ -179,27 +160,9 @@ async fn a_worker_that_outlives_the_database_puts_back_what_it_could_not_commit(
     let herd = Herd::of(40).await;
     // Twenty at a time, the first done at once: a second batch is in the buffer,
     // and a worker with a full buffer does not notice that the database is gone.
-    let puppet = Puppet {
-        pause: Duration::from_secs(2),
-        first_at_once: true,
-        ..Puppet::default()
-    };
+    let puppet = Puppet::slow(2);
     let turning = turn(&herd, &puppet, Duration::from_millis(20));
-    let buffered = || async {
-        let held = held(&herd.pool).await;
-        Ok(if held > 20 {
-            Ok(())
-        } else {
-            Err(format!("{held} held"))
-        })
-    };
-    until(
-        "more claimed than at work",
-        Duration::from_secs(20),
-        buffered,
-    )
-    .await
-    .unwrap();
+    until_held(&herd, "more claimed than at work", 20, 21..=40).await;
     herd.postgres.pg_ctl(&["stop", "-m", "immediate"]).unwrap();
     // Longer than a commit and then a first try to put back wait for a connection.
     tokio::time::sleep(Duration::from_secs(24)).await;
@@ -216,21 +179,13 @@ async fn a_busy_worker_with_a_full_buffer_is_not_taken_for_dead() {
     // Twenty at a time. The first is done at once, so its place is taken from a
     // new batch, and the rest of that waits in the buffer for 20 s: apalis's own
     // heartbeat goes without a word until the buffer is empty.
-    let puppet = Puppet {
-        pause: Duration::from_secs(20),
-        first_at_once: true,
-        ..Puppet::default()
-    };
+    let puppet = Puppet::slow(20);
     let turning = turn(&herd, &puppet, Duration::from_secs(38));
     let began = std::time::Instant::now();
     while began.elapsed() < Duration::from_secs(19) {
-        let silent: f64 = sqlx::query_scalar(
-            "select coalesce(max(extract(epoch from now() - last_seen)), 0)::float8
-             from apalis.workers",
-        )
-        .fetch_one(&herd.pool)
-        .await
-        .unwrap();
+        let sql = "select coalesce(max(extract(epoch from now() - last_seen)), 0)::float8
+             from apalis.workers";
+        let silent: f64 = sql::scalar(&herd.pool, sql, ()).await;
         assert!(silent < 15.0, "silent for {silent} s");
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
@@ -247,33 +202,11 @@ async fn a_busy_worker_with_a_full_buffer_is_not_taken_for_dead() {
 async fn what_waits_behind_a_slow_subject_is_given_back_at_once() {
     let herd = Herd::of(40).await;
     // Twenty at a time, the first done at once: a second batch is in the buffer.
-    let puppet = Puppet {
-        pause: Duration::from_secs(8),
-        first_at_once: true,
-        ..Puppet::default()
-    };
+    let puppet = Puppet::slow(8);
     let turning = turn(&herd, &puppet, Duration::from_secs(38));
-    let held_are = |most: i64, fewest: i64| {
-        let pool = herd.pool.clone();
-        move || {
-            let pool = pool.clone();
-            async move {
-                let held = held(&pool).await;
-                Ok(if (fewest..=most).contains(&held) {
-                    Ok(())
-                } else {
-                    Err(format!("{held} held"))
-                })
-            }
-        }
-    };
-    until("a full buffer", Duration::from_secs(7), held_are(40, 21))
-        .await
-        .unwrap();
+    until_held(&herd, "a full buffer", 7, 21..=40).await;
     turning.stop.cancel();
-    until("an empty one", Duration::from_secs(2), held_are(20, 19))
-        .await
-        .unwrap();
+    until_held(&herd, "an empty one", 2, 19..=20).await;
     turning.end().await;
     assert_eq!(
         herd.observations().await,
@@ -289,26 +222,11 @@ async fn a_worker_with_a_full_buffer_rescues_others() {
     for _ in 0..5 {
         herd.claim("killed", Queue::Feel).await.unwrap();
     }
-    let puppet = Puppet {
-        pause: Duration::from_secs(20),
-        first_at_once: true,
-        ..Puppet::default()
-    };
+    let puppet = Puppet::slow(20);
     let turning = turn(&herd, &puppet, Duration::from_secs(38));
-    let dead = || async {
-        let theirs: i64 =
-            sqlx::query_scalar("select count(*) from apalis.jobs where lock_by = 'killed'")
-                .fetch_one(&herd.pool)
-                .await?;
-        Ok(if theirs == 0 {
-            Ok(())
-        } else {
-            Err(format!("{theirs} of the dead worker's"))
-        })
-    };
-    until("all are freed", Duration::from_secs(16), dead)
-        .await
-        .unwrap();
+    let theirs = "select count(*) from apalis.jobs where lock_by = 'killed'";
+    let time = Duration::from_secs(16);
+    sql::until(&herd.pool, "all are freed", time, theirs, |n: &i64| *n == 0).await;
     turning.end().await;
     herd.assert_whole().await;
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use drover::model::SubjectId;
 use drover::store::scenes::{self, Scene};
+use drover_tests::{sql, when};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgPool};
 
@@ -53,12 +54,8 @@ async fn young_herd() -> (Herd, PgPool) {
     run(&herd.pool, "alter system set autovacuum = off").await;
     run(&herd.pool, "select pg_reload_conf()").await;
     let followers: Vec<String> = herd.ids[11..].iter().map(SubjectId::to_string).collect();
-    sqlx::query("update resources set leader_id = $1 where id = any($2)")
-        .bind(herd.ids[1].to_string())
-        .bind(followers)
-        .execute(&herd.pool)
-        .await
-        .unwrap();
+    let sql = "update resources set leader_id = $1 where id = any($2)";
+    sql::run(&herd.pool, sql, (herd.ids[1], followers)).await;
     let options = herd.pool.connect_options().as_ref().clone();
     let worker = PgPoolOptions::new().max_connections(1);
     let worker = worker.connect_with(options).await.unwrap();
@@ -70,10 +67,7 @@ async fn young_herd() -> (Herd, PgPool) {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_statement_of_drovers_is_compiled() {
     let herd = Herd::of(0).await;
-    let jit: String = sqlx::query_scalar("show jit")
-        .fetch_one(&herd.pool)
-        .await
-        .unwrap();
+    let jit: String = sql::scalar(&herd.pool, "show jit", ()).await;
     assert_eq!(jit, "off");
 }
 
@@ -83,20 +77,13 @@ async fn run(pool: &PgPool, statement: &'static str) {
 
 async fn fill(herd: &Herd, strangers: i64) {
     let ids: Vec<String> = herd.ids.iter().map(SubjectId::to_string).collect();
-    sqlx::query(
-        "insert into observations (id, created_at, subject_id, worker, feelers, attributes)
+    let sql = "insert into observations (id, created_at, subject_id, worker, feelers, attributes)
          select lpad(n::text, 26, '0'), now() - n * interval '1 ms', subject, 'w', 1,
                 '{\"service_available\": true, \"lsn\": \"0/3000060\"}'
          from (select s as subject, n from unnest($1::text[]) s, generate_series(1, $2) n
                union all
-               select 'stranger-' || n, n from generate_series(1, $3) n) x",
-    )
-    .bind(ids)
-    .bind(EACH)
-    .bind(strangers)
-    .execute(&herd.pool)
-    .await
-    .unwrap();
+               select 'stranger-' || n, n from generate_series(1, $3) n) x";
+    sql::run(&herd.pool, sql, (ids, EACH, strangers)).await;
 }
 
 /// Reads the scenes this often, and fails unless every row of an observation that was
@@ -116,20 +103,13 @@ async fn assert_by_index(herd: &Herd, worker: &PgPool, times: usize) {
         wanted += scenes.iter().map(rows_of).sum::<i64>();
     }
     // PostgreSQL adds up what a session has touched when it waits, or ends.
-    sqlx::query("select pg_sleep(1.1)")
-        .execute(worker)
-        .await
-        .unwrap();
+    sql::run(worker, "select pg_sleep(1.1)", ()).await;
     worker.acquire().await.unwrap().ping().await.unwrap();
     let told = || async {
         let (whole, by_index) = touched(&herd.pool).await;
         assert_eq!(whole, 0, "rows were read that no index led to");
         let by_index = by_index - before;
-        Ok(if by_index >= wanted {
-            Ok(by_index)
-        } else {
-            Err(format!("{by_index} rows"))
-        })
+        when(by_index >= wanted, by_index)
     };
     let what = format!("{wanted} rows touched");
     let (by_index, _) = drover_tests::until(&what, Duration::from_secs(20), told)
@@ -148,11 +128,7 @@ fn rows_of(scene: &Scene) -> i64 {
 /// Rows of observations that were read so far: by reading whole partitions, and by
 /// index.
 async fn touched(pool: &PgPool) -> (i64, i64) {
-    sqlx::query_as(
-        "select sum(seq_tup_read)::bigint, coalesce(sum(idx_tup_fetch), 0)::bigint
-         from pg_stat_user_tables where relname like 'observations\\_%'",
-    )
-    .fetch_one(pool)
-    .await
-    .unwrap()
+    let sql = "select sum(seq_tup_read)::bigint, coalesce(sum(idx_tup_fetch), 0)::bigint
+         from pg_stat_user_tables where relname like 'observations\\_%'";
+    sql::row(pool, sql, ()).await
 }

@@ -5,6 +5,7 @@ use drover::store::queue;
 use drover::store::subjects::{self, AdoptError};
 
 use super::herd::{Herd, adopt, new_server};
+use drover_tests::sql;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subject_cannot_have_two_tokens() {
@@ -79,10 +80,7 @@ async fn forgetting_takes_the_token_along_and_keeps_the_record() {
         herd.ids.retain(|other| *other != id);
         herd.assert_whole().await;
     }
-    let kept: i64 = sqlx::query_scalar("select count(*) from subjects")
-        .fetch_one(&herd.pool)
-        .await
-        .unwrap();
+    let kept: i64 = sql::scalar(&herd.pool, "select count(*) from subjects", ()).await;
     assert_eq!(kept, 2);
     // And the name may be used again.
     herd.ids.push(

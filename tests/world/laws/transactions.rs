@@ -6,6 +6,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use drover::store;
+use drover_tests::sql;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 
@@ -39,8 +40,5 @@ async fn a_caller_who_goes_leaves_no_transaction_open() {
 }
 
 async fn number(pool: &PgPool) -> String {
-    sqlx::query_scalar("select pg_current_xact_id()::text")
-        .fetch_one(pool)
-        .await
-        .unwrap()
+    sql::scalar(pool, "select pg_current_xact_id()::text", ()).await
 }

@@ -2,6 +2,7 @@
 
 use drover::model::{IncidentId, OperationId, OperationKind};
 use drover_jobs::resolve::{incidents, operations as kinds};
+use drover_tests::sql;
 use sqlx::PgPool;
 
 /// The migration before the one that names the step of each open operation.
@@ -50,13 +51,9 @@ async fn an_operation_in_mid_step_goes_on_at_the_step_that_was_next() {
         run(&pool, sql).await;
     }
     drover::store::migrate(&pool).await.unwrap();
-    let after: Vec<(OperationKind, String, bool)> = sqlx::query_as(
-        "select kind, step_name, step_since < now() - interval '1 minute' from operations
-         order by kind",
-    )
-    .fetch_all(&pool)
-    .await
-    .unwrap();
+    let sql = "select kind, step_name, step_since < now() - interval '1 minute' from operations
+         order by kind";
+    let after: Vec<(OperationKind, String, bool)> = sql::rows(&pool, sql, ()).await;
     let said: Vec<(&str, &str, bool)> = after
         .iter()
         .map(|(kind, step, old)| (kind.as_str(), step.as_str(), *old))
@@ -143,23 +140,14 @@ async fn an_incident_in_mid_step_goes_on_by_what_it_asks_for() {
     );
     let mut after: Vec<Row> = Vec::new();
     for id in [looking, half, moving, owing, watching, planned] {
+        let sql = "select state, remedy, attempt, memo from incidents where id = $1";
         let (state, remedy, attempt, memo): (String, Option<String>, i16, serde_json::Value) =
-            sqlx::query_as("select state, remedy, attempt, memo from incidents where id = $1")
-                .bind(id)
-                .fetch_one(&pool)
-                .await
-                .unwrap();
-        let operation: Option<(OperationKind, String)> = sqlx::query_as(
-            "select kind, step_name from operations o
+            sql::row(&pool, sql, [id]).await;
+        let sql = "select kind, step_name from operations o
              where incident_id = $1 and remedy = $2 and attempt = $3 and state = 'open'
-               and at_work and exists (select from apalis.jobs where id = o.id or o.asked_by = 'inc_' || $1)",
-        )
-        .bind(id)
-        .bind(&remedy)
-        .bind(attempt)
-        .fetch_optional(&pool)
-        .await
-        .unwrap();
+               and at_work and exists (select from apalis.jobs where id = o.id or o.asked_by = 'inc_' || $1)";
+        let operation: Option<(OperationKind, String)> =
+            sql::first(&pool, sql, (id, &remedy, attempt)).await;
         after.push((id, state, remedy, attempt, memo, operation));
     }
     type Said<'a> = (&'a str, &'a str, i16, Option<(&'a str, &'a str)>);

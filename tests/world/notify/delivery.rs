@@ -6,7 +6,7 @@ use drover::config::NotifyConfig;
 use drover::model::{Deed, IncidentKind, MessageId, MessageState, Provider};
 use drover::store::queue;
 use drover_tests::postgres::free_port;
-use drover_tests::{AlertState, Mood, PagerDuty};
+use drover_tests::{AlertState, Mood, PagerDuty, sql, when};
 use serde_json::json;
 
 use super::world::{World, dedup_key, pages, pages_to};
@@ -58,11 +58,8 @@ async fn whatever_is_said_of_whatever_pagerduty_takes_it() {
         ids.push(world.page(incident, Deed::Trigger).await);
     }
     let odd = format!("{}\n\u{1b}[31m \"{{ü", "long ".repeat(400));
-    sqlx::query("update outbox set summary = $1, detail = to_jsonb($1)")
-        .bind(odd)
-        .execute(&world.pool)
-        .await
-        .unwrap();
+    let sql = "update outbox set summary = $1, detail = to_jsonb($1)";
+    sql::run(&world.pool, sql, [odd]).await;
     let workers = world.work(pages(&pagerduty));
     for id in ids {
         world.delivered(id).await;
@@ -80,11 +77,8 @@ async fn nobody_hears_of_the_end_before_the_beginning() {
     let trigger = world.page(incident, Deed::Trigger).await;
     let resolve = world.page(incident, Deed::Resolve).await;
     // The beginning is not due yet; the end is.
-    sqlx::query("update apalis.jobs set run_at = now() + interval '1 s' where id = $1")
-        .bind(trigger.to_string())
-        .execute(&world.pool)
-        .await
-        .unwrap();
+    let sql = "update apalis.jobs set run_at = now() + interval '1 s' where id = $1";
+    sql::run(&world.pool, sql, [trigger]).await;
     // Of another incident's messages none waits for these.
     let other = world.incident(IncidentKind::ServerDown).await;
     let unrelated = world.page(other, Deed::Resolve).await;
@@ -110,12 +104,8 @@ async fn clocks_that_differ_do_not_change_the_order() {
     let trigger = world.page(incident, Deed::Trigger).await;
     // The machine that wrote it is far ahead.
     let ahead: MessageId = "7ZZZZZZZZZZZZZZZZZZZZZZZZZ".parse().unwrap();
-    sqlx::query("update outbox set id = $2 where id = $1")
-        .bind(trigger.to_string())
-        .bind(ahead.to_string())
-        .execute(&world.pool)
-        .await
-        .unwrap();
+    let sql = "update outbox set id = $2 where id = $1";
+    sql::run(&world.pool, sql, (trigger, ahead)).await;
     let mut db = world.pool.acquire().await.unwrap();
     queue::insert_message_job(&mut db, ahead).await.unwrap();
     let resolve = world.page(incident, Deed::Resolve).await;
@@ -165,11 +155,7 @@ async fn a_provider_that_is_away_is_waited_for_and_after_a_day_no_more() {
             let n: i32 = sqlx::query_scalar("select attempts from outbox")
                 .fetch_one(&pool)
                 .await?;
-            Ok(if n >= 2 {
-                Ok(())
-            } else {
-                Err(format!("{n} attempts"))
-            })
+            when(n >= 2, format!("{n} attempts"))
         }
     };
     drover_tests::until("two attempts", Duration::from_secs(20), || tried(&world))
@@ -182,10 +168,8 @@ async fn a_provider_that_is_away_is_waited_for_and_after_a_day_no_more() {
         error.contains("cannot be reached") && error.contains("refused"),
         "{error}"
     );
-    sqlx::query("update outbox set trying_since = now() - interval '24 hours'")
-        .execute(&world.pool)
-        .await
-        .unwrap();
+    let sql = "update outbox set trying_since = now() - interval '24 hours'";
+    sql::run(&world.pool, sql, ()).await;
     world.becomes(id, MessageState::Dead).await;
     workers.end().await;
     assert_eq!(world.job(id).await, "Killed");

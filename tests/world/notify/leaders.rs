@@ -3,40 +3,27 @@
 use std::time::Duration;
 
 use drover::model::{
-    Channel, MessageId, MessageState, OperationKind, OperationState, Provider, PublicId, SecretKey,
-    SubjectId, TlsMode, secret,
+    Channel, MessageId, MessageState, OperationKind, OperationState, Provider, PublicId, SubjectId,
 };
 use drover::store::operations::{self, Fact, NewOperation};
 use drover::store::subjects::{self, NewResource};
-use drover_tests::{Mood, WebhookReceiver};
+use drover_tests::{Mood, sql};
 use serde_json::{Value, json};
 
-use super::world::{SECRET_KEY, World, webhook, zendesk};
+use super::world::{World, key, new_resource, receiver, webhook, zendesk};
 
 impl World {
     /// A follower of the database, at another port of its server.
     async fn follower(&self) -> SubjectId {
-        let key = SecretKey::from_base64(SECRET_KEY).unwrap();
+        let key = key();
         let mut tx = self.pool.begin().await.unwrap();
         let new = NewResource {
-            name: "copy".into(),
-            tier: "standard".into(),
-            server_id: self.server,
             port: 5433,
-            database: "app".into(),
-            role: "drover".into(),
-            password: secret("not a password of anything"),
-            tls_mode: TlsMode::Prefer,
-            tls_root_cert: None,
-            plan: "standard".into(),
+            ..new_resource(self.server, "copy")
         };
         let id = subjects::adopt_resource(&mut tx, &key, &new).await.unwrap();
-        sqlx::query("update resources set leader_id = $2 where id = $1")
-            .bind(id.to_string())
-            .bind(self.resource.to_string())
-            .execute(&mut *tx)
-            .await
-            .unwrap();
+        let sql = "update resources set leader_id = $2 where id = $1";
+        sql::run(&mut *tx, sql, (id, self.resource)).await;
         tx.commit().await.unwrap();
         id
     }
@@ -67,29 +54,21 @@ impl World {
             .await
             .unwrap();
         tx.commit().await.unwrap();
-        let ids: Vec<String> =
-            sqlx::query_scalar("select id from outbox where channel = $1 order by seq desc")
-                .bind(Channel::Event.as_str())
-                .fetch_all(&self.pool)
-                .await
-                .unwrap();
+        let sql = "select id from outbox where channel = $1 order by seq desc";
+        let ids: Vec<String> = sql::scalars(&self.pool, sql, [Channel::Event]).await;
         ids[0].parse().unwrap()
     }
 
     async fn operation_told(&self) -> Vec<String> {
-        sqlx::query_scalar("select text from operation_events where kind = 'message' order by id")
-            .fetch_all(&self.pool)
-            .await
-            .unwrap()
+        let sql = "select text from operation_events where kind = 'message' order by id";
+        sql::scalars(&self.pool, sql, ()).await
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_leader_is_sent_signed_once_each_and_in_order() {
     let world = World::new().await;
-    let receiver = WebhookReceiver::start(WebhookReceiver::SECRET)
-        .await
-        .unwrap();
+    let receiver = receiver().await;
     // Down at first; and the answer to the second event's first try is lost.
     let lost = Mood::Slow(Duration::from_secs(15));
     receiver.then(&[Mood::Status(502), Mood::Well, lost]);
@@ -180,11 +159,7 @@ async fn a_change_that_is_taken_back_is_told_to_nobody() {
     let applied = operations::apply(&mut tx, world.resource, &fact, "test").await;
     assert!(applied.is_err());
     drop(tx);
-    let left: (i64, i64) = sqlx::query_as(
-        "select (select count(*) from outbox), (select count(*) from leader_changes)",
-    )
-    .fetch_one(&world.pool)
-    .await
-    .unwrap();
+    let sql = "select (select count(*) from outbox), (select count(*) from leader_changes)";
+    let left: (i64, i64) = sql::row(&world.pool, sql, ()).await;
     assert_eq!(left, (0, 0));
 }

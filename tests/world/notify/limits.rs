@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use drover::config::{NotifyConfig, PageVia};
 use drover::model::{Deed, IncidentKind, MessageState};
 use drover::store::provider_calls;
-use drover_tests::{Mood, PagerDuty};
+use drover_tests::{Mood, PagerDuty, sql};
 
 use super::world::{World, pages};
 
@@ -36,15 +36,9 @@ async fn retry_after_is_kept_to() {
 
 /// Makes `calls` of the last minute's, the oldest of them this many seconds old.
 async fn called(world: &World, calls: i32, oldest_s: f64) {
-    sqlx::query(
-        "insert into provider_calls (provider, at)
-         select 'pagerduty', now() - $2 * interval '1 s' from generate_series(1, $1)",
-    )
-    .bind(calls)
-    .bind(oldest_s)
-    .execute(&world.pool)
-    .await
-    .unwrap();
+    let sql = "insert into provider_calls (provider, at)
+         select 'pagerduty', now() - $2 * interval '1 s' from generate_series(1, $1)";
+    sql::run(&world.pool, sql, (calls, oldest_s)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,13 +52,9 @@ async fn a_minute_has_120_calls_of_all_processes_together() {
         // One incident has one message at a time.
         let incident = world.incident(IncidentKind::ResourceDown).await;
         ids.push(world.page(incident, Deed::Trigger).await);
-        sqlx::query(
-            "update incidents set state = 'resolved', resolved_at = now() - interval '1 day',
-             resolved_by = 'operator'",
-        )
-        .execute(&world.pool)
-        .await
-        .unwrap();
+        let sql = "update incidents set state = 'resolved', resolved_at = now() - interval '1 day',
+             resolved_by = 'operator'";
+        sql::run(&world.pool, sql, ()).await;
     }
     let (one, two) = (world.work(pages(&pagerduty)), world.work(pages(&pagerduty)));
     tokio::time::sleep(Duration::from_secs(3)).await;

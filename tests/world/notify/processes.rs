@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use drover::model::{Deed, IncidentKind};
-use drover_tests::{AlertState, Mood, PagerDuty, WebhookReceiver, program, until};
+use drover_tests::{AlertState, Mood, PagerDuty, WebhookReceiver, program, sql, until};
 use tokio::process::{Child, Command};
 
-use super::world::{SECRET_KEY, World, dedup_key};
+use super::world::{SECRET_KEY, World, dedup_key, receiver};
 
 fn notify(world: &World, log: &std::path::Path, settings: &[(&str, &str)]) -> Child {
     let log = std::fs::File::options()
@@ -32,9 +32,7 @@ fn notify(world: &World, log: &std::path::Path, settings: &[(&str, &str)]) -> Ch
 async fn killed_after_the_call_it_is_sent_again_under_the_same_name() {
     let world = World::new().await;
     let pagerduty = PagerDuty::start(PagerDuty::KEY).await.unwrap();
-    let receiver = WebhookReceiver::start(WebhookReceiver::SECRET)
-        .await
-        .unwrap();
+    let receiver = receiver().await;
     let slow = Mood::Slow(Duration::from_secs(8));
     pagerduty.then(&[slow]);
     receiver.then(&[slow]);
@@ -64,10 +62,8 @@ async fn killed_after_the_call_it_is_sent_again_under_the_same_name() {
     first.kill().await.unwrap();
     // What the record knows of it: nothing. Its worker is found dead.
     assert_eq!(world.message(page).await.attempts, 0);
-    sqlx::query("update apalis.workers set last_seen = now() - interval '1 minute'")
-        .execute(&world.pool)
-        .await
-        .unwrap();
+    let sql = "update apalis.workers set last_seen = now() - interval '1 minute'";
+    sql::run(&world.pool, sql, ()).await;
     let second = notify(&world, &log, &settings);
     world.delivered(page).await;
     world.delivered(ticket).await;

@@ -3,14 +3,12 @@
 use drover::model::{Deed, IncidentKind, MessageState, Provider};
 use drover_tests::{Mood, WebhookReceiver, Zendesk};
 
-use super::world::{World, webhook, zendesk};
+use super::world::{World, receiver, webhook, zendesk};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_is_signed_and_keeps_its_id() {
     let world = World::new().await;
-    let receiver = WebhookReceiver::start(WebhookReceiver::SECRET)
-        .await
-        .unwrap();
+    let receiver = receiver().await;
     receiver.then(&[Mood::Status(502)]);
     let incident = world.incident(IncidentKind::ConnectionsExhausted).await;
     let opened = world.ticket(incident, Deed::Trigger).await;

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use drover::config::WebConfig;
-use drover::model::{Deed, IncidentKind, MessageState, SecretKey, secret};
+use drover::model::{Deed, IncidentKind, MessageState, secret};
 use drover::web::{Web, serve};
-use drover_tests::{AlertState, PagerDuty, program};
+use drover_tests::{AlertState, PagerDuty, Shows, program, sql};
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::world::{SECRET_KEY, World, dedup_key, pages, pages_to};
+use super::world::{World, dedup_key, key, pages, pages_to};
 
 const TOKEN: &str = "a-token-for-tests-only";
 const WRONG: &str = "swordfishswordfishswordfishsword";
@@ -28,7 +28,7 @@ impl Api {
             listen: listen.clone(),
             token: secret(TOKEN),
             admin_token: None,
-            secret_key: SecretKey::from_base64(SECRET_KEY).unwrap(),
+            secret_key: key(),
             rules: json!({}),
             quotas: Default::default(),
             gameday: Default::default(),
@@ -163,10 +163,8 @@ async fn a_message_that_waits_too_long_is_seen() {
     let incident = world.incident(IncidentKind::ResourceDown).await;
     world.page(incident, Deed::Trigger).await;
     assert_eq!(api.health().await["status"], "ok");
-    sqlx::query("update outbox set waiting_since = now() - interval '301 s'")
-        .execute(&world.pool)
-        .await
-        .unwrap();
+    let sql = "update outbox set waiting_since = now() - interval '301 s'";
+    sql::run(&world.pool, sql, ()).await;
     let health = api.health().await;
     assert_eq!(health["status"], "degraded");
     assert!(
@@ -241,91 +239,33 @@ async fn messages_are_listed_newest_first_by_state_and_incident() {
     assert_eq!(of(&page), [ids[1].clone()]);
     assert!(of(&api.get("/v1/messages?state=dead").await).is_empty());
     let shown = api.get(&format!("/v1/messages/{}", ids[1])).await;
-    assert_eq!(
-        (&shown["incident"], &shown["state"]),
-        (&json!(two.public()), &json!("pending"))
-    );
+    shown.shows(json!({"incident": two.public(), "state": "pending"}));
 
-    let act = |id: &str| format!("/v1/messages/{id}/actions");
-    let unknown = "msg_01J8ZC0T3YQ5V7N2M4K6H9D1XB";
-    for (method, path, body, status, code) in [
-        (
-            "GET",
-            "/v1/messages?state=lost".into(),
-            json!({}),
-            400,
-            "invalid_parameter",
-        ),
-        (
-            "GET",
-            "/v1/messages?incident=inc_1".into(),
-            json!({}),
-            400,
-            "malformed_id",
-        ),
-        (
-            "GET",
-            "/v1/messages?cursor=srv_1".into(),
-            json!({}),
-            400,
-            "invalid_cursor",
-        ),
-        (
-            "GET",
-            "/v1/messages?for=page".into(),
-            json!({}),
-            400,
-            "unknown_parameter",
-        ),
-        (
-            "GET",
-            format!("/v1/messages/{unknown}"),
-            json!({}),
-            404,
-            "not_found",
-        ),
-        (
-            "GET",
-            "/v1/messages/msg_1".into(),
-            json!({}),
-            400,
-            "malformed_id",
-        ),
-        (
-            "POST",
-            act(unknown),
-            json!({"action": "retry"}),
-            404,
-            "not_found",
-        ),
-        (
-            "POST",
-            act(&ids[0]),
-            json!({"action": "retry"}),
-            409,
-            "not_dead",
-        ),
-        (
-            "POST",
-            act(&ids[0]),
-            json!({"action": "burn"}),
-            422,
-            "unknown_action",
-        ),
-        ("POST", act(&ids[0]), json!({}), 422, "missing_field"),
-        (
-            "POST",
-            act(&ids[0]),
-            json!({"action": "retry", "x": 1}),
-            422,
-            "unknown_field",
-        ),
-    ] {
-        let (got, body) = api.ask(method, &path, body).await;
+    let table = r#"
+GET  /v1/messages?state=lost     {}                          400 invalid_parameter
+GET  /v1/messages?incident=inc_1 {}                          400 malformed_id
+GET  /v1/messages?cursor=srv_1   {}                          400 invalid_cursor
+GET  /v1/messages?for=page       {}                          400 unknown_parameter
+GET  /v1/messages/NOBODY         {}                          404 not_found
+GET  /v1/messages/msg_1          {}                          400 malformed_id
+POST /v1/messages/NOBODY/actions {"action": "retry"}         404 not_found
+POST /v1/messages/ID/actions     {"action": "retry"}         409 not_dead
+POST /v1/messages/ID/actions     {"action": "burn"}          422 unknown_action
+POST /v1/messages/ID/actions     {}                          422 missing_field
+POST /v1/messages/ID/actions     {"action": "retry", "x": 1} 422 unknown_field
+"#;
+    let table = table.replace("NOBODY", "msg_01J8ZC0T3YQ5V7N2M4K6H9D1XB");
+    for line in table.replace("ID", &ids[0]).trim().lines() {
+        let (asked, expected) = line.rsplit_once('}').unwrap();
+        let (place, body) = asked.split_once('{').unwrap();
+        let (method, path) = place.trim().split_once(' ').unwrap();
+        let body = serde_json::from_str(&format!("{{{body}}}")).unwrap();
+        let (status, answer) = api.ask(method, path.trim(), body).await;
+        let code = answer["error"]["code"].as_str().unwrap();
         assert_eq!(
-            (got, body["error"]["code"].as_str()),
-            (status, Some(code)),
-            "{path}: {body}"
+            expected.trim(),
+            format!("{status} {code}"),
+            "{line}: {answer}"
         );
     }
     let (code, told) = api.drover(&["message", "retry", "msg_1"]).await;

@@ -7,22 +7,22 @@ use drover::config::{
     NotifyConfig, PageVia, PagerDutyConfig, TicketVia, WebhookConfig, ZendeskConfig,
 };
 use drover::model::{
-    Attributes, Channel, Deed, Evidence, IncidentId, IncidentKind, Message, MessageId,
-    MessageState, Opening, SecretKey, Severity, SubjectId, TlsMode, secret,
+    Attributes, Channel, Deed, IncidentId, IncidentKind, Kind, Message, MessageId, MessageState,
+    Opening, Severity, SubjectId, secret,
 };
 use drover::store::incidents;
 use drover::store::outbox::{self, NewMessage};
 use drover::store::queue::Queue;
-use drover::store::subjects::{self, Known, NewResource, NewServer};
+use drover::store::subjects::{self, Known};
 use drover_jobs::feel::Feeler;
 use drover_jobs::verbs::Config;
 use drover_tests::postgres::shared_database;
-use drover_tests::{PagerDuty, WebhookReceiver, until};
+pub use drover_tests::records::{SECRET_KEY, key, new_resource};
+use drover_tests::records::{new_server, subject_of};
+use drover_tests::{PagerDuty, WebhookReceiver, sql, until, when};
 use serde_json::json;
 use sqlx::PgPool;
 use tokio_util::sync::{CancellationToken, DropGuard};
-
-pub const SECRET_KEY: &str = "dGhlIHRlc3RzIGtleSwgdGhpcnR5LXR3byBieXRlcyE=";
 
 pub struct World {
     pub url: String,
@@ -58,32 +58,11 @@ impl World {
     pub async fn new() -> Self {
         drover_tests::init();
         let (url, pool) = shared_database().await.unwrap();
-        let key = SecretKey::from_base64(SECRET_KEY).unwrap();
+        let key = key();
         let mut tx = pool.begin().await.unwrap();
-        let new = NewServer {
-            name: "pg-1".into(),
-            tier: "standard".into(),
-            address: "192.0.2.1".into(),
-            ssh_port: 22,
-            ssh_user: "postgres".into(),
-            ssh_key: None,
-            host_key: None,
-            instance: None,
-            zone: None,
-        };
+        let new = new_server("pg-1", "192.0.2.1");
         let server = subjects::adopt_server(&mut tx, &key, &new).await.unwrap();
-        let new = NewResource {
-            name: "app".into(),
-            tier: "standard".into(),
-            server_id: server,
-            port: 5432,
-            database: "app".into(),
-            role: "drover".into(),
-            password: secret("not a password of anything"),
-            tls_mode: TlsMode::Prefer,
-            tls_root_cert: None,
-            plan: "standard".into(),
-        };
+        let new = new_resource(server, "app");
         let resource = subjects::adopt_resource(&mut tx, &key, &new).await.unwrap();
         tx.commit().await.unwrap();
         Self {
@@ -95,17 +74,10 @@ impl World {
     }
 
     pub async fn incident(&self, kind: IncidentKind) -> IncidentId {
-        let subject = match kind.profile().evidence {
-            Evidence::Herd => None,
-            Evidence::Service
-            | Evidence::Connections
-            | Evidence::Figures
-            | Evidence::Followers
-            | Evidence::Operation => Some(match kind == IncidentKind::ServerDown {
-                true => self.server,
-                false => self.resource,
-            }),
-        };
+        let subject = subject_of(kind).map(|of| match of {
+            Kind::Server => self.server,
+            Kind::Resource => self.resource,
+        });
         let reason = "does not answer: refused".into();
         let mut tx = self.pool.begin().await.unwrap();
         let opened = incidents::open(&mut tx, subject, &Opening { kind, reason }, "test").await;
@@ -139,7 +111,7 @@ impl World {
     pub fn work(&self, notify: NotifyConfig) -> Workers {
         let config = Config {
             concurrency: 20,
-            secret_key: SecretKey::from_base64(SECRET_KEY).unwrap(),
+            secret_key: key(),
             rules: json!({}),
             drain: Duration::from_secs(10),
             poll: Duration::from_millis(20),
@@ -171,10 +143,7 @@ impl World {
     pub async fn becomes(&self, id: MessageId, state: MessageState) -> Message {
         let ask = || async {
             let message = self.message(id).await;
-            Ok(match message.state == state {
-                true => Ok(message),
-                false => Err(format!("{message:?}")),
-            })
+            when(message.state == state, message)
         };
         let what = format!("{} is {state}", id.public());
         until(&what, Duration::from_secs(40), ask).await.unwrap().0
@@ -186,40 +155,28 @@ impl World {
 
     /// What the timeline says of messages.
     pub async fn told(&self, incident: IncidentId) -> Vec<String> {
-        sqlx::query_scalar(
-            "select text from incident_events
-             where incident_id = $1 and kind = 'message' order by id",
-        )
-        .bind(incident.to_string())
-        .fetch_all(&self.pool)
-        .await
-        .unwrap()
+        let sql = "select text from incident_events
+             where incident_id = $1 and kind = 'message' order by id";
+        sql::scalars(&self.pool, sql, [incident]).await
     }
 
     /// The status of a message's job.
     pub async fn job(&self, id: MessageId) -> String {
-        sqlx::query_scalar("select status from apalis.jobs where id = $1")
-            .bind(id.to_string())
-            .fetch_one(&self.pool)
-            .await
-            .unwrap()
+        let sql = "select status from apalis.jobs where id = $1";
+        sql::scalar(&self.pool, sql, [id]).await
     }
 
     /// All that the record says, but for what is sealed.
     pub async fn record(&self) -> String {
-        sqlx::query_scalar(
-            "select concat_ws(' ',
+        let sql = "select concat_ws(' ',
                  (select string_agg(o::text, ',') from outbox o),
                  (select string_agg(e::text, ',') from incident_events e),
                  (select string_agg(i::text, ',') from incidents i),
                  (select string_agg(c::text, ',') from provider_calls c),
                  (select string_agg(w::text, ',') from apalis.workers w),
                  (select string_agg(j::text || convert_from(job, 'UTF8'), ',')
-                  from apalis.jobs j))",
-        )
-        .fetch_one(&self.pool)
-        .await
-        .unwrap()
+                  from apalis.jobs j))";
+        sql::scalar(&self.pool, sql, ()).await
     }
 }
 
@@ -240,6 +197,11 @@ pub fn pages_to(url: &str, key: &str) -> NotifyConfig {
 
 pub fn pages(pagerduty: &PagerDuty) -> NotifyConfig {
     pages_to(&pagerduty.url(), PagerDuty::KEY)
+}
+
+pub async fn receiver() -> WebhookReceiver {
+    let started = WebhookReceiver::start(WebhookReceiver::SECRET).await;
+    started.unwrap()
 }
 
 pub fn webhook(receiver: &WebhookReceiver) -> NotifyConfig {
