@@ -6,6 +6,7 @@
 
 pub mod cloud;
 pub mod feel;
+pub mod host;
 pub mod local;
 mod notify;
 mod postgres;

@@ -6,7 +6,8 @@ use drover::model::{Cause, Secret, Server};
 
 use super::statuses::Statuses;
 use crate::cloud::Clouds;
-use crate::ssh::{Limits, SshError, Target};
+use crate::host::Host;
+use crate::ssh::{SshError, Target};
 
 /// The deployment's own means of looking at the world.
 #[derive(Clone)]
@@ -21,35 +22,33 @@ pub struct FeelContext {
 }
 
 impl FeelContext {
-    /// How to log in to this server.
+    /// How to run scripts on this server, each for so long.
     ///
     /// # Errors
     /// If neither the server nor the deployment has a key.
-    pub fn target(&self, server: &Server) -> Result<Target, SshError> {
+    pub fn host<'a>(&self, server: &'a Server, time: Duration) -> Result<Host<'a>, SshError> {
         let key = server
             .ssh_key
             .as_ref()
             .or(self.ssh_key.as_ref())
-            .ok_or_else(|| SshError {
+            .ok_or_else(|| {
                 // Nobody was asked, so nothing is known of the server.
-                cause: Cause::Error,
-                message: "there is no SSH key for this server: set DROVER_SSH_KEY_FILE".into(),
-                seen_host_key: None,
+                let why = "there is no SSH key for this server: set DROVER_SSH_KEY_FILE";
+                SshError::new(Cause::Error, why)
             })?;
-        Ok(Target {
+        let target = Target {
             address: server.address.clone(),
             port: server.ssh_port,
             user: server.ssh_user.clone(),
             key: key.clone(),
             host_key: server.host_key.clone(),
+        };
+        Ok(Host {
+            name: &server.subject.name,
+            target,
+            time,
+            connect: time,
+            port: None,
         })
-    }
-}
-
-/// Limits of one round trip; bytes as everywhere.
-pub(crate) fn limits(time: Duration) -> Limits {
-    Limits {
-        time,
-        ..Limits::default()
     }
 }

@@ -4,8 +4,8 @@
 //! is an observation like any other.
 
 pub mod context;
-mod host;
 mod lsclusters;
+mod machine;
 mod probe;
 mod resource;
 mod sections;

@@ -5,9 +5,6 @@ use drover::model::Fsync;
 
 use super::sections::{Malformed, Section, clean};
 
-/// What does the write, for `perl -e`, with the data directories as arguments.
-pub(super) const PROGRAM: &str = include_str!("../host/scripts/probe.pl");
-
 /// A data directory and how the write on its filesystem went.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Probed {
@@ -61,6 +58,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::host::scripts::PROBE;
 
     fn read(text: &str) -> Result<Vec<Probed>, Malformed> {
         parse(&Section {
@@ -116,7 +114,7 @@ mod tests {
         fn probe(&self) -> (Vec<Probed>, Duration) {
             let began = Instant::now();
             let output = Command::new("perl")
-                .args(["-e", PROGRAM, "--"])
+                .args(["-e", PROBE, "--"])
                 .args([self.0.join("main"), self.0.join("gone")])
                 .output()
                 .unwrap();

@@ -1,14 +1,16 @@
 //! The server feeler: one SSH round trip, one read-only script.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use drover::model::{self, Attributes, Cause, CloudFigures, Each, Server, ServerFigures, Witness};
 
-use super::context::{FeelContext, limits};
+use super::context::FeelContext;
 use super::sections::{Malformed, Sections};
-use super::{host, lsclusters, probe, statuses, volumes};
+use super::{lsclusters, machine, probe, statuses, volumes};
 use crate::cloud::{Cloud as _, InstanceState};
-use crate::ssh::{self, Limits, Output, SshError};
+use crate::host::scripts::{FEEL_SERVER, PROBE};
+use crate::host::{self, Host, Report, ScriptError, Word};
+use crate::ssh::SshError;
 
 const TIME: Duration = Duration::from_secs(10);
 
@@ -17,12 +19,6 @@ const SILENT: Duration = Duration::from_secs(1);
 
 /// How long the cloud may take to say how the instance is.
 const WITNESS_TIME: Duration = Duration::from_secs(5);
-
-/// Ends before [`TIME`].
-const SCRIPT: &str = concat!(
-    include_str!("../host/scripts/prelude/clusters.sh"),
-    include_str!("../host/scripts/feel_server.sh")
-);
 
 /// Feels one server. A failure is an answer too: it comes with its cause, and
 /// with what the server's cloud says.
@@ -33,9 +29,9 @@ pub async fn feel(server: &Server, cx: &FeelContext) -> Attributes {
     );
     let ((looked, asked), time) = looked;
     let mut attributes = match (looked, time) {
-        (Ok(output), time) => {
+        (Ok(report), time) => {
             let latency_ms = time.as_secs_f64() * 1000.0;
-            match read(&output) {
+            match read(report.text(), report.read_between) {
                 Ok(figures) => Attributes {
                     server: Box::new(figures),
                     ..Attributes::available((latency_ms * 10.0).round() / 10.0)
@@ -60,14 +56,14 @@ pub async fn feel(server: &Server, cx: &FeelContext) -> Attributes {
 }
 
 /// What a cloud has said: as a witness, and in full.
-type Word = (Option<Witness>, Option<CloudFigures>);
+type Said = (Option<Witness>, Option<CloudFigures>);
 
 /// One that is silent for a second is not waited for any longer if its cloud says that it
 /// is down: two witnesses agree.
 async fn look_or_ask(
     server: &Server,
     cx: &FeelContext,
-) -> (Result<Output, SshError>, Option<Word>) {
+) -> (Result<Report, SshError>, Option<Said>) {
     let look = look(server, cx);
     tokio::pin!(look);
     if let Ok(looked) = tokio::time::timeout(SILENT, &mut look).await {
@@ -77,16 +73,12 @@ async fn look_or_ask(
     tokio::pin!(ask);
     tokio::select! {
         looked = &mut look => (looked, None),
-        word = &mut ask => match word.0 {
+        said = &mut ask => match said.0 {
             Some(Witness::Down { .. }) => {
-                let silent = SshError {
-                    cause: Cause::Timeout,
-                    message: format!("{}: silent for {SILENT:?}", server.address),
-                    seen_host_key: None,
-                };
-                (Err(silent), Some(word))
+                let silent = format!("{}: silent for {SILENT:?}", server.address);
+                (Err(SshError::new(Cause::Timeout, silent)), Some(said))
             }
-            Some(Witness::Up { .. } | Witness::Silent { .. }) | None => (look.await, Some(word)),
+            Some(Witness::Up { .. } | Witness::Silent { .. }) | None => (look.await, Some(said)),
         },
     }
 }
@@ -96,23 +88,13 @@ async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
     (work.await, begun.elapsed())
 }
 
-async fn look(server: &Server, cx: &FeelContext) -> Result<Output, SshError> {
-    let target = cx.target(server)?;
-    let quote = |text| {
-        ssh::quote(text).map_err(|e| SshError {
-            cause: Cause::Error,
-            message: e.to_string(),
-            seen_host_key: None,
-        })
-    };
-    let (script, probe) = (quote(SCRIPT)?, quote(probe::PROGRAM)?);
-    // The login shell may be any; the script is for `sh`.
-    let command = format!("sh -c {script} drover {probe}");
-    let limits = Limits {
+async fn look(server: &Server, cx: &FeelContext) -> Result<Report, SshError> {
+    let host = Host {
         connect: super::connect_limit(&server.subject, TIME),
-        ..limits(TIME)
+        ..cx.host(server, TIME)?
     };
-    ssh::run(&target, &command, limits).await
+    let looked = host::run(&host, FEEL_SERVER, &Word::default(), &[PROBE], b"").await;
+    looked.map_err(ScriptError::into_ssh)
 }
 
 fn failed(e: SshError) -> Attributes {
@@ -122,16 +104,15 @@ fn failed(e: SshError) -> Attributes {
 }
 
 /// Reads the script's output, section by section.
-fn read(output: &Output) -> Result<ServerFigures, Malformed> {
-    let text = String::from_utf8_lossy(&output.stdout);
-    let mut sections = Sections::new(&text);
+fn read(text: &str, between: (SystemTime, SystemTime)) -> Result<ServerFigures, Malformed> {
+    let mut sections = Sections::new(text);
     let clock = sections.next("clock")?;
     let mut seen = ServerFigures {
-        clock_skew_ms: Some(host::skew_ms(&clock, output.sent_at, output.answered_at)?),
-        boot_id: Some(host::boot_id(&sections.next("boot")?)?),
-        uptime_s: Some(host::uptime(&sections.next("uptime")?)?),
-        load: Some(host::load(&sections.next("load")?)?),
-        memory: Some(host::memory(&sections.next("memory")?)?),
+        clock_skew_ms: Some(machine::skew_ms(&clock, between.0, between.1)?),
+        boot_id: Some(machine::boot_id(&sections.next("boot")?)?),
+        uptime_s: Some(machine::uptime(&sections.next("uptime")?)?),
+        load: Some(machine::load(&sections.next("load")?)?),
+        memory: Some(machine::memory(&sections.next("memory")?)?),
         ..ServerFigures::default()
     };
     let mut notes = Vec::new();
@@ -166,7 +147,7 @@ fn read(output: &Output) -> Result<ServerFigures, Malformed> {
 
 /// The second witness of a server is its cloud; `None` if it has none. What it says of
 /// checks and events comes with it, if it was asked for that too.
-pub(super) async fn ask_cloud(server: &Server, cx: &FeelContext) -> Word {
+pub(super) async fn ask_cloud(server: &Server, cx: &FeelContext) -> Said {
     let asked = match server.cloud {
         Some(model::Cloud::Ec2) => statuses::of(server, cx, statuses::NOW).await,
         Some(model::Cloud::Local) => return (look_at_instance(server, cx).await, None),
@@ -214,8 +195,6 @@ async fn look_at_instance(server: &Server, cx: &FeelContext) -> Option<Witness> 
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use drover::model::Fsync;
     use proptest::prelude::*;
 
@@ -226,19 +205,8 @@ mod tests {
         @@ memory 0\nMemTotal: 1 kB\nMemAvailable: 1 kB\n@@ mounts 0\nrw /\n\
         @@ clusters 0\n[]\n@@ df 0\nhead\n/dev/vda ext4 10 5 5 - - /\n@@ probe 0\n\n";
 
-    fn answer(stdout: &[u8]) -> Output {
-        let now = SystemTime::UNIX_EPOCH;
-        Output {
-            status: Some(0),
-            stdout: stdout.to_vec(),
-            stderr: vec![],
-            sent_at: now,
-            answered_at: now,
-        }
-    }
-
     fn read_text(text: &str) -> Result<ServerFigures, Malformed> {
-        read(&answer(text.as_bytes()))
+        read(text, (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH))
     }
 
     #[test]
@@ -305,7 +273,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
-            let _ = read(&answer(&bytes));
+            let _ = read_text(&String::from_utf8_lossy(&bytes));
         }
 
         #[test]
@@ -315,7 +283,7 @@ mod tests {
             let mut bytes = GOOD.as_bytes().to_vec();
             let end = (at + len).min(bytes.len());
             bytes.splice(at..end, with);
-            let _ = read(&answer(&bytes));
+            let _ = read_text(&String::from_utf8_lossy(&bytes));
         }
     }
 }

@@ -4,18 +4,15 @@ use std::time::Duration;
 
 use drover::model::{Cause, Cluster, Server, Witness};
 
-use super::context::{FeelContext, limits};
+use super::context::FeelContext;
 use super::lsclusters;
 use super::sections::{Malformed, Sections};
 use super::server_log;
-use crate::ssh::{self, Output};
+use crate::host::scripts::WITNESS;
+use crate::host::{self, Host, Report, ScriptError, Word};
+use crate::ssh::SshError;
 
 const TIME: Duration = Duration::from_secs(5);
-
-const SCRIPT: &str = concat!(
-    include_str!("../host/scripts/prelude/clusters.sh"),
-    include_str!("../host/scripts/witness.sh")
-);
 
 /// Asks a server what it says of the cluster on this port: whether
 /// `pg_lsclusters` and the list of processes show it alive, and what its log
@@ -27,26 +24,8 @@ pub async fn ask_server(server: &Server, port: u16, cx: &FeelContext) -> Witness
             detail: super::distrusted(server),
         };
     }
-    let target = match cx.target(server) {
-        Ok(target) => target,
-        Err(e) => {
-            return Witness::Silent {
-                cause: e.cause,
-                detail: e.message,
-            };
-        }
-    };
-    let command = match (ssh::quote(SCRIPT), ssh::quote(server_log::PATTERN)) {
-        (Ok(script), Ok(pattern)) => format!("sh -c {script} drover {port} {pattern}"),
-        (Err(e), _) | (_, Err(e)) => {
-            return Witness::Silent {
-                cause: Cause::Error,
-                detail: e.to_string(),
-            };
-        }
-    };
-    match ssh::run(&target, &command, limits(TIME)).await {
-        Ok(output) => testimony(&output, port),
+    match ask(server, port, cx).await {
+        Ok(report) => testimony(&report, port),
         Err(e) => Witness::Silent {
             cause: e.cause,
             detail: e.message,
@@ -54,9 +33,18 @@ pub async fn ask_server(server: &Server, port: u16, cx: &FeelContext) -> Witness
     }
 }
 
-fn testimony(output: &Output, port: u16) -> Witness {
-    let text = String::from_utf8_lossy(&output.stdout);
-    read(&text, port).unwrap_or_else(|e| Witness::Silent {
+async fn ask(server: &Server, port: u16, cx: &FeelContext) -> Result<Report, SshError> {
+    let host = Host {
+        port: Some(port),
+        ..cx.host(server, TIME)?
+    };
+    let arguments = [server_log::PATTERN];
+    let said = host::run(&host, WITNESS, &Word::default(), &arguments, b"").await;
+    said.map_err(ScriptError::into_ssh)
+}
+
+fn testimony(report: &Report, port: u16) -> Witness {
+    read(report.text(), port).unwrap_or_else(|e| Witness::Silent {
         cause: e.cause(),
         detail: e.to_string(),
     })

@@ -81,7 +81,7 @@ pub struct SshError {
 }
 
 impl SshError {
-    fn new(cause: Cause, message: impl Into<String>) -> Self {
+    pub(crate) fn new(cause: Cause, message: impl Into<String>) -> Self {
         Self {
             cause,
             message: message.into(),

@@ -1,4 +1,4 @@
 # shellcheck shell=sh
 # The id that the kernel made for this boot.
 
-cat /proc/sys/kernel/random/boot_id
+tell boot_id "$(cat /proc/sys/kernel/random/boot_id)"

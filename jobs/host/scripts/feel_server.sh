@@ -1,15 +1,9 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154  # clock: prelude/head.sh
 # How a server is: sections, each behind a line `@@ name status`. $1 is probe.pl.
 #
-# The clock comes first, so that it is read as soon as the command arrives. What may hang
-# (`df` on a dead network filesystem, a write to a dead disk) is bounded by itself, and all
-# of it together ends within the time that the feeler gives it.
+# What may hang (`df` on a dead network filesystem, a write to a dead disk) is bounded by
+# itself, and all of it together ends within the time that the feeler gives it.
 
-export LC_ALL=C
-PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
-
-echo '@@ clock 0'
-date +%s.%N
 say() { printf '@@ %s %s\n%s\n' "$1" "$2" "$3"; }
 take() {
   n=$1
@@ -19,6 +13,7 @@ take() {
 }
 
 probe=$1
+say clock 0 "$clock"
 take boot cat /proc/sys/kernel/random/boot_id
 take uptime cat /proc/uptime
 take load cat /proc/loadavg

@@ -39,5 +39,5 @@ if ! enough "$4"; then
   esac
 fi
 enough "$4" || { echo "$m has $(room) bytes, and not yet those of its volume"; exit 75; }
-df -h --output=size -- "$m" | tail -n 1 | tr -d ' '
-echo "$m"
+tell size "$(df -h --output=size -- "$m" | tail -n 1 | tr -d ' ')"
+tell mount "$m"

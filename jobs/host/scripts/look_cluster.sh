@@ -1,9 +1,9 @@
-# shellcheck shell=sh disable=SC2154  # v, c: prelude/cluster.sh
-# How the cluster of port $1 is; $2 is why drover could not get in. The server's own clock
-# comes first, to know later what was started after this.
+# shellcheck shell=sh disable=SC2154  # v, c: prelude/cluster.sh; clock: prelude/head.sh
+# How the cluster of port $1 is; $2 is why drover could not get in. The server's own clock is
+# there to know later what was started after this.
 
-date +%s
-echo "$v/$c"
-if [ -n "$(alive)" ]; then echo alive; else echo dead; fi
+tell clock "${clock%.*}"
+tell cluster "$v/$c"
+if [ -n "$(alive)" ]; then tell alive alive; else tell alive dead; fi
 answers "$1" "$2"
-echo $?
+tell answers $?

@@ -1,9 +1,6 @@
 # shellcheck shell=sh
 # A line for each cluster: its port, then what `df` says of its data directory.
 
-export LC_ALL=C
-PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
-
 timeout 4 pg_lsclusters --json 2>/dev/null | perl -MJSON -e '
   local $/;
   for (@{ JSON::decode_json(<STDIN>) }) {

@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2154  # v, c: prelude/cluster.sh
 # Which cluster it is, and which postmaster works there.
 
-echo "$v/$c"
-postmaster
+tell cluster "$v/$c"
+tell postmaster "$(postmaster)"

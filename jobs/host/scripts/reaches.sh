@@ -1,7 +1,6 @@
 # shellcheck shell=sh
 # Whether a server reaches the PostgreSQL at $1 port $2; 9, if it does not.
 
-PATH=$PATH:/usr/bin
 q=pg_isready
 for one in /usr/lib/postgresql/*/bin/pg_isready; do
   [ ! -x "$one" ] || q=$one

@@ -1,8 +1,11 @@
-# shellcheck shell=sh disable=SC2154  # v, c, d: prelude/cluster.sh; conf, slot: follow_arguments.sh
+# shellcheck shell=sh disable=SC2154  # v, c, d: prelude/cluster.sh; conf, slot: follow_arguments.sh; j, job: background.sh
 # Rewinds the cluster to where it parted from its leader; $5 is the name of the job. It is
 # not to start as a leader meanwhile: nobody is let in (pg_hba.conf), and it does not start
 # by itself. PostgreSQL's own recovery comes first, since only what was shut down in good
-# order can be rewound. rewound.sh tells what it has found out.
+# order can be rewound.
+#
+# It tells `end`, LSN and length of the last record, and where it `parted`; nothing, where
+# nobody can tell.
 
 [ -z "$(alive)" ] || { echo "cluster $v/$c runs"; exit 1; }
 b=/usr/lib/postgresql/$v/bin
@@ -33,3 +36,9 @@ rewind() {
     ${DROVER_CREATECLUSTER:+--no-sync}
 }
 background "$5" rewind
+
+as_root test -e "$d/standby.signal" || { echo "cluster $v/$c would lead"; exit 1; }
+tell end "$(sed -n 's/^end //p' "$j/$job.log")"
+tell parted "$(sed -n 's/^.*diverged at WAL location \([0-9A-F/]*\) .*$/\1/p' "$j/$job.log")"
+rm -f -- "$j/$job.log" "$j/$job.lock"
+echo "cluster $v/$c is rewound to its leader"

@@ -4,9 +4,6 @@
 # cluster's own log by its name, for other clusters log to the same directory; and in the
 # log directories within its data. The last line: how many, and how many bytes.
 
-export LC_ALL=C
-PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
-
 delete=
 [ "$1" != remove ] || delete=-delete
 ports=$2

@@ -14,4 +14,4 @@ case $s in
   *"shut down"*) ;;
   *) echo "cluster $v/$c was not shut down in good order"; exit 1 ;;
 esac
-printf '%s\n' "$s" | sed -n 's/^Latest checkpoint location: *//p'
+tell lsn "$(printf '%s\n' "$s" | sed -n 's/^Latest checkpoint location: *//p')"

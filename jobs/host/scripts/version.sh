@@ -1,4 +1,4 @@
 # shellcheck shell=sh disable=SC2154  # v: prelude/cluster.sh
 # The major version of the cluster.
 
-echo "$v"
+tell version "$v"

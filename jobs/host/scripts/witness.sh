@@ -2,9 +2,6 @@
 # What a server says of the cluster on port $1: sections, each behind a line `@@ name
 # status`. $2 is what is worth sending of its log, for `grep -E`.
 
-export LC_ALL=C
-PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
-
 say() { printf '@@ %s %s\n%s\n' "$1" "$2" "$3"; }
 
 if command -v pg_lsclusters >/dev/null; then

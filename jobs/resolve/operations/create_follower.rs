@@ -12,6 +12,7 @@ use super::create_resource::{
 use super::follow::{make_slot, node, pass_line, replication_password};
 use super::kind::{self, Context, NoMemo, NoParams, Operation, Outcome, Step, Turn, Work};
 use super::{enter, script, sync};
+use crate::host::scripts::{COPY_CLUSTER, VERSION};
 
 /// A follower is made. The record has all that was asked.
 pub(super) struct CreateFollower;
@@ -99,22 +100,12 @@ async fn slot(turn: &mut Turn<'_, CreateFollower>) -> Work {
     Ok(Outcome::done(said))
 }
 
-pub(super) const BACKUP: &str = concat!(
-    include_str!("../../host/scripts/prelude/copy_cluster_arguments.sh"),
-    include_str!("../../host/scripts/prelude/put.sh"),
-    include_str!("../../host/scripts/prelude/leader.sh"),
-    include_str!("../../host/scripts/prelude/new_cluster.sh"),
-    include_str!("../../host/scripts/copy_cluster.sh")
-);
-
-const VERSION: &str = include_str!("../../host/scripts/version.sh");
-
 async fn backup(turn: &mut Turn<'_, CreateFollower>) -> Work {
     let (resource, server) = turn.resource()?;
     let (leader, its_server) = leader_of(turn, resource).await?;
     let on = (&*leader, &*its_server);
     let version = script::at_cluster(turn, on, VERSION, &[], b"").await?;
-    let version = version.out.trim().to_owned();
+    let version = version.value("version")?.to_owned();
     let plan = plan(turn, resource).await?;
     let certificate = leader.tls_root_cert.as_deref();
     let certificate =
@@ -135,7 +126,6 @@ async fn backup(turn: &mut Turn<'_, CreateFollower>) -> Work {
         &most,
         libraries(&plan),
     ];
-    let script = format!("{}{BACKUP}", script::BACKGROUND);
-    let said = script::run(turn, server, &script, &arguments, input.as_bytes()).await?;
+    let said = script::run(turn, server, COPY_CLUSTER, &arguments, input.as_bytes()).await?;
     Ok(Outcome::done(said.last_words()))
 }

@@ -10,6 +10,7 @@ use postgres_protocol::password::scram_sha_256;
 
 use super::kind::{Context, NoMemo, NoParams, Operation, Outcome, Step, Turn, Work};
 use super::{enter, script, sync};
+use crate::host::scripts::{CERTIFICATE, MAKE_CLUSTER, MAKE_ROLES, START_CLUSTER};
 
 /// A resource is made. The record has all that was asked.
 pub(super) struct CreateResource;
@@ -66,13 +67,6 @@ fn has_server(turn: &Context<'_>) -> Work {
     }
 }
 
-const CLUSTER: &str = concat!(
-    include_str!("../../host/scripts/prelude/make_cluster_arguments.sh"),
-    include_str!("../../host/scripts/prelude/put.sh"),
-    include_str!("../../host/scripts/prelude/new_cluster.sh"),
-    include_str!("../../host/scripts/make_cluster.sh")
-);
-
 async fn cluster(turn: &mut Turn<'_, CreateResource>) -> Work {
     let (resource, server) = turn.resource()?;
     let plan = plan(turn, resource).await?;
@@ -85,8 +79,7 @@ async fn cluster(turn: &mut Turn<'_, CreateResource>) -> Work {
         &most_connections(&plan).to_string(),
         libraries(&plan),
     ];
-    let script = format!("{}{CLUSTER}", script::BACKGROUND);
-    let said = script::run(turn, server, &script, &arguments, b"").await?;
+    let said = script::run(turn, server, MAKE_CLUSTER, &arguments, b"").await?;
     Ok(Outcome::done(said.last_words()))
 }
 
@@ -103,8 +96,6 @@ pub(super) fn libraries(plan: &Plan) -> &'static str {
     }
 }
 
-const CERTIFICATE: &str = include_str!("../../host/scripts/certificate.sh");
-
 /// Whoever logs in later knows by it whom they find.
 pub(super) const fn certificate<O: Operation>() -> Step<O> {
     Step::new("certificate", "pin its certificate", |turn| {
@@ -114,17 +105,15 @@ pub(super) const fn certificate<O: Operation>() -> Step<O> {
 
 async fn pin(turn: &Context<'_>) -> Work {
     let said = script::at_cluster(turn, turn.resource()?, CERTIFICATE, &[], b"").await?;
-    if !said.out.contains("BEGIN CERTIFICATE") {
+    if !said.text().contains("BEGIN CERTIFICATE") {
         return Err(Outcome::failed("its certificate cannot be read"));
     }
-    let pem = format!("{}\n", said.out.trim());
+    let pem = format!("{}\n", said.text());
     Ok(Outcome::done("its certificate is pinned").with(Fact::Certificate(pem)))
 }
 
-const START: &str = include_str!("../../host/scripts/start_cluster.sh");
-
 pub(super) async fn start(turn: &Context<'_>, resource: &Resource, server: &Server) -> Work {
-    let said = script::at_cluster(turn, (resource, server), START, &[], b"").await?;
+    let said = script::at_cluster(turn, (resource, server), START_CLUSTER, &[], b"").await?;
     Ok(Outcome::done(said.last_words()))
 }
 
@@ -132,8 +121,6 @@ async fn start_own(turn: &mut Turn<'_, CreateResource>) -> Work {
     let (resource, server) = turn.resource()?;
     start(turn, resource, server).await
 }
-
-const ROLES: &str = include_str!("../../host/scripts/make_roles.sh");
 
 /// Extensions that only a superuser may create; the others the customer creates.
 const SUPERUSERS: [&str; 1] = ["pg_stat_statements"];
@@ -160,7 +147,7 @@ async fn roles(turn: &mut Turn<'_, CreateResource>) -> Work {
             .filter(|e| plan.extensions.iter().any(|x| x == *e)),
     );
     let input = input.as_bytes();
-    let said = script::as_superuser(turn, (resource, server), ROLES, &arguments, input).await?;
+    let said = script::at_cluster(turn, (resource, server), MAKE_ROLES, &arguments, input).await?;
     Ok(Outcome::done(said.last_words()))
 }
 

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::kind::{Context, Operation, Outcome, Step, Turn, Work};
 use super::{enter, script};
 use crate::cloud::{AnyCloud, Cloud as _, CloudError, Instance, InstanceState, NewInstance};
+use crate::host::scripts::{INSTALL_POSTGRES, MOUNT_VOLUME, SETTLED};
 
 /// A server is made.
 pub(super) struct CreateServer;
@@ -280,17 +281,13 @@ async fn await_address(turn: &mut Turn<'_, CreateServer>) -> Work {
     }
 }
 
-const SETTLED: &str = include_str!("../../host/scripts/settled.sh");
-
 async fn await_ssh(turn: &mut Turn<'_, CreateServer>) -> Work {
     match script::run(turn, turn.server()?, SETTLED, &[], b"").await {
         Ok(said) => Ok(Outcome::done(said.last_words()).with(Fact::HostKeyHandedOver)),
         // An instance that boots refuses, or does not answer, for a while.
-        Err(outcome) => Err(Outcome::again(SOON, outcome.note)),
+        Err(e) => Err(Outcome::again(SOON, e.to_string())),
     }
 }
-
-const VOLUME: &str = include_str!("../../host/scripts/mount_volume.sh");
 
 async fn volume(turn: &mut Turn<'_, CreateServer>) -> Work {
     let server = turn.server()?;
@@ -298,17 +295,14 @@ async fn volume(turn: &mut Turn<'_, CreateServer>) -> Work {
         .volume
         .as_ref()
         .and_then(|volume| volume.id.as_deref());
-    let said = script::run(turn, server, VOLUME, &[id.unwrap_or("")], b"").await?;
+    let said = script::run(turn, server, MOUNT_VOLUME, &[id.unwrap_or("")], b"").await?;
     Ok(Outcome::done(said.last_words()))
 }
-
-const INSTALL: &str = include_str!("../../host/scripts/install_postgres.sh");
 
 async fn install(turn: &mut Turn<'_, CreateServer>) -> Work {
     let server = turn.server()?;
     let wanted = turn.params.postgres;
     let wanted = wanted.map_or(String::new(), |major| major.to_string());
-    let script = format!("{}{INSTALL}", script::BACKGROUND);
-    let said = script::run(turn, server, &script, &[&wanted], b"").await?;
+    let said = script::run(turn, server, INSTALL_POSTGRES, &[&wanted], b"").await?;
     Ok(Outcome::done(said.last_words()))
 }

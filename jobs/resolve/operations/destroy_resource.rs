@@ -10,6 +10,7 @@ use super::create_resource::customer;
 use super::kind::{self, Context, NoMemo, NoParams, Operation, Outcome, Step, Turn, Work};
 use super::script;
 use super::unfollow::{names_without, slot_away};
+use crate::host::scripts::DROP_CLUSTER;
 
 /// A resource is destroyed.
 pub(super) struct DestroyResource;
@@ -40,8 +41,6 @@ impl Operation for DestroyResource {
     }
 }
 
-const DROP: &str = include_str!("../../host/scripts/drop_cluster.sh");
-
 async fn drop_cluster(turn: &mut Turn<'_, DestroyResource>) -> Work {
     let (resource, server) = turn.resource()?;
     if !was_begun(turn, resource).await? {
@@ -53,7 +52,7 @@ async fn drop_cluster(turn: &mut Turn<'_, DestroyResource>) -> Work {
         return Ok(Outcome::done(format!("it goes with its server {name}")));
     }
     let name = &customer(resource)?.database;
-    let said = script::run(turn, server, DROP, &[name], b"").await?;
+    let said = script::run(turn, server, DROP_CLUSTER, &[name], b"").await?;
     Ok(Outcome::done(said.last_words()))
 }
 

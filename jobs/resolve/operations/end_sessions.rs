@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::kind::{Context, NoMemo, NoParams, Operation, Outcome, Step, Turn, Work};
 use super::{own_role, script};
+use crate::host::scripts::{END_IDLE_SESSIONS, END_IDLE_SESSIONS_SQL};
 
 /// Sessions that idle in a transaction are ended.
 pub(super) struct EndSessions;
@@ -25,14 +26,7 @@ impl Operation for EndSessions {
         ];
 }
 
-const END: &str = include_str!("../../host/scripts/end_idle_sessions.sql");
-
-/// `$2` is how long a session may idle in a transaction, in seconds.
-fn text() -> String {
-    format!("sql -v idle_s=\"$2\" <<'END' || exit 5\n{END}\nEND\n")
-}
-
-/// What [`END`] tells.
+/// What [`END_IDLE_SESSIONS`] tells.
 #[derive(Debug, Deserialize)]
 struct Told {
     /// Whether the role may see and end sessions of others.
@@ -68,7 +62,7 @@ async fn end(turn: &mut Turn<'_, EndSessions>) -> Work {
 }
 
 async fn ours((resource, server): (&Resource, &Server), idle: Duration) -> Result<Told, String> {
-    let sql = END.replace(":idle_s", &idle.as_secs_f64().to_string());
+    let sql = END_IDLE_SESSIONS_SQL.replace(":idle_s", &idle.as_secs_f64().to_string());
     let session = own_role::log_in(resource, server)
         .await
         .map_err(|e| e.to_string())?;
@@ -85,7 +79,8 @@ async fn theirs(
     idle: Duration,
 ) -> Result<Told, Outcome> {
     let idle = idle.as_secs_f64().to_string();
-    script::ask(turn, on, &text(), &[&idle]).await
+    let arguments = [idle.as_str(), END_IDLE_SESSIONS_SQL];
+    script::ask(turn, on, END_IDLE_SESSIONS, &arguments).await
 }
 
 fn outcome(told: &Told, limits: &Limits) -> Outcome {

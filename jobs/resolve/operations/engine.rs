@@ -25,6 +25,7 @@ use super::{self as kinds, Context, Did, Outcome, StepInfo};
 use crate::resolve::Resolve;
 use crate::ring::WorkError;
 pub use advance::{advance, current, ends_as};
+use begin::Begun;
 pub use begin::{goes_on_alone, unwanted};
 
 /// When a subject that may not be touched just now is tried again.
@@ -131,7 +132,7 @@ impl Resolve {
         let Some(begun) = self.begin_operation(lock, &mut job, step).await? else {
             return Ok(());
         };
-        let did = self.perform_operation(&job, step).await;
+        let did = self.perform_operation(&job, step, &begun).await;
         self.end_operation(lock, job, step, begun, did).await
     }
 
@@ -173,7 +174,7 @@ impl Resolve {
     }
 
     /// Does a step in the world. Nothing that goes wrong there is this job's failure.
-    async fn perform_operation(&self, job: &Job, step: StepInfo) -> Did {
+    async fn perform_operation(&self, job: &Job, step: StepInfo, begun: &Begun) -> Did {
         let context = Context {
             operation: &job.operation,
             known: job.known.as_ref(),
@@ -183,6 +184,7 @@ impl Resolve {
             tools: &self.tools,
             limit: step.limit,
             now: job.now,
+            leases: &begun.leases,
         };
         let work = kinds::of(job.operation.kind).perform(context, step.name);
         let work = AssertUnwindSafe(work).catch_unwind();

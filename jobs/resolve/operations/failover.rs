@@ -23,8 +23,8 @@ use super::create_resource::plan;
 use super::fence::{FencedBy, fence};
 use super::follow::{make_slot, node, replication_password};
 use super::kind::{Context, Operation, Outcome, Step, Turn, Work};
-use super::unfollow::PROMOTE;
 use super::{lead, script};
+use crate::host::scripts::PROMOTE;
 pub(super) use candidates::Lsn;
 use candidates::{Candidate, Votes, ask_all};
 use last_seen::LastSeen;
@@ -282,7 +282,7 @@ async fn promote(turn: &mut Turn<'_, Failover>) -> Work {
     // Whom its commits wait for is known before it takes the first.
     lead::names(turn, turn.resource()?.0, to).await?;
     let on = (&*follower, &*server);
-    let said = script::as_superuser(turn, on, PROMOTE, &[], b"").await?;
+    let said = script::at_cluster(turn, on, PROMOTE, &[], b"").await?;
     Ok(Outcome::done(said.last_words()))
 }
 

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Context, Outcome, script};
 use crate::cloud::{Cloud as _, InstanceState};
+use crate::host::scripts::FENCE;
 
 /// So long the power is not cut to a machine that is in service, and whose sshd may
 /// still do it more gently.
@@ -24,12 +25,6 @@ const GRACE: Duration = Duration::from_secs(2);
 const OFTEN: Duration = Duration::from_millis(250);
 /// How long a turn waits for that.
 const STOP: Duration = Duration::from_secs(14);
-
-/// Stops the cluster at once, and sees to it that nobody writes to it whoever starts it.
-pub(super) const FENCE: &str = include_str!("../../host/scripts/fence.sh");
-
-/// Lets clients in again at a cluster that follows.
-pub(super) const OPEN: &str = include_str!("../../host/scripts/open.sh");
 
 /// Why a follower may lead: what proves that the leader before it takes no writes, or
 /// what goes on without a proof.
@@ -80,7 +75,7 @@ async fn over_ssh(
     server: &Server,
 ) -> Result<Proof, String> {
     let said = script::at_cluster(turn, (resource, server), FENCE, &[], b"").await;
-    let said = said.map_err(|outcome| outcome.note)?;
+    let said = said.map_err(|e| e.to_string())?;
     Ok(Proof {
         by: FencedBy::Ssh,
         words: said.last_words(),

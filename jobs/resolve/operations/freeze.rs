@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::follows::follows;
 use super::kind::{Context, NoParams, Operation, Outcome, Step, Turn, Work};
 use super::script;
+use crate::host::scripts::{FREEZE_TABLES, LOOK_FREEZING, START_FREEZING};
 
 /// The oldest tables are frozen.
 pub(super) struct Freeze;
@@ -46,13 +47,7 @@ impl Operation for Freeze {
 
 const POLL: Duration = Duration::from_secs(10);
 
-const STATUS: &str = include_str!("../../host/scripts/look_freezing.sh");
-
-const START: &str = include_str!("../../host/scripts/start_freezing.sh");
-
-const RUNNER: &str = include_str!("../../host/scripts/freeze_tables.sh");
-
-/// What [`STATUS`] tells.
+/// What [`LOOK_FREEZING`] tells.
 #[derive(Debug, Deserialize)]
 struct Told {
     in_recovery: bool,
@@ -100,7 +95,7 @@ fn low_enough(told: &Told, limits: &Limits) -> bool {
 
 async fn status(turn: &Context<'_>, on: (&Resource, &Server)) -> Result<Told, Outcome> {
     let old = old(&turn.rules.limits).to_string();
-    script::ask(turn, on, STATUS, &[&old]).await
+    script::ask(turn, on, LOOK_FREEZING, &[&old]).await
 }
 
 async fn look(turn: &mut Turn<'_, Freeze>) -> Work {
@@ -131,14 +126,14 @@ async fn start(turn: &mut Turn<'_, Freeze>) -> Work {
     if told.age <= old(limits) {
         return Ok(Outcome::done(format!("{}: nothing to do", told.oldest())));
     }
-    let text = format!("RUNNER=$(cat <<'EOF'\n{RUNNER}EOF\n)\n{START}");
     let (age, seconds) = (
         old(limits).to_string(),
         limits.vacuum.as_secs().max(1).to_string(),
     );
-    let arguments = [age.as_str(), seconds.as_str()];
+    let arguments = [age.as_str(), seconds.as_str(), FREEZE_TABLES];
+    let on = (resource, server);
     // Whether it holds its lock by now is for the next step to see.
-    script::ask::<Map<String, Value>>(turn, (resource, server), &text, &arguments).await?;
+    script::ask::<Map<String, Value>>(turn, on, START_FREEZING, &arguments).await?;
     Ok(Outcome::done(format!(
         "began to freeze tables older than {age} transactions, for at most {seconds} s"
     ))

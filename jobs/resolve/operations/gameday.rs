@@ -14,6 +14,8 @@ use drover::store::subjects::{self, Known};
 
 use super::kind::{Context, NoMemo, NoParams, Operation, Outcome, Step, Turn, Work};
 use super::script;
+use crate::host::Script;
+use crate::host::scripts::{GAMEDAY_EMPTY, GAMEDAY_FILL, GAMEDAY_SIGNAL};
 
 /// Something is broken on purpose, or taken back. How, and for how long, stands in the
 /// record of the game day.
@@ -31,16 +33,6 @@ impl Operation for Gameday {
             .within(Duration::from_secs(25)),
         ];
 }
-
-const CLUSTERS: &str = include_str!("../../host/scripts/prelude/gameday_clusters.sh");
-
-const SIGNAL: &str = include_str!("../../host/scripts/gameday_signal.sh");
-
-const VOLUME: &str = include_str!("../../host/scripts/prelude/gameday_volume.sh");
-
-const FILL: &str = include_str!("../../host/scripts/gameday_fill.sh");
-
-const EMPTY: &str = include_str!("../../host/scripts/gameday_empty.sh");
 
 async fn act(turn: &mut Turn<'_, Gameday>) -> Work {
     match turn.known {
@@ -102,7 +94,7 @@ async fn harm(turn: &Context<'_>, known: &Known, how: Harm) -> Result<String, Ou
             at_cloud(turn, server, Deed::Partition).await?;
             Ok(format!("nobody reaches {}", server.address))
         }
-        Harm::Fill => on_volume(turn, known, FILL).await,
+        Harm::Fill => on_volume(turn, known, GAMEDAY_FILL).await,
     }
 }
 
@@ -126,16 +118,14 @@ fn port(known: &Known) -> String {
 }
 
 async fn signal(turn: &Context<'_>, known: &Known, signal: &str) -> Result<String, Outcome> {
-    let text = format!("{CLUSTERS}{SIGNAL}");
     let (server, port) = (server_of(known), port(known));
-    let said = script::run(turn, server, &text, &[port.as_str(), signal], b"").await?;
+    let said = script::run(turn, server, GAMEDAY_SIGNAL, &[&port, signal], b"").await?;
     Ok(said.last_words())
 }
 
-async fn on_volume(turn: &Context<'_>, known: &Known, todo: &str) -> Result<String, Outcome> {
-    let text = format!("{CLUSTERS}{VOLUME}{todo}");
+async fn on_volume(turn: &Context<'_>, known: &Known, todo: &Script) -> Result<String, Outcome> {
     let (server, port) = (server_of(known), port(known));
-    let said = script::run(turn, server, &text, &[port.as_str()], b"").await?;
+    let said = script::run(turn, server, todo, &[&port], b"").await?;
     Ok(said.last_words())
 }
 
@@ -210,7 +200,7 @@ async fn heal(turn: &Context<'_>, found: &model::Gameday) -> Result<String, Outc
             at_cloud(turn, server, Deed::Heal).await?;
             Ok(format!("{} can be reached again", server.address))
         }
-        Harm::Fill => on_volume(turn, &known, EMPTY).await,
+        Harm::Fill => on_volume(turn, &known, GAMEDAY_EMPTY).await,
         Harm::Freeze => match &known {
             Known::Server(server) if is_local(server) => {
                 at_cloud(turn, server, Deed::Thaw).await?;

@@ -13,6 +13,7 @@ use super::instance::{self, Machine, POWER, SOON};
 use super::kind::{Context, Operation, Outcome, Step, Turn, Work};
 use super::script;
 use crate::cloud::{Cloud as _, CloudAction, Volume};
+use crate::host::scripts::GROW_FILESYSTEM;
 use targets::Target;
 
 /// A server's data volume grows.
@@ -59,8 +60,6 @@ impl Operation for Grow {
 const GIB: u64 = 1 << 30;
 /// By then the filesystem must have grown that an incident waits for.
 const PATIENCE: Duration = Duration::from_secs(90);
-
-const EXTEND: &str = include_str!("../../host/scripts/grow_filesystem.sh");
 
 /// The instance, if its cloud can make its volumes larger. Where it cannot, an incident
 /// goes on to what else may help.
@@ -110,11 +109,12 @@ async fn take_room(
     least: u64,
 ) -> Result<String, Outcome> {
     let arguments = [volume, device, mount, &least.to_string()];
-    let said = script::run(turn, server, EXTEND, &arguments, b"").await?;
-    let mut lines = said.out.lines();
-    let (size, mount) = (lines.next(), lines.next());
-    let (size, mount) = (size.unwrap_or_default(), mount.unwrap_or_default());
-    Ok(format!("{mount} has {size}"))
+    let said = script::run(turn, server, GROW_FILESYSTEM, &arguments, b"").await?;
+    Ok(format!(
+        "{} has {}",
+        said.value("mount")?,
+        said.value("size")?
+    ))
 }
 
 /// An incident's is written down before the cloud is asked, so that whoever asks again

@@ -10,6 +10,7 @@ use drover::model::{
     Cloud, Incident, Observation, Operation as Asked, OperationKind, Resource, Rules, Server,
     SubjectId,
 };
+use drover::store::leases::Fence;
 use drover::store::operations::Fact;
 use drover::store::orphans::Orphan;
 use drover::store::subjects::Known;
@@ -141,6 +142,8 @@ pub struct Context<'a> {
     pub limit: Duration,
     /// The control database's clock, when the turn began.
     pub now: DateTime<Utc>,
+    /// The leases that the turn has: its subject's first.
+    pub leases: &'a [(SubjectId, Fence)],
 }
 
 /// One step to be done, of this kind of operation.

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::instance::SOON;
 use super::kind::{Context, Outcome, Work};
-use crate::ssh::{self, Limits};
+use crate::host::scripts::BOOT_ID;
+use crate::host::{self, Word};
 
 /// What was asked of an operation that cuts a server's power.
 #[derive(Deserialize)]
@@ -64,14 +65,10 @@ pub(super) async fn unless_it_lives(
 /// fresh observation.
 async fn unless_it_answers(turn: &Context<'_>, looks: &mut Looks) -> Result<(), Outcome> {
     let server = turn.server()?;
-    let target = turn.tools.context.target(server);
-    let target = target.map_err(|e| Outcome::skipped(e.message))?;
-    let limits = Limits {
-        time: LOOK,
-        ..Limits::default()
-    };
-    let answer = ssh::run(&target, "true", limits).await;
-    if answer.is_ok_and(|output| output.status == Some(0)) {
+    let host = turn.tools.context.host(server, LOOK);
+    let host = host.map_err(|e| Outcome::skipped(e.message))?;
+    let answer = host::run(&host, BOOT_ID, &Word::default(), &[], b"").await;
+    if answer.is_ok() {
         looks.answered += 1;
         if looks.answered < ANSWERS {
             let name = &server.subject.name;

@@ -47,7 +47,6 @@ mod restore_login;
 mod rotate_password;
 mod script;
 mod set_durability;
-mod shell;
 mod stop_start;
 mod switchover;
 mod sync;

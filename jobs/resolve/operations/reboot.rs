@@ -11,7 +11,8 @@ use super::kind::{Context, Operation, Outcome, Step, Turn, Work};
 use super::look_round::{self, Looks, Params};
 use super::{await_available, hand_over};
 use crate::cloud::{Cloud as _, CloudAction, Instance, InstanceState};
-use crate::ssh::{self, Limits};
+use crate::host::scripts::BOOT_ID;
+use crate::host::{self, Word};
 
 /// A server is rebooted.
 pub(super) struct Reboot;
@@ -59,8 +60,6 @@ impl Operation for Reboot {
 
 /// How long the server may take to say which boot it is in.
 const ASK: Duration = Duration::from_secs(6);
-const BOOT_ID: &str = include_str!("../../host/scripts/boot_id.sh");
-
 fn machine<'a>(turn: &Context<'a>) -> Result<Machine<'a>, Outcome> {
     instance::able(turn, CloudAction::Reboot)
 }
@@ -85,15 +84,13 @@ async fn mark(turn: &mut Turn<'_, Reboot>) -> Work {
 
 /// The boot that it is in, as the server itself says; `None` if it does not.
 async fn boot_id(turn: &Context<'_>, machine: &Machine<'_>) -> Option<String> {
-    let target = turn.tools.context.target(machine.server).ok()?;
-    let limits = Limits {
-        time: ASK,
-        ..Limits::default()
-    };
-    let output = ssh::run(&target, BOOT_ID, limits).await.ok()?;
-    let id = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let host = turn.tools.context.host(machine.server, ASK).ok()?;
+    let said = host::run(&host, BOOT_ID, &Word::default(), &[], b"")
+        .await
+        .ok()?;
+    let id = said.value("boot_id").ok()?;
     let is_one = |c: char| c.is_ascii_hexdigit() || c == '-';
-    (output.status == Some(0) && id.len() == 36 && id.chars().all(is_one)).then_some(id)
+    (id.len() == 36 && id.chars().all(is_one)).then(|| id.to_owned())
 }
 
 /// Whether it is in another boot than the marked one; `None`: nobody can tell yet.

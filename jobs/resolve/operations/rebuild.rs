@@ -2,8 +2,6 @@
 //! that comes back, or a follower that cannot any more. It is rewound to where it parted
 //! from its leader; where that cannot be done it is copied anew.
 
-mod scripts;
-
 use std::time::Duration;
 
 use drover::model::{OperationKind, Resource, Server, SubjectId, slot_of};
@@ -11,12 +9,12 @@ use drover::store::subjects::Known;
 use serde::{Deserialize, Serialize};
 
 use super::create_resource::{self, plan};
-use super::fence::{FENCE, OPEN};
+use super::failover::Lsn;
 use super::follow::{Node, follow, make_slot, node, replication_password};
 use super::kind::{self, Ended, Operation, Outcome, Step, Turn, Work};
 use super::reconnect::follower;
 use super::{await_available, script, switchover};
-use scripts::{COPY, PARTED, REWIND};
+use crate::host::scripts::{COPY_LEADER, FENCE, OPEN, REACHES, REWIND, STREAMS_FROM};
 
 /// A node is made to follow again.
 pub(super) struct Rebuild;
@@ -118,8 +116,6 @@ fn parts<'a>(
     Ok((on, leader))
 }
 
-const REACHES: &str = include_str!("../../host/scripts/reaches.sh");
-
 /// An incident gives up what is there for a copy only if there is something to copy from.
 /// Who comes back behind a failover waits for its leader.
 async fn look(turn: &mut Turn<'_, Rebuild>) -> Work {
@@ -133,23 +129,23 @@ async fn look(turn: &mut Turn<'_, Rebuild>) -> Work {
     let (_, server, leader) = follower(turn)?;
     let (leader, its_server) = node(turn, leader).await?;
     let (host, port) = (its_server.address.as_str(), leader.port.to_string());
-    let said = script::listen(turn, server, REACHES, &[host, &port]).await?;
-    match said.status {
-        0 => Ok(Outcome::done(format!(
+    match script::run(turn, server, REACHES, &[host, &port], b"").await {
+        Ok(_) => Ok(Outcome::done(format!(
             "it reaches its leader at {host} port {port}"
         ))),
-        9 => Err(Outcome::skipped(format!(
+        Err(e) if e.status() == Some(9) => Err(Outcome::skipped(format!(
             "{} does not reach its leader at {host} port {port}: nothing could be copied",
             server.subject.name
         ))),
-        _ => Err(Outcome::failed(said.last_words())),
+        Err(e) => Err(Outcome::failed(e.to_string())),
     }
 }
 
 /// Stops it at once: it may be an old leader that is just coming back.
 async fn stop(turn: &mut Turn<'_, Rebuild>) -> Work {
     let (on, _) = parts(turn)?;
-    match script::at_cluster(turn, on, FENCE, &[], b"").await {
+    let said = script::at_cluster(turn, on, FENCE, &[], b"").await;
+    match said.map_err(Outcome::from) {
         Ok(said) => Ok(Outcome::done(said.last_words())),
         // However long its server takes: it is another's to mend.
         Err(outcome) if outcome.ended == Ended::Failed => Err(Outcome::again(SOON, outcome.note)),
@@ -186,13 +182,13 @@ async fn rewind(turn: &mut Turn<'_, Rebuild>) -> Work {
     let leader = node(turn, leader).await?;
     let [host, port, slot] = arguments(&leader, on.0);
     let job = format!("rewind-{}", turn.operation.id);
-    let text = format!("{}{REWIND}{PARTED}", script::BACKGROUND);
-    let said = script::at_cluster(turn, on, &text, &[&host, &port, &slot, &job], b"").await;
-    match said {
+    let arguments = [host.as_str(), &port, &slot, &job];
+    let said = script::at_cluster(turn, on, REWIND, &arguments, b"").await;
+    match said.map_err(Outcome::from) {
         Ok(said) => {
             let mut words = said.last_words();
             turn.memo.rewound = true;
-            if let Some(bytes) = scripts::lost(&said.out) {
+            if let Some(bytes) = lost(said.value("end")?, said.value("parted")?) {
                 words += &format!("; {bytes} bytes of its WAL were never replicated and are lost");
                 turn.memo.lost_bytes = Some(bytes);
             }
@@ -212,9 +208,9 @@ async fn copy(turn: &mut Turn<'_, Rebuild>) -> Work {
     let [host, port, slot] = arguments(&leader, on.0);
     let rate = plan(turn, on.0).await?.backup_rate_mib.to_string();
     let job = format!("copy-{}", turn.operation.id);
-    let text = format!("{}{COPY}", script::BACKGROUND);
     let arguments = [host.as_str(), &port, &slot, &job, &rate];
-    match script::at_cluster(turn, on, &text, &arguments, b"").await {
+    let said = script::at_cluster(turn, on, COPY_LEADER, &arguments, b"").await;
+    match said.map_err(Outcome::from) {
         Ok(said) => {
             turn.memo.copied = true;
             Ok(Outcome::done(said.last_words()))
@@ -250,11 +246,9 @@ async fn tidy(turn: &mut Turn<'_, Rebuild>) -> Work {
     switchover::tidy(turn, on).await
 }
 
-const STREAMS_FROM: &str = include_str!("../../host/scripts/streams_from.sh");
-
 async fn stream(turn: &mut Turn<'_, Rebuild>) -> Work {
     let (on, _) = parts(turn)?;
-    let said = script::as_superuser(turn, on, STREAMS_FROM, &[], b"").await?;
+    let said = script::at_cluster(turn, on, STREAMS_FROM, &[], b"").await?;
     let words = said.last_words();
     if words.starts_with("streaming") {
         return Ok(Outcome::done(words));
@@ -265,4 +259,28 @@ async fn stream(turn: &mut Turn<'_, Rebuild>) -> Work {
         return Ok(Outcome::then("stop", text));
     }
     Err(Outcome::again(SOON / 2, words))
+}
+
+/// Bytes of WAL behind the place where it `parted` from its leader, by the `end` of its last
+/// record (LSN and length); `None`: they did not part, or nobody can tell.
+fn lost(end: &str, parted: &str) -> Option<u64> {
+    let parted: Lsn = parted.parse().ok()?;
+    let (last, length) = end.split_once(' ')?;
+    let (last, length): (Lsn, u64) = (last.parse().ok()?, length.parse().ok()?);
+    // Records begin at multiples of eight bytes.
+    let end = last.0 + length.next_multiple_of(8);
+    Some(end.saturating_sub(parted.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_lost_is_counted_from_the_fork_to_the_last_record() {
+        assert_eq!(lost("0/5000148 114", "0/5000100"), Some(0x48 + 120));
+        assert_eq!(lost("0/5000148 114", ""), None);
+        assert_eq!(lost("", "0/5000100"), None);
+        assert_eq!(lost("0/5000000 10", "0/5000100"), Some(0));
+    }
 }

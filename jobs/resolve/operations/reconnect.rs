@@ -11,6 +11,7 @@ use super::create_resource::plan;
 use super::follow::{follow, make_slot, node};
 use super::kind::{self, Context, NoParams, Operation, Outcome, Step, Turn, Work};
 use super::script;
+use crate::host::scripts::{END_RECEIVER, RECEIVER_STATUS};
 
 /// A follower's receiver connects again.
 pub(super) struct Reconnect;
@@ -50,9 +51,6 @@ const SOON: Duration = Duration::from_secs(1);
 /// So often.
 const LOOKS: u32 = 10;
 
-const END_RECEIVER: &str = include_str!("../../host/scripts/end_receiver.sh");
-const STREAMS: &str = include_str!("../../host/scripts/receiver_status.sh");
-
 /// The follower, its server, and whom it follows.
 ///
 /// # Errors
@@ -81,7 +79,8 @@ async fn reconnect(turn: &mut Turn<'_, Reconnect>) -> Work {
     make_slot(turn, to, password, resource, keep).await?;
     follow(turn, (resource, server), to, password).await?;
     let on = (resource, server);
-    let said = script::superuser_or_skip(turn, on, END_RECEIVER, &[], b"").await?;
+    let said = script::at_cluster(turn, on, END_RECEIVER, &[], b"").await;
+    let said = said.map_err(script::or_skip)?;
     let slot = slot_of(resource.subject.id);
     Ok(Outcome::done(said.last_words())
         .touching(format!("the receiver of {}", resource.subject.name))
@@ -94,7 +93,7 @@ struct Told {
 }
 
 async fn streams(turn: &mut Turn<'_, Reconnect>) -> Work {
-    let told: Told = script::ask(turn, turn.resource()?, STREAMS, &[]).await?;
+    let told: Told = script::ask(turn, turn.resource()?, RECEIVER_STATUS, &[]).await?;
     let status = told.status.unwrap_or_else(|| "unknown".into());
     if status == "streaming" {
         return Ok(Outcome::done("its receiver streams"));

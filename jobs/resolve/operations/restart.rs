@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::kind::{Context, Operation, Outcome, Step, Turn, Work};
 use super::{await_available, script};
+use crate::host::ScriptError;
+use crate::host::scripts::{
+    LOOK_CLUSTER, MARK_POSTMASTER, RESTART_CLUSTER, RESTART_DEAD_CLUSTER, RESTART_FOLLOWER,
+};
 
 /// A resource's cluster is restarted.
 pub(super) struct Restart;
@@ -74,25 +78,15 @@ const LATER: Duration = Duration::from_secs(2);
 /// So often a cluster that accepts connections is left to its feeler.
 const ACCEPTS: u64 = 5;
 
-const POSTMASTER: &str = include_str!("../../host/scripts/prelude/postmaster.sh");
-const ANSWERS: &str = include_str!("../../host/scripts/prelude/answers.sh");
-const MARK: &str = include_str!("../../host/scripts/mark_postmaster.sh");
-const LOOK: &str = include_str!("../../host/scripts/look_cluster.sh");
-const RESTART: &str = include_str!("../../host/scripts/restart_cluster.sh");
-const RESTART_DEAD: &str = include_str!("../../host/scripts/restart_dead_cluster.sh");
-const RESTART_FOLLOWER: &str = include_str!("../../host/scripts/restart_follower.sh");
-
 async fn mark(turn: &mut Turn<'_, Restart>) -> Work {
     match turn.params.how {
         How::Always => {}
         How::Fast | How::Immediate => return look(turn).await,
         How::Follower => return Ok(Outcome::done("it is restarted if it is a standby")),
     }
-    let text = format!("{POSTMASTER}{MARK}");
-    let said = script::at_cluster(turn, turn.resource()?, &text, &[], b"").await?;
-    let mut lines = said.out.lines().map(str::to_owned);
-    turn.memo.cluster = lines.next().unwrap_or_default();
-    turn.memo.postmaster = lines.next().unwrap_or_default();
+    let said = script::at_cluster(turn, turn.resource()?, MARK_POSTMASTER, &[], b"").await?;
+    turn.memo.cluster = said.value("cluster")?.to_owned();
+    turn.memo.postmaster = said.value("postmaster")?.to_owned();
     let runs = match turn.memo.postmaster.is_empty() {
         true => "does not run",
         false => "runs",
@@ -105,28 +99,19 @@ async fn mark(turn: &mut Turn<'_, Restart>) -> Work {
 
 /// One that answers is not restarted, nor one that is on its way to.
 async fn look(turn: &mut Turn<'_, Restart>) -> Work {
-    let (resource, server) = turn.resource()?;
-    let name = &server.subject.name;
-    let text = format!("{ANSWERS}{LOOK}");
-    let said = script::hear(turn, (resource, server), &text, &[cause(turn)], b"").await?;
-    let mut lines = said.out.lines();
-    let (clock, cluster, alive) = (lines.next(), lines.next(), lines.next());
-    let answers = lines.next();
-    let (0, Some(Ok(clock)), Some(cluster), Some(alive)) =
-        (said.status, clock.map(str::parse::<i64>), cluster, alive)
-    else {
-        return Err(Outcome::failed(format!(
-            "{name} did not say how its clusters are: {}",
-            said.last_words()
-        )));
-    };
+    let on = turn.resource()?;
+    let said = script::at_cluster(turn, on, LOOK_CLUSTER, &[cause(turn)], b"").await;
+    let said = said.map_err(script::or_skip)?;
+    let (cluster, alive) = (said.value("cluster")?, said.value("alive")?);
     cluster.clone_into(&mut turn.memo.cluster);
-    match answers {
-        Some("0") => return Err(accepts(turn)),
-        Some("1") => return Err(starts(turn)),
-        Some(_) | None => {}
+    match said.value("answers")? {
+        "0" => return Err(accepts(turn)),
+        "1" => return Err(starts(turn)),
+        _ => {}
     }
-    turn.memo.clock = Some(clock);
+    let name = &on.1.subject.name;
+    let clock = said.value("clock")?.parse();
+    turn.memo.clock = Some(clock.map_err(|_| Outcome::failed(format!("{name} has no clock")))?);
     Ok(Outcome::done(format!(
         "cluster {cluster} on {name} is {alive}"
     )))
@@ -175,43 +160,47 @@ async fn restart(turn: &mut Turn<'_, Restart>) -> Work {
         How::Fast => "fast",
         How::Immediate => "immediate",
     };
-    let (resource, server) = turn.resource()?;
-    let text = format!("{ANSWERS}{RESTART_DEAD}");
+    let on = turn.resource()?;
     let clock = turn.memo.clock.unwrap_or(i64::MAX).to_string();
     let arguments = [mode, &clock, cause(turn)];
-    let said = script::hear(turn, (resource, server), &text, &arguments, b"").await?;
-    let touched = format!("cluster {} on {}", turn.memo.cluster, server.subject.name);
+    let said = script::at_cluster(turn, on, RESTART_DEAD_CLUSTER, &arguments, b"").await;
     let cluster = &turn.memo.cluster;
-    match said.status {
-        0 => Ok(Outcome::done(format!("{cluster}: {}", said.last_words())).touching(touched)),
-        6 => Err(Outcome::again(SOON, said.last_words())),
-        7 => Err(accepts(turn)),
-        8 => Err(starts(turn)),
-        _ => {
-            let why = format!("{cluster} does not start: {}", said.last_words());
-            Err(Outcome::failed(why).touching(touched))
+    let touched = format!("cluster {cluster} on {}", on.1.subject.name);
+    match said {
+        Ok(said) => {
+            Ok(Outcome::done(format!("{cluster}: {}", said.last_words())).touching(touched))
         }
+        Err(ScriptError::Failed { status, words, .. }) if status != ScriptError::NOTHING_THERE => {
+            match status {
+                6 => Err(Outcome::again(SOON, words)),
+                7 => Err(accepts(turn)),
+                8 => Err(starts(turn)),
+                _ => {
+                    let why = format!("{cluster} does not start: {words}");
+                    Err(Outcome::failed(why).touching(touched))
+                }
+            }
+        }
+        Err(e) => Err(script::or_skip(e)),
     }
 }
 
 async fn always(turn: &mut Turn<'_, Restart>) -> Work {
-    let text = format!("{POSTMASTER}{RESTART}");
     let marked = [turn.memo.postmaster.as_str()];
-    let said = script::at_cluster(turn, turn.resource()?, &text, &marked, b"").await?;
+    let on = turn.resource()?;
+    let said = script::at_cluster(turn, on, RESTART_CLUSTER, &marked, b"").await?;
     let cluster = &turn.memo.cluster;
     Ok(Outcome::done(format!("{cluster} {}", said.last_words())))
 }
 
 async fn follower(turn: &mut Turn<'_, Restart>) -> Work {
-    let (resource, server) = turn.resource()?;
-    let said = script::hear(turn, (resource, server), RESTART_FOLLOWER, &[], b"").await?;
-    let words = format!("{} on {}", said.last_words(), server.subject.name);
-    match said.status {
-        0 => {
-            let touched = format!("cluster {}", resource.subject.name);
+    let on = turn.resource()?;
+    match script::at_cluster(turn, on, RESTART_FOLLOWER, &[], b"").await {
+        Ok(said) => {
+            let touched = format!("cluster {}", on.0.subject.name);
             Ok(Outcome::done(said.last_words()).touching(touched))
         }
-        6 => Err(Outcome::again(SOON, words)),
-        _ => Err(Outcome::failed(words)),
+        Err(e) if e.status() == Some(6) => Err(Outcome::again(SOON, e.to_string())),
+        Err(e) => Err(script::or_skip(e)),
     }
 }

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use drover::model::{OperationKind, Resource, Server};
+use drover::model::OperationKind;
 use serde::{Deserialize, Serialize};
 
 use super::follows::follows;
-use super::kind::{Context, NoParams, Operation, Outcome, Step, Turn, Work};
+use super::kind::{NoParams, Operation, Outcome, Step, Turn, Work};
 use super::script;
+use crate::host::scripts::{LOOK_ARCHIVER, RESTART_ARCHIVER};
 
 /// What hangs under an archiver is ended, and it goes on.
 pub(super) struct RestartArchiver;
@@ -59,14 +60,6 @@ const HUNG_S: &str = "60";
 /// after 10 s, and looks for itself every 60 s.
 const PROGRESS_S: i64 = 75;
 const POLL: Duration = Duration::from_secs(2);
-
-const PROCESSES: &str = include_str!("../../host/scripts/prelude/archiver.sh");
-
-const STATUS: &str = include_str!("../../host/scripts/prelude/archiver_status.sh");
-
-const LOOK: &str = include_str!("../../host/scripts/look_archiver.sh");
-
-const RESTART: &str = include_str!("../../host/scripts/restart_archiver.sh");
 
 /// What a script tells.
 #[derive(Debug, Deserialize)]
@@ -122,14 +115,9 @@ impl Told {
     }
 }
 
-async fn ask(turn: &Context<'_>, on: (&Resource, &Server), rest: &str) -> Result<Told, Outcome> {
-    let text = format!("{PROCESSES}{STATUS}{rest}");
-    script::ask(turn, on, &text, &[HUNG_S]).await
-}
-
 async fn look(turn: &mut Turn<'_, RestartArchiver>) -> Work {
     let on = turn.resource()?;
-    let told = ask(turn, on, LOOK).await?;
+    let told: Told = script::ask(turn, on, LOOK_ARCHIVER, &[HUNG_S]).await?;
     if !told.on {
         return Ok(Outcome::done("archiving is off"));
     }
@@ -147,7 +135,7 @@ async fn look(turn: &mut Turn<'_, RestartArchiver>) -> Work {
 
 async fn restart(turn: &mut Turn<'_, RestartArchiver>) -> Work {
     let (resource, server) = turn.resource()?;
-    let told = ask(turn, (resource, server), RESTART).await?;
+    let told: Told = script::ask(turn, (resource, server), RESTART_ARCHIVER, &[HUNG_S]).await?;
     let ended = match told.ended.as_str() {
         "" | "0" => "nothing hung".into(),
         ended => format!("ended {ended} hung processes"),
@@ -165,7 +153,7 @@ async fn restart(turn: &mut Turn<'_, RestartArchiver>) -> Work {
 
 /// Waits for as long as segments go: a long queue is no failure.
 async fn catch_up(turn: &mut Turn<'_, RestartArchiver>) -> Work {
-    let told = ask(turn, turn.resource()?, LOOK).await?;
+    let told: Told = script::ask(turn, turn.resource()?, LOOK_ARCHIVER, &[HUNG_S]).await?;
     if !told.on || !told.failing && told.ready <= turn.rules.limits.archive_ready / 2 {
         let keeps_up = format!("archiving keeps up: {} segments wait", told.ready);
         return Ok(Outcome::done(keeps_up));

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::follows::follows;
 use super::kind::{Context, NoParams, Operation, Outcome, Step, Turn, Work};
-use super::script::QUIET;
 use super::{own_role, script};
+use crate::host::scripts::{LOOK_ROLE, RESTORE_LOGIN};
 use crate::postgres::PostgresError;
 
 /// drover's own role may log in again.
@@ -38,11 +38,7 @@ impl Operation for RestoreLogin {
     ];
 }
 
-const LOOK: &str = include_str!("../../host/scripts/look_role.sh");
-
-const RESTORE: &str = include_str!("../../host/scripts/restore_login.sh");
-
-/// What [`LOOK`] tells of the role.
+/// What [`LOOK_ROLE`] tells of the role.
 #[derive(Debug, Deserialize)]
 struct Told {
     in_recovery: bool,
@@ -100,7 +96,7 @@ async fn look(turn: &mut Turn<'_, RestoreLogin>) -> Work {
     if refusal == Refusal::Method {
         return Ok(hba(role, server, &message));
     }
-    let told: Told = script::ask(turn, (resource, server), LOOK, &[role]).await?;
+    let told: Told = script::ask(turn, (resource, server), LOOK_ROLE, &[role]).await?;
     if !told.there {
         return Ok(Outcome::skipped(format!(
             "there is no role {role}, and drover makes none"
@@ -185,9 +181,9 @@ async fn set(
         ("false", String::new())
     };
     let arguments = [resource.role.as_str(), set_it];
-    let text = format!("{QUIET}{RESTORE}");
-    let said = script::superuser_or_skip(turn, on, &text, &arguments, input.as_bytes()).await?;
-    Ok(said.out.lines().map(str::to_owned).collect())
+    let said = script::at_cluster(turn, on, RESTORE_LOGIN, &arguments, input.as_bytes()).await;
+    let said = said.map_err(script::or_skip)?;
+    Ok(said.text().lines().map(str::to_owned).collect())
 }
 
 fn touched(role: &str, server: &Server) -> String {

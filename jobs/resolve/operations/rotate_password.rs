@@ -6,7 +6,8 @@ use drover::store::operations::Fact;
 use postgres_protocol::password::scram_sha_256;
 
 use super::kind::{NoMemo, NoParams, Operation, Outcome, Step, Turn, Work};
-use super::script::{self, QUIET};
+use super::script;
+use crate::host::scripts::SET_PASSWORD;
 
 /// A customer gets another password.
 pub(super) struct RotatePassword;
@@ -17,8 +18,6 @@ impl Operation for RotatePassword {
     const KIND: OperationKind = OperationKind::RotatePassword;
     const STEPS: &'static [Step<Self>] = &[Step::new("set", "set it", |turn| Box::pin(set(turn)))];
 }
-
-const SET: &str = include_str!("../../host/scripts/set_password.sh");
 
 /// The server gets a verifier of it: the password itself is in nothing that
 /// PostgreSQL could write down.
@@ -44,8 +43,8 @@ async fn set(turn: &mut Turn<'_, RotatePassword>) -> Work {
         .map_err(|e| Outcome::hopeless(e.to_string()))?;
     let verifier = scram_sha_256(password.expose_secret().as_bytes());
     let input = format!("\\set verifier '{verifier}'\n");
-    let text = format!("{QUIET}{SET}");
     let role = customer.role.as_str();
-    script::as_superuser(turn, (resource, server), &text, &[role], input.as_bytes()).await?;
+    let on = (resource, server);
+    script::at_cluster(turn, on, SET_PASSWORD, &[role], input.as_bytes()).await?;
     Ok(Outcome::done(format!("{role} has its new password")).with(Fact::CustomerPassword(keep)))
 }

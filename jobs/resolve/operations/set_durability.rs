@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::follow::followers;
 use super::kind::{Context, NoMemo, Operation, Outcome, Step, Turn, Work};
 use super::{script, sync};
+use crate::host::scripts::STREAMING_FOLLOWERS;
 
 /// A leader gets another durability.
 pub(super) struct SetDurability;
@@ -57,8 +58,6 @@ fn leader<'a>(turn: &Context<'a>) -> Result<(&'a Resource, &'a Server), Outcome>
     }
 }
 
-const STREAMING: &str = include_str!("../../host/scripts/streaming_followers.sh");
-
 /// Nothing is changed before one streams: all commits would wait.
 async fn look(turn: &mut Turn<'_, SetDurability>) -> Work {
     let on = leader(turn)?;
@@ -72,8 +71,8 @@ async fn look(turn: &mut Turn<'_, SetDurability>) -> Work {
             "it has no follower, and would take no commit any more",
         ));
     }
-    let said = script::as_superuser(turn, on, STREAMING, &[], b"").await?;
-    let streams = |slot: &String| said.out.lines().any(|line| line.trim() == slot);
+    let said = script::at_cluster(turn, on, STREAMING_FOLLOWERS, &[], b"").await?;
+    let streams = |slot: &String| said.text().lines().any(|line| line.trim() == slot);
     let streaming = followers
         .iter()
         .find(|(follower, _)| streams(&slot_of(follower.subject.id)));

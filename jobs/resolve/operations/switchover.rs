@@ -12,8 +12,10 @@ use serde_json::Value;
 use super::create_resource::{self, plan};
 use super::follow::{follow, followers, make_slot, node, replication_password};
 use super::kind::{Context, Operation, Outcome, Step, Turn, Work};
-use super::unfollow::PROMOTE;
 use super::{await_available, lead, script};
+use crate::host::scripts::{
+    CAUGHT_UP, CHECKPOINT, FOLLOWER_STANDING, LEAD_ON, PROMOTE, STOP_LEADER, TIDY_SLOTS,
+};
 
 /// A follower takes the lead, as planned.
 pub(super) struct Switchover;
@@ -96,8 +98,6 @@ const SOON: Duration = Duration::from_millis(100);
 /// How long it is waited for before the old leader leads on.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-const STANDING: &str = include_str!("../../host/scripts/follower_standing.sh");
-
 /// The follower that was named, or the first that streams and is closest.
 async fn choose(turn: &mut Turn<'_, Switchover>) -> Work {
     let (resource, _) = turn.resource()?;
@@ -118,9 +118,9 @@ async fn choose(turn: &mut Turn<'_, Switchover>) -> Work {
             continue;
         }
         let on = (&*follower, &*server);
-        match script::as_superuser(turn, on, STANDING, &[], b"").await {
+        match script::at_cluster(turn, on, FOLLOWER_STANDING, &[], b"").await {
             Ok(said) => {
-                let words: Vec<&str> = said.out.trim().split('|').collect();
+                let words: Vec<&str> = said.text().split('|').collect();
                 let lag = words.get(2).and_then(|lag| lag.parse::<i64>().ok());
                 match (words.first(), words.get(1), lag) {
                     (Some(&"t"), Some(&"streaming"), Some(lag)) => {
@@ -131,7 +131,7 @@ async fn choose(turn: &mut Turn<'_, Switchover>) -> Work {
                     _ => skipped.push(format!("{name} does not stream")),
                 }
             }
-            Err(outcome) => skipped.push(format!("{name}: {}", outcome.note)),
+            Err(e) => skipped.push(format!("{name}: {e}")),
         }
     }
     match best {
@@ -155,18 +155,14 @@ async fn names(turn: &mut Turn<'_, Switchover>) -> Work {
     Ok(Outcome::done(said))
 }
 
-const CHECKPOINT: &str = include_str!("../../host/scripts/checkpoint.sh");
-
 async fn checkpoint(turn: &mut Turn<'_, Switchover>) -> Work {
-    let said = script::as_superuser(turn, turn.resource()?, CHECKPOINT, &[], b"").await?;
+    let said = script::at_cluster(turn, turn.resource()?, CHECKPOINT, &[], b"").await?;
     Ok(Outcome::done(said.last_words()))
 }
 
-const STOP: &str = include_str!("../../host/scripts/stop_leader.sh");
-
 async fn stop(turn: &mut Turn<'_, Switchover>) -> Work {
-    let said = script::at_cluster(turn, turn.resource()?, STOP, &[], b"").await?;
-    let lsn = said.last_words();
+    let said = script::at_cluster(turn, turn.resource()?, STOP_LEADER, &[], b"").await?;
+    let lsn = said.value("lsn")?.to_owned();
     if !lsn.contains('/') {
         return Err(Outcome::failed(format!(
             "where its WAL ends is not known: {lsn}"
@@ -177,21 +173,17 @@ async fn stop(turn: &mut Turn<'_, Switchover>) -> Work {
     Ok(done)
 }
 
-const CAUGHT_UP: &str = include_str!("../../host/scripts/caught_up.sh");
-
-const LEAD_ON: &str = include_str!("../../host/scripts/lead_on.sh");
-
 async fn catch_up(turn: &mut Turn<'_, Switchover>) -> Work {
     let (follower, its_server) = node(turn, lead::chosen(turn.memo.to)?).await?;
     let lsn = turn.memo.lsn.as_deref().unwrap_or_default();
     let on = (&*follower, &*its_server);
     let name = &follower.subject.name;
-    let why = match script::as_superuser(turn, on, CAUGHT_UP, &[lsn], b"").await {
-        Ok(said) if said.out.trim() == "t" => {
+    let why = match script::at_cluster(turn, on, CAUGHT_UP, &[lsn], b"").await {
+        Ok(said) if said.text() == "t" => {
             return Ok(Outcome::done(format!("{name} has everything up to {lsn}")));
         }
         Ok(_) => format!("{name} has not replayed {lsn} yet"),
-        Err(outcome) => outcome.note,
+        Err(e) => e.to_string(),
     };
     if turn.waited() < PATIENCE {
         return Err(Outcome::again(SOON, why));
@@ -204,7 +196,7 @@ async fn catch_up(turn: &mut Turn<'_, Switchover>) -> Work {
 async fn promote(turn: &mut Turn<'_, Switchover>) -> Work {
     let (follower, server) = node(turn, lead::chosen(turn.memo.to)?).await?;
     let on = (&*follower, &*server);
-    let said = script::as_superuser(turn, on, PROMOTE, &[], b"").await?;
+    let said = script::at_cluster(turn, on, PROMOTE, &[], b"").await?;
     Ok(Outcome::done(said.last_words()))
 }
 
@@ -234,8 +226,6 @@ async fn start(turn: &mut Turn<'_, Switchover>) -> Work {
     create_resource::start(turn, resource, server).await
 }
 
-const TIDY: &str = include_str!("../../host/scripts/tidy_slots.sh");
-
 /// Drops the slots that this cluster kept as a leader.
 ///
 /// # Errors
@@ -245,7 +235,7 @@ pub(super) async fn tidy(turn: &Context<'_>, on: (&Resource, &Server)) -> Work {
     if on.0.leader.is_none() {
         return Ok(Outcome::done("it leads on"));
     }
-    let said = script::as_superuser(turn, on, TIDY, &[], b"").await?;
+    let said = script::at_cluster(turn, on, TIDY_SLOTS, &[], b"").await?;
     Ok(Outcome::done(said.last_words()))
 }
 

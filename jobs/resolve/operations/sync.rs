@@ -17,14 +17,13 @@ use drover::model::{Durability, Resource, Server, State, SubjectId};
 
 use super::follow::{Node, followers, node};
 use super::{Context, Outcome, script};
+use crate::host::scripts::SET_SYNCHRONOUS_NAMES;
 
 const SOON: Duration = Duration::from_millis(500);
 /// So often a list is written anew in one turn because the record has changed meanwhile.
 const TRIES: u32 = 3;
 /// What no follower is called: their slots end with their ids.
 const NOBODY: &str = "f_nobody";
-
-const SET: &str = include_str!("../../host/scripts/set_synchronous_names.sh");
 
 /// Has the commits of a leader wait for what the record says of it now: its durability
 /// and its followers.
@@ -105,7 +104,7 @@ fn names(durability: Durability, followers: &[SubjectId]) -> String {
 }
 
 async fn set(turn: &Context<'_>, on: (&Resource, &Server), names: &str) -> Result<String, Outcome> {
-    let said = script::as_superuser(turn, on, SET, &[names], b"").await?;
+    let said = script::at_cluster(turn, on, SET_SYNCHRONOUS_NAMES, &[names], b"").await?;
     Ok(said.last_words())
 }
 

@@ -11,6 +11,7 @@ use super::create_resource::customer;
 use super::follow::node;
 use super::kind::{Context, NoParams, Operation, Outcome, Step, Turn, Work};
 use super::{lead, script, sync};
+use crate::host::scripts::{DROP_SLOT, PROMOTE};
 
 /// A follower becomes a leader of its own.
 pub(super) struct Unfollow;
@@ -44,15 +45,13 @@ impl Operation for Unfollow {
     }
 }
 
-pub(super) const PROMOTE: &str = include_str!("../../host/scripts/promote.sh");
-
 async fn promote(turn: &mut Turn<'_, Unfollow>) -> Work {
     let on @ (resource, _) = turn.resource()?;
     // Nobody will follow it: a list that it has from its leader would hold its commits.
     if resource.leader.is_some() {
         sync::write(turn, on, Durability::Async, &[]).await?;
     }
-    let said = script::as_superuser(turn, on, PROMOTE, &[], b"").await?;
+    let said = script::at_cluster(turn, on, PROMOTE, &[], b"").await?;
     if resource.leader.is_some() {
         turn.memo.leader = resource.leader;
     }
@@ -77,8 +76,6 @@ async fn part(turn: &mut Turn<'_, Unfollow>) -> Work {
         by: turn.operation.id,
     }))
 }
-
-pub(super) const DROP_SLOT: &str = include_str!("../../host/scripts/drop_slot.sh");
 
 async fn slot(turn: &mut Turn<'_, Unfollow>) -> Work {
     let (resource, _) = turn.resource()?;
@@ -142,13 +139,12 @@ pub(super) async fn slot_away(
         State::Available | State::Uncertain | State::Unavailable => {}
     }
     let on = (&*leader, &*server);
-    let dropped = script::as_superuser(turn, on, DROP_SLOT, &[&slot], b"").await;
+    let dropped = script::at_cluster(turn, on, DROP_SLOT, &[&slot], b"").await;
     match dropped {
         Ok(said) => Ok(Outcome::done(said.last_words())),
-        Err(outcome) if turn.operation.failures >= 3 => Ok(Outcome::done(format!(
-            "slot {slot} is left to its limit: {}",
-            outcome.note
+        Err(e) if turn.operation.failures >= 3 => Ok(Outcome::done(format!(
+            "slot {slot} is left to its limit: {e}"
         ))),
-        Err(outcome) => Err(outcome),
+        Err(e) => Err(e.into()),
     }
 }

@@ -190,6 +190,7 @@ impl Change<'_> {
             tools: &self.world.tools,
             limit: step.limit,
             now: self.now().await,
+            leases: &[],
         };
         let most = step.limit + Duration::from_secs(1);
         let work = operate::of(self.operation.kind).perform(context, step.name);

@@ -4,10 +4,7 @@
 #
 # alive prints the PostgreSQL processes that have that directory as their own: postmaster
 # and backends, but no zombies, which have none any more, and nobody's shell. Only root and
-# the cluster's owner are shown them.
-
-export LC_ALL=C
-PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
+# the cluster's owner are shown them, so it looks as the one whom the script says.
 
 f=$(timeout 4 pg_lsclusters --json 2>/dev/null | PORT=$1 perl -MJSON -e '
   local $/;
@@ -26,12 +23,13 @@ if [ -z "$c" ] || [ -z "$d" ]; then
 fi
 d=$(readlink -f -- "$d")
 
+# shellcheck disable=SC2016  # the inner shell expands it
 alive() {
-  for p in /proc/[0-9]*; do
-    # shellcheck disable=SC3013  # not of POSIX, but of every sh that a server has
-    [ "$p/cwd" -ef "$d" ] || continue
-    case $(readlink "$p/exe") in
-      */postgres | */postgres\ *) echo "${p#/proc/}" ;;
-    esac
-  done
+  seeing sh -c '
+    for p in /proc/[0-9]*; do
+      [ "$p/cwd" -ef "$1" ] || continue
+      case $(readlink "$p/exe") in
+        */postgres | */postgres\ *) echo "${p#/proc/}" ;;
+      esac
+    done' alive "$d"
 }

@@ -4,7 +4,9 @@ use drover::model::{OperationKind, Server};
 use serde::{Deserialize, Serialize};
 
 use super::room::{self, Volume, amount};
+use crate::host::scripts::ROTATED_LOGS;
 use crate::resolve::operations::kind::{Context, NoParams, Operation, Outcome, Step, Turn, Work};
+use crate::resolve::operations::script;
 
 /// Rotated logs are removed.
 pub(in crate::resolve::operations) struct RemoveLogs;
@@ -36,8 +38,6 @@ impl Operation for RemoveLogs {
     ];
 }
 
-const ROTATED: &str = include_str!("../../../host/scripts/rotated_logs.sh");
-
 /// How many there are of the clusters that may be changed, how many bytes they hold,
 /// and why the other clusters' stay. A mode that was set meanwhile holds.
 async fn rotated(
@@ -55,8 +55,8 @@ async fn rotated(
     }
     let ports = ports.join(" ");
     let arguments = [&[what, &ports], mounts].concat();
-    let said = room::say(turn, server, ROTATED, &arguments).await?;
-    let last = said.out.lines().last().unwrap_or_default();
+    let said = script::run(turn, server, ROTATED_LOGS, &arguments, b"").await?;
+    let last = said.text().lines().last().unwrap_or_default();
     let figures = last.split_once(' ');
     figures
         .and_then(|(files, bytes)| Some((files.parse().ok()?, bytes.parse().ok()?, left_out)))

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::room::{self, Volume};
+use crate::host::ScriptError;
+use crate::host::scripts::{LOOK_READ_ONLY, RESET_READ_ONLY, SET_READ_ONLY};
 use crate::resolve::operations::instance::POWER;
 use crate::resolve::operations::kind::{Ended, Operation, Outcome, Step, Turn, Work};
 use crate::resolve::operations::script;
@@ -98,12 +100,6 @@ impl Operation for SetReadWrite {
         ];
 }
 
-const LOOK: &str = include_str!("../../../host/scripts/look_read_only.sh");
-
-const SET: &str = include_str!("../../../host/scripts/set_read_only.sh");
-
-const RESET: &str = include_str!("../../../host/scripts/reset_read_only.sh");
-
 /// A cluster by its port, which is all that SQL over the local socket needs: a
 /// resource may have left the herd since.
 pub(super) fn cluster(server: &Server, port: u16) -> Resource {
@@ -150,8 +146,9 @@ async fn look(turn: &mut Turn<'_, SetReadOnly>) -> Work {
     let (ours, mut words) = room::ours(context, server, &volumes).await?;
     let asked = ours.iter().map(|ours| {
         let resource = &ours.resource;
-        let told =
-            async move { script::ask::<Holds>(context, (resource, server), LOOK, &[]).await };
+        let told = async move {
+            script::ask::<Holds>(context, (resource, server), LOOK_READ_ONLY, &[]).await
+        };
         told.map(move |told| (resource, told)).boxed()
     });
     let mut owed = turn.params.owed.clone();
@@ -188,7 +185,7 @@ async fn set(turn: &mut Turn<'_, SetReadOnly>) -> Work {
         let resource = cluster(server, *port);
         async move {
             let on = (&resource, server);
-            let told = script::superuser_or_skip(context, on, SET, &[], b"").await;
+            let told = script::at_cluster(context, on, SET_READ_ONLY, &[], b"").await;
             (before, told)
         }
         .boxed()
@@ -201,7 +198,7 @@ async fn set(turn: &mut Turn<'_, SetReadOnly>) -> Work {
                 well.push(before.of.as_str());
                 outcome = outcome.touching(setting(&before.of, server));
             }
-            Err(failed) => wrong.push(format!("{}: {}", before.of, failed.note)),
+            Err(failed) => wrong.push(format!("{}: {failed}", before.of)),
         }
     }
     outcome.note = format!("read-only until there is room: {}", well.join(", "));
@@ -225,7 +222,7 @@ async fn reset(turn: &mut Turn<'_, SetReadWrite>) -> Work {
         async move {
             let on = (&resource, server);
             let setting = before.setting.unwrap_or_default();
-            let told = script::superuser_or_skip(context, on, RESET, &[&setting], b"").await;
+            let told = script::at_cluster(context, on, RESET_READ_ONLY, &[&setting], b"").await;
             (port, before.of, told)
         }
         .boxed()
@@ -240,13 +237,11 @@ async fn reset(turn: &mut Turn<'_, SetReadWrite>) -> Work {
                 outcome = outcome.touching(setting(&of, server));
             }
             // No such cluster is there any more.
-            Err(Outcome {
-                ended: Ended::Skipped,
-                note,
-                ..
-            }) => words.push(format!("{of}: {note}")),
+            Err(e) if e.status() == Some(ScriptError::NOTHING_THERE) => {
+                words.push(format!("{of}: {e}"));
+            }
             Err(failed) => {
-                wrong.push(format!("{of}: {}", failed.note));
+                wrong.push(format!("{of}: {failed}"));
                 continue;
             }
         }

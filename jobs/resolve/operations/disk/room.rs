@@ -9,9 +9,10 @@ use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt as _};
 use serde_json::Value;
 
+use crate::host::scripts::LOOK_VOLUMES;
 use crate::resolve::operations::instance::SOON;
 use crate::resolve::operations::kind::{Context, Outcome};
-use crate::resolve::operations::shell::{self, Said};
+use crate::resolve::operations::script;
 use crate::think::DISK_MARGIN;
 
 /// So often, in one operation, room that was made is left to the next observation.
@@ -29,21 +30,6 @@ pub(in crate::resolve::operations) struct Volume {
     ports: Vec<u16>,
 }
 
-const LOOK: &str = include_str!("../../../host/scripts/look_volumes.sh");
-
-/// Runs a script that tells by what it prints, whatever its status is.
-///
-/// # Errors
-/// The outcome of a step whose script could not be run.
-pub(super) async fn say(
-    turn: &Context<'_>,
-    server: &Server,
-    script: &str,
-    arguments: &[&str],
-) -> Result<Said, Outcome> {
-    shell::run_with_input(turn.tools, server, script, arguments, b"", turn.limit).await
-}
-
 /// Every volume that holds clusters, as it is now.
 ///
 /// # Errors
@@ -52,9 +38,9 @@ pub(in crate::resolve::operations) async fn volumes(
     turn: &Context<'_>,
     server: &Server,
 ) -> Result<Vec<Volume>, Outcome> {
-    let said = say(turn, server, LOOK, &[]).await?;
+    let said = script::run(turn, server, LOOK_VOLUMES, &[], b"").await?;
     let mut volumes: BTreeMap<String, Volume> = BTreeMap::new();
-    for line in said.out.lines() {
+    for line in said.text().lines() {
         let Some((port, volume)) = read(line) else {
             continue;
         };

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::read_only::cluster;
 use super::room::{self, Ours, amount};
+use crate::host::scripts::{DROP_SLOT_IF_UNREAD, LOOK_SLOTS, TRY_CHECKPOINT};
 use crate::resolve::operations::instance::POWER;
 use crate::resolve::operations::kind::{
     Context, Ended, NoParams, Operation, Outcome, Step, Turn, Work,
@@ -85,19 +86,6 @@ impl Operation for DropSlots {
 /// So many are dropped in one turn.
 const A_TURN: usize = 5;
 
-const LOOK: &str = concat!(
-    include_str!("../../../host/scripts/prelude/unread_slots.sh"),
-    include_str!("../../../host/scripts/look_slots.sh")
-);
-
-const DROP: &str = concat!(
-    include_str!("../../../host/scripts/prelude/unread_slots.sh"),
-    include_str!("../../../host/scripts/drop_slot_if_unread.sh")
-);
-
-/// One that takes longer than its statement may goes on by itself.
-const CHECKPOINT: &str = "sql -c checkpoint 2>&1 || true";
-
 async fn look(turn: &mut Turn<'_, DropSlots>) -> Work {
     let server = turn.server()?;
     let tight = room::tight(&turn.context, server, &mut turn.memo.room_seen).await?;
@@ -109,7 +97,7 @@ async fn look(turn: &mut Turn<'_, DropSlots>) -> Work {
         let followers = ours.followers.join(",");
         let told = async move {
             let arguments = [most.as_str(), followers.as_str()];
-            script::ask::<Unread>(context, (resource, server), LOOK, &arguments).await
+            script::ask::<Unread>(context, (resource, server), LOOK_SLOTS, &arguments).await
         };
         told.map(move |told| (resource, told)).boxed()
     });
@@ -197,7 +185,7 @@ async fn drop_one(
     let (most, followers) = (ours.slot_bytes.to_string(), ours.followers.join(","));
     let arguments = [slot.name.as_str(), most.as_str(), followers.as_str()];
     let on = (&ours.resource, server);
-    let told: Dropped = script::ask(turn, on, DROP, &arguments).await?;
+    let told: Dropped = script::ask(turn, on, DROP_SLOT_IF_UNREAD, &arguments).await?;
     Ok(match (told.dropped, told.there) {
         (1, _) => Ok("dropped"),
         (_, false) => Ok("gone"),
@@ -215,12 +203,12 @@ async fn checkpoint(turn: &mut Turn<'_, DropSlots>) -> Work {
         let resource = cluster(server, *port);
         let on_it = async move {
             let on = (&resource, server);
-            script::superuser_or_skip(context, on, CHECKPOINT, &[], b"").await
+            script::at_cluster(context, on, TRY_CHECKPOINT, &[], b"").await
         };
         on_it.boxed()
     });
     for told in room::few_at_a_time(asked.collect()).await {
-        told?;
+        told.map_err(script::or_skip)?;
     }
     Ok(Outcome::done("the WAL that they held is let go"))
 }

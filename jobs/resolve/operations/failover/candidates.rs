@@ -17,6 +17,7 @@ use super::super::create_resource::plan;
 use super::super::follow::followers;
 use super::super::{Context, Outcome, script};
 use super::last_seen::LastSeen;
+use crate::host::scripts::CANDIDATE_STANDING;
 
 /// How long a follower may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -134,8 +135,6 @@ impl Votes {
     }
 }
 
-const STANDING: &str = include_str!("../../../host/scripts/candidate_standing.sh");
-
 /// Asks every follower of a leader, or only the one that is named.
 ///
 /// # Errors
@@ -226,10 +225,11 @@ async fn ask(
     question: &Question<'_>,
 ) -> Result<Candidate, Refusal> {
     let arguments = [question.host, question.port];
-    let said = script::as_superuser(turn, (follower, server), STANDING, &arguments, b"").await;
-    let said = said.map_err(|outcome| Refusal::Silent(outcome.note))?;
+    let on = (follower, server);
+    let said = script::at_cluster(turn, on, CANDIDATE_STANDING, &arguments, b"").await;
+    let said = said.map_err(|e| Refusal::Silent(e.to_string()))?;
     let answered = question.now + question.asked.elapsed();
-    let words: Vec<&str> = said.out.trim().split('|').collect();
+    let words: Vec<&str> = said.text().split('|').collect();
     let [recovers, received, replayed, timeline, follows, heard] = words[..] else {
         return Err(Refusal::Unfit("its answer cannot be read".into()));
     };

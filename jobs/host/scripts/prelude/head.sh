@@ -1,0 +1,35 @@
+# shellcheck shell=sh disable=SC2034  # for the scripts behind this
+# What every script begins with; the runner puts it there, and ends it with tail.sh.
+#
+# $mark is the runner's for this run: what stands between two lines of it is the script's
+# report, and what a login shell says before it is not. $clock is the server's, read as soon
+# as the command arrived. $word_… is the word that the script bears; nothing refuses by it
+# yet. What a script reads is its descriptor 3, out of the way of all that happens to read
+# its input.
+
+mark=$1
+word_by=$2 word_epoch=$3 word_fence=$4 word_left_ms=$5
+shift 5
+export LC_ALL=C
+PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
+clock=$(date +%s.%N)
+exec 3<&0 </dev/null
+cd / || exit 1
+printf '%s\n' "$mark"
+
+# tell KEY VALUE is a line of the report that the runner finds by its key.
+tell() { printf '%s\t%s\n' "$1" "$2"; }
+
+# as_root COMMAND … does something as root, where the login is not the clusters' owner: on
+# a local server it is. as_owner_of PATH COMMAND … does something as whoever owns it.
+as_root() {
+  if [ "$(id -u)" = 0 ] || [ -n "$DROVER_CREATECLUSTER" ]; then "$@"; else sudo -n -- "$@"; fi
+}
+
+as_owner_of() {
+  of=$(stat -c %U -- "$1" 2>/dev/null) || of=$(as_root stat -c %U -- "$1") || return 1
+  shift
+  if [ "$(id -un)" = "$of" ]; then "$@"
+  elif [ "$(id -u)" = 0 ]; then runuser -u "$of" -- "$@"
+  else sudo -n -u "$of" -- "$@"; fi
+}

@@ -1,0 +1,4 @@
+# shellcheck shell=sh
+# seeing COMMAND … looks as the login.
+
+seeing() { "$@"; }
