@@ -10,6 +10,7 @@ use sqlx::PgConnection;
 use super::operations::{self, NewOperation};
 use super::plans::Plan;
 use super::queue;
+use super::statement::Bind;
 use super::subjects::{self, Inserted};
 use crate::model::{
     Cloud, Durability, Kind, OperationId, OperationKind, Origin, PublicId, Secret, SecretKey,
@@ -172,8 +173,7 @@ pub async fn resource(
              select from resources r join subjects s using (id)
              where r.server_id = $1 and r.port = p and s.forgotten_at is null)",
     )
-    .bind(server)
-    .bind(i32::from(FIRST_PORT))
+    .bind_all((server, i32::from(FIRST_PORT)))
     .fetch_one(&mut *db)
     .await?;
     // What the customer sees: a name of its own, that tells nothing and is nobody
@@ -248,8 +248,7 @@ async fn zones_apart(
     }
     let known: Option<Vec<String>> =
         sqlx::query_scalar("select zones from regions where cloud = $1 and name = $2")
-            .bind(wanted.cloud)
-            .bind(&wanted.region)
+            .bind_all((wanted.cloud, &wanted.region))
             .fetch_optional(db)
             .await?;
     let mut zones = known.unwrap_or_default();

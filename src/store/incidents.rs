@@ -11,6 +11,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::queue;
+use super::statement::{Bind, Statement};
 use crate::model::{
     Incident, IncidentId, IncidentKind, IncidentState, Note, Opening, RowId, SubjectId,
 };
@@ -55,8 +56,7 @@ pub async fn open_among(
          join incidents i on coalesce(i.subject_id, '') = a.id and i.kind = a.kind
          where i.state <> 'resolved'",
     )
-    .bind(ids)
-    .bind(kinds)
+    .bind_all((ids, kinds))
     .fetch_all(db)
     .await?;
     Ok(rows.into_iter().collect())
@@ -84,8 +84,7 @@ pub async fn open(
          order by i.state <> 'resolved' desc, i.resolved_at desc nulls last
          limit 1"
         )))
-        .bind(subject)
-        .bind(opening.kind)
+        .bind_all((subject, opening.kind))
         .fetch_optional(&mut *db)
         .await?;
     match last {
@@ -107,10 +106,7 @@ async fn insert(
          values ($1, $2, $3, 'triggered', $4)
          on conflict do nothing",
     )
-    .bind(id)
-    .bind(owner)
-    .bind(opening.kind)
-    .bind(&opening.reason)
+    .bind_all((id, owner, opening.kind, &opening.reason))
     .execute(&mut *db)
     .await?;
     if done.rows_affected() == 0 {
@@ -139,8 +135,7 @@ async fn reopen(
          where id = $1 and state = 'resolved'
          returning reopened",
     )
-    .bind(id)
-    .bind(&opening.reason)
+    .bind_all((id, &opening.reason))
     .fetch_optional(&mut *db)
     .await?;
     let Some(again) = again else { return Ok(None) };
@@ -167,9 +162,8 @@ pub async fn note(
     .bind(actor)
     .bind(&note.text)
     .bind(&note.detail)
-    .execute(db)
-    .await?;
-    Ok(())
+    .run(db)
+    .await
 }
 
 /// Writes an incident back as it now stands, if nobody has changed it since it
@@ -178,7 +172,7 @@ pub async fn note(
 /// `held_at` and the acknowledgement are an operator's alone and are not written;
 /// `resolved_at` follows from the state.
 pub async fn save(db: &mut PgConnection, incident: &Incident) -> sqlx::Result<bool> {
-    let done = sqlx::query(
+    let touched = sqlx::query(
         "update incidents
          set state_since = case when state = $3 then state_since else now() end,
              state = $3, revision = revision + 1, reason = $4, deadline = $5, remedy = $6,
@@ -203,9 +197,9 @@ pub async fn save(db: &mut PgConnection, incident: &Incident) -> sqlx::Result<bo
     .bind(incident.paged_at)
     .bind(incident.ticketed_at)
     .bind(&incident.resolved_by)
-    .execute(db)
+    .count(db)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(touched == 1)
 }
 
 /// Writes down what an incident owes: what was done for the time being and is to be taken
@@ -218,11 +212,9 @@ pub async fn owe(db: &mut PgConnection, id: IncidentId, what: &Value) -> sqlx::R
                          else memo || jsonb_build_object('undo', true, 'read_only', $2::jsonb) end
          where id = $1",
     )
-    .bind(id)
-    .bind(what)
-    .execute(db)
-    .await?;
-    Ok(())
+    .bind_all((id, what))
+    .run(db)
+    .await
 }
 
 /// The open incident of a resource's server that stands for the resource's own:

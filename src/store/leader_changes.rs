@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection};
 
+use super::statement::Bind;
 use crate::model::{
     Kind, LeaderChange, LeaderChangeId, LeaderChangeKind, Node, OperationId, PublicId, SubjectId,
 };
@@ -147,9 +148,7 @@ pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Leader
         Order::OldestFirst => oldest,
     };
     let rows: Vec<Row> = sqlx::query_as(sql)
-        .bind(page.resource)
-        .bind(page.after)
-        .bind(page.limit)
+        .bind_all((page.resource, page.after, page.limit))
         .fetch_all(db)
         .await?;
     Ok(rows.into_iter().map(LeaderChange::from).collect())

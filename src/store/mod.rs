@@ -32,6 +32,7 @@ pub mod resolvers;
 pub mod ring;
 pub mod runs;
 pub mod scenes;
+mod statement;
 pub mod subjects;
 pub mod tiers;
 pub mod transitions;

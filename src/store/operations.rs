@@ -10,6 +10,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::queue;
+use super::statement::{Bind, Statement};
 use crate::model::{
     Incident, IncidentId, Note, Operation, OperationId, OperationKind, OperationState, RowId,
     SubjectId,
@@ -131,8 +132,7 @@ pub async fn in_the_way(
                 or kind = any($3))
          order by at_work desc, id limit 1",
     )
-    .bind(subject)
-    .bind(kind)
+    .bind_all((subject, kind))
     .bind(OperationKind::names_where(|kind| {
         kind.moves_lead || kind.remakes_follower
     }))
@@ -160,8 +160,7 @@ pub async fn claim(db: &mut PgConnection, operation: &Operation) -> sqlx::Result
         "select * from operations
          where coalesce(subject_id, kind) = coalesce($1, $2) and at_work for update",
     )
-    .bind(operation.subject)
-    .bind(operation.kind)
+    .bind_all((operation.subject, operation.kind))
     .fetch_optional(&mut *db)
     .await?;
     if let Some(other) = other {
@@ -191,11 +190,9 @@ async fn set_at_work(db: &mut PgConnection, id: OperationId, at_work: bool) -> s
         "update operations set at_work = $2, revision = revision + 1
          where id = $1 and state = 'open'",
     )
-    .bind(id)
-    .bind(at_work)
-    .execute(db)
-    .await?;
-    Ok(())
+    .bind_all((id, at_work))
+    .run(db)
+    .await
 }
 
 /// One that is at work already is what an incident asks for.
@@ -212,9 +209,8 @@ pub async fn take_over(
     .bind(remedy.incident.id)
     .bind(remedy.name)
     .bind(i16::try_from(remedy.attempt).unwrap_or(i16::MAX))
-    .execute(db)
-    .await?;
-    Ok(())
+    .run(db)
+    .await
 }
 
 /// Whether a step of one of these is just being done.
@@ -250,11 +246,9 @@ pub async fn of_remedy(db: &mut PgConnection, incident: &Incident) -> sqlx::Resu
 /// Gives an open operation a sealed secret to bring along.
 pub async fn entrust(db: &mut PgConnection, id: OperationId, sealed: &[u8]) -> sqlx::Result<()> {
     sqlx::query("update operations set secret = $2 where id = $1 and state = 'open'")
-        .bind(id)
-        .bind(sealed)
-        .execute(db)
-        .await?;
-    Ok(())
+        .bind_all((id, sealed))
+        .run(db)
+        .await
 }
 
 /// Reads an operation.
@@ -294,16 +288,15 @@ pub async fn note(
     .bind(actor)
     .bind(&note.text)
     .bind(&note.detail)
-    .execute(db)
-    .await?;
-    Ok(())
+    .run(db)
+    .await
 }
 
 /// Writes where an open operation stands; `false`: somebody else has changed it
 /// meanwhile, and nothing was written.
 pub async fn save(db: &mut PgConnection, operation: &Operation) -> sqlx::Result<bool> {
     let small = |n: u16| i16::try_from(n).unwrap_or(i16::MAX);
-    let done = sqlx::query(
+    let touched = sqlx::query(
         "update operations
          set revision = revision + 1, step = $3, steps = $4, step_name = $5, step_since = $6,
              note = $7, failures = $8, deadline = $9, stuck_at = $10, memo = $11, params = $12
@@ -321,9 +314,9 @@ pub async fn save(db: &mut PgConnection, operation: &Operation) -> sqlx::Result<
     .bind(operation.stuck_at)
     .bind(&operation.memo)
     .bind(&operation.params)
-    .execute(db)
+    .count(db)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(touched == 1)
 }
 
 /// Ends an open operation, and takes its token out. Tells whether it was open.
@@ -341,9 +334,7 @@ pub async fn end(
              note = case when $2 in ('failed', 'skipped') then $3 else note end
          where id = $1 and state = 'open'",
     )
-    .bind(id)
-    .bind(state)
-    .bind(text)
+    .bind_all((id, state, text))
     .execute(&mut *db)
     .await?;
     queue::remove_from_resolve(db, queue::Token::Operation(id)).await?;
@@ -396,9 +387,7 @@ pub async fn asked_by(
         "select * from operations
          where asked_by = $1 and kind = $2 and opened_at >= $3 order by id",
     )
-    .bind(by)
-    .bind(kind)
-    .bind(since)
+    .bind_all((by, kind, since))
     .fetch_all(db)
     .await
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection};
 
+use super::statement::Bind;
 use crate::model::{Cloud, State, SubjectId};
 
 /// An orphan as the last reconciliation saw it.
@@ -49,9 +50,7 @@ pub async fn replace(
 ) -> sqlx::Result<Vec<String>> {
     let ids: Vec<&str> = found.iter().map(|orphan| orphan.id.as_str()).collect();
     sqlx::query("delete from orphans where cloud = $1 and region = $2 and id <> all($3)")
-        .bind(cloud)
-        .bind(region)
-        .bind(&ids)
+        .bind_all((cloud, region, &ids))
         .execute(&mut *db)
         .await?;
     let sorts: Vec<&str> = found.iter().map(|orphan| orphan.sort).collect();
@@ -65,11 +64,7 @@ pub async fn replace(
          -- only a row that was there has ever been locked
          returning id, xmax = 0",
     )
-    .bind(cloud)
-    .bind(region)
-    .bind(sorts)
-    .bind(&ids)
-    .bind(details)
+    .bind_all((cloud, region, sorts, &ids, details))
     .fetch_all(db)
     .await?;
     let new = rows.into_iter().filter(|(_, new)| *new);
@@ -120,8 +115,7 @@ pub async fn servers(
          where v.cloud = $1 and (s.forgotten_at is null or s.id = any($2))
          order by s.id",
     )
-    .bind(cloud)
-    .bind(also)
+    .bind_all((cloud, also))
     .fetch_all(db)
     .await
 }

@@ -5,6 +5,7 @@ use chrono::Utc;
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection};
 
+use super::statement::{Bind, Statement};
 use super::{incidents, leader_changes, operations, queue};
 use crate::model::{
     Channel, Deed, Incident, IncidentId, LeaderChange, LeaderChangeKind, Matter, Message,
@@ -153,10 +154,7 @@ pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Messag
          order by id desc
          limit $4",
     )
-    .bind(page.state)
-    .bind(page.incident)
-    .bind(page.before)
-    .bind(page.limit)
+    .bind_all((page.state, page.incident, page.before, page.limit))
     .fetch_all(db)
     .await
 }
@@ -170,9 +168,7 @@ pub async fn waits_for_another(db: &mut PgConnection, message: &Message) -> sqlx
              where thread = $1 and channel = $2 and state = 'pending'
                and seq < (select seq from outbox where id = $3))",
     )
-    .bind(&message.thread)
-    .bind(message.channel)
-    .bind(message.id)
+    .bind_all((&message.thread, message.channel, message.id))
     .fetch_one(db)
     .await
 }
@@ -190,12 +186,9 @@ pub async fn delivered(
              trying_since = null, delivered_by = $2, reference = $3
          where id = $1",
     )
-    .bind(id)
-    .bind(by)
-    .bind(reference)
-    .execute(db)
-    .await?;
-    Ok(())
+    .bind_all((id, by, reference))
+    .run(db)
+    .await
 }
 
 /// Writes down that a message was not delivered, and whether it is given up.
@@ -213,12 +206,9 @@ pub async fn failed(
              settled_at = case when $3 then now() end
          where id = $1",
     )
-    .bind(id)
-    .bind(why)
-    .bind(given_up)
-    .execute(db)
-    .await?;
-    Ok(())
+    .bind_all((id, why, given_up))
+    .run(db)
+    .await
 }
 
 /// Why a message is not sent again.
@@ -264,9 +254,7 @@ pub async fn retry(
            and seq > (select seq from outbox where id = $3)
          order by seq limit 1",
     )
-    .bind(&message.thread)
-    .bind(message.channel)
-    .bind(id)
+    .bind_all((&message.thread, message.channel, id))
     .fetch_optional(&mut *db)
     .await?;
     if let Some(later) = later {

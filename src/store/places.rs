@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, PgConnection};
 
+use super::statement::{Bind, Statement};
 use crate::model::Cloud;
 
 /// A region of a cloud.
@@ -34,13 +35,9 @@ pub async fn publish(
          on conflict (cloud, name) do update
          set zones = coalesce($3, regions.zones), problem = $4, published_at = now()",
     )
-    .bind(cloud)
-    .bind(name)
-    .bind(zones.ok())
-    .bind(zones.err())
-    .execute(db)
-    .await?;
-    Ok(())
+    .bind_all((cloud, name, zones.ok(), zones.err()))
+    .run(db)
+    .await
 }
 
 /// All regions, the local one last.

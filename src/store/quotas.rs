@@ -4,14 +4,14 @@
 use sqlx::PgConnection;
 
 use super::plans::{self, Plan};
+use super::statement::Statement;
 use crate::model::Kind;
 
 /// Makes other creations wait until this transaction ends.
 pub async fn lock(db: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query("select pg_advisory_xact_lock(hashtextextended('quotas', 0))")
-        .execute(db)
-        .await?;
-    Ok(())
+        .run(db)
+        .await
 }
 
 /// A limit that was passed.

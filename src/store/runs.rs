@@ -5,6 +5,7 @@ use serde::Serialize;
 use sqlx::{FromRow, PgConnection};
 
 use super::leases::Fence;
+use super::statement::Statement;
 use crate::model::{IncidentId, OperationId, RowId, SubjectId};
 
 /// A turn of an operation's step, as it is written down.
@@ -77,9 +78,8 @@ async fn write(
     .bind(touched)
     .bind(detail)
     .bind(run.operation)
-    .execute(db)
-    .await?;
-    Ok(())
+    .run(db)
+    .await
 }
 
 /// A step as the record shows it; one that was cut off has no end.

@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 
 use crate::model::{Kind, Origin, State, SubjectId};
 
+use super::statement::Bind;
 pub use adopting::*;
 use row::COLUMNS;
 pub use row::{Known, SubjectRow};
@@ -39,12 +40,7 @@ pub(super) async fn insert(
          values ($1, $2, $3, $4, $5, $6)
          on conflict (kind, name) where forgotten_at is null do nothing",
     )
-    .bind(id)
-    .bind(kind)
-    .bind(name)
-    .bind(state)
-    .bind(origin)
-    .bind(tier)
+    .bind_all((id, kind, name, state, origin, tier))
     .execute(&mut *db)
     .await?;
     if inserted.rows_affected() == 1 {
@@ -53,8 +49,7 @@ pub(super) async fn insert(
     let taken = sqlx::query_scalar(
         "select id from subjects where kind = $1 and name = $2 and forgotten_at is null",
     )
-    .bind(kind)
-    .bind(name)
+    .bind_all((kind, name))
     .fetch_one(db)
     .await?;
     Ok(Inserted::NameTaken(taken))
@@ -75,8 +70,7 @@ pub async fn find(db: &mut PgConnection, kind: Kind, id: SubjectId) -> sqlx::Res
     let row: Option<SubjectRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
         "select {COLUMNS} where s.id = $1 and s.kind = $2 and s.forgotten_at is null"
     )))
-    .bind(id)
-    .bind(kind)
+    .bind_all((id, kind))
     .fetch_optional(db)
     .await?;
     row.map(SubjectRow::without_secrets).transpose()
@@ -88,8 +82,7 @@ pub async fn was_destroyed(db: &mut PgConnection, kind: Kind, id: SubjectId) -> 
         "select exists (select from subjects
                         where id = $1 and kind = $2 and state = 'destroyed')",
     )
-    .bind(id)
-    .bind(kind)
+    .bind_all((id, kind))
     .fetch_one(db)
     .await
 }

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, PgConnection};
 
+use super::statement::Bind;
 use crate::model::{IncidentKind, ObservationId, State, SubjectId, TransitionId};
 
 /// One change of state.
@@ -44,9 +45,7 @@ pub async fn list(
          order by created_at desc, id desc
          limit $3",
     )
-    .bind(subject)
-    .bind(before)
-    .bind(limit)
+    .bind_all((subject, before, limit))
     .fetch_all(db)
     .await
 }

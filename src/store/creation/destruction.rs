@@ -7,6 +7,7 @@ use super::followers_of;
 use crate::model::{Kind, OperationId, OperationKind, Origin, State, SubjectId};
 use crate::store::operations::{self, NewOperation};
 use crate::store::queue;
+use crate::store::statement::Bind;
 
 /// Whether the cloud may have been asked for this server: its creation came to the
 /// step of this number.
@@ -19,8 +20,7 @@ pub async fn was_asked_for(
         "select exists (select from operations
                         where subject_id = $1 and kind = 'create_server' and step >= $2)",
     )
-    .bind(server)
-    .bind(i16::try_from(step).unwrap_or(i16::MAX))
+    .bind_all((server, i16::try_from(step).unwrap_or(i16::MAX)))
     .fetch_one(db)
     .await
 }
@@ -73,8 +73,7 @@ pub async fn destroy(
         "select state, origin from subjects
          where id = $1 and kind = $2 and forgotten_at is null for update",
     )
-    .bind(id)
-    .bind(kind)
+    .bind_all((id, kind))
     .fetch_optional(&mut *db)
     .await?;
     let (state, origin) = found.ok_or(DestroyError::NotFound)?;
@@ -163,8 +162,7 @@ pub async fn others_on(
              select from resources r join subjects s using (id)
              where r.server_id = $1 and r.id <> $2 and s.forgotten_at is null)",
     )
-    .bind(server)
-    .bind(resource)
+    .bind_all((server, resource))
     .fetch_one(db)
     .await
 }

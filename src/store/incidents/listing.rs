@@ -7,6 +7,7 @@ use sqlx::{FromRow, PgConnection};
 
 use super::{Incident, IncidentId, IncidentKind, IncidentState, SubjectId};
 use crate::model::{Channel, Deed, Kind, MessageState, Provider, PublicId, Severity};
+use crate::store::statement::Bind;
 
 /// So many events of a timeline are read, the newest.
 pub const MOST_EVENTS: i64 = 1000;
@@ -172,8 +173,7 @@ pub async fn events(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<Vec<E
              order by created_at desc, id desc limit $2) newest
          order by created_at, id",
     )
-    .bind(id)
-    .bind(MOST_EVENTS)
+    .bind_all((id, MOST_EVENTS))
     .fetch_all(db)
     .await
 }

@@ -10,6 +10,7 @@ use crate::model::{
 use crate::store::creation::{self, DestroyError};
 use crate::store::leader_changes::{self, NewChange};
 use crate::store::outbox;
+use crate::store::statement::{Bind, Statement};
 use crate::store::{incidents, modes, queue};
 
 /// A fact about a subject. Secrets come sealed.
@@ -121,10 +122,7 @@ pub async fn apply(
                 "update servers set host_private_key = $2, host_key = $3, ssh_key = $4
                  where id = $1 and host_key is null",
             )
-            .bind(subject)
-            .bind(host_private)
-            .bind(host_key)
-            .bind(ssh_key)
+            .bind_all((subject, host_private, host_key, ssh_key))
             .execute(db)
             .await?;
         }
@@ -134,10 +132,7 @@ pub async fn apply(
             size,
         } => {
             sqlx::query("update servers set instance_id = $2, zone = $3, size = $4 where id = $1")
-                .bind(subject)
-                .bind(instance)
-                .bind(zone)
-                .bind(size)
+                .bind_all((subject, instance, zone, size))
                 .execute(db)
                 .await?;
         }
@@ -149,10 +144,7 @@ pub async fn apply(
             sqlx::query(
                 "update servers set address = $2, ssh_port = $3, ssh_user = $4 where id = $1",
             )
-            .bind(subject)
-            .bind(address)
-            .bind(i32::from(*port))
-            .bind(user)
+            .bind_all((subject, address, i32::from(*port), user))
             .execute(db)
             .await?;
         }
@@ -176,8 +168,7 @@ pub async fn apply(
         }
         Fact::VolumeGib(gib) => {
             sqlx::query("update servers set volume_gib = $2 where id = $1")
-                .bind(subject)
-                .bind(i32::try_from(*gib).unwrap_or(i32::MAX))
+                .bind_all((subject, i32::try_from(*gib).unwrap_or(i32::MAX)))
                 .execute(db)
                 .await?;
         }
@@ -191,15 +182,13 @@ pub async fn apply(
             sqlx::query(
                 "update resources set tls_root_cert = $2, tls_mode = 'verify-full' where id = $1",
             )
-            .bind(subject)
-            .bind(pem)
+            .bind_all((subject, pem))
             .execute(db)
             .await?;
         }
         Fact::CustomerPassword(sealed) => {
             sqlx::query("update resources set customer_password = $2 where id = $1")
-                .bind(subject)
-                .bind(sealed)
+                .bind_all((subject, sealed))
                 .execute(db)
                 .await?;
         }
@@ -271,8 +260,7 @@ async fn set<T>(db: &mut PgConnection, sql: &'static str, of: SubjectId, to: T) 
 where
     T: for<'q> Encode<'q, Postgres> + Type<Postgres> + Send,
 {
-    sqlx::query(sql).bind(of).bind(to).execute(db).await?;
-    Ok(())
+    sqlx::query(sql).bind(of).bind(to).run(db).await
 }
 
 /// Changes a subject's state with its transition, if it is in `from`.
@@ -288,9 +276,7 @@ pub async fn turn(
         "update subjects set state = $3, state_since = now()
          where id = $1 and state = $2 and forgotten_at is null",
     )
-    .bind(subject)
-    .bind(from)
-    .bind(to)
+    .bind_all((subject, from, to))
     .execute(&mut *db)
     .await?;
     if changed.rows_affected() == 0 {
@@ -300,12 +286,7 @@ pub async fn turn(
         "insert into transitions (id, subject_id, from_state, to_state, reason, worker)
          values ($1, $2, $3, $4, $5, $6)",
     )
-    .bind(TransitionId::generate())
-    .bind(subject)
-    .bind(from)
-    .bind(to)
-    .bind(reason)
-    .bind(worker)
+    .bind_all((TransitionId::generate(), subject, from, to, reason, worker))
     .execute(&mut *db)
     .await?;
     queue::bring_forward(db, &[subject]).await?;
@@ -327,9 +308,7 @@ async fn lead(
          where r.id = $1 and was.id = r.id and was.leader_id is not null
          returning was.leader_id",
     )
-    .bind(follower)
-    .bind(customer)
-    .bind(replication)
+    .bind_all((follower, customer, replication))
     .fetch_optional(&mut *db)
     .await?;
     // Without one the step was done before.
@@ -365,10 +344,7 @@ async fn hand_over(
          from resources f
          where t.id = $2 and f.id = $1 and t.leader_id = $1",
     )
-    .bind(from)
-    .bind(to)
-    .bind(customer)
-    .bind(replication)
+    .bind_all((from, to, customer, replication))
     .execute(&mut *db)
     .await?;
     if led.rows_affected() == 0 {
@@ -379,8 +355,7 @@ async fn hand_over(
          set leader_id = $2, epoch = (select epoch from resources where id = $2)
          where (r.id = $1 or r.leader_id = $1) and r.id <> $2",
     )
-    .bind(from)
-    .bind(to)
+    .bind_all((from, to))
     .execute(&mut *db)
     .await?;
     // The names change places, by way of one that nobody else can have.
@@ -397,8 +372,7 @@ async fn hand_over(
         (from, &followers),
     ] {
         sqlx::query("update subjects set name = $2 where id = $1")
-            .bind(id)
-            .bind(name)
+            .bind_all((id, name))
             .execute(&mut *db)
             .await?;
     }

@@ -11,6 +11,7 @@ use crate::model::{
     Attributes, IncidentKind, ObservationId, Opening, State, SubjectId, TransitionId,
 };
 use crate::store::incidents;
+use crate::store::statement::{Bind, Statement};
 
 /// A feel that is done: its observation, and the token on to `think`.
 #[derive(Clone, Debug)]
@@ -161,11 +162,7 @@ pub async fn commit_thinks(
                and floor(extract(epoch from j.lock_at))::bigint = s.lock_at
              returning j.id",
         )
-        .bind(ids)
-        .bind(workers)
-        .bind(at)
-        .bind(seen)
-        .bind(after)
+        .bind_all((ids, workers, at, seen, after))
         .fetch_all(&mut *db)
         .await?
     } else {
@@ -236,8 +233,7 @@ pub async fn commit_thinks(
         let id = step.lock.token.to_string();
         if moved.contains(&id) {
             sqlx::query("update servers set host_key = $2 where id = $1 and host_key is null")
-                .bind(id)
-                .bind(pin)
+                .bind_all((id, pin))
                 .execute(&mut *db)
                 .await?;
         }
@@ -303,10 +299,7 @@ pub async fn put_back(db: &mut PgConnection, steps: &[PutBack]) -> sqlx::Result<
            and floor(extract(epoch from j.lock_at))::bigint = s.lock_at
          returning j.id",
     )
-    .bind(ids)
-    .bind(workers)
-    .bind(at)
-    .bind(after)
+    .bind_all((ids, workers, at, after))
     .fetch_all(db)
     .await
 }
@@ -340,10 +333,7 @@ async fn wake_without_reason(
              for update of j skip locked)
          update apalis.jobs j set run_at = now() from due where j.id = due.id",
     )
-    .bind(thought)
-    .bind(ids)
-    .bind(kinds)
-    .execute(db)
-    .await?;
-    Ok(())
+    .bind_all((thought, ids, kinds))
+    .run(db)
+    .await
 }

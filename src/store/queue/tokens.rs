@@ -8,6 +8,7 @@ use sqlx::types::Json;
 
 use super::{Lock, Queue, Token, millis};
 use crate::model::{IncidentId, Lane, MessageId, OperationId, SubjectId};
+use crate::store::statement::{Bind, Statement};
 
 /// Puts a new subject's token into the ring, due now. One that is there stays.
 pub async fn insert_token(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<()> {
@@ -24,9 +25,8 @@ pub async fn insert_tokens(db: &mut PgConnection, subjects: &[SubjectId]) -> sql
          on conflict (id) do nothing",
     )
     .bind(subjects)
-    .execute(db)
-    .await?;
-    Ok(())
+    .run(db)
+    .await
 }
 
 /// Puts an incident's token into `resolve`, due now.
@@ -50,11 +50,9 @@ pub async fn insert_operation_token(
 /// Moves the token of an incident or an operation to another lane of its queue.
 pub async fn change_lane(db: &mut PgConnection, token: Token, lane: Lane) -> sqlx::Result<()> {
     sqlx::query("update apalis.jobs set priority = $2 where id = $1 and priority <> $2")
-        .bind(token)
-        .bind(lane.priority())
-        .execute(db)
-        .await?;
-    Ok(())
+        .bind_all((token, lane.priority()))
+        .run(db)
+        .await
 }
 
 /// Makes the waiting tokens of these subjects' open operations due now; of a
@@ -73,9 +71,8 @@ pub async fn wake_operations(db: &mut PgConnection, subjects: &[SubjectId]) -> s
          update apalis.jobs j set run_at = now() from due where j.id = due.id",
     )
     .bind(subjects)
-    .execute(db)
-    .await?;
-    Ok(())
+    .run(db)
+    .await
 }
 
 /// Makes the waiting tokens of what an incident has asked for due now, though their time
@@ -91,9 +88,8 @@ pub async fn wake_asked_by(db: &mut PgConnection, incident: IncidentId) -> sqlx:
          update apalis.jobs j set run_at = now() from due where j.id = due.id",
     )
     .bind(incident)
-    .execute(db)
-    .await?;
-    Ok(())
+    .run(db)
+    .await
 }
 
 /// Locks the tokens of a subject's open operations against steps, until the
@@ -106,18 +102,16 @@ pub async fn hold_operation_tokens(db: &mut PgConnection, subject: SubjectId) ->
          for update",
     )
     .bind(subject)
-    .execute(db)
-    .await?;
-    Ok(())
+    .run(db)
+    .await
 }
 
 /// The same for one operation's token.
 pub async fn hold_operation_token(db: &mut PgConnection, id: OperationId) -> sqlx::Result<()> {
     sqlx::query("select 1 from apalis.jobs where id = $1 for update")
         .bind(id)
-        .execute(db)
-        .await?;
-    Ok(())
+        .run(db)
+        .await
 }
 
 /// Puts a message's job into `notify`, due now.
@@ -139,13 +133,9 @@ async fn insert_job(
              lock_by = null, lock_at = null, done_at = null
          where jobs.status in ('Done', 'Killed', 'Failed')",
     )
-    .bind(token)
-    .bind(queue)
-    .bind(Json(token))
-    .bind(lane.priority())
-    .execute(db)
-    .await?;
-    Ok(())
+    .bind_all((token, queue, Json(token), lane.priority()))
+    .run(db)
+    .await
 }
 
 /// Whether a step's lock still holds; if so, the token stays locked against
@@ -158,10 +148,7 @@ pub async fn hold(db: &mut PgConnection, lock: &Lock, queue: Queue) -> sqlx::Res
            and floor(extract(epoch from lock_at))::bigint = $4
          for update",
     )
-    .bind(lock.token)
-    .bind(queue)
-    .bind(&lock.worker)
-    .bind(lock.at)
+    .bind_all((lock.token, queue, &lock.worker, lock.at))
     .fetch_optional(db)
     .await?;
     Ok(held.is_some())
@@ -176,11 +163,9 @@ pub async fn turn(db: &mut PgConnection, token: Token, after: Duration) -> sqlx:
              lock_by = null, lock_at = null, attempts = 0
          where id = $1",
     )
-    .bind(token)
-    .bind(millis(after))
-    .execute(db)
-    .await?;
-    Ok(())
+    .bind_all((token, millis(after)))
+    .run(db)
+    .await
 }
 
 /// Ends a message's job that is held: `Done` if it was delivered, else `Killed`.
@@ -191,11 +176,9 @@ pub async fn finish(db: &mut PgConnection, id: MessageId, delivered: bool) -> sq
          set status = $2, done_at = now(), lock_by = null, lock_at = null
          where id = $1",
     )
-    .bind(id)
-    .bind(if delivered { "Done" } else { "Killed" })
-    .execute(db)
-    .await?;
-    Ok(())
+    .bind_all((id, if delivered { "Done" } else { "Killed" }))
+    .run(db)
+    .await
 }
 
 /// Makes the waiting tokens of these subjects' open incidents due now; of a
@@ -213,9 +196,8 @@ pub async fn wake_incidents(db: &mut PgConnection, subjects: &[SubjectId]) -> sq
          update apalis.jobs j set run_at = now() from due where j.id = due.id",
     )
     .bind(subjects)
-    .execute(db)
-    .await?;
-    Ok(())
+    .run(db)
+    .await
 }
 
 /// The same for the open incidents of a tier, or of the whole herd.
@@ -234,27 +216,24 @@ pub async fn wake_all_incidents(db: &mut PgConnection, tier: Option<&str>) -> sq
          update apalis.jobs j set run_at = now() from due where j.id = due.id",
     )
     .bind(tier)
-    .execute(db)
-    .await?;
-    Ok(())
+    .run(db)
+    .await
 }
 
 /// Locks a subject's token against steps, until the transaction ends.
 pub async fn hold_token(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<()> {
     sqlx::query("select 1 from apalis.jobs where id = $1 for update")
         .bind(subject)
-        .execute(db)
-        .await?;
-    Ok(())
+        .run(db)
+        .await
 }
 
 /// The same for an incident's token.
 pub async fn hold_incident_token(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<()> {
     sqlx::query("select 1 from apalis.jobs where id = $1 for update")
         .bind(id)
-        .execute(db)
-        .await?;
-    Ok(())
+        .run(db)
+        .await
 }
 
 /// The same for the tokens of a subject's open incidents.
@@ -266,24 +245,22 @@ pub async fn hold_incident_tokens(db: &mut PgConnection, subject: SubjectId) -> 
          for update",
     )
     .bind(subject)
-    .execute(db)
-    .await?;
-    Ok(())
+    .run(db)
+    .await
 }
 
 /// Takes a forgotten subject's token out of the ring.
 pub async fn remove_token(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<()> {
     sqlx::query("delete from apalis.jobs where id = $1")
         .bind(subject)
-        .execute(db)
-        .await?;
-    Ok(())
+        .run(db)
+        .await
 }
 
 /// Makes a waiting token due now. Tells whether it was waiting; one that is due
 /// already, or at work, is left as it is.
 pub async fn bring_forward(db: &mut PgConnection, subjects: &[SubjectId]) -> sqlx::Result<u64> {
-    let done = sqlx::query(
+    sqlx::query(
         "with due as (
              select id from apalis.jobs
              where id = any($1) and job_type = 'feel' and status = 'Pending' and run_at > now()
@@ -292,9 +269,8 @@ pub async fn bring_forward(db: &mut PgConnection, subjects: &[SubjectId]) -> sql
          update apalis.jobs j set run_at = now() from due where j.id = due.id",
     )
     .bind(subjects)
-    .execute(db)
-    .await?;
-    Ok(done.rows_affected())
+    .count(db)
+    .await
 }
 
 /// Live servers that have not been felt and thought about since then, those not
@@ -311,8 +287,7 @@ pub async fn unseen_servers(
          order by j.done_at nulls first
          limit $2",
     )
-    .bind(since)
-    .bind(most)
+    .bind_all((since, most))
     .fetch_all(db)
     .await
 }
@@ -321,9 +296,8 @@ pub async fn unseen_servers(
 pub async fn remove_from_resolve(db: &mut PgConnection, token: Token) -> sqlx::Result<()> {
     sqlx::query("delete from apalis.jobs where id = $1 and job_type = 'resolve'")
         .bind(token)
-        .execute(db)
-        .await?;
-    Ok(())
+        .run(db)
+        .await
 }
 
 /// Makes the waiting token of an incident or an operation due now.
@@ -336,7 +310,6 @@ pub async fn wake(db: &mut PgConnection, token: Token) -> sqlx::Result<()> {
          update apalis.jobs j set run_at = now() from due where j.id = due.id",
     )
     .bind(token)
-    .execute(db)
-    .await?;
-    Ok(())
+    .run(db)
+    .await
 }

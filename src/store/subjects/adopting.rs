@@ -4,6 +4,7 @@ use sqlx::PgConnection;
 
 use super::{Inserted, insert};
 use crate::model::{Cloud, Kind, Origin, Secret, SecretKey, State, SubjectId, TlsMode};
+use crate::store::statement::{Bind, Statement};
 use crate::store::{incidents, modes, operations, queue};
 
 /// A server to be adopted.
@@ -105,8 +106,7 @@ pub async fn adopt_server(
         "select v.id from servers v join subjects s using (id)
          where s.forgotten_at is null and v.address = $1 and v.ssh_port = $2",
     )
-    .bind(&new.address)
-    .bind(i32::from(new.ssh_port))
+    .bind_all((&new.address, i32::from(new.ssh_port)))
     .fetch_optional(&mut *db)
     .await?;
     if let Some(id) = same {
@@ -166,9 +166,7 @@ pub async fn adopt_resource(
         "select r.id from resources r join subjects s using (id)
          where s.forgotten_at is null and r.server_id = $1 and r.port = $2 and r.database = $3",
     )
-    .bind(new.server_id)
-    .bind(i32::from(new.port))
-    .bind(&new.database)
+    .bind_all((new.server_id, i32::from(new.port), &new.database))
     .fetch_optional(&mut *db)
     .await?;
     if let Some(id) = same {
@@ -200,9 +198,8 @@ pub async fn adopt_resource(
 async fn one_at_a_time(db: &mut PgConnection, place: &str) -> sqlx::Result<()> {
     sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))")
         .bind(place)
-        .execute(db)
-        .await?;
-    Ok(())
+        .run(db)
+        .await
 }
 
 /// An adopted subject starts uncertain: nobody has seen it yet.
@@ -231,8 +228,7 @@ pub async fn forget(db: &mut PgConnection, kind: Kind, id: SubjectId) -> Result<
     sqlx::query(
         "select 1 from subjects where id = $1 and kind = $2 and forgotten_at is null for update",
     )
-    .bind(id)
-    .bind(kind)
+    .bind_all((id, kind))
     .fetch_optional(&mut *db)
     .await?
     .ok_or(ForgetError::NotFound)?;
@@ -252,7 +248,7 @@ pub async fn forget(db: &mut PgConnection, kind: Kind, id: SubjectId) -> Result<
     queue::remove_token(db, id).await?;
     sqlx::query("update subjects set forgotten_at = now() where id = $1")
         .bind(id)
-        .execute(db)
+        .run(db)
         .await?;
     Ok(())
 }
