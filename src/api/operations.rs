@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Public;
+use super::{Public, TimelineEvent};
 use crate::model::{OperationAction, OperationId, OperationKind, OperationState, PublicId};
 
 /// How far an operation is.
@@ -67,22 +67,7 @@ pub struct OperationTimeline {
     #[serde(flatten)]
     pub operation: Operation,
     /// What happened, oldest first.
-    pub events: Vec<OperationEvent>,
-}
-
-/// A line of an operation's timeline.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct OperationEvent {
-    /// When.
-    pub created_at: DateTime<Utc>,
-    /// `asked`, `step`, `waiting`, `failed`, `stuck`, `resumed`, `done` …
-    pub kind: String,
-    /// A worker's name, or who asked through the API.
-    pub actor: String,
-    /// For people.
-    pub text: String,
-    /// For programs.
-    pub detail: Value,
+    pub events: Vec<TimelineEvent>,
 }
 
 /// `POST /v1/operations/{id}/actions`.

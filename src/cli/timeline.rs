@@ -1,7 +1,7 @@
 //! How a terminal shows incidents: as a person reads them who was just woken.
 
 use chrono::{DateTime, Utc};
-use drover::api::{Incident, IncidentEvent, IncidentMessage, IncidentTimeline, Run};
+use drover::api::{Incident, IncidentMessage, IncidentTimeline, Run, TimelineEvent};
 use drover::model::{Action, IncidentState, MessageState};
 
 use super::List;
@@ -169,7 +169,7 @@ fn history(timeline: &IncidentTimeline) -> String {
     shown(&table)
 }
 
-fn event(event: &IncidentEvent) -> Entry {
+fn event(event: &TimelineEvent) -> Entry {
     Entry {
         at: event.created_at,
         what: words(&event.kind),

@@ -17,9 +17,7 @@ use crate::model::{
 };
 
 pub use actions::{ActError, Asked, act};
-pub use listing::{
-    Event, Listed, MOST_EVENTS, Open, Page, Told, Wanted, events, find, list, messages, open_of,
-};
+pub use listing::{Listed, MOST_EVENTS, Open, Page, Wanted, events, find, list, messages, open_of};
 
 /// An incident that returns this soon is the same one.
 pub const SAME_AGAIN: &str = "10 minutes";

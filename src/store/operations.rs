@@ -18,7 +18,7 @@ use crate::model::{
 
 pub use actions::{ActError, Asked, act};
 pub use facts::{Fact, apply, follow_up, turn};
-pub use listing::{AtWork, Event, Listed, Page, at_work, count_open, events, find, list, running};
+pub use listing::{AtWork, Listed, Page, at_work, count_open, events, find, list, running};
 
 /// Something that is wanted.
 #[derive(Clone, Debug)]

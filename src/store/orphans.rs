@@ -1,12 +1,11 @@
 //! Orphans: what a cloud has that bears this deployment's mark and belongs to no
 //! server of the record. They cost money and are nobody's; a person decides.
 
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection};
 
 use super::statement::Bind;
+use crate::api;
 use crate::model::{Cloud, State, SubjectId};
 
 /// An orphan as the last reconciliation saw it.
@@ -19,25 +18,6 @@ pub struct Orphan {
     /// What is known of it: `how` it is, whose `mark` it bears and `why` it is an
     /// orphan.
     pub detail: Value,
-}
-
-/// An orphan as the record has it.
-#[derive(Clone, Debug, FromRow, Serialize)]
-pub struct Recorded {
-    /// Which cloud.
-    pub cloud: Cloud,
-    /// In which region of it.
-    pub region: String,
-    /// `instance` or `volume`.
-    pub sort: String,
-    /// What the cloud calls it.
-    pub id: String,
-    /// See [`Orphan::detail`].
-    pub detail: Value,
-    /// When it was seen first.
-    pub first_seen_at: DateTime<Utc>,
-    /// When it was seen last.
-    pub last_seen_at: DateTime<Utc>,
 }
 
 /// Writes down all that a region has of them: those that were not seen any more are
@@ -72,7 +52,7 @@ pub async fn replace(
 }
 
 /// All of them, the oldest first.
-pub async fn all(db: &mut PgConnection) -> sqlx::Result<Vec<Recorded>> {
+pub async fn all(db: &mut PgConnection) -> sqlx::Result<Vec<api::Orphan>> {
     sqlx::query_as("select * from orphans order by first_seen_at, cloud, region, id")
         .fetch_all(db)
         .await
@@ -120,21 +100,8 @@ pub async fn servers(
     .await
 }
 
-/// How many orphans of a sort there are in a region.
-#[derive(Clone, Debug, PartialEq, FromRow, Serialize, Deserialize)]
-pub struct Count {
-    /// Which cloud.
-    pub cloud: Cloud,
-    /// In which region of it.
-    pub region: String,
-    /// `instance` or `volume`.
-    pub sort: String,
-    /// How many.
-    pub count: i64,
-}
-
 /// Counts them in every region that was ever published, noughts included.
-pub async fn count(db: &mut PgConnection) -> sqlx::Result<Vec<Count>> {
+pub async fn count(db: &mut PgConnection) -> sqlx::Result<Vec<api::OrphanCount>> {
     sqlx::query_as(
         "select r.cloud, r.name as region, s.sort, count(o.id)
          from regions r cross join (values ('instance'), ('volume')) s (sort)

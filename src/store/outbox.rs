@@ -3,10 +3,11 @@
 
 use chrono::Utc;
 use serde_json::Value;
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
 
 use super::statement::{Bind, Statement};
 use super::{incidents, leader_changes, operations, queue};
+use crate::api::MessageCounts;
 use crate::model::{
     Channel, Deed, Incident, IncidentId, LeaderChange, LeaderChangeKind, Matter, Message,
     MessageId, MessageState, Note, Provider, Severity,
@@ -278,22 +279,7 @@ pub async fn retry(
 }
 
 /// How the messages stand.
-#[derive(Clone, Debug, Default, PartialEq, FromRow, serde::Serialize, serde::Deserialize)]
-pub struct Standing {
-    /// Still to be sent.
-    pub pending: i64,
-    /// Since when the oldest of them waits, in seconds.
-    pub oldest_pending_s: Option<f64>,
-    /// Given up, and of their thread nothing later was delivered.
-    pub dead: i64,
-    /// What the newest of those met with.
-    pub last_error: Option<String>,
-    /// Delivered, of those written within a day.
-    pub delivered: i64,
-}
-
-/// How the messages stand.
-pub async fn standing(db: &mut PgConnection) -> sqlx::Result<Standing> {
+pub async fn standing(db: &mut PgConnection) -> sqlx::Result<MessageCounts> {
     let day_ago = Utc::now() - chrono::TimeDelta::days(1);
     sqlx::query_as(
         "with dead as (

@@ -254,7 +254,7 @@ fn had_there(plan: &Plan, cloud: Cloud) -> Result<()> {
     if !plan.sizes_in(cloud).is_empty() {
         return Ok(());
     }
-    let clouds: Vec<&str> = plan.sizes.0.keys().map(String::as_str).collect();
+    let clouds: Vec<&str> = plan.sizes.keys().map(String::as_str).collect();
     let message = format!(
         "plan {} is not to be had in cloud {cloud}; it is in: {}",
         plan.name,

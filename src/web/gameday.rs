@@ -82,12 +82,7 @@ fn shown(gameday: Gameday, report: Report) -> api::Gameday {
         reason: gameday.reason,
         asked_by: gameday.asked_by,
         asked_at: gameday.asked_at,
-        state: match report.stage {
-            Stage::Queued => api::Stage::Queued,
-            Stage::Broken => api::Stage::Broken,
-            Stage::Recovered => api::Stage::Recovered,
-            Stage::Failed => api::Stage::Failed,
-        },
+        state: report.stage,
         problem: gameday.problem,
         broken_at: gameday.broken_at,
         heal_at: gameday.heal_at,

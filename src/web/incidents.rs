@@ -92,14 +92,10 @@ async fn view(db: &mut PgConnection, named: NamedIncident) -> Result<IncidentTim
     Ok(IncidentTimeline {
         incident: views::incident(listed),
         mode: mode_set(mode),
-        events: shown(incidents::events(db, id).await?, views::event),
-        runs: shown(runs::of(db, id).await?, views::run),
-        messages: shown(incidents::messages(db, id).await?, views::message),
+        events: incidents::events(db, id).await?,
+        runs: runs::of(db, id).await?,
+        messages: incidents::messages(db, id).await?,
     })
-}
-
-fn shown<T, U>(rows: Vec<T>, show: impl FnMut(T) -> U) -> Vec<U> {
-    rows.into_iter().map(show).collect()
 }
 
 async fn act(

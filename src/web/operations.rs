@@ -65,10 +65,9 @@ async fn show(State(web): State<Web>, Path(id): Path<String>) -> Result<Json<Ope
 }
 
 async fn timeline(db: &mut PgConnection, id: OperationId) -> Result<OperationTimeline> {
-    let events = operations::events(db, id).await?;
     Ok(OperationTimeline {
         operation: operation_view(db, id).await?,
-        events: events.into_iter().map(views::event).collect(),
+        events: operations::events(db, id).await?,
     })
 }
 

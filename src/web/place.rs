@@ -124,13 +124,7 @@ pub async fn size(db: &mut PgConnection, wanted: Option<&str>, cloud: Cloud) -> 
 /// # Errors
 /// If not.
 pub async fn known_size(db: &mut PgConnection, cloud: Cloud, wanted: &str) -> Result<String> {
-    let all = places::sizes(db).await?;
-    let names: Vec<String> = all
-        .into_iter()
-        .filter(|size| size.cloud == cloud)
-        .map(|size| size.name)
-        .collect();
-    one_of(cloud, wanted, &names)
+    one_of(cloud, wanted, &places::sizes(db, cloud).await?)
 }
 
 /// This size, if it is among these.

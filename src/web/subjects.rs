@@ -185,6 +185,5 @@ async fn list_transitions(
         find(&mut db, named).await?;
     }
     let rows = transitions::list(&mut db, named.id, before, limit + 1).await?;
-    let rows = views::cut(rows, limit, |change| format!("tra_{}", change.id));
-    Ok(Json(rows.map(views::transition)))
+    Ok(Json(views::cut(rows, limit, |change| change.id.clone())))
 }

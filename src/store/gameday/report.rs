@@ -4,6 +4,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{FromRow, PgConnection};
 
+pub use crate::api::Stage;
 use crate::model::{
     Gameday, Harm, IncidentId, IncidentKind, IncidentState, Kind, PublicId, SubjectId,
 };
@@ -11,20 +12,6 @@ use crate::store::statement::Bind;
 
 /// What comes later than this after the break is not of the break.
 const WINDOW: TimeDelta = TimeDelta::hours(6);
-
-/// How far it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// Nothing is broken yet.
-    Queued,
-    /// Something is, and was not seen in service again.
-    Broken,
-    /// Whoever was broken is in service again, or another under its name.
-    Recovered,
-    /// Nothing was broken; its `problem` says why.
-    Failed,
-}
 
 /// What the record says of it.
 #[derive(Clone, Debug)]

@@ -1,12 +1,11 @@
 //! Incidents as people ask for them: listed, and each with its timeline.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
-use serde_json::Value;
 use sqlx::{FromRow, PgConnection};
 
 use super::{Incident, IncidentId, IncidentKind, IncidentState, SubjectId};
-use crate::model::{Channel, Deed, Kind, MessageState, Provider, PublicId, Severity};
+use crate::api::{IncidentMessage, TimelineEvent};
+use crate::model::{Kind, PublicId, Severity};
 use crate::store::statement::Bind;
 
 /// So many events of a timeline are read, the newest.
@@ -150,23 +149,8 @@ pub async fn open_of(db: &mut PgConnection, subjects: &[SubjectId]) -> sqlx::Res
     .await
 }
 
-/// A row of a timeline.
-#[derive(Clone, Debug, FromRow, Serialize)]
-pub struct Event {
-    /// When, by the control database's clock.
-    pub created_at: DateTime<Utc>,
-    /// `opened`, `attempt`, `escalated` …
-    pub kind: String,
-    /// A worker, or who asked.
-    pub actor: String,
-    /// For people.
-    pub text: String,
-    /// For programs.
-    pub detail: Value,
-}
-
 /// The newest events of a timeline, oldest of them first.
-pub async fn events(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<Vec<Event>> {
+pub async fn events(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<Vec<TimelineEvent>> {
     sqlx::query_as(
         "select created_at, kind, actor, text, detail from (
              select * from incident_events where incident_id = $1
@@ -178,37 +162,8 @@ pub async fn events(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<Vec<E
     .await
 }
 
-/// What was told of an incident, and whether it has arrived.
-#[derive(Clone, Debug, FromRow, Serialize)]
-pub struct Told {
-    /// As people see it: `msg_…`.
-    pub id: String,
-    /// When it was written.
-    pub created_at: DateTime<Utc>,
-    /// Whom it is for.
-    pub channel: Channel,
-    /// What it does at the other side.
-    pub action: Deed,
-    /// How loud it is.
-    pub severity: Severity,
-    /// In one line.
-    pub summary: String,
-    /// What became of it.
-    pub state: MessageState,
-    /// How often it was sent.
-    pub attempts: i32,
-    /// What the last failed attempt met with.
-    pub last_error: Option<String>,
-    /// What delivered it.
-    pub delivered_by: Option<Provider>,
-    /// What the other side calls it.
-    pub reference: Option<String>,
-    /// When it was delivered or given up.
-    pub settled_at: Option<DateTime<Utc>>,
-}
-
 /// The messages about an incident, oldest first.
-pub async fn messages(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<Vec<Told>> {
+pub async fn messages(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<Vec<IncidentMessage>> {
     sqlx::query_as(
         "select 'msg_' || id as id, created_at, channel, action, severity, summary, state, attempts,
                 last_error, delivered_by, reference, settled_at

@@ -1,10 +1,8 @@
 //! How operations are asked for.
 
-use chrono::{DateTime, Utc};
-use serde::Serialize;
-use serde_json::Value;
 use sqlx::{FromRow, PgConnection};
 
+use crate::api::TimelineEvent;
 use crate::model::{
     Kind, Operation, OperationId, OperationKind, OperationState, PublicId, SubjectId,
 };
@@ -95,23 +93,8 @@ pub async fn running(db: &mut PgConnection, of: &[SubjectId]) -> sqlx::Result<Ve
         .await
 }
 
-/// What its timeline says.
-#[derive(Clone, Debug, FromRow, Serialize)]
-pub struct Event {
-    /// When.
-    pub created_at: DateTime<Utc>,
-    /// `asked`, `step`, `waiting`, `failed`, `stuck`, `resumed`, `done` …
-    pub kind: String,
-    /// A worker's name, or who asked through the API.
-    pub actor: String,
-    /// For people.
-    pub text: String,
-    /// For programs.
-    pub detail: Value,
-}
-
 /// Its newest events, the oldest of them first.
-pub async fn events(db: &mut PgConnection, id: OperationId) -> sqlx::Result<Vec<Event>> {
+pub async fn events(db: &mut PgConnection, id: OperationId) -> sqlx::Result<Vec<TimelineEvent>> {
     sqlx::query_as(
         "select * from (
              select id, created_at, kind, actor, text, detail from operation_events
