@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::json;
 use sqlx::PgPool;
 
 use crate::config::ClockConfig;
@@ -143,14 +142,7 @@ async fn prune(pool: &PgPool) -> sqlx::Result<()> {
 /// The clock has no access to clouds: it asks for the comparison, and a resolve worker
 /// does it.
 async fn reconcile(pool: &PgPool) -> sqlx::Result<()> {
-    let wanted = NewOperation {
-        subject: None,
-        kind: OperationKind::Reconcile,
-        params: json!({}),
-        asked_by: "clock".into(),
-        reason: None,
-        not_before: None,
-    };
+    let wanted = NewOperation::new(None, OperationKind::Reconcile, "clock");
     let mut tx = store::begin(pool).await?;
     if operations::open(&mut tx, &wanted).await?.is_none() {
         tracing::debug!("the last comparison with the clouds is not done yet");

@@ -55,6 +55,26 @@ pub struct WantedServer {
     pub asked_by: String,
 }
 
+impl WantedServer {
+    /// One for a plan's resources; where in the cloud, and who asks, is to be filled in.
+    fn of_plan(plan: &Plan, cloud: Cloud) -> Self {
+        let tail = SubjectId::generate().to_string().to_ascii_lowercase();
+        Self {
+            name: format!("{}-{}", plan.name, &tail[tail.len() - 8..]),
+            tier: plan.tier.clone(),
+            cloud,
+            region: String::new(),
+            zone: None,
+            sizes: plan.sizes_in(cloud).to_vec(),
+            volume_gib: u32::try_from(plan.volume_gib).unwrap_or(1),
+            volume_type: plan.volume_type.clone(),
+            postgres: plan.postgres.and_then(|v| u32::try_from(v).ok()),
+            for_plan: Some(plan.name.clone()),
+            asked_by: String::new(),
+        }
+    }
+}
+
 /// A resource that is wanted.
 #[derive(Clone, Debug)]
 pub struct WantedResource {
@@ -134,16 +154,12 @@ pub async fn server(
     .await?;
     queue::insert_token(db, id).await?;
     let new = NewOperation {
-        subject: Some(id),
-        kind: OperationKind::CreateServer,
         params: json!({
             "zone": wanted.zone,
             "sizes": wanted.sizes,
             "postgres": wanted.postgres,
         }),
-        asked_by: wanted.asked_by.clone(),
-        reason: None,
-        not_before: None,
+        ..NewOperation::new(id, OperationKind::CreateServer, &wanted.asked_by)
     };
     Ok((id, must_open(db, &new).await?))
 }
@@ -204,14 +220,7 @@ pub async fn resource(
     .execute(&mut *db)
     .await?;
     queue::insert_token(db, id).await?;
-    let new = NewOperation {
-        subject: Some(id),
-        kind: OperationKind::CreateResource,
-        params: json!({}),
-        asked_by: wanted.asked_by.clone(),
-        reason: None,
-        not_before: None,
-    };
+    let new = NewOperation::new(id, OperationKind::CreateResource, &wanted.asked_by);
     let operation = must_open(db, &new).await?;
     for (n, zone) in zones.iter().skip(1).enumerate() {
         let follower = WantedFollower {
@@ -313,19 +322,11 @@ async fn place(db: &mut PgConnection, wanted: &WantedResource) -> Result<Subject
             return Ok(id);
         }
     }
-    let tail = SubjectId::generate().to_string().to_ascii_lowercase();
     let new = WantedServer {
-        name: format!("{}-{}", plan.name, &tail[tail.len() - 8..]),
-        tier: plan.tier.clone(),
-        cloud: wanted.cloud,
         region: wanted.region.clone(),
         zone: wanted.zone.clone(),
-        sizes: plan.sizes_in(wanted.cloud).to_vec(),
-        volume_gib: u32::try_from(plan.volume_gib).unwrap_or(1),
-        volume_type: plan.volume_type.clone(),
-        postgres: plan.postgres.and_then(|v| u32::try_from(v).ok()),
-        for_plan: Some(plan.name.clone()),
         asked_by: wanted.asked_by.clone(),
+        ..WantedServer::of_plan(plan, wanted.cloud)
     };
     Ok(Box::pin(server(db, &new)).await?.0)
 }

@@ -30,12 +30,9 @@ pub struct NewGameday {
 /// Call it in a transaction.
 pub async fn open(db: &mut PgConnection, new: &NewGameday) -> sqlx::Result<Option<OperationId>> {
     let operation = NewOperation {
-        subject: Some(new.subject),
-        kind: OperationKind::Gameday,
         params: json!({"how": new.how, "for_s": new.for_s}),
-        asked_by: new.asked_by.clone(),
         reason: Some(new.reason.clone()),
-        not_before: None,
+        ..NewOperation::new(new.subject, OperationKind::Gameday, &new.asked_by)
     };
     let Some(id) = operations::open(db, &operation).await? else {
         return Ok(None);
@@ -177,12 +174,8 @@ pub async fn heal_what_is_due(db: &mut PgConnection) -> sqlx::Result<bool> {
 
 async fn ask_for_healing(db: &mut PgConnection) -> sqlx::Result<()> {
     let heal = NewOperation {
-        subject: None,
-        kind: OperationKind::Gameday,
         params: json!({"heal": true}),
-        asked_by: "drover".into(),
-        reason: None,
-        not_before: None,
+        ..NewOperation::new(None, OperationKind::Gameday, "drover")
     };
     operations::open(db, &heal).await.map(drop)
 }

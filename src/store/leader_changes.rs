@@ -135,18 +135,17 @@ pub struct Page {
 
 /// Lists changes.
 pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<LeaderChange>> {
-    let newest = "select * from leader_changes
-         where ($1::text is null or new_leader_id = $1 or old_leader_id = $1)
-           and ($2::text is null or seq < (select seq from leader_changes where id = $2))
-         order by seq desc limit $3";
-    let oldest = "select * from leader_changes
-         where ($1::text is null or new_leader_id = $1 or old_leader_id = $1)
-           and ($2::text is null or seq > (select seq from leader_changes where id = $2))
-         order by seq limit $3";
-    let sql = match page.order {
-        Order::NewestFirst => newest,
-        Order::OldestFirst => oldest,
+    let (behind, order) = match page.order {
+        Order::NewestFirst => ("<", "desc"),
+        Order::OldestFirst => (">", "asc"),
     };
+    let sql = sqlx::AssertSqlSafe(format!(
+        "select * from leader_changes
+         where ($1::text is null or new_leader_id = $1 or old_leader_id = $1)
+           and ($2::text is null
+                or seq {behind} (select seq from leader_changes where id = $2))
+         order by seq {order} limit $3"
+    ));
     let rows: Vec<Row> = sqlx::query_as(sql)
         .bind_all((page.resource, page.after, page.limit))
         .fetch_all(db)

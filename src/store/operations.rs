@@ -37,6 +37,24 @@ pub struct NewOperation {
     pub not_before: Option<DateTime<Utc>>,
 }
 
+impl NewOperation {
+    /// One without parameters, that may begin at once.
+    pub fn new(
+        subject: impl Into<Option<SubjectId>>,
+        kind: OperationKind,
+        asked_by: impl Into<String>,
+    ) -> Self {
+        Self {
+            subject: subject.into(),
+            kind,
+            params: Value::Object(Default::default()),
+            asked_by: asked_by.into(),
+            reason: None,
+            not_before: None,
+        }
+    }
+}
+
 /// As which remedy of which incident an operation is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Remedy<'a> {

@@ -88,7 +88,7 @@ pub async fn was_destroyed(db: &mut PgConnection, kind: Kind, id: SubjectId) -> 
 }
 
 /// A page of a listing.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Page {
     /// Only the one of this name.
     pub name: Option<String>,

@@ -1,6 +1,5 @@
 //! Subjects that drover made are taken away again.
 
-use serde_json::json;
 use sqlx::PgConnection;
 
 use super::followers_of;
@@ -115,15 +114,7 @@ pub async fn destroy(
         asked_by,
     )
     .await?;
-    let new = NewOperation {
-        subject: Some(id),
-        kind: what,
-        params: json!({}),
-        asked_by: asked_by.to_owned(),
-        reason: None,
-        not_before: None,
-    };
-    let opened = operations::open(db, &new).await?;
+    let opened = operations::open(db, &NewOperation::new(id, what, asked_by)).await?;
     opened.ok_or_else(|| sqlx::Error::Protocol("two operations for one subject".into()).into())
 }
 

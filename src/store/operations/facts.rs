@@ -1,16 +1,17 @@
 //! What a step has learnt or brought about, written into the record with the step.
 
 use serde_json::Value;
-use sqlx::{Encode, PgConnection, Postgres, Type};
+use sqlx::PgConnection;
 
 use super::NewOperation;
 use crate::model::{
-    Durability, Kind, LeaderChangeKind, OperationId, OperationKind, State, SubjectId, TransitionId,
+    Durability, Kind, LeaderChangeKind, OperationId, OperationKind, State, SubjectId, TlsMode,
+    TransitionId,
 };
 use crate::store::creation::{self, DestroyError};
 use crate::store::leader_changes::{self, NewChange};
 use crate::store::outbox;
-use crate::store::statement::{Bind, Statement};
+use crate::store::statement::{Bind, Statement, Values};
 use crate::store::{incidents, modes, queue};
 
 /// A fact about a subject. Secrets come sealed.
@@ -118,86 +119,53 @@ pub async fn apply(
             host_key,
             ssh_key,
         } => {
-            sqlx::query(
-                "update servers set host_private_key = $2, host_key = $3, ssh_key = $4
-                 where id = $1 and host_key is null",
-            )
-            .bind_all((subject, host_private, host_key, ssh_key))
-            .execute(db)
-            .await?;
+            let sql = "update servers set host_private_key = $2, host_key = $3, ssh_key = $4
+                       where id = $1 and host_key is null";
+            set(db, sql, (subject, host_private, host_key, ssh_key)).await?;
         }
-        Fact::Instance {
-            id: instance,
-            zone,
-            size,
-        } => {
-            sqlx::query("update servers set instance_id = $2, zone = $3, size = $4 where id = $1")
-                .bind_all((subject, instance, zone, size))
-                .execute(db)
-                .await?;
+        Fact::Instance { id, zone, size } => {
+            let sql = "update servers set instance_id = $2, zone = $3, size = $4 where id = $1";
+            set(db, sql, (subject, id, zone, size)).await?;
         }
         Fact::Address {
             address,
             port,
             user,
         } => {
-            sqlx::query(
-                "update servers set address = $2, ssh_port = $3, ssh_user = $4 where id = $1",
-            )
-            .bind_all((subject, address, i32::from(*port), user))
-            .execute(db)
-            .await?;
+            let sql = "update servers set address = $2, ssh_port = $3, ssh_user = $4 where id = $1";
+            set(db, sql, (subject, address, i32::from(*port), user)).await?;
         }
-        Fact::Volume { id: volume } => {
-            set(
-                db,
-                "update servers set volume_id = $2 where id = $1",
-                subject,
-                volume,
-            )
-            .await?;
+        Fact::Volume { id } => {
+            let sql = "update servers set volume_id = $2 where id = $1";
+            set(db, sql, (subject, id)).await?;
         }
         Fact::Size(size) => {
-            set(
-                db,
-                "update servers set size = $2 where id = $1",
-                subject,
-                size,
-            )
-            .await?;
+            let sql = "update servers set size = $2 where id = $1";
+            set(db, sql, (subject, size)).await?;
         }
         Fact::VolumeGib(gib) => {
-            sqlx::query("update servers set volume_gib = $2 where id = $1")
-                .bind_all((subject, i32::try_from(*gib).unwrap_or(i32::MAX)))
-                .execute(db)
-                .await?;
+            let sql = "update servers set volume_gib = $2 where id = $1";
+            let gib = i32::try_from(*gib).unwrap_or(i32::MAX);
+            set(db, sql, (subject, gib)).await?;
         }
         Fact::HostKeyHandedOver => {
-            sqlx::query("update servers set host_private_key = null where id = $1")
-                .bind(subject)
-                .execute(db)
-                .await?;
+            let sql = "update servers set host_private_key = $2 where id = $1";
+            set(db, sql, (subject, None::<Vec<u8>>)).await?;
         }
         Fact::Certificate(pem) => {
-            sqlx::query(
-                "update resources set tls_root_cert = $2, tls_mode = 'verify-full' where id = $1",
-            )
-            .bind_all((subject, pem))
-            .execute(db)
-            .await?;
+            let sql = "update resources set tls_root_cert = $2, tls_mode = $3 where id = $1";
+            set(db, sql, (subject, pem, TlsMode::VerifyFull)).await?;
         }
         Fact::CustomerPassword(sealed) => {
-            sqlx::query("update resources set customer_password = $2 where id = $1")
-                .bind_all((subject, sealed))
-                .execute(db)
-                .await?;
+            let sql = "update resources set customer_password = $2 where id = $1";
+            set(db, sql, (subject, sealed)).await?;
         }
         Fact::State { from, to, reason } => {
             turn(db, subject, *from, *to, reason, worker).await?;
         }
         Fact::Durability(durability) => {
             let sql = "update resources set durability = $2 where id = $1 or leader_id = $1";
-            set(db, sql, subject, durability).await?;
+            set(db, sql, (subject, durability)).await?;
         }
         Fact::Leads {
             customer,
@@ -256,11 +224,12 @@ pub async fn follow_up(
     Ok(())
 }
 
-async fn set<T>(db: &mut PgConnection, sql: &'static str, of: SubjectId, to: T) -> sqlx::Result<()>
-where
-    T: for<'q> Encode<'q, Postgres> + Type<Postgres> + Send,
-{
-    sqlx::query(sql).bind(of).bind(to).run(db).await
+async fn set<'q>(
+    db: &mut PgConnection,
+    sql: &'static str,
+    values: impl Values<'q>,
+) -> sqlx::Result<()> {
+    sqlx::query(sql).bind_all(values).run(db).await
 }
 
 /// Changes a subject's state with its transition, if it is in `from`.

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
+use super::tokens::due_now;
 use super::{DEAD_AFTER, Lock, Token, bring_forward, millis, wake_incidents};
 use crate::model::{
     Attributes, IncidentKind, ObservationId, Opening, State, SubjectId, TransitionId,
@@ -79,6 +80,12 @@ fn locks<'a>(of: impl Iterator<Item = &'a Lock>) -> (Vec<Token>, Vec<String>, Ve
         columns.2.push(lock.at);
     }
     columns
+}
+
+/// A column of the changes of state, null where a step has none.
+fn of_changes<T>(steps: &[ThinkStep], column: fn(&Change) -> Option<T>) -> Vec<Option<T>> {
+    let changes = steps.iter().map(|step| step.change.as_ref());
+    changes.map(|change| change.and_then(column)).collect()
 }
 
 /// jsonb cannot hold the NUL character; a server that sends one is odd, and must
@@ -166,7 +173,6 @@ pub async fn commit_thinks(
         .fetch_all(&mut *db)
         .await?
     } else {
-        let changes = || steps.iter().map(|s| s.change.as_ref());
         sqlx::query_scalar(
             "with step as (
                  select * from unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[],
@@ -205,24 +211,12 @@ pub async fn commit_thinks(
         .bind(at)
         .bind(seen)
         .bind(after)
-        .bind(changes().map(|c| c.map(|c| c.id)).collect::<Vec<_>>())
-        .bind(changes().map(|c| c.map(|c| c.from)).collect::<Vec<_>>())
-        .bind(changes().map(|c| c.map(|c| c.to)).collect::<Vec<_>>())
-        .bind(
-            changes()
-                .map(|c| c.map(|c| c.reason.clone()))
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            changes()
-                .map(|c| c.map(|c| c.observation))
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            changes()
-                .map(|c| c.and_then(|c| c.opens))
-                .collect::<Vec<_>>(),
-        )
+        .bind(of_changes(steps, |change| Some(change.id)))
+        .bind(of_changes(steps, |change| Some(change.from)))
+        .bind(of_changes(steps, |change| Some(change.to)))
+        .bind(of_changes(steps, |change| Some(change.reason.clone())))
+        .bind(of_changes(steps, |change| Some(change.observation)))
+        .bind(of_changes(steps, |change| change.opens))
         .fetch_all(&mut *db)
         .await?
     };
@@ -321,18 +315,13 @@ async fn wake_without_reason(
             kinds.push(opening.kind);
         }
     }
-    sqlx::query(
-        "with due as (
-             select j.id from incidents i join apalis.jobs j on j.id = i.id
-             where coalesce(i.subject_id, '') = any($1) and i.state = 'needs_human'
-               and i.state <> 'resolved'
-               and not exists (select from unnest($2::text[], $3::text[]) as named (id, kind)
-                               where named.id = i.subject_id and named.kind = i.kind)
-               and j.job_type = 'resolve' and j.status = 'Pending' and j.run_at > now()
-             order by j.id
-             for update of j skip locked)
-         update apalis.jobs j set run_at = now() from due where j.id = due.id",
-    )
+    sqlx::query(due_now!(
+        "incidents i",
+        "coalesce(i.subject_id, '') = any($1) and i.state = 'needs_human'
+           and i.state <> 'resolved'
+           and not exists (select from unnest($2::text[], $3::text[]) as named (id, kind)
+                           where named.id = i.subject_id and named.kind = i.kind)"
+    ))
     .bind_all((thought, ids, kinds))
     .run(db)
     .await

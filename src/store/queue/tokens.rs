@@ -55,21 +55,37 @@ pub async fn change_lane(db: &mut PgConnection, token: Token, lane: Lane) -> sql
         .await
 }
 
+/// Makes the waiting tokens in `resolve` of these incidents or operations due now. Whoever
+/// has one of them locked is not waited for.
+macro_rules! due_now {
+    ($owner:literal, $which:literal) => {
+        concat!(
+            "with due as (
+                 select j.id from apalis.jobs j join ",
+            $owner,
+            " using (id)
+                 where ",
+            $which,
+            "
+                   and j.job_type = 'resolve' and j.status = 'Pending' and j.run_at > now()
+                 order by j.id
+                 for update of j skip locked)
+             update apalis.jobs j set run_at = now() from due where j.id = due.id"
+        )
+    };
+}
+pub(super) use due_now;
+
 /// Makes the waiting tokens of these subjects' open operations due now; of a
 /// server's resources' operations too, since they wait for their server.
 pub async fn wake_operations(db: &mut PgConnection, subjects: &[SubjectId]) -> sqlx::Result<()> {
-    sqlx::query(
-        "with due as (
-             select j.id from apalis.jobs j join operations o on o.id = j.id
-             where o.state = 'open'
-               and (o.subject_id = any($1) or o.subject_id in (
-                       select id from resources where server_id = any($1)))
-               and (o.not_before is null or o.not_before <= now())
-               and j.job_type = 'resolve' and j.status = 'Pending' and j.run_at > now()
-             order by j.id
-             for update of j skip locked)
-         update apalis.jobs j set run_at = now() from due where j.id = due.id",
-    )
+    sqlx::query(due_now!(
+        "operations o",
+        "o.state = 'open'
+           and (o.subject_id = any($1) or o.subject_id in (
+                   select id from resources where server_id = any($1)))
+           and (o.not_before is null or o.not_before <= now())"
+    ))
     .bind(subjects)
     .run(db)
     .await
@@ -78,15 +94,10 @@ pub async fn wake_operations(db: &mut PgConnection, subjects: &[SubjectId]) -> s
 /// Makes the waiting tokens of what an incident has asked for due now, though their time
 /// has not come: they look whether they are still wanted.
 pub async fn wake_asked_by(db: &mut PgConnection, incident: IncidentId) -> sqlx::Result<()> {
-    sqlx::query(
-        "with due as (
-             select j.id from apalis.jobs j join operations o on o.id = j.id
-             where o.state = 'open' and o.incident_id = $1
-               and j.job_type = 'resolve' and j.status = 'Pending' and j.run_at > now()
-             order by j.id
-             for update of j skip locked)
-         update apalis.jobs j set run_at = now() from due where j.id = due.id",
-    )
+    sqlx::query(due_now!(
+        "operations o",
+        "o.state = 'open' and o.incident_id = $1"
+    ))
     .bind(incident)
     .run(db)
     .await
@@ -184,17 +195,12 @@ pub async fn finish(db: &mut PgConnection, id: MessageId, delivered: bool) -> sq
 /// Makes the waiting tokens of these subjects' open incidents due now; of a
 /// server's resources' incidents too, since they wait for their server.
 pub async fn wake_incidents(db: &mut PgConnection, subjects: &[SubjectId]) -> sqlx::Result<()> {
-    sqlx::query(
-        "with due as (
-             select j.id from apalis.jobs j join incidents i on i.id = j.id
-             where i.state <> 'resolved'
-               and (i.subject_id = any($1) or i.subject_id in (
-                       select id from resources where server_id = any($1)))
-               and j.job_type = 'resolve' and j.status = 'Pending' and j.run_at > now()
-             order by j.id
-             for update of j skip locked)
-         update apalis.jobs j set run_at = now() from due where j.id = due.id",
-    )
+    sqlx::query(due_now!(
+        "incidents i",
+        "i.state <> 'resolved'
+           and (i.subject_id = any($1) or i.subject_id in (
+                   select id from resources where server_id = any($1)))"
+    ))
     .bind(subjects)
     .run(db)
     .await
@@ -202,19 +208,14 @@ pub async fn wake_incidents(db: &mut PgConnection, subjects: &[SubjectId]) -> sq
 
 /// The same for the open incidents of a tier, or of the whole herd.
 pub async fn wake_all_incidents(db: &mut PgConnection, tier: Option<&str>) -> sqlx::Result<()> {
-    sqlx::query(
-        "with due as (
-             select j.id from apalis.jobs j join incidents i on i.id = j.id
-             where i.state <> 'resolved'
-               and ($1::text is null or exists (
-                       select from subjects s
-                       where s.tier = $1 and s.id in (i.subject_id, (
-                           select server_id from resources where id = i.subject_id))))
-               and j.job_type = 'resolve' and j.status = 'Pending' and j.run_at > now()
-             order by j.id
-             for update of j skip locked)
-         update apalis.jobs j set run_at = now() from due where j.id = due.id",
-    )
+    sqlx::query(due_now!(
+        "incidents i",
+        "i.state <> 'resolved'
+           and ($1::text is null or exists (
+                   select from subjects s
+                   where s.tier = $1 and s.id in (i.subject_id, (
+                       select server_id from resources where id = i.subject_id))))"
+    ))
     .bind(tier)
     .run(db)
     .await
