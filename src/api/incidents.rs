@@ -163,10 +163,13 @@ pub struct OpenIncident {
 }
 
 /// `POST /v1/incidents/{id}/actions`.
+pub type ActOnIncident = ActOn<Action>;
+
+/// What is to be done about an incident or an operation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ActOnIncident {
-    /// What is to be done about it.
-    pub action: Action,
+pub struct ActOn<A> {
+    /// What.
+    pub action: A,
     /// Why, for the timeline.
     pub reason: Option<String>,
     /// Who does it, for the timeline.

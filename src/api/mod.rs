@@ -43,7 +43,8 @@ pub use gameday::{
 pub use health::{Health, HealthStatus};
 pub use id::{Prefixed, Public};
 pub use incidents::{
-    ActOnIncident, Incident, IncidentMessage, IncidentTimeline, OpenIncident, Run, TimelineEvent,
+    ActOn, ActOnIncident, Incident, IncidentMessage, IncidentTimeline, OpenIncident, Run,
+    TimelineEvent,
 };
 pub use jobs::{AskForJob, JobAskedFor};
 pub use messages::{ActOnMessage, Message};
@@ -57,7 +58,7 @@ pub use resources::{
     AdoptResource, ConnectionUrl, CreateFollower, CreateResource, Credentials, LastLeaderChange,
     Node, Resource, Role,
 };
-pub use ring::{Counts, MessageCounts, OrphanCount, Ring};
+pub use ring::{Counts, MessageCounts, OrphanCount, Ring, count};
 pub use servers::{AdoptServer, AdoptedServer, CreateServer, Server, Volume};
 pub use subjects::{Observation, Standing, Subject, SubjectCore, Transition};
 pub use tiers::{PutTier, Tier};

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Public, TimelineEvent};
+use super::{ActOn, Public, TimelineEvent};
 use crate::model::{OperationAction, OperationId, OperationKind, OperationState, PublicId};
 
 /// How far an operation is.
@@ -71,12 +71,4 @@ pub struct OperationTimeline {
 }
 
 /// `POST /v1/operations/{id}/actions`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ActOnOperation {
-    /// What is to be done about it.
-    pub action: OperationAction,
-    /// Why, for the timeline.
-    pub reason: Option<String>,
-    /// Who does it, for the timeline.
-    pub by: Option<String>,
-}
+pub type ActOnOperation = ActOn<OperationAction>;

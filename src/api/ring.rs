@@ -10,6 +10,12 @@ use crate::model::{Cloud, Mode};
 /// Counts by one thing, then by another.
 pub type Counts = BTreeMap<String, BTreeMap<String, i64>>;
 
+/// How many there are of both; none where it is not said.
+pub fn count(counts: &Counts, first: &str, second: &str) -> i64 {
+    let found = counts.get(first).and_then(|counts| counts.get(second));
+    found.copied().unwrap_or_default()
+}
+
 /// How the ring stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ring {

@@ -3,7 +3,7 @@
 
 use sqlx::PgConnection;
 
-use super::body::{Body, missing};
+use super::body::missing;
 use super::check;
 use super::error::{ApiError, Result};
 use crate::model::Cloud;
@@ -21,17 +21,6 @@ pub struct Place {
     pub region: String,
     /// The zone; `None`: any.
     pub zone: Option<String>,
-}
-
-/// The cloud that a body names.
-///
-/// # Errors
-/// If there is none of that name.
-pub fn cloud(body: &Body) -> Result<Option<Cloud>> {
-    body.text("cloud")?
-        .map(str::parse)
-        .transpose()
-        .map_err(|known: String| ApiError::invalid("cloud", format!("cloud {known}")))
 }
 
 /// The place that is meant by what is said of it.
