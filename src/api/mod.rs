@@ -59,6 +59,6 @@ pub use resources::{
     Node, Resource, Role,
 };
 pub use ring::{Counts, MessageCounts, OrphanCount, Ring, count};
-pub use servers::{AdoptServer, AdoptedServer, CreateServer, Server, Volume};
+pub use servers::{AdoptServer, AdoptedServer, CreateServer, Server};
 pub use subjects::{Observation, Standing, Subject, SubjectCore, Transition};
 pub use tiers::{PutTier, Tier};

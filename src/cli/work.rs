@@ -1,10 +1,8 @@
 //! How a terminal shows operations, and what can be asked for.
 
 use chrono::{DateTime, Utc};
-use drover::api::{
-    Credentials, Operation, OperationTimeline, Plan, Region, RunningOperation, Volume,
-};
-use drover::model::{OperationKind, OperationState};
+use drover::api::{Credentials, Operation, OperationTimeline, Plan, Region, RunningOperation};
+use drover::model::{DataVolume, OperationKind, OperationState};
 
 use super::List;
 use super::table::{
@@ -178,10 +176,10 @@ pub fn regions(list: &List<Region>, now: DateTime<Utc>) -> String {
 }
 
 /// A server's volume: `100 GiB gp3 vol-…`.
-pub fn volume(volume: &Volume) -> String {
+pub fn volume(volume: &DataVolume) -> String {
     let id = volume.id.as_ref().map(|id| format!(" {id}"));
     let id = id.unwrap_or_default();
-    plain(&format!("{} GiB {}{id}", volume.gib, volume.r#type))
+    plain(&format!("{} GiB {}{id}", volume.gib, volume.kind))
 }
 
 /// `drover credentials`.

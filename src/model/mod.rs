@@ -39,6 +39,7 @@ pub use observation::{Attributes, Cause, Observation, Witness};
 pub use operation::{Adopted, AskedOf, Operation, OperationKind, OperationProfile, OperationState};
 pub use rules::{Cadence, Limits, Patience, Rules};
 pub use secret::{ExposeSecret, SealError, Secret, SecretKey, secret};
+pub(crate) use subject::named;
 pub use subject::{
     Cloud, Customer, DataVolume, Durability, Kind, Origin, Resource, Server, State, Subject,
     TlsMode, slot_of,

@@ -3,9 +3,10 @@
 mod adopting;
 mod row;
 
-use sqlx::PgConnection;
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, PgConnection, Row};
 
-use crate::model::{Kind, Origin, State, SubjectId};
+use crate::model::{Kind, Origin, PublicId, State, SubjectId};
 
 use super::statement::Bind;
 pub use adopting::*;
@@ -55,6 +56,17 @@ pub(super) async fn insert(
     Ok(Inserted::NameTaken(taken))
 }
 
+/// How many live resources a server has.
+pub(super) async fn resources_on(db: &mut PgConnection, server: SubjectId) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "select count(*) from resources r join subjects s using (id)
+         where r.server_id = $1 and s.forgotten_at is null",
+    )
+    .bind(server)
+    .fetch_one(db)
+    .await
+}
+
 /// Reads many live subjects at once; those that are gone are left out.
 pub async fn load(db: &mut PgConnection, ids: &[SubjectId]) -> sqlx::Result<Vec<SubjectRow>> {
     sqlx::query_as(sqlx::AssertSqlSafe(format!(
@@ -85,6 +97,20 @@ pub async fn was_destroyed(db: &mut PgConnection, kind: Kind, id: SubjectId) -> 
     .bind_all((id, kind))
     .fetch_one(db)
     .await
+}
+
+/// Whose something is: id and name, as people know them; `None`: no subject's.
+#[derive(Clone, Debug)]
+pub struct Whose(pub Option<(PublicId, String)>);
+
+/// Out of `subject_id`, `subject_kind` and `subject_name`.
+impl FromRow<'_, PgRow> for Whose {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        let kind: Option<Kind> = row.try_get("subject_kind")?;
+        let id = kind.zip(row.try_get("subject_id")?);
+        let id = id.map(|(kind, id)| PublicId::new(kind, id));
+        Ok(Self(id.zip(row.try_get("subject_name")?)))
+    }
 }
 
 /// A page of a listing.

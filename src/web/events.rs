@@ -10,7 +10,7 @@ use super::error::Result;
 use super::params::{Id, Params, none_such, prefixed, public_id, wrong};
 use super::views::cut;
 use crate::api::{self, Page as ApiPage, Public};
-use crate::model::{Kind, LeaderChange, LeaderChangeId, Node, PublicId, SubjectId};
+use crate::model::{Kind, LeaderChange, LeaderChangeId, PublicId, SubjectId};
 use crate::store::leader_changes::{self, Order, Page};
 
 /// Everything below `/v1/events`.
@@ -22,11 +22,6 @@ pub fn routes() -> Router<Web> {
 
 /// Shows a change of leader.
 fn view(change: LeaderChange) -> api::Event {
-    let node = |node: Node| api::EventNode {
-        id: node.id,
-        address: node.address,
-        port: node.port,
-    };
     api::Event {
         r#type: "leader.changed".into(),
         id: Public(change.id),
@@ -34,8 +29,8 @@ fn view(change: LeaderChange) -> api::Event {
         kind: change.kind,
         name: change.name,
         epoch: change.epoch,
-        new_leader: node(change.new_leader),
-        old_leader: node(change.old_leader),
+        new_leader: change.new_leader,
+        old_leader: change.old_leader,
         operation: Public(change.operation),
         detail: change.detail,
     }

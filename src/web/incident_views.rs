@@ -7,7 +7,7 @@ use crate::store::incidents::{Listed, Open};
 /// Shows an incident.
 pub fn incident(listed: Listed) -> api::Incident {
     let actions = Action::possible(&listed.incident);
-    let (subject, name) = listed.subject.unzip();
+    let (subject, name) = listed.whose.0.unzip();
     let incident: Incident = listed.incident;
     api::Incident {
         id: Public(incident.id),

@@ -27,7 +27,7 @@ pub fn running(operation: &Operation) -> api::RunningOperation {
 /// Shows an operation, as it stands at this time.
 pub fn operation(listed: Listed, now: DateTime<Utc>) -> api::Operation {
     let operation = listed.operation;
-    let (subject, name) = listed.subject.unzip();
+    let (subject, name) = listed.whose.0.unzip();
     api::Operation {
         running: running(&operation),
         subject,

@@ -85,11 +85,7 @@ fn server(server: Server, core: api::SubjectCore, standing: api::Standing) -> ap
         region: server.region,
         zone: server.zone,
         size: server.size,
-        volume: server.volume.map(|volume| api::Volume {
-            gib: volume.gib,
-            r#type: volume.kind,
-            id: volume.id,
-        }),
+        volume: server.volume,
         for_plan: server.for_plan,
         standing,
     }

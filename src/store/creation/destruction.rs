@@ -7,6 +7,7 @@ use crate::model::{Kind, OperationId, OperationKind, Origin, State, SubjectId};
 use crate::store::operations::{self, NewOperation};
 use crate::store::queue;
 use crate::store::statement::Bind;
+use crate::store::subjects::resources_on;
 
 /// Whether the cloud may have been asked for this server: its creation came to the
 /// step of this number.
@@ -87,13 +88,7 @@ pub async fn destroy(
     if let Some(open) = open.iter().find(|open| open.kind == what) {
         return Ok(open.id);
     }
-    let resources: i64 = sqlx::query_scalar(
-        "select count(*) from resources r join subjects s using (id)
-         where r.server_id = $1 and s.forgotten_at is null",
-    )
-    .bind(id)
-    .fetch_one(&mut *db)
-    .await?;
+    let resources = resources_on(db, id).await?;
     if resources > 0 {
         return Err(DestroyError::HasResources(resources));
     }
@@ -105,15 +100,8 @@ pub async fn destroy(
         }
     }
     operations::cancel_open(db, id, "it is to be destroyed").await?;
-    operations::turn(
-        db,
-        id,
-        state,
-        State::Destroying,
-        "it is to be destroyed",
-        asked_by,
-    )
-    .await?;
+    let why = "it is to be destroyed";
+    operations::turn(db, id, state, State::Destroying, why, asked_by).await?;
     let opened = operations::open(db, &NewOperation::new(id, what, asked_by)).await?;
     opened.ok_or_else(|| sqlx::Error::Protocol("two operations for one subject".into()).into())
 }
@@ -132,14 +120,7 @@ pub async fn is_left_alone(db: &mut PgConnection, server: SubjectId) -> sqlx::Re
     if found.is_none() {
         return Ok(false);
     }
-    sqlx::query_scalar(
-        "select not exists (
-             select from resources r join subjects s using (id)
-             where r.server_id = $1 and s.forgotten_at is null)",
-    )
-    .bind(server)
-    .fetch_one(db)
-    .await
+    Ok(resources_on(db, server).await? == 0)
 }
 
 /// Whether a server has live resources beside this one.

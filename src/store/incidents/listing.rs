@@ -5,8 +5,9 @@ use sqlx::{FromRow, PgConnection};
 
 use super::{Incident, IncidentId, IncidentKind, IncidentState, SubjectId};
 use crate::api::{IncidentMessage, TimelineEvent};
-use crate::model::{Kind, PublicId, Severity};
+use crate::model::{PublicId, Severity};
 use crate::store::statement::Bind;
+use crate::store::subjects::Whose;
 
 /// So many events of a timeline are read, the newest.
 pub const MOST_EVENTS: i64 = 1000;
@@ -40,39 +41,19 @@ pub struct Page {
 }
 
 /// An incident, and what people call what it has to do with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromRow)]
 pub struct Listed {
     /// The incident.
+    #[sqlx(flatten)]
     pub incident: Incident,
-    /// Whose, and its name; `None`: the herd's.
-    pub subject: Option<(PublicId, String)>,
+    /// Whose; `None`: the herd's.
+    #[sqlx(flatten)]
+    pub whose: Whose,
     /// How loud a human is called, if a worker has published the playbook.
     pub severity: Option<String>,
     /// The remedy that is next or at work, if a worker has published the playbook.
+    #[sqlx(rename = "remedy_name")]
     pub remedy: Option<String>,
-}
-
-#[derive(FromRow)]
-struct ListedRow {
-    #[sqlx(flatten)]
-    incident: Incident,
-    subject_kind: Option<Kind>,
-    subject_name: Option<String>,
-    severity: Option<String>,
-    remedy_name: Option<String>,
-}
-
-impl ListedRow {
-    fn into_listed(self) -> Listed {
-        let of = self.subject_kind.zip(self.incident.subject);
-        let of = of.map(|(kind, id)| PublicId::new(kind, id));
-        Listed {
-            incident: self.incident,
-            subject: of.zip(self.subject_name),
-            severity: self.severity,
-            remedy: self.remedy_name,
-        }
-    }
 }
 
 const COLUMNS: &str = "
@@ -89,7 +70,7 @@ pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Listed
         Some(Wanted::In(state)) => Some(state),
         Some(Wanted::Open) | None => None,
     };
-    let rows: Vec<ListedRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+    sqlx::query_as(sqlx::AssertSqlSafe(format!(
         "{COLUMNS}
          where (not $1 or i.state <> 'resolved')
            and ($2::text is null or i.state = $2)
@@ -111,18 +92,15 @@ pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Listed
     .bind(page.before)
     .bind(page.limit)
     .fetch_all(db)
-    .await?;
-    Ok(rows.into_iter().map(ListedRow::into_listed).collect())
+    .await
 }
 
 /// Reads one incident as [`list`] does.
 pub async fn find(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<Option<Listed>> {
-    let row: Option<ListedRow> =
-        sqlx::query_as(sqlx::AssertSqlSafe(format!("{COLUMNS} where i.id = $1")))
-            .bind(id)
-            .fetch_optional(db)
-            .await?;
-    Ok(row.map(ListedRow::into_listed))
+    sqlx::query_as(sqlx::AssertSqlSafe(format!("{COLUMNS} where i.id = $1")))
+        .bind(id)
+        .fetch_optional(db)
+        .await
 }
 
 /// An open incident, in few words.

@@ -3,9 +3,8 @@
 use sqlx::{FromRow, PgConnection};
 
 use crate::api::TimelineEvent;
-use crate::model::{
-    Kind, Operation, OperationId, OperationKind, OperationState, PublicId, SubjectId,
-};
+use crate::model::{Operation, OperationId, OperationKind, OperationState, PublicId, SubjectId};
+use crate::store::subjects::Whose;
 
 /// A page of a listing, newest first.
 #[derive(Clone, Debug, Default)]
@@ -23,36 +22,19 @@ pub struct Page {
 }
 
 /// An operation with what its subject is called.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromRow)]
 pub struct Listed {
     /// The operation.
-    pub operation: Operation,
-    /// Its subject's id and name; `None`: the deployment.
-    pub subject: Option<(PublicId, String)>,
-}
-
-#[derive(FromRow)]
-struct ListedRow {
     #[sqlx(flatten)]
-    operation: Operation,
-    subject_kind: Option<Kind>,
-    subject_name: Option<String>,
-}
-
-impl ListedRow {
-    fn into_listed(self) -> Listed {
-        let of = self.subject_kind.zip(self.operation.subject);
-        let of = of.map(|(kind, id)| PublicId::new(kind, id));
-        Listed {
-            operation: self.operation,
-            subject: of.zip(self.subject_name),
-        }
-    }
+    pub operation: Operation,
+    /// Whose; `None`: the deployment's.
+    #[sqlx(flatten)]
+    pub whose: Whose,
 }
 
 /// Lists operations, newest first; those of subjects that are gone too.
 pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Listed>> {
-    let rows: Vec<ListedRow> = sqlx::query_as(
+    sqlx::query_as(
         "select o.*, s.kind as subject_kind, s.name as subject_name
          from operations o left join subjects s on s.id = o.subject_id
          where ($1::text is null or o.subject_id = $1 and s.kind = $6)
@@ -68,21 +50,19 @@ pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Listed
     .bind(page.limit)
     .bind(page.subject.map(|of| of.kind))
     .fetch_all(db)
-    .await?;
-    Ok(rows.into_iter().map(ListedRow::into_listed).collect())
+    .await
 }
 
 /// One operation.
 pub async fn find(db: &mut PgConnection, id: OperationId) -> sqlx::Result<Option<Listed>> {
-    let row: Option<ListedRow> = sqlx::query_as(
+    sqlx::query_as(
         "select o.*, s.kind as subject_kind, s.name as subject_name
          from operations o left join subjects s on s.id = o.subject_id
          where o.id = $1",
     )
     .bind(id)
     .fetch_optional(db)
-    .await?;
-    Ok(row.map(ListedRow::into_listed))
+    .await
 }
 
 /// The open operations of these subjects.

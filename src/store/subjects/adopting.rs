@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use super::{Inserted, insert};
+use super::{Inserted, insert, resources_on};
 use crate::model::{Cloud, Kind, Origin, Secret, SecretKey, State, SubjectId, TlsMode};
 use crate::store::statement::{Bind, Statement};
 use crate::store::{incidents, modes, operations, queue};
@@ -233,13 +233,7 @@ pub async fn forget(db: &mut PgConnection, kind: Kind, id: SubjectId) -> Result<
     .await?
     .ok_or(ForgetError::NotFound)?;
     operations::cancel_open(db, id, "its subject was forgotten").await?;
-    let resources: i64 = sqlx::query_scalar(
-        "select count(*) from resources r join subjects s using (id)
-         where r.server_id = $1 and s.forgotten_at is null",
-    )
-    .bind(id)
-    .fetch_one(&mut *db)
-    .await?;
+    let resources = resources_on(db, id).await?;
     if resources > 0 {
         return Err(ForgetError::HasResources(resources));
     }
