@@ -39,10 +39,7 @@ pub async fn rename(
 ) -> Result<(), RenameError> {
     // Two who want the same name: the second one waits, and then finds the first. A
     // subject that is just being inserted under it still ends at the unique index.
-    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))")
-        .bind(format!("name {kind} {name}"))
-        .execute(&mut *db)
-        .await?;
+    super::one_at_a_time(db, &format!("name {kind} {name}")).await?;
     let taken: Option<SubjectId> = sqlx::query_scalar(
         "select id from subjects
          where kind = $1 and name = $2 and id <> $3 and forgotten_at is null",

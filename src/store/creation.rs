@@ -287,13 +287,8 @@ async fn place(db: &mut PgConnection, wanted: &WantedResource) -> Result<Subject
     if plan.shared {
         // One placement at a time in a plan's region: two at once could both take the
         // last room. Server rows are locked too, against being destroyed.
-        sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))")
-            .bind(format!(
-                "place {} {} {}",
-                plan.name, wanted.cloud, wanted.region
-            ))
-            .execute(&mut *db)
-            .await?;
+        let what = format!("place {} {} {}", plan.name, wanted.cloud, wanted.region);
+        super::one_at_a_time(db, &what).await?;
         let found: Option<SubjectId> = sqlx::query_scalar(
             "select v.id from servers v join subjects s using (id)
              cross join lateral (

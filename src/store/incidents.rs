@@ -12,9 +12,7 @@ use sqlx::PgConnection;
 
 use super::queue;
 use super::statement::{Bind, Statement};
-use crate::model::{
-    Incident, IncidentId, IncidentKind, IncidentState, Note, Opening, RowId, SubjectId,
-};
+use crate::model::{Incident, IncidentId, IncidentKind, IncidentState, Note, Opening, SubjectId};
 
 pub use actions::{ActError, Asked, act};
 pub use listing::{Listed, MOST_EVENTS, Open, Page, Wanted, events, find, list, messages, open_of};
@@ -150,18 +148,9 @@ pub async fn note(
     actor: &str,
     note: &Note,
 ) -> sqlx::Result<()> {
-    sqlx::query(
-        "insert into incident_events (id, incident_id, kind, actor, text, detail)
-         values ($1, $2, $3, $4, $5, $6)",
-    )
-    .bind(RowId::generate())
-    .bind(id)
-    .bind(&note.kind)
-    .bind(actor)
-    .bind(&note.text)
-    .bind(&note.detail)
-    .run(db)
-    .await
+    let sql = "insert into incident_events (id, incident_id, kind, actor, text, detail)
+               values ($1, $2, $3, $4, $5, $6)";
+    super::write_note(db, sql, id.to_string(), actor, note).await
 }
 
 /// Writes an incident back as it now stands, if nobody has changed it since it

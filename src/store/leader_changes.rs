@@ -68,9 +68,7 @@ impl From<Row> for LeaderChange {
 /// record's. Until the transaction ends no other change is written, so that nobody who
 /// reads on behind the newest ever misses an older one.
 pub async fn write(db: &mut PgConnection, new: &NewChange<'_>) -> sqlx::Result<LeaderChange> {
-    sqlx::query("select pg_advisory_xact_lock(hashtextextended('leader_changes', 0))")
-        .execute(&mut *db)
-        .await?;
+    super::one_at_a_time(db, "leader_changes").await?;
     // What is not said is no detail.
     let detail = match new.detail {
         Value::Object(_) => new.detail.clone(),

@@ -99,15 +99,16 @@ async fn view(db: &mut PgConnection, id: OperationId) -> Result<api::Gameday> {
 
 async fn list(State(web): State<Web>, params: Params) -> Result<Json<api::Page<api::Gameday>>> {
     params.only(&["subject", "limit", "cursor"])?;
+    let limit = params.limit()?;
     let page = Page {
         id: None,
         subject: params.subject()?.map(|subject| subject.id),
         before: params.cursor(|text| OperationId::from_public(text).ok())?,
-        limit: params.ahead()?,
+        limit: limit + 1,
     };
     let mut db = web.pool.acquire().await?;
     let rows = gameday::list(&mut db, &page).await?;
-    let rows = cut(rows, params.limit()?, |gameday| gameday.id.public());
+    let rows = cut(rows, limit, |gameday| gameday.id.public());
     let mut items = Vec::new();
     for found in rows.items {
         let report = gameday::report(&mut db, &found).await?;

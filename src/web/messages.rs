@@ -50,15 +50,16 @@ fn view(message: Message) -> api::Message {
 async fn list(State(web): State<Web>, params: Params) -> Result<Json<api::Page<api::Message>>> {
     params.only(&["state", "incident", "limit", "cursor"])?;
     let incident = params.get("incident").map(|id| prefixed("incident", id));
+    let limit = params.limit()?;
     let page = Page {
         state: params.word("state")?,
         incident: incident.transpose()?,
         before: params.cursor(|text| MessageId::from_public(text).ok())?,
-        limit: params.ahead()?,
+        limit: limit + 1,
     };
     let mut db = web.pool.acquire().await?;
     let rows = outbox::list(&mut db, &page).await?;
-    let rows = cut(rows, params.limit()?, |message| message.id.public());
+    let rows = cut(rows, limit, |message| message.id.public());
     Ok(Json(rows.map(view)))
 }
 

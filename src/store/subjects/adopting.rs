@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use super::{Inserted, insert, resources_on};
 use crate::model::{Cloud, Kind, Origin, Secret, SecretKey, State, SubjectId, TlsMode};
 use crate::store::statement::{Bind, Statement};
-use crate::store::{incidents, modes, operations, queue};
+use crate::store::{incidents, modes, one_at_a_time, operations, queue};
 
 /// A server to be adopted.
 #[derive(Clone, Debug)]
@@ -101,6 +101,7 @@ pub async fn adopt_server(
     key: &SecretKey,
     new: &NewServer,
 ) -> Result<SubjectId, AdoptError> {
+    // Of two adoptions of the same thing at once, the second waits and finds the first's row.
     one_at_a_time(db, &format!("server {}:{}", new.address, new.ssh_port)).await?;
     let same: Option<SubjectId> = sqlx::query_scalar(
         "select v.id from servers v join subjects s using (id)
@@ -191,15 +192,6 @@ pub async fn adopt_resource(
     .await?;
     queue::insert_token(db, id).await?;
     Ok(id)
-}
-
-/// Two adoptions of the same thing at once: the second waits, and then finds the
-/// first's row.
-async fn one_at_a_time(db: &mut PgConnection, place: &str) -> sqlx::Result<()> {
-    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))")
-        .bind(place)
-        .run(db)
-        .await
 }
 
 /// An adopted subject starts uncertain: nobody has seen it yet.
