@@ -40,7 +40,7 @@ fn what_the_code_has_is_named_on_its_page() {
     // Feel's processes work at the silent too.
     let started = queues.filter(|queue| *queue != Queue::Silent.as_str());
     all.extend(missing("Procfile", started));
-    let chores = Chore::ALL.iter().map(|chore| chore.name());
+    let chores = Chore::ALL.iter().map(|chore| chore.as_str());
     all.extend(missing("docs/decisions.md", chores));
     assert!(all.is_empty(), "not documented:\n{}", all.join("\n"));
 }

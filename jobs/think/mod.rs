@@ -105,6 +105,17 @@ fn host_is_available(scene: &Scene) -> bool {
         .is_none_or(|host| host.state == State::Available)
 }
 
+/// It answers again.
+fn back_in_service(rules: &Rules, newest: &Observation) -> Decision {
+    let verdict = Verdict {
+        to: State::Available,
+        reason: "answers".into(),
+        because: newest.id,
+        opens: None,
+    };
+    Decision::turn(rules, verdict)
+}
+
 /// Available, and the newest observation is a failure.
 fn suspect(rules: &Rules, failure: &Observation) -> Decision {
     let turn = Decision::turn(

@@ -14,15 +14,7 @@ pub(super) fn think(scene: &Scene, rules: &Rules) -> Decision {
     match scene.subject.state {
         State::Available if well => stay(),
         State::Available => suspect(scene, rules, newest),
-        State::Uncertain if well => Decision::turn(
-            rules,
-            Verdict {
-                to: State::Available,
-                reason: "answers".into(),
-                because: newest.id,
-                opens: None,
-            },
-        ),
+        State::Uncertain if well => super::back_in_service(rules, newest),
         State::Uncertain => doubt(scene, rules, newest),
         State::Unavailable => {
             // The server's incident stands for its resources.

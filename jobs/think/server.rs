@@ -25,15 +25,7 @@ pub(super) fn think(scene: &Scene, rules: &Rules) -> Decision {
         }
         State::Available if well => stay(),
         State::Available => suspect(rules, newest),
-        State::Uncertain if well => Decision::turn(
-            rules,
-            Verdict {
-                to: State::Available,
-                reason: "answers".into(),
-                because: newest.id,
-                opens: None,
-            },
-        ),
+        State::Uncertain if well => super::back_in_service(rules, newest),
         State::Uncertain => doubt(scene, rules, newest),
         State::Unavailable => recover(scene, rules, newest, Some(incident(newest))),
         State::Creating | State::Destroying | State::Destroyed => stay(),

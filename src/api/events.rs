@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Public;
-use crate::model::{LeaderChangeId, LeaderChangeKind, OperationId, PublicId};
+pub use crate::model::Node as EventNode;
+use crate::model::{LeaderChangeId, LeaderChangeKind, Node, OperationId};
 
 /// An event. So far: another leads.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,22 +24,11 @@ pub struct Event {
     /// Its epoch from then on.
     pub epoch: i64,
     /// Who leads.
-    pub new_leader: EventNode,
+    pub new_leader: Node,
     /// Who led until then; of one that leads on its own, whom it followed.
-    pub old_leader: EventNode,
+    pub old_leader: Node,
     /// What did it.
     pub operation: Public<OperationId>,
     /// `lost_bytes`, `fenced_by` …
     pub detail: Value,
-}
-
-/// A node of a resource, as it was reached then.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct EventNode {
-    /// Its id.
-    pub id: PublicId,
-    /// Its server's address.
-    pub address: String,
-    /// The port there.
-    pub port: u16,
 }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sqlx::FromRow;
 
 use super::{ModeSet, Public};
 use crate::model::{
@@ -72,19 +73,19 @@ pub struct IncidentTimeline {
     /// What resolvers may do here.
     pub mode: ModeSet,
     /// What happened, oldest first.
-    pub events: Vec<IncidentEvent>,
+    pub events: Vec<TimelineEvent>,
     /// What resolvers did, oldest first.
     pub runs: Vec<Run>,
     /// Who was told what, oldest first.
     pub messages: Vec<IncidentMessage>,
 }
 
-/// A line of an incident's timeline.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct IncidentEvent {
+/// A line of the timeline of an incident or an operation.
+#[derive(Clone, Debug, FromRow, Serialize, Deserialize)]
+pub struct TimelineEvent {
     /// When.
     pub created_at: DateTime<Utc>,
-    /// `opened`, `attempt`, `escalated` …
+    /// `opened`, `attempt`, `escalated` …, or `asked`, `step`, `waiting`, `done` …
     pub kind: String,
     /// A worker, or who asked.
     pub actor: String,
@@ -95,7 +96,7 @@ pub struct IncidentEvent {
 }
 
 /// A step of a remedy; one that was cut off has no end.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, FromRow, Serialize, Deserialize)]
 pub struct Run {
     /// When it began.
     pub begun_at: DateTime<Utc>,
@@ -122,7 +123,7 @@ pub struct Run {
 }
 
 /// A message about an incident, and whether it has arrived.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, FromRow, Serialize, Deserialize)]
 pub struct IncidentMessage {
     /// `msg_…`.
     pub id: String,
@@ -162,10 +163,13 @@ pub struct OpenIncident {
 }
 
 /// `POST /v1/incidents/{id}/actions`.
+pub type ActOnIncident = ActOn<Action>;
+
+/// What is to be done about an incident or an operation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ActOnIncident {
-    /// What is to be done about it.
-    pub action: Action,
+pub struct ActOn<A> {
+    /// What.
+    pub action: A,
     /// Why, for the timeline.
     pub reason: Option<String>,
     /// Who does it, for the timeline.

@@ -8,6 +8,9 @@
 //! repeat no value: some of ours are passwords and keys. For the same reason what holds a
 //! secret has no `Debug`.
 //!
+//! A row of the record that is shown as it stands is read into its type here: `store` may
+//! use these.
+//!
 //! Architecture Invariant: this knows the model and nothing of the record.
 
 mod actions;
@@ -40,14 +43,13 @@ pub use gameday::{
 pub use health::{Health, HealthStatus};
 pub use id::{Prefixed, Public};
 pub use incidents::{
-    ActOnIncident, Incident, IncidentEvent, IncidentMessage, IncidentTimeline, OpenIncident, Run,
+    ActOn, ActOnIncident, Incident, IncidentMessage, IncidentTimeline, OpenIncident, Run,
+    TimelineEvent,
 };
 pub use jobs::{AskForJob, JobAskedFor};
 pub use messages::{ActOnMessage, Message};
 pub use modes::{ModeSet, SetMode};
-pub use operations::{
-    ActOnOperation, Operation, OperationEvent, OperationTimeline, RunningOperation,
-};
+pub use operations::{ActOnOperation, Operation, OperationTimeline, RunningOperation};
 pub use orphans::Orphan;
 pub use page::Page;
 pub use plans::{Plan, Region, Size};
@@ -56,7 +58,7 @@ pub use resources::{
     AdoptResource, ConnectionUrl, CreateFollower, CreateResource, Credentials, LastLeaderChange,
     Node, Resource, Role,
 };
-pub use ring::{Counts, MessageCounts, OrphanCount, Ring};
-pub use servers::{AdoptServer, AdoptedServer, CreateServer, Server, Volume};
+pub use ring::{Counts, MessageCounts, OrphanCount, Ring, count};
+pub use servers::{AdoptServer, AdoptedServer, CreateServer, Server};
 pub use subjects::{Observation, Standing, Subject, SubjectCore, Transition};
 pub use tiers::{PutTier, Tier};

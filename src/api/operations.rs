@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Public;
+use super::{ActOn, Public, TimelineEvent};
 use crate::model::{OperationAction, OperationId, OperationKind, OperationState, PublicId};
 
 /// How far an operation is.
@@ -67,31 +67,8 @@ pub struct OperationTimeline {
     #[serde(flatten)]
     pub operation: Operation,
     /// What happened, oldest first.
-    pub events: Vec<OperationEvent>,
-}
-
-/// A line of an operation's timeline.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct OperationEvent {
-    /// When.
-    pub created_at: DateTime<Utc>,
-    /// `asked`, `step`, `waiting`, `failed`, `stuck`, `resumed`, `done` …
-    pub kind: String,
-    /// A worker's name, or who asked through the API.
-    pub actor: String,
-    /// For people.
-    pub text: String,
-    /// For programs.
-    pub detail: Value,
+    pub events: Vec<TimelineEvent>,
 }
 
 /// `POST /v1/operations/{id}/actions`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ActOnOperation {
-    /// What is to be done about it.
-    pub action: OperationAction,
-    /// Why, for the timeline.
-    pub reason: Option<String>,
-    /// Who does it, for the timeline.
-    pub by: Option<String>,
-}
+pub type ActOnOperation = ActOn<OperationAction>;

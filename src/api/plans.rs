@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use sqlx::FromRow;
 
 use crate::model::{Cloud, Durability};
 
 /// A plan.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, FromRow, Serialize, Deserialize)]
 pub struct Plan {
     /// Its name.
     pub name: String,
@@ -19,6 +20,7 @@ pub struct Plan {
     /// Whose rules its subjects go by.
     pub tier: String,
     /// By cloud, the sizes of its servers; the first that the cloud has room for.
+    #[sqlx(json)]
     pub sizes: BTreeMap<String, Vec<String>>,
     /// GiB of a server's data volume.
     pub volume_gib: i32,
@@ -57,8 +59,16 @@ pub struct Plan {
     pub max_resources: Option<i32>,
 }
 
+impl Plan {
+    /// The sizes of its servers in this cloud, the preferred one first; none if it
+    /// is not to be had there.
+    pub fn sizes_in(&self, cloud: Cloud) -> &[String] {
+        self.sizes.get(cloud.as_str()).map_or(&[], Vec::as_slice)
+    }
+}
+
 /// A region with the sizes that servers can have there.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, FromRow, Serialize, Deserialize)]
 pub struct Region {
     /// Which cloud.
     pub cloud: Cloud,
@@ -71,6 +81,7 @@ pub struct Region {
     /// When a worker said so last.
     pub published_at: DateTime<Utc>,
     /// The sizes of servers there, small ones first.
+    #[sqlx(json)]
     pub sizes: Vec<Size>,
 }
 

@@ -3,14 +3,21 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use sqlx::FromRow;
 
 use crate::model::{Cloud, Mode};
 
 /// Counts by one thing, then by another.
 pub type Counts = BTreeMap<String, BTreeMap<String, i64>>;
 
+/// How many there are of both; none where it is not said.
+pub fn count(counts: &Counts, first: &str, second: &str) -> i64 {
+    let found = counts.get(first).and_then(|counts| counts.get(second));
+    found.copied().unwrap_or_default()
+}
+
 /// How the ring stands.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ring {
     /// Subjects in the herd.
     pub live_subjects: i64,
@@ -23,7 +30,8 @@ pub struct Ring {
     /// Observations written in the last minute: one for each lap.
     pub laps_last_minute: i64,
     /// Age in seconds of the oldest among the newest observations of each live subject,
-    /// the ring's promise; null for an empty herd.
+    /// the ring's promise; null for an empty herd. A subject not yet seen counts from its
+    /// adoption.
     pub oldest_observation_s: Option<f64>,
     /// Workers alive by queue.
     pub workers: BTreeMap<String, i64>,
@@ -45,7 +53,7 @@ pub struct Ring {
 }
 
 /// How the messages to people stand.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, FromRow, Serialize, Deserialize)]
 pub struct MessageCounts {
     /// Still to be sent.
     pub pending: i64,
@@ -60,7 +68,7 @@ pub struct MessageCounts {
 }
 
 /// How many orphans of a sort there are in a region.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, FromRow, Serialize, Deserialize)]
 pub struct OrphanCount {
     /// Which cloud.
     pub cloud: Cloud,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Standing, SubjectCore};
-use crate::model::Cloud;
+use crate::model::{Cloud, DataVolume};
 
 /// A server.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -32,23 +32,12 @@ pub struct Server {
     /// What its cloud calls its size.
     pub size: Option<String>,
     /// Its data volume.
-    pub volume: Option<Volume>,
+    pub volume: Option<DataVolume>,
     /// The plan whose resources it was made for.
     pub for_plan: Option<String>,
     /// How it stands.
     #[serde(flatten)]
     pub standing: Standing,
-}
-
-/// A server's data volume.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Volume {
-    /// How large it is.
-    pub gib: u32,
-    /// What its cloud calls the type: `gp3`.
-    pub r#type: String,
-    /// What its cloud calls it, once it is there.
-    pub id: Option<String>,
 }
 
 /// A server just adopted, and what a person should know of it.

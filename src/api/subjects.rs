@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use sqlx::FromRow;
 
 use super::{ModeSet, OpenIncident, Resource, RunningOperation, Server};
 use crate::model::{Attributes, IncidentKind, Kind, Origin, PublicId, State};
@@ -102,7 +103,7 @@ pub struct Observation {
 }
 
 /// A change of state.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, FromRow, Serialize, Deserialize)]
 pub struct Transition {
     /// `tra_…`.
     pub id: String,

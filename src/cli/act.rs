@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use drover::api::{ActOnSubject, Ask, Operation, Subject};
-use drover::client::Client;
-use drover::config::Env;
 use drover::model::{Durability, PublicId};
 
-use super::{Answer, Failure, adopt, answer, listing, work};
+use super::who::Who;
+use super::{Answer, Failure, Session, adopt, listing, work};
 
 /// What is asked.
 #[derive(Subcommand)]
@@ -114,30 +113,25 @@ pub struct Why {
 }
 
 /// `drover act`.
-pub async fn run(
-    client: &Client,
-    id: PublicId,
-    what: Act,
-    env: Env<'_>,
-    json: bool,
-) -> Result<(), Failure> {
+pub async fn run(to: &Session<'_>, who: Who, what: Act) -> Result<(), Failure> {
+    let id = who.find(&to.client).await?;
     let (ask, why) = what.ask()?;
     let body = ActOnSubject {
         ask,
         reason: why.reason,
-        by: why.by.or_else(|| env.get("USER")),
+        by: to.by(why.by),
     };
     let path = format!("{}/actions", listing::path(id));
     match &body.ask {
         Ask::Rename { .. } => {
-            let subject: Answer<Subject> = client.post(&path, &body).await?;
-            answer(&subject, json, |subject| {
+            let subject: Answer<Subject> = to.client.post(&path, &body).await?;
+            to.answer(&subject, |subject| {
                 format!("{id} is now named {}", subject.core().name)
             })
         }
         Ask::SetWindow { .. } => {
-            let subject: Answer<Subject> = client.post(&path, &body).await?;
-            answer(&subject, json, |subject| window(id, subject))
+            let subject: Answer<Subject> = to.client.post(&path, &body).await?;
+            to.answer(&subject, |subject| window(id, subject))
         }
         Ask::Restart { .. }
         | Ask::Reboot { .. }
@@ -149,8 +143,8 @@ pub async fn run(
         | Ask::Failover { .. }
         | Ask::SetDurability { .. }
         | Ask::RotatePassword { .. } => {
-            let operation: Answer<Operation> = client.post(&path, &body).await?;
-            answer(&operation, json, |operation| work::asked(operation))
+            let operation: Answer<Operation> = to.client.post(&path, &body).await?;
+            to.answer(&operation, |operation| work::asked(operation))
         }
     }
 }

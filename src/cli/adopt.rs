@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use drover::api::{AdoptResource, AdoptServer, AdoptedServer, Subject};
-use drover::client::Client;
 use drover::config::Env;
 use drover::model::{Cloud, PublicId, TlsMode};
 
 use super::table::plain;
 use super::who::Who;
-use super::{Answer, Failure, answer};
+use super::{Answer, Failure, Session};
 
 /// More than any key, password or certificate bundle holds.
 const LARGEST: u64 = 1024 * 1024;
@@ -101,7 +100,7 @@ pub struct Resource {
 }
 
 /// `drover adopt`.
-pub async fn run(client: &Client, what: Adopt, env: Env<'_>, json: bool) -> Result<(), Failure> {
+pub async fn run(to: &Session<'_>, what: Adopt) -> Result<(), Failure> {
     match what {
         Adopt::Server(server) => {
             let path = if server.no_wait {
@@ -110,16 +109,16 @@ pub async fn run(client: &Client, what: Adopt, env: Env<'_>, json: bool) -> Resu
                 "/v1/servers"
             };
             let body = server.body()?;
-            let adopted: Answer<AdoptedServer> = client.post(path, &body).await?;
-            answer(&adopted, json, |adopted| told(adopted))
+            let adopted: Answer<AdoptedServer> = to.client.post(path, &body).await?;
+            to.answer(&adopted, |adopted| told(adopted))
         }
         Adopt::Resource(resource) => {
             // What is wrong with the arguments is told before anybody is asked.
-            let (password, certificate) = (resource.password(env)?, resource.certificate()?);
-            let server = resource.server.clone().find(client).await?;
+            let (password, certificate) = (resource.password(to.env)?, resource.certificate()?);
+            let server = resource.server.clone().find(&to.client).await?;
             let body = resource.body(server, password, certificate);
-            let adopted: Answer<Subject> = client.post("/v1/resources", &body).await?;
-            answer(&adopted, json, |adopted| {
+            let adopted: Answer<Subject> = to.client.post("/v1/resources", &body).await?;
+            to.answer(&adopted, |adopted| {
                 let core = adopted.core();
                 format!("adopted {} as {}", plain(&core.name), core.id)
             })

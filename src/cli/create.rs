@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use drover::api::{self, CreateResource, CreateServer, Subject, SubjectCore};
-use drover::client::{Client, ClientError};
+use drover::client::ClientError;
 use drover::model::{Cloud, Durability, Origin, PublicId, State};
 use serde::Serialize;
 
 use super::table::plain;
-use super::{Answer, Failure, adopt, answer, listing, say, work};
+use super::who::Who;
+use super::{Answer, Failure, Session, adopt, listing, say, work};
 
 /// How often is looked whether it is there.
 const LOOK: Duration = Duration::from_secs(1);
@@ -99,7 +100,7 @@ pub struct Wait {
 }
 
 /// `drover create`.
-pub async fn run(client: &Client, what: Create, json: bool) -> Result<(), Failure> {
+pub async fn run(to: &Session<'_>, what: Create) -> Result<(), Failure> {
     match what {
         Create::Server(server) => {
             let body = CreateServer {
@@ -113,7 +114,7 @@ pub async fn run(client: &Client, what: Create, json: bool) -> Result<(), Failur
                 tier: server.tier,
                 postgres: server.postgres,
             };
-            make(client, "/v1/servers", &body, server.wait, json).await
+            make(to, "/v1/servers", &body, server.wait).await
         }
         Create::Resource(resource) => {
             let password = resource.password_file.as_deref();
@@ -127,7 +128,7 @@ pub async fn run(client: &Client, what: Create, json: bool) -> Result<(), Failur
                 durability: resource.durability,
                 password: password.map(adopt::password_in).transpose()?,
             };
-            make(client, "/v1/resources", &body, resource.wait, json).await
+            make(to, "/v1/resources", &body, resource.wait).await
         }
     }
 }
@@ -137,17 +138,16 @@ pub async fn run(client: &Client, what: Create, json: bool) -> Result<(), Failur
 /// # Errors
 /// If the API refuses, or it is not there in time.
 pub async fn make(
-    client: &Client,
+    to: &Session<'_>,
     path: &str,
     body: &impl Serialize,
     wait: Wait,
-    json: bool,
 ) -> Result<(), Failure> {
-    let created: Answer<Subject> = client.post_once(path, body).await?;
+    let created: Answer<Subject> = to.client.post_once(path, body).await?;
     if !wait.wait {
-        return answer(&created, json, |created| being_made(created));
+        return to.answer(&created, |created| being_made(created));
     }
-    if !json {
+    if !to.json {
         say(&being_made(&created))?;
     }
     let begun = Instant::now();
@@ -156,21 +156,21 @@ pub async fn make(
         let (name, took) = (plain(&there.name), begun.elapsed().as_secs());
         format!("{name} is available, after {took} s")
     };
-    let there = until_available(client, created.core().id, until, json).await?;
-    if !json {
+    let there = until_available(to, created.core().id, until).await?;
+    if !to.json {
         say(&available(there.core()))?;
     }
     // What its plan gives it from birth belongs to it.
     if let Subject::Resource(resource) = &*there {
         for follower in &resource.followers {
-            let follower = until_available(client, *follower, until, json).await?;
-            if !json {
+            let follower = until_available(to, *follower, until).await?;
+            if !to.json {
                 say(&available(follower.core()))?;
             }
         }
     }
-    if json {
-        answer(&there, json, |there| available(there.core()))?;
+    if to.json {
+        to.answer(&there, |there| available(there.core()))?;
     }
     Ok(())
 }
@@ -184,14 +184,13 @@ fn being_made(created: &Subject) -> String {
 /// Looks until it is available and nothing is left to do for it, and says what goes on
 /// meanwhile: with it, and with the server that is made for it.
 async fn until_available(
-    client: &Client,
+    to: &Session<'_>,
     id: PublicId,
     until: Instant,
-    silent: bool,
 ) -> Result<Answer<Subject>, Failure> {
     let mut told = [String::new(), String::new()];
     loop {
-        let subject: Answer<Subject> = match client.get(&listing::path(id)).await {
+        let subject: Answer<Subject> = match to.client.get(&listing::path(id)).await {
             Ok(subject) => subject,
             // A web that is being restarted is no reason to give up.
             Err(ClientError::Unreachable { .. }) if Instant::now() < until => {
@@ -212,7 +211,9 @@ async fn until_available(
             | State::Destroyed => {}
         }
         let server: Option<api::Server> = match &*subject {
-            Subject::Resource(resource) => Some(client.get(&listing::path(resource.server)).await?),
+            Subject::Resource(resource) => {
+                Some(to.client.get(&listing::path(resource.server)).await?)
+            }
             Subject::Server(_) => None,
         };
         let server = server.as_ref().map(|s| (&s.core, &s.standing));
@@ -225,7 +226,7 @@ async fn until_available(
                 continue;
             };
             let now = format!("{}: {}", plain(&core.name), work::step(operation));
-            if now != *told && !silent {
+            if now != *told && !to.json {
                 say(&now)?;
             }
             *told = now;
@@ -246,14 +247,10 @@ async fn until_available(
 }
 
 /// `drover destroy`.
-pub async fn destroy(
-    client: &Client,
-    id: PublicId,
-    confirm: &str,
-    json: bool,
-) -> Result<(), Failure> {
+pub async fn destroy(to: &Session<'_>, who: Who, confirm: &str) -> Result<(), Failure> {
+    let id = who.find(&to.client).await?;
     let path = listing::path(id);
-    let subject: Subject = client.get(&path).await?;
+    let subject: Subject = to.client.get(&path).await?;
     if subject.core().origin == Origin::Adopted {
         return Err(Failure::Failed(format!(
             "{id} was adopted, and drover destroys only what it made; drover forget takes it out \
@@ -265,8 +262,8 @@ pub async fn destroy(
         return Err(Failure::WrongUse("--confirm is no name".into()));
     }
     let path = format!("{path}?confirm={confirm}");
-    let going: Answer<Subject> = client.delete(&path).await?;
-    answer(&going, json, |going| {
+    let going: Answer<Subject> = to.client.delete(&path).await?;
+    to.answer(&going, |going| {
         let operation = going.standing().operation.as_ref();
         format!(
             "Destroying {} ({})",

@@ -3,12 +3,11 @@
 use chrono::{DateTime, Utc};
 use clap::Args;
 use drover::api::{Event, EventNode};
-use drover::client::Client;
-use drover::model::Kind;
 
-use super::table::{ago, json as data, listed, plain, text, with_header};
+use super::follow::resource;
+use super::table::{Columns, ago, json as data, plain, text};
 use super::who::Who;
-use super::{Failure, List as Page, answer, listing};
+use super::{Failure, List as Page, Session};
 
 /// `drover events`.
 #[derive(Args)]
@@ -28,17 +27,12 @@ pub struct List {
 }
 
 /// Lists them.
-pub async fn list(client: &Client, list: List, json: bool) -> Result<(), Failure> {
+pub async fn list(to: &Session<'_>, list: List) -> Result<(), Failure> {
     let mut query = String::new();
     if let Some(who) = list.resource {
-        let id = who.find(client).await?;
-        match id.kind {
-            Kind::Resource => query += &format!("&resource={id}"),
-            Kind::Server => {
-                let why = format!("{id} is a server; a lead is a resource's");
-                return Err(Failure::WrongUse(why));
-            }
-        }
+        let id = who.find(&to.client).await?;
+        resource(id, "a lead is a resource's")?;
+        query += &format!("&resource={id}");
     }
     if let Some(after) = list.after {
         let id = drover::model::LeaderChangeId::from_public(&after);
@@ -47,42 +41,27 @@ pub async fn list(client: &Client, list: List, json: bool) -> Result<(), Failure
     } else if list.oldest {
         query += "&order=oldest";
     }
-    let found: Page<Event> = listing::pages(client, "/v1/events", &query, list.limit).await?;
-    answer(&found, json, |found| shown(found, Utc::now()))
+    let show = |found: &Page<_>| shown(found, Utc::now());
+    to.pages("/v1/events", &query, list.limit, show).await
 }
 
 fn shown(list: &Page<Event>, now: DateTime<Utc>) -> String {
-    let mut table = with_header(&[
-        "ID",
-        "WHEN",
-        "KIND",
-        "NAME",
-        "EPOCH",
-        "NEW LEADER",
-        "AT",
-        "OLD LEADER",
-        "AT",
-        "DETAIL",
-    ]);
     let place = |node: &EventNode| format!("{}:{}", plain(&node.address), node.port);
-    for event in &list.items {
-        let (new, old) = (&event.new_leader, &event.old_leader);
+    let detail = |event: &Event| {
         let detail = event.detail.as_object().into_iter().flatten();
-        let detail: Vec<String> = detail
-            .map(|(name, value)| format!("{}={}", plain(name), data(value)))
-            .collect();
-        table.add_row(vec![
-            text(event.id),
-            ago(event.at, now),
-            text(event.kind),
-            text(&event.name),
-            text(event.epoch),
-            text(new.id),
-            place(new),
-            text(old.id),
-            place(old),
-            detail.join(" "),
-        ]);
-    }
-    listed(&table, list, "events")
+        let detail = detail.map(|(name, value)| format!("{}={}", plain(name), data(value)));
+        detail.collect::<Vec<_>>().join(" ")
+    };
+    Columns::of(list)
+        .column("ID", |event| text(event.id))
+        .column("WHEN", |event| ago(event.at, now))
+        .column("KIND", |event| text(event.kind))
+        .column("NAME", |event| text(&event.name))
+        .column("EPOCH", |event| text(event.epoch))
+        .column("NEW LEADER", |event| text(event.new_leader.id))
+        .column("AT", |event| place(&event.new_leader))
+        .column("OLD LEADER", |event| text(event.old_leader.id))
+        .column("AT", |event| place(&event.old_leader))
+        .column("DETAIL", detail)
+        .listed("events")
 }

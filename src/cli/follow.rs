@@ -2,12 +2,12 @@
 
 use clap::{Args, ValueEnum};
 use drover::api::{ConnectionUrl, CreateFollower};
-use drover::client::Client;
 use drover::model::{Kind, PublicId};
 
 use super::create::{self, Wait};
 use super::table::plain;
-use super::{Answer, Failure, answer, listing};
+use super::who::Who;
+use super::{Failure, Session, listing};
 
 /// The follower that is wanted.
 #[derive(Args)]
@@ -35,12 +35,8 @@ pub enum Role {
 }
 
 /// `drover follow`.
-pub async fn follow(
-    client: &Client,
-    leader: PublicId,
-    wanted: Follower,
-    json: bool,
-) -> Result<(), Failure> {
+pub async fn follow(to: &Session<'_>, leader: Who, wanted: Follower) -> Result<(), Failure> {
+    let leader = leader.find(&to.client).await?;
     resource(leader, "only a resource is followed")?;
     let path = format!("{}/followers", listing::path(leader));
     let body = CreateFollower {
@@ -48,22 +44,27 @@ pub async fn follow(
         zone: wanted.zone,
         size: wanted.size,
     };
-    create::make(client, &path, &body, wanted.wait, json).await
+    create::make(to, &path, &body, wanted.wait).await
 }
 
 /// `drover url`.
-pub async fn url(client: &Client, id: PublicId, role: Role, json: bool) -> Result<(), Failure> {
+pub async fn url(to: &Session<'_>, who: Who, role: Role) -> Result<(), Failure> {
+    let id = who.find(&to.client).await?;
     resource(id, "an address is a resource's")?;
     let role = match role {
         Role::Leader => "leader",
         Role::Follower => "follower",
     };
     let path = format!("{}/url?role={role}", listing::path(id));
-    let shown: Answer<ConnectionUrl> = client.get(&path).await?;
-    answer(&shown, json, |shown| plain(&shown.url))
+    to.show(&path, |shown: &ConnectionUrl| plain(&shown.url))
+        .await
 }
 
-fn resource(id: PublicId, why: &str) -> Result<(), Failure> {
+/// Refuses a server; `why` says whose it is.
+///
+/// # Errors
+/// If it is one.
+pub fn resource(id: PublicId, why: &str) -> Result<(), Failure> {
     match id.kind {
         Kind::Resource => Ok(()),
         Kind::Server => Err(Failure::WrongUse(format!("{id} is a server; {why}"))),

@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use drover::api::{self, BreakOnPurpose, Stage};
-use drover::client::{Client, ClientError};
-use drover::config::Env;
+use drover::client::ClientError;
 use drover::model::{Harm, OperationId};
 
-use super::table::{ago, bare, listed, or_dash, plain, shown, stamp, text, with_header};
+use super::table::{Columns, ago, bare, or_dash, plain, shown, stamp, text};
 use super::who::Who;
-use super::{Answer, Failure, List, answer, listing, operations, say};
+use super::{Answer, Failure, List, Session, operations, say};
 
 /// How often is looked whether it is mended.
 const LOOK: Duration = Duration::from_millis(500);
@@ -67,26 +66,22 @@ enum Command {
 }
 
 /// Does it.
-pub async fn run(client: &Client, asked: Gameday, env: Env<'_>, json: bool) -> Result<(), Failure> {
+pub async fn run(to: &Session<'_>, asked: Gameday) -> Result<(), Failure> {
     match asked.what {
         Some(Command::List { limit }) => {
-            let found: List<api::Gameday> =
-                listing::pages(client, "/v1/gameday", "", limit).await?;
-            answer(&found, json, |found| table(found, Utc::now()))
+            let show = |found: &List<_>| table(found, Utc::now());
+            to.pages("/v1/gameday", "", limit, show).await
         }
-        Some(Command::Show { id }) => {
-            let found: Answer<api::Gameday> = client.get(&path(id)).await?;
-            answer(&found, json, |found| report(found))
-        }
+        Some(Command::Show { id }) => to.show(&path(id), report).await,
         Some(Command::Heal { id }) => {
             let path = format!("{}/heal", path(id));
             let nothing = serde_json::Map::new();
-            let found: Answer<api::Gameday> = client.post(&path, &nothing).await?;
-            answer(&found, json, |found| {
+            let found: Answer<api::Gameday> = to.client.post(&path, &nothing).await?;
+            to.answer(&found, |found| {
                 format!("Undoing what it did to {}", plain(&found.name))
             })
         }
-        None => begin(client, asked, env, json).await,
+        None => begin(to, asked).await,
     }
 }
 
@@ -94,26 +89,26 @@ fn path(id: OperationId) -> String {
     format!("/v1/gameday/{}", id.public())
 }
 
-async fn begin(client: &Client, asked: Gameday, env: Env<'_>, json: bool) -> Result<(), Failure> {
+async fn begin(to: &Session<'_>, asked: Gameday) -> Result<(), Failure> {
     let (Some(who), Some(how), Some(reason)) = (asked.subject, asked.how, asked.reason) else {
         return Err(Failure::WrongUse("which subject, how, and why?".into()));
     };
     let lasts = asked.lasts.map(|lasts| u32::try_from(lasts.as_secs()));
     let body = BreakOnPurpose {
-        subject: who.find(client).await?,
+        subject: who.find(&to.client).await?,
         how,
         for_s: lasts.map(|lasts| lasts.unwrap_or(u32::MAX)),
         reason,
-        by: asked.by.or_else(|| env.get("USER")),
+        by: to.by(asked.by),
     };
-    let begun: api::Gameday = client.post_once("/v1/gameday", &body).await?;
+    let begun: api::Gameday = to.client.post_once("/v1/gameday", &body).await?;
     let id = begun.id;
-    if !json {
+    if !to.json {
         say(&format!("{how} of {}: {id}", plain(&begun.name)))?;
     }
     let until = Instant::now() + asked.timeout;
     loop {
-        let found: Answer<api::Gameday> = match client.get(&path(id.0)).await {
+        let found: Answer<api::Gameday> = match to.client.get(&path(id.0)).await {
             Ok(found) => found,
             // A web that is being restarted is no reason to give up.
             Err(ClientError::Unreachable { .. }) if Instant::now() < until => {
@@ -123,14 +118,14 @@ async fn begin(client: &Client, asked: Gameday, env: Env<'_>, json: bool) -> Res
             Err(e) => return Err(e.into()),
         };
         match found.state {
-            Stage::Recovered => return answer(&found, json, |found| report(found)),
+            Stage::Recovered => return to.answer(&found, |found| report(found)),
             Stage::Failed => {
-                answer(&found, json, |found| report(found))?;
+                to.answer(&found, |found| report(found))?;
                 let why = or_dash(found.problem.as_ref());
                 return Err(Failure::Failed(format!("nothing was broken: {why}")));
             }
             Stage::Queued | Stage::Broken if Instant::now() >= until => {
-                answer(&found, json, |found| report(found))?;
+                to.answer(&found, |found| report(found))?;
                 let limit = humantime::format_duration(asked.timeout);
                 let after = format!("; drover gameday show {id} tells what becomes of it");
                 return Err(Failure::Failed(format!("not mended within {limit}{after}")));
@@ -154,27 +149,19 @@ fn stage(stage: Stage) -> &'static str {
 }
 
 fn table(list: &List<api::Gameday>, now: DateTime<Utc>) -> String {
-    let mut table = with_header(&[
-        "ID", "WHEN", "SUBJECT", "HOW", "STATE", "NOTICED", "INCIDENT", "FAILOVER", "MENDED", "BY",
-        "REASON",
-    ]);
-    for gameday in &list.items {
-        let after = gameday.after_s;
-        table.add_row(vec![
-            text(gameday.id),
-            ago(gameday.asked_at, now),
-            text(&gameday.name),
-            text(gameday.how),
-            text(stage(gameday.state)),
-            seconds(after.detected),
-            seconds(after.incident),
-            seconds(after.failover),
-            seconds(after.recovered),
-            text(&gameday.asked_by),
-            or_dash(gameday.reason.as_ref()),
-        ]);
-    }
-    listed(&table, list, "game days")
+    Columns::of(list)
+        .column("ID", |gameday| text(gameday.id))
+        .column("WHEN", |gameday| ago(gameday.asked_at, now))
+        .column("SUBJECT", |gameday| text(&gameday.name))
+        .column("HOW", |gameday| text(gameday.how))
+        .column("STATE", |gameday| text(stage(gameday.state)))
+        .column("NOTICED", |gameday| seconds(gameday.after_s.detected))
+        .column("INCIDENT", |gameday| seconds(gameday.after_s.incident))
+        .column("FAILOVER", |gameday| seconds(gameday.after_s.failover))
+        .column("MENDED", |gameday| seconds(gameday.after_s.recovered))
+        .column("BY", |gameday| text(&gameday.asked_by))
+        .column("REASON", |gameday| or_dash(gameday.reason.as_ref()))
+        .listed("game days")
 }
 
 /// What happened, and how long after the break.

@@ -2,13 +2,11 @@
 
 use chrono::Utc;
 use clap::Args;
-use drover::api::{ActOnIncident, Incident, IncidentTimeline};
-use drover::client::Client;
-use drover::config::Env;
+use drover::api::{ActOnIncident, IncidentTimeline};
 use drover::model::{Action, IncidentId, IncidentKind, IncidentState};
 
 use super::who::Who;
-use super::{Answer, Failure, List as Page, answer, listing, timeline};
+use super::{Answer, Failure, List as Page, Session, timeline};
 
 /// `drover incidents`.
 #[derive(Args)]
@@ -49,7 +47,7 @@ pub fn id(text: &str) -> Result<IncidentId, String> {
 }
 
 /// Lists them.
-pub async fn list(client: &Client, list: List, json: bool) -> Result<(), Failure> {
+pub async fn list(to: &Session<'_>, list: List) -> Result<(), Failure> {
     let mut query = match list.state {
         Some(state) => format!("&state={state}"),
         None if list.all => String::new(),
@@ -59,48 +57,35 @@ pub async fn list(client: &Client, list: List, json: bool) -> Result<(), Failure
         query += &format!("&kind={kind}");
     }
     if let Some(who) = list.subject {
-        query += &format!("&subject={}", who.find(client).await?);
+        query += &format!("&subject={}", who.find(&to.client).await?);
     }
-    let found: Page<Incident> = listing::pages(client, "/v1/incidents", &query, list.limit).await?;
     let what = if list.all || list.state.is_some() {
         "incidents"
     } else {
         "open incidents"
     };
-    answer(&found, json, |found| {
-        timeline::incidents(found, what, Utc::now())
-    })
+    let show = |found: &Page<_>| timeline::incidents(found, what, Utc::now());
+    to.pages("/v1/incidents", &query, list.limit, show).await
 }
 
 /// Shows one, or does something about it.
-pub async fn one(
-    client: &Client,
-    id: IncidentId,
-    asked: Act,
-    env: Env<'_>,
-    json: bool,
-) -> Result<(), Failure> {
+pub async fn one(to: &Session<'_>, id: IncidentId, asked: Act) -> Result<(), Failure> {
     let path = format!("/v1/incidents/{}", id.public());
     let Some(action) = asked.action else {
-        let incident: Answer<IncidentTimeline> = client.get(&path).await?;
-        return answer(&incident, json, |incident| {
-            timeline::incident(incident, Utc::now())
-        });
+        let show = |incident: &_| timeline::incident(incident, Utc::now());
+        return to.show(&path, show).await;
     };
     if action == Action::Resolve && asked.reason.is_none() {
         return Err(Failure::WrongUse(
             "resolve needs --reason: what was wrong, and why it is over".into(),
         ));
     }
-    let by = asked.by.or_else(|| env.get("USER"));
     let body = ActOnIncident {
         action,
         reason: asked.reason,
-        by,
+        by: to.by(asked.by),
     };
     let path = format!("{path}/actions");
-    let acted: Answer<IncidentTimeline> = client.post(&path, &body).await?;
-    answer(&acted, json, |acted| {
-        timeline::done(action, &acted.incident)
-    })
+    let acted: Answer<IncidentTimeline> = to.client.post(&path, &body).await?;
+    to.answer(&acted, |acted| timeline::done(action, &acted.incident))
 }

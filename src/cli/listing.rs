@@ -1,115 +1,88 @@
 //! The commands that look and change nothing.
 
 use chrono::Utc;
-use drover::api::{
-    Credentials, Observation, Page, Plan, Region, Resource, Ring, Server, Subject, Tier, Transition,
-};
+use drover::api::{Credentials, Page};
 use drover::client::Client;
-use drover::model::{Kind, PublicId, State};
+use drover::model::{PublicId, State};
 use serde::de::DeserializeOwned;
 
-use super::{Answer, Failure, List, answer, table, work};
+use super::follow::resource;
+use super::who::Who;
+use super::{Failure, List, Session, subject, table, work};
 
 /// The API's largest page.
 const PAGE: usize = 500;
 
 /// `drover servers`.
-pub async fn servers(
-    client: &Client,
-    state: Option<State>,
-    limit: usize,
-    json: bool,
-) -> Result<(), Failure> {
+pub async fn servers(to: &Session<'_>, state: Option<State>, limit: usize) -> Result<(), Failure> {
     let query = state.map(|s| format!("&state={s}")).unwrap_or_default();
-    let list: List<Server> = pages(client, "/v1/servers", &query, limit).await?;
-    answer(&list, json, |list| table::servers(list, Utc::now()))
+    let show = |list: &List<_>| table::servers(list, Utc::now());
+    to.pages("/v1/servers", &query, limit, show).await
 }
 
 /// `drover resources`.
 pub async fn resources(
-    client: &Client,
+    to: &Session<'_>,
     state: Option<State>,
-    server: Option<PublicId>,
+    server: Option<Who>,
     limit: usize,
-    json: bool,
 ) -> Result<(), Failure> {
     let mut query = state.map(|s| format!("&state={s}")).unwrap_or_default();
     if let Some(server) = server {
-        query += &format!("&server={server}");
+        query += &format!("&server={}", server.find(&to.client).await?);
     }
-    let list: List<Resource> = pages(client, "/v1/resources", &query, limit).await?;
-    answer(&list, json, |list| table::resources(list, Utc::now()))
+    let show = |list: &List<_>| table::resources(list, Utc::now());
+    to.pages("/v1/resources", &query, limit, show).await
 }
 
 /// `drover show`.
-pub async fn show(client: &Client, id: PublicId, json: bool) -> Result<(), Failure> {
-    let subject: Answer<Subject> = client.get(&path(id)).await?;
-    answer(&subject, json, |subject| {
-        table::subject(subject, Utc::now())
-    })
+pub async fn show(to: &Session<'_>, who: Who) -> Result<(), Failure> {
+    let path = path(who.find(&to.client).await?);
+    to.show(&path, |one| subject::shown_whole(one, Utc::now()))
+        .await
 }
 
 /// `drover observations`.
-pub async fn observations(
-    client: &Client,
-    id: PublicId,
-    limit: usize,
-    json: bool,
-) -> Result<(), Failure> {
-    let path = format!("{}/observations", path(id));
-    let list: List<Observation> = pages(client, &path, "", limit).await?;
-    answer(&list, json, |list| table::observations(list, Utc::now()))
+pub async fn observations(to: &Session<'_>, who: Who, limit: usize) -> Result<(), Failure> {
+    let path = format!("{}/observations", path(who.find(&to.client).await?));
+    let show = |list: &List<_>| table::observations(list, Utc::now());
+    to.pages(&path, "", limit, show).await
 }
 
 /// `drover transitions`.
-pub async fn transitions(
-    client: &Client,
-    id: PublicId,
-    limit: usize,
-    json: bool,
-) -> Result<(), Failure> {
-    let path = format!("{}/transitions", path(id));
-    let list: List<Transition> = pages(client, &path, "", limit).await?;
-    answer(&list, json, |list| table::transitions(list, Utc::now()))
+pub async fn transitions(to: &Session<'_>, who: Who, limit: usize) -> Result<(), Failure> {
+    let path = format!("{}/transitions", path(who.find(&to.client).await?));
+    let show = |list: &List<_>| table::transitions(list, Utc::now());
+    to.pages(&path, "", limit, show).await
 }
 
 /// `drover ring`.
-pub async fn ring(client: &Client, json: bool) -> Result<(), Failure> {
-    let ring: Answer<Ring> = client.get("/v1/ring").await?;
-    answer(&ring, json, |ring| table::ring(ring))
+pub async fn ring(to: &Session<'_>) -> Result<(), Failure> {
+    to.show("/v1/ring", table::ring).await
 }
 
 /// `drover tiers`.
-pub async fn tiers(client: &Client, json: bool) -> Result<(), Failure> {
-    let tiers: List<Tier> = client.get("/v1/tiers").await?;
-    answer(&tiers, json, table::tiers)
+pub async fn tiers(to: &Session<'_>) -> Result<(), Failure> {
+    to.list("/v1/tiers", table::tiers).await
 }
 
 /// `drover plans`.
-pub async fn plans(client: &Client, json: bool) -> Result<(), Failure> {
-    let plans: List<Plan> = client.get("/v1/plans").await?;
-    answer(&plans, json, work::plans)
+pub async fn plans(to: &Session<'_>) -> Result<(), Failure> {
+    to.list("/v1/plans", work::plans).await
 }
 
 /// `drover regions`.
-pub async fn regions(client: &Client, json: bool) -> Result<(), Failure> {
-    let regions: List<Region> = client.get("/v1/regions").await?;
-    answer(&regions, json, |list| work::regions(list, Utc::now()))
+pub async fn regions(to: &Session<'_>) -> Result<(), Failure> {
+    to.list("/v1/regions", |list| work::regions(list, Utc::now()))
+        .await
 }
 
 /// `drover credentials`.
-pub async fn credentials(client: &Client, id: PublicId, json: bool) -> Result<(), Failure> {
-    match id.kind {
-        Kind::Resource => {}
-        Kind::Server => {
-            return Err(Failure::WrongUse(format!(
-                "{id} is a server; credentials are a resource's"
-            )));
-        }
-    }
+pub async fn credentials(to: &Session<'_>, who: Who) -> Result<(), Failure> {
+    let id = who.find(&to.client).await?;
+    resource(id, "credentials are a resource's")?;
     let path = format!("{}/credentials", path(id));
-    let shown: Answer<Credentials> = client.get(&path).await?;
-    answer(&shown, json, |shown| work::credentials(shown))
+    to.show::<Credentials>(&path, work::credentials).await
 }
 
 /// Where the API has a subject.

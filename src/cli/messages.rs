@@ -2,23 +2,22 @@
 
 use chrono::Utc;
 use drover::api::{ActOnMessage, Message};
-use drover::client::Client;
 use drover::model::MessageId;
 
-use super::{Answer, Failure, List, answer, listing, table};
+use super::{Answer, Failure, List, Session, table};
 
 /// `drover messages`.
-pub async fn list(client: &Client, dead: bool, limit: usize, json: bool) -> Result<(), Failure> {
+pub async fn list(to: &Session<'_>, dead: bool, limit: usize) -> Result<(), Failure> {
     let query = if dead { "&state=dead" } else { "" };
-    let list: List<Message> = listing::pages(client, "/v1/messages", query, limit).await?;
-    answer(&list, json, |list| table::messages(list, Utc::now()))
+    let show = |list: &List<_>| table::messages(list, Utc::now());
+    to.pages("/v1/messages", query, limit, show).await
 }
 
 /// `drover message retry`.
-pub async fn retry(client: &Client, id: MessageId, json: bool) -> Result<(), Failure> {
+pub async fn retry(to: &Session<'_>, id: MessageId) -> Result<(), Failure> {
     let path = format!("/v1/messages/{}/actions", id.public());
-    let message: Answer<Message> = client.post(&path, &ActOnMessage::Retry).await?;
-    answer(&message, json, |_| format!("Sending {} again", id.public()))
+    let message: Answer<Message> = to.client.post(&path, &ActOnMessage::Retry).await?;
+    to.answer(&message, |_| format!("Sending {} again", id.public()))
 }
 
 /// What stands on the command line.

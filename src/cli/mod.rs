@@ -17,6 +17,7 @@ mod orphans;
 mod playbooks;
 mod processes;
 mod replay;
+mod subject;
 mod table;
 mod timeline;
 mod who;
@@ -26,7 +27,7 @@ mod wrong_use;
 use std::ffi::OsString;
 use std::io::Write;
 
-use answer::{Answer, List, answer};
+use answer::{Answer, List, Session};
 use clap::{Parser, Subcommand};
 use drover::client::{Client, ClientError};
 use drover::config::{ClientConfig, ConfigError, Env};
@@ -313,100 +314,53 @@ impl From<anyhow::Error> for Failure {
 /// # Errors
 /// One line that says what failed.
 pub async fn run(cli: Cli, env: Env<'_>) -> Result<(), Failure> {
+    let api = |config: Result<ClientConfig, ConfigError>| -> Result<_, Failure> {
+        let (client, json) = (Client::new(config?)?, cli.json);
+        Ok(Session { client, env, json })
+    };
+    let to = || api(ClientConfig::from_env(env));
     match cli.command {
         Command::Migrate => processes::migrate(env).await,
         Command::Web => processes::web(env).await,
         Command::Clock => processes::clock(env).await,
-        Command::Servers { state, limit } => {
-            listing::servers(&client(env)?, state, limit, cli.json).await
-        }
+        Command::Servers { state, limit } => listing::servers(&to()?, state, limit).await,
         Command::Resources {
             state,
             server,
             limit,
-        } => {
-            let client = client(env)?;
-            let server = match server {
-                Some(who) => Some(who.find(&client).await?),
-                None => None,
-            };
-            listing::resources(&client, state, server, limit, cli.json).await
-        }
-        Command::Show { id } => {
-            let client = client(env)?;
-            listing::show(&client, id.find(&client).await?, cli.json).await
-        }
-        Command::Observations { id, limit } => {
-            let client = client(env)?;
-            listing::observations(&client, id.find(&client).await?, limit, cli.json).await
-        }
-        Command::Transitions { id, limit } => {
-            let client = client(env)?;
-            listing::transitions(&client, id.find(&client).await?, limit, cli.json).await
-        }
-        Command::Ring => listing::ring(&client(env)?, cli.json).await,
-        Command::Adopt(what) => adopt::run(&client(env)?, what, env, cli.json).await,
-        Command::Forget { id } => {
-            let client = client(env)?;
-            change::forget(&client, id.find(&client).await?, cli.json).await
-        }
-        Command::Create(what) => create::run(&client(env)?, what, cli.json).await,
-        Command::Follow { id, wanted } => {
-            let client = client(env)?;
-            follow::follow(&client, id.find(&client).await?, wanted, cli.json).await
-        }
-        Command::Url { id, role } => {
-            let client = client(env)?;
-            follow::url(&client, id.find(&client).await?, role, cli.json).await
-        }
-        Command::Destroy { id, confirm } => {
-            let client = client(env)?;
-            create::destroy(&client, id.find(&client).await?, &confirm, cli.json).await
-        }
-        Command::Act { id, what } => {
-            let client = client(env)?;
-            act::run(&client, id.find(&client).await?, what, env, cli.json).await
-        }
-        Command::Credentials { id } => {
-            let client = client(env)?;
-            listing::credentials(&client, id.find(&client).await?, cli.json).await
-        }
-        Command::Plans => listing::plans(&client(env)?, cli.json).await,
-        Command::Regions => listing::regions(&client(env)?, cli.json).await,
-        Command::Operations(list) => operations::list(&client(env)?, list, cli.json).await,
-        Command::Operation { id, asked } => {
-            operations::one(&client(env)?, id, asked, env, cli.json).await
-        }
+        } => listing::resources(&to()?, state, server, limit).await,
+        Command::Show { id } => listing::show(&to()?, id).await,
+        Command::Observations { id, limit } => listing::observations(&to()?, id, limit).await,
+        Command::Transitions { id, limit } => listing::transitions(&to()?, id, limit).await,
+        Command::Ring => listing::ring(&to()?).await,
+        Command::Adopt(what) => adopt::run(&to()?, what).await,
+        Command::Forget { id } => change::forget(&to()?, id).await,
+        Command::Create(what) => create::run(&to()?, what).await,
+        Command::Follow { id, wanted } => follow::follow(&to()?, id, wanted).await,
+        Command::Url { id, role } => follow::url(&to()?, id, role).await,
+        Command::Destroy { id, confirm } => create::destroy(&to()?, id, &confirm).await,
+        Command::Act { id, what } => act::run(&to()?, id, what).await,
+        Command::Credentials { id } => listing::credentials(&to()?, id).await,
+        Command::Plans => listing::plans(&to()?).await,
+        Command::Regions => listing::regions(&to()?).await,
+        Command::Operations(list) => operations::list(&to()?, list).await,
+        Command::Operation { id, asked } => operations::one(&to()?, id, asked).await,
         Command::Gameday(asked) => {
-            let client = Client::new(ClientConfig::admin_from_env(env)?)?;
-            gameday::run(&client, asked, env, cli.json).await
+            gameday::run(&api(ClientConfig::admin_from_env(env))?, asked).await
         }
-        Command::Events(list) => events::list(&client(env)?, list, cli.json).await,
-        Command::Feel { id } => {
-            let client = client(env)?;
-            change::feel(&client, id.find(&client).await?, cli.json).await
-        }
-        Command::Messages { dead, limit } => {
-            messages::list(&client(env)?, dead, limit, cli.json).await
-        }
-        Command::Message(MessageCommand::Retry { id }) => {
-            messages::retry(&client(env)?, id, cli.json).await
-        }
-        Command::Incidents(list) => incidents::list(&client(env)?, list, cli.json).await,
-        Command::Incident { id, asked } => {
-            incidents::one(&client(env)?, id, asked, env, cli.json).await
-        }
-        Command::Playbook { kind } => playbooks::run(&client(env)?, kind, cli.json).await,
-        Command::Mode(args) => modes::run(&client(env)?, args, cli.json).await,
-        Command::Orphans => orphans::list(&client(env)?, cli.json).await,
-        Command::Tiers => listing::tiers(&client(env)?, cli.json).await,
+        Command::Events(list) => events::list(&to()?, list).await,
+        Command::Feel { id } => change::feel(&to()?, id).await,
+        Command::Messages { dead, limit } => messages::list(&to()?, dead, limit).await,
+        Command::Message(MessageCommand::Retry { id }) => messages::retry(&to()?, id).await,
+        Command::Incidents(list) => incidents::list(&to()?, list).await,
+        Command::Incident { id, asked } => incidents::one(&to()?, id, asked).await,
+        Command::Playbook { kind } => playbooks::run(&to()?, kind).await,
+        Command::Mode(args) => modes::run(&to()?, args).await,
+        Command::Orphans => orphans::list(&to()?).await,
+        Command::Tiers => listing::tiers(&to()?).await,
         Command::Replay { arguments } => replay::hand_over(arguments, cli.json),
-        Command::Tier { name, rules } => change::tier(&client(env)?, &name, &rules, cli.json).await,
+        Command::Tier { name, rules } => change::tier(&to()?, &name, &rules).await,
     }
-}
-
-fn client(env: Env<'_>) -> Result<Client, Failure> {
-    Ok(Client::new(ClientConfig::from_env(env)?)?)
 }
 
 /// Prints to stdout. A reader that has enough (`| head`) is no failure.

@@ -7,9 +7,9 @@ use drover::api::{ModeSet, SetMode, Subject, Tier};
 use drover::client::Client;
 use drover::model::{Mode, PublicId};
 
-use super::table::{ago, mode as mode_of, or_dash, shown, text, with_header};
+use super::table::{Columns, ago, mode as mode_of, or_dash, text};
 use super::who::Who;
-use super::{Answer, Failure, List, answer, listing};
+use super::{Answer, Failure, List, Session, listing};
 
 /// What stands behind `drover mode`.
 #[derive(clap::Args)]
@@ -55,10 +55,9 @@ impl FromStr for Scope {
 }
 
 /// Shows or sets it.
-pub async fn run(client: &Client, args: Args, json: bool) -> Result<(), Failure> {
+pub async fn run(to: &Session<'_>, args: Args) -> Result<(), Failure> {
     let Some(scope) = args.scope else {
-        let list: List<ModeSet> = client.get("/v1/modes").await?;
-        return answer(&list, json, all);
+        return to.list("/v1/modes", all).await;
     };
     if matches!(args.mode, Some(Mode::Advise | Mode::Hold)) && args.reason.is_none() {
         return Err(Failure::WrongUse(
@@ -68,10 +67,10 @@ pub async fn run(client: &Client, args: Args, json: bool) -> Result<(), Failure>
     let at = match scope {
         Scope::Herd => At::Scope("herd".into(), "/v1/modes/herd".into()),
         Scope::Tier(name) => At::Scope(format!("tier:{name}"), format!("/v1/modes/tiers/{name}")),
-        Scope::Subject(who) => At::Subject(who.find(client).await?),
+        Scope::Subject(who) => At::Subject(who.find(&to.client).await?),
     };
     let Some(mode) = args.mode else {
-        return answer(&at.look(client).await?, json, mode_of);
+        return to.answer(&at.look(&to.client).await?, mode_of);
     };
     let path = match &at {
         At::Scope(_, path) => path.clone(),
@@ -81,13 +80,13 @@ pub async fn run(client: &Client, args: Args, json: bool) -> Result<(), Failure>
         mode,
         reason: args.reason,
     };
-    let set: Answer<ModeSet> = client.put(&path, &body).await?;
+    let set: Answer<ModeSet> = to.client.put(&path, &body).await?;
     // For a subject, a more cautious word on the herd, its tier or its server stands.
     let holds = match at {
-        At::Subject(_) if !json => at.look(client).await?,
+        At::Subject(_) if !to.json => at.look(&to.client).await?,
         At::Subject(_) | At::Scope(..) => ModeSet::clone(&set),
     };
-    answer(&set, json, |set| {
+    to.answer(&set, |set| {
         let whose = or_dash(set.scope.as_ref());
         if holds.mode == set.mode {
             format!("{whose} is now in mode {mode}")
@@ -132,15 +131,13 @@ impl At {
 }
 
 fn all(list: &List<ModeSet>) -> String {
-    let mut table = with_header(&["SCOPE", "NAME", "MODE", "SET", "REASON"]);
-    for set in &list.items {
-        table.add_row(vec![
-            or_dash(set.scope.as_ref()),
-            or_dash(set.name.as_ref()),
-            text(set.mode),
-            or_dash(set.set_at.map(|at| ago(at, Utc::now()))),
-            or_dash(set.reason.as_ref()),
-        ]);
-    }
-    shown(&table)
+    Columns::of(list)
+        .column("SCOPE", |set| or_dash(set.scope.as_ref()))
+        .column("NAME", |set| or_dash(set.name.as_ref()))
+        .column("MODE", |set| text(set.mode))
+        .column("SET", |set| {
+            or_dash(set.set_at.map(|at| ago(at, Utc::now())))
+        })
+        .column("REASON", |set| or_dash(set.reason.as_ref()))
+        .listed("modes")
 }

@@ -2,13 +2,11 @@
 
 use chrono::Utc;
 use clap::Args;
-use drover::api::{ActOnOperation, Operation, OperationTimeline};
-use drover::client::Client;
-use drover::config::Env;
+use drover::api::{ActOnOperation, OperationTimeline};
 use drover::model::{OperationAction, OperationId, OperationState};
 
 use super::who::Who;
-use super::{Answer, Failure, List as Page, answer, listing, work};
+use super::{Answer, Failure, List as Page, Session, work};
 
 /// `drover operations`.
 #[derive(Args)]
@@ -49,7 +47,7 @@ pub fn id(text: &str) -> Result<OperationId, String> {
 }
 
 /// Lists them.
-pub async fn list(client: &Client, list: List, json: bool) -> Result<(), Failure> {
+pub async fn list(to: &Session<'_>, list: List) -> Result<(), Failure> {
     let mut query = match list.state {
         Some(state) => format!("&state={state}"),
         None if list.all => String::new(),
@@ -59,44 +57,32 @@ pub async fn list(client: &Client, list: List, json: bool) -> Result<(), Failure
         query += "&stuck=true";
     }
     if let Some(who) = list.subject {
-        query += &format!("&subject={}", who.find(client).await?);
+        query += &format!("&subject={}", who.find(&to.client).await?);
     }
-    let found: Page<Operation> =
-        listing::pages(client, "/v1/operations", &query, list.limit).await?;
     let what = match (list.stuck, list.all || list.state.is_some()) {
         (true, _) => "stuck operations",
         (false, true) => "operations",
         (false, false) => "open operations",
     };
-    answer(&found, json, |found| {
-        work::operations(found, what, Utc::now())
-    })
+    let show = |found: &Page<_>| work::operations(found, what, Utc::now());
+    to.pages("/v1/operations", &query, list.limit, show).await
 }
 
 /// Shows one, or does something about it.
-pub async fn one(
-    client: &Client,
-    id: OperationId,
-    asked: Act,
-    env: Env<'_>,
-    json: bool,
-) -> Result<(), Failure> {
+pub async fn one(to: &Session<'_>, id: OperationId, asked: Act) -> Result<(), Failure> {
     let path = format!("/v1/operations/{}", id.public());
     let Some(action) = asked.action else {
-        let operation: Answer<OperationTimeline> = client.get(&path).await?;
-        return answer(&operation, json, |operation| {
-            work::operation(operation, Utc::now())
-        });
+        let show = |operation: &_| work::operation(operation, Utc::now());
+        return to.show(&path, show).await;
     };
-    let by = asked.by.or_else(|| env.get("USER"));
     let body = ActOnOperation {
         action,
         reason: asked.reason,
-        by,
+        by: to.by(asked.by),
     };
     let path = format!("{path}/actions");
-    let acted: Answer<OperationTimeline> = client.post(&path, &body).await?;
-    answer(&acted, json, |_| match action {
+    let acted: Answer<OperationTimeline> = to.client.post(&path, &body).await?;
+    to.answer(&acted, |_| match action {
         OperationAction::Retry => format!("Retrying {}", id.public()),
         OperationAction::Override => {
             format!("{} continues without proof that it is safe", id.public())

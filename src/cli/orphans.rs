@@ -2,41 +2,25 @@
 
 use chrono::{DateTime, Utc};
 use drover::api::Orphan;
-use drover::client::Client;
 
-use super::table::{ago, json as data, listed, text, with_header};
-use super::{Failure, List, answer};
+use super::table::{Columns, ago, json as data, text};
+use super::{Failure, List, Session};
 
 /// Lists them.
-pub async fn list(client: &Client, json: bool) -> Result<(), Failure> {
-    let list: List<Orphan> = client.get("/v1/orphans").await?;
-    answer(&list, json, |list| shown(list, Utc::now()))
+pub async fn list(to: &Session<'_>) -> Result<(), Failure> {
+    to.list("/v1/orphans", |list| shown(list, Utc::now())).await
 }
 
 fn shown(list: &List<Orphan>, now: DateTime<Utc>) -> String {
-    let header = [
-        "ORPHAN",
-        "SORT",
-        "CLOUD",
-        "REGION",
-        "FIRST SEEN",
-        "LAST SEEN",
-        "STATE",
-        "WHY",
-    ];
-    let mut table = with_header(&header);
-    for orphan in &list.items {
-        let detail = |name| orphan.detail.get(name).map_or("-".into(), data);
-        table.add_row(vec![
-            text(&orphan.id),
-            text(&orphan.sort),
-            text(orphan.cloud),
-            text(&orphan.region),
-            ago(orphan.first_seen_at, now),
-            ago(orphan.last_seen_at, now),
-            detail("how"),
-            detail("why"),
-        ]);
-    }
-    listed(&table, list, "orphans")
+    let detail = |orphan: &Orphan, name| orphan.detail.get(name).map_or("-".into(), data);
+    Columns::of(list)
+        .column("ORPHAN", |orphan| text(&orphan.id))
+        .column("SORT", |orphan| text(&orphan.sort))
+        .column("CLOUD", |orphan| text(orphan.cloud))
+        .column("REGION", |orphan| text(&orphan.region))
+        .column("FIRST SEEN", |orphan| ago(orphan.first_seen_at, now))
+        .column("LAST SEEN", |orphan| ago(orphan.last_seen_at, now))
+        .column("STATE", |orphan| detail(orphan, "how"))
+        .column("WHY", |orphan| detail(orphan, "why"))
+        .listed("orphans")
 }

@@ -1,47 +1,36 @@
 //! `drover playbook`: what drover does about a kind of incident.
 
 use drover::api::{Playbook, Published, Remedy};
-use drover::client::Client;
 use drover::model::IncidentKind;
 
-use super::table::{bare, plain, shown, text, with_header};
-use super::{Answer, Failure, List, answer};
+use super::table::{Columns, bare, plain, shown, text};
+use super::{Failure, List, Session};
 
 /// Shows all of them in short, or one in full.
-pub async fn run(client: &Client, kind: Option<IncidentKind>, json: bool) -> Result<(), Failure> {
+pub async fn run(to: &Session<'_>, kind: Option<IncidentKind>) -> Result<(), Failure> {
     match kind {
-        None => {
-            let list: List<Published> = client.get("/v1/resolvers").await?;
-            answer(&list, json, all)
-        }
-        Some(kind) => {
-            let path = format!("/v1/resolvers/{kind}");
-            let book: Answer<Published> = client.get(&path).await?;
-            answer(&book, json, |book| one(book))
-        }
+        None => to.list("/v1/resolvers", all).await,
+        Some(kind) => to.show(&format!("/v1/resolvers/{kind}"), one).await,
     }
 }
 
 fn all(list: &List<Published>) -> String {
-    let mut table = with_header(&["KIND", "WHAT IT MEANS", "REMEDIES", "THEN"]);
-    for published in &list.items {
-        let book = &published.playbook;
-        let names: Vec<&str> = book.remedies.iter().map(|r| r.name.as_str()).collect();
-        let remedies = match names[..] {
-            [] => "none".into(),
-            _ => plain(&names.join(", ")),
-        };
-        table.add_row(vec![
-            text(&published.kind),
-            text(&book.title),
-            remedies,
-            tells(book),
-        ]);
-    }
-    if table.is_empty() {
+    if list.items.is_empty() {
         return "no playbook is published: no `drover-worker resolve` has started yet".into();
     }
-    shown(&table)
+    let remedies = |book: &Playbook| {
+        let names: Vec<&str> = book.remedies.iter().map(|r| r.name.as_str()).collect();
+        match names[..] {
+            [] => "none".into(),
+            _ => plain(&names.join(", ")),
+        }
+    };
+    Columns::of(list)
+        .column("KIND", |published| text(&published.kind))
+        .column("WHAT IT MEANS", |published| text(&published.playbook.title))
+        .column("REMEDIES", |published| remedies(&published.playbook))
+        .column("THEN", |published| tells(&published.playbook))
+        .listed("playbooks")
 }
 
 fn one(published: &Published) -> String {

@@ -5,32 +5,24 @@ use std::fmt::Display;
 use chrono::{DateTime, SecondsFormat, Utc};
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use drover::api::{
-    Counts, Message, ModeSet, Observation, OpenIncident, Resource, Ring, Server, Standing, Subject,
-    SubjectCore, Tier, Transition,
+    Counts, Message, ModeSet, Observation, OpenIncident, Resource, Ring, Server, Standing, Tier,
+    Transition,
 };
-use drover::model::{Attributes, PublicId, Witness};
+use drover::model::{Attributes, Mode, PublicId, Witness};
 use serde_json::Value;
 
-use super::{List, work};
+use super::List;
 
 /// `drover servers`.
 pub fn servers(list: &List<Server>, now: DateTime<Utc>) -> String {
-    let beside = Beside::of(list.items.iter().map(|s| (&s.standing, None)));
-    let first = vec!["ID", "NAME", "STATE", "CHANGED", "ADDRESS", "TIER"];
-    let mut table = with_header(&beside.header(first));
-    for server in &list.items {
-        let core = &server.core;
-        let row = vec![
-            text(core.id),
-            text(&core.name),
-            text(core.state),
-            ago(core.state_since, now),
-            address(server),
-            text(&core.tier),
-        ];
-        table.add_row(beside.row(row, &server.standing, None, now));
-    }
-    listed(&table, list, "servers")
+    let columns = Columns::of(list)
+        .column("ID", |server| text(server.core.id))
+        .column("NAME", |server| text(&server.core.name))
+        .column("STATE", |server| text(server.core.state))
+        .column("CHANGED", |server| ago(server.core.state_since, now))
+        .column("ADDRESS", address)
+        .column("TIER", |server| text(&server.core.tier));
+    beside(columns, |server| (&server.standing, None), now).listed("servers")
 }
 
 /// Where a server is reached, once that is known.
@@ -43,85 +35,48 @@ fn address(server: &Server) -> String {
 
 /// `drover resources`.
 pub fn resources(list: &List<Resource>, now: DateTime<Utc>) -> String {
-    let beside = Beside::of(list.items.iter().map(|r| (&r.standing, r.leader)));
-    let mut table = with_header(&beside.header(vec![
-        "ID", "NAME", "STATE", "CHANGED", "SERVER", "PORT", "DATABASE", "TIER",
-    ]));
-    for resource in &list.items {
-        let core = &resource.core;
-        let row = vec![
-            text(core.id),
-            text(&core.name),
-            text(core.state),
-            ago(core.state_since, now),
-            text(resource.server),
-            text(resource.port),
-            text(&resource.database),
-            text(&core.tier),
-        ];
-        table.add_row(beside.row(row, &resource.standing, resource.leader, now));
-    }
-    listed(&table, list, "resources")
+    let columns = Columns::of(list)
+        .column("ID", |resource| text(resource.core.id))
+        .column("NAME", |resource| text(&resource.core.name))
+        .column("STATE", |resource| text(resource.core.state))
+        .column("CHANGED", |resource| ago(resource.core.state_since, now))
+        .column("SERVER", |resource| text(resource.server))
+        .column("PORT", |resource| text(resource.port))
+        .column("DATABASE", |resource| text(&resource.database))
+        .column("TIER", |resource| text(&resource.core.tier));
+    beside(
+        columns,
+        |resource| (&resource.standing, resource.leader),
+        now,
+    )
+    .listed("resources")
 }
 
-/// Which columns a list of subjects has besides the usual ones: only those in
-/// which anything would stand.
-struct Beside {
-    follows: bool,
-    modes: bool,
-    incidents: bool,
-}
-
-impl Beside {
-    fn of<'a>(all: impl Iterator<Item = (&'a Standing, Option<PublicId>)>) -> Self {
-        let mut beside = Self {
-            follows: false,
-            modes: false,
-            incidents: false,
-        };
-        for (standing, leader) in all {
-            beside.follows |= leader.is_some();
-            beside.modes |= standing.mode.mode != drover::model::Mode::Act;
-            beside.incidents |= !standing.incidents.is_empty();
-        }
-        beside
-    }
-
-    fn header(&self, first: Vec<&'static str>) -> Vec<&'static str> {
-        self.lay(first, ["FOLLOWS", "MODE", "INCIDENTS"], "LAST SEEN")
-    }
-
-    /// A row of cells, of which some stand between the first and the last: the leader that
-    /// it follows, its mode, its incidents.
-    fn lay<T>(&self, mut first: Vec<T>, between: [T; 3], last: T) -> Vec<T> {
-        let [follows, mode, incidents] = between;
-        let between = [
-            (self.follows, follows),
-            (self.modes, mode),
-            (self.incidents, incidents),
-        ];
-        first.extend(
-            between
-                .into_iter()
-                .filter_map(|(is, cell)| is.then_some(cell)),
-        );
-        first.push(last);
-        first
-    }
-
-    fn row(
-        &self,
-        first: Vec<String>,
-        standing: &Standing,
-        leader: Option<PublicId>,
-        now: DateTime<Utc>,
-    ) -> Vec<String> {
-        let open = |i: &OpenIncident| format!("{} {}", i.kind, i.state);
-        let open = joined(standing.incidents.iter().map(open), ", ");
-        let mode = text(standing.mode.mode);
-        let seen = last_seen(standing, now);
-        self.lay(first, [or_dash(leader), mode, open], seen)
-    }
+/// Adds what stands beside a subject: whom it follows, its mode and its incidents, where
+/// anything would stand in that column; and when it was last seen.
+fn beside<'l, T>(
+    columns: Columns<'l, T>,
+    of: impl for<'t> Fn(&'t T) -> (&'t Standing, Option<PublicId>),
+    now: DateTime<Utc>,
+) -> Columns<'l, T> {
+    let open = |i: &OpenIncident| format!("{} {}", i.kind, i.state);
+    columns
+        .column_if(
+            "FOLLOWS",
+            |one| of(one).1.is_some(),
+            |one| or_dash(of(one).1),
+        )
+        .column_if(
+            "MODE",
+            |one| of(one).0.mode.mode != Mode::Act,
+            |one| text(of(one).0.mode.mode),
+        )
+        .column_if(
+            "INCIDENTS",
+            |one| !of(one).0.incidents.is_empty(),
+            |one| joined(of(one).0.incidents.iter().map(open), ", "),
+        )
+        .column("LAST SEEN", |one| last_seen(of(one).0, now))
 }
 
 /// A mode with who it was set for, and why: `hold (herd: a migration)`.
@@ -134,196 +89,66 @@ pub(super) fn mode(set: &ModeSet) -> String {
     }
 }
 
-/// `drover show`: all of the subject, then what was last seen.
-pub fn subject(subject: &Subject, now: DateTime<Utc>) -> String {
-    let mut rows = core(subject.core(), now);
-    rows.extend(match subject {
-        Subject::Server(server) => of_server(server),
-        Subject::Resource(resource) => of_resource(resource, now),
-    });
-    rows.extend(standing(subject.standing(), now));
-    let mut table = bare();
-    for (name, shown) in rows {
-        table.add_row(vec![name, shown]);
-    }
-    shown(&table)
-}
-
-/// The rows of `drover show`: a name and what stands beside it.
-type Rows = Vec<(String, String)>;
-
-fn named<const N: usize>(rows: [(&str, String); N]) -> Rows {
-    rows.map(|(name, shown)| (name.to_owned(), shown)).into()
-}
-
-fn core(core: &SubjectCore, now: DateTime<Utc>) -> Rows {
-    named([
-        ("id", text(core.id)),
-        ("kind", text(core.kind)),
-        ("name", text(&core.name)),
-        ("state", text(core.state)),
-        ("state_since", at_and_ago(core.state_since, now)),
-        ("origin", text(core.origin)),
-        ("tier", text(&core.tier)),
-        ("created_at", at_and_ago(core.created_at, now)),
-    ])
-}
-
-fn of_server(server: &Server) -> Rows {
-    named([
-        ("address", or_dash(server.address.as_ref())),
-        ("cloud", or_dash(server.cloud)),
-        ("for_plan", or_dash(server.for_plan.as_ref())),
-        ("host_key", or_dash(server.host_key.as_ref())),
-        (
-            "host_key_fingerprint",
-            or_dash(server.host_key_fingerprint.as_ref()),
-        ),
-        ("instance_id", or_dash(server.instance_id.as_ref())),
-        ("region", or_dash(server.region.as_ref())),
-        ("size", or_dash(server.size.as_ref())),
-        ("ssh_port", text(server.ssh_port)),
-        ("ssh_user", or_dash(server.ssh_user.as_ref())),
-        (
-            "volume",
-            server.volume.as_ref().map_or("-".into(), work::volume),
-        ),
-        ("zone", or_dash(server.zone.as_ref())),
-    ])
-}
-
-fn of_resource(resource: &Resource, now: DateTime<Utc>) -> Rows {
-    let mut rows = named([
-        ("database", text(&resource.database)),
-        ("durability", text(resource.durability)),
-        ("epoch", text(resource.epoch)),
-        (
-            "followers",
-            joined(resource.followers.iter().map(text), ", "),
-        ),
-        ("leader", or_dash(resource.leader)),
-    ]);
-    if let Some(change) = &resource.leader_change {
-        let told = format!("{} {} ({})", change.kind, ago(change.at, now), change.id);
-        rows.push(("leader_change".into(), told));
-    }
-    rows.extend(named([
-        (
-            "maintenance_window",
-            or_dash(resource.maintenance_window.as_ref()),
-        ),
-        ("max_lag_bytes", text(resource.max_lag_bytes)),
-        ("plan", text(&resource.plan)),
-        ("port", text(resource.port)),
-        ("server", text(resource.server)),
-        ("tls_mode", text(resource.tls_mode)),
-        ("user", text(&resource.user)),
-    ]));
-    rows
-}
-
-fn standing(standing: &Standing, now: DateTime<Utc>) -> Rows {
-    let mut rows = named([("mode", mode(&standing.mode))]);
-    for open in &standing.incidents {
-        let what = format!("{} {} {}", open.id, open.kind, open.state);
-        rows.push(("incident".into(), what));
-    }
-    if let Some(operation) = &standing.operation {
-        let told = format!("{} {}", operation.id, work::brief(operation));
-        rows.push(("operation".into(), told));
-    }
-    rows.push(("last_observation".into(), last_seen(standing, now)));
-    let seen = standing.last_observation.as_ref();
-    if let Some(Value::Object(attributes)) =
-        seen.and_then(|seen| serde_json::to_value(&seen.attributes).ok())
-    {
-        let shown = attributes.iter();
-        rows.extend(shown.map(|(name, value)| (format!("  {}", plain(name)), json(value))));
-    }
-    rows
-}
-
 /// `drover observations`.
 pub fn observations(list: &List<Observation>, now: DateTime<Utc>) -> String {
-    let mut table = with_header(&[
-        "ID", "WHEN", "SEEN", "LATENCY", "WITNESS", "WORKER", "MESSAGE",
-    ]);
-    for seen in &list.items {
-        let attributes = &seen.attributes;
-        table.add_row(vec![
-            text(&seen.id),
-            ago(seen.created_at, now),
-            verdict(attributes),
-            attributes
-                .latency_ms
-                .map_or("-".into(), |ms| format!("{ms:.1} ms")),
-            or_dash(attributes.witness.as_ref().map(|witness| match witness {
-                Witness::Down { .. } => "down",
-                Witness::Up { .. } => "up",
-                Witness::Silent { .. } => "silent",
-            })),
-            text(&seen.worker),
-            or_dash(attributes.message.as_ref()),
-        ]);
-    }
-    listed(&table, list, "observations")
+    let witness = |witness: &Witness| match witness {
+        Witness::Down { .. } => "down",
+        Witness::Up { .. } => "up",
+        Witness::Silent { .. } => "silent",
+    };
+    Columns::of(list)
+        .column("ID", |seen| text(&seen.id))
+        .column("WHEN", |seen| ago(seen.created_at, now))
+        .column("SEEN", |seen| verdict(&seen.attributes))
+        .column("LATENCY", |seen| {
+            or_dash(seen.attributes.latency_ms.map(|ms| format!("{ms:.1} ms")))
+        })
+        .column("WITNESS", |seen| {
+            or_dash(seen.attributes.witness.as_ref().map(witness))
+        })
+        .column("WORKER", |seen| text(&seen.worker))
+        .column("MESSAGE", |seen| or_dash(seen.attributes.message.as_ref()))
+        .listed("observations")
 }
 
 /// `drover transitions`.
 pub fn transitions(list: &List<Transition>, now: DateTime<Utc>) -> String {
-    let mut table = with_header(&["ID", "WHEN", "FROM", "TO", "OPENS", "REASON"]);
-    for change in &list.items {
-        table.add_row(vec![
-            text(&change.id),
-            ago(change.created_at, now),
-            text(change.from),
-            text(change.to),
-            or_dash(change.opens),
-            text(&change.reason),
-        ]);
-    }
-    listed(&table, list, "transitions")
+    Columns::of(list)
+        .column("ID", |change| text(&change.id))
+        .column("WHEN", |change| ago(change.created_at, now))
+        .column("FROM", |change| text(change.from))
+        .column("TO", |change| text(change.to))
+        .column("OPENS", |change| or_dash(change.opens))
+        .column("REASON", |change| text(&change.reason))
+        .listed("transitions")
 }
 
 /// `drover messages`.
 pub fn messages(list: &List<Message>, now: DateTime<Utc>) -> String {
-    let mut table = with_header(&[
-        "ID",
-        "WHEN",
-        "ABOUT",
-        "CHANNEL",
-        "ACTION",
-        "STATE",
-        "PROVIDER",
-        "ATTEMPTS",
-        "SUMMARY",
-        "LAST ERROR",
-    ]);
-    for message in &list.items {
+    let about = |message: &Message| {
         let event = || or_dash(message.event);
-        table.add_row(vec![
-            text(message.id),
-            ago(message.created_at, now),
-            message.incident.map_or_else(event, text),
-            text(message.channel),
-            text(message.action),
-            text(message.state),
-            or_dash(message.delivered_by),
-            text(message.attempts),
-            text(&message.summary),
-            or_dash(message.last_error.as_ref()),
-        ]);
-    }
-    listed(&table, list, "messages")
+        message.incident.map_or_else(event, text)
+    };
+    Columns::of(list)
+        .column("ID", |message| text(message.id))
+        .column("WHEN", |message| ago(message.created_at, now))
+        .column("ABOUT", about)
+        .column("CHANNEL", |message| text(message.channel))
+        .column("ACTION", |message| text(message.action))
+        .column("STATE", |message| text(message.state))
+        .column("PROVIDER", |message| or_dash(message.delivered_by))
+        .column("ATTEMPTS", |message| text(message.attempts))
+        .column("SUMMARY", |message| text(&message.summary))
+        .column("LAST ERROR", |message| or_dash(message.last_error.as_ref()))
+        .listed("messages")
 }
 
 /// `drover tiers`.
 pub fn tiers(list: &List<Tier>) -> String {
-    let mut table = with_header(&["TIER", "RULES"]);
-    for tier in &list.items {
-        table.add_row(vec![text(&tier.name), json(&tier.rules)]);
-    }
-    listed(&table, list, "tiers")
+    Columns::of(list)
+        .column("TIER", |tier| text(&tier.name))
+        .column("RULES", |tier| json(&tier.rules))
+        .listed("tiers")
 }
 
 /// `drover ring`.
@@ -397,13 +222,55 @@ pub(super) fn shown(table: &Table) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-pub(super) fn listed<T>(table: &Table, list: &List<T>, what: &str) -> String {
-    if table.is_empty() {
-        return format!("no {what}");
+/// A table with a line for each thing of a list, made column by column.
+pub(super) struct Columns<'l, T> {
+    list: &'l List<T>,
+    header: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+}
+
+impl<'l, T> Columns<'l, T> {
+    pub(super) fn of(list: &'l List<T>) -> Self {
+        Self {
+            list,
+            header: Vec::new(),
+            rows: vec![Vec::new(); list.items.len()],
+        }
     }
-    match list.next_cursor {
-        Some(_) => format!("{}\n… and more: raise --limit", shown(table)),
-        None => shown(table),
+
+    /// One more column: its name, and what stands in it.
+    pub(super) fn column(mut self, name: &'static str, cell: impl Fn(&T) -> String) -> Self {
+        self.header.push(name);
+        for (row, item) in self.rows.iter_mut().zip(&self.list.items) {
+            row.push(cell(item));
+        }
+        self
+    }
+
+    /// The same, if anything would stand there of any of them.
+    fn column_if(
+        self,
+        name: &'static str,
+        is: impl Fn(&T) -> bool,
+        cell: impl Fn(&T) -> String,
+    ) -> Self {
+        match self.list.items.iter().any(|item| is(item)) {
+            true => self.column(name, cell),
+            false => self,
+        }
+    }
+
+    /// All of it, and whether there is more; `what` there is none of, if so.
+    pub(super) fn listed(self, what: &str) -> String {
+        if self.rows.is_empty() {
+            return format!("no {what}");
+        }
+        let mut table = with_header(&self.header);
+        table.add_rows(self.rows);
+        match self.list.next_cursor {
+            Some(_) => format!("{}\n… and more: raise --limit", shown(&table)),
+            None => shown(&table),
+        }
     }
 }
 
@@ -435,7 +302,7 @@ pub(super) fn json(value: &Value) -> String {
     }
 }
 
-fn last_seen(standing: &Standing, now: DateTime<Utc>) -> String {
+pub(super) fn last_seen(standing: &Standing, now: DateTime<Utc>) -> String {
     match &standing.last_observation {
         None => "never".into(),
         Some(seen) => format!(

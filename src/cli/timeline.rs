@@ -1,32 +1,26 @@
 //! How a terminal shows incidents: as a person reads them who was just woken.
 
 use chrono::{DateTime, Utc};
-use drover::api::{Incident, IncidentEvent, IncidentMessage, IncidentTimeline, Run};
+use drover::api::{Incident, IncidentMessage, IncidentTimeline, Run, TimelineEvent};
 use drover::model::{Action, IncidentState, MessageState};
 
 use super::List;
 use super::table::{
-    ago, bare, joined, lasting, listed, mode, plain, shown, text, whole, with_header,
+    Columns, ago, bare, joined, lasting, mode, plain, shown, text, whole, with_header,
 };
 
 /// `drover incidents`.
 pub fn incidents(list: &List<Incident>, what: &str, now: DateTime<Utc>) -> String {
-    let mut table = with_header(&[
-        "ID", "KIND", "SUBJECT", "STATE", "FOR", "OPENED", "REASON", "NOTE",
-    ]);
-    for incident in &list.items {
-        table.add_row(vec![
-            text(incident.id),
-            text(incident.kind),
-            whose(incident),
-            text(incident.state),
-            lasting(incident.state_since, now),
-            ago(incident.opened_at, now),
-            text(&incident.reason),
-            remarks(incident).join(", "),
-        ]);
-    }
-    listed(&table, list, what)
+    Columns::of(list)
+        .column("ID", |incident| text(incident.id))
+        .column("KIND", |incident| text(incident.kind))
+        .column("SUBJECT", whose)
+        .column("STATE", |incident| text(incident.state))
+        .column("FOR", |incident| lasting(incident.state_since, now))
+        .column("OPENED", |incident| ago(incident.opened_at, now))
+        .column("REASON", |incident| text(&incident.reason))
+        .column("NOTE", |incident| remarks(incident).join(", "))
+        .listed(what)
 }
 
 /// `drover incident ID`.
@@ -169,7 +163,7 @@ fn history(timeline: &IncidentTimeline) -> String {
     shown(&table)
 }
 
-fn event(event: &IncidentEvent) -> Entry {
+fn event(event: &TimelineEvent) -> Entry {
     Entry {
         at: event.created_at,
         what: words(&event.kind),

@@ -1,15 +1,12 @@
 //! How a terminal shows operations, and what can be asked for.
 
 use chrono::{DateTime, Utc};
-use drover::api::{
-    Credentials, Operation, OperationTimeline, Plan, Region, RunningOperation, Volume,
-};
-use drover::model::{OperationKind, OperationState};
+use drover::api::{Credentials, Operation, OperationTimeline, Plan, Region, RunningOperation};
+use drover::model::{DataVolume, OperationKind, OperationState};
 
 use super::List;
 use super::table::{
-    ago, at_and_ago, bare, joined, json, lasting, listed, or_dash, plain, shown, stamp, text,
-    with_header,
+    Columns, ago, at_and_ago, bare, joined, json, lasting, or_dash, plain, shown, stamp, text,
 };
 
 /// How far an operation is, in one line: `create_server, step 3 of 7: await_ssh`.
@@ -39,26 +36,22 @@ pub fn step(operation: &RunningOperation) -> String {
 
 /// `drover operations`.
 pub fn operations(list: &List<Operation>, what: &str, now: DateTime<Utc>) -> String {
-    let mut table = with_header(&["ID", "KIND", "SUBJECT", "STATE", "OPENED", "BY", "PROGRESS"]);
-    for operation in &list.items {
-        let running = &operation.running;
-        table.add_row(vec![
-            text(running.id),
-            text(running.kind),
-            or_dash(operation.name.as_ref()),
-            state(running),
-            ago(operation.opened_at, now),
-            text(&operation.asked_by),
-            match running.state {
-                OperationState::Open => step(running),
-                OperationState::Done
-                | OperationState::Cancelled
-                | OperationState::Failed
-                | OperationState::Skipped => "-".into(),
-            },
-        ]);
-    }
-    listed(&table, list, what)
+    let progress = |operation: &Operation| match operation.running.state {
+        OperationState::Open => step(&operation.running),
+        OperationState::Done
+        | OperationState::Cancelled
+        | OperationState::Failed
+        | OperationState::Skipped => "-".into(),
+    };
+    Columns::of(list)
+        .column("ID", |operation| text(operation.running.id))
+        .column("KIND", |operation| text(operation.running.kind))
+        .column("SUBJECT", |operation| or_dash(operation.name.as_ref()))
+        .column("STATE", |operation| state(&operation.running))
+        .column("OPENED", |operation| ago(operation.opened_at, now))
+        .column("BY", |operation| text(&operation.asked_by))
+        .column("PROGRESS", progress)
+        .listed(what)
 }
 
 fn state(operation: &RunningOperation) -> String {
@@ -142,60 +135,51 @@ fn doing(kind: OperationKind, name: &str) -> String {
 
 /// `drover plans`.
 pub fn plans(list: &List<Plan>) -> String {
-    let mut table = with_header(&[
-        "PLAN",
-        "SERVER",
-        "SIZES",
-        "VOLUME",
-        "STORAGE",
-        "CONNECTIONS",
-        "DESCRIPTION",
-    ]);
-    for plan in &list.items {
+    let server = |plan: &Plan| match plan.shared {
+        true => format!("shared by {}", plan.per_server),
+        false => "its own".into(),
+    };
+    let sizes = |plan: &Plan| {
         let sizes = plan.sizes.iter();
         let sizes = sizes.map(|(cloud, sizes)| format!("{cloud}: {}", sizes.join(" ")));
-        table.add_row(vec![
-            text(&plan.name),
-            match plan.shared {
-                true => format!("shared by {}", plan.per_server),
-                false => "its own".into(),
-            },
-            plain(&sizes.collect::<Vec<_>>().join(", ")),
-            format!("{} GiB", plan.volume_gib),
-            format!("{} GiB", plan.storage_gib),
-            text(plan.connections),
-            text(&plan.title),
-        ]);
-    }
-    listed(&table, list, "plans")
+        plain(&sizes.collect::<Vec<_>>().join(", "))
+    };
+    Columns::of(list)
+        .column("PLAN", |plan| text(&plan.name))
+        .column("SERVER", server)
+        .column("SIZES", sizes)
+        .column("VOLUME", |plan| format!("{} GiB", plan.volume_gib))
+        .column("STORAGE", |plan| format!("{} GiB", plan.storage_gib))
+        .column("CONNECTIONS", |plan| text(plan.connections))
+        .column("DESCRIPTION", |plan| text(&plan.title))
+        .listed("plans")
 }
 
 /// `drover regions`.
 pub fn regions(list: &List<Region>, now: DateTime<Utc>) -> String {
-    let mut table = with_header(&["CLOUD", "REGION", "ZONES", "SIZES", "PUBLISHED", "PROBLEM"]);
-    for region in &list.items {
-        let sizes: Vec<&str> = region.sizes.iter().map(|size| size.name.as_str()).collect();
-        table.add_row(vec![
-            text(region.cloud),
-            text(&region.name),
-            plain(&region.zones.join(" ")),
-            plain(&sizes.join(" ")),
-            ago(region.published_at, now),
-            or_dash(region.problem.as_ref()),
-        ]);
-    }
-    if table.is_empty() {
+    if list.items.is_empty() {
         return "no regions: a `drover-worker resolve` with access to a cloud publishes them"
             .into();
     }
-    listed(&table, list, "regions")
+    let sizes = |region: &Region| {
+        let sizes: Vec<&str> = region.sizes.iter().map(|size| size.name.as_str()).collect();
+        plain(&sizes.join(" "))
+    };
+    Columns::of(list)
+        .column("CLOUD", |region| text(region.cloud))
+        .column("REGION", |region| text(&region.name))
+        .column("ZONES", |region| plain(&region.zones.join(" ")))
+        .column("SIZES", sizes)
+        .column("PUBLISHED", |region| ago(region.published_at, now))
+        .column("PROBLEM", |region| or_dash(region.problem.as_ref()))
+        .listed("regions")
 }
 
 /// A server's volume: `100 GiB gp3 vol-…`.
-pub fn volume(volume: &Volume) -> String {
+pub fn volume(volume: &DataVolume) -> String {
     let id = volume.id.as_ref().map(|id| format!(" {id}"));
     let id = id.unwrap_or_default();
-    plain(&format!("{} GiB {}{id}", volume.gib, volume.r#type))
+    plain(&format!("{} GiB {}{id}", volume.gib, volume.kind))
 }
 
 /// `drover credentials`.

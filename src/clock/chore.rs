@@ -2,57 +2,35 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 
 use crate::config::ClockConfig;
-use crate::model::OperationKind;
+use crate::model::{OperationKind, named};
 use crate::store::operations::{self, NewOperation};
 use crate::store::{self, gameday, idempotency, partitions, provider_calls, queue};
 
-/// A thing that has to be done from time to time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Chore {
-    /// Tokens that are missing, of no subject, or stuck.
-    KeepRing,
-    /// The next days' partitions, and those that are too old.
-    Partitions,
-    /// The planner's figures of the days that fill.
-    Analyze,
-    /// The queue table's dead rows.
-    Vacuum,
-    /// Workers and notify jobs that are long done.
-    Prune,
-    /// Has the clouds compared with the record.
-    Reconcile,
-    /// Has taken back what was broken on purpose, when its time is up.
-    Heal,
+named! {
+    /// A thing that has to be done from time to time.
+    Chore {
+        /// Tokens that are missing, of no subject, or stuck.
+        KeepRing = "keep_ring",
+        /// The next days' partitions, and those that are too old.
+        Partitions = "partitions",
+        /// The planner's figures of the days that fill.
+        Analyze = "analyze",
+        /// The queue table's dead rows.
+        Vacuum = "vacuum",
+        /// Workers and notify jobs that are long done.
+        Prune = "prune",
+        /// Has the clouds compared with the record.
+        Reconcile = "reconcile",
+        /// Has taken back what was broken on purpose, when its time is up.
+        Heal = "heal",
+    }
 }
 
 impl Chore {
-    /// All of them.
-    pub const ALL: [Chore; 7] = [
-        Chore::KeepRing,
-        Chore::Partitions,
-        Chore::Analyze,
-        Chore::Vacuum,
-        Chore::Prune,
-        Chore::Reconcile,
-        Chore::Heal,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Chore::KeepRing => "keep_ring",
-            Chore::Partitions => "partitions",
-            Chore::Analyze => "analyze",
-            Chore::Vacuum => "vacuum",
-            Chore::Prune => "prune",
-            Chore::Reconcile => "reconcile",
-            Chore::Heal => "heal",
-        }
-    }
-
     /// Second, minute, hour, day of month, month, day of week; UTC.
     pub(super) fn schedule(self) -> &'static str {
         match self {
@@ -143,14 +121,7 @@ async fn prune(pool: &PgPool) -> sqlx::Result<()> {
 /// The clock has no access to clouds: it asks for the comparison, and a resolve worker
 /// does it.
 async fn reconcile(pool: &PgPool) -> sqlx::Result<()> {
-    let wanted = NewOperation {
-        subject: None,
-        kind: OperationKind::Reconcile,
-        params: json!({}),
-        asked_by: "clock".into(),
-        reason: None,
-        not_before: None,
-    };
+    let wanted = NewOperation::new(None, OperationKind::Reconcile, "clock");
     let mut tx = store::begin(pool).await?;
     if operations::open(&mut tx, &wanted).await?.is_none() {
         tracing::debug!("the last comparison with the clouds is not done yet");

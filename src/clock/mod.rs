@@ -30,7 +30,7 @@ const LIMIT: Duration = Duration::from_secs(300);
 pub async fn run(pool: PgPool, config: ClockConfig, stop: CancellationToken) -> anyhow::Result<()> {
     let leader = Arc::new(Leader::new(pool.clone()));
     let mut chores = tokio::task::JoinSet::new();
-    for chore in Chore::ALL {
+    for chore in Chore::ALL.iter().copied() {
         let schedule = Schedule::from_str(chore.schedule())?;
         chores.spawn(keep_time(
             chore,
@@ -71,7 +71,7 @@ async fn keep_time(
             tick = ticks.next() => match tick {
                 Some(Ok(_)) => {}
                 Some(Err(e)) => {
-                    tracing::warn!(chore = chore.name(), error = %e, "the schedule stumbled");
+                    tracing::warn!(%chore, error = %e, "the schedule stumbled");
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
                 None => return,
@@ -87,7 +87,7 @@ async fn once(chore: Chore, pool: &PgPool, config: &ClockConfig, leader: &Leader
     }
     match tokio::time::timeout(LIMIT, chore.run(pool, config)).await {
         Ok(Ok(())) => {}
-        Ok(Err(e)) => tracing::warn!(chore = chore.name(), error = %e, "a chore failed"),
-        Err(_) => tracing::warn!(chore = chore.name(), limit = ?LIMIT, "a chore took too long"),
+        Ok(Err(e)) => tracing::warn!(%chore, error = %e, "a chore failed"),
+        Err(_) => tracing::warn!(%chore, limit = ?LIMIT, "a chore took too long"),
     }
 }

@@ -20,7 +20,7 @@ named! {
 }
 
 /// A node of a resource, as it was reached when a lead changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// Its id.
     pub id: PublicId,

@@ -1,5 +1,6 @@
 //! The words of the record, as types.
 
+mod action;
 mod cause;
 mod figures;
 mod gameday;
@@ -16,6 +17,7 @@ mod subject;
 mod text_column;
 mod window;
 
+pub use action::{OperationAction, SubjectAction};
 pub use cause::CauseProfile;
 pub use figures::{
     Archiver, CloudEvent, CloudFigures, Cluster, Connections, Each, Follower, Fsync, Memory,
@@ -34,10 +36,7 @@ pub use lane::Lane;
 pub use leader_change::{LeaderChange, LeaderChangeKind, Node};
 pub use message::{Matter, Message, MessageState, Provider};
 pub use observation::{Attributes, Cause, Observation, Witness};
-pub use operation::{
-    Adopted, AskedOf, Operation, OperationAction, OperationKind, OperationProfile, OperationState,
-    SubjectAction,
-};
+pub use operation::{Adopted, AskedOf, Operation, OperationKind, OperationProfile, OperationState};
 pub use rules::{Cadence, Limits, Patience, Rules};
 pub use secret::{ExposeSecret, SealError, Secret, SecretKey, secret};
 pub(crate) use subject::named;

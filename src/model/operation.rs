@@ -7,7 +7,7 @@ use serde_json::Value;
 use sqlx::FromRow;
 
 use super::subject::named;
-use super::{IncidentId, Kind, Lane, LeaderChangeKind, OperationId, SubjectId};
+use super::{IncidentId, Lane, LeaderChangeKind, OperationId, SubjectId};
 
 named! {
     /// What is done.
@@ -144,14 +144,28 @@ impl OperationProfile {
     /// What incidents alone ask for.
     const fn remedy(words: &'static str) -> Self {
         Self {
-            disturbs: false,
             lane: Lane::Repair,
-            ..Self::new(words)
+            ..Self::new(words).quiet()
         }
     }
 
     const fn doing(self, doing: &'static str) -> Self {
         Self { doing, ..self }
+    }
+
+    /// Its subject answers meanwhile.
+    const fn quiet(self) -> Self {
+        Self {
+            disturbs: false,
+            ..self
+        }
+    }
+
+    const fn remakes_follower(self) -> Self {
+        Self {
+            remakes_follower: true,
+            ..self
+        }
     }
 
     const fn asked(self, ask: AskedOf) -> Self {
@@ -160,10 +174,34 @@ impl OperationProfile {
             ..self
         }
     }
+
+    /// People may ask for it; not of a follower, which this tells.
+    const fn asked_of_leader(self, not_of_follower: &'static str) -> Self {
+        self.asked(AskedOf {
+            not_of_follower: Some(not_of_follower),
+            ..AskedOf::ANY
+        })
+    }
+
+    const fn asked_of_server(self) -> Self {
+        self.asked(AskedOf {
+            of_server: true,
+            ..AskedOf::ANY
+        })
+    }
+
+    /// People may ask for it of these subjects that drover did not make, too.
+    const fn asked_of_adopted(self, adopted: Adopted) -> Self {
+        self.asked(AskedOf {
+            adopted,
+            ..AskedOf::ANY
+        })
+    }
 }
 
 impl AskedOf {
-    const NEW: Self = Self {
+    /// Of anything that drover made.
+    const ANY: Self = Self {
         of_server: false,
         adopted: Adopted::None,
         not_of_follower: None,
@@ -182,26 +220,25 @@ impl OperationKind {
             },
             Self::CreateFollower => Is {
                 creates: true,
-                remakes_follower: true,
-                ..Is::new("is being made").doing("Creating {}")
+                ..Is::new("is being made")
+                    .doing("Creating {}")
+                    .remakes_follower()
             },
             Self::Unfollow => Is {
-                remakes_follower: true,
                 leader_change: LeaderChangeKind::Unfollow,
-                ..Is::new("becomes a leader of its own").doing("Detaching {} from its leader")
+                ..Is::new("becomes a leader of its own")
+                    .doing("Detaching {} from its leader")
+                    .remakes_follower()
             }
             .asked(AskedOf {
                 only_of_follower: true,
-                ..AskedOf::NEW
+                ..AskedOf::ANY
             }),
             Self::Switchover => Is {
                 moves_lead: true,
                 ..Is::new("hands its lead over").doing("Switching {} over to a follower")
             }
-            .asked(AskedOf {
-                not_of_follower: Some("ask that one to hand over"),
-                ..AskedOf::NEW
-            }),
+            .asked_of_leader("ask that one to hand over"),
             Self::Failover => Is {
                 moves_lead: true,
                 gives_way: false,
@@ -209,69 +246,44 @@ impl OperationKind {
                 leader_change: LeaderChangeKind::Failover,
                 ..Is::new("loses its lead to a follower").doing("Failing {} over to a follower")
             }
-            .asked(AskedOf {
-                not_of_follower: Some("only a leader can lose its lead"),
-                ..AskedOf::NEW
-            }),
+            .asked_of_leader("only a leader can lose its lead"),
             Self::Rebuild => Is {
-                remakes_follower: true,
                 lane: Lane::Repair,
-                ..Is::new("is made to follow again").doing("Rebuilding {}")
+                ..Is::new("is made to follow again")
+                    .doing("Rebuilding {}")
+                    .remakes_follower()
             },
-            Self::SetDurability => Is {
-                disturbs: false,
-                ..Is::new("gets another durability").doing("Changing the durability of {}")
-            }
-            .asked(AskedOf {
-                not_of_follower: Some("it has the durability of that one: ask it there"),
-                ..AskedOf::NEW
-            }),
-            Self::Gameday => Is {
-                disturbs: false,
-                ..Is::new("is broken on purpose").doing("Breaking {} on purpose")
-            },
+            Self::SetDurability => Is::new("gets another durability")
+                .doing("Changing the durability of {}")
+                .quiet()
+                .asked_of_leader("it has the durability of that one: ask it there"),
+            Self::Gameday => Is::new("is broken on purpose")
+                .doing("Breaking {} on purpose")
+                .quiet(),
             Self::DestroyServer => Is::new("is being destroyed").doing("Destroying {}"),
-            Self::DestroyResource => Is {
-                remakes_follower: true,
-                ..Is::new("is being destroyed").doing("Destroying {}")
-            },
+            Self::DestroyResource => Is::new("is being destroyed")
+                .doing("Destroying {}")
+                .remakes_follower(),
             Self::Resize => Is::new("is being resized")
                 .doing("Resizing {}")
-                .asked(AskedOf {
-                    of_server: true,
-                    ..AskedOf::NEW
-                }),
-            Self::Grow => Is {
-                disturbs: false,
-                ..Is::new("has its volume grown").doing("Growing the volume of {}")
-            }
-            .asked(AskedOf {
-                of_server: true,
-                ..AskedOf::NEW
-            }),
+                .asked_of_server(),
+            Self::Grow => Is::new("has its volume grown")
+                .doing("Growing the volume of {}")
+                .quiet()
+                .asked_of_server(),
             Self::Restart => Is::new("is being restarted")
                 .doing("Restarting {}")
-                .asked(AskedOf {
-                    adopted: Adopted::Any,
-                    ..AskedOf::NEW
-                }),
+                .asked_of_adopted(Adopted::Any),
             Self::Reboot => Is::new("is being rebooted")
                 .doing("Rebooting {}")
-                .asked(AskedOf {
-                    adopted: Adopted::WithCloud,
-                    ..AskedOf::NEW
-                }),
+                .asked_of_adopted(Adopted::WithCloud),
             Self::StopStart => Is::new("is being moved to other hardware")
                 .doing("Stopping and starting {}")
-                .asked(AskedOf::NEW),
-            Self::RotatePassword => Is {
-                disturbs: false,
-                ..Is::new("gets another password").doing("Changing the password of {}")
-            }
-            .asked(AskedOf {
-                not_of_follower: Some("it has the passwords of that one: ask it there"),
-                ..AskedOf::NEW
-            }),
+                .asked(AskedOf::ANY),
+            Self::RotatePassword => Is::new("gets another password")
+                .doing("Changing the password of {}")
+                .quiet()
+                .asked_of_leader("it has the passwords of that one: ask it there"),
             Self::Reattach => Is::remedy("has its volume attached again"),
             Self::Reconnect => Is::remedy("is told anew whom it follows"),
             Self::Replace => Is::remedy("is being replaced"),
@@ -283,10 +295,9 @@ impl OperationKind {
             Self::SetReadWrite => Is::remedy("may be written to again"),
             Self::RemoveLogs => Is::remedy("has its logs removed"),
             Self::DropSlots => Is::remedy("has unread slots dropped"),
-            Self::Reconcile => Is {
-                disturbs: false,
-                ..Is::new("is compared with the record").doing("Comparing {} with its clouds")
-            },
+            Self::Reconcile => Is::new("is compared with the record")
+                .doing("Comparing {} with its clouds")
+                .quiet(),
         }
     }
 
@@ -310,97 +321,6 @@ named! {
         Failed = "failed",
         /// An incident has asked for it, and it was not needed, or could not be done.
         Skipped = "skipped",
-    }
-}
-
-named! {
-    /// What may be asked of a subject.
-    SubjectAction {
-        /// Restart the resource.
-        Restart = "restart",
-        /// Give the customer another password.
-        RotatePassword = "rotate_password",
-        /// Give it another name.
-        Rename = "rename",
-        /// Give its server another size.
-        Resize = "resize",
-        /// Grow its server's data volume.
-        Grow = "grow",
-        /// Have a follower take the lead.
-        Switchover = "switchover",
-        /// Have a follower take the lead of a leader that is gone.
-        Failover = "failover",
-        /// Have its commits wait for a follower, or not.
-        SetDurability = "set_durability",
-        /// Have the follower lead on its own.
-        Unfollow = "unfollow",
-        /// Set when it may be disturbed.
-        SetWindow = "set_window",
-        /// Reboot the server.
-        Reboot = "reboot",
-        /// Stop and start the server, which moves it to other hardware.
-        StopStart = "stop_start",
-    }
-}
-
-impl SubjectAction {
-    /// Those that subjects of this kind have.
-    pub fn of(kind: Kind) -> &'static [Self] {
-        match kind {
-            Kind::Server => &[
-                Self::Reboot,
-                Self::StopStart,
-                Self::Resize,
-                Self::Grow,
-                Self::Rename,
-            ],
-            Kind::Resource => &[
-                Self::Restart,
-                Self::RotatePassword,
-                Self::Resize,
-                Self::Grow,
-                Self::Rename,
-                Self::Switchover,
-                Self::Failover,
-                Self::SetDurability,
-                Self::Unfollow,
-                Self::SetWindow,
-            ],
-        }
-    }
-}
-
-named! {
-    /// What a person may do about an operation.
-    OperationAction {
-        /// It is stuck: have it tried again, with its time beginning anew.
-        Retry = "retry",
-        /// It is a failover that drover does not dare by itself: have it go on all the
-        /// same, for a reason that is given.
-        Override = "override",
-        /// It waits for its window: give it up.
-        Cancel = "cancel",
-    }
-}
-
-impl OperationAction {
-    /// Those that this operation allows, as it stands at this time.
-    pub fn possible(operation: &Operation, now: DateTime<Utc>) -> Vec<Self> {
-        let open = operation.state == OperationState::Open;
-        let begun = operation.deadline.is_some() || operation.step > 0;
-        let waits = operation.not_before.is_some_and(|at| at > now);
-        Self::ALL
-            .iter()
-            .copied()
-            .filter(|action| match action {
-                Self::Retry => open && operation.stuck_at.is_some(),
-                Self::Override => {
-                    let failover = operation.kind == OperationKind::Failover;
-                    failover && open && operation.stuck_at.is_some()
-                }
-                Self::Cancel => open && waits && !begun,
-            })
-            .collect()
     }
 }
 

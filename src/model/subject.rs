@@ -177,11 +177,12 @@ pub struct Server {
 }
 
 /// The disk that drover gave to a server for its clusters.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataVolume {
     /// How large it is wanted.
     pub gib: u32,
     /// What its cloud calls the type: `gp3`.
+    #[serde(rename = "type")]
     pub kind: String,
     /// What its cloud calls it, once it is there.
     pub id: Option<String>,

@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
+use super::statement::{Bind, Statement};
 use crate::model::{Kind, PublicId, SubjectId, Window};
 
 /// Keeps a subject as it is until the transaction ends: nobody destroys it, and no
@@ -11,9 +12,8 @@ use crate::model::{Kind, PublicId, SubjectId, Window};
 pub async fn hold(db: &mut PgConnection, id: SubjectId) -> sqlx::Result<()> {
     sqlx::query("select 1 from subjects where id = $1 for update")
         .bind(id)
-        .execute(db)
-        .await?;
-    Ok(())
+        .run(db)
+        .await
 }
 
 /// Why a subject was not renamed.
@@ -39,26 +39,20 @@ pub async fn rename(
 ) -> Result<(), RenameError> {
     // Two who want the same name: the second one waits, and then finds the first. A
     // subject that is just being inserted under it still ends at the unique index.
-    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))")
-        .bind(format!("name {kind} {name}"))
-        .execute(&mut *db)
-        .await?;
+    super::one_at_a_time(db, &format!("name {kind} {name}")).await?;
     let taken: Option<SubjectId> = sqlx::query_scalar(
         "select id from subjects
          where kind = $1 and name = $2 and id <> $3 and forgotten_at is null",
     )
-    .bind(kind)
-    .bind(name)
-    .bind(id)
+    .bind_all((kind, name, id))
     .fetch_optional(&mut *db)
     .await?;
     if let Some(taken) = taken {
         return Err(RenameError::Taken(PublicId::new(kind, taken)));
     }
     sqlx::query("update subjects set name = $2 where id = $1 and forgotten_at is null")
-        .bind(id)
-        .bind(name)
-        .execute(db)
+        .bind_all((id, name))
+        .run(db)
         .await?;
     Ok(())
 }
@@ -70,11 +64,9 @@ pub async fn set_window(
     window: Option<Window>,
 ) -> sqlx::Result<()> {
     sqlx::query("update resources set maintenance_window = $2 where id = $1")
-        .bind(resource)
-        .bind(window)
-        .execute(db)
-        .await?;
-    Ok(())
+        .bind_all((resource, window))
+        .run(db)
+        .await
 }
 
 /// From when a subject may be disturbed, if not now: when its window opens. That of a

@@ -10,6 +10,7 @@ use sqlx::PgConnection;
 use super::operations::{self, NewOperation};
 use super::plans::Plan;
 use super::queue;
+use super::statement::Bind;
 use super::subjects::{self, Inserted};
 use crate::model::{
     Cloud, Durability, Kind, OperationId, OperationKind, Origin, PublicId, Secret, SecretKey,
@@ -52,6 +53,26 @@ pub struct WantedServer {
     pub for_plan: Option<String>,
     /// Who asks.
     pub asked_by: String,
+}
+
+impl WantedServer {
+    /// One for a plan's resources; where in the cloud, and who asks, is to be filled in.
+    fn of_plan(plan: &Plan, cloud: Cloud) -> Self {
+        let tail = SubjectId::generate().to_string().to_ascii_lowercase();
+        Self {
+            name: format!("{}-{}", plan.name, &tail[tail.len() - 8..]),
+            tier: plan.tier.clone(),
+            cloud,
+            region: String::new(),
+            zone: None,
+            sizes: plan.sizes_in(cloud).to_vec(),
+            volume_gib: u32::try_from(plan.volume_gib).unwrap_or(1),
+            volume_type: plan.volume_type.clone(),
+            postgres: plan.postgres.and_then(|v| u32::try_from(v).ok()),
+            for_plan: Some(plan.name.clone()),
+            asked_by: String::new(),
+        }
+    }
 }
 
 /// A resource that is wanted.
@@ -133,16 +154,12 @@ pub async fn server(
     .await?;
     queue::insert_token(db, id).await?;
     let new = NewOperation {
-        subject: Some(id),
-        kind: OperationKind::CreateServer,
         params: json!({
             "zone": wanted.zone,
             "sizes": wanted.sizes,
             "postgres": wanted.postgres,
         }),
-        asked_by: wanted.asked_by.clone(),
-        reason: None,
-        not_before: None,
+        ..NewOperation::new(id, OperationKind::CreateServer, &wanted.asked_by)
     };
     Ok((id, must_open(db, &new).await?))
 }
@@ -172,8 +189,7 @@ pub async fn resource(
              select from resources r join subjects s using (id)
              where r.server_id = $1 and r.port = p and s.forgotten_at is null)",
     )
-    .bind(server)
-    .bind(i32::from(FIRST_PORT))
+    .bind_all((server, i32::from(FIRST_PORT)))
     .fetch_one(&mut *db)
     .await?;
     // What the customer sees: a name of its own, that tells nothing and is nobody
@@ -204,14 +220,7 @@ pub async fn resource(
     .execute(&mut *db)
     .await?;
     queue::insert_token(db, id).await?;
-    let new = NewOperation {
-        subject: Some(id),
-        kind: OperationKind::CreateResource,
-        params: json!({}),
-        asked_by: wanted.asked_by.clone(),
-        reason: None,
-        not_before: None,
-    };
+    let new = NewOperation::new(id, OperationKind::CreateResource, &wanted.asked_by);
     let operation = must_open(db, &new).await?;
     for (n, zone) in zones.iter().skip(1).enumerate() {
         let follower = WantedFollower {
@@ -248,8 +257,7 @@ async fn zones_apart(
     }
     let known: Option<Vec<String>> =
         sqlx::query_scalar("select zones from regions where cloud = $1 and name = $2")
-            .bind(wanted.cloud)
-            .bind(&wanted.region)
+            .bind_all((wanted.cloud, &wanted.region))
             .fetch_optional(db)
             .await?;
     let mut zones = known.unwrap_or_default();
@@ -279,13 +287,8 @@ async fn place(db: &mut PgConnection, wanted: &WantedResource) -> Result<Subject
     if plan.shared {
         // One placement at a time in a plan's region: two at once could both take the
         // last room. Server rows are locked too, against being destroyed.
-        sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))")
-            .bind(format!(
-                "place {} {} {}",
-                plan.name, wanted.cloud, wanted.region
-            ))
-            .execute(&mut *db)
-            .await?;
+        let what = format!("place {} {} {}", plan.name, wanted.cloud, wanted.region);
+        super::one_at_a_time(db, &what).await?;
         let found: Option<SubjectId> = sqlx::query_scalar(
             "select v.id from servers v join subjects s using (id)
              cross join lateral (
@@ -314,19 +317,11 @@ async fn place(db: &mut PgConnection, wanted: &WantedResource) -> Result<Subject
             return Ok(id);
         }
     }
-    let tail = SubjectId::generate().to_string().to_ascii_lowercase();
     let new = WantedServer {
-        name: format!("{}-{}", plan.name, &tail[tail.len() - 8..]),
-        tier: plan.tier.clone(),
-        cloud: wanted.cloud,
         region: wanted.region.clone(),
         zone: wanted.zone.clone(),
-        sizes: plan.sizes_in(wanted.cloud).to_vec(),
-        volume_gib: u32::try_from(plan.volume_gib).unwrap_or(1),
-        volume_type: plan.volume_type.clone(),
-        postgres: plan.postgres.and_then(|v| u32::try_from(v).ok()),
-        for_plan: Some(plan.name.clone()),
         asked_by: wanted.asked_by.clone(),
+        ..WantedServer::of_plan(plan, wanted.cloud)
     };
     Ok(Box::pin(server(db, &new)).await?.0)
 }

@@ -6,6 +6,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 
 use super::operations::{self, NewOperation};
+use super::statement::{Bind, Statement};
 use crate::model::{Gameday, Harm, OperationId, OperationKind, SubjectId};
 
 pub use report::{Report, Stage, report};
@@ -29,12 +30,9 @@ pub struct NewGameday {
 /// Call it in a transaction.
 pub async fn open(db: &mut PgConnection, new: &NewGameday) -> sqlx::Result<Option<OperationId>> {
     let operation = NewOperation {
-        subject: Some(new.subject),
-        kind: OperationKind::Gameday,
         params: json!({"how": new.how, "for_s": new.for_s}),
-        asked_by: new.asked_by.clone(),
         reason: Some(new.reason.clone()),
-        not_before: None,
+        ..NewOperation::new(new.subject, OperationKind::Gameday, &new.asked_by)
     };
     let Some(id) = operations::open(db, &operation).await? else {
         return Ok(None);
@@ -77,10 +75,7 @@ pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Gameda
            and ($3::text is null or g.operation_id < $3)
          order by g.operation_id desc limit $4",
     )
-    .bind(page.id)
-    .bind(page.subject)
-    .bind(page.before)
-    .bind(page.limit)
+    .bind_all((page.id, page.subject, page.before, page.limit))
     .fetch_all(db)
     .await
 }
@@ -98,16 +93,16 @@ pub async fn load(db: &mut PgConnection, id: OperationId) -> sqlx::Result<Option
 /// Notes that it is being broken now, and when it is to be taken back. `false`: somebody
 /// else has begun it before. It must be committed before anything is broken.
 pub async fn begin(db: &mut PgConnection, id: OperationId) -> sqlx::Result<bool> {
-    let done = sqlx::query(
+    let touched = sqlx::query(
         "update gamedays
          set broken_at = clock_timestamp(),
              heal_at = clock_timestamp() + for_s * interval '1 s'
          where operation_id = $1 and broken_at is null",
     )
     .bind(id)
-    .execute(db)
+    .count(db)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(touched == 1)
 }
 
 /// Notes why it could not be broken. What may be half done of it is taken back at once.
@@ -117,11 +112,9 @@ pub async fn fail(db: &mut PgConnection, id: OperationId, why: &str) -> sqlx::Re
              and broken_at is not null then now() end)
          where operation_id = $1",
     )
-    .bind(id)
-    .bind(why)
-    .execute(db)
-    .await?;
-    Ok(())
+    .bind_all((id, why))
+    .run(db)
+    .await
 }
 
 /// Has it taken back now: by the clock's next look at the latest.
@@ -159,9 +152,8 @@ pub async fn healed(db: &mut PgConnection, id: OperationId) -> sqlx::Result<()> 
          where operation_id = $1 and healed_at is null",
     )
     .bind(id)
-    .execute(db)
-    .await?;
-    Ok(())
+    .run(db)
+    .await
 }
 
 /// Opens the operation that takes back what is due, if anything is and none is open. It
@@ -182,12 +174,8 @@ pub async fn heal_what_is_due(db: &mut PgConnection) -> sqlx::Result<bool> {
 
 async fn ask_for_healing(db: &mut PgConnection) -> sqlx::Result<()> {
     let heal = NewOperation {
-        subject: None,
-        kind: OperationKind::Gameday,
         params: json!({"heal": true}),
-        asked_by: "drover".into(),
-        reason: None,
-        not_before: None,
+        ..NewOperation::new(None, OperationKind::Gameday, "drover")
     };
     operations::open(db, &heal).await.map(drop)
 }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
 use super::observations::{self, Before};
+use super::statement::Bind;
 use crate::model::{IncidentKind, Observation, ObservationId, State, Subject, SubjectId};
 
 /// From when to when; the end is not part of it.
@@ -56,9 +57,7 @@ pub async fn subjects(
            and ($3::text is null or s.id = $3 or s.name = $3)
          order by s.kind desc, s.id",
     )
-    .bind(span.since)
-    .bind(span.until)
-    .bind(who)
+    .bind_all((span.since, span.until, who))
     .fetch_all(db)
     .await
 }
@@ -132,9 +131,7 @@ pub async fn turns(
          where subject_id = $1 and created_at >= $2 and created_at < $3 + interval '2 minutes'
          order by created_at, id",
     )
-    .bind(subject)
-    .bind(span.since)
-    .bind(span.until)
+    .bind_all((subject, span.since, span.until))
     .fetch_all(db)
     .await
 }
@@ -157,9 +154,7 @@ pub async fn opened(
            and (ended.at is null or ended.at > $2)
          group by i.kind order by 2, 1",
     )
-    .bind(subject)
-    .bind(span.since)
-    .bind(span.until)
+    .bind_all((subject, span.since, span.until))
     .fetch_all(db)
     .await
 }
@@ -190,8 +185,7 @@ pub async fn followings(
         "select since, leader_id, epoch, max_lag_bytes from followings
          where resource_id = $1 and since < $2 + interval '2 minutes' order by since, id",
     )
-    .bind(subject)
-    .bind(span.until)
+    .bind_all((subject, span.until))
     .fetch_all(db)
     .await
 }

@@ -1,5 +1,6 @@
 //! Answers that were given to POSTs with an Idempotency-Key.
 
+use super::statement::{Bind, Statement};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection};
@@ -43,9 +44,7 @@ pub async fn claim(
              where idempotency_keys.created_at < now() - interval '24 hours'
              returning created_at",
         )
-        .bind(key)
-        .bind(path)
-        .bind(digest)
+        .bind_all((key, path, digest))
         .fetch_optional(&mut *db)
         .await?;
         if let Some(at) = ours {
@@ -56,8 +55,7 @@ pub async fn claim(
                     extract(epoch from now() - created_at)::float8 as age_s
              from idempotency_keys where key = $1 and path = $2",
         )
-        .bind(key)
-        .bind(path)
+        .bind_all((key, path))
         .fetch_optional(&mut *db)
         .await?;
         if let Some(before) = before {
@@ -82,9 +80,8 @@ pub async fn keep(
     .bind(at)
     .bind(i16::try_from(status).unwrap_or(i16::MAX))
     .bind(answer)
-    .execute(db)
-    .await?;
-    Ok(())
+    .run(db)
+    .await
 }
 
 /// Takes a claim back: nothing was done.
@@ -93,19 +90,14 @@ pub async fn take_back(
     (key, path, at): (&str, &str, DateTime<Utc>),
 ) -> sqlx::Result<()> {
     sqlx::query("delete from idempotency_keys where key = $1 and path = $2 and created_at = $3")
-        .bind(key)
-        .bind(path)
-        .bind(at)
-        .execute(db)
-        .await?;
-    Ok(())
+        .bind_all((key, path, at))
+        .run(db)
+        .await
 }
 
 /// Takes out those that are older than a day.
 pub async fn prune(db: &mut PgConnection) -> sqlx::Result<u64> {
-    let done =
-        sqlx::query("delete from idempotency_keys where created_at < now() - interval '24 hours'")
-            .execute(db)
-            .await?;
-    Ok(done.rows_affected())
+    sqlx::query("delete from idempotency_keys where created_at < now() - interval '24 hours'")
+        .count(db)
+        .await
 }

@@ -11,14 +11,11 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::queue;
-use crate::model::{
-    Incident, IncidentId, IncidentKind, IncidentState, Note, Opening, RowId, SubjectId,
-};
+use super::statement::{Bind, Statement};
+use crate::model::{Incident, IncidentId, IncidentKind, IncidentState, Note, Opening, SubjectId};
 
 pub use actions::{ActError, Asked, act};
-pub use listing::{
-    Event, Listed, MOST_EVENTS, Open, Page, Told, Wanted, events, find, list, messages, open_of,
-};
+pub use listing::{Listed, MOST_EVENTS, Open, Page, Wanted, events, find, list, messages, open_of};
 
 /// An incident that returns this soon is the same one.
 pub const SAME_AGAIN: &str = "10 minutes";
@@ -55,8 +52,7 @@ pub async fn open_among(
          join incidents i on coalesce(i.subject_id, '') = a.id and i.kind = a.kind
          where i.state <> 'resolved'",
     )
-    .bind(ids)
-    .bind(kinds)
+    .bind_all((ids, kinds))
     .fetch_all(db)
     .await?;
     Ok(rows.into_iter().collect())
@@ -84,8 +80,7 @@ pub async fn open(
          order by i.state <> 'resolved' desc, i.resolved_at desc nulls last
          limit 1"
         )))
-        .bind(subject)
-        .bind(opening.kind)
+        .bind_all((subject, opening.kind))
         .fetch_optional(&mut *db)
         .await?;
     match last {
@@ -107,10 +102,7 @@ async fn insert(
          values ($1, $2, $3, 'triggered', $4)
          on conflict do nothing",
     )
-    .bind(id)
-    .bind(owner)
-    .bind(opening.kind)
-    .bind(&opening.reason)
+    .bind_all((id, owner, opening.kind, &opening.reason))
     .execute(&mut *db)
     .await?;
     if done.rows_affected() == 0 {
@@ -139,8 +131,7 @@ async fn reopen(
          where id = $1 and state = 'resolved'
          returning reopened",
     )
-    .bind(id)
-    .bind(&opening.reason)
+    .bind_all((id, &opening.reason))
     .fetch_optional(&mut *db)
     .await?;
     let Some(again) = again else { return Ok(None) };
@@ -157,19 +148,9 @@ pub async fn note(
     actor: &str,
     note: &Note,
 ) -> sqlx::Result<()> {
-    sqlx::query(
-        "insert into incident_events (id, incident_id, kind, actor, text, detail)
-         values ($1, $2, $3, $4, $5, $6)",
-    )
-    .bind(RowId::generate())
-    .bind(id)
-    .bind(&note.kind)
-    .bind(actor)
-    .bind(&note.text)
-    .bind(&note.detail)
-    .execute(db)
-    .await?;
-    Ok(())
+    let sql = "insert into incident_events (id, incident_id, kind, actor, text, detail)
+               values ($1, $2, $3, $4, $5, $6)";
+    super::write_note(db, sql, id.to_string(), actor, note).await
 }
 
 /// Writes an incident back as it now stands, if nobody has changed it since it
@@ -178,7 +159,7 @@ pub async fn note(
 /// `held_at` and the acknowledgement are an operator's alone and are not written;
 /// `resolved_at` follows from the state.
 pub async fn save(db: &mut PgConnection, incident: &Incident) -> sqlx::Result<bool> {
-    let done = sqlx::query(
+    let touched = sqlx::query(
         "update incidents
          set state_since = case when state = $3 then state_since else now() end,
              state = $3, revision = revision + 1, reason = $4, deadline = $5, remedy = $6,
@@ -203,9 +184,9 @@ pub async fn save(db: &mut PgConnection, incident: &Incident) -> sqlx::Result<bo
     .bind(incident.paged_at)
     .bind(incident.ticketed_at)
     .bind(&incident.resolved_by)
-    .execute(db)
+    .count(db)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(touched == 1)
 }
 
 /// Writes down what an incident owes: what was done for the time being and is to be taken
@@ -218,11 +199,9 @@ pub async fn owe(db: &mut PgConnection, id: IncidentId, what: &Value) -> sqlx::R
                          else memo || jsonb_build_object('undo', true, 'read_only', $2::jsonb) end
          where id = $1",
     )
-    .bind(id)
-    .bind(what)
-    .execute(db)
-    .await?;
-    Ok(())
+    .bind_all((id, what))
+    .run(db)
+    .await
 }
 
 /// The open incident of a resource's server that stands for the resource's own:

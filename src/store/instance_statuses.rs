@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use sqlx::{FromRow, PgConnection, Row};
 
+use super::statement::{Bind, Statement};
 use crate::model::Cloud;
 
 /// A question that is not answered after so long is asked again.
@@ -58,10 +59,7 @@ pub async fn look(
          join instance_statuses using (cloud, region, instance_id),
          lateral (select asked_at > clock_timestamp() - make_interval(secs => $4)) as of (recent)",
     )
-    .bind(clouds)
-    .bind(regions)
-    .bind(instances)
-    .bind(PATIENCE.as_secs_f64())
+    .bind_all((clouds, regions, instances, PATIENCE.as_secs_f64()))
     .try_map(|row: sqlx::postgres::PgRow| Ok((row.try_get("ordinal")?, Known::from_row(&row)?)))
     .fetch_all(db)
     .await?;
@@ -86,8 +84,7 @@ pub async fn claim(
     let mine: bool = sqlx::query_scalar(
         "select pg_try_advisory_xact_lock(hashtext('instance_statuses'), hashtext($1 || '/' || $2))",
     )
-    .bind(place.cloud)
-    .bind(&place.region)
+    .bind_all((place.cloud, &place.region))
     .fetch_one(&mut *db)
     .await?;
     if !mine {
@@ -106,10 +103,7 @@ pub async fn claim(
              where cloud = $1 and region = $2 and instance_id = $3)
          on conflict do nothing",
     )
-    .bind(place.cloud)
-    .bind(&place.region)
-    .bind(instance_id)
-    .bind(place.unplaced)
+    .bind_all((place.cloud, &place.region, instance_id, place.unplaced))
     .execute(&mut *db)
     .await?;
     // What is only half as old comes along where there is room: it costs nothing, and
@@ -191,11 +185,7 @@ pub async fn failed(
         "update instance_statuses set problem = $4
          where cloud = $1 and region = $2 and instance_id = any($3)",
     )
-    .bind(place.cloud)
-    .bind(&place.region)
-    .bind(asked)
-    .bind(problem)
-    .execute(db)
-    .await?;
-    Ok(())
+    .bind_all((place.cloud, &place.region, asked, problem))
+    .run(db)
+    .await
 }

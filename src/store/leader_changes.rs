@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection};
 
+use super::statement::Bind;
 use crate::model::{
     Kind, LeaderChange, LeaderChangeId, LeaderChangeKind, Node, OperationId, PublicId, SubjectId,
 };
@@ -67,9 +68,7 @@ impl From<Row> for LeaderChange {
 /// record's. Until the transaction ends no other change is written, so that nobody who
 /// reads on behind the newest ever misses an older one.
 pub async fn write(db: &mut PgConnection, new: &NewChange<'_>) -> sqlx::Result<LeaderChange> {
-    sqlx::query("select pg_advisory_xact_lock(hashtextextended('leader_changes', 0))")
-        .execute(&mut *db)
-        .await?;
+    super::one_at_a_time(db, "leader_changes").await?;
     // What is not said is no detail.
     let detail = match new.detail {
         Value::Object(_) => new.detail.clone(),
@@ -134,22 +133,19 @@ pub struct Page {
 
 /// Lists changes.
 pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<LeaderChange>> {
-    let newest = "select * from leader_changes
-         where ($1::text is null or new_leader_id = $1 or old_leader_id = $1)
-           and ($2::text is null or seq < (select seq from leader_changes where id = $2))
-         order by seq desc limit $3";
-    let oldest = "select * from leader_changes
-         where ($1::text is null or new_leader_id = $1 or old_leader_id = $1)
-           and ($2::text is null or seq > (select seq from leader_changes where id = $2))
-         order by seq limit $3";
-    let sql = match page.order {
-        Order::NewestFirst => newest,
-        Order::OldestFirst => oldest,
+    let (behind, order) = match page.order {
+        Order::NewestFirst => ("<", "desc"),
+        Order::OldestFirst => (">", "asc"),
     };
+    let sql = sqlx::AssertSqlSafe(format!(
+        "select * from leader_changes
+         where ($1::text is null or new_leader_id = $1 or old_leader_id = $1)
+           and ($2::text is null
+                or seq {behind} (select seq from leader_changes where id = $2))
+         order by seq {order} limit $3"
+    ));
     let rows: Vec<Row> = sqlx::query_as(sql)
-        .bind(page.resource)
-        .bind(page.after)
-        .bind(page.limit)
+        .bind_all((page.resource, page.after, page.limit))
         .fetch_all(db)
         .await?;
     Ok(rows.into_iter().map(LeaderChange::from).collect())

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
+use super::statement::{Bind, Statement};
 use crate::model::{OperationId, SubjectId};
 
 /// Counts the turns at a subject. A turn whose number is no longer the newest has
@@ -90,7 +91,7 @@ pub async fn end_turn(
     fence: Fence,
     hand_on: Option<Duration>,
 ) -> sqlx::Result<bool> {
-    let done = sqlx::query(
+    let touched = sqlx::query(
         "update subjects
          set lock_worker = null,
              lock_owner = case when $3::bigint is null then null else lock_owner end,
@@ -100,9 +101,9 @@ pub async fn end_turn(
     .bind(subject)
     .bind(fence.0)
     .bind(hand_on.map(|d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)))
-    .execute(db)
+    .count(db)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(touched == 1)
 }
 
 /// Locks the rows of these resources and of their servers, in the order that
@@ -146,9 +147,7 @@ pub async fn drop_handed_on(
         "update subjects set lock_owner = null, lock_until = null
          where id = $1 and lock_owner = $2 and lock_worker is null",
     )
-    .bind(subject)
-    .bind(operation)
-    .execute(db)
-    .await?;
-    Ok(())
+    .bind_all((subject, operation))
+    .run(db)
+    .await
 }

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
 use super::leader_changes;
+use super::statement::Bind;
 use crate::model::{
     IncidentId, IncidentKind, Kind, LeaderChange, LeaderChangeId, Matter, Message, PublicId,
     SubjectId,
@@ -117,9 +118,7 @@ async fn letter(
          left join subjects on_server on on_server.id = r.server_id
          where i.id = $1",
     )
-    .bind(incident)
-    .bind(message.channel)
-    .bind(message.id)
+    .bind_all((incident, message.channel, message.id))
     .fetch_one(db)
     .await?;
     let of = around.subject_kind.zip(around.subject_id);

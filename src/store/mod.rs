@@ -32,6 +32,7 @@ pub mod resolvers;
 pub mod ring;
 pub mod runs;
 pub mod scenes;
+mod statement;
 pub mod subjects;
 pub mod tiers;
 pub mod transitions;
@@ -44,6 +45,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
+
+use crate::model::{Note, RowId};
+use statement::{Bind, Statement};
 
 /// The oldest PostgreSQL that can hold the record: `server_version_num`.
 const OLDEST: i32 = 130_000;
@@ -198,5 +202,28 @@ pub async fn now(db: &mut PgConnection) -> sqlx::Result<DateTime<Utc>> {
 pub async fn clock(db: &mut PgConnection) -> sqlx::Result<DateTime<Utc>> {
     sqlx::query_scalar("select clock_timestamp()")
         .fetch_one(db)
+        .await
+}
+
+/// Makes others who do the same wait until this transaction ends; what it is has a name.
+async fn one_at_a_time(db: &mut PgConnection, what: &str) -> sqlx::Result<()> {
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))")
+        .bind(what)
+        .run(db)
+        .await
+}
+
+/// Writes an event into the timeline of an incident or an operation, by this statement.
+async fn write_note(
+    db: &mut PgConnection,
+    sql: &'static str,
+    of: String,
+    actor: &str,
+    note: &Note,
+) -> sqlx::Result<()> {
+    let Note { kind, text, detail } = note;
+    sqlx::query(sql)
+        .bind_all((RowId::generate(), of, kind, actor, text, detail))
+        .run(db)
         .await
 }

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
 use super::queue;
+use super::statement::{Bind, Statement};
 use crate::model::{Kind, Mode, PublicId, SubjectId};
 
 /// For whom a mode is set.
@@ -162,12 +163,9 @@ pub async fn set(db: &mut PgConnection, scope: &str, mode: Mode, reason: &str) -
          on conflict (scope) do update
          set mode = excluded.mode, reason = excluded.reason, set_at = now()",
     )
-    .bind(scope)
-    .bind(mode)
-    .bind(reason)
-    .execute(db)
-    .await?;
-    Ok(())
+    .bind_all((scope, mode, reason))
+    .run(db)
+    .await
 }
 
 /// Has the open incidents that a mode is about look at it at once.
@@ -183,9 +181,8 @@ pub async fn wake(db: &mut PgConnection, scope: &Scope) -> sqlx::Result<()> {
 pub async fn forget(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<()> {
     sqlx::query("delete from modes where scope = 'subject:' || $1")
         .bind(subject)
-        .execute(db)
-        .await?;
-    Ok(())
+        .run(db)
+        .await
 }
 
 /// How many scopes of each sort (`herd`, `tier`, `subject`) were set to each mode.

@@ -4,20 +4,22 @@ mod actions;
 mod facts;
 pub mod failover;
 mod listing;
+mod turns;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::queue;
+use super::statement::{Bind, Statement};
 use crate::model::{
-    Incident, IncidentId, Note, Operation, OperationId, OperationKind, OperationState, RowId,
-    SubjectId,
+    Incident, Note, Operation, OperationId, OperationKind, OperationState, SubjectId,
 };
 
 pub use actions::{ActError, Asked, act};
 pub use facts::{Fact, apply, follow_up, turn};
-pub use listing::{AtWork, Event, Listed, Page, at_work, count_open, events, find, list, running};
+pub use listing::{AtWork, Listed, Page, at_work, count_open, events, find, list, running};
+pub use turns::{Claim, Disturbed, claim, disturbing, in_the_way};
 
 /// Something that is wanted.
 #[derive(Clone, Debug)]
@@ -34,6 +36,24 @@ pub struct NewOperation {
     pub reason: Option<String>,
     /// Not to be begun earlier.
     pub not_before: Option<DateTime<Utc>>,
+}
+
+impl NewOperation {
+    /// One without parameters, that may begin at once.
+    pub fn new(
+        subject: impl Into<Option<SubjectId>>,
+        kind: OperationKind,
+        asked_by: impl Into<String>,
+    ) -> Self {
+        Self {
+            subject: subject.into(),
+            kind,
+            params: Value::Object(Default::default()),
+            asked_by: asked_by.into(),
+            reason: None,
+            not_before: None,
+        }
+    }
 }
 
 /// As which remedy of which incident an operation is asked for.
@@ -115,89 +135,6 @@ async fn insert(
     Ok(Some(id))
 }
 
-/// The open operation of a subject that keeps a person from asking for one of this kind:
-/// one that somebody has asked for and that does not wait for its window, or is of the
-/// same kind; and whatever changes whom it follows, whoever has asked for it.
-pub async fn in_the_way(
-    db: &mut PgConnection,
-    subject: SubjectId,
-    kind: OperationKind,
-) -> sqlx::Result<Option<Operation>> {
-    sqlx::query_as(
-        "select * from operations
-         where subject_id = $1 and state = 'open'
-           and (incident_id is null
-                    and (at_work or not_before is null or not_before <= now() or kind = $2)
-                or kind = any($3))
-         order by at_work desc, id limit 1",
-    )
-    .bind(subject)
-    .bind(kind)
-    .bind(OperationKind::names_where(|kind| {
-        kind.moves_lead || kind.remakes_follower
-    }))
-    .fetch_optional(db)
-    .await
-}
-
-/// Whose turn it is at a subject.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Claim {
-    /// This operation's.
-    Ours,
-    /// That of another one, which is as pressing or more so: what it does, for people.
-    Behind(String),
-}
-
-/// Makes it an operation's turn at its subject, for as long as it takes. One that is at
-/// work there and is less pressing is paused between two of its steps, and goes on
-/// afterwards. The subject's lease must be held: then none of its steps is under way.
-pub async fn claim(db: &mut PgConnection, operation: &Operation) -> sqlx::Result<Claim> {
-    if operation.at_work {
-        return Ok(Claim::Ours);
-    }
-    let other: Option<Operation> = sqlx::query_as(
-        "select * from operations
-         where coalesce(subject_id, kind) = coalesce($1, $2) and at_work for update",
-    )
-    .bind(operation.subject)
-    .bind(operation.kind)
-    .fetch_optional(&mut *db)
-    .await?;
-    if let Some(other) = other {
-        // One that is stuck leaves the field to others.
-        if other.lane >= operation.lane && other.stuck_at.is_none() {
-            let words = other.kind.profile().words;
-            return Ok(Claim::Behind(format!(
-                "it {words} first ({})",
-                other.id.public()
-            )));
-        }
-        set_at_work(db, other.id, false).await?;
-        let text = format!(
-            "paused: {} ({}) goes first",
-            operation.kind,
-            operation.id.public()
-        );
-        note(db, other.id, "drover", &Note::new("paused", text)).await?;
-    }
-    set_at_work(db, operation.id, true).await?;
-    Ok(Claim::Ours)
-}
-
-/// Whether somebody has paused it is seen by its `revision`.
-async fn set_at_work(db: &mut PgConnection, id: OperationId, at_work: bool) -> sqlx::Result<()> {
-    sqlx::query(
-        "update operations set at_work = $2, revision = revision + 1
-         where id = $1 and state = 'open'",
-    )
-    .bind(id)
-    .bind(at_work)
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
 /// One that is at work already is what an incident asks for.
 pub async fn take_over(
     db: &mut PgConnection,
@@ -212,9 +149,8 @@ pub async fn take_over(
     .bind(remedy.incident.id)
     .bind(remedy.name)
     .bind(i16::try_from(remedy.attempt).unwrap_or(i16::MAX))
-    .execute(db)
-    .await?;
-    Ok(())
+    .run(db)
+    .await
 }
 
 /// Whether a step of one of these is just being done.
@@ -250,11 +186,9 @@ pub async fn of_remedy(db: &mut PgConnection, incident: &Incident) -> sqlx::Resu
 /// Gives an open operation a sealed secret to bring along.
 pub async fn entrust(db: &mut PgConnection, id: OperationId, sealed: &[u8]) -> sqlx::Result<()> {
     sqlx::query("update operations set secret = $2 where id = $1 and state = 'open'")
-        .bind(id)
-        .bind(sealed)
-        .execute(db)
-        .await?;
-    Ok(())
+        .bind_all((id, sealed))
+        .run(db)
+        .await
 }
 
 /// Reads an operation.
@@ -284,26 +218,16 @@ pub async fn note(
     actor: &str,
     note: &Note,
 ) -> sqlx::Result<()> {
-    sqlx::query(
-        "insert into operation_events (id, operation_id, kind, actor, text, detail)
-         values ($1, $2, $3, $4, $5, $6)",
-    )
-    .bind(RowId::generate())
-    .bind(id)
-    .bind(&note.kind)
-    .bind(actor)
-    .bind(&note.text)
-    .bind(&note.detail)
-    .execute(db)
-    .await?;
-    Ok(())
+    let sql = "insert into operation_events (id, operation_id, kind, actor, text, detail)
+               values ($1, $2, $3, $4, $5, $6)";
+    super::write_note(db, sql, id.to_string(), actor, note).await
 }
 
 /// Writes where an open operation stands; `false`: somebody else has changed it
 /// meanwhile, and nothing was written.
 pub async fn save(db: &mut PgConnection, operation: &Operation) -> sqlx::Result<bool> {
     let small = |n: u16| i16::try_from(n).unwrap_or(i16::MAX);
-    let done = sqlx::query(
+    let touched = sqlx::query(
         "update operations
          set revision = revision + 1, step = $3, steps = $4, step_name = $5, step_since = $6,
              note = $7, failures = $8, deadline = $9, stuck_at = $10, memo = $11, params = $12
@@ -321,9 +245,9 @@ pub async fn save(db: &mut PgConnection, operation: &Operation) -> sqlx::Result<
     .bind(operation.stuck_at)
     .bind(&operation.memo)
     .bind(&operation.params)
-    .execute(db)
+    .count(db)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(touched == 1)
 }
 
 /// Ends an open operation, and takes its token out. Tells whether it was open.
@@ -341,9 +265,7 @@ pub async fn end(
              note = case when $2 in ('failed', 'skipped') then $3 else note end
          where id = $1 and state = 'open'",
     )
-    .bind(id)
-    .bind(state)
-    .bind(text)
+    .bind_all((id, state, text))
     .execute(&mut *db)
     .await?;
     queue::remove_from_resolve(db, queue::Token::Operation(id)).await?;
@@ -396,9 +318,7 @@ pub async fn asked_by(
         "select * from operations
          where asked_by = $1 and kind = $2 and opened_at >= $3 order by id",
     )
-    .bind(by)
-    .bind(kind)
-    .bind(since)
+    .bind_all((by, kind, since))
     .fetch_all(db)
     .await
 }
@@ -427,57 +347,4 @@ async fn begin_anew(db: &mut PgConnection, id: OperationId, actor: &str) -> sqlx
     let text = "tried again; its time begins anew";
     note(db, id, actor, &Note::new("resumed", text)).await?;
     queue::wake(db, queue::Token::Operation(id)).await
-}
-
-/// Whether an operation is at work at this subject, or at its server, that keeps it
-/// from answering, or one that changes the leader of what it belongs to: resolvers rest
-/// meanwhile. One that is stuck is tried once a minute at most, and leaves the field to
-/// them, and so does a failover that has nobody yet who could lead. Gives the words for
-/// people.
-///
-/// What an incident has asked for is its own matter, unless it was planned for a window or
-/// changes whom somebody follows; what `own` has asked for does not keep `own` off.
-pub async fn disturbing(
-    db: &mut PgConnection,
-    subject: SubjectId,
-    own: IncidentId,
-) -> sqlx::Result<Option<Disturbed>> {
-    let found: Option<(OperationKind, String, i16)> = sqlx::query_as(
-        "select o.kind, s.name, o.lane from operations o join subjects s on s.id = o.subject_id
-         where o.state = 'open' and o.stuck_at is null and o.kind = any($2)
-           and (o.not_before is null or o.not_before <= now())
-           and (o.kind <> 'failover' or o.step > 0)
-           and o.incident_id is distinct from $4
-           and (o.incident_id is null or o.not_before is not null or o.kind = any($5))
-           and (o.subject_id in ($1, (select server_id from resources where id = $1))
-                or o.kind = any($3) and o.subject_id in (
-                    select n.id from resources r
-                    join resources n on n.id = r.leader_id or n.leader_id = r.leader_id
-                    where r.id = $1)
-                or o.kind = 'failover'
-                   and o.subject_id in (select id from resources where server_id = $1))
-         order by s.kind desc limit 1",
-    )
-    .bind(subject)
-    .bind(OperationKind::names_where(|kind| kind.disturbs))
-    .bind(OperationKind::names_where(|kind| kind.moves_lead))
-    .bind(own)
-    .bind(OperationKind::names_where(|kind| {
-        kind.moves_lead || kind.remakes_follower
-    }))
-    .fetch_optional(db)
-    .await?;
-    Ok(found.map(|(kind, name, lane)| Disturbed {
-        words: format!("{name} {}", kind.profile().words),
-        lane: lane.into(),
-    }))
-}
-
-/// What keeps a subject from answering.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Disturbed {
-    /// For people: `db-1 is being restarted`.
-    pub words: String,
-    /// How pressing it is.
-    pub lane: i32,
 }

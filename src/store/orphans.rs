@@ -1,11 +1,11 @@
 //! Orphans: what a cloud has that bears this deployment's mark and belongs to no
 //! server of the record. They cost money and are nobody's; a person decides.
 
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection};
 
+use super::statement::Bind;
+use crate::api;
 use crate::model::{Cloud, State, SubjectId};
 
 /// An orphan as the last reconciliation saw it.
@@ -20,25 +20,6 @@ pub struct Orphan {
     pub detail: Value,
 }
 
-/// An orphan as the record has it.
-#[derive(Clone, Debug, FromRow, Serialize)]
-pub struct Recorded {
-    /// Which cloud.
-    pub cloud: Cloud,
-    /// In which region of it.
-    pub region: String,
-    /// `instance` or `volume`.
-    pub sort: String,
-    /// What the cloud calls it.
-    pub id: String,
-    /// See [`Orphan::detail`].
-    pub detail: Value,
-    /// When it was seen first.
-    pub first_seen_at: DateTime<Utc>,
-    /// When it was seen last.
-    pub last_seen_at: DateTime<Utc>,
-}
-
 /// Writes down all that a region has of them: those that were not seen any more are
 /// taken out. Gives the ids of the new ones. Call it in a transaction.
 pub async fn replace(
@@ -49,9 +30,7 @@ pub async fn replace(
 ) -> sqlx::Result<Vec<String>> {
     let ids: Vec<&str> = found.iter().map(|orphan| orphan.id.as_str()).collect();
     sqlx::query("delete from orphans where cloud = $1 and region = $2 and id <> all($3)")
-        .bind(cloud)
-        .bind(region)
-        .bind(&ids)
+        .bind_all((cloud, region, &ids))
         .execute(&mut *db)
         .await?;
     let sorts: Vec<&str> = found.iter().map(|orphan| orphan.sort).collect();
@@ -65,11 +44,7 @@ pub async fn replace(
          -- only a row that was there has ever been locked
          returning id, xmax = 0",
     )
-    .bind(cloud)
-    .bind(region)
-    .bind(sorts)
-    .bind(&ids)
-    .bind(details)
+    .bind_all((cloud, region, sorts, &ids, details))
     .fetch_all(db)
     .await?;
     let new = rows.into_iter().filter(|(_, new)| *new);
@@ -77,7 +52,7 @@ pub async fn replace(
 }
 
 /// All of them, the oldest first.
-pub async fn all(db: &mut PgConnection) -> sqlx::Result<Vec<Recorded>> {
+pub async fn all(db: &mut PgConnection) -> sqlx::Result<Vec<api::Orphan>> {
     sqlx::query_as("select * from orphans order by first_seen_at, cloud, region, id")
         .fetch_all(db)
         .await
@@ -120,27 +95,13 @@ pub async fn servers(
          where v.cloud = $1 and (s.forgotten_at is null or s.id = any($2))
          order by s.id",
     )
-    .bind(cloud)
-    .bind(also)
+    .bind_all((cloud, also))
     .fetch_all(db)
     .await
 }
 
-/// How many orphans of a sort there are in a region.
-#[derive(Clone, Debug, PartialEq, FromRow, Serialize, Deserialize)]
-pub struct Count {
-    /// Which cloud.
-    pub cloud: Cloud,
-    /// In which region of it.
-    pub region: String,
-    /// `instance` or `volume`.
-    pub sort: String,
-    /// How many.
-    pub count: i64,
-}
-
 /// Counts them in every region that was ever published, noughts included.
-pub async fn count(db: &mut PgConnection) -> sqlx::Result<Vec<Count>> {
+pub async fn count(db: &mut PgConnection) -> sqlx::Result<Vec<api::OrphanCount>> {
     sqlx::query_as(
         "select r.cloud, r.name as region, s.sort, count(o.id)
          from regions r cross join (values ('instance'), ('volume')) s (sort)

@@ -3,9 +3,11 @@
 
 use chrono::Utc;
 use serde_json::Value;
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
 
+use super::statement::{Bind, Statement};
 use super::{incidents, leader_changes, operations, queue};
+use crate::api::MessageCounts;
 use crate::model::{
     Channel, Deed, Incident, IncidentId, LeaderChange, LeaderChangeKind, Matter, Message,
     MessageId, MessageState, Note, Provider, Severity,
@@ -153,10 +155,7 @@ pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Messag
          order by id desc
          limit $4",
     )
-    .bind(page.state)
-    .bind(page.incident)
-    .bind(page.before)
-    .bind(page.limit)
+    .bind_all((page.state, page.incident, page.before, page.limit))
     .fetch_all(db)
     .await
 }
@@ -170,9 +169,7 @@ pub async fn waits_for_another(db: &mut PgConnection, message: &Message) -> sqlx
              where thread = $1 and channel = $2 and state = 'pending'
                and seq < (select seq from outbox where id = $3))",
     )
-    .bind(&message.thread)
-    .bind(message.channel)
-    .bind(message.id)
+    .bind_all((&message.thread, message.channel, message.id))
     .fetch_one(db)
     .await
 }
@@ -190,12 +187,9 @@ pub async fn delivered(
              trying_since = null, delivered_by = $2, reference = $3
          where id = $1",
     )
-    .bind(id)
-    .bind(by)
-    .bind(reference)
-    .execute(db)
-    .await?;
-    Ok(())
+    .bind_all((id, by, reference))
+    .run(db)
+    .await
 }
 
 /// Writes down that a message was not delivered, and whether it is given up.
@@ -213,12 +207,9 @@ pub async fn failed(
              settled_at = case when $3 then now() end
          where id = $1",
     )
-    .bind(id)
-    .bind(why)
-    .bind(given_up)
-    .execute(db)
-    .await?;
-    Ok(())
+    .bind_all((id, why, given_up))
+    .run(db)
+    .await
 }
 
 /// Why a message is not sent again.
@@ -264,9 +255,7 @@ pub async fn retry(
            and seq > (select seq from outbox where id = $3)
          order by seq limit 1",
     )
-    .bind(&message.thread)
-    .bind(message.channel)
-    .bind(id)
+    .bind_all((&message.thread, message.channel, id))
     .fetch_optional(&mut *db)
     .await?;
     if let Some(later) = later {
@@ -290,22 +279,7 @@ pub async fn retry(
 }
 
 /// How the messages stand.
-#[derive(Clone, Debug, Default, PartialEq, FromRow, serde::Serialize, serde::Deserialize)]
-pub struct Standing {
-    /// Still to be sent.
-    pub pending: i64,
-    /// Since when the oldest of them waits, in seconds.
-    pub oldest_pending_s: Option<f64>,
-    /// Given up, and of their thread nothing later was delivered.
-    pub dead: i64,
-    /// What the newest of those met with.
-    pub last_error: Option<String>,
-    /// Delivered, of those written within a day.
-    pub delivered: i64,
-}
-
-/// How the messages stand.
-pub async fn standing(db: &mut PgConnection) -> sqlx::Result<Standing> {
+pub async fn standing(db: &mut PgConnection) -> sqlx::Result<MessageCounts> {
     let day_ago = Utc::now() - chrono::TimeDelta::days(1);
     sqlx::query_as(
         "with dead as (

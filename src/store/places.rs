@@ -1,25 +1,10 @@
 //! Where things can be made: regions with their zones, and the sizes of servers.
 
-use chrono::{DateTime, Utc};
-use serde::Serialize;
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
 
+use super::statement::{Bind, Statement};
+pub use crate::api::Region;
 use crate::model::Cloud;
-
-/// A region of a cloud.
-#[derive(Clone, Debug, FromRow, Serialize)]
-pub struct Region {
-    /// Which cloud.
-    pub cloud: Cloud,
-    /// What the cloud calls it.
-    pub name: String,
-    /// Its availability zones, as far as they are known.
-    pub zones: Vec<String>,
-    /// Why the cloud could not be asked for its zones.
-    pub problem: Option<String>,
-    /// When a worker said so last.
-    pub published_at: DateTime<Utc>,
-}
 
 /// Says where things can be made. Zones that could not be asked for stay as they
 /// were known.
@@ -34,38 +19,30 @@ pub async fn publish(
          on conflict (cloud, name) do update
          set zones = coalesce($3, regions.zones), problem = $4, published_at = now()",
     )
-    .bind(cloud)
-    .bind(name)
-    .bind(zones.ok())
-    .bind(zones.err())
-    .execute(db)
-    .await?;
-    Ok(())
+    .bind_all((cloud, name, zones.ok(), zones.err()))
+    .run(db)
+    .await
 }
 
-/// All regions, the local one last.
+/// All regions with their sizes, the local one last.
 pub async fn regions(db: &mut PgConnection) -> sqlx::Result<Vec<Region>> {
-    sqlx::query_as("select * from regions order by cloud = 'local', cloud, name")
-        .fetch_all(db)
-        .await
+    sqlx::query_as(
+        "select r.*, coalesce(s.list, '[]') as sizes
+         from regions r cross join lateral (
+             select json_agg(json_build_object('name', name, 'vcpus', vcpus,
+                                               'memory_mib', memory_mib)
+                             order by vcpus, memory_mib, name) as list
+             from sizes where cloud = r.cloud) s
+         order by r.cloud = 'local', r.cloud, r.name",
+    )
+    .fetch_all(db)
+    .await
 }
 
-/// A size of servers.
-#[derive(Clone, Debug, FromRow, Serialize)]
-pub struct Size {
-    /// Of which cloud.
-    pub cloud: Cloud,
-    /// What the cloud calls it.
-    pub name: String,
-    /// Virtual CPUs.
-    pub vcpus: i32,
-    /// Memory in MiB.
-    pub memory_mib: i32,
-}
-
-/// All sizes, small ones first.
-pub async fn sizes(db: &mut PgConnection) -> sqlx::Result<Vec<Size>> {
-    sqlx::query_as("select * from sizes order by cloud, vcpus, memory_mib, name")
+/// What a cloud calls its sizes, small ones first.
+pub async fn sizes(db: &mut PgConnection, cloud: Cloud) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar("select name from sizes where cloud = $1 order by vcpus, memory_mib, name")
+        .bind(cloud)
         .fetch_all(db)
         .await
 }

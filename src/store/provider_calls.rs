@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
+use super::statement::{Bind, Statement};
 use crate::model::Provider;
 
 /// Notes a call that is about to be made, if this provider has not been called
@@ -34,8 +35,7 @@ pub async fn claim(
          select extract(epoch from at + interval '62 s' - clock_timestamp())::float8
          from room",
     )
-    .bind(provider)
-    .bind(i64::from(per_minute.max(1)))
+    .bind_all((provider, i64::from(per_minute.max(1))))
     .fetch_optional(db)
     .await?;
     Ok(match wait {
@@ -46,8 +46,7 @@ pub async fn claim(
 
 /// Takes out calls that no limit looks at any more.
 pub async fn prune(db: &mut PgConnection) -> sqlx::Result<u64> {
-    let done = sqlx::query("delete from provider_calls where at < now() - interval '10 minutes'")
-        .execute(db)
-        .await?;
-    Ok(done.rows_affected())
+    sqlx::query("delete from provider_calls where at < now() - interval '10 minutes'")
+        .count(db)
+        .await
 }

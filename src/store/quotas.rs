@@ -8,10 +8,7 @@ use crate::model::Kind;
 
 /// Makes other creations wait until this transaction ends.
 pub async fn lock(db: &mut PgConnection) -> sqlx::Result<()> {
-    sqlx::query("select pg_advisory_xact_lock(hashtextextended('quotas', 0))")
-        .execute(db)
-        .await?;
-    Ok(())
+    super::one_at_a_time(db, "quotas").await
 }
 
 /// A limit that was passed.

@@ -1,5 +1,6 @@
 //! The catalogue of resolvers, published by the workers that have them.
 
+use super::statement::{Bind, Statement};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
@@ -31,12 +32,9 @@ pub async fn publish(db: &mut PgConnection, playbooks: &[(String, Value)]) -> sq
          on conflict (kind) do update
          set playbook = excluded.playbook, release = excluded.release, published_at = now()",
     )
-    .bind(kinds)
-    .bind(books)
-    .bind(env!("CARGO_PKG_VERSION"))
-    .execute(db)
-    .await?;
-    Ok(())
+    .bind_all((kinds, books, env!("CARGO_PKG_VERSION")))
+    .run(db)
+    .await
 }
 
 /// All of them.

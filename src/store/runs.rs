@@ -1,10 +1,10 @@
 //! What resolvers did: append-only, a row when a step begins and one when it ends.
 
-use chrono::{DateTime, Utc};
-use serde::Serialize;
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
 
 use super::leases::Fence;
+use super::statement::Statement;
+use crate::api;
 use crate::model::{IncidentId, OperationId, RowId, SubjectId};
 
 /// A turn of an operation's step, as it is written down.
@@ -77,40 +77,12 @@ async fn write(
     .bind(touched)
     .bind(detail)
     .bind(run.operation)
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
-/// A step as the record shows it; one that was cut off has no end.
-#[derive(Clone, Debug, FromRow, Serialize)]
-pub struct Recorded {
-    /// When it began.
-    pub begun_at: DateTime<Utc>,
-    /// When it ended.
-    pub ended_at: Option<DateTime<Utc>>,
-    /// Who did it.
-    pub worker: String,
-    /// Under which fence: the later the higher.
-    pub fence: i64,
-    /// Of which playbook.
-    pub resolver: String,
-    /// Which remedy.
-    pub remedy: String,
-    /// Which step.
-    pub step: String,
-    /// How often the remedy was begun.
-    pub attempt: i16,
-    /// `done`, `again`, `skipped`, `failed`.
-    pub outcome: Option<String>,
-    /// What it touched in the world.
-    pub touched: Vec<String>,
-    /// What it did or saw, for people.
-    pub detail: Option<String>,
+    .run(db)
+    .await
 }
 
 /// The newest steps done for an incident, the oldest of them first.
-pub async fn of(db: &mut PgConnection, incident: IncidentId) -> sqlx::Result<Vec<Recorded>> {
+pub async fn of(db: &mut PgConnection, incident: IncidentId) -> sqlx::Result<Vec<api::Run>> {
     sqlx::query_as(
         "select b.created_at as begun_at, e.created_at as ended_at, b.worker, b.fence, b.resolver,
                 b.remedy, b.step, b.attempt, e.outcome, coalesce(e.touched, '{}') as touched,

@@ -7,6 +7,7 @@ use sqlx::types::Json;
 use sqlx::{FromRow, PgPool};
 
 use super::begin::snapshot_by_index;
+use super::statement::Bind;
 use crate::model::{Attributes, Observation, ObservationId, State, Subject, SubjectId};
 use leader::Following;
 pub use leader::{Leader, POSITIONS, POSITIONS_MINUTES, Position, lsn_of};
@@ -92,9 +93,7 @@ pub async fn load(pool: &PgPool, ids: &[SubjectId]) -> sqlx::Result<Vec<Scene>> 
                  limit case when s.state = 'available' then $3 else $2 end) x) o
          where s.id = any($1) and s.forgotten_at is null",
     )
-    .bind(ids)
-    .bind(MEMORY)
-    .bind(MEMORY_AVAILABLE)
+    .bind_all((ids, MEMORY, MEMORY_AVAILABLE))
     .fetch_all(&mut *tx)
     .await?;
     let followers = rows.iter().filter(|row| row.leader_id.is_some());

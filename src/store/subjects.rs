@@ -3,10 +3,12 @@
 mod adopting;
 mod row;
 
-use sqlx::PgConnection;
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, PgConnection, Row};
 
-use crate::model::{Kind, Origin, State, SubjectId};
+use crate::model::{Kind, Origin, PublicId, State, SubjectId};
 
+use super::statement::Bind;
 pub use adopting::*;
 use row::COLUMNS;
 pub use row::{Known, SubjectRow};
@@ -39,12 +41,7 @@ pub(super) async fn insert(
          values ($1, $2, $3, $4, $5, $6)
          on conflict (kind, name) where forgotten_at is null do nothing",
     )
-    .bind(id)
-    .bind(kind)
-    .bind(name)
-    .bind(state)
-    .bind(origin)
-    .bind(tier)
+    .bind_all((id, kind, name, state, origin, tier))
     .execute(&mut *db)
     .await?;
     if inserted.rows_affected() == 1 {
@@ -53,11 +50,21 @@ pub(super) async fn insert(
     let taken = sqlx::query_scalar(
         "select id from subjects where kind = $1 and name = $2 and forgotten_at is null",
     )
-    .bind(kind)
-    .bind(name)
+    .bind_all((kind, name))
     .fetch_one(db)
     .await?;
     Ok(Inserted::NameTaken(taken))
+}
+
+/// How many live resources a server has.
+pub(super) async fn resources_on(db: &mut PgConnection, server: SubjectId) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "select count(*) from resources r join subjects s using (id)
+         where r.server_id = $1 and s.forgotten_at is null",
+    )
+    .bind(server)
+    .fetch_one(db)
+    .await
 }
 
 /// Reads many live subjects at once; those that are gone are left out.
@@ -75,8 +82,7 @@ pub async fn find(db: &mut PgConnection, kind: Kind, id: SubjectId) -> sqlx::Res
     let row: Option<SubjectRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
         "select {COLUMNS} where s.id = $1 and s.kind = $2 and s.forgotten_at is null"
     )))
-    .bind(id)
-    .bind(kind)
+    .bind_all((id, kind))
     .fetch_optional(db)
     .await?;
     row.map(SubjectRow::without_secrets).transpose()
@@ -88,14 +94,27 @@ pub async fn was_destroyed(db: &mut PgConnection, kind: Kind, id: SubjectId) -> 
         "select exists (select from subjects
                         where id = $1 and kind = $2 and state = 'destroyed')",
     )
-    .bind(id)
-    .bind(kind)
+    .bind_all((id, kind))
     .fetch_one(db)
     .await
 }
 
-/// A page of a listing.
+/// Whose something is: id and name, as people know them; `None`: no subject's.
 #[derive(Clone, Debug)]
+pub struct Whose(pub Option<(PublicId, String)>);
+
+/// Out of `subject_id`, `subject_kind` and `subject_name`.
+impl FromRow<'_, PgRow> for Whose {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        let kind: Option<Kind> = row.try_get("subject_kind")?;
+        let id = kind.zip(row.try_get("subject_id")?);
+        let id = id.map(|(kind, id)| PublicId::new(kind, id));
+        Ok(Self(id.zip(row.try_get("subject_name")?)))
+    }
+}
+
+/// A page of a listing.
+#[derive(Clone, Debug, Default)]
 pub struct Page {
     /// Only the one of this name.
     pub name: Option<String>,

@@ -1,5 +1,6 @@
 //! Tiers: groups of subjects that go by rules of their own.
 
+use super::statement::{Bind, Statement};
 use serde_json::Value;
 use sqlx::PgConnection;
 
@@ -16,9 +17,7 @@ pub async fn put(db: &mut PgConnection, name: &str, rules: &Value) -> sqlx::Resu
         "insert into tiers (name, rules) values ($1, $2)
          on conflict (name) do update set rules = excluded.rules",
     )
-    .bind(name)
-    .bind(rules)
-    .execute(db)
-    .await?;
-    Ok(())
+    .bind_all((name, rules))
+    .run(db)
+    .await
 }

@@ -1,6 +1,9 @@
 //! What a person asks of a server or a resource: done in the record at once, or
 //! written down as an operation.
 
+use std::fmt::Display;
+use std::str::FromStr;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -11,10 +14,10 @@ use super::body::{Body, missing};
 use super::change::{self, Wanted};
 use super::error::{ApiError, Result};
 use super::operations::operation_view;
-use super::params::{Named, public_id};
+use super::params::public_id;
 use super::subjects::{find, view};
 use super::{Web, check, create};
-use crate::api::{ActOnSubject, Ask};
+use crate::api::{ActOn, ActOnSubject, Ask};
 use crate::model::{
     Kind, Operation, OperationKind, PublicId, State as SubjectState, SubjectAction,
 };
@@ -24,7 +27,7 @@ use crate::store::operations::{self, NewOperation};
 use crate::store::queue;
 
 /// `POST …/actions` of a server or a resource.
-pub async fn act(State(web): State<Web>, named: Named, body: Body) -> Result<Response> {
+pub async fn act(State(web): State<Web>, named: PublicId, body: Body) -> Result<Response> {
     let asked = read(named.kind, &body)?;
     let (kind, when) = match &asked.ask {
         Ask::Rename { name } => return rename(&web, named, &asked, name).await,
@@ -111,7 +114,7 @@ pub fn read(kind: Kind, body: &Body) -> Result<ActOnSubject> {
         }
         SubjectAction::SetDurability => {
             only(&["durability"])?;
-            let durability = create::durability(body)?;
+            let durability = body.word("durability")?;
             Ask::SetDurability {
                 durability: durability.ok_or_else(|| missing("durability"))?,
             }
@@ -182,6 +185,30 @@ pub fn who_and_why(body: &Body) -> Result<(Option<String>, Option<String>)> {
     Ok((by.transpose()?, reason.transpose()?))
 }
 
+/// Reads what is to be done about an incident or an operation.
+///
+/// # Errors
+/// If there is no such action.
+pub fn read_action<A: FromStr<Err = String>>(body: &Body) -> Result<ActOn<A>> {
+    body.only(&["action", "reason", "by"])?;
+    let action = body.required("action")?.parse().map_err(|known: String| {
+        ApiError::unprocessable("unknown_action", format!("action {known}")).field("action")
+    })?;
+    let (by, reason) = who_and_why(body)?;
+    Ok(ActOn { action, reason, by })
+}
+
+/// What is asked does not fit what it is asked of; `since` says since when nothing does, if
+/// so.
+pub fn not_now<A: Display>(why: String, possible: &[A], since: &str) -> ApiError {
+    let names: Vec<String> = possible.iter().map(A::to_string).collect();
+    let possible = match names[..] {
+        [] => format!("nothing is possible {since}"),
+        _ => format!("possible now: {}", names.join(", ")),
+    };
+    ApiError::conflict("not_now", format!("{why}; {possible}")).field("action")
+}
+
 /// Who asks, as the timeline names them.
 pub fn asker(by: Option<String>) -> String {
     by.unwrap_or_else(|| "api".into())
@@ -189,7 +216,7 @@ pub fn asker(by: Option<String>) -> String {
 
 async fn write_down(
     web: &Web,
-    named: Named,
+    named: PublicId,
     asked: ActOnSubject,
     kind: OperationKind,
     when: When,
@@ -240,11 +267,10 @@ async fn write_down(
             .ok_or_else(ApiError::internal)?
     };
     if let Some(plain) = secret {
-        let sealed = web.config.secret_key.seal(&plain, &format!("{id}/secret"));
-        let sealed = sealed.map_err(|error| {
-            tracing::error!(%error, "a secret could not be sealed");
-            ApiError::internal()
-        })?;
+        let sealed = web
+            .config
+            .secret_key
+            .seal(&plain, &format!("{id}/secret"))?;
         operations::entrust(&mut db, id, &sealed).await?;
     }
     let shown = operation_view(&mut db, id).await?;
@@ -263,7 +289,7 @@ fn busy(target: PublicId, open: &Operation) -> ApiError {
     ApiError::conflict("busy", message)
 }
 
-async fn rename(web: &Web, named: Named, asked: &ActOnSubject, name: &str) -> Result<Response> {
+async fn rename(web: &Web, named: PublicId, asked: &ActOnSubject, name: &str) -> Result<Response> {
     let mut db = store::begin(&web.pool).await?;
     stays(&mut db, named).await?;
     match changes::rename(&mut db, named.kind, named.id, name).await {
@@ -274,15 +300,14 @@ async fn rename(web: &Web, named: Named, asked: &ActOnSubject, name: &str) -> Re
     }
     let shown = view(&mut db, named).await?;
     db.commit().await?;
-    let id = PublicId::new(named.kind, named.id);
     let by = asker(asked.by.clone());
-    tracing::info!(%id, %name, %by, "it was renamed");
+    tracing::info!(id = %named, %name, %by, "it was renamed");
     Ok(Json(shown).into_response())
 }
 
 async fn set_window(
     web: &Web,
-    named: Named,
+    named: PublicId,
     asked: &ActOnSubject,
     window: Option<&str>,
 ) -> Result<Response> {
@@ -292,15 +317,14 @@ async fn set_window(
     changes::set_window(&mut db, named.id, window).await?;
     let shown = view(&mut db, named).await?;
     db.commit().await?;
-    let id = PublicId::new(named.kind, named.id);
     let window = window.unwrap_or_default();
     let by = asker(asked.by.clone());
-    tracing::info!(%id, %window, %by, "its maintenance window was set");
+    tracing::info!(id = %named, %window, %by, "its maintenance window was set");
     Ok(Json(shown).into_response())
 }
 
 /// Holds a subject that is there, and not on its way out.
-async fn stays(db: &mut PgConnection, named: Named) -> Result<()> {
+async fn stays(db: &mut PgConnection, named: PublicId) -> Result<()> {
     changes::hold(db, named.id).await?;
     let known = find(db, named).await?;
     match known.subject().state {

@@ -20,10 +20,7 @@ pub fn refused(kind: Kind, place: &str, error: AdoptError) -> ApiError {
         )
         .field("server"),
         AdoptError::NoTier => create::no_tier(),
-        AdoptError::Seal(error) => {
-            tracing::error!(%error, "a secret could not be sealed");
-            ApiError::internal()
-        }
+        AdoptError::Seal(error) => error.into(),
         AdoptError::Database(error) => error.into(),
     }
 }

@@ -3,7 +3,9 @@
 //! Not serde's derive: its messages repeat the values they stumble over, and
 //! some of ours are passwords and keys.
 
+use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
@@ -85,6 +87,12 @@ impl Body {
     /// A text that must be there.
     pub fn required(&self, name: &str) -> Result<&str> {
         self.text(name)?.ok_or_else(|| missing(name))
+    }
+
+    /// One of several words, if it is there.
+    pub fn word<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>> {
+        let word = self.text(name)?.map(str::parse).transpose();
+        word.map_err(|known| ApiError::invalid(name, format!("{name} {known}")))
     }
 
     /// A TCP port, if it is there.

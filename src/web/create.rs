@@ -3,11 +3,9 @@
 use axum::Json;
 use axum::http::StatusCode;
 use rand::distr::{Alphanumeric, SampleString};
-use sqlx::PgConnection;
 
 use super::body::{Body, missing};
 use super::error::{ApiError, Result};
-use super::params::Named;
 use super::{Web, check, place, subjects};
 use crate::api::{self, CreateResource, CreateServer};
 use crate::model::{Cloud, Durability, Kind, PublicId, Secret, Window, secret};
@@ -29,13 +27,8 @@ const VOLUME_TYPES: [&str; 2] = ["gp3", "gp2"];
 pub async fn server(web: &Web, body: &Body) -> Result<(StatusCode, Json<api::Subject>)> {
     let asked = read_server(body)?;
     let mut db = store::begin(&web.pool).await?;
-    let at = place::find(
-        &mut db,
-        asked.cloud,
-        asked.region.as_deref(),
-        asked.zone.as_deref(),
-    );
-    let at = at.await?;
+    let (region, zone) = (asked.region.as_deref(), asked.zone.as_deref());
+    let at = place::find(&mut db, asked.cloud, region, zone).await?;
     let wanted = WantedServer {
         name: asked.name,
         tier: asked.tier.unwrap_or_else(|| "standard".into()),
@@ -52,7 +45,7 @@ pub async fn server(web: &Web, body: &Body) -> Result<(StatusCode, Json<api::Sub
     quotas::lock(&mut db).await?;
     let (id, operation) = creation::server(&mut db, &wanted).await.map_err(refused)?;
     within(quotas::of_kind(&mut db, Kind::Server, web.config.quotas.servers).await?)?;
-    let view = view(&mut db, Kind::Server, id).await?;
+    let view = subjects::view(&mut db, PublicId::new(Kind::Server, id)).await?;
     db.commit().await?;
     tracing::info!(server = %id, operation = %operation.public(), "a server is wanted");
     Ok((StatusCode::ACCEPTED, Json(view)))
@@ -81,7 +74,7 @@ pub fn read_server(body: &Body) -> Result<CreateServer> {
         postgres: body.number("postgres", POSTGRES)?,
         volume_gib: body.number("volume_gib", VOLUME_GIB)?,
         volume_type: check::optional(volume_type, "volume_type", body.text("volume_type")?)?,
-        cloud: place::cloud(body)?,
+        cloud: body.word("cloud")?,
         region: body.owned("region")?,
         zone: body.owned("zone")?,
         size: body.owned("size")?,
@@ -96,13 +89,8 @@ pub async fn resource(web: &Web, body: &Body) -> Result<(StatusCode, Json<api::S
     let window = window(asked.maintenance_window.as_deref())?;
     let customer_password = password(asked.password.as_deref())?;
     let plan = named(&all, &asked.plan)?;
-    let at = place::find(
-        &mut db,
-        asked.cloud,
-        asked.region.as_deref(),
-        asked.zone.as_deref(),
-    );
-    let at = at.await?;
+    let (region, zone) = (asked.region.as_deref(), asked.zone.as_deref());
+    let at = place::find(&mut db, asked.cloud, region, zone).await?;
     had_there(&plan, at.cloud)?;
     let durability = kept(&plan, asked.durability)?;
     let wanted = WantedResource {
@@ -126,7 +114,7 @@ pub async fn resource(web: &Web, body: &Body) -> Result<(StatusCode, Json<api::S
     within(quotas::of_kind(&mut db, Kind::Resource, limits.resources).await?)?;
     within(quotas::of_kind(&mut db, Kind::Server, limits.servers).await?)?;
     within(quotas::of_plan(&mut db, &wanted.plan).await?)?;
-    let view = view(&mut db, Kind::Resource, id).await?;
+    let view = subjects::view(&mut db, PublicId::new(Kind::Resource, id)).await?;
     db.commit().await?;
     tracing::info!(resource = %id, operation = %operation.public(), "a resource is wanted");
     Ok((StatusCode::ACCEPTED, Json(view)))
@@ -151,7 +139,7 @@ pub fn read_resource(body: &Body, plans: &[Plan]) -> Result<CreateResource> {
     Ok(CreateResource {
         name: check::name("name", body.required("name")?)?,
         maintenance_window: body.owned("maintenance_window")?,
-        durability: durability(body)?,
+        durability: body.word("durability")?,
         password: body.owned("password")?,
         plan: match body.owned("plan")? {
             Some(plan) => plan,
@@ -160,7 +148,7 @@ pub fn read_resource(body: &Body, plans: &[Plan]) -> Result<CreateResource> {
                 return Err(error.and(format!("; there are: {}", names(plans))));
             }
         },
-        cloud: place::cloud(body)?,
+        cloud: body.word("cloud")?,
         region: body.owned("region")?,
         zone: body.owned("zone")?,
     })
@@ -188,18 +176,6 @@ pub fn password(given: Option<&str>) -> Result<Secret> {
 /// If it is none.
 pub fn window(text: Option<&str>) -> Result<Option<Window>> {
     let field = "maintenance_window";
-    text.map(str::parse)
-        .transpose()
-        .map_err(|error| ApiError::invalid(field, format!("{field} {error}")))
-}
-
-/// What commits are to wait for, as a body asks for it; `None`: it does not say.
-///
-/// # Errors
-/// If it is neither `async` nor `sync`.
-pub fn durability(body: &Body) -> Result<Option<Durability>> {
-    let field = "durability";
-    let text = body.text(field)?;
     text.map(str::parse)
         .transpose()
         .map_err(|error| ApiError::invalid(field, format!("{field} {error}")))
@@ -254,7 +230,7 @@ fn had_there(plan: &Plan, cloud: Cloud) -> Result<()> {
     if !plan.sizes_in(cloud).is_empty() {
         return Ok(());
     }
-    let clouds: Vec<&str> = plan.sizes.0.keys().map(String::as_str).collect();
+    let clouds: Vec<&str> = plan.sizes.keys().map(String::as_str).collect();
     let message = format!(
         "plan {} is not to be had in cloud {cloud}; it is in: {}",
         plan.name,
@@ -288,14 +264,6 @@ pub fn within(exceeded: Option<Exceeded>) -> Result<()> {
     Err(ApiError::conflict("quota_exceeded", message))
 }
 
-async fn view(
-    db: &mut PgConnection,
-    kind: Kind,
-    id: crate::model::SubjectId,
-) -> Result<api::Subject> {
-    subjects::view(db, Named { kind, id }).await
-}
-
 /// Why a creation was refused, in the words of the API.
 pub fn refused(error: CreateError) -> ApiError {
     match error {
@@ -308,10 +276,7 @@ pub fn refused(error: CreateError) -> ApiError {
             );
             ApiError::conflict("too_few_zones", message).field("region")
         }
-        CreateError::Seal(error) => {
-            tracing::error!(%error, "a secret could not be sealed");
-            ApiError::internal()
-        }
+        CreateError::Seal(error) => error.into(),
         CreateError::Database(error) => error.into(),
     }
 }

@@ -8,7 +8,7 @@ use axum::extract::State;
 
 use super::Web;
 use super::error::{ApiError, Result};
-use super::params::Named;
+use super::params::unknown;
 use super::subjects::find;
 use super::url::{self, Node};
 use crate::api::{Credentials, Role};
@@ -16,18 +16,18 @@ use crate::model::{Customer, ExposeSecret, PublicId, Resource, Server};
 use crate::store::subjects::{self, Known};
 
 /// `GET /v1/resources/{id}/credentials`.
-pub async fn show(State(web): State<Web>, named: Named) -> Result<Json<Credentials>> {
+pub async fn show(State(web): State<Web>, named: PublicId) -> Result<Json<Credentials>> {
     let mut db = web.pool.acquire().await?;
     // Whether there is one, and what it was if there is none.
     find(&mut db, named).await?;
     let row = subjects::load(&mut db, &[named.id]).await?.pop();
-    let row = row.ok_or_else(|| named.unknown())?;
+    let row = row.ok_or_else(|| unknown(named))?;
     let known = row.open(&web.config.secret_key).map_err(|error| {
         tracing::error!(id = %named.id, %error, "the credentials cannot be opened");
         ApiError::internal()
     })?;
     let Known::Resource(resource, server) = known else {
-        return Err(named.unknown());
+        return Err(unknown(named));
     };
     let Some(customer) = &resource.customer else {
         let message = "the resource was adopted: whoever made it has its credentials";
@@ -56,8 +56,7 @@ pub async fn show(State(web): State<Web>, named: Named) -> Result<Json<Credentia
     };
     let nodes = url::nodes(&mut db, resource.leader.unwrap_or(named.id)).await?;
     let shown = view(&resource, &server, customer, &nodes);
-    let id = PublicId::new(named.kind, named.id);
-    tracing::info!(%id, "its credentials were shown");
+    tracing::info!(id = %named, "its credentials were shown");
     Ok(Json(shown))
 }
 

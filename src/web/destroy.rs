@@ -7,16 +7,16 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::error::{ApiError, Result};
-use super::params::{Named, Params};
+use super::params::{Params, unknown};
 use super::subjects::{find, view};
 use super::{Web, change};
-use crate::model::{Kind, Origin, Subject};
+use crate::model::{Kind, Origin, PublicId, Subject};
 use crate::store;
 use crate::store::creation::{self, DestroyError};
 use crate::store::subjects::{self, ForgetError};
 
 /// `DELETE` of a server or a resource.
-pub async fn remove(State(web): State<Web>, named: Named, params: Params) -> Result<Response> {
+pub async fn remove(State(web): State<Web>, named: PublicId, params: Params) -> Result<Response> {
     params.only(&["confirm"])?;
     let mut db = store::begin(&web.pool).await?;
     let subject = find(&mut db, named).await?.subject().clone();
@@ -65,17 +65,17 @@ fn unconfirmed(message: String) -> ApiError {
     ApiError::conflict("confirmation_needed", message).field("confirm")
 }
 
-fn not_forgotten(named: Named, error: ForgetError) -> ApiError {
+fn not_forgotten(named: PublicId, error: ForgetError) -> ApiError {
     match error {
-        ForgetError::NotFound => named.unknown(),
+        ForgetError::NotFound => unknown(named),
         ForgetError::HasResources(n) => has_resources(n, "forget"),
         ForgetError::Database(error) => error.into(),
     }
 }
 
-fn not_destroyed(named: Named, error: DestroyError) -> ApiError {
+fn not_destroyed(named: PublicId, error: DestroyError) -> ApiError {
     match error {
-        DestroyError::NotFound => named.unknown(),
+        DestroyError::NotFound => unknown(named),
         DestroyError::Adopted => ApiError::conflict(
             "adopted",
             format!(

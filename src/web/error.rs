@@ -5,6 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::api::{ErrorAnswer, Refusal};
+use crate::model::SealError;
 
 /// A refusal or a failure: `{"error":{"code","message","field"}}`.
 ///
@@ -111,6 +112,13 @@ impl From<sqlx::Error> for ApiError {
             );
         }
         tracing::error!(%error, "a request failed in the control database");
+        Self::internal()
+    }
+}
+
+impl From<SealError> for ApiError {
+    fn from(error: SealError) -> Self {
+        tracing::error!(%error, "a secret could not be sealed");
         Self::internal()
     }
 }

@@ -1,16 +1,16 @@
 //! Events: what changed for good and others should know. So far: who leads.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
 use sqlx::PgConnection;
 
 use super::Web;
-use super::error::{ApiError, Result};
-use super::params::{Params, public_id, wrong};
+use super::error::Result;
+use super::params::{Id, Params, none_such, prefixed, public_id, wrong};
 use super::views::cut;
 use crate::api::{self, Page as ApiPage, Public};
-use crate::model::{Kind, LeaderChange, LeaderChangeId, Node, PublicId, SubjectId};
+use crate::model::{Kind, LeaderChange, LeaderChangeId, PublicId, SubjectId};
 use crate::store::leader_changes::{self, Order, Page};
 
 /// Everything below `/v1/events`.
@@ -22,11 +22,6 @@ pub fn routes() -> Router<Web> {
 
 /// Shows a change of leader.
 fn view(change: LeaderChange) -> api::Event {
-    let node = |node: Node| api::EventNode {
-        id: node.id,
-        address: node.address,
-        port: node.port,
-    };
     api::Event {
         r#type: "leader.changed".into(),
         id: Public(change.id),
@@ -34,8 +29,8 @@ fn view(change: LeaderChange) -> api::Event {
         kind: change.kind,
         name: change.name,
         epoch: change.epoch,
-        new_leader: node(change.new_leader),
-        old_leader: node(change.old_leader),
+        new_leader: change.new_leader,
+        old_leader: change.old_leader,
         operation: Public(change.operation),
         detail: change.detail,
     }
@@ -44,22 +39,16 @@ fn view(change: LeaderChange) -> api::Event {
 async fn list(State(web): State<Web>, params: Params) -> Result<Json<ApiPage<api::Event>>> {
     let mut db = web.pool.acquire().await?;
     let page = page(&mut db, &params).await?;
-    let ahead = Page {
-        limit: page.limit + 1,
-        ..page
-    };
-    let rows = leader_changes::list(&mut db, &ahead).await?;
-    let rows = cut(rows, page.limit, |change| change.id.public());
+    let rows = leader_changes::list(&mut db, &page).await?;
+    let rows = cut(rows, params.limit()?, |change| change.id.public());
     Ok(Json(rows.map(view)))
 }
 
 async fn page(db: &mut PgConnection, params: &Params) -> Result<Page> {
     params.only(&["resource", "order", "after", "limit", "cursor"])?;
     let resource = params.get("resource").map(resource);
-    let after = params.get("after").map(LeaderChangeId::from_public);
-    let after = after
-        .transpose()
-        .map_err(|e| ApiError::bad_request("malformed_id", e.to_string()).field("after"))?;
+    let after = params.get("after").map(|id| prefixed("after", id));
+    let after = after.transpose()?;
     let order = match (params.get("order"), after) {
         (None, None) | (Some("newest"), None) => Order::NewestFirst,
         (None | Some("oldest"), Some(_)) | (Some("oldest"), None) => Order::OldestFirst,
@@ -79,7 +68,7 @@ async fn page(db: &mut PgConnection, params: &Params) -> Result<Page> {
         resource: resource.transpose()?,
         order,
         after: cursor.or(after),
-        limit: params.limit()?,
+        limit: params.ahead()?,
     })
 }
 
@@ -95,11 +84,8 @@ fn resource(text: &str) -> Result<SubjectId> {
     }
 }
 
-async fn show(State(web): State<Web>, Path(id): Path<String>) -> Result<Json<api::Event>> {
-    let id = LeaderChangeId::from_public(&id)
-        .map_err(|e| ApiError::bad_request("malformed_id", e.to_string()).field("id"))?;
+async fn show(State(web): State<Web>, Id(id): Id<LeaderChangeId>) -> Result<Json<api::Event>> {
     let mut db = web.pool.acquire().await?;
     let found = leader_changes::load(&mut db, id).await?;
-    let unknown = || ApiError::not_found(format!("there is no event {}", id.public())).field("id");
-    Ok(Json(view(found.ok_or_else(unknown)?)))
+    Ok(Json(view(found.ok_or_else(|| none_such("event", id))?)))
 }

@@ -6,11 +6,11 @@ use axum::http::StatusCode;
 
 use super::body::Body;
 use super::error::{ApiError, Result};
-use super::params::Named;
+use super::params::unknown;
 use super::subjects::{find, view};
 use super::{Web, check, create};
 use crate::api::{self, CreateFollower};
-use crate::model::{Kind, Origin, Resource, Server, State as SubjectState};
+use crate::model::{Kind, Origin, PublicId, Resource, Server, State as SubjectState};
 use crate::store::creation::{self, WantedFollower};
 use crate::store::plans::{self, Plan};
 use crate::store::quotas;
@@ -23,7 +23,7 @@ const MOST: usize = 5;
 /// `POST /v1/resources/{id}/followers`: 202.
 pub async fn post(
     State(web): State<Web>,
-    named: Named,
+    named: PublicId,
     body: Body,
 ) -> Result<(StatusCode, Json<api::Subject>)> {
     let asked = read(&body)?;
@@ -31,13 +31,13 @@ pub async fn post(
     find(&mut db, named).await?;
     changes::hold(&mut db, named.id).await?;
     let row = subjects::load(&mut db, &[named.id]).await?.pop();
-    let row = row.ok_or_else(|| named.unknown())?;
+    let row = row.ok_or_else(|| unknown(named))?;
     let known = row.open(&web.config.secret_key).map_err(|error| {
         tracing::error!(id = %named.id, %error, "the record cannot be opened");
         ApiError::internal()
     })?;
     let Known::Resource(leader, server) = known else {
-        return Err(named.unknown());
+        return Err(unknown(named));
     };
     let plan = plans::find(&mut db, &leader.plan).await?;
     let plan = may_be_followed(&leader, plan)?;
@@ -82,10 +82,7 @@ pub async fn post(
     create::within(quotas::of_kind(&mut db, Kind::Resource, limits.resources).await?)?;
     create::within(quotas::of_kind(&mut db, Kind::Server, limits.servers).await?)?;
     create::within(quotas::of_plan(&mut db, &wanted.plan).await?)?;
-    let named = Named {
-        kind: Kind::Resource,
-        id,
-    };
+    let named = PublicId::new(Kind::Resource, id);
     let shown = view(&mut db, named).await?;
     db.commit().await?;
     tracing::info!(resource = %id, operation = %operation.public(), "a follower is wanted");

@@ -1,7 +1,7 @@
 //! Game days: something is broken on purpose, and the record tells how it was mended.
 //! web breaks nothing: a resolve worker does, by an operation.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -13,7 +13,7 @@ use super::act::{asker, who_and_why};
 use super::auth::Admin;
 use super::body::{Body, missing};
 use super::error::{ApiError, Result};
-use super::params::{Named, Params, public_id};
+use super::params::{Id, Params, none_such, public_id};
 use super::subjects::find;
 use super::views::cut;
 use crate::api::{
@@ -82,12 +82,7 @@ fn shown(gameday: Gameday, report: Report) -> api::Gameday {
         reason: gameday.reason,
         asked_by: gameday.asked_by,
         asked_at: gameday.asked_at,
-        state: match report.stage {
-            Stage::Queued => api::Stage::Queued,
-            Stage::Broken => api::Stage::Broken,
-            Stage::Recovered => api::Stage::Recovered,
-            Stage::Failed => api::Stage::Failed,
-        },
+        state: report.stage,
         problem: gameday.problem,
         broken_at: gameday.broken_at,
         heal_at: gameday.heal_at,
@@ -96,18 +91,18 @@ fn shown(gameday: Gameday, report: Report) -> api::Gameday {
 }
 
 async fn view(db: &mut PgConnection, id: OperationId) -> Result<api::Gameday> {
-    let found = gameday::load(db, id).await?.ok_or_else(|| unknown(id))?;
+    let found = gameday::load(db, id).await?;
+    let found = found.ok_or_else(|| none_such("game day", id))?;
     let report = gameday::report(db, &found).await?;
     Ok(shown(found, report))
 }
 
 async fn list(State(web): State<Web>, params: Params) -> Result<Json<api::Page<api::Gameday>>> {
     params.only(&["subject", "limit", "cursor"])?;
-    let subject = params.get("subject").map(|text| public_id("subject", text));
     let limit = params.limit()?;
     let page = Page {
         id: None,
-        subject: subject.transpose()?.map(|subject| subject.id),
+        subject: params.subject()?.map(|subject| subject.id),
         before: params.cursor(|text| OperationId::from_public(text).ok())?,
         limit: limit + 1,
     };
@@ -125,8 +120,7 @@ async fn list(State(web): State<Web>, params: Params) -> Result<Json<api::Page<a
     }))
 }
 
-async fn show(State(web): State<Web>, Path(id): Path<String>) -> Result<Json<api::Gameday>> {
-    let id = gameday_id(&id)?;
+async fn show(State(web): State<Web>, Id(id): Id<OperationId>) -> Result<Json<api::Gameday>> {
     // One snapshot: the parts of a report have to fit each other.
     let mut db = store::snapshot(&web.pool).await?;
     let view = view(&mut db, id).await?;
@@ -149,14 +143,10 @@ async fn begin(
     }
     let asked = read(&body)?;
     let (subject, how) = (asked.subject, asked.how);
-    let named = Named {
-        kind: subject.kind,
-        id: subject.id,
-    };
     let mut db = store::begin(&web.pool).await?;
-    find(&mut db, named).await?;
+    find(&mut db, subject).await?;
     changes::hold(&mut db, subject.id).await?;
-    let known = find(&mut db, named).await?;
+    let known = find(&mut db, subject).await?;
     in_service(&known)?;
     fits(&mut db, &known, how).await?;
     all_is_well(&mut db, &known).await?;
@@ -236,11 +226,9 @@ async fn fits(db: &mut PgConnection, known: &Known, how: Harm) -> Result<()> {
     let refuse = |message: String| Err(ApiError::invalid("how", message));
     if how.is_of_server() && of_resource {
         let page = subjects::Page {
-            name: None,
-            state: None,
             server: Some(server.subject.id),
-            after: None,
             limit: 2,
+            ..Default::default()
         };
         let all = subjects::list(db, Kind::Resource, &page).await?;
         if all.len() > 1 {
@@ -269,11 +257,9 @@ async fn all_is_well(db: &mut PgConnection, known: &Known) -> Result<()> {
         Known::Resource(_, server) => of.push(server.subject.id),
         Known::Server(server) => {
             let page = subjects::Page {
-                name: None,
-                state: None,
                 server: Some(server.subject.id),
-                after: None,
                 limit: MOST,
+                ..Default::default()
             };
             let resources = subjects::list(db, Kind::Resource, &page).await?;
             of.extend(resources.iter().map(|known| known.subject().id));
@@ -320,15 +306,13 @@ async fn one_at_a_time(db: &mut PgConnection, subject: PublicId) -> Result<()> {
 async fn heal(
     _: Admin,
     State(web): State<Web>,
-    Path(id): Path<String>,
+    Id(id): Id<OperationId>,
     body: Body,
 ) -> Result<(StatusCode, Json<api::Gameday>)> {
     body.only(&[])?;
-    let id = gameday_id(&id)?;
     let mut db = store::begin(&web.pool).await?;
-    let found = gameday::load(&mut db, id)
-        .await?
-        .ok_or_else(|| unknown(id))?;
+    let found = gameday::load(&mut db, id).await?;
+    let found = found.ok_or_else(|| none_such("game day", id))?;
     let no = |message: String| Err(ApiError::conflict("not_now", message));
     if !found.how.can_be_healed() {
         let how = found.how;
@@ -343,13 +327,4 @@ async fn heal(
     db.commit().await?;
     tracing::info!(gameday = %id.public(), "what was broken on purpose is to be taken back");
     Ok((StatusCode::ACCEPTED, Json(view)))
-}
-
-fn gameday_id(text: &str) -> Result<OperationId> {
-    OperationId::from_public(text)
-        .map_err(|e| ApiError::bad_request("malformed_id", e.to_string()).field("id"))
-}
-
-fn unknown(id: OperationId) -> ApiError {
-    ApiError::not_found(format!("there is no game day {}", id.public())).field("id")
 }

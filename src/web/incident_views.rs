@@ -2,13 +2,12 @@
 
 use crate::api::{self, Public};
 use crate::model::{Action, Incident};
-use crate::store::incidents::{Event, Listed, Open, Told};
-use crate::store::runs::Recorded;
+use crate::store::incidents::{Listed, Open};
 
 /// Shows an incident.
 pub fn incident(listed: Listed) -> api::Incident {
     let actions = Action::possible(&listed.incident);
-    let (subject, name) = listed.subject.unzip();
+    let (subject, name) = listed.whose.0.unzip();
     let incident: Incident = listed.incident;
     api::Incident {
         id: Public(incident.id),
@@ -44,51 +43,5 @@ pub fn open_incident(open: Open) -> api::OpenIncident {
         id: Public(open.id),
         kind: open.kind,
         state: open.state,
-    }
-}
-
-/// Shows a line of a timeline.
-pub fn event(event: Event) -> api::IncidentEvent {
-    api::IncidentEvent {
-        created_at: event.created_at,
-        kind: event.kind,
-        actor: event.actor,
-        text: event.text,
-        detail: event.detail,
-    }
-}
-
-/// Shows a step that a resolver did.
-pub fn run(run: Recorded) -> api::Run {
-    api::Run {
-        begun_at: run.begun_at,
-        ended_at: run.ended_at,
-        worker: run.worker,
-        fence: run.fence,
-        resolver: run.resolver,
-        remedy: run.remedy,
-        step: run.step,
-        attempt: run.attempt,
-        outcome: run.outcome,
-        touched: run.touched,
-        detail: run.detail,
-    }
-}
-
-/// Shows what somebody was told.
-pub fn message(told: Told) -> api::IncidentMessage {
-    api::IncidentMessage {
-        id: told.id,
-        created_at: told.created_at,
-        channel: told.channel,
-        action: told.action,
-        severity: told.severity,
-        summary: told.summary,
-        state: told.state,
-        attempts: told.attempts,
-        last_error: told.last_error,
-        delivered_by: told.delivered_by,
-        reference: told.reference,
-        settled_at: told.settled_at,
     }
 }

@@ -7,12 +7,12 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::Web;
-use super::act::{asker, who_and_why};
+use super::act::{asker, not_now, read_action};
 use super::body::{Body, missing};
-use super::error::{ApiError, Result};
+use super::error::Result;
 use super::incident_views as views;
 use super::modes::mode_set;
-use super::params::{NamedIncident, Params, public_id, wrong};
+use super::params::{Id, Params, none_such, wrong};
 use super::views::cut;
 use crate::api::{self, ActOnIncident, IncidentTimeline};
 use crate::model::{Action, IncidentId, IncidentState};
@@ -30,12 +30,8 @@ pub fn routes() -> Router<Web> {
 async fn list(State(web): State<Web>, params: Params) -> Result<Json<api::Page<api::Incident>>> {
     let page = page(&params)?;
     let mut db = web.pool.acquire().await?;
-    let ahead = Page {
-        limit: page.limit + 1,
-        ..page
-    };
-    let rows = incidents::list(&mut db, &ahead).await?;
-    let rows = cut(rows, page.limit, |row| row.incident.id.public());
+    let rows = incidents::list(&mut db, &page).await?;
+    let rows = cut(rows, params.limit()?, |row| row.incident.id.public());
     Ok(Json(rows.map(views::incident)))
 }
 
@@ -43,17 +39,14 @@ fn page(params: &Params) -> Result<Page> {
     params.only(&[
         "state", "kind", "subject", "severity", "since", "limit", "cursor",
     ])?;
-    let kind = params.get("kind").map(str::parse).transpose();
-    let severity = params.get("severity").map(str::parse).transpose();
-    let subject = params.get("subject").map(|text| public_id("subject", text));
     Ok(Page {
         state: params.get("state").map(wanted).transpose()?,
-        kind: kind.map_err(|known: String| wrong("kind", &known))?,
-        subject: subject.transpose()?,
-        severity: severity.map_err(|known: String| wrong("severity", &known))?,
+        kind: params.word("kind")?,
+        subject: params.subject()?,
+        severity: params.word("severity")?,
         since: params.get("since").map(since).transpose()?,
         before: params.cursor(|text| IncidentId::from_public(text).ok())?,
-        limit: params.limit()?,
+        limit: params.ahead()?,
     })
 }
 
@@ -73,18 +66,17 @@ fn since(text: &str) -> Result<DateTime<Utc>> {
         .map_err(|_| wrong("since", "must be a time such as 2026-01-31T12:00:00Z"))
 }
 
-async fn show(State(web): State<Web>, named: NamedIncident) -> Result<Json<IncidentTimeline>> {
+async fn show(State(web): State<Web>, Id(id): Id<IncidentId>) -> Result<Json<IncidentTimeline>> {
     // One snapshot: the parts of a timeline have to fit each other.
     let mut db = store::snapshot(&web.pool).await?;
-    let view = view(&mut db, named).await?;
+    let view = view(&mut db, id).await?;
     db.rollback().await?;
     Ok(Json(view))
 }
 
-async fn view(db: &mut PgConnection, named: NamedIncident) -> Result<IncidentTimeline> {
-    let id = named.0;
+async fn view(db: &mut PgConnection, id: IncidentId) -> Result<IncidentTimeline> {
     let listed = incidents::find(db, id).await?;
-    let listed = listed.ok_or_else(|| named.unknown())?;
+    let listed = listed.ok_or_else(|| none_such("incident", id))?;
     let mode = match listed.incident.subject {
         Some(subject) => modes::holding(db, &[subject]).await?.remove(&subject),
         None => modes::of_herd(db).await?,
@@ -92,19 +84,15 @@ async fn view(db: &mut PgConnection, named: NamedIncident) -> Result<IncidentTim
     Ok(IncidentTimeline {
         incident: views::incident(listed),
         mode: mode_set(mode),
-        events: shown(incidents::events(db, id).await?, views::event),
-        runs: shown(runs::of(db, id).await?, views::run),
-        messages: shown(incidents::messages(db, id).await?, views::message),
+        events: incidents::events(db, id).await?,
+        runs: runs::of(db, id).await?,
+        messages: incidents::messages(db, id).await?,
     })
-}
-
-fn shown<T, U>(rows: Vec<T>, show: impl FnMut(T) -> U) -> Vec<U> {
-    rows.into_iter().map(show).collect()
 }
 
 async fn act(
     State(web): State<Web>,
-    named: NamedIncident,
+    Id(id): Id<IncidentId>,
     body: Body,
 ) -> Result<Json<IncidentTimeline>> {
     let asked = read(&body)?;
@@ -114,18 +102,22 @@ async fn act(
         reason: asked.reason,
     };
     let mut db = store::begin(&web.pool).await?;
-    match incidents::act(&mut db, named.0, &asked).await {
+    match incidents::act(&mut db, id, &asked).await {
         Ok(()) => {}
-        Err(ActError::NotFound) => return Err(named.unknown()),
+        Err(ActError::NotFound) => return Err(none_such("incident", id)),
         Err(ActError::NotNow { state, possible }) => {
-            return Err(not_now(asked.action, state, &possible));
+            let why = format!(
+                "the incident is {state} and does not allow {}",
+                asked.action
+            );
+            return Err(not_now(why, &possible, "any more"));
         }
         Err(ActError::Database(e)) => return Err(e.into()),
     }
-    let view = view(&mut db, named).await?;
+    let view = view(&mut db, id).await?;
     db.commit().await?;
     let (action, by) = (asked.action, &asked.by);
-    tracing::info!(incident = %named.0.public(), %action, %by, "an operator acted on an incident");
+    tracing::info!(incident = %id.public(), %action, %by, "an operator acted on an incident");
     Ok(Json(view))
 }
 
@@ -134,23 +126,9 @@ async fn act(
 /// # Errors
 /// If there is no such action, or a resolution has no reason.
 pub fn read(body: &Body) -> Result<ActOnIncident> {
-    body.only(&["action", "reason", "by"])?;
-    let action = body.required("action")?.parse().map_err(|known: String| {
-        ApiError::unprocessable("unknown_action", format!("action {known}")).field("action")
-    })?;
-    let (by, reason) = who_and_why(body)?;
-    if action == Action::Resolve && reason.is_none() {
+    let asked: ActOnIncident = read_action(body)?;
+    if asked.action == Action::Resolve && asked.reason.is_none() {
         return Err(missing("reason"));
     }
-    Ok(ActOnIncident { action, reason, by })
-}
-
-fn not_now(action: Action, state: IncidentState, possible: &[Action]) -> ApiError {
-    let names: Vec<&str> = possible.iter().map(|a| a.as_str()).collect();
-    let possible = match names[..] {
-        [] => "nothing is possible any more".into(),
-        _ => format!("possible now: {}", names.join(", ")),
-    };
-    let message = format!("the incident is {state} and does not allow {action}; {possible}");
-    ApiError::conflict("not_now", message).field("action")
+    Ok(asked)
 }

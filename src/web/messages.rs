@@ -1,6 +1,6 @@
 //! Messages to people: what became of them, and having a dead one sent again.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -8,10 +8,10 @@ use axum::{Json, Router};
 use super::Web;
 use super::body::Body;
 use super::error::{ApiError, Result};
-use super::params::{Params, wrong};
+use super::params::{Id, Params, none_such, prefixed};
 use super::views::cut;
 use crate::api::{self, ActOnMessage, Public};
-use crate::model::{IncidentId, Matter, Message, MessageId};
+use crate::model::{Matter, Message, MessageId};
 use crate::store;
 use crate::store::outbox::{self, Page, RetryError};
 
@@ -49,14 +49,11 @@ fn view(message: Message) -> api::Message {
 
 async fn list(State(web): State<Web>, params: Params) -> Result<Json<api::Page<api::Message>>> {
     params.only(&["state", "incident", "limit", "cursor"])?;
-    let state = params.get("state").map(str::parse).transpose();
-    let incident = params.get("incident").map(IncidentId::from_public);
+    let incident = params.get("incident").map(|id| prefixed("incident", id));
     let limit = params.limit()?;
     let page = Page {
-        state: state.map_err(|known: String| wrong("state", &known))?,
-        incident: incident
-            .transpose()
-            .map_err(|e| ApiError::bad_request("malformed_id", e.to_string()).field("incident"))?,
+        state: params.word("state")?,
+        incident: incident.transpose()?,
         before: params.cursor(|text| MessageId::from_public(text).ok())?,
         limit: limit + 1,
     };
@@ -66,20 +63,18 @@ async fn list(State(web): State<Web>, params: Params) -> Result<Json<api::Page<a
     Ok(Json(rows.map(view)))
 }
 
-async fn show(State(web): State<Web>, Path(id): Path<String>) -> Result<Json<api::Message>> {
-    let id = message_id(&id)?;
+async fn show(State(web): State<Web>, Id(id): Id<MessageId>) -> Result<Json<api::Message>> {
     let mut db = web.pool.acquire().await?;
     let message = outbox::load(&mut db, id).await?;
-    let message = message.ok_or_else(|| unknown(id))?;
+    let message = message.ok_or_else(|| none_such("message", id))?;
     Ok(Json(view(message)))
 }
 
 async fn act(
     State(web): State<Web>,
-    Path(id): Path<String>,
+    Id(id): Id<MessageId>,
     body: Body,
 ) -> Result<(StatusCode, Json<api::Message>)> {
-    let id = message_id(&id)?;
     let ActOnMessage::Retry = read(&body)?;
     let mut db = store::begin(&web.pool).await?;
     match outbox::retry(&mut db, id, "api").await {
@@ -87,7 +82,7 @@ async fn act(
             db.commit().await?;
             Ok((StatusCode::ACCEPTED, Json(view(message))))
         }
-        Err(RetryError::NotFound) => Err(unknown(id)),
+        Err(RetryError::NotFound) => Err(none_such("message", id)),
         Err(e @ RetryError::NotDead(_)) => Err(ApiError::conflict("not_dead", e.to_string())),
         Err(e @ RetryError::Overtaken(_)) => Err(ApiError::conflict("overtaken", e.to_string())),
         Err(RetryError::Database(e)) => Err(e.into()),
@@ -105,13 +100,4 @@ pub fn read(body: &Body) -> Result<ActOnMessage> {
         return Err(ApiError::unprocessable("unknown_action", message).field("action"));
     }
     Ok(ActOnMessage::Retry)
-}
-
-fn message_id(text: &str) -> Result<MessageId> {
-    MessageId::from_public(text)
-        .map_err(|e| ApiError::bad_request("malformed_id", e.to_string()).field("id"))
-}
-
-fn unknown(id: MessageId) -> ApiError {
-    ApiError::not_found(format!("there is no message {}", id.public())).field("id")
 }

@@ -12,10 +12,11 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::Web;
 use tokio::time::timeout;
 
+use super::Web;
 use super::error::{ApiError, Result};
+use crate::api::count;
 use crate::model::{
     IncidentKind, IncidentState, Kind, MessageState, Mode, OperationKind, State as SubjectState,
 };
@@ -68,38 +69,29 @@ fn register(registry: &mut Registry, ring: &Ring) {
     let subjects = counts(registry, "subjects", "Live subjects by kind and state");
     for kind in Kind::ALL {
         for state in SubjectState::ALL {
-            let n = ring
-                .herd
-                .get(kind.as_str())
-                .and_then(|s| s.get(state.as_str()));
-            set(
-                &subjects,
-                &[("kind", kind.as_str()), ("state", state.as_str())],
-                n,
-            );
+            let (kind, state) = (kind.as_str(), state.as_str());
+            let n = count(&ring.herd, kind, state);
+            set(&subjects, &[("kind", kind), ("state", state)], n);
         }
     }
     let tokens = counts(registry, "tokens", "Jobs in the queues by queue and status");
     for queue in Queue::ALL {
         for status in ["Pending", "Queued"] {
-            set(
-                &tokens,
-                &[("queue", queue.as_str()), ("status", status)],
-                None,
-            );
+            set(&tokens, &[("queue", queue.as_str()), ("status", status)], 0);
         }
     }
     for (queue, statuses) in &ring.queues {
         for (status, n) in statuses {
-            set(&tokens, &[("queue", queue), ("status", status)], Some(n));
+            set(&tokens, &[("queue", queue), ("status", status)], *n);
         }
     }
     let workers = counts(registry, "workers", "Workers alive by queue");
     for queue in Queue::ALL {
+        let n = ring.workers.get(queue.as_str()).copied();
         set(
             &workers,
             &[("queue", queue.as_str())],
-            ring.workers.get(queue.as_str()),
+            n.unwrap_or_default(),
         );
     }
     let messages = counts(
@@ -112,7 +104,7 @@ fn register(registry: &mut Registry, ring: &Ring) {
         (MessageState::Delivered, ring.messages.delivered),
         (MessageState::Dead, ring.messages.dead),
     ] {
-        set(&messages, &[("state", state.as_str())], Some(&n));
+        set(&messages, &[("state", state.as_str())], n);
     }
     incidents(registry, ring);
     operations(registry, ring);
@@ -154,15 +146,9 @@ fn incidents(registry: &mut Registry, ring: &Ring) {
         .filter(|state| **state != IncidentState::Resolved);
     for state in open {
         for kind in IncidentKind::ALL {
-            let n = ring
-                .incidents
-                .get(kind.as_str())
-                .and_then(|s| s.get(state.as_str()));
-            set(
-                &incidents,
-                &[("kind", kind.as_str()), ("state", state.as_str())],
-                n,
-            );
+            let (kind, state) = (kind.as_str(), state.as_str());
+            let n = count(&ring.incidents, kind, state);
+            set(&incidents, &[("kind", kind), ("state", state)], n);
         }
     }
 }
@@ -175,10 +161,7 @@ fn operations(registry: &mut Registry, ring: &Ring) {
     );
     for kind in OperationKind::ALL {
         for (stuck, which) in [("false", "open"), ("true", "stuck")] {
-            let n = ring
-                .operations
-                .get(kind.as_str())
-                .and_then(|n| n.get(which));
+            let n = count(&ring.operations, kind.as_str(), which);
             set(&open, &[("kind", kind.as_str()), ("stuck", stuck)], n);
         }
     }
@@ -192,15 +175,11 @@ fn modes(registry: &mut Registry, ring: &Ring) {
     );
     for mode in Mode::ALL {
         let herd = i64::from(ring.mode == *mode);
-        set(
-            &modes,
-            &[("scope", "herd"), ("mode", mode.as_str())],
-            Some(&herd),
-        );
+        set(&modes, &[("scope", "herd"), ("mode", mode.as_str())], herd);
     }
     for scope in ["tier", "subject"] {
         for mode in [Mode::Advise, Mode::Hold] {
-            let n = ring.modes.get(scope).and_then(|s| s.get(mode.as_str()));
+            let n = count(&ring.modes, scope, mode.as_str());
             set(&modes, &[("scope", scope), ("mode", mode.as_str())], n);
         }
     }
@@ -218,7 +197,7 @@ fn orphans(registry: &mut Registry, ring: &Ring) {
             ("region", found.region.as_str()),
             ("sort", found.sort.as_str()),
         ];
-        set(&orphans, &labels, Some(&found.count));
+        set(&orphans, &labels, found.count);
     }
 }
 
@@ -228,11 +207,9 @@ fn counts(registry: &mut Registry, name: &str, help: &str) -> Counts {
     family
 }
 
-fn set(counts: &Counts, labels: &[(&'static str, &str)], n: Option<&i64>) {
+fn set(counts: &Counts, labels: &[(&'static str, &str)], n: i64) {
     let labels: Labels = labels.iter().map(|(k, v)| (*k, (*v).to_owned())).collect();
-    counts
-        .get_or_create(&labels)
-        .set(n.copied().unwrap_or_default());
+    counts.get_or_create(&labels).set(n);
 }
 
 fn gauge(registry: &mut Registry, name: &str, help: &str, value: i64) {

@@ -78,7 +78,7 @@ async fn set(web: &Web, scope: Scope, body: &Body) -> Result<Json<ModeSet>> {
         }
         Scope::Subject(id) => {
             let found = subjects::find(&mut db, id.kind, id.id).await?;
-            found.ok_or_else(|| unknown(*id).field("id"))?;
+            found.ok_or_else(|| unknown(*id))?;
         }
     }
     modes::set(&mut db, &scope.stored(), mode, &reason).await?;
@@ -97,8 +97,7 @@ async fn set(web: &Web, scope: Scope, body: &Body) -> Result<Json<ModeSet>> {
 /// If there is no such mode, or one that keeps things from being mended has no reason.
 pub fn read(body: &Body) -> Result<SetMode> {
     body.only(&["mode", "reason"])?;
-    let mode = body.required("mode")?.parse();
-    let mode = mode.map_err(|known: String| ApiError::invalid("mode", format!("mode {known}")))?;
+    let mode = body.word("mode")?.ok_or_else(|| missing("mode"))?;
     let reason = body.text("reason")?;
     let reason = reason
         .map(|text| check::reason("reason", text))

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 
 use crate::api::{self, Public};
 use crate::model::{Operation, OperationAction};
-use crate::store::operations::{Event, Listed};
+use crate::store::operations::Listed;
 
 /// Shows how far an operation is.
 pub fn running(operation: &Operation) -> api::RunningOperation {
@@ -27,7 +27,7 @@ pub fn running(operation: &Operation) -> api::RunningOperation {
 /// Shows an operation, as it stands at this time.
 pub fn operation(listed: Listed, now: DateTime<Utc>) -> api::Operation {
     let operation = listed.operation;
-    let (subject, name) = listed.subject.unzip();
+    let (subject, name) = listed.whose.0.unzip();
     api::Operation {
         running: running(&operation),
         subject,
@@ -39,16 +39,5 @@ pub fn operation(listed: Listed, now: DateTime<Utc>) -> api::Operation {
         opened_at: operation.opened_at,
         failures: operation.failures,
         ended_at: operation.ended_at,
-    }
-}
-
-/// Shows a line of its timeline.
-pub fn event(event: Event) -> api::OperationEvent {
-    api::OperationEvent {
-        created_at: event.created_at,
-        kind: event.kind,
-        actor: event.actor,
-        text: event.text,
-        detail: event.detail,
     }
 }

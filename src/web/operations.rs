@@ -1,16 +1,16 @@
 //! Operations: what was asked for, how far it is, and what a person does about it.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use sqlx::PgConnection;
 
 use super::Web;
-use super::act::{asker, who_and_why};
+use super::act::{self, asker, read_action};
 use super::body::{Body, missing};
 use super::error::{ApiError, Result};
 use super::operation_views as views;
-use super::params::{Params, public_id, wrong};
+use super::params::{Id, Params, none_such, wrong};
 use super::views::cut;
 use crate::api::{self, ActOnOperation, OperationTimeline};
 use crate::model::{Operation, OperationAction, OperationId, OperationState};
@@ -29,34 +29,27 @@ async fn list(State(web): State<Web>, params: Params) -> Result<Json<api::Page<a
     let page = page(&params)?;
     let mut db = web.pool.acquire().await?;
     let now = store::now(&mut db).await?;
-    let ahead = Page {
-        limit: page.limit + 1,
-        ..page
-    };
-    let rows = operations::list(&mut db, &ahead).await?;
-    let rows = cut(rows, page.limit, |row| row.operation.id.public());
+    let rows = operations::list(&mut db, &page).await?;
+    let rows = cut(rows, params.limit()?, |row| row.operation.id.public());
     Ok(Json(rows.map(|row| views::operation(row, now))))
 }
 
 fn page(params: &Params) -> Result<Page> {
     params.only(&["subject", "state", "stuck", "limit", "cursor"])?;
-    let subject = params.get("subject").map(|text| public_id("subject", text));
-    let state = params.get("state").map(str::parse::<OperationState>);
     Ok(Page {
-        subject: subject.transpose()?,
-        state: state.transpose().map_err(|known| wrong("state", &known))?,
+        subject: params.subject()?,
+        state: params.word("state")?,
         stuck: match params.get("stuck") {
             None | Some("false") => false,
             Some("true") => true,
             Some(_) => return Err(wrong("stuck", "must be true or false")),
         },
         before: params.cursor(|text| OperationId::from_public(text).ok())?,
-        limit: params.limit()?,
+        limit: params.ahead()?,
     })
 }
 
-async fn show(State(web): State<Web>, Path(id): Path<String>) -> Result<Json<OperationTimeline>> {
-    let id = operation_id(&id)?;
+async fn show(State(web): State<Web>, Id(id): Id<OperationId>) -> Result<Json<OperationTimeline>> {
     // One snapshot: the parts of a timeline have to fit each other.
     let mut db = store::snapshot(&web.pool).await?;
     let view = timeline(&mut db, id).await?;
@@ -65,10 +58,9 @@ async fn show(State(web): State<Web>, Path(id): Path<String>) -> Result<Json<Ope
 }
 
 async fn timeline(db: &mut PgConnection, id: OperationId) -> Result<OperationTimeline> {
-    let events = operations::events(db, id).await?;
     Ok(OperationTimeline {
         operation: operation_view(db, id).await?,
-        events: events.into_iter().map(views::event).collect(),
+        events: operations::events(db, id).await?,
     })
 }
 
@@ -79,16 +71,15 @@ async fn timeline(db: &mut PgConnection, id: OperationId) -> Result<OperationTim
 pub async fn operation_view(db: &mut PgConnection, id: OperationId) -> Result<api::Operation> {
     let now = store::now(db).await?;
     let found = operations::find(db, id).await?;
-    let found = found.ok_or_else(|| unknown(id))?;
+    let found = found.ok_or_else(|| none_such("operation", id))?;
     Ok(views::operation(found, now))
 }
 
 async fn act(
     State(web): State<Web>,
-    Path(id): Path<String>,
+    Id(id): Id<OperationId>,
     body: Body,
 ) -> Result<Json<OperationTimeline>> {
-    let id = operation_id(&id)?;
     let asked = read(&body)?;
     let asked = Asked {
         action: asked.action,
@@ -98,7 +89,7 @@ async fn act(
     let mut db = store::begin(&web.pool).await?;
     match operations::act(&mut db, id, &asked).await {
         Ok(()) => {}
-        Err(ActError::NotFound) => return Err(unknown(id)),
+        Err(ActError::NotFound) => return Err(none_such("operation", id)),
         Err(ActError::NotNow(found)) => {
             let now = store::now(&mut db).await?;
             let possible = OperationAction::possible(&found, now);
@@ -118,15 +109,11 @@ async fn act(
 /// # Errors
 /// If there is no such action, or an override has no reason.
 pub fn read(body: &Body) -> Result<ActOnOperation> {
-    body.only(&["action", "reason", "by"])?;
-    let action = body.required("action")?.parse().map_err(|known: String| {
-        ApiError::unprocessable("unknown_action", format!("action {known}")).field("action")
-    })?;
-    let (by, reason) = who_and_why(body)?;
-    if action == OperationAction::Override && reason.is_none() {
+    let asked: ActOnOperation = read_action(body)?;
+    if asked.action == OperationAction::Override && asked.reason.is_none() {
         return Err(missing("reason").and(": who overrides drover's care says why"));
     }
-    Ok(ActOnOperation { action, reason, by })
+    Ok(asked)
 }
 
 fn not_now(
@@ -142,23 +129,9 @@ fn not_now(
         (OperationState::Failed, _) => "over: it failed",
         (OperationState::Skipped, _) => "over: it was not needed, or could not be done",
     };
-    let names: Vec<&str> = possible.iter().map(|a| a.as_str()).collect();
-    let possible = match names[..] {
-        [] => "nothing is possible now".into(),
-        _ => format!("possible now: {}", names.join(", ")),
-    };
     let message = format!(
         "the operation is {stands} and does not allow {action} (retry: of one that is stuck; \
-         override: of a failover that is stuck; cancel: of one that waits for its maintenance window); {possible}"
+         override: of a failover that is stuck; cancel: of one that waits for its maintenance window)"
     );
-    ApiError::conflict("not_now", message).field("action")
-}
-
-fn operation_id(text: &str) -> Result<OperationId> {
-    OperationId::from_public(text)
-        .map_err(|e| ApiError::bad_request("malformed_id", e.to_string()).field("id"))
-}
-
-fn unknown(id: OperationId) -> ApiError {
-    ApiError::not_found(format!("there is no operation {}", id.public())).field("id")
+    act::not_now(message, possible, "now")
 }

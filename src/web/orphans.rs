@@ -19,15 +19,5 @@ pub fn routes() -> Router<Web> {
 async fn list(State(web): State<Web>, params: Params) -> Result<Json<Page<Orphan>>> {
     params.only(&[])?;
     let mut db = web.pool.acquire().await?;
-    let all = orphans::all(&mut db).await?.into_iter();
-    let all = all.map(|orphan| Orphan {
-        cloud: orphan.cloud,
-        region: orphan.region,
-        sort: orphan.sort,
-        id: orphan.id,
-        detail: orphan.detail,
-        first_seen_at: orphan.first_seen_at,
-        last_seen_at: orphan.last_seen_at,
-    });
-    Ok(Json(Page::whole(all.collect())))
+    Ok(Json(Page::whole(orphans::all(&mut db).await?)))
 }

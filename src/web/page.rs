@@ -9,6 +9,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::Web;
 use super::health::{complaints, worries};
+use crate::api::count;
 use crate::model::{IncidentKind, IncidentState, Kind, Mode, State as SubjectState};
 use crate::store::operations::AtWork;
 use crate::store::queue::Queue;
@@ -101,7 +102,7 @@ fn herd(ring: &Ring) -> Markup {
                             tr class=(state) {
                                 th scope="row" { (state) }
                                 @for kind in Kind::ALL {
-                                    td.number { (count(ring, *kind, *state)) }
+                                    td.number { (count(&ring.herd, kind.as_str(), state.as_str())) }
                                 }
                             }
                         }
@@ -259,8 +260,8 @@ fn queues(ring: &Ring) -> Markup {
                     @for queue in Queue::ALL {
                         tr {
                             th scope="row" { (queue) }
-                            td.number { (jobs(ring, *queue, "Pending")) }
-                            td.number { (jobs(ring, *queue, "Queued")) }
+                            td.number { (count(&ring.queues, queue.as_str(), "Pending")) }
+                            td.number { (count(&ring.queues, queue.as_str(), "Queued")) }
                             td.number {
                                 (ring.workers.get(queue.as_str()).copied().unwrap_or_default())
                             }
@@ -274,22 +275,6 @@ fn queues(ring: &Ring) -> Markup {
 
 fn number(what: &str, value: &str) -> Markup {
     html! { tr { th scope="row" { (what) } td.number { (value) } } }
-}
-
-fn count(ring: &Ring, kind: Kind, state: SubjectState) -> i64 {
-    let states = ring.herd.get(kind.as_str());
-    states
-        .and_then(|s| s.get(state.as_str()))
-        .copied()
-        .unwrap_or_default()
-}
-
-fn jobs(ring: &Ring, queue: Queue, status: &str) -> i64 {
-    let statuses = ring.queues.get(queue.as_str());
-    statuses
-        .and_then(|s| s.get(status))
-        .copied()
-        .unwrap_or_default()
 }
 
 fn oldest(ring: &Ring) -> String {

@@ -1,10 +1,13 @@
 //! Reads what stands in a request's address: ids and query parameters.
 
+use std::str::FromStr;
+
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 
 use super::error::{ApiError, Result};
-use crate::model::{IdError, IncidentId, Kind, PublicId, SubjectId};
+use crate::api::Prefixed;
+use crate::model::{IdError, Kind, PublicId};
 
 /// Items of a page when the caller does not say.
 const PAGE: i64 = 100;
@@ -52,6 +55,23 @@ impl Params {
         Some(text.as_str()).filter(|t| !t.is_empty())
     }
 
+    /// A parameter that is one of several words.
+    pub fn word<T: FromStr<Err = String>>(&self, name: &str) -> Result<Option<T>> {
+        let word = self.get(name).map(str::parse).transpose();
+        word.map_err(|known: String| wrong(name, &known))
+    }
+
+    /// `subject`: whose.
+    pub fn subject(&self) -> Result<Option<PublicId>> {
+        let subject = self.get("subject").map(|text| public_id("subject", text));
+        subject.transpose()
+    }
+
+    /// One more than `limit`, which tells whether there is a next page.
+    pub fn ahead(&self) -> Result<i64> {
+        Ok(self.limit()? + 1)
+    }
+
     /// `limit`: how many items, 1 to 500.
     pub fn limit(&self) -> Result<i64> {
         let Some(text) = self.get("limit") else {
@@ -82,26 +102,16 @@ pub fn wrong(name: &str, message: &str) -> ApiError {
     ApiError::bad_request("invalid_parameter", format!("{name} {message}")).field(name)
 }
 
-/// The incident that a path names.
-#[derive(Clone, Copy)]
-pub struct NamedIncident(pub IncidentId);
+/// The incident, operation, message or event that a path names.
+pub struct Id<I>(pub I);
 
-impl<S: Send + Sync> FromRequestParts<S> for NamedIncident {
+impl<S: Send + Sync, I: Prefixed> FromRequestParts<S> for Id<I> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        let id = Word::from_request_parts(parts, state)
-            .await
-            .map_err(|_| IdError::NoIncident("…".into()))
-            .and_then(|Word(text)| IncidentId::from_public(&text));
-        id.map(Self).map_err(|e| malformed("id", &e))
-    }
-}
-
-impl NamedIncident {
-    /// There is no such incident.
-    pub fn unknown(self) -> ApiError {
-        ApiError::not_found(format!("there is no incident {}", self.0.public())).field("id")
+        let word = Word::from_request_parts(parts, state).await;
+        let text = word.map_or("…".into(), |Word(text)| text);
+        prefixed("id", &text).map(Self)
     }
 }
 
@@ -122,15 +132,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Word {
 }
 
 /// The subject that a path below `/v1/servers` or `/v1/resources` names.
-#[derive(Clone, Copy)]
-pub struct Named {
-    /// What the path says it is.
-    pub kind: Kind,
-    /// Its id.
-    pub id: SubjectId,
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Named {
+impl<S: Send + Sync> FromRequestParts<S> for PublicId {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
@@ -149,24 +151,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
             ))
             .field("id"));
         }
-        Ok(Self { kind, id: named.id })
-    }
-}
-
-impl Named {
-    /// There is no such live subject.
-    pub fn unknown(self) -> ApiError {
-        unknown(PublicId::new(self.kind, self.id)).field("id")
-    }
-
-    /// There was one, and drover has destroyed it.
-    pub fn destroyed(self) -> ApiError {
-        let id = PublicId::new(self.kind, self.id);
-        let message = format!(
-            "the {} {id} was destroyed; GET /v1/operations?subject={id} shows when, and by whose word",
-            self.kind
-        );
-        ApiError::not_found(message).field("id")
+        Ok(named)
     }
 }
 
@@ -175,12 +160,32 @@ pub fn public_id(field: &str, text: &str) -> Result<PublicId> {
     text.parse().map_err(|e| malformed(field, &e))
 }
 
+/// The same of what is no subject.
+pub fn prefixed<I: Prefixed>(field: &str, text: &str) -> Result<I> {
+    I::read(text).map_err(|e| malformed(field, &e))
+}
+
 /// There is no such live subject.
 pub fn unknown(id: PublicId) -> ApiError {
     ApiError::not_found(format!(
         "no {} {id}: it never was, or was forgotten",
         id.kind
     ))
+    .field("id")
+}
+
+/// There was one, and drover has destroyed it.
+pub fn destroyed(id: PublicId) -> ApiError {
+    let message = format!(
+        "the {} {id} was destroyed; GET /v1/operations?subject={id} shows when, and by whose word",
+        id.kind
+    );
+    ApiError::not_found(message).field("id")
+}
+
+/// There is nothing of this sort with this id.
+pub fn none_such<I: Prefixed>(what: &str, id: I) -> ApiError {
+    ApiError::not_found(format!("there is no {what} {}", id.prefixed())).field("id")
 }
 
 fn malformed(field: &str, error: &IdError) -> ApiError {

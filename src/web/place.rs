@@ -3,7 +3,7 @@
 
 use sqlx::PgConnection;
 
-use super::body::{Body, missing};
+use super::body::missing;
 use super::check;
 use super::error::{ApiError, Result};
 use crate::model::Cloud;
@@ -21,17 +21,6 @@ pub struct Place {
     pub region: String,
     /// The zone; `None`: any.
     pub zone: Option<String>,
-}
-
-/// The cloud that a body names.
-///
-/// # Errors
-/// If there is none of that name.
-pub fn cloud(body: &Body) -> Result<Option<Cloud>> {
-    body.text("cloud")?
-        .map(str::parse)
-        .transpose()
-        .map_err(|known: String| ApiError::invalid("cloud", format!("cloud {known}")))
 }
 
 /// The place that is meant by what is said of it.
@@ -124,13 +113,7 @@ pub async fn size(db: &mut PgConnection, wanted: Option<&str>, cloud: Cloud) -> 
 /// # Errors
 /// If not.
 pub async fn known_size(db: &mut PgConnection, cloud: Cloud, wanted: &str) -> Result<String> {
-    let all = places::sizes(db).await?;
-    let names: Vec<String> = all
-        .into_iter()
-        .filter(|size| size.cloud == cloud)
-        .map(|size| size.name)
-        .collect();
-    one_of(cloud, wanted, &names)
+    one_of(cloud, wanted, &places::sizes(db, cloud).await?)
 }
 
 /// This size, if it is among these.

@@ -7,7 +7,7 @@ use axum::{Json, Router};
 
 use super::body::{Body, missing};
 use super::error::{ApiError, Result};
-use super::params::{Named, public_id};
+use super::params::public_id;
 use super::{Web, adopt, check, create, credentials, followers, subjects, url};
 use crate::api::{self, AdoptResource};
 use crate::model::{Kind, PublicId, TlsMode, secret};
@@ -37,10 +37,7 @@ async fn post_resource(
     let id = store::subjects::adopt_resource(&mut db, &web.config.secret_key, &new)
         .await
         .map_err(|e| adopt::refused(Kind::Resource, "database", e))?;
-    let named = Named {
-        kind: Kind::Resource,
-        id,
-    };
+    let named = PublicId::new(Kind::Resource, id);
     let view = subjects::view(&mut db, named).await?;
     db.commit().await?;
     Ok((StatusCode::CREATED, Json(view)))
@@ -63,9 +60,7 @@ pub fn read(body: &Body) -> Result<AdoptResource> {
         "plan",
         "tier",
     ])?;
-    let tls_mode = body.text("tls_mode")?.map(str::parse).transpose();
-    let tls_mode = tls_mode
-        .map_err(|known: String| ApiError::invalid("tls_mode", format!("tls_mode {known}")))?;
+    let tls_mode = body.word("tls_mode")?;
     Ok(AdoptResource {
         server: server(body.required("server")?)?,
         name: check::name("name", body.required("name")?)?,

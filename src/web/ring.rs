@@ -23,38 +23,7 @@ pub fn routes() -> Router<Web> {
 }
 
 async fn show(State(web): State<Web>) -> Result<Json<api::Ring>> {
-    Ok(Json(view(ring::snapshot(&web.pool).await?)))
-}
-
-fn view(ring: Ring) -> api::Ring {
-    let orphans = ring.orphans.into_iter().map(|found| api::OrphanCount {
-        cloud: found.cloud,
-        region: found.region,
-        sort: found.sort,
-        count: found.count,
-    });
-    api::Ring {
-        live_subjects: ring.live_subjects,
-        tokens: ring.tokens,
-        astray: ring.astray,
-        queues: ring.queues,
-        laps_last_minute: ring.laps_last_minute,
-        oldest_observation_s: ring.oldest_observation_s,
-        workers: ring.workers,
-        herd: ring.herd,
-        messages: api::MessageCounts {
-            pending: ring.messages.pending,
-            oldest_pending_s: ring.messages.oldest_pending_s,
-            dead: ring.messages.dead,
-            last_error: ring.messages.last_error,
-            delivered: ring.messages.delivered,
-        },
-        incidents: ring.incidents,
-        operations: ring.operations,
-        mode: ring.mode,
-        modes: ring.modes,
-        orphans: orphans.collect(),
-    }
+    Ok(Json(ring::snapshot(&web.pool).await?.numbers))
 }
 
 /// The numbers as they were last read.

@@ -9,10 +9,10 @@ use axum::{Json, Router};
 use super::body::{Body, missing};
 use super::error::{ApiError, Result};
 use super::first_contact::{self, Contact};
-use super::params::{Named, Params, wrong};
-use super::{Web, adopt, check, create, place, subjects};
+use super::params::{Params, wrong};
+use super::{Web, adopt, check, create, subjects};
 use crate::api::{AdoptServer, AdoptedServer, Subject};
-use crate::model::{Cloud, Kind, SubjectId, secret};
+use crate::model::{Cloud, Kind, PublicId, SubjectId, secret};
 use crate::store;
 use crate::store::subjects::NewServer;
 
@@ -77,10 +77,7 @@ async fn run(web: &Web, new: NewServer, wait: bool) -> Result<AdoptedServer> {
         }
     };
     let mut db = web.pool.acquire().await?;
-    let named = Named {
-        kind: Kind::Server,
-        id,
-    };
+    let named = PublicId::new(Kind::Server, id);
     match subjects::view(&mut db, named).await? {
         Subject::Server(server) => Ok(AdoptedServer {
             server: *server,
@@ -124,7 +121,7 @@ pub fn read(body: &Body) -> Result<AdoptServer> {
         ssh_key: check::optional(check::private_key, "ssh_key", body.text("ssh_key")?)?,
         host_key: check::optional(check::host_key, "host_key", body.text("host_key")?)?,
         tier: check::optional(check::name, "tier", body.text("tier")?)?,
-        cloud: place::cloud(body)?,
+        cloud: body.word("cloud")?,
         instance_id: body.owned("instance_id")?,
         zone: check::optional(|f, t| check::line(f, t, 63), "zone", body.text("zone")?)?,
     })

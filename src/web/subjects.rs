@@ -10,7 +10,7 @@ use chrono::{DateTime, Datelike};
 use sqlx::PgConnection;
 
 use super::error::Result;
-use super::params::{Named, Params, public_id, wrong};
+use super::params::{Params, destroyed, public_id, unknown, wrong};
 use super::views::{self, Beside};
 use super::{Web, act, destroy};
 use crate::api::{self, Page};
@@ -39,12 +39,8 @@ async fn list(
 ) -> Result<Json<Page<api::Subject>>> {
     let page = page(kind, &params)?;
     let mut db = web.pool.acquire().await?;
-    let ahead = subjects::Page {
-        limit: page.limit + 1,
-        ..page
-    };
-    let rows = subjects::list(&mut db, kind, &ahead).await?;
-    let rows = views::cut(rows, page.limit, |known| {
+    let rows = subjects::list(&mut db, kind, &page).await?;
+    let rows = views::cut(rows, params.limit()?, |known| {
         PublicId::new(kind, known.subject().id).to_string()
     });
     let ids: Vec<SubjectId> = rows.items.iter().map(|known| known.subject().id).collect();
@@ -89,10 +85,9 @@ fn page(kind: Kind, params: &Params) -> Result<subjects::Page> {
         Kind::Server => params.only(&["name", "state", "limit", "cursor"])?,
         Kind::Resource => params.only(&["name", "state", "server", "limit", "cursor"])?,
     }
-    let state = params.get("state").map(str::parse).transpose();
     Ok(subjects::Page {
         name: params.get("name").map(str::to_owned),
-        state: state.map_err(|known: String| wrong("state", &known))?,
+        state: params.word("state")?,
         server: match params.get("server") {
             None => None,
             Some(text) => match public_id("server", text)? {
@@ -110,11 +105,11 @@ fn page(kind: Kind, params: &Params) -> Result<subjects::Page> {
             let id: PublicId = text.parse().ok()?;
             (id.kind == kind).then_some(id.id)
         })?,
-        limit: params.limit()?,
+        limit: params.ahead()?,
     })
 }
 
-async fn show(State(web): State<Web>, named: Named) -> Result<Json<api::Subject>> {
+async fn show(State(web): State<Web>, named: PublicId) -> Result<Json<api::Subject>> {
     let mut db = web.pool.acquire().await?;
     Ok(Json(view(&mut db, named).await?))
 }
@@ -123,7 +118,7 @@ async fn show(State(web): State<Web>, named: Named) -> Result<Json<api::Subject>
 ///
 /// # Errors
 /// 404 if there is none.
-pub async fn view(db: &mut PgConnection, named: Named) -> Result<api::Subject> {
+pub async fn view(db: &mut PgConnection, named: PublicId) -> Result<api::Subject> {
     let known = find(db, named).await?;
     let beside = beside(db, &[named.id]).await?.remove(&named.id);
     Ok(views::subject(known, beside.unwrap_or_default()))
@@ -133,19 +128,19 @@ pub async fn view(db: &mut PgConnection, named: Named) -> Result<api::Subject> {
 ///
 /// # Errors
 /// 404 if there is none; it tells what was destroyed from what never was.
-pub async fn find(db: &mut PgConnection, named: Named) -> Result<Known> {
+pub async fn find(db: &mut PgConnection, named: PublicId) -> Result<Known> {
     if let Some(known) = subjects::find(db, named.kind, named.id).await? {
         return Ok(known);
     }
     if subjects::was_destroyed(db, named.kind, named.id).await? {
-        return Err(named.destroyed());
+        return Err(destroyed(named));
     }
-    Err(named.unknown())
+    Err(unknown(named))
 }
 
 async fn list_observations(
     State(web): State<Web>,
-    named: Named,
+    named: PublicId,
     params: Params,
 ) -> Result<Json<Page<api::Observation>>> {
     params.only(&["limit", "cursor"])?;
@@ -173,7 +168,7 @@ fn read_before(text: &str) -> Option<Before> {
 
 async fn list_transitions(
     State(web): State<Web>,
-    named: Named,
+    named: PublicId,
     params: Params,
 ) -> Result<Json<Page<api::Transition>>> {
     params.only(&["limit", "cursor"])?;
@@ -185,6 +180,5 @@ async fn list_transitions(
         find(&mut db, named).await?;
     }
     let rows = transitions::list(&mut db, named.id, before, limit + 1).await?;
-    let rows = views::cut(rows, limit, |change| format!("tra_{}", change.id));
-    Ok(Json(rows.map(views::transition)))
+    Ok(Json(views::cut(rows, limit, |change| change.id.clone())))
 }

@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use super::Web;
 use super::credentials::percent;
 use super::error::{ApiError, Result};
-use super::params::{Named, Params, wrong};
+use super::params::{Params, unknown, wrong};
 use super::subjects::find;
 use crate::api::{self, ConnectionUrl, Role};
 use crate::model::{PublicId, Resource, Server, State as SubjectState};
@@ -27,7 +27,7 @@ const fn session(role: Role) -> &'static str {
 /// `GET /v1/resources/{id}/url`.
 pub async fn show(
     State(web): State<Web>,
-    named: Named,
+    named: PublicId,
     params: Params,
 ) -> Result<Json<ConnectionUrl>> {
     params.only(&["role"])?;
@@ -39,7 +39,7 @@ pub async fn show(
     let mut db = web.pool.acquire().await?;
     let known = find(&mut db, named).await?;
     let Known::Resource(resource, _) = known else {
-        return Err(named.unknown());
+        return Err(unknown(named));
     };
     let leader = resource.leader.unwrap_or(named.id);
     let nodes = nodes(&mut db, leader).await?;

@@ -12,7 +12,6 @@ use crate::model::{
 use crate::store::incidents::Open;
 use crate::store::modes::Set;
 use crate::store::subjects::Known;
-use crate::store::transitions;
 
 /// A page of at most `limit` out of rows that were read with one more, which tells
 /// whether there is a next page.
@@ -86,11 +85,7 @@ fn server(server: Server, core: api::SubjectCore, standing: api::Standing) -> ap
         region: server.region,
         zone: server.zone,
         size: server.size,
-        volume: server.volume.map(|volume| api::Volume {
-            gib: volume.gib,
-            r#type: volume.kind,
-            id: volume.id,
-        }),
+        volume: server.volume,
         for_plan: server.for_plan,
         standing,
     }
@@ -141,19 +136,5 @@ pub fn observation(seen: Observation) -> api::Observation {
         worker: seen.worker,
         feelers: seen.feelers,
         attributes: seen.attributes,
-    }
-}
-
-/// Shows a change of state.
-pub fn transition(change: transitions::Transition) -> api::Transition {
-    api::Transition {
-        id: format!("tra_{}", change.id),
-        created_at: change.created_at,
-        from: change.from_state,
-        to: change.to_state,
-        reason: change.reason,
-        observation: change.observation_id.map(|id| format!("obs_{id}")),
-        opens: change.opens,
-        worker: change.worker,
     }
 }

@@ -39,7 +39,7 @@ pub async fn run(options: Options, as_json: bool) -> Result<()> {
     while began.elapsed() < Duration::from_secs(options.seconds) {
         tokio::time::sleep(Duration::from_millis(250)).await;
         rss = rss.max(resident(pid));
-        let queues = drover.ring().await?.queues;
+        let queues = drover.ring().await?.numbers.queues;
         let held = queues.get("feel").and_then(|q| q.get("Queued")).copied();
         at_work = at_work.max(held.unwrap_or_default());
     }

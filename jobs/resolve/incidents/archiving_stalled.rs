@@ -4,19 +4,14 @@ use std::time::Duration;
 
 use drover::model::{IncidentKind, OperationKind, Severity};
 
-use super::playbook::{Blast, Budget, Escalation, Playbook, Remedy};
+use super::playbook::{Blast, Budget, Playbook, Remedy};
 
 pub const PLAYBOOK: Playbook = Playbook {
-    kind: IncidentKind::ArchivingStalled,
     title: "WAL of a database is not archived",
     opened_when: "archiving fails twice in a row, or over limits.archive_ready segments wait",
     severity: Severity::Error,
-    budget: Budget {
-        attempts: 3,
-        deadline: Duration::from_secs(900),
-    },
+    budget: Budget::new(3, 900),
     blast_radius: Blast::Resource,
-    looks_round: false,
     remedies: &[Remedy::new(
         "restart_archiving",
         "end what hangs under the archiver, reload, switch to a new segment, and watch it \
@@ -25,6 +20,5 @@ pub const PLAYBOOK: Playbook = Playbook {
     )
     .tried(2)
     .settling(Duration::from_secs(20))],
-    undo: None,
-    escalation: Escalation::Page,
+    ..Playbook::of(IncidentKind::ArchivingStalled)
 };

@@ -1,25 +1,14 @@
 //! `change_stuck`: what was asked for does not come to its end; destroying too.
 
-use std::time::Duration;
-
 use drover::model::{IncidentKind, Severity};
 
-use super::playbook::{Blast, Budget, Escalation, Playbook};
+use super::playbook::Playbook;
 
 /// The operation goes on by itself, once a minute; a human is told why it does not
 /// come to its end. `retry` has it tried at once.
 pub const PLAYBOOK: Playbook = Playbook {
-    kind: IncidentKind::ChangeStuck,
     title: "a change that was asked for does not come to its end",
     opened_when: "the deadline of a change or a destruction passes, or a cloud refuses it",
     severity: Severity::Error,
-    budget: Budget {
-        attempts: 0,
-        deadline: Duration::from_secs(60),
-    },
-    blast_radius: Blast::Nothing,
-    looks_round: false,
-    remedies: &[],
-    undo: None,
-    escalation: Escalation::Page,
+    ..Playbook::of(IncidentKind::ChangeStuck)
 };

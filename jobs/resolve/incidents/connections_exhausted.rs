@@ -7,17 +7,12 @@ use drover::model::{IncidentKind, OperationKind, Severity};
 use super::playbook::{Blast, Budget, Escalation, Playbook, Remedy};
 
 pub const PLAYBOOK: Playbook = Playbook {
-    kind: IncidentKind::ConnectionsExhausted,
     title: "a database has no connection left, or almost none",
     opened_when: "over limits.connections_ratio of the connections are used, or drover is \
                   refused for want of one",
     severity: Severity::Error,
-    budget: Budget {
-        attempts: 3,
-        deadline: Duration::from_secs(300),
-    },
+    budget: Budget::new(3, 300),
     blast_radius: Blast::Sessions,
-    looks_round: false,
     remedies: &[Remedy::new(
         "end_idle_in_transaction",
         "end sessions that idle in a transaction for longer than limits.idle_in_transaction",
@@ -25,6 +20,6 @@ pub const PLAYBOOK: Playbook = Playbook {
     )
     .tried(3)
     .settling(Duration::from_secs(15))],
-    undo: None,
     escalation: Escalation::Ticket,
+    ..Playbook::of(IncidentKind::ConnectionsExhausted)
 };

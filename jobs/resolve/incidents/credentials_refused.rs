@@ -4,19 +4,14 @@ use std::time::Duration;
 
 use drover::model::{IncidentKind, OperationKind, Severity};
 
-use super::playbook::{Blast, Budget, Escalation, Playbook, Remedy};
+use super::playbook::{Blast, Budget, Playbook, Remedy};
 
 pub const PLAYBOOK: Playbook = Playbook {
-    kind: IncidentKind::CredentialsRefused,
     title: "a database refuses drover's role or its password",
     opened_when: "the resource is unavailable because authentication fails",
     severity: Severity::Error,
-    budget: Budget {
-        attempts: 2,
-        deadline: Duration::from_secs(180),
-    },
+    budget: Budget::new(2, 180),
     blast_radius: Blast::Resource,
-    looks_round: false,
     remedies: &[Remedy::new(
         "restore_login",
         "let the role log in again, and set the password that drover knows once more",
@@ -24,6 +19,5 @@ pub const PLAYBOOK: Playbook = Playbook {
     )
     .tried(2)
     .settling(Duration::from_secs(30))],
-    undo: None,
-    escalation: Escalation::Page,
+    ..Playbook::of(IncidentKind::CredentialsRefused)
 };

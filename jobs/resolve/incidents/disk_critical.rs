@@ -14,17 +14,12 @@ use serde_json::{Value, json};
 use super::playbook::{Blast, Budget, Escalation, Playbook, Remedy};
 
 pub const PLAYBOOK: Playbook = Playbook {
-    kind: IncidentKind::DiskCritical,
     title: "a data volume is almost full",
     opened_when: "a data volume is used up to `limits.disk_used_ratio` or more, or has less than \
                   `limits.disk_free_bytes` free",
     severity: Severity::Error,
-    budget: Budget {
-        attempts: 8,
-        deadline: Duration::from_secs(600),
-    },
+    budget: Budget::new(8, 600),
     blast_radius: Blast::Server,
-    looks_round: false,
     remedies: &[
         read_only(
             "read_only",
@@ -65,6 +60,7 @@ pub const PLAYBOOK: Playbook = Playbook {
         .asking(owed),
     ),
     escalation: Escalation::TicketAndPage,
+    ..Playbook::of(IncidentKind::DiskCritical)
 };
 
 /// What it makes is time, and no room, so that nothing is waited for.

@@ -1,25 +1,17 @@
 //! `follower_failed`: a follower cannot follow any more, however long it is waited for.
 
-use std::time::Duration;
-
 use drover::model::{IncidentKind, Severity};
 
 use super::followers::{REBUILD, REBUILD_ELSEWHERE, REWIND};
-use super::playbook::{Blast, Budget, Escalation, Playbook};
+use super::playbook::{Blast, Budget, Playbook};
 
 /// The operations that do it have deadlines of their own.
 pub const PLAYBOOK: Playbook = Playbook {
-    kind: IncidentKind::FollowerFailed,
     title: "a follower cannot follow its leader any more",
     opened_when: "its slot is lost or missing, or it has diverged from its leader",
     severity: Severity::Error,
-    budget: Budget {
-        attempts: 3,
-        deadline: Duration::from_secs(2 * 3600),
-    },
+    budget: Budget::new(3, 2 * 3600),
     blast_radius: Blast::Resource,
-    looks_round: false,
     remedies: &[REWIND, REBUILD, REBUILD_ELSEWHERE],
-    undo: None,
-    escalation: Escalation::Page,
+    ..Playbook::of(IncidentKind::FollowerFailed)
 };

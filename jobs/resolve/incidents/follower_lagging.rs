@@ -1,7 +1,5 @@
 //! `follower_lagging`: a follower is too far behind, and does not gain.
 
-use std::time::Duration;
-
 use drover::model::{IncidentKind, Severity};
 
 use super::followers::{RESTART_FOLLOWER, RESTART_RECEIVER};
@@ -9,17 +7,12 @@ use super::playbook::{Blast, Budget, Escalation, Playbook};
 
 /// It is never made anew for that: a copy would begin as far behind.
 pub const PLAYBOOK: Playbook = Playbook {
-    kind: IncidentKind::FollowerLagging,
     title: "a follower is too far behind its leader",
     opened_when: "it is behind by more than its limit for 5 minutes, and does not gain",
     severity: Severity::Warning,
-    budget: Budget {
-        attempts: 3,
-        deadline: Duration::from_secs(1800),
-    },
+    budget: Budget::new(3, 1800),
     blast_radius: Blast::Resource,
-    looks_round: false,
     remedies: &[RESTART_RECEIVER, RESTART_FOLLOWER],
-    undo: None,
     escalation: Escalation::Ticket,
+    ..Playbook::of(IncidentKind::FollowerLagging)
 };

@@ -10,7 +10,7 @@ use drover::model::{
 use drover::store::subjects::{self, Known, Page};
 use sqlx::PgConnection;
 
-use super::playbook::{Blast, Budget, Escalation, Playbook, Remedy, When};
+use super::playbook::{Blast, Budget, Playbook, Remedy, When};
 use crate::cloud::{Cloud as _, CloudAction};
 use crate::resolve::Tools;
 use crate::think::{Scheduled, scheduled};
@@ -18,16 +18,11 @@ use crate::think::{Scheduled, scheduled};
 /// An operation does it, for which nobody has to be awake; the incident plans it and
 /// watches. A window comes each week, and clouds give notice of two.
 pub const PLAYBOOK: Playbook = Playbook {
-    kind: IncidentKind::MaintenanceScheduled,
     title: "the cloud will take the hardware away from under a server",
     opened_when: "the cloud says so of the instance",
     severity: Severity::Warning,
-    budget: Budget {
-        attempts: 2,
-        deadline: Duration::from_secs(21 * 24 * 3600),
-    },
+    budget: Budget::new(2, 21 * 24 * 3600),
     blast_radius: Blast::Server,
-    looks_round: false,
     remedies: &[Remedy {
         when: When::Window,
         ..Remedy::new(
@@ -39,8 +34,7 @@ pub const PLAYBOOK: Playbook = Playbook {
         .tried(2)
         .settling(Duration::from_secs(600))
     }],
-    undo: None,
-    escalation: Escalation::Page,
+    ..Playbook::of(IncidentKind::MaintenanceScheduled)
 };
 
 /// How long before the cloud's own time a server is moved at the latest.

@@ -118,6 +118,14 @@ pub struct Budget {
     pub deadline: Duration,
 }
 
+impl Budget {
+    /// So many attempts, within so many seconds.
+    pub const fn new(attempts: u32, seconds: u64) -> Self {
+        let deadline = Duration::from_secs(seconds);
+        Self { attempts, deadline }
+    }
+}
+
 /// The most that a playbook may touch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -147,6 +155,22 @@ pub enum Escalation {
 }
 
 impl Playbook {
+    /// One that does nothing and pages a human at once: what is more is to be filled in.
+    pub const fn of(kind: IncidentKind) -> Self {
+        Self {
+            kind,
+            title: "",
+            opened_when: "",
+            severity: Severity::Error,
+            budget: Budget::new(0, 60),
+            blast_radius: Blast::Nothing,
+            looks_round: false,
+            remedies: &[],
+            undo: None,
+            escalation: Escalation::Page,
+        }
+    }
+
     /// The remedy of this name; the first, if none was begun.
     pub fn remedy(&self, name: &str) -> Option<&Remedy> {
         let mut all = self.remedies.iter().chain(&self.undo);

@@ -10,16 +10,11 @@ use super::followers::REBUILD;
 use super::playbook::{Blast, Budget, Escalation, Playbook, Remedy};
 
 pub const PLAYBOOK: Playbook = Playbook {
-    kind: IncidentKind::ResourceDown,
     title: "a database does not answer, though its server does",
     opened_when: "the resource is unavailable and its server is available",
     severity: Severity::Critical,
-    budget: Budget {
-        attempts: 5,
-        deadline: Duration::from_secs(180),
-    },
+    budget: Budget::new(5, 180),
     blast_radius: Blast::Resource,
-    looks_round: false,
     remedies: &[
         Remedy::new(
             "restart_fast",
@@ -41,6 +36,6 @@ pub const PLAYBOOK: Playbook = Playbook {
         // For a follower only.
         REBUILD,
     ],
-    undo: None,
     escalation: Escalation::TicketAndPage,
+    ..Playbook::of(IncidentKind::ResourceDown)
 };

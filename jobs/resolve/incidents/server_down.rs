@@ -6,17 +6,13 @@ use drover::model::{IncidentKind, OperationKind, Severity};
 use serde_json::json;
 
 use super::fail_over;
-use super::playbook::{Blast, Budget, Escalation, Playbook, Remedy};
+use super::playbook::{Blast, Budget, Playbook, Remedy};
 
 pub const PLAYBOOK: Playbook = Playbook {
-    kind: IncidentKind::ServerDown,
     title: "a server does not answer",
     opened_when: "the server is unavailable",
     severity: Severity::Critical,
-    budget: Budget {
-        attempts: 4,
-        deadline: Duration::from_secs(900),
-    },
+    budget: Budget::new(4, 900),
     blast_radius: Blast::Server,
     looks_round: true,
     remedies: &[
@@ -27,8 +23,7 @@ pub const PLAYBOOK: Playbook = Playbook {
             .asking(|_| json!({ "if_silent": true })),
         STOP_START.asking(|_| json!({ "if_silent": true })),
     ],
-    undo: None,
-    escalation: Escalation::Page,
+    ..Playbook::of(IncidentKind::ServerDown)
 };
 
 /// To stop a server and start it again, which moves it to other hardware where

@@ -1,7 +1,5 @@
 //! `split_brain`: a node takes writes that by the record follows.
 
-use std::time::Duration;
-
 use drover::model::{IncidentKind, Severity};
 
 use super::followers::FENCE;
@@ -10,17 +8,12 @@ use super::playbook::{Blast, Budget, Escalation, Playbook};
 /// Each moment more is more that is written at two places, of which one is lost: it is
 /// stopped first, and a human is called whatever comes of it.
 pub const PLAYBOOK: Playbook = Playbook {
-    kind: IncidentKind::SplitBrain,
     title: "a database takes writes, and should follow another",
     opened_when: "it is seen once to take writes, and the record says that it follows",
     severity: Severity::Critical,
-    budget: Budget {
-        attempts: 2,
-        deadline: Duration::from_secs(600),
-    },
+    budget: Budget::new(2, 600),
     blast_radius: Blast::Resource,
-    looks_round: false,
     remedies: &[FENCE],
-    undo: None,
     escalation: Escalation::PageAtOnce,
+    ..Playbook::of(IncidentKind::SplitBrain)
 };

@@ -4,19 +4,15 @@ use std::time::Duration;
 
 use drover::model::{IncidentKind, OperationKind, Severity};
 
-use super::playbook::{Blast, Budget, Escalation, Playbook, Remedy};
+use super::playbook::{Blast, Budget, Playbook, Remedy};
 use super::server_down::STOP_START;
 
 pub const PLAYBOOK: Playbook = Playbook {
-    kind: IncidentKind::VolumeStuck,
     title: "a data volume takes no writes, or takes seconds for a small one",
     opened_when: "a data volume is mounted read-only, or a small write with fsync takes over \
                   `limits.fsync` twice in a row",
     severity: Severity::Critical,
-    budget: Budget {
-        attempts: 2,
-        deadline: Duration::from_secs(900),
-    },
+    budget: Budget::new(2, 900),
     blast_radius: Blast::Server,
     looks_round: true,
     remedies: &[
@@ -28,6 +24,5 @@ pub const PLAYBOOK: Playbook = Playbook {
         )
         .settling(Duration::from_secs(90)),
     ],
-    undo: None,
-    escalation: Escalation::Page,
+    ..Playbook::of(IncidentKind::VolumeStuck)
 };

@@ -6,19 +6,14 @@ use drover::model::{
     Incident, IncidentKind, IncidentState, Observation, OperationKind, Rules, Severity,
 };
 
-use super::playbook::{Blast, Budget, Escalation, Playbook, Remedy};
+use super::playbook::{Blast, Budget, Playbook, Remedy};
 
 pub const PLAYBOOK: Playbook = Playbook {
-    kind: IncidentKind::XidWraparound,
     title: "the transaction ids of a database run out",
     opened_when: "the oldest transaction id is older than limits.xid_age",
     severity: Severity::Error,
-    budget: Budget {
-        attempts: 3,
-        deadline: Duration::from_secs(4 * 3600),
-    },
+    budget: Budget::new(3, 4 * 3600),
     blast_radius: Blast::Resource,
-    looks_round: false,
     remedies: &[Remedy::new(
         "freeze",
         "vacuum (freeze) the oldest tables of the oldest databases, for no longer than \
@@ -27,8 +22,7 @@ pub const PLAYBOOK: Playbook = Playbook {
     )
     .tried(2)
     .settling(Duration::from_secs(90))],
-    undo: None,
-    escalation: Escalation::Page,
+    ..Playbook::of(IncidentKind::XidWraparound)
 };
 
 /// The step of the operation `freeze` by which freezing is under way.

@@ -1,12 +1,13 @@
 //! Subjects that drover made are taken away again.
 
-use serde_json::json;
 use sqlx::PgConnection;
 
 use super::followers_of;
 use crate::model::{Kind, OperationId, OperationKind, Origin, State, SubjectId};
 use crate::store::operations::{self, NewOperation};
 use crate::store::queue;
+use crate::store::statement::Bind;
+use crate::store::subjects::resources_on;
 
 /// Whether the cloud may have been asked for this server: its creation came to the
 /// step of this number.
@@ -19,8 +20,7 @@ pub async fn was_asked_for(
         "select exists (select from operations
                         where subject_id = $1 and kind = 'create_server' and step >= $2)",
     )
-    .bind(server)
-    .bind(i16::try_from(step).unwrap_or(i16::MAX))
+    .bind_all((server, i16::try_from(step).unwrap_or(i16::MAX)))
     .fetch_one(db)
     .await
 }
@@ -73,8 +73,7 @@ pub async fn destroy(
         "select state, origin from subjects
          where id = $1 and kind = $2 and forgotten_at is null for update",
     )
-    .bind(id)
-    .bind(kind)
+    .bind_all((id, kind))
     .fetch_optional(&mut *db)
     .await?;
     let (state, origin) = found.ok_or(DestroyError::NotFound)?;
@@ -89,13 +88,7 @@ pub async fn destroy(
     if let Some(open) = open.iter().find(|open| open.kind == what) {
         return Ok(open.id);
     }
-    let resources: i64 = sqlx::query_scalar(
-        "select count(*) from resources r join subjects s using (id)
-         where r.server_id = $1 and s.forgotten_at is null",
-    )
-    .bind(id)
-    .fetch_one(&mut *db)
-    .await?;
+    let resources = resources_on(db, id).await?;
     if resources > 0 {
         return Err(DestroyError::HasResources(resources));
     }
@@ -107,24 +100,9 @@ pub async fn destroy(
         }
     }
     operations::cancel_open(db, id, "it is to be destroyed").await?;
-    operations::turn(
-        db,
-        id,
-        state,
-        State::Destroying,
-        "it is to be destroyed",
-        asked_by,
-    )
-    .await?;
-    let new = NewOperation {
-        subject: Some(id),
-        kind: what,
-        params: json!({}),
-        asked_by: asked_by.to_owned(),
-        reason: None,
-        not_before: None,
-    };
-    let opened = operations::open(db, &new).await?;
+    let why = "it is to be destroyed";
+    operations::turn(db, id, state, State::Destroying, why, asked_by).await?;
+    let opened = operations::open(db, &NewOperation::new(id, what, asked_by)).await?;
     opened.ok_or_else(|| sqlx::Error::Protocol("two operations for one subject".into()).into())
 }
 
@@ -142,14 +120,7 @@ pub async fn is_left_alone(db: &mut PgConnection, server: SubjectId) -> sqlx::Re
     if found.is_none() {
         return Ok(false);
     }
-    sqlx::query_scalar(
-        "select not exists (
-             select from resources r join subjects s using (id)
-             where r.server_id = $1 and s.forgotten_at is null)",
-    )
-    .bind(server)
-    .fetch_one(db)
-    .await
+    Ok(resources_on(db, server).await? == 0)
 }
 
 /// Whether a server has live resources beside this one.
@@ -163,8 +134,7 @@ pub async fn others_on(
              select from resources r join subjects s using (id)
              where r.server_id = $1 and r.id <> $2 and s.forgotten_at is null)",
     )
-    .bind(server)
-    .bind(resource)
+    .bind_all((server, resource))
     .fetch_one(db)
     .await
 }

@@ -1,6 +1,5 @@
 //! Followers: written down with the operation that makes them.
 
-use serde_json::json;
 use sqlx::PgConnection;
 
 use super::{CreateError, FIRST_PORT, WantedServer, insert_subject, must_open, server};
@@ -46,19 +45,12 @@ pub async fn follow(
 ) -> Result<(SubjectId, OperationId), CreateError> {
     let plan = &wanted.plan;
     let id = insert_subject(db, Kind::Resource, &wanted.name, &plan.tier).await?;
-    let tail = SubjectId::generate().to_string().to_ascii_lowercase();
     let new = WantedServer {
-        name: format!("{}-{}", plan.name, &tail[tail.len() - 8..]),
-        tier: plan.tier.clone(),
-        cloud: wanted.cloud,
         region: wanted.region.clone(),
         zone: Some(wanted.zone.clone()),
         sizes: wanted.sizes.clone(),
-        volume_gib: u32::try_from(plan.volume_gib).unwrap_or(1),
-        volume_type: plan.volume_type.clone(),
-        postgres: plan.postgres.and_then(|v| u32::try_from(v).ok()),
-        for_plan: Some(plan.name.clone()),
         asked_by: wanted.asked_by.clone(),
+        ..WantedServer::of_plan(plan, wanted.cloud)
     };
     let (server, _) = server(db, &new).await?;
     // What is the customer's comes with the leader's data, and is the leader's in the
@@ -80,14 +72,7 @@ pub async fn follow(
     .execute(&mut *db)
     .await?;
     queue::insert_token(db, id).await?;
-    let new = NewOperation {
-        subject: Some(id),
-        kind: OperationKind::CreateFollower,
-        params: json!({}),
-        asked_by: wanted.asked_by.clone(),
-        reason: None,
-        not_before: None,
-    };
+    let new = NewOperation::new(id, OperationKind::CreateFollower, &wanted.asked_by);
     Ok((id, must_open(db, &new).await?))
 }
 

@@ -4,26 +4,14 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{FromRow, PgConnection};
 
+pub use crate::api::Stage;
 use crate::model::{
     Gameday, Harm, IncidentId, IncidentKind, IncidentState, Kind, PublicId, SubjectId,
 };
+use crate::store::statement::Bind;
 
 /// What comes later than this after the break is not of the break.
 const WINDOW: TimeDelta = TimeDelta::hours(6);
-
-/// How far it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// Nothing is broken yet.
-    Queued,
-    /// Something is, and was not seen in service again.
-    Broken,
-    /// Whoever was broken is in service again, or another under its name.
-    Recovered,
-    /// Nothing was broken; its `problem` says why.
-    Failed,
-}
 
 /// What the record says of it.
 #[derive(Clone, Debug)]
@@ -107,9 +95,7 @@ pub async fn report(db: &mut PgConnection, gameday: &Gameday) -> sqlx::Result<Re
          where subject_id = any($1) and created_at >= $2 and created_at < $3
            and not (attributes->>'service_available')::boolean",
     )
-    .bind(&ids)
-    .bind(span.0)
-    .bind(span.1)
+    .bind_all((&ids, span.0, span.1))
     .fetch_one(&mut *db)
     .await?;
     let (left, unavailable): (Option<DateTime<Utc>>, Option<DateTime<Utc>>) = sqlx::query_as(
@@ -118,9 +104,7 @@ pub async fn report(db: &mut PgConnection, gameday: &Gameday) -> sqlx::Result<Re
          from transitions
          where subject_id = any($1) and created_at >= $2 and created_at < $3",
     )
-    .bind(&ids)
-    .bind(span.0)
-    .bind(span.1)
+    .bind_all((&ids, span.0, span.1))
     .fetch_one(&mut *db)
     .await?;
     report.detected_at = failed.into_iter().chain(left).min();
@@ -190,8 +174,7 @@ async fn watched(db: &mut PgConnection, gameday: &Gameday) -> sqlx::Result<Vec<B
          select v.id, v.kind from resources r join subjects v on v.id = r.server_id
          where r.id = $1",
     )
-    .bind(subject.id)
-    .bind(gameday.broken_at)
+    .bind_all((subject.id, gameday.broken_at))
     .fetch_all(db)
     .await?;
     let mut all = vec![named];
@@ -229,9 +212,7 @@ async fn back(
          where old_leader_id = $1 and kind <> 'unfollow' and created_at >= $2 and created_at < $3
          order by seq limit 1",
     )
-    .bind(id)
-    .bind(since)
-    .bind(until)
+    .bind_all((id, since, until))
     .fetch_optional(&mut *db)
     .await?;
     let left: Option<DateTime<Utc>> = sqlx::query_scalar(
@@ -239,9 +220,7 @@ async fn back(
          where subject_id = $1 and from_state = 'available'
            and created_at >= $2 and created_at < $3",
     )
-    .bind(id)
-    .bind(since)
-    .bind(until)
+    .bind_all((id, since, until))
     .fetch_one(&mut *db)
     .await?;
     let itself: Option<DateTime<Utc>> = sqlx::query_scalar(
@@ -249,9 +228,7 @@ async fn back(
          where subject_id = $1 and to_state = 'available' and created_at > $2
            and created_at < $3",
     )
-    .bind(id)
-    .bind(left)
-    .bind(until)
+    .bind_all((id, left, until))
     .fetch_one(&mut *db)
     .await?;
     if let Some((at, to, name)) = moved
@@ -284,9 +261,7 @@ async fn seen_well(
            and (attributes->>'service_available')::boolean
            and created_at - coalesce((attributes->>'latency_ms')::float8, 0) * interval '1 ms' > $2",
     )
-    .bind(id)
-    .bind(since)
-    .bind(until)
+    .bind_all((id, since, until))
     .fetch_one(db)
     .await
 }
@@ -323,9 +298,7 @@ async fn incidents(
          group by i.id, i.kind, i.state, i.resolved_at
          order by opened_at, i.id",
     )
-    .bind(of)
-    .bind(since)
-    .bind(until)
+    .bind_all((of, since, until))
     .fetch_all(db)
     .await
 }
@@ -344,9 +317,7 @@ async fn remedies(
          group by incident_id, resolver, remedy
          order by begun_at",
     )
-    .bind(ids)
-    .bind(since)
-    .bind(until)
+    .bind_all((ids, since, until))
     .fetch_all(db)
     .await
 }

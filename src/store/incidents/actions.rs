@@ -9,6 +9,7 @@ use sqlx::PgConnection;
 use super::{Incident, IncidentId, Note, close, load, lock, note};
 use crate::model::{Action, Channel, Deed, Evidence, IncidentState, Severity};
 use crate::store::outbox::{self, NewMessage};
+use crate::store::statement::{Bind, Statement};
 use crate::store::{operations, queue};
 
 /// What is asked for, by whom, and why.
@@ -73,8 +74,7 @@ async fn acknowledge(
     asked: &Asked,
 ) -> sqlx::Result<()> {
     sqlx::query("update incidents set acknowledged_at = now(), acknowledged_by = $2 where id = $1")
-        .bind(incident.id)
-        .bind(&asked.by)
+        .bind_all((incident.id, &asked.by))
         .execute(&mut *db)
         .await?;
     say(db, incident, asked, "acknowledged", "a human is at it").await?;
@@ -140,11 +140,9 @@ async fn release(db: &mut PgConnection, incident: &Incident, asked: &Asked) -> s
 
 async fn set_held(db: &mut PgConnection, id: IncidentId, held: bool) -> sqlx::Result<()> {
     sqlx::query("update incidents set held_at = case when $2 then now() end where id = $1")
-        .bind(id)
-        .bind(held)
-        .execute(db)
-        .await?;
-    Ok(())
+        .bind_all((id, held))
+        .run(db)
+        .await
 }
 
 async fn resolve(

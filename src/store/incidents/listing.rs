@@ -1,12 +1,13 @@
 //! Incidents as people ask for them: listed, and each with its timeline.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
-use serde_json::Value;
 use sqlx::{FromRow, PgConnection};
 
 use super::{Incident, IncidentId, IncidentKind, IncidentState, SubjectId};
-use crate::model::{Channel, Deed, Kind, MessageState, Provider, PublicId, Severity};
+use crate::api::{IncidentMessage, TimelineEvent};
+use crate::model::{PublicId, Severity};
+use crate::store::statement::Bind;
+use crate::store::subjects::Whose;
 
 /// So many events of a timeline are read, the newest.
 pub const MOST_EVENTS: i64 = 1000;
@@ -40,39 +41,19 @@ pub struct Page {
 }
 
 /// An incident, and what people call what it has to do with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromRow)]
 pub struct Listed {
     /// The incident.
+    #[sqlx(flatten)]
     pub incident: Incident,
-    /// Whose, and its name; `None`: the herd's.
-    pub subject: Option<(PublicId, String)>,
+    /// Whose; `None`: the herd's.
+    #[sqlx(flatten)]
+    pub whose: Whose,
     /// How loud a human is called, if a worker has published the playbook.
     pub severity: Option<String>,
     /// The remedy that is next or at work, if a worker has published the playbook.
+    #[sqlx(rename = "remedy_name")]
     pub remedy: Option<String>,
-}
-
-#[derive(FromRow)]
-struct ListedRow {
-    #[sqlx(flatten)]
-    incident: Incident,
-    subject_kind: Option<Kind>,
-    subject_name: Option<String>,
-    severity: Option<String>,
-    remedy_name: Option<String>,
-}
-
-impl ListedRow {
-    fn into_listed(self) -> Listed {
-        let of = self.subject_kind.zip(self.incident.subject);
-        let of = of.map(|(kind, id)| PublicId::new(kind, id));
-        Listed {
-            incident: self.incident,
-            subject: of.zip(self.subject_name),
-            severity: self.severity,
-            remedy: self.remedy_name,
-        }
-    }
 }
 
 const COLUMNS: &str = "
@@ -89,7 +70,7 @@ pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Listed
         Some(Wanted::In(state)) => Some(state),
         Some(Wanted::Open) | None => None,
     };
-    let rows: Vec<ListedRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+    sqlx::query_as(sqlx::AssertSqlSafe(format!(
         "{COLUMNS}
          where (not $1 or i.state <> 'resolved')
            and ($2::text is null or i.state = $2)
@@ -111,18 +92,15 @@ pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Listed
     .bind(page.before)
     .bind(page.limit)
     .fetch_all(db)
-    .await?;
-    Ok(rows.into_iter().map(ListedRow::into_listed).collect())
+    .await
 }
 
 /// Reads one incident as [`list`] does.
 pub async fn find(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<Option<Listed>> {
-    let row: Option<ListedRow> =
-        sqlx::query_as(sqlx::AssertSqlSafe(format!("{COLUMNS} where i.id = $1")))
-            .bind(id)
-            .fetch_optional(db)
-            .await?;
-    Ok(row.map(ListedRow::into_listed))
+    sqlx::query_as(sqlx::AssertSqlSafe(format!("{COLUMNS} where i.id = $1")))
+        .bind(id)
+        .fetch_optional(db)
+        .await
 }
 
 /// An open incident, in few words.
@@ -149,66 +127,21 @@ pub async fn open_of(db: &mut PgConnection, subjects: &[SubjectId]) -> sqlx::Res
     .await
 }
 
-/// A row of a timeline.
-#[derive(Clone, Debug, FromRow, Serialize)]
-pub struct Event {
-    /// When, by the control database's clock.
-    pub created_at: DateTime<Utc>,
-    /// `opened`, `attempt`, `escalated` …
-    pub kind: String,
-    /// A worker, or who asked.
-    pub actor: String,
-    /// For people.
-    pub text: String,
-    /// For programs.
-    pub detail: Value,
-}
-
 /// The newest events of a timeline, oldest of them first.
-pub async fn events(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<Vec<Event>> {
+pub async fn events(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<Vec<TimelineEvent>> {
     sqlx::query_as(
         "select created_at, kind, actor, text, detail from (
              select * from incident_events where incident_id = $1
              order by created_at desc, id desc limit $2) newest
          order by created_at, id",
     )
-    .bind(id)
-    .bind(MOST_EVENTS)
+    .bind_all((id, MOST_EVENTS))
     .fetch_all(db)
     .await
 }
 
-/// What was told of an incident, and whether it has arrived.
-#[derive(Clone, Debug, FromRow, Serialize)]
-pub struct Told {
-    /// As people see it: `msg_…`.
-    pub id: String,
-    /// When it was written.
-    pub created_at: DateTime<Utc>,
-    /// Whom it is for.
-    pub channel: Channel,
-    /// What it does at the other side.
-    pub action: Deed,
-    /// How loud it is.
-    pub severity: Severity,
-    /// In one line.
-    pub summary: String,
-    /// What became of it.
-    pub state: MessageState,
-    /// How often it was sent.
-    pub attempts: i32,
-    /// What the last failed attempt met with.
-    pub last_error: Option<String>,
-    /// What delivered it.
-    pub delivered_by: Option<Provider>,
-    /// What the other side calls it.
-    pub reference: Option<String>,
-    /// When it was delivered or given up.
-    pub settled_at: Option<DateTime<Utc>>,
-}
-
 /// The messages about an incident, oldest first.
-pub async fn messages(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<Vec<Told>> {
+pub async fn messages(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<Vec<IncidentMessage>> {
     sqlx::query_as(
         "select 'msg_' || id as id, created_at, channel, action, severity, summary, state, attempts,
                 last_error, delivered_by, reference, settled_at

@@ -7,6 +7,7 @@ use super::{begin_anew, end, load, note};
 use crate::model::{
     Action, IncidentId, IncidentKind, Note, Operation, OperationAction, OperationId, OperationState,
 };
+use crate::store::statement::Bind;
 use crate::store::{self, incidents, queue};
 
 /// What is asked for, by whom, and why.
@@ -77,8 +78,7 @@ async fn overrule(db: &mut PgConnection, id: OperationId, asked: &Asked) -> sqlx
          set params = params || jsonb_build_object('override', $2::text), revision = revision + 1
          where id = $1 and state = 'open'",
     )
-    .bind(id)
-    .bind(format!("{}: {reason}", asked.by))
+    .bind_all((id, format!("{}: {reason}", asked.by)))
     .execute(&mut *db)
     .await?;
     let text = format!("overridden: {reason}");

@@ -1,15 +1,17 @@
 //! What a step has learnt or brought about, written into the record with the step.
 
 use serde_json::Value;
-use sqlx::{Encode, PgConnection, Postgres, Type};
+use sqlx::PgConnection;
 
 use super::NewOperation;
 use crate::model::{
-    Durability, Kind, LeaderChangeKind, OperationId, OperationKind, State, SubjectId, TransitionId,
+    Durability, Kind, LeaderChangeKind, OperationId, OperationKind, State, SubjectId, TlsMode,
+    TransitionId,
 };
 use crate::store::creation::{self, DestroyError};
 use crate::store::leader_changes::{self, NewChange};
 use crate::store::outbox;
+use crate::store::statement::{Bind, Statement, Values};
 use crate::store::{incidents, modes, queue};
 
 /// A fact about a subject. Secrets come sealed.
@@ -117,98 +119,53 @@ pub async fn apply(
             host_key,
             ssh_key,
         } => {
-            sqlx::query(
-                "update servers set host_private_key = $2, host_key = $3, ssh_key = $4
-                 where id = $1 and host_key is null",
-            )
-            .bind(subject)
-            .bind(host_private)
-            .bind(host_key)
-            .bind(ssh_key)
-            .execute(db)
-            .await?;
+            let sql = "update servers set host_private_key = $2, host_key = $3, ssh_key = $4
+                       where id = $1 and host_key is null";
+            set(db, sql, (subject, host_private, host_key, ssh_key)).await?;
         }
-        Fact::Instance {
-            id: instance,
-            zone,
-            size,
-        } => {
-            sqlx::query("update servers set instance_id = $2, zone = $3, size = $4 where id = $1")
-                .bind(subject)
-                .bind(instance)
-                .bind(zone)
-                .bind(size)
-                .execute(db)
-                .await?;
+        Fact::Instance { id, zone, size } => {
+            let sql = "update servers set instance_id = $2, zone = $3, size = $4 where id = $1";
+            set(db, sql, (subject, id, zone, size)).await?;
         }
         Fact::Address {
             address,
             port,
             user,
         } => {
-            sqlx::query(
-                "update servers set address = $2, ssh_port = $3, ssh_user = $4 where id = $1",
-            )
-            .bind(subject)
-            .bind(address)
-            .bind(i32::from(*port))
-            .bind(user)
-            .execute(db)
-            .await?;
+            let sql = "update servers set address = $2, ssh_port = $3, ssh_user = $4 where id = $1";
+            set(db, sql, (subject, address, i32::from(*port), user)).await?;
         }
-        Fact::Volume { id: volume } => {
-            set(
-                db,
-                "update servers set volume_id = $2 where id = $1",
-                subject,
-                volume,
-            )
-            .await?;
+        Fact::Volume { id } => {
+            let sql = "update servers set volume_id = $2 where id = $1";
+            set(db, sql, (subject, id)).await?;
         }
         Fact::Size(size) => {
-            set(
-                db,
-                "update servers set size = $2 where id = $1",
-                subject,
-                size,
-            )
-            .await?;
+            let sql = "update servers set size = $2 where id = $1";
+            set(db, sql, (subject, size)).await?;
         }
         Fact::VolumeGib(gib) => {
-            sqlx::query("update servers set volume_gib = $2 where id = $1")
-                .bind(subject)
-                .bind(i32::try_from(*gib).unwrap_or(i32::MAX))
-                .execute(db)
-                .await?;
+            let sql = "update servers set volume_gib = $2 where id = $1";
+            let gib = i32::try_from(*gib).unwrap_or(i32::MAX);
+            set(db, sql, (subject, gib)).await?;
         }
         Fact::HostKeyHandedOver => {
-            sqlx::query("update servers set host_private_key = null where id = $1")
-                .bind(subject)
-                .execute(db)
-                .await?;
+            let sql = "update servers set host_private_key = $2 where id = $1";
+            set(db, sql, (subject, None::<Vec<u8>>)).await?;
         }
         Fact::Certificate(pem) => {
-            sqlx::query(
-                "update resources set tls_root_cert = $2, tls_mode = 'verify-full' where id = $1",
-            )
-            .bind(subject)
-            .bind(pem)
-            .execute(db)
-            .await?;
+            let sql = "update resources set tls_root_cert = $2, tls_mode = $3 where id = $1";
+            set(db, sql, (subject, pem, TlsMode::VerifyFull)).await?;
         }
         Fact::CustomerPassword(sealed) => {
-            sqlx::query("update resources set customer_password = $2 where id = $1")
-                .bind(subject)
-                .bind(sealed)
-                .execute(db)
-                .await?;
+            let sql = "update resources set customer_password = $2 where id = $1";
+            set(db, sql, (subject, sealed)).await?;
         }
         Fact::State { from, to, reason } => {
             turn(db, subject, *from, *to, reason, worker).await?;
         }
         Fact::Durability(durability) => {
             let sql = "update resources set durability = $2 where id = $1 or leader_id = $1";
-            set(db, sql, subject, durability).await?;
+            set(db, sql, (subject, durability)).await?;
         }
         Fact::Leads {
             customer,
@@ -267,12 +224,12 @@ pub async fn follow_up(
     Ok(())
 }
 
-async fn set<T>(db: &mut PgConnection, sql: &'static str, of: SubjectId, to: T) -> sqlx::Result<()>
-where
-    T: for<'q> Encode<'q, Postgres> + Type<Postgres> + Send,
-{
-    sqlx::query(sql).bind(of).bind(to).execute(db).await?;
-    Ok(())
+async fn set<'q>(
+    db: &mut PgConnection,
+    sql: &'static str,
+    values: impl Values<'q>,
+) -> sqlx::Result<()> {
+    sqlx::query(sql).bind_all(values).run(db).await
 }
 
 /// Changes a subject's state with its transition, if it is in `from`.
@@ -288,9 +245,7 @@ pub async fn turn(
         "update subjects set state = $3, state_since = now()
          where id = $1 and state = $2 and forgotten_at is null",
     )
-    .bind(subject)
-    .bind(from)
-    .bind(to)
+    .bind_all((subject, from, to))
     .execute(&mut *db)
     .await?;
     if changed.rows_affected() == 0 {
@@ -300,12 +255,7 @@ pub async fn turn(
         "insert into transitions (id, subject_id, from_state, to_state, reason, worker)
          values ($1, $2, $3, $4, $5, $6)",
     )
-    .bind(TransitionId::generate())
-    .bind(subject)
-    .bind(from)
-    .bind(to)
-    .bind(reason)
-    .bind(worker)
+    .bind_all((TransitionId::generate(), subject, from, to, reason, worker))
     .execute(&mut *db)
     .await?;
     queue::bring_forward(db, &[subject]).await?;
@@ -327,9 +277,7 @@ async fn lead(
          where r.id = $1 and was.id = r.id and was.leader_id is not null
          returning was.leader_id",
     )
-    .bind(follower)
-    .bind(customer)
-    .bind(replication)
+    .bind_all((follower, customer, replication))
     .fetch_optional(&mut *db)
     .await?;
     // Without one the step was done before.
@@ -365,10 +313,7 @@ async fn hand_over(
          from resources f
          where t.id = $2 and f.id = $1 and t.leader_id = $1",
     )
-    .bind(from)
-    .bind(to)
-    .bind(customer)
-    .bind(replication)
+    .bind_all((from, to, customer, replication))
     .execute(&mut *db)
     .await?;
     if led.rows_affected() == 0 {
@@ -379,8 +324,7 @@ async fn hand_over(
          set leader_id = $2, epoch = (select epoch from resources where id = $2)
          where (r.id = $1 or r.leader_id = $1) and r.id <> $2",
     )
-    .bind(from)
-    .bind(to)
+    .bind_all((from, to))
     .execute(&mut *db)
     .await?;
     // The names change places, by way of one that nobody else can have.
@@ -397,8 +341,7 @@ async fn hand_over(
         (from, &followers),
     ] {
         sqlx::query("update subjects set name = $2 where id = $1")
-            .bind(id)
-            .bind(name)
+            .bind_all((id, name))
             .execute(&mut *db)
             .await?;
     }

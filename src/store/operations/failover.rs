@@ -69,12 +69,9 @@ pub async fn open_failover(
     }
     leases::break_for(db, leader).await?;
     let new = NewOperation {
-        subject: Some(leader),
-        kind: OperationKind::Failover,
         params,
-        asked_by: asked_by.to_owned(),
         reason: reason.map(str::to_owned),
-        not_before: None,
+        ..NewOperation::new(leader, OperationKind::Failover, asked_by)
     };
     let opened = match remedy {
         Some(remedy) => Some(open_for(db, &new, remedy).await?),

@@ -1,13 +1,10 @@
 //! How operations are asked for.
 
-use chrono::{DateTime, Utc};
-use serde::Serialize;
-use serde_json::Value;
 use sqlx::{FromRow, PgConnection};
 
-use crate::model::{
-    Kind, Operation, OperationId, OperationKind, OperationState, PublicId, SubjectId,
-};
+use crate::api::TimelineEvent;
+use crate::model::{Operation, OperationId, OperationKind, OperationState, PublicId, SubjectId};
+use crate::store::subjects::Whose;
 
 /// A page of a listing, newest first.
 #[derive(Clone, Debug, Default)]
@@ -25,36 +22,19 @@ pub struct Page {
 }
 
 /// An operation with what its subject is called.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromRow)]
 pub struct Listed {
     /// The operation.
-    pub operation: Operation,
-    /// Its subject's id and name; `None`: the deployment.
-    pub subject: Option<(PublicId, String)>,
-}
-
-#[derive(FromRow)]
-struct ListedRow {
     #[sqlx(flatten)]
-    operation: Operation,
-    subject_kind: Option<Kind>,
-    subject_name: Option<String>,
-}
-
-impl ListedRow {
-    fn into_listed(self) -> Listed {
-        let of = self.subject_kind.zip(self.operation.subject);
-        let of = of.map(|(kind, id)| PublicId::new(kind, id));
-        Listed {
-            operation: self.operation,
-            subject: of.zip(self.subject_name),
-        }
-    }
+    pub operation: Operation,
+    /// Whose; `None`: the deployment's.
+    #[sqlx(flatten)]
+    pub whose: Whose,
 }
 
 /// Lists operations, newest first; those of subjects that are gone too.
 pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Listed>> {
-    let rows: Vec<ListedRow> = sqlx::query_as(
+    sqlx::query_as(
         "select o.*, s.kind as subject_kind, s.name as subject_name
          from operations o left join subjects s on s.id = o.subject_id
          where ($1::text is null or o.subject_id = $1 and s.kind = $6)
@@ -70,21 +50,19 @@ pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Listed
     .bind(page.limit)
     .bind(page.subject.map(|of| of.kind))
     .fetch_all(db)
-    .await?;
-    Ok(rows.into_iter().map(ListedRow::into_listed).collect())
+    .await
 }
 
 /// One operation.
 pub async fn find(db: &mut PgConnection, id: OperationId) -> sqlx::Result<Option<Listed>> {
-    let row: Option<ListedRow> = sqlx::query_as(
+    sqlx::query_as(
         "select o.*, s.kind as subject_kind, s.name as subject_name
          from operations o left join subjects s on s.id = o.subject_id
          where o.id = $1",
     )
     .bind(id)
     .fetch_optional(db)
-    .await?;
-    Ok(row.map(ListedRow::into_listed))
+    .await
 }
 
 /// The open operations of these subjects.
@@ -95,23 +73,8 @@ pub async fn running(db: &mut PgConnection, of: &[SubjectId]) -> sqlx::Result<Ve
         .await
 }
 
-/// What its timeline says.
-#[derive(Clone, Debug, FromRow, Serialize)]
-pub struct Event {
-    /// When.
-    pub created_at: DateTime<Utc>,
-    /// `asked`, `step`, `waiting`, `failed`, `stuck`, `resumed`, `done` …
-    pub kind: String,
-    /// A worker's name, or who asked through the API.
-    pub actor: String,
-    /// For people.
-    pub text: String,
-    /// For programs.
-    pub detail: Value,
-}
-
 /// Its newest events, the oldest of them first.
-pub async fn events(db: &mut PgConnection, id: OperationId) -> sqlx::Result<Vec<Event>> {
+pub async fn events(db: &mut PgConnection, id: OperationId) -> sqlx::Result<Vec<TimelineEvent>> {
     sqlx::query_as(
         "select * from (
              select id, created_at, kind, actor, text, detail from operation_events

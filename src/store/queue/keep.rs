@@ -5,18 +5,18 @@ use sqlx::{PgConnection, PgPool, Row};
 
 use super::{DEAD_AFTER, Queue, STUCK_AFTER, millis};
 use crate::model::{IncidentKind, Lane};
+use crate::store::statement::{Bind, Statement};
 
 /// Frees every token that a worker which is no more still holds.
 pub async fn release(db: &mut PgConnection, worker: &str) -> sqlx::Result<u64> {
-    let done = sqlx::query(
+    sqlx::query(
         "update apalis.jobs
          set status = 'Pending', lock_by = null, lock_at = null
          where lock_by = $1 and status in ('Queued', 'Running')",
     )
     .bind(worker)
-    .execute(db)
-    .await?;
-    Ok(done.rows_affected())
+    .count(db)
+    .await
 }
 
 /// Frees what a worker that stops has claimed and not begun: all but the tokens that
@@ -26,22 +26,20 @@ pub async fn release_waiting(
     worker: &str,
     at_work: &[String],
 ) -> sqlx::Result<u64> {
-    let done = sqlx::query(
+    sqlx::query(
         "update apalis.jobs
          set status = 'Pending', lock_by = null, lock_at = null
          where lock_by = $1 and status = 'Queued' and not (id = any($2))",
     )
-    .bind(worker)
-    .bind(at_work)
-    .execute(db)
-    .await?;
-    Ok(done.rows_affected())
+    .bind_all((worker, at_work))
+    .count(db)
+    .await
 }
 
 /// Frees what the dead workers of a queue hold. apalis does too, but later, only while
 /// the rescuer has no claimed token waiting, and it wipes out when a token was felt.
 pub async fn rescue(db: &mut PgConnection, queue: Queue) -> sqlx::Result<u64> {
-    let done = sqlx::query(
+    sqlx::query(
         "with orphan as (
              select j.id from apalis.workers w join apalis.jobs j on j.lock_by = w.id
              where w.worker_type = $1 and w.last_seen < now() - $2 * interval '1 ms'
@@ -51,11 +49,9 @@ pub async fn rescue(db: &mut PgConnection, queue: Queue) -> sqlx::Result<u64> {
          set status = 'Pending', lock_by = null, lock_at = null, attempts = attempts + 1
          from orphan where j.id = orphan.id",
     )
-    .bind(queue.as_str())
-    .bind(millis(DEAD_AFTER))
-    .execute(db)
-    .await?;
-    Ok(done.rows_affected())
+    .bind_all((queue.as_str(), millis(DEAD_AFTER)))
+    .count(db)
+    .await
 }
 
 /// Says that a worker lives. apalis does too, but only while no claimed token
@@ -63,9 +59,8 @@ pub async fn rescue(db: &mut PgConnection, queue: Queue) -> sqlx::Result<u64> {
 pub async fn heartbeat(db: &mut PgConnection, worker: &str) -> sqlx::Result<()> {
     sqlx::query("update apalis.workers set last_seen = now() where id = $1")
         .bind(worker)
-        .execute(db)
-        .await?;
-    Ok(())
+        .run(db)
+        .await
 }
 
 /// Frees what a stopped worker still holds and takes it off the list, so that it
@@ -170,26 +165,24 @@ pub async fn keep(db: &mut PgConnection) -> sqlx::Result<Mended> {
 
 /// Takes workers off the list that have been silent for an hour and hold nothing.
 pub async fn prune_workers(db: &mut PgConnection) -> sqlx::Result<u64> {
-    let done = sqlx::query(
+    sqlx::query(
         "delete from apalis.workers w
          where last_seen < now() - interval '1 hour'
            and not exists (select from apalis.jobs j where j.lock_by = w.id)",
     )
-    .execute(db)
-    .await?;
-    Ok(done.rows_affected())
+    .count(db)
+    .await
 }
 
 /// Takes out `notify` jobs that ended a day ago or earlier.
 pub async fn prune_finished(db: &mut PgConnection) -> sqlx::Result<u64> {
-    let done = sqlx::query(
+    sqlx::query(
         "delete from apalis.jobs
          where job_type = 'notify' and status in ('Done', 'Killed')
            and done_at < now() - interval '1 day'",
     )
-    .execute(db)
-    .await?;
-    Ok(done.rows_affected())
+    .count(db)
+    .await
 }
 
 /// Vacuums the queue's tables. Not inside a transaction.

@@ -6,11 +6,13 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
+use super::tokens::due_now;
 use super::{DEAD_AFTER, Lock, Token, bring_forward, millis, wake_incidents};
 use crate::model::{
     Attributes, IncidentKind, ObservationId, Opening, State, SubjectId, TransitionId,
 };
 use crate::store::incidents;
+use crate::store::statement::{Bind, Statement};
 
 /// A feel that is done: its observation, and the token on to `think`.
 #[derive(Clone, Debug)]
@@ -80,6 +82,12 @@ fn locks<'a>(of: impl Iterator<Item = &'a Lock>) -> (Vec<Token>, Vec<String>, Ve
         columns.2.push(lock.at);
     }
     columns
+}
+
+/// A column of the changes of state, null where a step has none.
+fn of_changes<T>(steps: &[ThinkStep], column: fn(&Change) -> Option<T>) -> Vec<Option<T>> {
+    let changes = steps.iter().map(|step| step.change.as_ref());
+    changes.map(|change| change.and_then(column)).collect()
 }
 
 /// jsonb cannot hold the NUL character; a server that sends one is odd, and must
@@ -165,16 +173,10 @@ pub async fn commit_thinks(
                and floor(extract(epoch from j.lock_at))::bigint = s.lock_at
              returning j.id",
         )
-        .bind(ids)
-        .bind(workers)
-        .bind(at)
-        .bind(seen)
-        .bind(after)
-        .bind(&silent)
+        .bind_all((ids, workers, at, seen, after, &silent))
         .fetch_all(&mut *db)
         .await?
     } else {
-        let changes = || steps.iter().map(|s| s.change.as_ref());
         sqlx::query_scalar(
             "with step as (
                  select * from unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[],
@@ -214,24 +216,12 @@ pub async fn commit_thinks(
         .bind(seen)
         .bind(after)
         .bind(&silent)
-        .bind(changes().map(|c| c.map(|c| c.id)).collect::<Vec<_>>())
-        .bind(changes().map(|c| c.map(|c| c.from)).collect::<Vec<_>>())
-        .bind(changes().map(|c| c.map(|c| c.to)).collect::<Vec<_>>())
-        .bind(
-            changes()
-                .map(|c| c.map(|c| c.reason.clone()))
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            changes()
-                .map(|c| c.map(|c| c.observation))
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            changes()
-                .map(|c| c.and_then(|c| c.opens))
-                .collect::<Vec<_>>(),
-        )
+        .bind(of_changes(steps, |change| Some(change.id)))
+        .bind(of_changes(steps, |change| Some(change.from)))
+        .bind(of_changes(steps, |change| Some(change.to)))
+        .bind(of_changes(steps, |change| Some(change.reason.clone())))
+        .bind(of_changes(steps, |change| Some(change.observation)))
+        .bind(of_changes(steps, |change| change.opens))
         .fetch_all(&mut *db)
         .await?
     };
@@ -242,8 +232,7 @@ pub async fn commit_thinks(
         let id = step.lock.token.to_string();
         if moved.contains(&id) {
             sqlx::query("update servers set host_key = $2 where id = $1 and host_key is null")
-                .bind(id)
-                .bind(pin)
+                .bind_all((id, pin))
                 .execute(&mut *db)
                 .await?;
         }
@@ -309,10 +298,7 @@ pub async fn put_back(db: &mut PgConnection, steps: &[PutBack]) -> sqlx::Result<
            and floor(extract(epoch from j.lock_at))::bigint = s.lock_at
          returning j.id",
     )
-    .bind(ids)
-    .bind(workers)
-    .bind(at)
-    .bind(after)
+    .bind_all((ids, workers, at, after))
     .fetch_all(db)
     .await
 }
@@ -334,22 +320,14 @@ async fn wake_without_reason(
             kinds.push(opening.kind);
         }
     }
-    sqlx::query(
-        "with due as (
-             select j.id from incidents i join apalis.jobs j on j.id = i.id
-             where coalesce(i.subject_id, '') = any($1) and i.state = 'needs_human'
-               and i.state <> 'resolved'
-               and not exists (select from unnest($2::text[], $3::text[]) as named (id, kind)
-                               where named.id = i.subject_id and named.kind = i.kind)
-               and j.job_type = 'resolve' and j.status = 'Pending' and j.run_at > now()
-             order by j.id
-             for update of j skip locked)
-         update apalis.jobs j set run_at = now() from due where j.id = due.id",
-    )
-    .bind(thought)
-    .bind(ids)
-    .bind(kinds)
-    .execute(db)
-    .await?;
-    Ok(())
+    sqlx::query(due_now!(
+        "incidents i",
+        "coalesce(i.subject_id, '') = any($1) and i.state = 'needs_human'
+           and i.state <> 'resolved'
+           and not exists (select from unnest($2::text[], $3::text[]) as named (id, kind)
+                           where named.id = i.subject_id and named.kind = i.kind)"
+    ))
+    .bind_all((thought, ids, kinds))
+    .run(db)
+    .await
 }

@@ -8,6 +8,7 @@ use sqlx::types::Json;
 
 use super::{Lock, Queue, Token, millis};
 use crate::model::{IncidentId, Lane, MessageId, OperationId, SubjectId};
+use crate::store::statement::{Bind, Statement};
 
 /// Puts a new subject's token into the ring, due now. One that is there stays.
 pub async fn insert_token(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<()> {
@@ -24,9 +25,8 @@ pub async fn insert_tokens(db: &mut PgConnection, subjects: &[SubjectId]) -> sql
          on conflict (id) do nothing",
     )
     .bind(subjects)
-    .execute(db)
-    .await?;
-    Ok(())
+    .run(db)
+    .await
 }
 
 /// Puts an incident's token into `resolve`, due now.
@@ -50,50 +50,57 @@ pub async fn insert_operation_token(
 /// Moves the token of an incident or an operation to another lane of its queue.
 pub async fn change_lane(db: &mut PgConnection, token: Token, lane: Lane) -> sqlx::Result<()> {
     sqlx::query("update apalis.jobs set priority = $2 where id = $1 and priority <> $2")
-        .bind(token)
-        .bind(lane.priority())
-        .execute(db)
-        .await?;
-    Ok(())
+        .bind_all((token, lane.priority()))
+        .run(db)
+        .await
 }
+
+/// Makes the waiting tokens in `resolve` of these incidents or operations due now. Whoever
+/// has one of them locked is not waited for.
+macro_rules! due_now {
+    ($owner:literal, $which:literal) => {
+        concat!(
+            "with due as (
+                 select j.id from apalis.jobs j join ",
+            $owner,
+            " using (id)
+                 where ",
+            $which,
+            "
+                   and j.job_type = 'resolve' and j.status = 'Pending' and j.run_at > now()
+                 order by j.id
+                 for update of j skip locked)
+             update apalis.jobs j set run_at = now() from due where j.id = due.id"
+        )
+    };
+}
+pub(super) use due_now;
 
 /// Makes the waiting tokens of these subjects' open operations due now; of a
 /// server's resources' operations too, since they wait for their server.
 pub async fn wake_operations(db: &mut PgConnection, subjects: &[SubjectId]) -> sqlx::Result<()> {
-    sqlx::query(
-        "with due as (
-             select j.id from apalis.jobs j join operations o on o.id = j.id
-             where o.state = 'open'
-               and (o.subject_id = any($1) or o.subject_id in (
-                       select id from resources where server_id = any($1)))
-               and (o.not_before is null or o.not_before <= now())
-               and j.job_type = 'resolve' and j.status = 'Pending' and j.run_at > now()
-             order by j.id
-             for update of j skip locked)
-         update apalis.jobs j set run_at = now() from due where j.id = due.id",
-    )
+    sqlx::query(due_now!(
+        "operations o",
+        "o.state = 'open'
+           and (o.subject_id = any($1) or o.subject_id in (
+                   select id from resources where server_id = any($1)))
+           and (o.not_before is null or o.not_before <= now())"
+    ))
     .bind(subjects)
-    .execute(db)
-    .await?;
-    Ok(())
+    .run(db)
+    .await
 }
 
 /// Makes the waiting tokens of what an incident has asked for due now, though their time
 /// has not come: they look whether they are still wanted.
 pub async fn wake_asked_by(db: &mut PgConnection, incident: IncidentId) -> sqlx::Result<()> {
-    sqlx::query(
-        "with due as (
-             select j.id from apalis.jobs j join operations o on o.id = j.id
-             where o.state = 'open' and o.incident_id = $1
-               and j.job_type = 'resolve' and j.status = 'Pending' and j.run_at > now()
-             order by j.id
-             for update of j skip locked)
-         update apalis.jobs j set run_at = now() from due where j.id = due.id",
-    )
+    sqlx::query(due_now!(
+        "operations o",
+        "o.state = 'open' and o.incident_id = $1"
+    ))
     .bind(incident)
-    .execute(db)
-    .await?;
-    Ok(())
+    .run(db)
+    .await
 }
 
 /// Locks the tokens of a subject's open operations against steps, until the
@@ -106,18 +113,16 @@ pub async fn hold_operation_tokens(db: &mut PgConnection, subject: SubjectId) ->
          for update",
     )
     .bind(subject)
-    .execute(db)
-    .await?;
-    Ok(())
+    .run(db)
+    .await
 }
 
 /// The same for one operation's token.
 pub async fn hold_operation_token(db: &mut PgConnection, id: OperationId) -> sqlx::Result<()> {
     sqlx::query("select 1 from apalis.jobs where id = $1 for update")
         .bind(id)
-        .execute(db)
-        .await?;
-    Ok(())
+        .run(db)
+        .await
 }
 
 /// Puts a message's job into `notify`, due now.
@@ -139,13 +144,9 @@ async fn insert_job(
              lock_by = null, lock_at = null, done_at = null
          where jobs.status in ('Done', 'Killed', 'Failed')",
     )
-    .bind(token)
-    .bind(queue)
-    .bind(Json(token))
-    .bind(lane.priority())
-    .execute(db)
-    .await?;
-    Ok(())
+    .bind_all((token, queue, Json(token), lane.priority()))
+    .run(db)
+    .await
 }
 
 /// Whether a step's lock still holds; if so, the token stays locked against
@@ -158,10 +159,7 @@ pub async fn hold(db: &mut PgConnection, lock: &Lock, queue: Queue) -> sqlx::Res
            and floor(extract(epoch from lock_at))::bigint = $4
          for update",
     )
-    .bind(lock.token)
-    .bind(queue)
-    .bind(&lock.worker)
-    .bind(lock.at)
+    .bind_all((lock.token, queue, &lock.worker, lock.at))
     .fetch_optional(db)
     .await?;
     Ok(held.is_some())
@@ -176,11 +174,9 @@ pub async fn turn(db: &mut PgConnection, token: Token, after: Duration) -> sqlx:
              lock_by = null, lock_at = null, attempts = 0
          where id = $1",
     )
-    .bind(token)
-    .bind(millis(after))
-    .execute(db)
-    .await?;
-    Ok(())
+    .bind_all((token, millis(after)))
+    .run(db)
+    .await
 }
 
 /// Ends a message's job that is held: `Done` if it was delivered, else `Killed`.
@@ -191,70 +187,54 @@ pub async fn finish(db: &mut PgConnection, id: MessageId, delivered: bool) -> sq
          set status = $2, done_at = now(), lock_by = null, lock_at = null
          where id = $1",
     )
-    .bind(id)
-    .bind(if delivered { "Done" } else { "Killed" })
-    .execute(db)
-    .await?;
-    Ok(())
+    .bind_all((id, if delivered { "Done" } else { "Killed" }))
+    .run(db)
+    .await
 }
 
 /// Makes the waiting tokens of these subjects' open incidents due now; of a
 /// server's resources' incidents too, since they wait for their server.
 pub async fn wake_incidents(db: &mut PgConnection, subjects: &[SubjectId]) -> sqlx::Result<()> {
-    sqlx::query(
-        "with due as (
-             select j.id from apalis.jobs j join incidents i on i.id = j.id
-             where i.state <> 'resolved'
-               and (i.subject_id = any($1) or i.subject_id in (
-                       select id from resources where server_id = any($1)))
-               and j.job_type = 'resolve' and j.status = 'Pending' and j.run_at > now()
-             order by j.id
-             for update of j skip locked)
-         update apalis.jobs j set run_at = now() from due where j.id = due.id",
-    )
+    sqlx::query(due_now!(
+        "incidents i",
+        "i.state <> 'resolved'
+           and (i.subject_id = any($1) or i.subject_id in (
+                   select id from resources where server_id = any($1)))"
+    ))
     .bind(subjects)
-    .execute(db)
-    .await?;
-    Ok(())
+    .run(db)
+    .await
 }
 
 /// The same for the open incidents of a tier, or of the whole herd.
 pub async fn wake_all_incidents(db: &mut PgConnection, tier: Option<&str>) -> sqlx::Result<()> {
-    sqlx::query(
-        "with due as (
-             select j.id from apalis.jobs j join incidents i on i.id = j.id
-             where i.state <> 'resolved'
-               and ($1::text is null or exists (
-                       select from subjects s
-                       where s.tier = $1 and s.id in (i.subject_id, (
-                           select server_id from resources where id = i.subject_id))))
-               and j.job_type = 'resolve' and j.status = 'Pending' and j.run_at > now()
-             order by j.id
-             for update of j skip locked)
-         update apalis.jobs j set run_at = now() from due where j.id = due.id",
-    )
+    sqlx::query(due_now!(
+        "incidents i",
+        "i.state <> 'resolved'
+           and ($1::text is null or exists (
+                   select from subjects s
+                   where s.tier = $1 and s.id in (i.subject_id, (
+                       select server_id from resources where id = i.subject_id))))"
+    ))
     .bind(tier)
-    .execute(db)
-    .await?;
-    Ok(())
+    .run(db)
+    .await
 }
 
 /// Locks a subject's token against steps, until the transaction ends.
 pub async fn hold_token(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<()> {
     sqlx::query("select 1 from apalis.jobs where id = $1 for update")
         .bind(subject)
-        .execute(db)
-        .await?;
-    Ok(())
+        .run(db)
+        .await
 }
 
 /// The same for an incident's token.
 pub async fn hold_incident_token(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<()> {
     sqlx::query("select 1 from apalis.jobs where id = $1 for update")
         .bind(id)
-        .execute(db)
-        .await?;
-    Ok(())
+        .run(db)
+        .await
 }
 
 /// The same for the tokens of a subject's open incidents.
@@ -266,24 +246,22 @@ pub async fn hold_incident_tokens(db: &mut PgConnection, subject: SubjectId) -> 
          for update",
     )
     .bind(subject)
-    .execute(db)
-    .await?;
-    Ok(())
+    .run(db)
+    .await
 }
 
 /// Takes a forgotten subject's token out of the ring.
 pub async fn remove_token(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<()> {
     sqlx::query("delete from apalis.jobs where id = $1")
         .bind(subject)
-        .execute(db)
-        .await?;
-    Ok(())
+        .run(db)
+        .await
 }
 
 /// Makes a waiting token due now. Tells whether it was waiting; one that is due
 /// already, or at work, is left as it is.
 pub async fn bring_forward(db: &mut PgConnection, subjects: &[SubjectId]) -> sqlx::Result<u64> {
-    let done = sqlx::query(
+    sqlx::query(
         "with due as (
              select id from apalis.jobs
              where id = any($1) and job_type in ('feel', 'silent') and status = 'Pending'
@@ -293,9 +271,8 @@ pub async fn bring_forward(db: &mut PgConnection, subjects: &[SubjectId]) -> sql
          update apalis.jobs j set run_at = now() from due where j.id = due.id",
     )
     .bind(subjects)
-    .execute(db)
-    .await?;
-    Ok(done.rows_affected())
+    .count(db)
+    .await
 }
 
 /// Live servers that have not been felt and thought about since then, those not
@@ -312,8 +289,7 @@ pub async fn unseen_servers(
          order by j.done_at nulls first
          limit $2",
     )
-    .bind(since)
-    .bind(most)
+    .bind_all((since, most))
     .fetch_all(db)
     .await
 }
@@ -322,9 +298,8 @@ pub async fn unseen_servers(
 pub async fn remove_from_resolve(db: &mut PgConnection, token: Token) -> sqlx::Result<()> {
     sqlx::query("delete from apalis.jobs where id = $1 and job_type = 'resolve'")
         .bind(token)
-        .execute(db)
-        .await?;
-    Ok(())
+        .run(db)
+        .await
 }
 
 /// Makes the waiting token of an incident or an operation due now.
@@ -337,7 +312,6 @@ pub async fn wake(db: &mut PgConnection, token: Token) -> sqlx::Result<()> {
          update apalis.jobs j set run_at = now() from due where j.id = due.id",
     )
     .bind(token)
-    .execute(db)
-    .await?;
-    Ok(())
+    .run(db)
+    .await
 }

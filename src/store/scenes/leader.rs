@@ -7,6 +7,7 @@ use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
 
 use crate::model::{Attributes, Observation, ObservationId, State, SubjectId};
+use crate::store::statement::Bind;
 
 /// How many observations of a follower, and of its leader, are looked at for how far
 /// it has come.
@@ -137,10 +138,7 @@ pub(super) async fn followings(
                    and o.created_at < now() + interval '1 hour'
                  order by o.created_at desc, o.id desc limit $4) x) its",
     )
-    .bind(followers)
-    .bind(newest)
-    .bind(POSITIONS_MINUTES)
-    .bind(POSITIONS)
+    .bind_all((followers, newest, POSITIONS_MINUTES, POSITIONS))
     .fetch_all(db)
     .await?;
     Ok(rows

@@ -2,9 +2,10 @@
 
 use sqlx::PgConnection;
 
-use super::{Inserted, insert};
+use super::{Inserted, insert, resources_on};
 use crate::model::{Cloud, Kind, Origin, Secret, SecretKey, State, SubjectId, TlsMode};
-use crate::store::{incidents, modes, operations, queue};
+use crate::store::statement::{Bind, Statement};
+use crate::store::{incidents, modes, one_at_a_time, operations, queue};
 
 /// A server to be adopted.
 #[derive(Clone, Debug)]
@@ -100,13 +101,13 @@ pub async fn adopt_server(
     key: &SecretKey,
     new: &NewServer,
 ) -> Result<SubjectId, AdoptError> {
+    // Of two adoptions of the same thing at once, the second waits and finds the first's row.
     one_at_a_time(db, &format!("server {}:{}", new.address, new.ssh_port)).await?;
     let same: Option<SubjectId> = sqlx::query_scalar(
         "select v.id from servers v join subjects s using (id)
          where s.forgotten_at is null and v.address = $1 and v.ssh_port = $2",
     )
-    .bind(&new.address)
-    .bind(i32::from(new.ssh_port))
+    .bind_all((&new.address, i32::from(new.ssh_port)))
     .fetch_optional(&mut *db)
     .await?;
     if let Some(id) = same {
@@ -166,9 +167,7 @@ pub async fn adopt_resource(
         "select r.id from resources r join subjects s using (id)
          where s.forgotten_at is null and r.server_id = $1 and r.port = $2 and r.database = $3",
     )
-    .bind(new.server_id)
-    .bind(i32::from(new.port))
-    .bind(&new.database)
+    .bind_all((new.server_id, i32::from(new.port), &new.database))
     .fetch_optional(&mut *db)
     .await?;
     if let Some(id) = same {
@@ -193,16 +192,6 @@ pub async fn adopt_resource(
     .await?;
     queue::insert_token(db, id).await?;
     Ok(id)
-}
-
-/// Two adoptions of the same thing at once: the second waits, and then finds the
-/// first's row.
-async fn one_at_a_time(db: &mut PgConnection, place: &str) -> sqlx::Result<()> {
-    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))")
-        .bind(place)
-        .execute(db)
-        .await?;
-    Ok(())
 }
 
 /// An adopted subject starts uncertain: nobody has seen it yet.
@@ -231,19 +220,12 @@ pub async fn forget(db: &mut PgConnection, kind: Kind, id: SubjectId) -> Result<
     sqlx::query(
         "select 1 from subjects where id = $1 and kind = $2 and forgotten_at is null for update",
     )
-    .bind(id)
-    .bind(kind)
+    .bind_all((id, kind))
     .fetch_optional(&mut *db)
     .await?
     .ok_or(ForgetError::NotFound)?;
     operations::cancel_open(db, id, "its subject was forgotten").await?;
-    let resources: i64 = sqlx::query_scalar(
-        "select count(*) from resources r join subjects s using (id)
-         where r.server_id = $1 and s.forgotten_at is null",
-    )
-    .bind(id)
-    .fetch_one(&mut *db)
-    .await?;
+    let resources = resources_on(db, id).await?;
     if resources > 0 {
         return Err(ForgetError::HasResources(resources));
     }
@@ -252,7 +234,7 @@ pub async fn forget(db: &mut PgConnection, kind: Kind, id: SubjectId) -> Result<
     queue::remove_token(db, id).await?;
     sqlx::query("update subjects set forgotten_at = now() where id = $1")
         .bind(id)
-        .execute(db)
+        .run(db)
         .await?;
     Ok(())
 }

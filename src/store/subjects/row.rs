@@ -112,27 +112,17 @@ impl SubjectRow {
     /// # Errors
     /// If a stored secret does not open, or a stored word is unknown.
     pub fn open(self, key: &SecretKey) -> anyhow::Result<Known> {
-        let ssh_key = match &self.ssh_key {
-            Some(sealed) => Some(key.open(sealed, &format!("{}/ssh_key", self.server_id))?),
-            None => None,
-        };
-        let password = match &self.password {
-            Some(sealed) => Some(key.open(sealed, &format!("{}/password", self.id()))?),
-            None => None,
-        };
-        let customer = match &self.customer_password {
-            Some(sealed) => Some(key.open(sealed, &format!("{}/customer", self.id()))?),
-            None => None,
-        };
-        let replication = match &self.replication_password {
-            Some(sealed) => Some(key.open(sealed, &format!("{}/replication", self.id()))?),
-            None => None,
+        let open = |sealed: &Option<Vec<u8>>, of: SubjectId, what: &str| {
+            let opened = sealed
+                .as_ref()
+                .map(|s| key.open(s, &format!("{of}/{what}")));
+            opened.transpose()
         };
         let secrets = Secrets {
-            ssh_key,
-            password,
-            customer,
-            replication,
+            ssh_key: open(&self.ssh_key, self.server_id, "ssh_key")?,
+            password: open(&self.password, self.id(), "password")?,
+            customer: open(&self.customer_password, self.id(), "customer")?,
+            replication: open(&self.replication_password, self.id(), "replication")?,
         };
         Ok(self.into_known(secrets)?)
     }
@@ -150,12 +140,6 @@ impl SubjectRow {
     }
 
     fn into_known(self, secrets: Secrets) -> sqlx::Result<Known> {
-        let Secrets {
-            ssh_key,
-            password,
-            customer,
-            replication,
-        } = secrets;
         let subject = self.subject;
         let server = Server {
             subject: Subject {
@@ -171,7 +155,7 @@ impl SubjectRow {
             address: self.address,
             ssh_port: self.ssh_port,
             ssh_user: self.ssh_user,
-            ssh_key,
+            ssh_key: secrets.ssh_key,
             host_key: self.host_key,
             cloud: self.cloud,
             instance_id: self.instance_id,
@@ -199,7 +183,7 @@ impl SubjectRow {
                     port: port(self.port.ok_or_else(missing)?)?,
                     database: self.database.ok_or_else(missing)?,
                     role: self.role.ok_or_else(missing)?,
-                    password: password.ok_or_else(missing)?,
+                    password: secrets.password.ok_or_else(missing)?,
                     tls_mode: self.tls_mode.ok_or_else(missing)?,
                     tls_root_cert: self.tls_root_cert,
                     plan: self.plan.ok_or_else(missing)?,
@@ -207,7 +191,7 @@ impl SubjectRow {
                         (Some(role), Some(database)) => Some(Customer {
                             role,
                             database,
-                            password: customer.unwrap_or_default(),
+                            password: secrets.customer.unwrap_or_default(),
                         }),
                         _ => None,
                     },
@@ -219,7 +203,7 @@ impl SubjectRow {
                         .max_lag_bytes
                         .and_then(|bytes| u64::try_from(bytes).ok())
                         .unwrap_or_default(),
-                    replication_password: replication,
+                    replication_password: secrets.replication,
                 };
                 Ok(Known::Resource(Box::new(resource), Box::new(server)))
             }

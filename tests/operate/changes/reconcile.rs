@@ -1,7 +1,8 @@
 //! What the clouds have beside what the record has.
 
+use drover::api::Orphan;
 use drover::model::{IncidentKind, OperationKind, SubjectId};
-use drover::store::orphans::{self, Recorded};
+use drover::store::orphans;
 use drover_jobs::cloud::{Cloud, InstanceState};
 use drover_tests::sql;
 use serde_json::json;
@@ -10,7 +11,7 @@ use super::driver::{ALL, World, world};
 
 /// Has it compared by the ring itself, and gives the orphans and the operation's last
 /// words.
-async fn compared(world: &World) -> (Vec<Recorded>, String) {
+async fn compared(world: &World) -> (Vec<Orphan>, String) {
     let change = world.ask(None, OperationKind::Reconcile, json!({})).await;
     let id = change.operation.id.to_string();
     for _ in 0..300 {
