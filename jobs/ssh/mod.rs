@@ -126,11 +126,12 @@ async fn talk(
     limits: Limits,
 ) -> Result<Output, SshError> {
     let (address, port) = (&*target.address, target.port);
-    let let_in = async {
+    // On the heap: it is large, and lies in all that wait for it.
+    let let_in = Box::pin(async {
         let mut session = Session::open(address, port, target.host_key.as_deref()).await?;
         log_in(&mut session, target).await?;
         Ok(session)
-    };
+    });
     let talked = async {
         let session = within(limits.connect.min(limits.time), address, port, let_in).await?;
         command::run(&session, command, input, limits.bytes).await
