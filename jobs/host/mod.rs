@@ -2,6 +2,8 @@
 //!
 //! Architecture Invariant: a script is fixed text, a file in `scripts/`. What differs is
 //! handed to it as quoted arguments, and what is secret as its input.
+//!
+//! Architecture Invariant: no script knows which cloud it runs on; `bin/layout` looks for it.
 
 mod report;
 pub mod scripts;

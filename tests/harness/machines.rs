@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use drover_jobs::cloud::local::COMMANDS;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
@@ -145,6 +146,14 @@ impl Machine {
             ),
             0o755,
         )?;
+        for (name, text) in COMMANDS {
+            write(&format!("bin/{name}"), text, 0o755)?;
+        }
+        write(
+            "folders",
+            &format!("storage='{here}/pg' sockets='{here}/run' address='{address}'\n"),
+            0o644,
+        )?;
         write(
             "createcluster.conf",
             &format!(
@@ -163,8 +172,7 @@ impl Machine {
                  PasswordAuthentication no\nKbdInteractiveAuthentication no\nUseDNS no\nPrintMotd no\n\
                  MaxStartups 100:30:200\nAllowUsers {user}\n\
                  SetEnv PATH={here}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin \
-                 PG_CLUSTER_CONF_ROOT={here}/pg/conf DROVER_CREATECLUSTER={here}/createcluster.conf \
-                 DROVER_SOCKETS={here}/run DROVER_LOGS={here}/pg/log\n"
+                 PG_CLUSTER_CONF_ROOT={here}/pg/conf HOME={here}\n"
             ),
             0o644,
         )?;

@@ -175,7 +175,7 @@ impl LocalServer {
         );
         let command = format!(
             "test ! -e {conf} || pg_dropcluster {version} {name}; rm -rf {data}; \
-             pg_createcluster {version} {name} -d {data} -s {sockets} -l {log} -p {port} -- \
+             /usr/bin/pg_createcluster {version} {name} -d {data} -s {sockets} -l {log} -p {port} -- \
              --no-sync --username=postgres --auth-local=trust --auth-host=scram-sha-256 \
              && printf %s {settings} >{file}",
             name = quote(name)?,

@@ -29,7 +29,7 @@ pub use cluster::{Cluster, DATABASE, ROLE};
 pub use made::ZONES;
 use owner::Owner;
 pub use power::Boot;
-pub use server::{LocalServer, SSH_PORT, Settings};
+pub use server::{COMMANDS, LocalServer, SSH_PORT, Settings};
 pub use volume::{Cure, MIB};
 
 const SSHD: &str = "/usr/sbin/sshd";

@@ -23,6 +23,16 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LONGEST_SOCKET: usize = 106;
 const SOCKET_NAME: usize = "/.s.PGSQL.65535".len();
 
+/// What a local server does otherwise than a Debian of its own, for the `PATH` of its sshd:
+/// drover's scripts do not know which of the two they run on.
+pub const COMMANDS: [(&str, &str); 5] = [
+    ("sudo", include_str!("bin/sudo.sh")),
+    ("pg_createcluster", include_str!("bin/pg_createcluster.sh")),
+    ("apt-get", include_str!("bin/absent.sh")),
+    ("cloud-init", include_str!("bin/done.sh")),
+    ("mountpoint", include_str!("bin/done.sh")),
+];
+
 /// What `server.json` keeps.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Settings {
@@ -107,6 +117,7 @@ impl LocalServer {
     pub(super) fn lay_out(&self, public_key: &str) -> anyhow::Result<()> {
         for (dir, mode) in [
             ("", 0o755),
+            ("bin", 0o755),
             ("pg", 0o755),
             ("pg/conf", 0o755),
             ("pg/data", 0o755),
@@ -127,18 +138,25 @@ impl LocalServer {
             &self.cluster_defaults(),
             0o644,
         )?;
-        let dir = self.dir.display();
+        for (name, text) in COMMANDS {
+            let path = self.path("bin").join(name);
+            self.owner.write(&path, text, 0o755)?;
+        }
+        let (dir, address) = (self.dir.display(), self.settings.address);
+        let folders = format!(
+            "storage='{}' sockets='{}' address='{address}'\n",
+            self.storage().display(),
+            self.socket_dir().display(),
+        );
+        self.owner.write(&self.path("folders"), &folders, 0o644)?;
         let config = format!(
-            "ListenAddress {}\nPort {SSH_PORT}\nHostKey {dir}/host_key\nPidFile {dir}/sshd.pid\n\
+            "ListenAddress {address}\nPort {SSH_PORT}\nHostKey {dir}/host_key\nPidFile {dir}/sshd.pid\n\
              AuthorizedKeysFile {dir}/authorized_keys\nStrictModes no\nUsePAM no\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nUseDNS no\n\
              PrintMotd no\nMaxStartups 100:30:200\nAllowUsers {}\n\
-             SetEnv PG_CLUSTER_CONF_ROOT={dir}/pg/conf \
-             DROVER_CREATECLUSTER={dir}/createcluster.conf DROVER_SOCKETS={sockets} DROVER_LOGS={logs}\n",
-            self.settings.address,
+             SetEnv PG_CLUSTER_CONF_ROOT={dir}/pg/conf HOME={dir} \
+             PATH={dir}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin\n",
             self.owner.name,
-            sockets = self.socket_dir().display(),
-            logs = self.storage().join("log").display(),
         );
         self.owner.write(&self.config(), &config, 0o644)?;
         self.save()

@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154  # conf, data, local: prelude/new_cluster.sh
+# shellcheck shell=sh disable=SC2154  # conf, data: prelude/new_cluster.sh
 # Makes the cluster that prelude/new_cluster.sh speaks of as a copy of its leader. What was
 # left half made is made anew: the file that is written last tells. The password file and
 # the certificate that the leader is known by come as the input.
@@ -8,7 +8,6 @@ if [ ! -x "/usr/lib/postgresql/$v/bin/pg_basebackup" ]; then
   exit 78
 fi
 t=$HOME/.drover-jobs
-[ -z "$local" ] || t=${DROVER_CREATECLUSTER%/*}/jobs
 if is_whole; then
   rm -f -- "$t/$n.crt" "$t/$n.pass"
   echo "cluster $v/$n is made"
@@ -32,8 +31,9 @@ copy_cluster() {
   certify
   as_root find "$data" -mindepth 1 -delete
   # Not under its own name: what a copy confirms is no copy of a commit yet.
+  # shellcheck disable=SC2046  # an option, or none
   as_owner_of "$data" "/usr/lib/postgresql/$v/bin/pg_basebackup" -d "$(conninfo drover_copy)" \
-    -D "$data" -X stream -S "$slot" -c fast -r "${rate}M" ${local:+--no-sync}
+    -D "$data" -X stream -S "$slot" -c fast -r "${rate}M" $(no_sync "$data")
   as_owner_of "$data" touch "$data/standby.signal"
   as_root mkdir -p "$conf/conf.d"
   follower_conf | put "$conf/conf.d/follower.conf" 600

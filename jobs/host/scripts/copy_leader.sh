@@ -8,8 +8,9 @@ rate=$6
 copy() {
   as_owner_of "$d" find "$d" -mindepth 1 -delete
   # Under a name of its own: what confirms WAL in the follower's would stand for its disk.
+  # shellcheck disable=SC2046  # an option, or none
   as_owner_of "$d" "/usr/lib/postgresql/$v/bin/pg_basebackup" -d "$(conninfo drover_copy)" \
-    -D "$d" -X stream -S "$slot" -c fast -r "${rate}M" ${DROVER_CREATECLUSTER:+--no-sync}
+    -D "$d" -X stream -S "$slot" -c fast -r "${rate}M" $(no_sync "$d")
   as_owner_of "$d" touch "$d/standby.signal"
 }
 background "$5" copy

@@ -9,7 +9,6 @@ case $n in
 esac
 conf=${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}
 j=$HOME/.drover-jobs
-[ -z "$DROVER_CREATECLUSTER" ] || j=${DROVER_CREATECLUSTER%/*}/jobs
 
 if [ -e "$j/cluster-$n.lock" ]; then
   exec 9>"$j/cluster-$n.lock"
@@ -26,14 +25,8 @@ done
 for d in "$conf"/*/"$n"; do
   [ ! -e "$d" ] || { echo "$d is still there"; exit 1; }
 done
-if [ -n "$DROVER_CREATECLUSTER" ]; then
-  data=$(sed -n 's/^data_directory = .\(.*\).$/\1/p' "$DROVER_CREATECLUSTER" | sed "s/%c/$n/")
-  [ -z "$data" ] || rm -rf -- "$data"
-  rm -f -- "$DROVER_LOGS/$n.log"*
-else
-  for d in /var/lib/postgresql/*/"$n"; do
-    [ ! -d "$d" ] || as_root rm -rf -- "$d"
-  done
-fi
+for d in /var/lib/postgresql/*/"$n"; do
+  [ ! -d "$d" ] || as_root rm -rf -- "$d"
+done
 rm -f -- "$j/cluster-$n.lock" "$j/cluster-$n.log" "$j/cluster-$n.rc"
 echo "cluster $n is gone"

@@ -12,11 +12,6 @@ if [ -n "$v" ] && [ -x "/usr/lib/postgresql/$v/bin/postgres" ] &&
   echo "PostgreSQL $v is installed"
   exit 0
 fi
-if [ -n "$DROVER_CREATECLUSTER" ]; then
-  echo "this machine lacks PostgreSQL ${wanted:-of any version}, openssl or Perl's JSON module, and" \
-    "a local server installs nothing on it"
-  exit 78
-fi
 
 apt() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 "$@"; }
 

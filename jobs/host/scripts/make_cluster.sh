@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154  # conf, data, local: prelude/new_cluster.sh
+# shellcheck shell=sh disable=SC2154  # conf, data, owner: prelude/new_cluster.sh
 # Makes the cluster that prelude/new_cluster.sh speaks of. What was left half made is made
 # anew: the file that is written last tells.
 
@@ -11,11 +11,11 @@ is_whole && { echo "cluster $v/$n is made"; exit 0; }
 make_cluster() {
   create_cluster
   certify
-  if [ -n "$local" ]; then
-    # pg_ctlcluster looks whether a start has come about by logging in as whoever calls it,
-    # and takes 5 s to believe that it cannot.
-    echo "create role \"$(id -un)\" login" |
-      "/usr/lib/postgresql/$v/bin/postgres" --single -D "$data" \
+  if [ "$owner" != postgres ]; then
+    # pg_ctlcluster looks whether a start has come about by logging in as the owner, and
+    # takes 5 s to believe that it cannot.
+    echo "create role \"$owner\" login" |
+      as_owner_of "$data" "/usr/lib/postgresql/$v/bin/postgres" --single -D "$data" \
         -c config_file="$conf/postgresql.conf" -c exit_on_error=on postgres >/dev/null
   fi
   finish

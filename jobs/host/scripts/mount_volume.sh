@@ -2,7 +2,6 @@
 # Makes a filesystem on the data volume $1 if there is none, and mounts it where Debian's
 # PostgreSQL keeps its clusters. A volume with anything on it is never made anew.
 
-[ -z "$DROVER_CREATECLUSTER" ] || { echo "the cloud has set it up"; exit 0; }
 m=/var/lib/postgresql
 mountpoint -q "$m" && { echo "it is mounted at $m"; exit 0; }
 

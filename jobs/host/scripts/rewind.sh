@@ -32,8 +32,9 @@ rewind() {
         template1 </dev/null >/dev/null
       ;;
   esac
+  # shellcheck disable=SC2046  # an option, or none
   o timeout 3600 "$b/pg_rewind" -D "$d" --source-server="$(conninfo "$slot") dbname=postgres" \
-    ${DROVER_CREATECLUSTER:+--no-sync}
+    $(no_sync "$d")
 }
 background "$5" rewind
 

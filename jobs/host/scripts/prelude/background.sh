@@ -2,7 +2,7 @@
 # background NAME FUNCTION … runs a function that may take longer than a turn once, under a
 # lock that goes with it, and says 75 until it has ended; the rest are its arguments. What
 # was cut off is begun anew, so it must be fit for that. It ends at its first command that
-# fails; its last words are then the script's.
+# fails; its last words are then the script's, and so is its status where no other try helps.
 #
 # $j is where it keeps its log, $job its name.
 
@@ -10,7 +10,6 @@ background() {
   job=$1 todo=$2
   shift 2
   j=$HOME/.drover-jobs
-  [ -z "$DROVER_CREATECLUSTER" ] || j=${DROVER_CREATECLUSTER%/*}/jobs
   # shellcheck disable=SC2174  # what it is in is there
   mkdir -p -m 700 -- "$j" || exit 1
   exec 9>"$j/$job.lock"
@@ -36,6 +35,7 @@ background() {
   rm -f "$j/$job.rc"
   if [ "$r" != 0 ]; then
     grep . "$j/$job.log" | tail -n 3 | tr '\n' ' '
+    [ "$r" != 78 ] || exit 78
     exit 1
   fi
 }

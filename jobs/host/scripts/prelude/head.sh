@@ -20,10 +20,9 @@ printf '%s\n' "$mark"
 # tell KEY VALUE is a line of the report that the runner finds by its key.
 tell() { printf '%s\t%s\n' "$1" "$2"; }
 
-# as_root COMMAND … does something as root, where the login is not the clusters' owner: on
-# a local server it is. as_owner_of PATH COMMAND … does something as whoever owns it.
+# as_root COMMAND … does something as root; as_owner_of PATH COMMAND … as whoever owns it.
 as_root() {
-  if [ "$(id -u)" = 0 ] || [ -n "$DROVER_CREATECLUSTER" ]; then "$@"; else sudo -n -- "$@"; fi
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n -- "$@"; fi
 }
 
 as_owner_of() {

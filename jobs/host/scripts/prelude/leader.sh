@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154  # conf, host, from, slot: the script behind this
+# shellcheck shell=sh disable=SC2154  # v, conf, host, from, slot: the script behind this
 # How the leader at $host port $from is reached, from slot $slot, with the password and the
 # certificate that lie beside the configuration $conf.
 
@@ -17,4 +17,10 @@ follower_conf() {
     "wal_receiver_timeout = '5s'" \
     "wal_receiver_status_interval = '1s'" \
     "wal_retrieve_retry_interval = '1s'"
+}
+
+# no_sync DATA prints an option for what copies into a cluster that runs without fsync.
+no_sync() {
+  [ "$(as_owner_of "$1" "/usr/lib/postgresql/$v/bin/postgres" -C fsync -D "$1" \
+    -c config_file="$conf/postgresql.conf")" != off ] || echo --no-sync
 }

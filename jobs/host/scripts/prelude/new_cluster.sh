@@ -3,24 +3,21 @@
 # $address, with $most connections and $libraries loaded at its start. $conf is where its
 # configuration is, $data its data.
 
-local=${DROVER_CREATECLUSTER:+yes}
 conf=${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}/$v/$n
 
-# What was left half made goes; the configuration is Debian's own.
+# What was left half made goes. Folders, owner and the way in by the socket are as the
+# server's pg_createcluster makes them; the superuser is postgres, whoever the owner is.
 create_cluster() {
-  if [ -n "$local" ]; then
-    data=$(sed -n 's/^data_directory = .\(.*\).$/\1/p' "$DROVER_CREATECLUSTER" | sed "s/%c/$n/;s/%v/$v/")
-    listen=$address method=trust who=all
-    set -- --createclusterconf="$DROVER_CREATECLUSTER" -s "$DROVER_SOCKETS" -l "$DROVER_LOGS/$n.log"
-  else
-    data=/var/lib/postgresql/$v/$n listen='*' method=peer who=postgres
-    set --
-  fi
-  if as_root test -e "$conf"; then as_root pg_dropcluster --stop "$v" "$n"; fi
-  [ -z "$data" ] || as_root rm -rf -- "$data"
-  as_root pg_createcluster "$@" -p "$port" "$v" "$n" -- \
+  if as_root test -e "$conf/postgresql.conf"; then as_root pg_dropcluster --stop "$v" "$n"; fi
+  as_root rm -rf -- "$conf" "/var/lib/postgresql/$v/$n"
+  as_root pg_createcluster -p "$port" "$v" "$n" -- \
     --username=postgres --encoding=UTF8 --locale=C.UTF-8 --data-checksums \
-    --auth-local="$method" --auth-host=scram-sha-256
+    --auth-local=peer --auth-host=scram-sha-256
+  data=$(as_root sed -n "s/^data_directory *= *'\([^']*\)'.*/\1/p" "$conf/postgresql.conf")
+  owner=$(as_root stat -c %U -- "$data")
+  method=$(as_root sed -n 's/^local  *all  *all  *//p' "$conf/pg_hba.conf")
+  who=postgres
+  [ "$owner" = postgres ] || who=postgres,$owner
   printf '%s\n' "# Written by drover." \
     "local all $who $method" \
     "hostssl all all all scram-sha-256" \
@@ -48,7 +45,7 @@ certify() {
 finish() {
   as_root mkdir -p "$conf/conf.d"
   printf '%s\n' "# Written by drover, last of all: what it made is whole." \
-    "listen_addresses = '$listen'" \
+    "listen_addresses = '*'" \
     "max_connections = $most" \
     "password_encryption = 'scram-sha-256'" \
     "ssl = on" \
