@@ -126,9 +126,6 @@ pub async fn run(count: usize, resolvers: usize) -> Result<Flood> {
 
 /// Turns that began at a subject while an earlier one was not over. One that never
 /// ended was cut off, and may have been at work until a second behind its step's limit.
-///
-/// # Errors
-/// If the database fails.
 pub async fn overlaps(drover: &Deployment) -> Result<i64> {
     Ok(sqlx::query_scalar(
         "select count(*)
