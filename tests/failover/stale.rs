@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use drover_tests::{sql, until, when};
+use drover_tests::{Says, sql, until, when};
 use serde_json::json;
 
 use crate::scene::{LONG, Scene};
@@ -95,10 +95,7 @@ async fn without_a_proof_nobody_is_promoted_until_a_human_answers_for_it() {
     scene.another_leads(&old).await;
     assert_eq!(scene.fenced_by(&old).await, "override");
     let told = scene.drover.shown(&id).await.unwrap();
-    assert!(
-        told.to_string().contains("I have pulled its plug"),
-        "{told}"
-    );
+    told.to_string().says(["I have pulled its plug"]);
     scene.its_machine_is_known_again(&old).await;
     scene.settled_with_help().await;
     scene.assert_one_leader().await;

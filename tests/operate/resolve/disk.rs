@@ -7,7 +7,7 @@ use drover::model::{IncidentKind, Mode, SubjectId};
 use drover::store::{modes, tiers};
 use drover_jobs::cloud::local::{Cluster, LocalServer, MIB};
 use drover_jobs::resolve::incidents::machine::NextAction;
-use drover_tests::sql;
+use drover_tests::{Says, sql};
 use serde_json::json;
 
 use super::driver::{Case, Cut, World, cleared, holds, session, superuser};
@@ -167,11 +167,7 @@ async fn logs_of_clusters_that_are_not_drovers_to_change_stay() {
     mode(&mut db, Mode::Advise).await;
     let mut case = disk.case(Cut::Never).await;
     case.until_tried("remove_logs").await;
-    assert!(
-        case.story().contains("is in mode advise"),
-        "{}",
-        case.story()
-    );
+    case.story().says(["is in mode advise"]);
     assert!(ours.exists(), "{}", case.story());
 
     mode(&mut db, Mode::Act).await;
@@ -273,11 +269,7 @@ async fn slots_go_by_the_rules_and_the_mode_of_their_own_database() {
     tier("roomy").await.unwrap();
     let mut case = disk.case(Cut::Never).await;
     case.until_tried("drop_slots").await;
-    assert!(
-        case.story().contains("holds over 1.00 GiB"),
-        "{}",
-        case.story()
-    );
+    case.story().says(["holds over 1.00 GiB"]);
     assert_eq!(disk.sql(slots).await, "1", "{}", case.story());
 
     // Between the look and the drop an operator wants it left alone.

@@ -10,6 +10,7 @@ use drover::model::{
 use drover_jobs::cloud::local::{Cluster, LocalServer};
 use drover_jobs::resolve::incidents as resolve;
 use drover_jobs::resolve::operations;
+use drover_tests::Says;
 use serde_json::{Value, json};
 
 use super::driver::{Cut, World, holds, session, superuser};
@@ -121,11 +122,10 @@ async fn what_holds_the_ids_back_is_named() {
 
     let mut case = world.incident(resource, XidWraparound).await;
     let story = case.calls_a_human().await;
-    assert!(story.contains("held back by client backend"), "{story}");
-    assert!(
-        story.contains("of drover, in a transaction since"),
-        "{story}"
-    );
+    story.says([
+        "held back by client backend",
+        "of drover, in a transaction since",
+    ]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
