@@ -18,7 +18,7 @@ use sqlx::PgPool;
 use tempfile::TempDir;
 
 use crate::records::SECRET_KEY;
-use crate::{Postgres, Processes, postgres, until, when};
+use crate::{Postgres, Processes, postgres, sql, until, when};
 
 const TOKEN: &str = "a-token-of-the-tests-0123456789";
 
@@ -150,9 +150,7 @@ impl Deployment {
             "max_connections = 600".to_owned(),
         ] {
             let set = format!("alter system set {setting}");
-            sqlx::query(sqlx::AssertSqlSafe(set))
-                .execute(&self.pool)
-                .await?;
+            sql::run(&self.pool, sqlx::AssertSqlSafe(set), ()).await;
         }
         self.postgres.pg_ctl(&["restart", "-m", "fast"])?;
         until("the API back", Duration::from_secs(20), || async {
@@ -161,9 +159,7 @@ impl Deployment {
         .await?;
         for n in 0..count {
             let create = format!("create database herd_{n}");
-            sqlx::query(sqlx::AssertSqlSafe(create))
-                .execute(&self.pool)
-                .await?;
+            sql::run(&self.pool, sqlx::AssertSqlSafe(create), ()).await;
             let body = AdoptResource {
                 server: server.core.id,
                 name: format!("herd-{n}"),
@@ -293,11 +289,8 @@ impl Deployment {
 
     /// No human was paged, written to or sent a ticket.
     pub async fn assert_nobody_was_called(&self) {
-        let called: Vec<String> =
-            sqlx::query_scalar("select summary from outbox where channel <> 'event'")
-                .fetch_all(&self.pool)
-                .await
-                .expect("the outbox");
+        let sql = "select summary from outbox where channel <> 'event'";
+        let called: Vec<String> = sql::scalars(&self.pool, sql, ()).await;
         assert!(called.is_empty(), "{called:?}");
     }
 

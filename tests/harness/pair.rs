@@ -152,32 +152,23 @@ impl Deployment {
     /// Until this resource and its followers are in service and close to each other,
     /// their servers too, and nothing is open about any of them.
     pub async fn settled(&self, followers: usize, within: Duration) -> Result<f64> {
+        let sql = "select jsonb_build_object(
+                 'not available', (select count(*) from subjects
+                     where state <> 'available' and forgotten_at is null),
+                 'open operations', (select count(*) from operations
+                     where state = 'open' and kind <> 'reconcile'),
+                 'incidents', (select count(*) from incidents where state <> 'resolved'),
+                 'streaming', (select count(*) from resources r join subjects s using (id)
+                     where r.leader_id is not null and s.forgotten_at is null
+                       and (select attributes #>> '{receiver,status}' from observations o
+                            where o.subject_id = r.id
+                            order by created_at desc limit 1) = 'streaming'))";
+        let well = json!({
+            "not available": 0, "open operations": 0, "incidents": 0, "streaming": followers,
+        });
         let (_, took) = until("all is as it should be", within, || async {
-            let (unwell, operations, incidents): (i64, i64, i64) = sqlx::query_as(
-                "select (select count(*) from subjects
-                         where state <> 'available' and forgotten_at is null),
-                        (select count(*) from operations
-                         where state = 'open' and kind <> 'reconcile'),
-                        (select count(*) from incidents where state <> 'resolved')",
-            )
-            .fetch_one(&self.pool)
-            .await?;
-            let streaming: i64 = sqlx::query_scalar(
-                "select count(*) from resources r join subjects s using (id)
-                 where r.leader_id is not null and s.forgotten_at is null
-                   and (select attributes #>> '{receiver,status}' from observations o
-                        where o.subject_id = r.id order by created_at desc limit 1) = 'streaming'",
-            )
-            .fetch_one(&self.pool)
-            .await?;
-            let well = unwell == 0 && operations == 0 && incidents == 0;
-            when(
-                well && streaming == i64::try_from(followers).unwrap_or(0),
-                json!({
-                    "not available": unwell, "open operations": operations,
-                    "incidents": incidents, "streaming": streaming,
-                }),
-            )
+            let (seen,): (Value,) = sqlx::query_as(sql).fetch_one(&self.pool).await?;
+            when(seen == well, seen)
         })
         .await?;
         Ok(took)

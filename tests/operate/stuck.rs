@@ -62,10 +62,8 @@ async fn what_is_not_there_in_time_is_said_to_a_human_and_goes_on_by_itself() {
 async fn where_there_is_no_capacity_the_next_zone_is_asked_then_the_next_size() {
     let ec2 = Ec2::start_with(&[]).await;
     for _ in 0..2 {
-        ec2.moto.once(
-            "RunInstances",
-            Answer::error(500, "InsufficientInstanceCapacity", "none of these left"),
-        );
+        let full = Answer::error(500, "InsufficientInstanceCapacity", "none of these left");
+        ec2.moto.once("RunInstances", full);
     }
     let id = ec2.create("orders", "production").await;
     ec2.available(&id).await;
@@ -81,14 +79,9 @@ async fn where_there_is_no_capacity_the_next_zone_is_asked_then_the_next_size() 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_aws_refuses_goes_to_a_human_in_its_own_words() {
     let ec2 = Ec2::start_with(&[]).await;
-    ec2.moto.once(
-        "RunInstances",
-        Answer::error(
-            400,
-            "VcpuLimitExceeded",
-            "You have requested more vCPU capacity",
-        ),
-    );
+    let words = "You have requested more vCPU capacity";
+    let limit = Answer::error(400, "VcpuLimitExceeded", words);
+    ec2.moto.once("RunInstances", limit);
     let id = ec2.create("orders", "production").await;
     let server = ec2.server_of(&id).await;
     let incident = ec2.incident(&server, "creation_stuck", "needs_human").await;

@@ -127,7 +127,8 @@ async fn stopping_waits_for_what_is_at_work() {
     };
     let all = until("all feels begun", Duration::from_secs(20), begun);
     all.await.unwrap();
-    turning.end().await; // Each begun feel was committed. 
+    turning.end().await;
+    // Each begun feel was committed.
     assert_eq!(herd.observations().await, herd.ids.len() as i64);
     assert_eq!(held(&herd.pool).await, 0);
     herd.assert_whole().await;

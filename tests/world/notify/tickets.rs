@@ -50,7 +50,8 @@ async fn a_receiver_that_does_not_know_the_secret_refuses() {
 async fn a_ticket_in_zendesk_is_opened_once_and_solved() {
     let world = World::new().await;
     let token = "token-of-the-agent";
-    let desk = Zendesk::start("ops@example.com", token).await.unwrap(); // The first answer is lost, though the ticket is made. 
+    let desk = Zendesk::start("ops@example.com", token).await.unwrap();
+    // The first answer is lost, though the ticket is made.
     let config = zendesk(&desk.url(), token);
     let lost = std::time::Duration::from_secs(15);
     desk.then(&[Mood::Slow(lost)]);
