@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use drover::model::{Attributes, Cause};
-use drover_tests::{Shows, sql};
+use drover_tests::{Says, Shows, sql};
 use serde_json::{Value, json};
 
 use crate::world::{Deployment, key_pair, resource, well};
@@ -27,15 +27,10 @@ async fn without_a_host_key_the_first_contact_s_is_shown_and_pinned() {
     assert_eq!(answer.status, 201, "{answer:?}");
     let server = answer.json();
     assert_eq!(server["host_key"], host_key);
-    assert!(
-        server["host_key_fingerprint"]
-            .as_str()
-            .unwrap()
-            .starts_with("SHA256:")
-    );
-    assert!(server["note"].as_str().unwrap().contains("pinned"));
-    assert_eq!(server["address"], "10.1.2.3");
-    server.shows(json!({"ssh_port": 2222, "ssh_user": "root"}));
+    let fingerprint = server["host_key_fingerprint"].as_str().unwrap();
+    assert!(fingerprint.starts_with("SHA256:"), "{fingerprint}");
+    server["note"].says(["pinned"]);
+    server.shows(json!({"address": "10.1.2.3", "ssh_port": 2222, "ssh_user": "root"}));
     server.shows(json!({"state": "uncertain", "origin": "adopted"}));
 }
 
@@ -46,23 +41,14 @@ async fn a_host_key_that_does_not_match_takes_the_adoption_back() {
     let body = json!({"name": "new", "address": "10.1.2.3", "host_key": host_key});
     let worker = async {
         let id = drover.adopted("new").await;
-        let message = "it shows SHA256:another";
-        drover
-            .feel(&id, Attributes::failed(Cause::HostKeyChanged, message))
-            .await;
+        let seen = Attributes::failed(Cause::HostKeyChanged, "it shows SHA256:another");
+        drover.feel(&id, seen).await;
         id
     };
     let (answer, id) = tokio::join!(drover.post("/v1/servers", &body), worker);
-    assert_eq!(answer.status, 422, "{answer:?}");
-    let error = &answer.json()["error"];
-    assert_eq!(error["code"], "host_key_mismatch");
-    assert_eq!(error["field"], "host_key");
-    assert!(
-        error["message"]
-            .as_str()
-            .unwrap()
-            .contains("SHA256:another")
-    );
+    let error = answer.is(422).json()["error"].clone();
+    error.shows(json!({"code": "host_key_mismatch", "field": "host_key"}));
+    error["message"].says(["SHA256:another"]);
     drover.get(&format!("/v1/servers/{id}")).await.is(404);
     let ring = drover.get("/v1/ring").await.json();
     ring.shows(json!({"live_subjects": 0, "astray": 0}));
@@ -80,25 +66,19 @@ async fn a_server_that_does_not_answer_yet_is_adopted_all_the_same() {
     });
     let worker = async {
         let id = drover.adopted("new").await;
-        drover
-            .feel(&id, Attributes::failed(Cause::Timeout, "no answer in 10 s"))
-            .await;
+        let seen = Attributes::failed(Cause::Timeout, "no answer in 10 s");
+        drover.feel(&id, seen).await;
     };
     let (answer, ()) = tokio::join!(drover.post("/v1/servers", &body), worker);
     assert_eq!(answer.status, 201, "{answer:?}");
     let server = answer.json();
-    assert!(
-        server["note"]
-            .as_str()
-            .unwrap()
-            .contains("no answer in 10 s")
-    );
+    server["note"].says(["no answer in 10 s"]);
     assert_eq!(server["last_observation"]["attributes"]["cause"], "timeout");
     server.shows(json!({"cloud": "ec2", "instance_id": "i-123"}));
     // A comment is no part of the pinned key, and the private one is not shown.
-    assert!(!answer.text.contains("a comment"));
-    assert!(!answer.text.contains("PRIVATE KEY"));
-    assert!(!answer.text.contains(key.lines().nth(3).unwrap()));
+    answer
+        .text
+        .never_says(["a comment", "PRIVATE KEY", key.lines().nth(3).unwrap()]);
 }
 
 #[tokio::test]
@@ -108,12 +88,7 @@ async fn without_workers_the_answer_says_so_after_ten_seconds() {
     let body = json!({"name": "new", "address": "10.1.2.3"});
     let answer = drover.post("/v1/servers", &body).await.is(201);
     assert!(answer.json()["host_key"].is_null());
-    assert!(
-        answer.json()["note"]
-            .as_str()
-            .unwrap()
-            .contains("no worker")
-    );
+    answer.json()["note"].says(["no worker"]);
     assert!((9.5..12.0).contains(&begun.elapsed().as_secs_f64()));
 }
 
@@ -155,10 +130,8 @@ async fn the_same_place_cannot_be_adopted_twice_at_once() {
 #[tokio::test]
 async fn what_is_forgotten_is_gone_and_may_come_back() {
     let (drover, server, db) = Deployment::with_app().await;
-    for path in [
-        format!("/v1/resources/{db}"),
-        format!("/v1/servers/{server}"),
-    ] {
+    for of in [format!("resources/{db}"), format!("servers/{server}")] {
+        let path = format!("/v1/{of}");
         drover.delete(&path).await.is(204);
         drover.get(&path).await.is(404);
         drover.delete(&path).await.is(404);
@@ -177,9 +150,8 @@ async fn a_secret_is_in_no_answer_and_sealed_in_the_record() {
     let body = json!({"name": "there", "address": "there.example", "ssh_key": key});
     let answer = drover.post("/v1/servers?wait=false", &body).await;
     let server = answer.json()["id"].as_str().unwrap().to_owned();
-    let made = drover
-        .post("/v1/resources", &resource(&server, "app"))
-        .await;
+    let app = resource(&server, "app");
+    let made = drover.post("/v1/resources", &app).await;
     let db = made.json()["id"].as_str().unwrap().to_owned();
     drover.feel(&db, well()).await;
     let mut texts = vec![answer.text, made.text, drover.record().await];
@@ -187,27 +159,16 @@ async fn a_secret_is_in_no_answer_and_sealed_in_the_record() {
         texts.push(drover.get(&format!("/v1/{path}")).await.text);
     }
     for path in ["", "/observations", "/transitions"] {
-        texts.push(
-            drover
-                .get(&format!("/v1/servers/{server}{path}"))
-                .await
-                .text,
-        );
-        texts.push(drover.get(&format!("/v1/resources/{db}{path}")).await.text);
+        for of in [format!("servers/{server}"), format!("resources/{db}")] {
+            texts.push(drover.get(&format!("/v1/{of}{path}")).await.text);
+        }
     }
     for path in ["/", "/metrics", "/healthz"] {
         texts.push(drover.get(path).await.text);
     }
     let key_line = key.lines().nth(2).unwrap();
     for text in texts {
-        assert!(
-            !text.contains("swordfish") && !text.contains(key_line),
-            "{text}"
-        );
-        assert!(
-            !text.contains("password\":") && !text.contains("ssh_key"),
-            "{text}"
-        );
+        text.never_says(["swordfish", key_line, "password\":", "ssh_key"]);
     }
     let sealed: Vec<u8> = sql::scalar(&drover.pool, "select password from resources", ()).await;
     assert!(!sealed.windows(9).any(|w| w == b"swordfish"));

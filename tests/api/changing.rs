@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use drover::model::{ExposeSecret, OperationId, Window};
-use drover_tests::sql;
+use drover_tests::{Says, Shows, records, sql};
 use serde_json::{Value, json};
 
 use crate::made::{id, path};
@@ -20,12 +20,7 @@ fn window_in_two_days() -> (String, DateTime<Utc>) {
 
 async fn finish(drover: &Deployment, operation: &Value) {
     let id = OperationId::from_public(operation["id"].as_str().unwrap()).unwrap();
-    let mut db = drover.pool.begin().await.unwrap();
-    let done = drover::model::OperationState::Done;
-    drover::store::operations::end(&mut db, id, done, "tester", "done")
-        .await
-        .unwrap();
-    db.commit().await.unwrap();
+    records::ended(&drover.pool, id).await;
 }
 
 #[tokio::test]
@@ -36,26 +31,20 @@ async fn what_disturbs_waits_for_the_window_and_urgent_work_breaks_it_with_a_rea
     let answer = drover.ask(&shop, set).await.is(200);
     assert_eq!(answer.json()["maintenance_window"], text);
     let server = drover.server_of(&shop).await;
-
+    let large = json!({"action": "resize", "size": "large"});
     for (subject, on, body) in [
         (&shop, &shop, json!({"action": "restart"})),
         (&server, &server, json!({"action": "reboot"})),
         (&server, &server, json!({"action": "stop_start"})),
-        (
-            &server,
-            &server,
-            json!({"action": "resize", "size": "large"}),
-        ),
+        (&server, &server, large.clone()),
         // A server's size is asked for at its resource too.
-        (&shop, &server, json!({"action": "resize", "size": "large"})),
+        (&shop, &server, large),
     ] {
         let answer = drover.ask(subject, body.clone()).await;
         assert_eq!(answer.status, 202, "{body}: {answer:?}");
         let operation = answer.json();
-        assert_eq!(operation["kind"], body["action"]);
-        assert_eq!(operation["subject"], on["id"]);
-        assert_eq!(operation["not_before"], json!(opens), "{body}");
-        assert_eq!(operation["asked_by"], "api");
+        operation.shows(json!({"kind": body["action"], "subject": on["id"]}));
+        operation.shows(json!({"not_before": opens, "asked_by": "api"}));
         let shown = drover.get(&path(on)).await.json();
         assert_eq!(shown["operation"]["id"], operation["id"]);
         finish(&drover, &operation).await;
@@ -67,9 +56,8 @@ async fn what_disturbs_waits_for_the_window_and_urgent_work_breaks_it_with_a_rea
         urgent["reason"] = "the disk is dying".into();
         urgent["by"] = "ann".into();
         let operation = drover.ask(subject, urgent).await.json();
-        assert!(operation["not_before"].is_null(), "{operation}");
-        assert_eq!(operation["reason"], "the disk is dying");
-        assert_eq!(operation["asked_by"], "ann");
+        let why = "the disk is dying";
+        operation.shows(json!({"not_before": null, "reason": why, "asked_by": "ann"}));
         finish(&drover, &operation).await;
     }
 
@@ -106,9 +94,8 @@ async fn several_resources_on_one_server_have_the_deployment_s_window() {
     let alone = drover.ask(&server, reboot.clone()).await.json();
     assert_eq!(alone["not_before"], json!(opens));
     finish(&drover, &alone).await;
-    drover
-        .created("resource", json!({"name": "two", "plan": "starter"}))
-        .await;
+    let two = json!({"name": "two", "plan": "starter"});
+    drover.created("resource", two).await;
     let both = drover.ask(&server, reboot).await.json();
     let (sunday, ends) = Window::default().next(Utc::now());
     assert!(ends > Utc::now());
@@ -142,10 +129,8 @@ async fn growing_and_a_new_password_do_not_wait_and_the_password_is_sealed() {
     finish(&drover, &operation).await;
 
     // Without one, it is made up.
-    let operation = drover
-        .ask(&shop, json!({"action": "rotate_password"}))
-        .await
-        .json();
+    let rotate = json!({"action": "rotate_password"});
+    let operation = drover.ask(&shop, rotate).await.json();
     let opened = kept(&operation).await;
     assert!(opened.len() == 32 && opened.bytes().all(|b| b.is_ascii_alphanumeric()));
 }
@@ -153,15 +138,11 @@ async fn growing_and_a_new_password_do_not_wait_and_the_password_is_sealed() {
 #[tokio::test]
 async fn a_new_name_is_there_at_once_and_unique() {
     let (drover, shop) = Deployment::with_a_resource("starter").await;
-    drover
-        .created("resource", json!({"name": "other", "plan": "starter"}))
-        .await;
+    let other = json!({"name": "other", "plan": "starter"});
+    drover.created("resource", other).await;
     let rename = |name: &str| json!({"action": "rename", "name": name});
-    let answer = drover.ask(&shop, rename("store")).await;
-    assert_eq!(
-        (answer.status, &answer.json()["name"]),
-        (200, &json!("store"))
-    );
+    let answer = drover.ask(&shop, rename("store")).await.is(200);
+    assert_eq!(answer.json()["name"], "store");
     drover.ask(&shop, rename("store")).await.is(200);
     let answer = drover.ask(&shop, rename("other")).await;
     refused("taken", &answer, 409, "name_taken", Some("name"));
@@ -241,19 +222,13 @@ shared {"action": "reboot"}                                409 wrong_state - | c
     let first = drover.ask(&shop, restart.clone()).await.json();
     let answer = drover.ask(&shop, restart.clone()).await;
     refused("waiting", &answer, 409, "busy", None);
-    assert!(
-        answer.text.contains(first["id"].as_str().unwrap()),
-        "{answer:?}"
-    );
+    answer.text.says([first["id"].as_str().unwrap()]);
     let rotate = json!({"action": "rotate_password"});
     let first = drover.ask(&shop, rotate).await.json();
     let wait = json!({"action": "set_durability", "durability": "async"});
     let answer = drover.ask(&shop, wait).await;
     refused("busy", &answer, 409, "busy", None);
-    assert!(
-        answer.text.contains(first["id"].as_str().unwrap()),
-        "{answer:?}"
-    );
+    answer.text.says([first["id"].as_str().unwrap()]);
     // What is on its way out is left alone, renaming included.
     let gone = format!("{}?confirm=shop", path(&shop));
     drover.delete(&gone).await.is(202);
@@ -293,10 +268,8 @@ async fn of_what_was_adopted_little_can_be_asked() {
     // A cloud reboots even a server that was adopted.
     let body = json!({"name": "ec", "address": "ec.example", "cloud": "ec2", "instance_id": "i-1"});
     let answer = drover.post("/v1/servers?wait=false", &body).await;
-    drover
-        .ask(&answer.json(), json!({"action": "reboot"}))
-        .await
-        .is(202);
+    let reboot = json!({"action": "reboot"});
+    drover.ask(&answer.json(), reboot).await.is(202);
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use drover::model::{Attributes, Cause};
+use drover_tests::Says;
+use drover_tests::postgres::shared_empty_database;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -60,10 +62,7 @@ pub fn failed(output: &Output, code: i32) -> String {
         told.starts_with("drover: ") && told.lines().count() == 1,
         "{told}"
     );
-    assert!(
-        !told.contains("swordfish") && !told.contains("backtrace"),
-        "{told}"
-    );
+    told.never_says(["swordfish", "backtrace"]);
     told
 }
 
@@ -147,15 +146,8 @@ adopt server --name=a --address=b --ssh-key-file=/no/such | 2 | /no/such cannot 
     let help = run(&["--help"], &[]).await;
     assert!(help.status.success() && help.stderr.is_empty());
     let help = String::from_utf8(help.stdout).unwrap();
-    for word in [
-        "migrate",
-        "adopt",
-        "DATABASE_URL",
-        "DROVER_API_TOKEN",
-        "Exit status",
-    ] {
-        assert!(help.contains(word), "{word}");
-    }
+    help.says(["migrate", "adopt", "DATABASE_URL"]);
+    help.says(["DROVER_API_TOKEN", "Exit status"]);
     assert_eq!(run(&[""; 0], &[]).await.status.code(), Some(2));
     let told = failed(&run(&["servers"], &[]).await, 2);
     assert!(told.contains("DROVER_API_TOKEN is not set"), "{told}");
@@ -163,9 +155,7 @@ adopt server --name=a --address=b --ssh-key-file=/no/such | 2 | /no/such cannot 
 
 #[tokio::test]
 async fn a_process_says_what_it_lacks() {
-    let (url, _) = drover_tests::postgres::shared_empty_database()
-        .await
-        .unwrap();
+    let (url, _) = shared_empty_database().await.unwrap();
     // A name alone has the value that it should have.
     let good = [
         ("DATABASE_URL", url.as_str()),
@@ -204,16 +194,10 @@ clock   | DATABASE_URL                                                    | 1 | 
 
 #[tokio::test]
 async fn a_web_process_comes_up_and_ends_at_sigterm() {
-    let (url, _) = drover_tests::postgres::shared_empty_database()
-        .await
-        .unwrap();
+    let (url, _) = shared_empty_database().await.unwrap();
     for _ in 0..2 {
-        assert!(
-            run(&["migrate"], &[("DATABASE_URL", &url)])
-                .await
-                .status
-                .success()
-        );
+        let done = run(&["migrate"], &[("DATABASE_URL", &url)]).await;
+        assert!(done.status.success(), "{done:?}");
     }
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = free.local_addr().unwrap().port().to_string();
@@ -224,10 +208,7 @@ async fn a_web_process_comes_up_and_ends_at_sigterm() {
         ("PORT", &port),
     ];
     let told = failed(&run(&["web"], &settings).await, 1);
-    assert!(
-        told.contains("cannot listen on") && told.contains(&port),
-        "{told}"
-    );
+    told.says(["cannot listen on", &port]);
     drop(free);
     let mut web = drover(&["web"], &settings)
         .stdout(Stdio::piped())
@@ -294,33 +275,26 @@ async fn a_herd_is_adopted_looked_at_and_forgotten() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(b"from stdin\n")
-        .await
-        .unwrap();
+    let mut typed = child.stdin.take().unwrap();
+    typed.write_all(b"from stdin\n").await.unwrap();
+    drop(typed);
     assert!(child.wait().await.unwrap().success());
     let without = run(&stdin[..stdin.len() - 1], &settings).await;
     assert!(failed(&without, 2).contains("DROVER_RESOURCE_PASSWORD"));
 
     deployment.feel(server, well()).await;
     let seen = deployment.feel_again(server, well()).await;
-    deployment
-        .turns(server, "uncertain", "available", seen)
-        .await;
+    let (from, to) = ("uncertain", "available");
+    deployment.turns(server, from, to, seen).await;
     let odd = Attributes::failed(Cause::Refused, "port 5432\u{1b}[31m: refused");
     deployment.feel(&db, odd).await;
 
     let tier = words(r#"tier gold --rules {"cadence":{"available":"5s"}}"#);
+    let available = ["resources", "--state", "available"];
     let show = [
         ("servers", shell.text(&["servers"]).await),
         ("resources", shell.text(&["resources"]).await),
-        (
-            "resources in a state",
-            shell.text(&["resources", "--state", "available"]).await,
-        ),
+        ("resources in a state", shell.text(&available).await),
         ("show", shell.text(&["show", &db]).await),
         ("observations", shell.text(&["observations", &db]).await),
         ("transitions", shell.text(&["transitions", server]).await),
@@ -344,18 +318,11 @@ async fn a_herd_is_adopted_looked_at_and_forgotten() {
     assert!(told.contains("is named `nobody`"), "{told}");
     let on = shell.json(&["resources", "--server", "web1"]).await;
     assert_eq!(on["items"].as_array().unwrap().len(), 2);
-    assert_eq!(
-        shell.json(&["observations", &db]).await["items"]
-            .as_array()
-            .unwrap()
-            .len(),
-        1
-    );
+    let seen = shell.json(&["observations", &db]).await;
+    assert_eq!(seen["items"].as_array().unwrap().len(), 1);
     assert_eq!(shell.json(&["ring"]).await["live_subjects"], 3);
-    assert_eq!(
-        shell.json(&["feel", server]).await,
-        json!({"brought_forward": true})
-    );
+    let felt = shell.json(&["feel", server]).await;
+    assert_eq!(felt, json!({"brought_forward": true}));
 
     let told = failed(&shell.output(&["forget", server]).await, 1);
     assert!(told.contains("still has 2 resources"), "{told}");
@@ -376,16 +343,11 @@ async fn a_list_is_followed_beyond_the_api_s_largest_page() {
     for n in 0..520 {
         deployment.resource(&server, &format!("r{n}")).await;
     }
-    let list = Shell(&deployment).json(&["resources"]).await;
+    let shell = Shell(&deployment);
+    let list = shell.json(&["resources"]).await;
     assert_eq!(list["items"].as_array().unwrap().len(), 520);
-    let list = Shell(&deployment)
-        .json(&["resources", "--limit", "510"])
-        .await;
+    let list = shell.json(&["resources", "--limit", "510"]).await;
     assert_eq!(list["items"].as_array().unwrap().len(), 510);
-    assert!(
-        Shell(&deployment)
-            .text(&["resources", "--limit", "3"])
-            .await
-            .contains("and more")
-    );
+    let few = shell.text(&["resources", "--limit", "3"]).await;
+    few.says(["and more"]);
 }

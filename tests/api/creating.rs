@@ -1,6 +1,5 @@
 //! What is made: what may be asked for, what it then looks like, and the quotas.
 
-use drover::config::Quotas;
 use drover::model::Cloud;
 use drover_tests::{Shows, sql};
 use serde_json::{Value, json};
@@ -12,20 +11,15 @@ use crate::world::Deployment;
 async fn a_server_is_wanted_and_shown_as_far_as_it_is_known() {
     let drover = Deployment::with_a_cloud().await;
     let server = drover.created("server", json!({"name": "new"})).await;
-    assert_eq!(server["state"], "creating");
-    assert_eq!(server["origin"], "created");
-    assert!(server["address"].is_null() && server["ssh_user"].is_null());
+    server.shows(json!({"state": "creating", "origin": "created"}));
+    server.shows(json!({"address": null, "ssh_user": null}));
     server.shows(json!({"cloud": "local", "region": "local", "zone": null}));
     // The first of the plan production's sizes there.
     assert_eq!(server["size"], "medium");
-    assert_eq!(
-        server["volume"],
-        json!({"gib": 100, "type": "gp3", "id": null})
-    );
+    let volume = json!({"gib": 100, "type": "gp3", "id": null});
+    assert_eq!(server["volume"], volume);
     let operation = &server["operation"];
-    assert_eq!(operation["kind"], "create_server");
-    assert_eq!(operation["state"], "open");
-    operation.shows(json!({"step": 0, "of": 0}));
+    operation.shows(json!({"kind": "create_server", "state": "open", "step": 0, "of": 0}));
     let id = operation["id"].as_str().unwrap();
     assert!(id.starts_with("op_"), "{id}");
 
@@ -52,8 +46,7 @@ async fn a_resource_is_wanted_with_a_server_and_shows_what_is_the_customer_s() {
         "password": "swordfish-of-the-customer",
     });
     let shop = drover.created("resource", body).await;
-    assert_eq!(shop["state"], "creating");
-    assert_eq!(shop["plan"], "production");
+    shop.shows(json!({"state": "creating", "plan": "production"}));
     assert_eq!(shop["maintenance_window"], "sat 22:00 Europe/Berlin");
     assert_eq!(shop["operation"]["kind"], "create_resource");
     for (field, prefix) in [("database", "d_"), ("user", "u_")] {
@@ -171,11 +164,7 @@ fn many(n: usize, plan: &str) -> Vec<Value> {
 
 #[tokio::test]
 async fn a_quota_is_kept_to_the_last_one_however_many_ask_at_once() {
-    let drover = Deployment::with_quotas(Quotas {
-        resources: 7,
-        servers: 4,
-    })
-    .await;
+    let drover = Deployment::with_quotas(7, 4).await;
     drover.region(Cloud::Local, "local", &[]).await;
     // Adopted ones do not count.
     let server = drover.server("there").await;
@@ -194,11 +183,7 @@ async fn a_quota_is_kept_to_the_last_one_however_many_ask_at_once() {
 
 #[tokio::test]
 async fn a_plan_has_a_limit_of_its_own() {
-    let drover = Deployment::with_quotas(Quotas {
-        resources: 5,
-        servers: 9,
-    })
-    .await;
+    let drover = Deployment::with_quotas(5, 9).await;
     drover.region(Cloud::Local, "local", &[]).await;
     let sql = "update plans set max_resources = 3 where name = 'starter'";
     sql::run(&drover.pool, sql, ()).await;
@@ -208,9 +193,8 @@ async fn a_plan_has_a_limit_of_its_own() {
     assert!(answer.text.contains("max_resources"), "{answer:?}");
     let (made, _) = all_at_once(&drover, "/v1/resources", many(9, "production")).await;
     assert_eq!(made, 2, "the deployment's own holds besides");
-    let answer = drover
-        .post("/v1/resources", &many(10, "production")[9])
-        .await;
+    let tenth = &many(10, "production")[9];
+    let answer = drover.post("/v1/resources", tenth).await;
     assert!(answer.text.contains("DROVER_QUOTA_RESOURCES"), "{answer:?}");
 }
 
@@ -222,10 +206,8 @@ async fn plans_and_regions_say_what_can_be_asked_for() {
     let regions = drover.get("/v1/regions").await.json();
     let local = &regions["items"][0];
     local.shows(json!({"cloud": "local", "zones": ["a"], "problem": null}));
-    assert_eq!(
-        local["sizes"][0],
-        json!({"name": "small", "vcpus": 1, "memory_mib": 512})
-    );
+    let small = json!({"name": "small", "vcpus": 1, "memory_mib": 512});
+    assert_eq!(local["sizes"][0], small);
     assert_eq!(local["sizes"].as_array().unwrap().len(), 3);
     let plans = drover.get("/v1/plans").await.json();
     assert_eq!(plans["items"][0]["name"], "starter");

@@ -26,25 +26,18 @@ async fn what_drover_made_is_destroyed_only_by_its_name() {
     // Its server has a resource, and stays.
     let server = format!("/v1/servers/{}", shop["server"].as_str().unwrap());
     let server = drover.get(&server).await.json();
-    let named = format!(
-        "{}?confirm={}",
-        path(&server),
-        server["name"].as_str().unwrap()
-    );
+    let name = server["name"].as_str().unwrap();
+    let named = format!("{}?confirm={name}", path(&server));
     let answer = drover.delete(&named).await;
     refused("resources", &answer, 409, "has_resources", Some("id"));
     assert_eq!(drover.record().await, before);
 
-    let going = drover
-        .delete(&format!("{at}?confirm=shop"))
-        .await
-        .is(202)
-        .json();
+    let confirmed = format!("{at}?confirm=shop");
+    let going = drover.delete(&confirmed).await.is(202).json();
     assert_eq!(going["state"], "destroying");
     assert_eq!(going["operation"]["kind"], "destroy_resource");
     // Asked again, it is the same operation; ten at once change nothing.
-    let again = format!("{at}?confirm=shop");
-    let again = (0..10).map(|_| drover.delete(&again));
+    let again = (0..10).map(|_| drover.delete(&confirmed));
     for answer in futures::future::join_all(again).await {
         assert_eq!(answer.status, 202, "{answer:?}");
         assert_eq!(answer.json()["operation"]["id"], going["operation"]["id"]);
@@ -54,13 +47,11 @@ async fn what_drover_made_is_destroyed_only_by_its_name() {
     let binds = [shop["id"].as_str().unwrap().trim_start_matches("db_")];
     let kinds: Vec<(String, String)> = sql::rows(&drover.pool, sql, binds).await;
     let kinds: Vec<(&str, &str)> = kinds.iter().map(|(k, s)| (&**k, &**s)).collect();
-    assert_eq!(
-        kinds,
-        [
-            ("create_resource", "cancelled"),
-            ("destroy_resource", "open")
-        ]
+    let (made, gone) = (
+        ("create_resource", "cancelled"),
+        ("destroy_resource", "open"),
     );
+    assert_eq!(kinds, [made, gone]);
 
     drover.is_gone(&shop).await;
     for answer in [drover.get(&at).await, drover.delete(&at).await] {

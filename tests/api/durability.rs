@@ -36,10 +36,8 @@ async fn sync_is_had_from_birth_by_plans_with_followers_and_refused_to_others() 
     let safe = shell.json(&create).await;
     assert_eq!(safe["durability"], "sync");
     let follower = safe["followers"][0].as_str().unwrap();
-    let follower = drover
-        .get(&format!("/v1/resources/{follower}"))
-        .await
-        .json();
+    let follower = format!("/v1/resources/{follower}");
+    let follower = drover.get(&follower).await.json();
     assert_eq!(follower["durability"], "sync", "it may lead one day");
     let create = ["create", "resource", "--name=quick", "--plan=premium"];
     assert_eq!(shell.json(&create).await["durability"], "async");
@@ -55,13 +53,8 @@ async fn sync_is_had_from_birth_by_plans_with_followers_and_refused_to_others() 
     assert_eq!(shell.json(&create.concat()).await["durability"], "async");
     let small = json!({"name": "small", "plan": "starter"});
     let answer = drover.post("/v1/resources", &small).await;
-    refused(
-        "the plan's",
-        &answer,
-        422,
-        "no_follower",
-        Some("durability"),
-    );
+    let field = Some("durability");
+    refused("the plan's", &answer, 422, "no_follower", field);
 }
 
 #[tokio::test]
@@ -73,18 +66,10 @@ async fn durability_is_changed_where_a_follower_is_and_keeps_the_last_one() {
 {}                      422 missing_field durability
 "#;
     let set_it = json!({"action": "set_durability"});
-    refuse_all(
-        &drover,
-        &format!("{}/actions", path(&shop)),
-        &set_it,
-        &[],
-        table,
-    )
-    .await;
+    let at = format!("{}/actions", path(&shop));
+    refuse_all(&drover, &at, &set_it, &[], table).await;
     // One that is being made is nobody to wait for.
-    let making = drover
-        .post(&format!("{}/followers", path(&shop)), &json!({}))
-        .await;
+    let making = drover.follow(&shop, json!({})).await;
     let answer = drover.ask(&shop, set("sync")).await;
     refused("in the making", &answer, 409, "no_follower", None);
     let making = making.json();
@@ -125,13 +110,7 @@ async fn durability_is_changed_where_a_follower_is_and_keeps_the_last_one() {
     assert_eq!(second["durability"], "sync");
     drover.ask(&second, part.clone()).await.is(202);
     let answer = drover.delete(&destroy).await;
-    refused(
-        "the other one is going",
-        &answer,
-        409,
-        "last_follower",
-        None,
-    );
+    refused("the other goes", &answer, 409, "last_follower", None);
     // Who leads alone from then on waits for nobody.
     let mut db = drover.pool.begin().await.unwrap();
     let open = operations::open_of(&mut db, id(&second).id).await.unwrap();
@@ -140,9 +119,8 @@ async fn durability_is_changed_where_a_follower_is_and_keeps_the_last_one() {
         replication: None,
         by: open[0].id,
     };
-    operations::apply(&mut db, id(&second).id, &leads, "t")
-        .await
-        .unwrap();
+    let applied = operations::apply(&mut db, id(&second).id, &leads, "t").await;
+    applied.unwrap();
     db.commit().await.unwrap();
     assert_eq!(drover.durability(&second).await, "async");
 

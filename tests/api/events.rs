@@ -1,8 +1,7 @@
 //! Changes of leader: written with the change, listed, never changed again.
 
-use drover::model::{OperationId, OperationKind, PublicId};
-use drover::store::operations::{self, Fact, NewOperation};
-use drover_tests::{Shows, sql};
+use drover::model::{Kind, OperationId, OperationKind, PublicId, SubjectId};
+use drover_tests::{Says, Shows, records, sql};
 use serde_json::{Value, json};
 
 use crate::command::Shell;
@@ -13,36 +12,8 @@ use crate::world::Deployment;
 impl Deployment {
     /// What a worker writes down when a follower takes the lead. Gives the operation.
     pub async fn handed_over(&self, from: &Value, to: &Value, kind: OperationKind) -> OperationId {
-        let new = NewOperation {
-            subject: Some(id(from).id),
-            kind,
-            params: json!({}),
-            asked_by: "tester".into(),
-            reason: None,
-            not_before: None,
-        };
-        let mut tx = self.pool.begin().await.unwrap();
-        let operation = operations::open(&mut tx, &new).await.unwrap().unwrap();
-        let fact = Fact::HandOver {
-            to: id(to).id,
-            customer: b"swordfish".to_vec(),
-            replication: b"swordfish".to_vec(),
-            by: (operation, kind),
-            detail: json!({"lost_bytes": 0, "fenced_by": "ssh"}),
-        };
-        operations::apply(&mut tx, id(from).id, &fact, "tester")
-            .await
-            .unwrap();
-        // Once more, as after a worker's death: nothing is left to be done.
-        operations::apply(&mut tx, id(from).id, &fact, "tester")
-            .await
-            .unwrap();
-        let done = drover::model::OperationState::Done;
-        operations::end(&mut tx, operation, done, "tester", "done")
-            .await
-            .unwrap();
-        tx.commit().await.unwrap();
-        operation
+        let detail = json!({"lost_bytes": 0, "fenced_by": "ssh"});
+        records::handed_over(&self.pool, id(from).id, id(to).id, kind, detail).await
     }
 
     async fn events(&self, query: &str) -> Vec<Value> {
@@ -58,30 +29,21 @@ async fn a_change_of_leader_is_written_once_and_for_ever() {
     assert_eq!(Shell(&drover).text(&["events"]).await.trim(), "no events");
     let reader = drover.follower_of(&shop, "10.0.0.10").await;
     let (shop_id, reader_id) = (&shop["id"], &reader["id"]);
-    assert_eq!(
-        drover.get(&path(&shop)).await.json()["leader_change"],
-        Value::Null
-    );
-    let failover = drover
-        .handed_over(&shop, &reader, OperationKind::Failover)
-        .await;
-    let switchover = drover
-        .handed_over(&reader, &shop, OperationKind::Switchover)
-        .await;
+    let shown = drover.get(&path(&shop)).await.json();
+    assert_eq!(shown["leader_change"], Value::Null);
+    let (over, back) = (OperationKind::Failover, OperationKind::Switchover);
+    let failover = drover.handed_over(&shop, &reader, over).await;
+    let switchover = drover.handed_over(&reader, &shop, back).await;
 
     let all = drover.events("").await;
     assert_eq!(all.len(), 2, "{all:?}");
     let [back, first] = [&all[0], &all[1]];
     first.shows(json!({"type": "leader.changed", "kind": "failover", "name": "shop", "epoch": 2}));
     assert_eq!(first["operation"], failover.public());
-    assert_eq!(
-        first["detail"],
-        json!({"lost_bytes": 0, "fenced_by": "ssh"})
-    );
-    assert_eq!(
-        first["new_leader"],
-        json!({"id": reader_id, "address": "10.0.0.10", "port": reader["port"]})
-    );
+    let detail = json!({"lost_bytes": 0, "fenced_by": "ssh"});
+    assert_eq!(first["detail"], detail);
+    let new = json!({"id": reader_id, "address": "10.0.0.10", "port": reader["port"]});
+    assert_eq!(first["new_leader"], new);
     assert_eq!(first["old_leader"]["id"], *shop_id);
     back.shows(json!({"kind": "switchover", "epoch": 3, "new_leader": {"id": shop_id}}));
     assert_eq!(back["operation"], switchover.public());
@@ -102,17 +64,11 @@ async fn a_change_of_leader_is_written_once_and_for_ever() {
     assert_eq!(drover.events(&next).await, std::slice::from_ref(first));
     let resource = format!("?resource={}", reader_id.as_str().unwrap());
     assert_eq!(drover.events(&resource).await.len(), 2);
-    let other = PublicId::new(
-        drover::model::Kind::Resource,
-        drover::model::SubjectId::generate(),
-    );
+    let other = PublicId::new(Kind::Resource, SubjectId::generate());
     assert_eq!(drover.events(&format!("?resource={other}")).await.len(), 0);
 
     let told = Shell(&drover).text(&["events", "--resource=shop"]).await;
-    assert!(
-        told.contains("failover") && told.contains("lost_bytes=0"),
-        "{told}"
-    );
+    told.says(["failover", "lost_bytes=0"]);
     let told = Shell(&drover).json(&["events", "--oldest"]).await;
     assert_eq!(told["items"][0], *first);
     assert!(!drover.record().await.contains("\"customer\""));
@@ -148,8 +104,7 @@ async fn questions_for_events_that_cannot_be_answered_are_refused() {
         let answer = drover.get(&format!("/v1/events?{query}")).await;
         refused(&query, &answer, 400, code, Some(field));
     }
-    let answer = drover
-        .get("/v1/events/evt_01J8ZC0T3YQ5V7N2M4K6H9D1XB")
-        .await;
+    let nobody = "/v1/events/evt_01J8ZC0T3YQ5V7N2M4K6H9D1XB";
+    let answer = drover.get(nobody).await;
     refused("unknown", &answer, 404, "not_found", Some("id"));
 }

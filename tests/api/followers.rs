@@ -1,9 +1,8 @@
 //! Followers: asked for, shown, refused, parted from their leader.
 
-use drover::config::Quotas;
 use drover::model::{Cloud, secret};
 use drover::store::operations::{self, Fact};
-use drover_tests::{Shows, sql};
+use drover_tests::{Says, Shows, sql};
 use serde_json::{Value, json};
 
 use crate::command::{Shell, Terminal, filters};
@@ -27,8 +26,8 @@ impl Deployment {
     }
 
     pub async fn follow(&self, leader: &Value, body: Value) -> crate::world::Answer {
-        self.post(&format!("{}/followers", path(leader)), &body)
-            .await
+        let at = format!("{}/followers", path(leader));
+        self.post(&at, &body).await
     }
 
     pub async fn shown(&self, subject: &Value) -> Value {
@@ -36,11 +35,8 @@ impl Deployment {
     }
 
     pub async fn url(&self, resource: &Value, query: &str) -> Value {
-        let answer = self
-            .get(&format!("{}/url{query}", path(resource)))
-            .await
-            .is(200);
-        answer.json()
+        let at = format!("{}/url{query}", path(resource));
+        self.get(&at).await.is(200).json()
     }
 
     pub async fn run(&self, sql: &'static str) {
@@ -71,10 +67,8 @@ async fn a_follower_is_wanted_in_another_zone_and_both_sides_show_it() {
     let wanted = json!({"name": "reader", "zone": "b", "size": "large"});
     let second = drover.follow(&shop, wanted).await.json();
     let server = drover.server_of(&second).await;
-    assert_eq!(
-        (&second["name"], &server["zone"], &server["size"]),
-        (&json!("reader"), &json!("b"), &json!("large"))
-    );
+    assert_eq!(second["name"], "reader");
+    server.shows(json!({"zone": "b", "size": "large"}));
     // Two stand in b, one in a: its leader.
     let third = drover.follow(&shop, json!({})).await.json();
     assert_eq!(drover.server_of(&third).await["zone"], "a");
@@ -152,11 +146,7 @@ going    {}                  409 wrong_state - | destroyed
 
 #[tokio::test]
 async fn followers_count_for_the_quotas_to_the_last_one() {
-    let drover = Deployment::with_quotas(Quotas {
-        resources: 3,
-        servers: 9,
-    })
-    .await;
+    let drover = Deployment::with_quotas(3, 9).await;
     drover.region(Cloud::Local, "local", &["a", "b"]).await;
     let shop = json!({"name": "shop", "plan": "production", "zone": "a"});
     let shop = drover.created("resource", shop).await;
@@ -197,14 +187,8 @@ async fn premium_has_a_follower_from_its_birth_in_another_zone_or_is_not_made() 
     assert_eq!(drover.record().await, before);
 
     drover.region(Cloud::Local, "local", &["a", "b", "c"]).await;
-    let bodies = [
-        (json!({"name": "shop", "plan": "premium"}), None),
-        (
-            json!({"name": "here", "plan": "premium", "zone": "c"}),
-            Some("c"),
-        ),
-    ];
-    for (body, zone) in bodies {
+    let here = json!({"name": "here", "plan": "premium", "zone": "c"});
+    for (body, zone) in [(shop, None), (here, Some("c"))] {
         let made = drover.created("resource", body).await;
         let followers = made["followers"].as_array().unwrap();
         assert_eq!(followers.len(), 1, "{made}");
@@ -240,17 +224,12 @@ async fn a_follower_has_its_leader_s_customer_until_it_leads_itself() {
     refused("too early", &answer, 409, "wrong_state", None);
     drover.is_in_service(&reader, "10.0.0.10").await;
 
-    let credentials = drover
-        .get(&format!("{}/credentials", path(&reader)))
-        .await
-        .json();
-    assert_eq!(credentials["password"], "swordfish of theirs");
-    assert_eq!(credentials["host"], "10.0.0.10");
+    let at = format!("{}/credentials", path(&reader));
+    let credentials = drover.get(&at).await.json();
+    credentials.shows(json!({"password": "swordfish of theirs", "host": "10.0.0.10"}));
     let url = credentials["url"].as_str().unwrap();
-    assert!(
-        url.contains("@10.0.0.9:5432,10.0.0.10:5432/") && url.ends_with("prefer-standby"),
-        "{url}"
-    );
+    url.says(["@10.0.0.9:5432,10.0.0.10:5432/"]);
+    assert!(url.ends_with("prefer-standby"), "{url}");
 
     let there = drover.server("there").await;
     let adopted = drover.resource(&there, "app").await;
@@ -295,14 +274,10 @@ reader  {"action": "unfollow", "now": true, "reason": "x"}           422 unknown
         replication: Some(seal("replication", "swordfish for followers")),
         by: open.id,
     };
-    operations::apply(&mut db, own, &leads, "tester")
-        .await
-        .unwrap();
-    let done = drover::model::OperationState::Done;
-    operations::end(&mut db, open.id, done, "tester", "it leads")
-        .await
-        .unwrap();
+    let applied = operations::apply(&mut db, own, &leads, "tester").await;
+    applied.unwrap();
     db.commit().await.unwrap();
+    drover_tests::records::ended(&drover.pool, open.id).await;
     let reader = drover.shown(&reader).await;
     reader.shows(json!({"leader": null, "epoch": 2}));
     assert_eq!(drover.shown(&shop).await["followers"], json!([]));
@@ -312,10 +287,7 @@ reader  {"action": "unfollow", "now": true, "reason": "x"}           422 unknown
     };
     event.shows(json!({"kind": "unfollow", "name": reader["name"], "epoch": 2}));
     event.shows(json!({"new_leader": {"id": reader["id"]}, "old_leader": {"id": shop["id"]}}));
-    let credentials = drover
-        .get(&format!("{}/credentials", path(&reader)))
-        .await
-        .json();
+    let credentials = drover.get(&at).await.json();
     assert_eq!(credentials["password"], "swordfish of the copy");
     let url = drover.url(&shop, "").await;
     assert!(!url["url"].as_str().unwrap().contains("10.0.0.10"), "{url}");
@@ -351,9 +323,8 @@ async fn a_leader_takes_its_followers_along_and_who_was_parted_stays() {
 #[tokio::test]
 async fn followers_at_the_terminal() {
     let (drover, shop) = with_shop().await;
-    drover
-        .run("update resources set customer_role = 'u_1', customer_database = 'd_1'")
-        .await;
+    let named = "update resources set customer_role = 'u_1', customer_database = 'd_1'";
+    drover.run(named).await;
     let shell = Shell(&drover);
     let mut at = Terminal::of(&drover);
     at.tell("url shop").await;

@@ -1,9 +1,9 @@
 //! Game days: asked for and refused; what a worker and the record make of them.
 
 use drover::config::{GamedayMark, WebConfig};
-use drover::model::{Attributes, OperationId, OperationState, secret};
-use drover::store::{gameday, incidents, operations};
-use drover_tests::Shows;
+use drover::model::{Attributes, OperationId, secret};
+use drover::store::gameday;
+use drover_tests::{Says, Shows, records};
 use serde_json::{Value, json};
 
 use crate::command::{Shell, failed, run};
@@ -65,9 +65,8 @@ async fn what_is_not_marked_for_it_is_not_broken() {
     refused("mark", &answer, 403, "gameday_not_allowed", None);
     assert!(answer.text.contains("DROVER_GAMEDAY=allow"), "{answer:?}");
     assert_eq!(drover.record().await, before);
-    let told = Shell(&drover)
-        .output(&["gameday", "app", "kill", "--reason=x"])
-        .await;
+    let kill = ["gameday", "app", "kill", "--reason=x"];
+    let told = Shell(&drover).output(&kill).await;
     assert_eq!(told.status.code(), Some(1), "{told:?}");
 }
 
@@ -93,8 +92,7 @@ async fn only_the_admin_token_breaks_and_heals_where_there_is_one() {
     assert_eq!(drover.record().await, before);
 
     let begun = drover.post_as(ADMIN_TOKEN, begin, &ask).await;
-    assert_eq!(begun.status, 202, "{begun:?}");
-    let begun = begun.json();
+    let begun = begun.is(202).json();
     let path = format!("/v1/gameday/{}", begun["id"].as_str().unwrap());
     let heal = format!("{path}/heal");
     let answer = drover.post_as(TOKEN, &heal, &json!({})).await;
@@ -168,13 +166,7 @@ async fn what_cannot_be_broken_like_that_is_refused_and_nothing_is_written() {
     refuse_all(&drover, "/v1/gameday", &asks(&id, "kill"), &values, table).await;
 
     let kind = drover::model::IncidentKind::XidWraparound;
-    let reason = "a test".into();
-    let mut db = drover.pool.begin().await.unwrap();
-    let of = Some(server.parse::<drover::model::PublicId>().unwrap().id);
-    let opening = drover::model::Opening { kind, reason };
-    let open = incidents::open(&mut db, of, &opening, "tester").await;
-    let open = open.unwrap().unwrap();
-    db.commit().await.unwrap();
+    let open = crate::resolver::opened(&drover, &server, kind).await;
     let answer = drover.gameday(&asks(&id, "kill")).await;
     refused("not well", &answer, 409, "incident_open", None);
     assert!(answer.text.contains(&open.public()), "{answer:?}");
@@ -184,9 +176,8 @@ async fn what_cannot_be_broken_like_that_is_refused_and_nothing_is_written() {
     let answer = drover.gameday(&asks(&id, "fill")).await;
     refused("shared", &answer, 422, "invalid_field", Some("how"));
     assert!(answer.text.contains(&server), "{answer:?}");
-    let answer = drover
-        .get("/v1/gameday/op_01J8ZC0T3YQ5V7N2M4K6H9D1XB")
-        .await;
+    let nobody = "/v1/gameday/op_01J8ZC0T3YQ5V7N2M4K6H9D1XB";
+    let answer = drover.get(nobody).await;
     refused("unknown", &answer, 404, "not_found", Some("id"));
     let answer = drover.get("/v1/gameday?how=kill").await;
     refused("list", &answer, 400, "unknown_parameter", Some("how"));
@@ -198,9 +189,7 @@ async fn what_cannot_be_broken_like_that_is_refused_and_nothing_is_written() {
 async fn a_report_says_what_the_record_has_and_no_more() {
     let drover = allowed().await;
     let (_, id) = drover.one_database().await;
-    let asked = drover.gameday(&asks(&id, "fill")).await;
-    assert_eq!(asked.status, 202, "{asked:?}");
-    let asked = asked.json();
+    let asked = drover.gameday(&asks(&id, "fill")).await.is(202).json();
     asked.shows(json!({"state": "queued", "broken_at": null}));
     let path = format!("/v1/gameday/{}", asked["id"].as_str().unwrap());
     let again = drover.gameday(&asks(&id, "kill")).await;
@@ -210,16 +199,13 @@ async fn a_report_says_what_the_record_has_and_no_more() {
 
     // What a worker does, but for the harm.
     let operation = OperationId::from_public(asked["id"].as_str().unwrap()).unwrap();
-    let mut db = drover.pool.begin().await.unwrap();
-    assert!(gameday::begin(&mut db, operation).await.unwrap());
-    assert!(
-        !gameday::begin(&mut db, operation).await.unwrap(),
-        "once only"
-    );
-    operations::end(&mut db, operation, OperationState::Done, "tester", "done")
-        .await
-        .unwrap();
-    db.commit().await.unwrap();
+    let mut db = drover.pool.acquire().await.unwrap();
+    // Once only.
+    for first in [true, false] {
+        let begun = gameday::begin(&mut db, operation).await;
+        assert_eq!(begun.unwrap(), first);
+    }
+    records::ended(&drover.pool, operation).await;
     let shown = drover.get(&path).await.json();
     assert_eq!(shown["state"], "broken");
     assert_ne!(shown["heal_at"], Value::Null);
@@ -233,10 +219,8 @@ async fn a_report_says_what_the_record_has_and_no_more() {
     let shown = drover.get(&path).await.json();
     let after = |shown: &Value, what: &str| shown["after_s"][what].as_f64();
     let detected = after(&shown, "detected").unwrap();
-    assert!(
-        detected > 0.0 && after(&shown, "recovered").is_none(),
-        "{shown}"
-    );
+    assert!(detected > 0.0, "{shown}");
+    assert_eq!(after(&shown, "recovered"), None);
     tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     let seen = drover.feel(&id, well()).await;
     drover.turns(&id, "uncertain", "available", seen).await;
@@ -251,23 +235,18 @@ async fn a_report_says_what_the_record_has_and_no_more() {
     assert_eq!(after(&later, "recovered"), after(&shown, "recovered"));
 
     // It still fills the volume: until it is taken back, it is not over.
-    let healed = drover.post(&format!("{path}/heal"), &json!({})).await;
-    assert_eq!(healed.status, 202, "{healed:?}");
+    let heal = format!("{path}/heal");
+    drover.post(&heal, &json!({})).await.is(202);
     let open = drover.get("/v1/operations?state=open").await.json();
     assert_eq!(open["items"][0]["kind"], "gameday");
-    let mut db = drover.pool.acquire().await.unwrap();
     assert_eq!(gameday::due(&mut db).await.unwrap().len(), 1);
     gameday::healed(&mut db, operation).await.unwrap();
     assert!(gameday::due(&mut db).await.unwrap().is_empty());
     let heal = drover.post(&format!("{path}/heal"), &json!({})).await;
     refused("healed", &heal, 409, "not_now", None);
     let told = Shell(&drover).text(&["gameday", "list"]).await;
-    assert!(
-        told.contains("fill") && told.contains("recovered"),
-        "{told}"
-    );
-    let told = Shell(&drover)
-        .text(&["gameday", "show", asked["id"].as_str().unwrap()])
-        .await;
-    assert!(told.contains("in service again"), "{told}");
+    told.says(["fill", "recovered"]);
+    let show = ["gameday", "show", asked["id"].as_str().unwrap()];
+    let told = Shell(&drover).text(&show).await;
+    told.says(["in service again"]);
 }

@@ -17,28 +17,18 @@ async fn post(drover: &Deployment, key: &str, path: &str, body: &Value) -> Answe
 }
 
 async fn count(drover: &Deployment, table: &str) -> i64 {
-    sql::scalar(
-        &drover.pool,
-        sqlx::AssertSqlSafe(format!("select count(*) from {table}")),
-        (),
-    )
-    .await
+    let sql = sqlx::AssertSqlSafe(format!("select count(*) from {table}"));
+    sql::scalar(&drover.pool, sql, ()).await
 }
 
 #[tokio::test]
 async fn the_same_key_gets_the_same_answer_and_nothing_is_done_twice() {
     let drover = Deployment::with_a_cloud().await;
     let body = json!({"name": "shop", "plan": "starter", "password": "swordfish"});
-    let first = post(&drover, "k-1", "/v1/resources", &body).await;
-    assert_eq!(
-        (first.status, first.header("idempotency-replayed")),
-        (202, "")
-    );
-    let again = post(&drover, "k-1", "/v1/resources", &body).await;
-    assert_eq!(
-        (again.status, again.header("idempotency-replayed")),
-        (202, "true")
-    );
+    let first = post(&drover, "k-1", "/v1/resources", &body).await.is(202);
+    assert_eq!(first.header("idempotency-replayed"), "");
+    let again = post(&drover, "k-1", "/v1/resources", &body).await.is(202);
+    assert_eq!(again.header("idempotency-replayed"), "true");
     assert_eq!(again.json(), first.json());
     assert_eq!(again.header("content-type"), "application/json");
     assert_eq!(count(&drover, "resources").await, 1);
@@ -56,10 +46,8 @@ async fn the_same_key_gets_the_same_answer_and_nothing_is_done_twice() {
     refused("taken", &answer, 409, "name_taken", Some("name"));
     // A refusal is kept too.
     let rename = json!({"action": "rename", "name": "store"});
-    let at = format!(
-        "/v1/resources/{}/actions",
-        first.json()["id"].as_str().unwrap()
-    );
+    let first = first.json()["id"].as_str().unwrap().to_owned();
+    let at = format!("/v1/resources/{first}/actions");
     post(&drover, "k-3", &at, &rename).await.is(200);
     let answer = post(&drover, "k-2", "/v1/resources", &body).await;
     refused("still", &answer, 409, "name_taken", Some("name"));
@@ -86,12 +74,8 @@ async fn of_twenty_at_once_one_is_done() {
     let answers = futures::future::join_all(all).await;
     let done: Vec<&Answer> = answers.iter().filter(|a| a.status == 202).collect();
     assert!(!done.is_empty());
-    assert_eq!(
-        done.iter()
-            .filter(|a| a.header("idempotency-replayed").is_empty())
-            .count(),
-        1
-    );
+    let new = |a: &&&Answer| a.header("idempotency-replayed").is_empty();
+    assert_eq!(done.iter().filter(new).count(), 1);
     for answer in &answers {
         if answer.status == 202 {
             assert_eq!(answer.json()["id"], done[0].json()["id"]);
@@ -99,13 +83,8 @@ async fn of_twenty_at_once_one_is_done() {
             refused("race", answer, 409, "in_progress", None);
         }
     }
-    assert_eq!(
-        (
-            count(&drover, "resources").await,
-            count(&drover, "servers").await
-        ),
-        (1, 1)
-    );
+    assert_eq!(count(&drover, "resources").await, 1);
+    assert_eq!(count(&drover, "servers").await, 1);
 }
 
 #[tokio::test]
@@ -117,11 +96,8 @@ async fn a_caller_that_hangs_up_finds_the_answer() {
     let sql = "select pg_advisory_xact_lock(hashtextextended('quotas', 0))";
     sql::run(&mut *held, sql, ()).await;
     let first = post(&drover, "k", "/v1/resources", &body);
-    assert!(
-        tokio::time::timeout(Duration::from_millis(500), first)
-            .await
-            .is_err()
-    );
+    let first = tokio::time::timeout(Duration::from_millis(500), first).await;
+    assert!(first.is_err(), "{first:?}");
     let answer = post(&drover, "k", "/v1/resources", &body).await;
     refused("at work", &answer, 409, "in_progress", None);
     assert!(answer.text.contains("still at work"), "{answer:?}");
@@ -182,9 +158,8 @@ async fn a_key_is_one_to_255_visible_characters_and_bodies_are_bounded() {
         .header("idempotency-key", "k");
     let answer = drover.send(request.body(body.to_string())).await;
     refused("token", &answer, 401, "unauthorized", None);
-    post(&drover, &"k".repeat(255), "/v1/servers", &body)
-        .await
-        .is(202);
+    let longest = "k".repeat(255);
+    post(&drover, &longest, "/v1/servers", &body).await.is(202);
     // A control character in what is refused does not break the keeping.
     let odd = json!({"name": "new", "a\0b": 1});
     post(&drover, "nul", "/v1/servers", &odd).await.is(422);

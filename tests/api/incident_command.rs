@@ -4,7 +4,7 @@ use drover::model::IncidentKind;
 use serde_json::json;
 
 use crate::command::{Shell, Terminal, all_fail, filters};
-use crate::resolver::{act, escalated, open, publish};
+use crate::resolver::{act, escalated, open, opened, publish};
 use crate::world::{Deployment, TOKEN};
 
 #[tokio::test]
@@ -63,12 +63,8 @@ async fn the_commands_filter_and_answer_in_json() {
     let shell = Shell(&deployment);
     let server = deployment.server("pg-1").await;
     let db = deployment.resource(&server, "app").await;
-    let down = open(&deployment, Some(&db), IncidentKind::ResourceDown)
-        .await
-        .unwrap();
-    let disk = open(&deployment, Some(&server), IncidentKind::DiskCritical)
-        .await
-        .unwrap();
+    let down = opened(&deployment, &db, IncidentKind::ResourceDown).await;
+    let disk = opened(&deployment, &server, IncidentKind::DiskCritical).await;
     let over = json!({"action": "resolve", "reason": "seen to"});
     act(&deployment, disk, over).await.is(200);
     let ids = async |arguments: &[&str]| {
@@ -81,16 +77,13 @@ async fn the_commands_filter_and_answer_in_json() {
     let (down, disk) = (down.public(), disk.public());
     assert_eq!(ids(&[]).await, [down.as_str()]);
     assert_eq!(ids(&["--all"]).await.len(), 2);
-    assert_eq!(
-        ids(&["--all", "--kind", "disk_critical"]).await,
-        [disk.as_str()]
-    );
+    let of_disks = ["--all", "--kind", "disk_critical"];
+    assert_eq!(ids(&of_disks).await, [disk.as_str()]);
     assert_eq!(ids(&["--state", "resolved"]).await, [disk.as_str()]);
     assert_eq!(ids(&["--all", "--subject", "pg-1"]).await, [disk]);
     assert_eq!(ids(&["--subject", &db]).await, [down.as_str()]);
-    let done = shell
-        .json(&["incident", &down, "hold", "--reason", "wait", "--by", "ann"])
-        .await;
+    let hold = ["incident", &down, "hold", "--reason", "wait", "--by", "ann"];
+    let done = shell.json(&hold).await;
     assert_eq!(done["events"][1]["actor"], "ann");
     assert_eq!(shell.json(&["incident", &down]).await, done);
     assert_eq!(shell.json(&["mode"]).await["items"][0]["scope"], "herd");
@@ -121,9 +114,7 @@ mode herd --reason x                               | 2 | <MODE>
     all_fail(&[("DROVER_API_TOKEN", TOKEN)], table).await;
     let deployment = Deployment::start().await;
     let server = deployment.server("pg-1").await;
-    let down = open(&deployment, Some(&server), IncidentKind::ServerDown)
-        .await
-        .unwrap();
+    let down = opened(&deployment, &server, IncidentKind::ServerDown).await;
     let down = down.public();
     let table = "
 incident inc_01J8ZC0T3YQ5V7N2M4K6H9D1XB | 1 | there is no incident

@@ -7,16 +7,14 @@ use serde_json::{Value, json};
 
 use crate::reading::pages;
 use crate::refusals::{all_refused, refused};
-use crate::resolver::{act, escalated, is_due, open, publish, put_off};
+use crate::resolver::{act, escalated, is_due, open, opened, publish, put_off};
 use crate::world::Deployment;
 
 #[tokio::test]
 async fn wrong_questions_about_incidents_are_refused() {
     let drover = Deployment::start().await;
     let server = drover.server("there").await;
-    let id = open(&drover, Some(&server), IncidentKind::ServerDown)
-        .await
-        .unwrap();
+    let id = opened(&drover, &server, IncidentKind::ServerDown).await;
     let before = drover.record().await;
     for (path, status, code, field) in [
         ("?state=well", 400, "invalid_parameter", "state"),
@@ -109,11 +107,8 @@ async fn incidents_are_listed_newest_first_filtered_and_in_pages() {
     assert_eq!(seen, ids.chunks(4).collect::<Vec<_>>());
     let full = format!("/v1/incidents?limit={}", ids.len());
     let full = pages(&drover, &full).await;
-    assert_eq!(
-        full,
-        std::slice::from_ref(&ids),
-        "a last page that is just full has no next one"
-    );
+    // A last page that is just full has no next one.
+    assert_eq!(full, std::slice::from_ref(&ids));
 
     let one = drover.get("/v1/incidents?kind=blind").await.json();
     let blind = &one["items"][0];
@@ -136,10 +131,8 @@ async fn incidents_are_listed_newest_first_filtered_and_in_pages() {
     assert_eq!(list("&state=resolved").await.concat(), ids[last..]);
     assert_eq!(list("&state=triggered").await.concat(), ids[..last]);
 
-    let middle = drover
-        .get(&format!("/v1/incidents/{}", ids[4]))
-        .await
-        .json();
+    let middle = format!("/v1/incidents/{}", ids[4]);
+    let middle = drover.get(&middle).await.json();
     let since = middle["opened_at"].as_str().unwrap();
     assert_eq!(list(&format!("&since={since}")).await.concat(), ids[..5]);
     let since = since.replace('Z', "+00:00");
@@ -148,14 +141,10 @@ async fn incidents_are_listed_newest_first_filtered_and_in_pages() {
     assert_eq!(list("&severity=error").await.concat().len(), 0);
     publish(&drover).await;
     // Of the published ones, the only one of that severity.
-    let (_, changed) = all
-        .iter()
-        .find(|(kind, _)| *kind == IncidentKind::HostKeyChanged)
-        .unwrap();
-    assert_eq!(
-        list("&severity=error").await.concat(),
-        std::slice::from_ref(changed)
-    );
+    let one = IncidentKind::HostKeyChanged;
+    let (_, changed) = all.iter().find(|(kind, _)| *kind == one).unwrap();
+    let errors = list("&severity=error").await.concat();
+    assert_eq!(errors, std::slice::from_ref(changed));
     let shown = drover.get(&format!("/v1/incidents/{changed}")).await.json();
     shown.shows(json!({"severity": "error", "name": "there"}));
 }
@@ -164,56 +153,35 @@ async fn incidents_are_listed_newest_first_filtered_and_in_pages() {
 async fn an_incident_is_shown_with_all_that_happened() {
     let (drover, server, db) = Deployment::with_app().await;
     let id = escalated(&drover, &db).await;
-    let seen = drover
-        .get(&format!("/v1/incidents/{}", id.public()))
-        .await
-        .json();
+    let seen = drover.incident(id).await;
     seen.shows(json!({"subject": db, "name": "app"}));
-    assert_eq!(
-        seen["actions"],
-        json!(["acknowledge", "retry", "hold", "resolve"])
-    );
+    let possible = json!(["acknowledge", "retry", "hold", "resolve"]);
+    assert_eq!(seen["actions"], possible);
     assert_eq!(seen["mode"]["mode"], "act");
     assert_eq!(seen["events"][0]["kind"], "opened");
     let runs = seen["runs"].as_array().unwrap();
     assert_eq!(runs.len(), 4);
-    assert_eq!(
-        (&runs[3]["step"], &runs[3]["outcome"]),
-        (&json!("restart"), &json!("failed"))
-    );
-    let told: Vec<_> = seen["messages"]
-        .as_array()
-        .unwrap()
-        .iter()
+    runs[3].shows(json!({"step": "restart", "outcome": "failed"}));
+    let told = seen["messages"].as_array().unwrap().iter();
+    let told: Vec<_> = told
         .map(|m| (m["channel"].as_str().unwrap(), m["state"].as_str().unwrap()))
         .collect();
     assert_eq!(told, [("ticket", "delivered"), ("page", "dead")]);
-    assert!(
-        seen["messages"][0]["id"]
-            .as_str()
-            .unwrap()
-            .starts_with("msg_")
-    );
+    let message = seen["messages"][0]["id"].as_str().unwrap();
+    assert!(message.starts_with("msg_"), "{message}");
     assert_eq!(seen["messages"][1]["last_error"], "PagerDuty answered 403");
     // On its subject's view, and on nobody else's.
     let of = |seen: &Value| seen["incidents"].clone();
     let shown = drover.get(&format!("/v1/resources/{db}")).await.json();
     let short = json!([{"id": id.public(), "kind": "resource_down", "state": "needs_human"}]);
     assert_eq!(of(&shown), short);
-    assert_eq!(
-        of(&drover.get("/v1/resources").await.json()["items"][0]),
-        short
-    );
-    assert_eq!(
-        of(&drover.get(&format!("/v1/servers/{server}")).await.json()),
-        json!([])
-    );
+    let listed = drover.get("/v1/resources").await.json();
+    assert_eq!(of(&listed["items"][0]), short);
+    let other = drover.get(&format!("/v1/servers/{server}")).await.json();
+    assert_eq!(of(&other), json!([]));
     // A forgotten subject's incident is still told by its name.
     drover.delete(&format!("/v1/resources/{db}")).await.is(204);
-    let seen = drover
-        .get(&format!("/v1/incidents/{}", id.public()))
-        .await
-        .json();
+    let seen = drover.incident(id).await;
     seen.shows(json!({"name": "app", "resolved_by": "forgotten"}));
     assert_eq!(seen["actions"], json!([]));
 }

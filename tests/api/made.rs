@@ -81,9 +81,13 @@ impl Deployment {
         db.commit().await.unwrap();
     }
 
-    /// How an operation stands after some of its steps; `stuck`: for want of a human.
-    pub async fn stands(&self, operation: &Value, step: i16, note: &str, stuck: bool) {
-        let id = operation["id"].as_str().unwrap();
+    /// How an operation, or what is being done with a subject, stands after some steps;
+    /// `stuck`: for want of a human.
+    pub async fn stands(&self, of: &Value, step: i16, note: &str, stuck: bool) {
+        let id = of["operation"]["id"]
+            .as_str()
+            .or(of["id"].as_str())
+            .unwrap();
         let id = OperationId::from_public(id).unwrap();
         let sql = "update operations
              set step = $2, steps = 7, step_name = 'await_ssh', note = $3,
@@ -95,15 +99,15 @@ impl Deployment {
 
     /// Asks something of a subject.
     pub async fn ask(&self, subject: &Value, body: Value) -> crate::world::Answer {
-        self.post(&format!("{}/actions", path(subject)), &body)
-            .await
+        let at = format!("{}/actions", path(subject));
+        self.post(&at, &body).await
     }
 
     /// The same of an operation.
     pub async fn ask_operation(&self, operation: &Value, action: &str) -> crate::world::Answer {
         let id = operation["id"].as_str().unwrap();
         let body = json!({"action": action, "by": "ann", "reason": "it was the disk"});
-        self.post(&format!("/v1/operations/{id}/actions"), &body)
-            .await
+        let at = format!("/v1/operations/{id}/actions");
+        self.post(&at, &body).await
     }
 }

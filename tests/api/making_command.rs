@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drover_tests::sql;
+use drover_tests::{Says, sql};
 use serde_json::json;
 
 use crate::command::{Shell, Terminal, all_fail, failed, filters, words};
@@ -22,9 +22,7 @@ async fn a_day_of_making_at_the_terminal() {
     let server = drover.server_of(&shop).await;
     let rename = json!({"action": "rename", "name": "production-1"});
     drover.ask(&server, rename).await.is(200);
-    drover
-        .stands(&server["operation"], 2, "port 22: refused", false)
-        .await;
+    drover.stands(&server, 2, "port 22: refused", false).await;
     at.tell("operations --subject=production-1").await;
     at.tell("servers").await;
     at.tell("show production-1").await;
@@ -41,7 +39,7 @@ async fn a_day_of_making_at_the_terminal() {
         .await;
     let server = drover.server_of(&shop).await;
     drover
-        .stands(&server["operation"], 0, "no such size there today", true)
+        .stands(&server, 0, "no such size there today", true)
         .await;
     at.tell("operations --stuck").await;
     at.id = server["operation"]["id"].as_str().unwrap().to_owned();
@@ -72,14 +70,10 @@ async fn waiting_shows_how_far_it_is_until_it_is_there() {
         let server = drover.server_of(&shop).await;
         let rename = json!({"action": "rename", "name": "starter-1"});
         drover.ask(&server, rename).await.is(200);
-        drover
-            .stands(&server["operation"], 2, "port 22: refused", false)
-            .await;
+        drover.stands(&server, 2, "port 22: refused", false).await;
         tokio::time::sleep(Duration::from_millis(2500)).await;
         drover.is_made(&server, "10.0.0.9").await;
-        drover
-            .stands(&shop["operation"], 4, "it starts", false)
-            .await;
+        drover.stands(&shop, 4, "it starts", false).await;
         tokio::time::sleep(Duration::from_millis(2500)).await;
         drover.is_made(&shop, "").await;
     };
@@ -112,14 +106,10 @@ async fn waiting_ends_when_nothing_is_left_to_do_for_it_and_its_followers() {
         // It answers before all is done for it.
         let sql = "update subjects set state = 'available' where name = 'shop'";
         sql::run(&drover.pool, sql, ()).await;
-        drover
-            .stands(&both[0]["operation"], 4, "nearly", false)
-            .await;
+        drover.stands(&both[0], 4, "nearly", false).await;
         tokio::time::sleep(Duration::from_millis(2500)).await;
         drover.is_made(&both[0], "").await;
-        drover
-            .stands(&both[1]["operation"], 2, "it is copied", false)
-            .await;
+        drover.stands(&both[1], 2, "it is copied", false).await;
         tokio::time::sleep(Duration::from_millis(2500)).await;
         drover.is_made(&both[1], "").await;
     };
@@ -147,17 +137,12 @@ async fn waiting_ends_when_it_is_stuck_or_takes_too_long() {
     let worker = async {
         let id = drover.adopted("b").await;
         let b = drover.get(&format!("/v1/servers/{id}")).await.json();
-        drover
-            .stands(&b["operation"], 1, "no room in that zone", true)
-            .await;
+        drover.stands(&b, 1, "no room in that zone", true).await;
         path(&b)
     };
     let (output, at) = tokio::join!(shell.output(&create), worker);
     let told = failed(&output, 1);
-    assert!(
-        told.contains("no room in that zone") && told.contains("a human"),
-        "{told}"
-    );
+    told.says(["no room in that zone", "a human"]);
     // It goes on being made.
     assert_eq!(drover.get(&at).await.json()["state"], "creating");
 }

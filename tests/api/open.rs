@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drover_tests::sql;
+use drover_tests::{Says, sql};
 use serde_json::{Value, json};
 
 use crate::world::{Answer, Deployment, well};
@@ -13,75 +13,53 @@ async fn open(drover: &Deployment, path: &str) -> Answer {
     drover.send(drover.request("GET", path)).await
 }
 
-fn reasons(answer: &Answer) -> String {
-    assert_eq!(
-        (answer.status, &answer.json()["status"]),
-        (503, &json!("failing")),
-        "{answer:?}"
-    );
-    answer.json()["reasons"].to_string()
+/// Why health fails.
+async fn reasons(drover: &Deployment) -> String {
+    let health = open(drover, "/healthz").await.is(503).json();
+    assert_eq!(health["status"], "failing");
+    health["reasons"].to_string()
 }
 
 #[tokio::test]
 async fn health_says_why_it_fails() {
     let drover = Deployment::start().await;
-    let answer = open(&drover, "/healthz").await;
-    assert_eq!(
-        (answer.status, &answer.json()["status"]),
-        (200, &json!("ok")),
-        "an empty herd is well"
-    );
+    // An empty herd is well.
+    let answer = open(&drover, "/healthz").await.is(200);
+    assert_eq!(answer.json()["status"], "ok");
     let server = drover.server("there").await;
     drover.feel(&server, well()).await;
-    let answer = open(&drover, "/healthz").await;
-    assert_eq!(
-        (answer.status, &answer.json()["live_subjects"]),
-        (200, &json!(1))
-    );
+    let answer = open(&drover, "/healthz").await.is(200);
+    assert_eq!(answer.json()["live_subjects"], 1);
 
-    let run = |sql: &'static str| sqlx::query(sql).execute(&drover.pool);
-    run("update apalis.jobs set done_at = now() - interval '61 s'")
-        .await
-        .unwrap();
-    assert!(reasons(&open(&drover, "/healthz").await).contains("oldest observation is 6"));
-    run("update apalis.jobs set done_at = now() - interval '40 s'")
-        .await
-        .unwrap();
+    drover
+        .run("update apalis.jobs set done_at = now() - interval '61 s'")
+        .await;
+    reasons(&drover).await.says(["oldest observation is 6"]);
+    drover
+        .run("update apalis.jobs set done_at = now() - interval '40 s'")
+        .await;
     open(&drover, "/healthz").await.is(200);
-    run("delete from apalis.jobs").await.unwrap();
-    assert!(reasons(&open(&drover, "/healthz").await).contains("lost or extra"));
+    drover.run("delete from apalis.jobs").await;
+    reasons(&drover).await.says(["lost or extra"]);
     let page = open(&drover, "/").await;
-    assert!(
-        page.text
-            .contains("lost or extra (1 live subjects, 0 tokens)"),
-        "{}",
-        page.text
-    );
+    page.text
+        .says(["lost or extra (1 live subjects, 0 tokens)"]);
     // Someone holds the subjects: the database is there, but does not answer.
     let mut held = drover.pool.begin().await.unwrap();
     sql::run(&mut *held, "lock table subjects", ()).await;
     let begun = std::time::Instant::now();
-    assert!(reasons(&open(&drover, "/healthz").await).contains("within 2s"));
+    reasons(&drover).await.says(["within 2s"]);
     assert!(begun.elapsed() < Duration::from_secs(20));
     held.rollback().await.unwrap();
 
     drover.pool.close().await;
-    assert!(reasons(&open(&drover, "/healthz").await).contains("control database"));
-    let answer = drover.get("/v1/servers").await;
-    assert_eq!(
-        (answer.status, &answer.json()["error"]["code"]),
-        (503, &json!("database_unavailable"))
-    );
-    let page = open(&drover, "/").await;
-    assert!(
-        page.status == 503 && page.text.contains("database does not answer"),
-        "{page:?}"
-    );
-    let metrics = open(&drover, "/metrics").await;
-    assert!(
-        metrics.status == 200 && metrics.text.contains("drover_database_up 0"),
-        "{metrics:?}"
-    );
+    reasons(&drover).await.says(["control database"]);
+    let answer = drover.get("/v1/servers").await.is(503);
+    assert_eq!(answer.json()["error"]["code"], "database_unavailable");
+    let page = open(&drover, "/").await.is(503);
+    page.text.says(["database does not answer"]);
+    let metrics = open(&drover, "/metrics").await.is(200);
+    metrics.text.says(["drover_database_up 0"]);
 }
 
 #[tokio::test]
@@ -91,20 +69,14 @@ async fn metrics_are_read_line_by_line() {
     drover.resource(&server, "app").await;
     drover.feel(&server, well()).await;
     let answer = open(&drover, "/metrics").await.is(200);
-    assert!(
-        answer
-            .header("content-type")
-            .starts_with("application/openmetrics-text")
-    );
+    let kind = answer.header("content-type");
+    assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
     let mut values = std::collections::BTreeMap::new();
     for line in answer.text.lines().filter(|l| !l.starts_with('#')) {
         let (name, value) = line.rsplit_once(' ').unwrap();
         assert!(name.starts_with("drover_"), "{line}");
-        assert_eq!(
-            values.insert(name, value.parse::<f64>().unwrap()),
-            None,
-            "{line} twice"
-        );
+        let before = values.insert(name, value.parse::<f64>().unwrap());
+        assert_eq!(before, None, "{line} twice");
     }
     assert_eq!(answer.text.lines().last(), Some("# EOF"));
     for (name, value) in [
@@ -131,20 +103,13 @@ async fn the_page_shows_counts_and_nothing_that_needs_a_token() {
     let drover = Deployment::start().await;
     let server = drover.server("hidden-name").await;
     drover.feel(&server, well()).await;
-    let page = open(&drover, "/").await;
-    assert_eq!(page.status, 200);
-    assert!(page.text.contains("uncertain") && page.text.contains("The ring turns."));
-    for hidden in ["hidden-name", &server, "hidden-name.example"] {
-        assert!(!page.text.contains(hidden));
-    }
+    let page = open(&drover, "/").await.is(200);
+    page.text.says(["uncertain", "The ring turns."]);
+    page.text
+        .never_says(["hidden-name", &server, "hidden-name.example"]);
     let policy = page.header("content-security-policy");
-    let nonce = policy
-        .split("'nonce-")
-        .nth(1)
-        .unwrap()
-        .split('\'')
-        .next()
-        .unwrap();
+    let (_, nonce) = policy.split_once("'nonce-").unwrap();
+    let (nonce, _) = nonce.split_once('\'').unwrap();
     assert!(page.text.contains(&format!("<script nonce=\"{nonce}\">")));
     let other = open(&drover, "/").await;
     assert!(!other.text.contains(nonce), "a nonce is used once");
@@ -152,11 +117,8 @@ async fn the_page_shows_counts_and_nothing_that_needs_a_token() {
         let answer = drover.get(path).await;
         assert_eq!(answer.header("x-content-type-options"), "nosniff");
         assert_eq!(answer.header("cache-control"), "no-store");
-        assert!(
-            answer
-                .header("content-security-policy")
-                .contains("default-src 'none'")
-        );
+        let policy = answer.header("content-security-policy");
+        policy.says(["default-src 'none'"]);
     }
 }
 
@@ -168,43 +130,26 @@ async fn open_operations_are_on_the_page_and_in_the_metrics_without_their_subjec
     let body = json!({"name": "hidden-name", "plan": "production"});
     let shop = drover.created("resource", body).await;
     let server = drover.server_of(&shop).await;
-    drover
-        .stands(&server["operation"], 2, "10.0.0.9 refuses", true)
-        .await;
+    drover.stands(&server, 2, "10.0.0.9 refuses", true).await;
     let page = open(&drover, "/").await;
-    for shown in [
-        "create resource",
-        "queued",
-        "create server",
-        "step 3 of 7: await ssh",
-    ] {
-        assert!(page.text.contains(shown), "{shown}: {}", page.text);
-    }
+    page.text
+        .says(["create resource", "queued", "create server"]);
+    page.text.says(["step 3 of 7: await ssh"]);
     let stuck = "<td class=\"bad\">step 3 of 7: await ssh, stuck";
     assert_eq!(page.text.matches(stuck).count(), 1, "{}", page.text);
     let id = shop["id"].as_str().unwrap();
-    for hidden in [
-        "hidden-name",
-        id,
-        "10.0.0.9",
-        server["name"].as_str().unwrap(),
-    ] {
-        assert!(!page.text.contains(hidden), "{hidden}");
-    }
+    let name = server["name"].as_str().unwrap();
+    page.text.never_says(["hidden-name", id, "10.0.0.9", name]);
     let metrics = open(&drover, "/metrics").await.text;
-    for line in [
+    metrics.says([
         "drover_operations_open{kind=\"create_server\",stuck=\"true\"} 1",
         "drover_operations_open{kind=\"create_server\",stuck=\"false\"} 0",
         "drover_operations_open{kind=\"create_resource\",stuck=\"false\"} 1",
         "drover_operations_open{kind=\"resize\",stuck=\"true\"} 0",
-    ] {
-        assert!(metrics.contains(line), "{line}: {metrics}");
-    }
+    ]);
     let ring = drover.get("/v1/ring").await.json();
-    assert_eq!(
-        ring["operations"],
-        json!({"create_server": {"stuck": 1}, "create_resource": {"open": 1}})
-    );
+    let open = json!({"create_server": {"stuck": 1}, "create_resource": {"open": 1}});
+    assert_eq!(ring["operations"], open);
     drover.send(drover.request("GET", "/healthz")).await.is(200);
 }
 

@@ -2,18 +2,17 @@
 //! connects with.
 
 use drover::model::IncidentKind;
-use drover_tests::{Shows, sql};
+use drover_tests::{Says, Shows, sql};
 use serde_json::{Value, json};
 
 use crate::made::path;
 use crate::refusals::refused;
-use crate::resolver::open;
+use crate::resolver::opened;
 use crate::world::Deployment;
 
 async fn ids(drover: &Deployment, query: &str) -> Vec<Value> {
     let list = drover.get(&format!("/v1/operations{query}")).await;
-    assert_eq!(list.status, 200, "{list:?}");
-    let list = list.json();
+    let list = list.is(200).json();
     let items = list["items"].as_array().unwrap();
     items.iter().map(|item| item["id"].clone()).collect()
 }
@@ -24,9 +23,8 @@ async fn they_are_listed_newest_first_and_filtered() {
     let mut all = Vec::new();
     let mut servers = Vec::new();
     for n in 0..5 {
-        let server = drover
-            .created("server", json!({"name": format!("s{n}")}))
-            .await;
+        let named = json!({"name": format!("s{n}")});
+        let server = drover.created("server", named).await;
         all.insert(0, server["operation"]["id"].clone());
         servers.push(server);
         tokio::time::sleep(std::time::Duration::from_millis(3)).await;
@@ -34,17 +32,15 @@ async fn they_are_listed_newest_first_and_filtered() {
     assert_eq!(ids(&drover, "").await, all);
     let first = drover.get("/v1/operations?limit=2").await.json();
     let cursor = first["next_cursor"].as_str().unwrap();
-    assert_eq!(
-        ids(&drover, &format!("?limit=3&cursor={cursor}")).await,
-        all[2..]
-    );
+    let rest = format!("?limit=3&cursor={cursor}");
+    assert_eq!(ids(&drover, &rest).await, all[2..]);
     let of = servers[1]["id"].as_str().unwrap();
     assert_eq!(ids(&drover, &format!("?subject={of}")).await, all[3..4]);
     let nobody = of.replace("srv_", "db_");
     assert!(ids(&drover, &format!("?subject={nobody}")).await.is_empty());
     assert!(ids(&drover, "?stuck=true").await.is_empty());
     drover
-        .stands(&servers[0]["operation"], 1, "no room in that zone", true)
+        .stands(&servers[0], 1, "no room in that zone", true)
         .await;
     assert_eq!(ids(&drover, "?stuck=true").await, all[4..]);
     drover.is_made(&servers[4], "10.0.0.1").await;
@@ -61,9 +57,8 @@ async fn they_are_listed_newest_first_and_filtered() {
         let answer = drover.get(&format!("/v1/operations{query}")).await;
         refused(query, &answer, 400, code, Some(field));
     }
-    let answer = drover
-        .get("/v1/operations/op_01J8ZC0T3YQ5V7N2M4K6H9D1XB")
-        .await;
+    let nobody = "/v1/operations/op_01J8ZC0T3YQ5V7N2M4K6H9D1XB";
+    let answer = drover.get(nobody).await;
     refused("none", &answer, 404, "not_found", Some("id"));
 }
 
@@ -72,18 +67,14 @@ async fn one_is_shown_with_how_far_it_is_and_what_happened() {
     let drover = Deployment::with_a_cloud().await;
     let shop = json!({"name": "shop", "plan": "starter"});
     let shop = drover.created("resource", shop).await;
-    let at = format!(
-        "/v1/operations/{}",
-        shop["operation"]["id"].as_str().unwrap()
-    );
+    let id = shop["operation"]["id"].as_str().unwrap();
+    let at = format!("/v1/operations/{id}");
     let new = drover.get(&at).await.json();
     assert_eq!(new["events"][0]["kind"], "asked");
     new.shows(json!({"subject": shop["id"], "name": "shop"}));
     new.shows(json!({"step": 0, "of": 0, "step_name": "queued"}));
     assert_eq!(new["actions"], json!([]));
-    drover
-        .stands(&shop["operation"], 2, "port 22: refused", false)
-        .await;
+    drover.stands(&shop, 2, "port 22: refused", false).await;
     for shown in [
         drover.get(&at).await.json(),
         drover.get(&path(&shop)).await.json()["operation"].clone(),
@@ -123,10 +114,7 @@ async fn what_is_stuck_is_tried_again_and_what_waits_is_given_up() {
     let answer = drover.ask_operation(&restart, "cancel").await.is(200);
     assert_eq!(answer.json()["state"], "cancelled");
     let events = answer.json()["events"].to_string();
-    assert!(
-        events.contains("it was the disk") && events.contains("ann"),
-        "{events}"
-    );
+    events.says(["it was the disk", "ann"]);
     let answer = drover.ask_operation(&restart, "cancel").await;
     refused("over", &answer, 409, "not_now", Some("action"));
 
@@ -137,18 +125,13 @@ async fn what_is_stuck_is_tried_again_and_what_waits_is_given_up() {
     drover.stands(&restart, 1, "it does not stop", true).await;
     // Somebody was called already: their page is called off with it.
     let db = shop["id"].as_str().unwrap();
-    let incident = open(&drover, Some(db), IncidentKind::ChangeStuck)
-        .await
-        .unwrap();
+    let incident = opened(&drover, db, IncidentKind::ChangeStuck).await;
     let sql = "update incidents set state = 'needs_human', paged_at = now() where id = $1";
     sql::run(&drover.pool, sql, [incident]).await;
     let shown = drover.ask_operation(&restart, "retry").await.is(200).json();
     assert!(shown["stuck_since"].is_null() && shown["deadline"].is_null());
     shown.shows(json!({"state": "open", "failures": 0}));
-    let incident = drover
-        .get(&format!("/v1/incidents/{}", incident.public()))
-        .await
-        .json();
+    let incident = drover.incident(incident).await;
     incident.shows(json!({"state": "triggered", "paged_at": null}));
     assert!(incident["events"].to_string().contains("ann"));
     // The same without an incident.
@@ -172,20 +155,15 @@ async fn credentials_are_shown_for_what_drover_made_and_has_an_address() {
     let answer = drover.get(&at).await;
     assert_eq!(answer.header("cache-control"), "no-store");
     let shown = answer.json();
-    let (user, database) = (
-        shop["user"].as_str().unwrap(),
-        shop["database"].as_str().unwrap(),
+    let [user, database] = ["user", "database"].map(|of| shop[of].as_str().unwrap());
+    let address = format!(
+        "postgresql://{user}:p%40ss%20w%2Frd%3A%C3%BC@10.0.0.9:5432/{database}?sslmode=require"
     );
-    assert_eq!(
-        shown,
-        json!({
-            "host": "10.0.0.9", "port": 5432, "database": database, "user": user,
-            "password": "p@ss w/rd:ü", "tls_root_cert": null,
-            "url": format!(
-                "postgresql://{user}:p%40ss%20w%2Frd%3A%C3%BC@10.0.0.9:5432/{database}?sslmode=require"
-            ),
-        })
-    );
+    let expected = json!({
+        "host": "10.0.0.9", "port": 5432, "database": database, "user": user,
+        "password": "p@ss w/rd:ü", "tls_root_cert": null, "url": address,
+    });
+    assert_eq!(shown, expected);
     let sql = "update resources set tls_root_cert = 'PEM', tls_mode = 'verify-full'";
     sql::run(&drover.pool, sql, ()).await;
     let sql = "update servers set address = '2001:db8::9'";
@@ -193,21 +171,15 @@ async fn credentials_are_shown_for_what_drover_made_and_has_an_address() {
     let shown = drover.get(&at).await.json();
     shown.shows(json!({"host": "2001:db8::9", "tls_root_cert": "PEM"}));
     let url = shown["url"].as_str().unwrap();
-    assert!(
-        url.contains("@[2001:db8::9]:5432/") && url.ends_with("sslmode=verify-full"),
-        "{url}"
-    );
+    url.says(["@[2001:db8::9]:5432/"]);
+    assert!(url.ends_with("sslmode=verify-full"), "{url}");
 
     let adopted = drover.resource(server["id"].as_str().unwrap(), "app").await;
-    let answer = drover
-        .get(&format!("/v1/resources/{adopted}/credentials"))
-        .await;
+    let of = |id: &str| format!("/v1/resources/{id}/credentials");
+    let answer = drover.get(&of(&adopted)).await;
     refused("adopted", &answer, 409, "adopted", None);
     let wrong = server["id"].as_str().unwrap();
-    drover
-        .get(&format!("/v1/resources/{wrong}/credentials"))
-        .await
-        .is(404);
+    drover.get(&of(wrong)).await.is(404);
     let open = drover.send(drover.request("GET", &at)).await;
     refused("no token", &open, 401, "unauthorized", None);
 }
@@ -249,17 +221,11 @@ async fn what_is_made_has_its_secrets_in_one_answer_only() {
         texts.push(answer.text);
     }
     for text in texts {
-        assert!(!text.contains("swordfish"), "{text}");
-        assert!(
-            !text.contains("\"password\":") && !text.contains("ssh_key"),
-            "{text}"
-        );
+        text.never_says(["swordfish", "\"password\":", "ssh_key"]);
     }
     let shown = drover.get(&format!("{}/credentials", path(&shop))).await;
     assert_eq!(shown.json()["password"], "swordfish of theirs");
     // drover's own role and database are shown nowhere.
-    assert!(
-        shop["user"] != "drover" && shop["database"] != "drover",
-        "{shop}"
-    );
+    assert_ne!(shop["user"], "drover");
+    assert_ne!(shop["database"], "drover");
 }

@@ -2,6 +2,7 @@
 
 use drover::model::Cloud;
 use drover::store::orphans::{self, Orphan};
+use drover_tests::Says;
 use serde_json::{Value, json};
 
 use crate::command::Shell;
@@ -34,10 +35,8 @@ async fn orphans_are_listed_counted_and_shown_until_they_are_not_seen_any_more()
     let listed = list().await;
     let first = &listed["items"][0];
     let shown = |name: &str| first[name].as_str().unwrap_or_default().to_owned();
-    assert_eq!(
-        ["cloud", "region", "sort", "id"].map(shown),
-        ["local", "local", "instance", "i-1"]
-    );
+    let seen = ["cloud", "region", "sort", "id"].map(shown);
+    assert_eq!(seen, ["local", "local", "instance", "i-1"]);
     assert_eq!(first["detail"]["why"], "its mark cannot be read");
     assert_ne!(first["first_seen_at"], Value::Null);
     let metrics = drover.send(drover.request("GET", "/metrics")).await.text;
@@ -46,10 +45,7 @@ async fn orphans_are_listed_counted_and_shown_until_they_are_not_seen_any_more()
         assert!(metrics.lines().any(|l| l == line), "{line}: {metrics}");
     }
     let told = Shell(&drover).text(&["orphans"]).await;
-    assert!(
-        told.contains("i-1") && told.contains("its mark cannot be read"),
-        "{told}"
-    );
+    told.says(["i-1", "its mark cannot be read"]);
 
     assert_eq!(compared(&drover, &both[1..]).await, [""; 0]);
     assert_eq!(list().await["items"].as_array().unwrap().len(), 1);

@@ -38,14 +38,10 @@ async fn cursors_lead_through_a_whole_list_and_each_item_is_seen_once() {
     assert_eq!(seen.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3, 1]);
     assert_eq!(seen.concat(), servers);
     // A last page that is just full has no next one.
-    assert_eq!(
-        pages(&drover, "/v1/servers?limit=7").await,
-        [servers.clone()]
-    );
-    assert_eq!(
-        pages(&drover, "/v1/resources?limit=2").await.concat(),
-        resources
-    );
+    let full = pages(&drover, "/v1/servers?limit=7").await;
+    assert_eq!(full, [servers.clone()]);
+    let all = pages(&drover, "/v1/resources?limit=2").await.concat();
+    assert_eq!(all, resources);
     let first = drover.get("/v1/resources?limit=1").await.json()["items"][0]["server"].clone();
     let of_first = format!("/v1/resources?server={}&limit=2", first.as_str().unwrap());
     let of_first = pages(&drover, &of_first).await.concat();
@@ -57,34 +53,25 @@ async fn a_list_is_filtered_by_state_and_shows_what_was_last_seen() {
     let drover = Deployment::start().await;
     let server = drover.server("there").await;
     let other = drover.server("other").await;
-    drover
-        .feel(&server, Attributes::failed(Cause::Refused, "port 22"))
-        .await;
+    let down = Attributes::failed(Cause::Refused, "port 22");
+    drover.feel(&server, down).await;
     drover.think(&server, None, None).await;
     let seen = drover.feel(&server, well()).await;
     drover.turns(&server, "uncertain", "available", seen).await;
-    let ids = pages(&drover, "/v1/servers?state=available&limit=9")
-        .await
-        .concat();
-    assert_eq!(ids, [server.as_str()]);
-    let ids = pages(&drover, "/v1/servers?state=uncertain&limit=9")
-        .await
-        .concat();
-    assert_eq!(ids, [other.as_str()]);
+    for (state, id) in [("available", &server), ("uncertain", &other)] {
+        let path = format!("/v1/servers?state={state}&limit=9");
+        assert_eq!(pages(&drover, &path).await.concat(), [id.as_str()]);
+    }
     let list = drover.get("/v1/servers").await.json();
     for item in list["items"].as_array().unwrap() {
-        let alone = drover
-            .get(&format!("/v1/servers/{}", item["id"].as_str().unwrap()))
-            .await;
-        assert_eq!(&alone.json(), item);
+        let alone = format!("/v1/servers/{}", item["id"].as_str().unwrap());
+        assert_eq!(&drover.get(&alone).await.json(), item);
     }
     let shown = drover.get(&format!("/v1/servers/{server}")).await.json();
     let last = &shown["last_observation"];
     assert_eq!(last["id"], format!("obs_{seen}"));
-    assert_eq!(
-        last["attributes"],
-        json!({"service_available": true, "latency_ms": 1.5})
-    );
+    let well = json!({"service_available": true, "latency_ms": 1.5});
+    assert_eq!(last["attributes"], well);
     last.shows(json!({"worker": "tester", "feelers": 1}));
     for time in [
         &shown["created_at"],
@@ -131,10 +118,8 @@ async fn a_feel_is_brought_forward_once() {
     drover.feel(&server, well()).await;
     drover.think(&server, None, None).await;
     for expected in [true, false] {
-        let answer = drover
-            .post("/v1/jobs", &json!({"job": "feel", "subject": server}))
-            .await
-            .is(202);
+        let job = json!({"job": "feel", "subject": server});
+        let answer = drover.post("/v1/jobs", &job).await.is(202);
         assert_eq!(answer.json(), json!({"brought_forward": expected}));
     }
 }
@@ -151,15 +136,11 @@ async fn the_ring_s_numbers_fit_the_herd() {
     let ring = drover.get("/v1/ring").await.json();
     ring.shows(json!({"live_subjects": 2, "tokens": 2}));
     ring.shows(json!({"astray": 0, "laps_last_minute": 1}));
-    assert_eq!(
-        ring["queues"],
-        json!({"feel": {"Pending": 1}, "think": {"Pending": 1}})
-    );
+    let queues = json!({"feel": {"Pending": 1}, "think": {"Pending": 1}});
+    assert_eq!(ring["queues"], queues);
     assert_eq!(ring["workers"], json!({"feel": 1}));
-    assert_eq!(
-        ring["herd"],
-        json!({"server": {"uncertain": 1}, "resource": {"uncertain": 1}})
-    );
+    let herd = json!({"server": {"uncertain": 1}, "resource": {"uncertain": 1}});
+    assert_eq!(ring["herd"], herd);
 }
 
 #[tokio::test]
@@ -167,22 +148,15 @@ async fn a_tier_is_made_changed_and_used() {
     let drover = Deployment::start().await;
     for available in ["10s", "20s"] {
         let body = json!({"rules": {"cadence": {"available": available}}});
-        let answer = drover
-            .raw("PUT", "/v1/tiers/gold", body.to_string())
-            .await
-            .is(200);
+        let text = body.to_string();
+        let answer = drover.raw("PUT", "/v1/tiers/gold", text).await.is(200);
         assert_eq!(answer.json()["rules"], body["rules"]);
     }
     let tiers = drover.get("/v1/tiers").await.json();
     let gold = json!({"name": "gold", "rules": {"cadence": {"available": "20s"}}});
-    assert_eq!(
-        tiers["items"],
-        json!([gold, {"name": "standard", "rules": {}}])
-    );
+    let both = json!([gold, {"name": "standard", "rules": {}}]);
+    assert_eq!(tiers["items"], both);
     let body = json!({"name": "new", "address": "10.1.2.3", "tier": "gold"});
-    let answer = drover.post("/v1/servers?wait=false", &body).await;
-    assert_eq!(
-        (answer.status, &answer.json()["tier"]),
-        (201, &json!("gold"))
-    );
+    let answer = drover.post("/v1/servers?wait=false", &body).await.is(201);
+    assert_eq!(answer.json()["tier"], "gold");
 }

@@ -7,11 +7,8 @@ use crate::world::{Answer, Deployment, TOKEN, key_pair, resource};
 /// Asserts the refusal's form, and that no text of the request's secrets is in it.
 pub fn refused(what: &str, answer: &Answer, status: u16, code: &str, field: Option<&str>) {
     let error = &answer.json()["error"];
-    let seen = (
-        answer.status,
-        error["code"].as_str(),
-        error["field"].as_str(),
-    );
+    let (seen, at) = (error["code"].as_str(), error["field"].as_str());
+    let seen = (answer.status, seen, at);
     assert_eq!(seen, (status, Some(code), field), "{what}: {answer:?}");
     let message = error["message"].as_str().unwrap();
     assert!((10..400).contains(&message.len()), "{what}: {message}");
@@ -92,13 +89,8 @@ async fn a_missing_or_wrong_token_is_refused_before_anything_else() {
     let answer = drover.send(drover.request("GET", "/v1/servers")).await;
     refused("none", &answer, 401, "unauthorized", None);
     let almost = drover.request("GET", "/v1/ring").bearer_auth(&TOKEN[1..]);
-    refused(
-        "almost",
-        &drover.send(almost).await,
-        401,
-        "unauthorized",
-        None,
-    );
+    let answer = drover.send(almost).await;
+    refused("almost", &answer, 401, "unauthorized", None);
     let lower = drover
         .request("GET", "/v1/ring")
         .header("authorization", format!("bearer {TOKEN}"));
@@ -240,9 +232,8 @@ async fn what_is_no_json_object_is_refused() {
             refused(path, &answer, 400, "invalid_json", None);
         }
     }
-    let answer = drover
-        .raw("POST", "/v1/servers", vec![b'{', b'"', 0xff, b'"'])
-        .await;
+    let odd = vec![b'{', b'"', 0xff, b'"'];
+    let answer = drover.raw("POST", "/v1/servers", odd).await;
     refused("not UTF-8", &answer, 400, "invalid_json", None);
     let large = format!("{{\"name\":\"{}\"}}", "a".repeat(1024 * 1024));
     for path in ["/v1/servers", "/v1/resources", "/v1/jobs"] {
@@ -278,9 +269,8 @@ async fn wrong_ids_and_addresses_are_refused() {
         }
         let answer = drover.delete(&format!("/v1/{kind}/{other}")).await;
         refused("other kind", &answer, 404, "not_found", Some("id"));
-        let answer = drover
-            .delete(&format!("/v1/{kind}/{prefix}{unknown}"))
-            .await;
+        let nobody = format!("/v1/{kind}/{prefix}{unknown}");
+        let answer = drover.delete(&nobody).await;
         refused("unknown", &answer, 404, "not_found", Some("id"));
     }
     let answer = drover.delete(&format!("/v1/servers/{server}")).await;

@@ -10,7 +10,7 @@ use drover::store::leases::Fence;
 use drover::store::operations::{self, NewOperation};
 use drover::store::outbox::{self, NewMessage};
 use drover::store::runs::{self, Run};
-use drover_tests::sql;
+use drover_tests::{records, sql};
 use serde_json::{Value, json};
 
 use crate::world::{Answer, Deployment};
@@ -22,16 +22,14 @@ pub async fn open(
     kind: IncidentKind,
 ) -> Option<IncidentId> {
     let subject = subject.map(|id| id.parse::<PublicId>().unwrap().id);
-    let opening = Opening {
-        kind,
-        reason: "port 5432: refused".into(),
-    };
-    let mut db = drover.pool.begin().await.unwrap();
-    let id = incidents::open(&mut db, subject, &opening, "think@test")
-        .await
-        .unwrap();
-    db.commit().await.unwrap();
-    id
+    let reason = "port 5432: refused".into();
+    let opening = Opening { kind, reason };
+    records::opened(&drover.pool, subject, &opening, "think@test").await
+}
+
+/// The same of a subject that has none like it open.
+pub async fn opened(drover: &Deployment, subject: &str, kind: IncidentKind) -> IncidentId {
+    open(drover, Some(subject), kind).await.unwrap()
 }
 
 /// What a resolver does: reads the incident and writes it back otherwise. Tells
@@ -64,11 +62,9 @@ pub async fn put_off(drover: &Deployment, id: IncidentId) {
 
 /// `None`: it has no token any more.
 pub async fn is_due(drover: &Deployment, id: IncidentId) -> Option<bool> {
-    sqlx::query_scalar("select run_at <= now() from apalis.jobs where id = $1")
-        .bind(id.to_string())
-        .fetch_optional(&drover.pool)
-        .await
-        .unwrap()
+    let sql = "select run_at <= now() from apalis.jobs where id = $1";
+    let due = sql::scalars(&drover.pool, sql, [id]).await;
+    due.first().copied()
 }
 
 /// What a resolve worker does when it starts.
@@ -104,17 +100,14 @@ pub async fn publish(drover: &Deployment) {
         ("resource_down".into(), down),
     ];
     let mut db = drover.pool.acquire().await.unwrap();
-    drover::store::resolvers::publish(&mut db, &books)
-        .await
-        .unwrap();
+    let published = drover::store::resolvers::publish(&mut db, &books).await;
+    published.unwrap();
 }
 
 /// A resource's incident after one attempt in vain: a human was called, and one
 /// of the two messages got nowhere.
 pub async fn escalated(drover: &Deployment, db: &str) -> IncidentId {
-    let id = open(drover, Some(db), IncidentKind::ResourceDown)
-        .await
-        .unwrap();
+    let id = opened(drover, db, IncidentKind::ResourceDown).await;
     let mut tx = drover.pool.begin().await.unwrap();
     let subject = db.parse::<PublicId>().unwrap().id;
     let incident = incidents::load(&mut tx, id).await.unwrap().unwrap();
@@ -151,20 +144,14 @@ pub async fn escalated(drover: &Deployment, db: &str) -> IncidentId {
             };
             runs::begun(&mut tx, &run).await.unwrap();
             let touched = ["cluster 15/app on there".to_owned()];
-            runs::ended(&mut tx, &run, outcome, &touched, "it \u{1b}[31mwould not")
-                .await
-                .unwrap();
+            let detail = "it \u{1b}[31mwould not";
+            let ended = runs::ended(&mut tx, &run, outcome, &touched, detail).await;
+            ended.unwrap();
         }
     }
-    operations::end(
-        &mut tx,
-        operation,
-        OperationState::Failed,
-        "resolve@test",
-        "in vain",
-    )
-    .await
-    .unwrap();
+    let failed = OperationState::Failed;
+    let ended = operations::end(&mut tx, operation, failed, "resolve@test", "in vain").await;
+    ended.unwrap();
     tx.commit().await.unwrap();
     let mut tx = drover.pool.begin().await.unwrap();
     for channel in [Channel::Ticket, Channel::Page] {

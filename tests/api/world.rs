@@ -57,11 +57,12 @@ impl Answer {
 
 impl Deployment {
     pub async fn start() -> Self {
-        Self::with_quotas(Quotas::default()).await
+        Self::with(|_| ()).await
     }
 
     /// One that may make no more than this.
-    pub async fn with_quotas(quotas: Quotas) -> Self {
+    pub async fn with_quotas(resources: u32, servers: u32) -> Self {
+        let quotas = Quotas { resources, servers };
         Self::with(|config| config.quotas = quotas).await
     }
 
@@ -131,10 +132,8 @@ impl Deployment {
 
     /// Adopts a resource.
     pub async fn resource(&self, server: &str, name: &str) -> String {
-        let answer = self
-            .post("/v1/resources", &resource(server, name))
-            .await
-            .is(201);
+        let body = resource(server, name);
+        let answer = self.post("/v1/resources", &body).await.is(201);
         answer.json()["id"].as_str().unwrap().to_owned()
     }
 
@@ -168,9 +167,8 @@ impl Deployment {
     pub async fn region(&self, cloud: Cloud, name: &str, zones: &[&str]) {
         let zones: Vec<String> = zones.iter().map(|zone| (*zone).to_owned()).collect();
         let mut db = self.pool.acquire().await.unwrap();
-        places::publish(&mut db, cloud, name, Ok(&zones))
-            .await
-            .unwrap();
+        let published = places::publish(&mut db, cloud, name, Ok(&zones)).await;
+        published.unwrap();
     }
 
     /// One that can make things in `local`, zones a and b.
@@ -195,6 +193,12 @@ impl Deployment {
         let path = format!("/v1/incidents?state=open&subject={subject}");
         let list = self.get(&path).await.json();
         IncidentId::from_public(list["items"][0]["id"].as_str().unwrap()).unwrap()
+    }
+
+    /// An incident with all that is known of it.
+    pub async fn incident(&self, id: IncidentId) -> Value {
+        let path = format!("/v1/incidents/{}", id.public());
+        self.get(&path).await.json()
     }
 
     /// What a feel worker does: claims the token, sees this, passes it on.

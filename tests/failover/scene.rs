@@ -145,23 +145,15 @@ impl Scene {
 
     /// What the record says of all operations and incidents.
     async fn timeline(&self) -> String {
-        let rows: Vec<(String, String)> = sqlx::query_as(
-            "select to_char(e.created_at, 'HH24:MI:SS.MS'), o.kind || ': ' || e.text
+        let sql = "select to_char(e.created_at, 'HH24:MI:SS.MS') || ' ' || o.kind || ': ' || e.text
              from operation_events e join operations o on o.id = e.operation_id
              where o.kind not in ('create_server', 'create_resource', 'create_follower',
                                   'reconcile')
              union all
-             select to_char(e.created_at, 'HH24:MI:SS.MS'), i.kind || ': ' || e.text
+             select to_char(e.created_at, 'HH24:MI:SS.MS') || ' ' || i.kind || ': ' || e.text
              from incident_events e join incidents i on i.id = e.incident_id
-             order by 1",
-        )
-        .fetch_all(&self.drover.pool)
-        .await
-        .unwrap_or_default();
-        let lines: Vec<String> = rows
-            .iter()
-            .map(|(at, text)| format!("{at} {text}"))
-            .collect();
+             order by 1";
+        let lines: Vec<String> = sql::scalars(&self.drover.pool, sql, ()).await;
         lines.join("\n")
     }
 
@@ -179,15 +171,10 @@ impl Scene {
 
     /// Until an incident of one of these kinds is open: its kind and reason.
     pub async fn incident(&self, kinds: &[&str]) -> String {
-        let kinds: Vec<String> = kinds.iter().map(|kind| (*kind).to_owned()).collect();
+        let sql = "select kind, reason from incidents
+             where state <> 'resolved' and kind = any($1) limit 1";
         let found = until("an incident", LONG, || async {
-            let open: Option<(String, String)> = sqlx::query_as(
-                "select kind, reason from incidents
-                 where state <> 'resolved' and kind = any($1) limit 1",
-            )
-            .bind(&kinds)
-            .fetch_optional(&self.drover.pool)
-            .await?;
+            let open: Option<(String, String)> = sql::first(&self.drover.pool, sql, [kinds]).await;
             Ok(open.ok_or_else(|| "none".to_owned()))
         });
         let ((kind, reason), _) = self.or_logs(found.await).await;
@@ -196,13 +183,10 @@ impl Scene {
 
     /// Until an operation of this kind needs a human: its id, and why.
     pub async fn stuck(&self, kind: &str) -> (String, String) {
+        let sql = "select id, note from operations where kind = $1 and stuck_at is not null";
         let found = until("it needs a human", LONG, || async {
-            let stuck: Option<(String, Option<String>)> = sqlx::query_as(
-                "select id, note from operations where kind = $1 and stuck_at is not null",
-            )
-            .bind(kind)
-            .fetch_optional(&self.drover.pool)
-            .await?;
+            let stuck: Option<(String, Option<String>)> =
+                sql::first(&self.drover.pool, sql, [kind]).await;
             Ok(stuck.ok_or_else(|| "not yet".to_owned()))
         });
         let ((id, note), _) = self.or_logs(found.await).await;
@@ -221,30 +205,20 @@ impl Scene {
     pub async fn seen_failing(&self, node: &Lead) {
         let failing = until("it is seen to fail", LONG, || async {
             let seen = self.resource(&node.id).await;
-            Ok(match seen["state"] == "available" {
-                true => Err("it is available".to_owned()),
-                false => Ok(()),
-            })
+            when(seen["state"] != "available", "it is available")
         });
         self.or_logs(failing.await.map(drop)).await;
     }
 
     /// Until an observation shows a leader's WAL to end there, or behind it.
     pub async fn observed_beyond(&self, node: &Lead, lsn: &str) {
+        let sql = "select (attributes ->> 'lsn')::pg_lsn >= $2::pg_lsn from observations
+             where subject_id = $1 and attributes ->> 'lsn' is not null
+             order by created_at desc limit 1";
+        let binds = (node.id.strip_prefix("db_").unwrap(), lsn);
         let seen = until("it is observed", LONG, || async {
-            let beyond: Option<bool> = sqlx::query_scalar(
-                "select (attributes ->> 'lsn')::pg_lsn >= $2::pg_lsn from observations
-                 where subject_id = $1 and attributes ->> 'lsn' is not null
-                 order by created_at desc limit 1",
-            )
-            .bind(node.id.strip_prefix("db_").unwrap())
-            .bind(lsn)
-            .fetch_optional(&self.drover.pool)
-            .await?;
-            Ok(match beyond {
-                Some(true) => Ok(()),
-                Some(false) | None => Err("not yet".to_owned()),
-            })
+            let beyond: Vec<bool> = sql::scalars(&self.drover.pool, sql, binds).await;
+            when(beyond == [true], "not yet")
         });
         self.or_logs(seen.await.map(drop)).await;
     }

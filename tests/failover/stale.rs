@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use drover_tests::{sql, until, when};
+use drover_tests::{Says, sql, until, when};
 use serde_json::json;
 
 use crate::scene::{LONG, Scene};
@@ -27,10 +27,8 @@ async fn a_follower_that_is_too_far_behind_leads_by_a_humans_word_alone() {
     assert!(why.contains("at most may be lost"), "{why}");
     assert_eq!(scene.resource(&old.id).await["epoch"], 1);
     let unsaid = json!({"action": "override"});
-    assert!(
-        scene.drover.act(&id, &unsaid).await.is_err(),
-        "without a reason"
-    );
+    let unsaid = scene.drover.act(&id, &unsaid).await;
+    assert!(unsaid.is_err(), "without a reason");
     let better = "better late than never";
     scene.led_by_a_humans_word(&id, better, moment, &old).await;
     let memo = scene.rebuilt(&old.id).await;
@@ -95,10 +93,7 @@ async fn without_a_proof_nobody_is_promoted_until_a_human_answers_for_it() {
     scene.another_leads(&old).await;
     assert_eq!(scene.fenced_by(&old).await, "override");
     let told = scene.drover.shown(&id).await.unwrap();
-    assert!(
-        told.to_string().contains("I have pulled its plug"),
-        "{told}"
-    );
+    told.to_string().says(["I have pulled its plug"]);
     scene.its_machine_is_known_again(&old).await;
     scene.settled_with_help().await;
     scene.assert_one_leader().await;
@@ -120,12 +115,8 @@ async fn a_follower_beyond_the_fork_is_made_to_follow_all_the_same() {
     // sees that: one that was seen not to stream would need a human's word.
     scene.hold_feelers(true);
     scene.hold_receiver(&near);
-    scene
-        .sql(
-            &old,
-            "create table beyond as select generate_series(1, 1000) x",
-        )
-        .await;
+    let beyond = "create table beyond as select generate_series(1, 1000) x";
+    scene.sql(&old, beyond).await;
     let end = scene.sql(&old, "select pg_current_wal_lsn()").await;
     scene.has_received(&far, &end).await;
     scene.unplug_both(&far, &old).await;
@@ -137,13 +128,9 @@ async fn a_follower_beyond_the_fork_is_made_to_follow_all_the_same() {
     scene.settled_with_help().await;
     scene.assert_one_leader().await;
     assert_eq!(scene.followers().await.len(), 2);
-    let there = scene
-        .sql(&new, "select to_regclass('beyond') is null")
-        .await;
-    assert_eq!(
-        there, "t",
-        "what was never acknowledged by the new leader is gone"
-    );
+    // What was never acknowledged by the new leader is gone.
+    let gone = "select to_regclass('beyond') is null";
+    assert_eq!(scene.sql(&new, gone).await, "t");
 }
 
 /// An old leader comes back and takes writes: it is stopped before anything else.
@@ -157,10 +144,8 @@ async fn a_follower_that_takes_writes_is_stopped_at_once_and_follows_again() {
     scene.incident(&["split_brain"]).await;
     scene.settled_with_help().await;
     scene.assert_one_leader().await;
-    let astray = scene
-        .sql(&its, "select to_regclass('astray') is null")
-        .await;
-    assert_eq!(astray, "t");
+    let gone = "select to_regclass('astray') is null";
+    assert_eq!(scene.sql(&its, gone).await, "t");
     let sql = "select count(*) from outbox m join incidents i on i.id = m.incident_id
          where i.kind = 'split_brain' and m.channel = 'page' and m.action = 'trigger'";
     let paged: i64 = sql::scalar(&scene.drover.pool, sql, ()).await;
@@ -174,29 +159,18 @@ async fn a_follower_destroyed_while_it_is_rebuilt_leaves_nothing() {
     let ask = json!({"action": "failover", "reason": "a test"});
     scene.drover.act(&old.id, &ask).await.unwrap();
     let new = scene.another_leads(&old).await;
-    until("it is being rebuilt", LONG, || async {
-        let step: Option<String> = sqlx::query_scalar(
-            "select step_name from operations where kind = 'rebuild' and state = 'open'",
-        )
-        .fetch_optional(&scene.drover.pool)
-        .await?;
-        when(step.is_some_and(|step| !step.is_empty()), "not yet")
-    })
-    .await
-    .unwrap();
-    let name = scene.resource(&old.id).await["name"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let sql = "select count(*) from operations
+         where kind = 'rebuild' and state = 'open' and step_name <> ''";
+    let pool = &scene.drover.pool;
+    sql::until(pool, "it is being rebuilt", LONG, sql, |n: &i64| *n > 0).await;
+    let its = scene.resource(&old.id).await;
+    let name = its["name"].as_str().unwrap();
     let path = format!("/v1/resources/{}?confirm={name}", old.id);
     scene.drover.delete(&path).await.unwrap();
+    let sql = "select (select count(*) from subjects where forgotten_at is null)
+                  + (select count(*) from operations where state = 'open' and kind <> 'reconcile')";
     until("it is gone", LONG, || async {
-        let left: i64 = sqlx::query_scalar(
-            "select (select count(*) from subjects where forgotten_at is null)
-                  + (select count(*) from operations where state = 'open' and kind <> 'reconcile')",
-        )
-        .fetch_one(&scene.drover.pool)
-        .await?;
+        let left: i64 = sql::scalar(pool, sql, ()).await;
         let dir = scene.drover.local_dir().join("servers").join(&old.instance);
         when(left == 2 && !dir.exists(), format!("{left} are left"))
     })
@@ -204,9 +178,8 @@ async fn a_follower_destroyed_while_it_is_rebuilt_leaves_nothing() {
     .unwrap();
     // Who leads now keeps nothing for it, and serves.
     until("no slot is kept", LONG, || async {
-        let slots = scene
-            .sql(&new, "select count(*) from pg_replication_slots")
-            .await;
+        let kept = "select count(*) from pg_replication_slots";
+        let slots = scene.sql(&new, kept).await;
         when(slots == "0", slots)
     })
     .await

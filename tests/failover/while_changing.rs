@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use drover_tests::{until, when};
+use drover_tests::sql;
 use serde_json::json;
 
 use crate::scene::{LONG, Scene};
@@ -31,22 +31,15 @@ async fn whatever_is_being_done_with_a_leader_gives_way() {
         let at_server = on == "servers";
         let id = if at_server { &old.server } else { &old.id };
         scene.drover.act(id, &action).await.unwrap();
-        let begun = until("it is at work", LONG, || async {
-            let open: i64 = sqlx::query_scalar(
-                "select count(*) from operations where state = 'open' and deadline is not null",
-            )
-            .fetch_one(&scene.drover.pool)
-            .await?;
-            when(open > 0, "not yet")
-        });
-        begun.await.unwrap();
+        let sql = "select count(*) from operations where state = 'open' and deadline is not null";
+        let pool = &scene.drover.pool;
+        sql::until(pool, "it is at work", LONG, sql, |n: &i64| *n > 0).await;
         let moment = Instant::now();
         scene.drover.unplug(&old.instance).await.unwrap();
         // The switchover that goes before a change may have won; then its follower leads,
         // and all the more does somebody write.
-        scene
-            .written_after(moment + Duration::from_millis(500))
-            .await;
+        let later = moment + Duration::from_millis(500);
+        scene.written_after(later).await;
         scene.settled_with_help().await;
         let lost = scene.ledger.lost().unwrap();
         println!("{} lost", lost.len());

@@ -75,9 +75,6 @@ struct Serving {
 impl Aws {
     /// One that passes on what it was not told how to answer; without `upstream`, it
     /// refuses that.
-    ///
-    /// # Errors
-    /// If it cannot listen.
     pub async fn start(upstream: Option<String>) -> Result<Self> {
         crate::init();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -149,9 +146,6 @@ impl Aws {
     }
 
     /// Asks something itself, with these parameters, and gives the document.
-    ///
-    /// # Errors
-    /// If it is refused.
     pub async fn ask(&self, action: &str, parameters: &[(&str, &str)]) -> Result<String> {
         self.ask_in(REGION, action, parameters).await
     }
@@ -208,9 +202,6 @@ pub fn texts<'a>(document: &'a str, element: &str) -> Vec<&'a str> {
 }
 
 /// The first of them.
-///
-/// # Errors
-/// If there is none.
 pub fn text<'a>(document: &'a str, element: &str) -> Result<&'a str> {
     let found = texts(document, element).into_iter().next();
     found.with_context(|| format!("no <{element}> in {document}"))

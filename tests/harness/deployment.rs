@@ -18,7 +18,7 @@ use sqlx::PgPool;
 use tempfile::TempDir;
 
 use crate::records::SECRET_KEY;
-use crate::{Postgres, Processes, postgres, until, when};
+use crate::{Postgres, Processes, postgres, sql, until, when};
 
 const TOKEN: &str = "a-token-of-the-tests-0123456789";
 
@@ -108,9 +108,6 @@ impl Deployment {
     }
 
     /// Runs `drover-worker local …` and returns what it printed.
-    ///
-    /// # Errors
-    /// If it fails.
     pub async fn local(&mut self, arguments: &[&str]) -> Result<String> {
         self.herd = true;
         let line = [&["drover-worker", "local"], arguments].concat();
@@ -118,9 +115,6 @@ impl Deployment {
     }
 
     /// Runs one of drover's commands and returns what it printed.
-    ///
-    /// # Errors
-    /// If it fails.
     pub async fn run(&self, line: &[&str]) -> Result<String> {
         let mut command = self.processes.command(line)?;
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -156,9 +150,7 @@ impl Deployment {
             "max_connections = 600".to_owned(),
         ] {
             let set = format!("alter system set {setting}");
-            sqlx::query(sqlx::AssertSqlSafe(set))
-                .execute(&self.pool)
-                .await?;
+            sql::run(&self.pool, sqlx::AssertSqlSafe(set), ()).await;
         }
         self.postgres.pg_ctl(&["restart", "-m", "fast"])?;
         until("the API back", Duration::from_secs(20), || async {
@@ -167,9 +159,7 @@ impl Deployment {
         .await?;
         for n in 0..count {
             let create = format!("create database herd_{n}");
-            sqlx::query(sqlx::AssertSqlSafe(create))
-                .execute(&self.pool)
-                .await?;
+            sql::run(&self.pool, sqlx::AssertSqlSafe(create), ()).await;
             let body = AdoptResource {
                 server: server.core.id,
                 name: format!("herd-{n}"),
@@ -190,50 +180,32 @@ impl Deployment {
     }
 
     /// What the API has at this path.
-    ///
-    /// # Errors
-    /// If it refuses.
     pub async fn get(&self, path: &str) -> Result<Value> {
         Ok(self.api.get(path).await?)
     }
 
     /// Asks for something, as JSON.
-    ///
-    /// # Errors
-    /// As [`Deployment::get`].
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value> {
         Ok(self.api.post(path, body).await?)
     }
 
     /// Puts something there.
-    ///
-    /// # Errors
-    /// As [`Deployment::get`].
     pub async fn put(&self, path: &str, body: &Value) -> Result<Value> {
         Ok(self.api.put(path, body).await?)
     }
 
     /// Has it destroyed.
-    ///
-    /// # Errors
-    /// As [`Deployment::get`].
     pub async fn delete(&self, path: &str) -> Result<Value> {
         Ok(self.api.delete(path).await?)
     }
 
     /// A server, resource or operation, by its id alone.
-    ///
-    /// # Errors
-    /// As [`Deployment::get`].
     pub async fn shown(&self, id: &str) -> Result<Value> {
         self.get(&format!("{}/{id}", place(id)?)).await
     }
 
     /// Asks something of a server, a resource, an operation or an incident. Gives what is
     /// answered.
-    ///
-    /// # Errors
-    /// As [`Deployment::get`].
     pub async fn act(&self, id: &str, what: &Value) -> Result<Value> {
         self.post(&format!("{}/{id}/actions", place(id)?), what)
             .await
@@ -264,18 +236,12 @@ impl Deployment {
     }
 
     /// The ring's numbers, straight from the record.
-    ///
-    /// # Errors
-    /// If the database fails.
     pub async fn ring(&self) -> Result<Ring> {
         let mut db = self.pool.acquire().await?;
         Ok(drover::store::ring::numbers(&mut db).await?)
     }
 
     /// All live subjects of both kinds, as the API lists them.
-    ///
-    /// # Errors
-    /// If the API refuses.
     pub async fn subjects(&self) -> Result<Vec<Subject>> {
         let mut all = Vec::new();
         for kind in ["servers", "resources"] {
@@ -287,9 +253,6 @@ impl Deployment {
     }
 
     /// The state of one subject.
-    ///
-    /// # Errors
-    /// If there is no such subject.
     pub async fn state(&self, id: &str) -> Result<State> {
         let id: PublicId = id.parse()?;
         let path = format!("/v1/{}s/{id}", id.kind);
@@ -298,9 +261,6 @@ impl Deployment {
     }
 
     /// Waits until a subject is in a state; tells how long that took.
-    ///
-    /// # Errors
-    /// If it is not by the deadline.
     pub async fn turn_until(&self, id: &str, wanted: &str, deadline: Duration) -> Result<f64> {
         let what = format!("{id} {wanted}");
         let (_, seconds) = until(&what, deadline, || async {
@@ -312,9 +272,6 @@ impl Deployment {
     }
 
     /// Waits until all subjects are available; tells how long that took.
-    ///
-    /// # Errors
-    /// If they are not by the deadline.
     pub async fn all_available(&self, count: usize, deadline: Duration) -> Result<f64> {
         let what = format!("{count} subjects available");
         let (_, seconds) = until(&what, deadline, || async {
@@ -331,15 +288,9 @@ impl Deployment {
     }
 
     /// No human was paged, written to or sent a ticket.
-    ///
-    /// # Panics
-    /// If one was.
     pub async fn assert_nobody_was_called(&self) {
-        let called: Vec<String> =
-            sqlx::query_scalar("select summary from outbox where channel <> 'event'")
-                .fetch_all(&self.pool)
-                .await
-                .expect("the outbox");
+        let sql = "select summary from outbox where channel <> 'event'";
+        let called: Vec<String> = sql::scalars(&self.pool, sql, ()).await;
         assert!(called.is_empty(), "{called:?}");
     }
 

@@ -8,7 +8,7 @@ use drover::api::{PutTier, Tier};
 use serde_json::json;
 use sqlx::Connection;
 
-use crate::{Deployment, until, when};
+use crate::{Deployment, sql, until, when};
 
 /// What came of it.
 #[derive(Debug)]
@@ -64,50 +64,26 @@ pub async fn run(count: usize, resolvers: usize) -> Result<Flood> {
     tier(&drover, json!({"limits": {"connections_ratio": 0.1}})).await?;
     let mut oldest = 0.0_f64;
     let all = count as i64;
-    let opened = drover_until(&drover, &mut oldest, "every incident opened", || {
-        one(
-            &drover,
-            "select count(distinct incident_id) from incident_events where kind = 'opened'",
-            all,
-        )
-    })
-    .await?;
+    let sql = "select count(distinct incident_id) from incident_events where kind = 'opened'";
+    let opened = watched(&drover, &mut oldest, "every incident opened", sql, all).await?;
     let opened_s = began.elapsed().as_secs_f64();
-    drover_until(&drover, &mut oldest, "every playbook at its end", || {
-        one(
-            &drover,
-            "select count(*) from incidents where state = 'needs_human'",
-            all,
-        )
-    })
-    .await?;
+    let sql = "select count(*) from incidents where state = 'needs_human'";
+    watched(&drover, &mut oldest, "every playbook at its end", sql, all).await?;
     let worked_s = began.elapsed().as_secs_f64() - opened_s;
     let back = Instant::now();
     tier(&drover, json!({})).await?;
-    drover_until(&drover, &mut oldest, "every incident resolved", || {
-        one(
-            &drover,
-            "select count(*) from incidents where state = 'resolved'",
-            all,
-        )
-    })
-    .await?;
+    let sql = "select count(*) from incidents where state = 'resolved'";
+    watched(&drover, &mut oldest, "every incident resolved", sql, all).await?;
     let resolved_s = back.elapsed().as_secs_f64();
-    let left: i64 =
-        sqlx::query_scalar("select count(*) from apalis.jobs where job_type = 'resolve'")
-            .fetch_one(&drover.pool)
-            .await?;
+    let sql = "select count(*) from apalis.jobs where job_type = 'resolve'";
+    let left: i64 = sql::scalar(&drover.pool, sql, ()).await;
     ensure!(left == 0, "{left} tokens of incidents that are over");
-    let untouched: i64 = sqlx::query_scalar(
-        "select count(*) from incidents i
-         where not exists (select from resolver_runs r where r.incident_id = i.id)",
-    )
-    .fetch_one(&drover.pool)
-    .await?;
-    ensure!(
-        untouched == 0,
-        "{untouched} incidents that no resolver came to"
-    );
+    let sql = "select count(*) from incidents i
+         where not exists (select from resolver_runs r where r.incident_id = i.id)";
+    let untouched: i64 = sql::scalar(&drover.pool, sql, ()).await;
+    ensure!(untouched == 0, "no resolver came to {untouched} incidents");
+    let sql = "select count(*) from resolver_runs where phase = 'ended'";
+    let runs = sql::scalar(&drover.pool, sql, ()).await;
     let ended = drover.processes.ended();
     ensure!(ended.is_empty(), "ended: {ended:?}");
     Ok(Flood {
@@ -115,10 +91,8 @@ pub async fn run(count: usize, resolvers: usize) -> Result<Flood> {
         opened_s,
         worked_s,
         resolved_s,
-        runs: sqlx::query_scalar("select count(*) from resolver_runs where phase = 'ended'")
-            .fetch_one(&drover.pool)
-            .await?,
-        overlaps: overlaps(&drover).await?,
+        runs,
+        overlaps: overlaps(&drover).await,
         oldest_observation_s: oldest,
         calm_observation_s: calm,
     })
@@ -126,12 +100,8 @@ pub async fn run(count: usize, resolvers: usize) -> Result<Flood> {
 
 /// Turns that began at a subject while an earlier one was not over. One that never
 /// ended was cut off, and may have been at work until a second behind its step's limit.
-///
-/// # Errors
-/// If the database fails.
-pub async fn overlaps(drover: &Deployment) -> Result<i64> {
-    Ok(sqlx::query_scalar(
-        "select count(*)
+pub async fn overlaps(drover: &Deployment) -> i64 {
+    let sql = "select count(*)
          from resolver_runs b
          left join resolver_runs e on e.run_id = b.run_id and e.phase = 'ended'
          join resolver_runs later
@@ -139,10 +109,8 @@ pub async fn overlaps(drover: &Deployment) -> Result<i64> {
           and later.fence > b.fence and later.run_id <> b.run_id
          where b.phase = 'begun'
            and later.created_at < coalesce(e.created_at, b.created_at + interval '1 s' *
-               case b.step when 'look' then 13 when 'restart' then 26 else 21 end)",
-    )
-    .fetch_one(&drover.pool)
-    .await?)
+               case b.step when 'look' then 13 when 'restart' then 26 else 21 end)";
+    sql::scalar(&drover.pool, sql, ()).await
 }
 
 async fn tier(drover: &Deployment, rules: serde_json::Value) -> Result<()> {
@@ -151,32 +119,23 @@ async fn tier(drover: &Deployment, rules: serde_json::Value) -> Result<()> {
     Ok(())
 }
 
-async fn one(drover: &Deployment, count: &'static str, wanted: i64) -> Result<Result<i64, String>> {
-    let n: i64 = sqlx::query_scalar(count).fetch_one(&drover.pool).await?;
-    when(n == wanted, n)
-}
-
-/// Waits for it, and keeps an eye on the ring's promise.
-async fn drover_until<F>(
+/// Waits until so many are counted, and keeps an eye on the ring's promise.
+async fn watched(
     drover: &Deployment,
     oldest: &mut f64,
     what: &str,
-    ask: impl Fn() -> F,
-) -> Result<i64>
-where
-    F: Future<Output = Result<Result<i64, String>>>,
-{
+    count: &'static str,
+    wanted: i64,
+) -> Result<i64> {
     let worst = std::sync::Mutex::new(0.0_f64);
     let (n, _) = until(what, PATIENCE, || async {
-        let age = drover
-            .ring()
-            .await?
-            .oldest_observation_s
-            .unwrap_or_default();
+        let ring = drover.ring().await?;
+        let age = ring.oldest_observation_s.unwrap_or_default();
         if let Ok(mut worst) = worst.lock() {
             *worst = worst.max(age);
         }
-        ask().await
+        let n: i64 = sql::scalar(&drover.pool, count, ()).await;
+        when(n == wanted, n)
     })
     .await?;
     *oldest = oldest.max(worst.into_inner().unwrap_or_default());

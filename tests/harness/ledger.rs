@@ -20,9 +20,6 @@ pub struct Account {
 
 impl Account {
     /// Runs SQL as the customer.
-    ///
-    /// # Errors
-    /// What psql says.
     pub fn psql(&self, sql: &str) -> Result<String, String> {
         self.within(SLOW, sql)
     }
@@ -39,9 +36,6 @@ impl Account {
     }
 
     /// The same, and does not wait for its end.
-    ///
-    /// # Errors
-    /// If psql does not start.
     pub fn begin(&self, sql: &str) -> std::io::Result<Child> {
         self.command(SLOW, sql).stdout(Stdio::null()).spawn()
     }
@@ -108,9 +102,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 impl Ledger {
     /// Makes the table `ledger` and has so many write into it, one row a commit.
-    ///
-    /// # Errors
-    /// If the table cannot be made.
     pub fn open(account: Account, writers: usize) -> Result<Self, String> {
         account.psql("create table if not exists ledger (n bigint primary key)")?;
         let opened = Instant::now();
@@ -188,9 +179,6 @@ impl Ledger {
     }
 
     /// Acknowledged rows that are not there.
-    ///
-    /// # Errors
-    /// If the table cannot be read.
     pub fn lost(&self) -> Result<Vec<u64>, String> {
         // Those that are acknowledged while the table is read may not be in it.
         let acknowledged = self.entries();

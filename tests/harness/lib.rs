@@ -1,6 +1,9 @@
 //! What the end-to-end tests, the demo's check and the benchmarks stand on: a
 //! real PostgreSQL of their own, drover's real processes as the Procfile names
 //! them, and a local herd.
+//!
+//! What returns a `Result` fails where the API, a database or a program refuses, and
+//! where what is waited for is not there by its deadline. The rest fails the test.
 
 pub mod aws;
 pub mod deployment;
@@ -28,7 +31,7 @@ pub use pagerduty::{Alert, AlertState, PagerDuty};
 pub use pair::Lead;
 pub use postgres::Postgres;
 pub use processes::Processes;
-pub use shows::Shows;
+pub use shows::{Says, Shows};
 pub use standin::Mood;
 pub use webhook::WebhookReceiver;
 pub use zendesk::Zendesk;

@@ -35,9 +35,6 @@ pub struct Machines {
 impl Machines {
     /// Begins to; the machines' directories are made below `dir`. A reboot is seen by
     /// the call, for moto takes note of it and no more.
-    ///
-    /// # Errors
-    /// If the directory cannot be made.
     pub fn attend(moto: Arc<Moto>, dir: &Path) -> Result<Self> {
         owned_dir(dir)?;
         let root = dir.to_owned();

@@ -104,9 +104,6 @@ impl Moto {
     /// of these zones: what runs there has addresses such as 127.78.16.4, so that a
     /// real sshd can stand in for an instance. Each network of a process has a block
     /// of its own. Gives the subnets.
-    ///
-    /// # Errors
-    /// If moto refuses.
     pub async fn loopback_subnets(&self, zones: &[&str]) -> Result<Vec<String>> {
         static NEXT: AtomicU8 = AtomicU8::new(78);
         let net = format!("127.{}", NEXT.fetch_add(1, Ordering::Relaxed));

@@ -41,17 +41,11 @@ impl Deployment {
     }
 
     /// How the customer of this resource gets in, to write.
-    ///
-    /// # Errors
-    /// If the API does not tell.
     pub async fn account(&self, id: &str) -> Result<Account> {
         self.account_for(id, "leader").await
     }
 
     /// The same, for whoever wants the leader or a follower.
-    ///
-    /// # Errors
-    /// If the API does not tell.
     pub async fn account_for(&self, id: &str, role: &str) -> Result<Account> {
         let path = format!("/v1/resources/{id}/url?role={role}");
         let told: ConnectionUrl = self.api.get(&path).await?;
@@ -68,9 +62,6 @@ impl Deployment {
     }
 
     /// Who bears this name, and leads.
-    ///
-    /// # Errors
-    /// If nobody does.
     pub async fn lead(&self, name: &str) -> Result<Lead> {
         let path = format!("/v1/resources?name={name}");
         let found: Page<Resource> = self.api.get(&path).await?;
@@ -81,9 +72,6 @@ impl Deployment {
     }
 
     /// A resource with its place.
-    ///
-    /// # Errors
-    /// If the API does not tell.
     pub async fn node(&self, id: &str) -> Result<Lead> {
         let resource: Resource = self.api.get(&format!("/v1/resources/{id}")).await?;
         let path = format!("/v1/servers/{}", resource.server);
@@ -97,9 +85,6 @@ impl Deployment {
     }
 
     /// The followers of a resource.
-    ///
-    /// # Errors
-    /// If the API does not tell.
     pub async fn followers_of(&self, id: &str) -> Result<Vec<String>> {
         let resource: Resource = self.api.get(&format!("/v1/resources/{id}")).await?;
         let followers = resource.followers.iter();
@@ -128,9 +113,6 @@ impl Deployment {
     }
 
     /// Has a follower look for its leader where nobody is.
-    ///
-    /// # Errors
-    /// If it does not run.
     pub fn lead_astray(&self, follower: &Lead) -> Result<()> {
         let dir = self.local_dir().join("servers").join(&follower.instance);
         let script = r#"f=$(find "$1" -name follower.conf) && sed -i 's/host=[0-9.]*/host=127.77.255.254/' "$f" &&
@@ -169,36 +151,24 @@ impl Deployment {
 
     /// Until this resource and its followers are in service and close to each other,
     /// their servers too, and nothing is open about any of them.
-    ///
-    /// # Errors
-    /// If they are not within that time.
     pub async fn settled(&self, followers: usize, within: Duration) -> Result<f64> {
+        let sql = "select jsonb_build_object(
+                 'not available', (select count(*) from subjects
+                     where state <> 'available' and forgotten_at is null),
+                 'open operations', (select count(*) from operations
+                     where state = 'open' and kind <> 'reconcile'),
+                 'incidents', (select count(*) from incidents where state <> 'resolved'),
+                 'streaming', (select count(*) from resources r join subjects s using (id)
+                     where r.leader_id is not null and s.forgotten_at is null
+                       and (select attributes #>> '{receiver,status}' from observations o
+                            where o.subject_id = r.id
+                            order by created_at desc limit 1) = 'streaming'))";
+        let well = json!({
+            "not available": 0, "open operations": 0, "incidents": 0, "streaming": followers,
+        });
         let (_, took) = until("all is as it should be", within, || async {
-            let (unwell, operations, incidents): (i64, i64, i64) = sqlx::query_as(
-                "select (select count(*) from subjects
-                         where state <> 'available' and forgotten_at is null),
-                        (select count(*) from operations
-                         where state = 'open' and kind <> 'reconcile'),
-                        (select count(*) from incidents where state <> 'resolved')",
-            )
-            .fetch_one(&self.pool)
-            .await?;
-            let streaming: i64 = sqlx::query_scalar(
-                "select count(*) from resources r join subjects s using (id)
-                 where r.leader_id is not null and s.forgotten_at is null
-                   and (select attributes #>> '{receiver,status}' from observations o
-                        where o.subject_id = r.id order by created_at desc limit 1) = 'streaming'",
-            )
-            .fetch_one(&self.pool)
-            .await?;
-            let well = unwell == 0 && operations == 0 && incidents == 0;
-            when(
-                well && streaming == i64::try_from(followers).unwrap_or(0),
-                json!({
-                    "not available": unwell, "open operations": operations,
-                    "incidents": incidents, "streaming": streaming,
-                }),
-            )
+            let (seen,): (Value,) = sqlx::query_as(sql).fetch_one(&self.pool).await?;
+            when(seen == well, seen)
         })
         .await?;
         Ok(took)

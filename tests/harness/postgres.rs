@@ -45,9 +45,6 @@ fn owner() -> Result<Option<User>> {
 }
 
 /// The name of whoever PostgreSQL runs as.
-///
-/// # Errors
-/// If there is none.
 pub fn owner_name() -> Result<String> {
     let user = match owner()? {
         Some(user) => Some(user),
@@ -57,9 +54,6 @@ pub fn owner_name() -> Result<String> {
 }
 
 /// Gives a file to the same.
-///
-/// # Errors
-/// If it cannot be given.
 pub fn as_owner(path: &Path) -> Result<()> {
     if let Some(user) = owner()? {
         chown(path, Some(user.uid), Some(user.gid))?;
@@ -68,9 +62,6 @@ pub fn as_owner(path: &Path) -> Result<()> {
 }
 
 /// Has a command run as the same.
-///
-/// # Errors
-/// If there is no such user.
 pub fn become_owner(command: &mut Command) -> Result<()> {
     if let Some(user) = owner()? {
         command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
@@ -97,18 +88,12 @@ fn programs() -> Result<PathBuf> {
 }
 
 /// Makes a directory that belongs to whoever PostgreSQL runs as.
-///
-/// # Errors
-/// If it cannot be made.
 pub fn owned_dir(path: &Path) -> Result<()> {
     std::fs::create_dir(path)?;
     as_owner(path)
 }
 
 /// Makes an SSH key pair that belongs to the same.
-///
-/// # Errors
-/// If ssh-keygen fails.
 pub fn ssh_key(path: &Path) -> Result<()> {
     let mut command = Command::new("ssh-keygen");
     command
@@ -157,9 +142,6 @@ impl Postgres {
     /// One with drover's record, empty, in the database `drover`, and a pool on that.
     /// The first is made as drover makes it, the others of this process are copies:
     /// initdb and the migrations take seconds.
-    ///
-    /// # Errors
-    /// If it cannot be made or started.
     pub async fn with_record() -> Result<(Self, String, PgPool)> {
         static FIRST: OnceCell<Postgres> = OnceCell::const_new();
         let make = async || {
@@ -252,9 +234,6 @@ impl Postgres {
     }
 
     /// Writes a file into its data directory, readable by PostgreSQL only.
-    ///
-    /// # Errors
-    /// If it cannot be written.
     pub fn write(&self, name: &str, text: &str) -> Result<()> {
         let path = self.data().join(name);
         std::fs::write(&path, text)?;
@@ -263,9 +242,6 @@ impl Postgres {
     }
 
     /// Sets what the next start or reload is to use, over what was set before.
-    ///
-    /// # Errors
-    /// If it cannot be written.
     pub fn configure(&self, settings: &[&str]) -> Result<()> {
         let mut conf = std::fs::read_to_string(self.data().join("postgresql.conf"))?;
         for setting in settings {
@@ -351,17 +327,11 @@ impl Drop for Postgres {
 }
 
 /// A new, migrated database in a cluster that all tests of one binary share.
-///
-/// # Errors
-/// If PostgreSQL cannot be started.
 pub async fn shared_database() -> Result<(String, PgPool)> {
     shared("drover").await
 }
 
 /// The same, but nothing is in it yet.
-///
-/// # Errors
-/// If PostgreSQL cannot be started.
 pub async fn shared_empty_database() -> Result<(String, PgPool)> {
     shared("template1").await
 }

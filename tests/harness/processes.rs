@@ -37,9 +37,6 @@ impl Processes {
     }
 
     /// A command of drover's with the environment that the processes have.
-    ///
-    /// # Errors
-    /// If the program is not built.
     pub fn command(&self, line: &[&str]) -> Result<Command> {
         let (name, arguments) = line.split_first().context("an empty command")?;
         let mut command = Command::new(program(name)?);
@@ -62,9 +59,6 @@ impl Processes {
     }
 
     /// The same with other settings.
-    ///
-    /// # Errors
-    /// As [`Processes::start`].
     pub fn start_with(&mut self, kind: &str, settings: &[(&str, &str)]) -> Result<u32> {
         let line = procfile(kind)?;
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -73,9 +67,6 @@ impl Processes {
     }
 
     /// The same in a network of its own, whose only link is down.
-    ///
-    /// # Errors
-    /// As [`Processes::start`].
     pub fn start_without_network(&mut self, kind: &str, settings: &[(&str, &str)]) -> Result<u32> {
         let line = procfile(kind)?;
         let (name, arguments) = line.split_once(' ').context("an empty line")?;
@@ -116,9 +107,6 @@ impl Processes {
     }
 
     /// Sends SIGKILL to every process of a type; tells how many there were.
-    ///
-    /// # Errors
-    /// If one cannot be killed.
     pub fn kill(&mut self, kind: &str) -> Result<usize> {
         let mut killed = 0;
         for (_, child) in self.running.iter_mut().filter(|(k, _)| k == kind) {

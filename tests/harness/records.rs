@@ -1,15 +1,19 @@
-//! Servers and resources as they are adopted, where it does not matter which.
+//! Servers and resources as they are adopted, where it does not matter which, and the
+//! workers' part in what becomes of them, played by the store's own functions.
 
-use drover::model::{Evidence, IncidentKind, Kind, SecretKey, SubjectId, TlsMode, secret};
-use drover::store::subjects::{NewResource, NewServer};
+use drover::model::{
+    Evidence, IncidentId, IncidentKind, Kind, Opening, OperationId, OperationKind, OperationState,
+    SecretKey, SubjectId, TlsMode, secret,
+};
+use drover::store::operations::{self, Fact, NewOperation};
+use drover::store::subjects::{self, NewResource, NewServer};
+use serde_json::{Value, json};
+use sqlx::PgPool;
 
 /// The key of these tests.
 pub const SECRET_KEY: &str = "dGhlIHRlc3RzIGtleSwgdGhpcnR5LXR3byBieXRlcyE=";
 
 /// The same, to seal and open with.
-///
-/// # Panics
-/// Never: it is one.
 pub fn key() -> SecretKey {
     SecretKey::from_base64(SECRET_KEY).expect("32 bytes")
 }
@@ -55,4 +59,70 @@ pub fn subject_of(kind: IncidentKind) -> Option<Kind> {
     } else {
         Some(Kind::Resource)
     }
+}
+
+/// Adopts a resource.
+pub async fn adopt(pool: &PgPool, new: &NewResource) -> SubjectId {
+    let mut tx = pool.begin().await.expect("a transaction");
+    let id = subjects::adopt_resource(&mut tx, &key(), new).await;
+    tx.commit().await.expect("committed");
+    id.expect("adopted")
+}
+
+/// What think does when it finds something wrong; `None`: nothing new.
+pub async fn opened(
+    pool: &PgPool,
+    subject: Option<SubjectId>,
+    opening: &Opening,
+    by: &str,
+) -> Option<IncidentId> {
+    let mut tx = pool.begin().await.expect("a transaction");
+    let opened = drover::store::incidents::open(&mut tx, subject, opening, by).await;
+    tx.commit().await.expect("committed");
+    opened.expect("opened")
+}
+
+/// What a worker writes down behind an operation's last step.
+pub async fn ended(pool: &PgPool, operation: OperationId) {
+    let mut tx = pool.begin().await.expect("a transaction");
+    let done = OperationState::Done;
+    let ended = operations::end(&mut tx, operation, done, "tester", "done").await;
+    ended.expect("ended");
+    tx.commit().await.expect("committed");
+}
+
+/// What a worker writes down when a follower takes the lead. Gives the operation.
+pub async fn handed_over(
+    pool: &PgPool,
+    from: SubjectId,
+    to: SubjectId,
+    kind: OperationKind,
+    detail: Value,
+) -> OperationId {
+    let new = NewOperation {
+        subject: Some(from),
+        kind,
+        params: json!({}),
+        asked_by: "tester".into(),
+        reason: None,
+        not_before: None,
+    };
+    let mut tx = pool.begin().await.expect("a transaction");
+    let operation = operations::open(&mut tx, &new).await.expect("asked for");
+    let operation = operation.expect("a new one");
+    let fact = Fact::HandOver {
+        to,
+        customer: b"swordfish".to_vec(),
+        replication: b"swordfish".to_vec(),
+        by: (operation, kind),
+        detail,
+    };
+    // Twice, as after a worker's death: the second time nothing is left to be done.
+    for _ in 0..2 {
+        let applied = operations::apply(&mut tx, from, &fact, "tester").await;
+        applied.expect("applied");
+    }
+    tx.commit().await.expect("committed");
+    ended(pool, operation).await;
+    operation
 }

@@ -1,4 +1,4 @@
-//! What a JSON answer has to show, whatever else is in it.
+//! What a JSON answer has to show and a text to say, whatever else is in it.
 
 use serde_json::Value;
 
@@ -14,6 +14,43 @@ impl Shows for Value {
     fn shows(&self, fields: Value) {
         let (seen, wanted) = (picked(self, &fields), fields);
         assert_eq!(seen, wanted, "{self}");
+    }
+}
+
+/// Of a text, or of JSON that is one.
+pub trait Says {
+    /// The text.
+    fn text(&self) -> &str;
+
+    /// Fails unless all of this is in it.
+    #[track_caller]
+    fn says<const N: usize>(&self, words: [&str; N]) {
+        let told = self.text();
+        for word in words {
+            assert!(told.contains(word), "`{word}` is missing: {told}");
+        }
+    }
+
+    /// Fails if any of this is in it.
+    #[track_caller]
+    fn never_says<const N: usize>(&self, words: [&str; N]) {
+        let told = self.text();
+        for word in words {
+            assert!(!told.contains(word), "`{word}` is in it: {told}");
+        }
+    }
+}
+
+impl Says for str {
+    fn text(&self) -> &str {
+        self
+    }
+}
+
+impl Says for Value {
+    fn text(&self) -> &str {
+        let text = self.as_str();
+        text.unwrap_or_else(|| panic!("no text: {self}"))
     }
 }
 

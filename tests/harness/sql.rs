@@ -55,14 +55,18 @@ fn known(sql: impl SqlSafeStr) -> (SqlStr, String) {
 }
 
 /// Changes something; tells how many rows.
-///
-/// # Panics
-/// If the database refuses.
 pub async fn run(db: impl PgExecutor<'_>, sql: impl SqlSafeStr, binds: impl Binds) -> u64 {
     let (sql, text) = known(sql);
     let done = sqlx::query_with(sql, bound(binds)).execute(db).await;
     done.unwrap_or_else(|e| panic!("{text}: {e}"))
         .rows_affected()
+}
+
+/// Has several statements done.
+pub async fn batch(db: impl PgExecutor<'_>, sql: impl SqlSafeStr) {
+    let (sql, text) = known(sql);
+    let done = sqlx::raw_sql(sql).execute(db).await;
+    done.unwrap_or_else(|e| panic!("{text}: {e}"));
 }
 
 /// All rows.
@@ -80,9 +84,6 @@ where
 }
 
 /// The first row, if there is one.
-///
-/// # Panics
-/// As [`rows`].
 pub async fn first<T>(db: impl PgExecutor<'_>, sql: impl SqlSafeStr, binds: impl Binds) -> Option<T>
 where
     T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
@@ -104,9 +105,6 @@ where
 }
 
 /// The value in the only column of the first row.
-///
-/// # Panics
-/// As [`row`].
 pub async fn scalar<T>(db: impl PgExecutor<'_>, sql: impl SqlSafeStr, binds: impl Binds) -> T
 where
     T: for<'r> Decode<'r, Postgres> + Type<Postgres> + Send + Unpin,
@@ -115,9 +113,6 @@ where
 }
 
 /// The values in the only column.
-///
-/// # Panics
-/// As [`rows`].
 pub async fn scalars<T>(db: impl PgExecutor<'_>, sql: impl SqlSafeStr, binds: impl Binds) -> Vec<T>
 where
     T: for<'r> Decode<'r, Postgres> + Type<Postgres> + Send + Unpin,
@@ -127,9 +122,6 @@ where
 }
 
 /// Waits until the one value that a statement gives is as it should be, and gives it.
-///
-/// # Panics
-/// If it is not by the deadline.
 pub async fn until<T>(
     db: &PgPool,
     what: &str,
@@ -148,9 +140,6 @@ where
 }
 
 /// Has each of these statements refused, because what was written there stays so.
-///
-/// # Panics
-/// If one is not.
 pub async fn cannot_be_changed(db: &PgPool, statements: &[&str]) {
     for statement in statements {
         let sql = sqlx::AssertSqlSafe(*statement);

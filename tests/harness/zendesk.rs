@@ -36,9 +36,6 @@ struct Tickets {
 
 impl Zendesk {
     /// Starts one that knows one agent.
-    ///
-    /// # Errors
-    /// If no port is free.
     pub async fn start(email: &str, token: &str) -> Result<Self> {
         let credentials = STANDARD.encode(format!("{email}/token:{token}"));
         let tickets = Tickets {

@@ -49,18 +49,13 @@ async fn a_commit_waits_for_a_follower_or_for_whoever_frees_it() {
     world.act(&id, set("async")).await;
     acknowledged(two).await;
     customer.psql("insert into t values (3)").unwrap();
-    assert_eq!(
-        world.durabilities(&[&id, &follower]).await,
-        ["async", "async"]
-    );
+    let both = [id.as_str(), &follower];
+    assert_eq!(world.durabilities(&both).await, ["async"; 2]);
     receiver.thaw();
 
     // And back: from the operation's end on, it waits again.
     world.act(&id, set("sync")).await;
-    assert_eq!(
-        world.durabilities(&[&id, &follower]).await,
-        ["sync", "sync"]
-    );
+    assert_eq!(world.durabilities(&both).await, ["sync"; 2]);
     let receiver = world.freeze_receiver(&follower);
     let mut four = customer.begin("insert into t values (4)").unwrap();
     tokio::time::sleep(LONG).await;
@@ -104,10 +99,8 @@ async fn a_sync_pair_hands_its_lead_over_and_the_new_leader_waits_in_its_turn() 
     // Ten times what it takes; the first commit waits for the old leader to follow.
     assert!(longest < Duration::from_secs(40), "{longest:?}");
 
-    assert_eq!(
-        world.durabilities(&[&id, &follower]).await,
-        ["sync", "sync"]
-    );
+    let both = [id.as_str(), &follower];
+    assert_eq!(world.durabilities(&both).await, ["sync"; 2]);
     let slot = |id: &str| format!("f_{}", &id.to_lowercase()[3..]);
     let waits_for = format!("ANY 1 (\"{}\")", slot(&id));
     assert_eq!(world.names(&follower).await, waits_for);
@@ -126,10 +119,8 @@ async fn a_sync_pair_hands_its_lead_over_and_the_new_leader_waits_in_its_turn() 
     let second = world.drover.post(&path, &more).await.unwrap();
     let second = second["id"].as_str().unwrap().to_owned();
     world.until_idle(&second).await;
-    assert_eq!(
-        world.names(&follower).await,
-        format!("ANY 1 (\"{}\", \"{}\")", slot(&id), slot(&second))
-    );
+    let of_both = format!("ANY 1 (\"{}\", \"{}\")", slot(&id), slot(&second));
+    assert_eq!(world.names(&follower).await, of_both);
     let receiver = world.freeze_receiver(&id);
     customer.psql("insert into ledger values (-2)").unwrap();
     receiver.thaw();
@@ -184,9 +175,8 @@ impl World {
         let id = self.drover.ask_for(&body).await.unwrap();
         self.all_available(4, SOON).await;
         self.until_idle(&self.follower_of(&id).await).await;
-        let seen = self
-            .seen(&id, |seen| seen["followers"][0]["sync_state"] == "quorum")
-            .await;
+        let quorum = |seen: &Value| seen["followers"][0]["sync_state"] == "quorum";
+        let seen = self.seen(&id, quorum).await;
         assert_eq!(seen["followers"][0]["state"], "streaming", "{seen}");
         id
     }

@@ -66,10 +66,8 @@ impl Ec2 {
         if credentials {
             ec2.give_credentials();
         }
-        ec2.drover
-            .start(&["web", "clock", "feel", "think", "notify"])
-            .await
-            .unwrap();
+        let kinds = ["web", "clock", "feel", "think", "notify"];
+        ec2.drover.start(&kinds).await.unwrap();
         if !settings.contains(&Setting::NoMachines) {
             ec2.attend();
         }
@@ -114,11 +112,8 @@ impl Ec2 {
     }
 
     pub async fn available(&self, id: &str) {
-        let turned = self
-            .drover
-            .turn_until(id, "available", Duration::from_secs(120))
-            .await;
-        if let Err(e) = turned {
+        let long = Duration::from_secs(120);
+        if let Err(e) = self.drover.turn_until(id, "available", long).await {
             let subject = self.drover.shown(id).await;
             panic!("{e:#}: {subject:#?}\n{}", self.drover.processes.logs());
         }
@@ -140,10 +135,8 @@ impl Ec2 {
         let mut live: Vec<String> = live.collect();
         let told = self.moto.ask("DescribeVolumes", &[]).await.unwrap();
         // Attachments name their volume again.
-        let mut volumes: Vec<String> = drover_tests::aws::texts(&told, "volumeId")
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
+        let volumes = drover_tests::aws::texts(&told, "volumeId").into_iter();
+        let mut volumes: Vec<String> = volumes.map(str::to_owned).collect();
         live.sort();
         volumes.sort();
         volumes.dedup();
@@ -176,18 +169,15 @@ impl Ec2 {
     }
 
     pub async fn until_nothing_is_left(&self) {
+        let sql = "select count(*) from subjects where forgotten_at is null";
         let gone = until("nothing left", Duration::from_secs(120), || async {
-            let live: i64 =
-                sqlx::query_scalar("select count(*) from subjects where forgotten_at is null")
-                    .fetch_one(&self.drover.pool)
-                    .await?;
+            let live: i64 = sql::scalar(&self.drover.pool, sql, ()).await;
             let (instances, volumes) = self.in_the_cloud().await;
             let processes = self.machines.as_ref().map_or(0, Machines::processes);
             let nothing = live == 0 && instances.is_empty() && volumes.is_empty() && processes == 0;
-            when(
-                nothing,
-                format!("{live} subjects, {instances:?}, {volumes:?}, {processes} processes"),
-            )
+            let left =
+                format!("{live} subjects, {instances:?}, {volumes:?}, {processes} processes");
+            when(nothing, left)
         });
         self.or_logs(gone.await);
     }
@@ -209,10 +199,8 @@ async fn a_database_on_ec2_is_made_rebooted_grown_and_destroyed() {
     let seen = ec2.get(&format!("/v1/servers/{server}")).await;
     let pinned = seen["host_key"].as_str().unwrap();
     assert!(pinned.starts_with("ssh-ed25519 "), "{seen}");
-    assert_eq!(
-        seen["last_observation"]["attributes"]["cloud"]["system_check"], "ok",
-        "{seen}"
-    );
+    let its_cloud = &seen["last_observation"]["attributes"]["cloud"];
+    assert_eq!(its_cloud["system_check"], "ok", "{seen}");
 
     let reboot = json!({"action": "reboot", "now": true, "reason": "a test"});
     ec2.act(&server, reboot).await;
@@ -222,10 +210,8 @@ async fn a_database_on_ec2_is_made_rebooted_grown_and_destroyed() {
     let grow = json!({"action": "grow", "volume_gib": 3});
     ec2.act(&id, grow).await;
     let told = ec2.moto.ask("DescribeVolumes", &[]).await.unwrap();
-    assert!(
-        drover_tests::aws::texts(&told, "size").contains(&"3"),
-        "{told}"
-    );
+    let sizes = drover_tests::aws::texts(&told, "size");
+    assert!(sizes.contains(&"3"), "{told}");
 
     ec2.destroy(&id, "orders").await;
     ec2.until_nothing_is_left().await;
@@ -241,10 +227,8 @@ async fn resolvers_killed_while_instances_are_asked_for_make_none_twice() {
     let mut ec2 = Ec2::start_with(&[Setting::Resolvers(2)]).await;
     let mut made = Vec::new();
     for n in 0..6 {
-        made.push((
-            ec2.create(&format!("db-{n}"), "production").await,
-            format!("db-{n}"),
-        ));
+        let name = format!("db-{n}");
+        made.push((ec2.create(&name, "production").await, name));
     }
     for kill in 0..30 {
         tokio::time::sleep(Duration::from_millis(120 + 37 * (kill % 7))).await;
@@ -264,10 +248,8 @@ async fn resolvers_killed_while_instances_are_asked_for_make_none_twice() {
     let settled = until("three servers left", Duration::from_secs(120), || async {
         let (instances, volumes) = ec2.in_the_cloud().await;
         let as_recorded = instances == ec2.recorded().await.0;
-        when(
-            as_recorded && instances.len() == 3 && volumes.len() == 6,
-            format!("{instances:?} {volumes:?}"),
-        )
+        let three = as_recorded && instances.len() == 3 && volumes.len() == 6;
+        when(three, format!("{instances:?} {volumes:?}"))
     });
     ec2.or_logs(settled.await);
     for (id, name) in &made {

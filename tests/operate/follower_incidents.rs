@@ -81,9 +81,8 @@ impl Pair {
         let cloud = LocalCloud::new(&self.world.drover.local_dir(), None).unwrap();
         let target = cloud.server(&instance).unwrap().unwrap().target().unwrap();
         let limits = drover_jobs::ssh::Limits::default();
-        let output = drover_jobs::ssh::run(&target, command, limits)
-            .await
-            .unwrap();
+        let output = drover_jobs::ssh::run(&target, command, limits).await;
+        let output = output.unwrap();
         let of = |stream: &[u8]| String::from_utf8_lossy(stream).trim().to_owned();
         match output.status {
             Some(0) => Ok(of(&output.stdout)),
@@ -109,22 +108,22 @@ impl Pair {
     /// Until an incident of this kind is opened about the follower, and then is over.
     async fn opened_and_over(&self, kind: IncidentKind) {
         self.incident(kind, "is open", |_| true).await;
-        self.incident(kind, "is over", |state| state == "resolved")
-            .await;
+        self.over(kind).await;
+    }
+
+    async fn over(&self, kind: IncidentKind) {
+        let over = |state: &str| state == "resolved";
+        self.incident(kind, "is over", over).await;
     }
 
     async fn incident(&self, kind: IncidentKind, what: &str, is: impl Fn(&str) -> bool) {
         let what = format!("{kind} {what}");
+        let (pool, id) = (&self.world.drover.pool, self.id());
+        let sql = "select kind, state from incidents where subject_id = $1";
         let found = until(&what, SOON, || async {
-            let all: Vec<(String, String)> =
-                sqlx::query_as("select kind, state from incidents where subject_id = $1")
-                    .bind(self.id().to_string())
-                    .fetch_all(&self.world.drover.pool)
-                    .await?;
-            let found = all
-                .iter()
-                .any(|(of, state)| *of == kind.as_str() && is(state));
-            when(found, format!("{all:?}"))
+            let all: Vec<(String, String)> = sql::rows(pool, sql, [id]).await;
+            let mut its = all.iter().filter(|(of, _)| *of == kind.as_str());
+            when(its.any(|(_, state)| is(state)), format!("{all:?}"))
         })
         .await;
         if let Err(e) = found {
@@ -154,8 +153,8 @@ impl Pair {
         let told = std::fs::read_to_string(&settings).unwrap();
         std::fs::write(&settings, "").unwrap();
         let ctl = cluster.replace('/', " ");
-        self.at(&self.follower, &format!("pg_ctlcluster {ctl} reload"))
-            .await;
+        let reload = format!("pg_ctlcluster {ctl} reload");
+        self.at(&self.follower, &reload).await;
         until("the slot is free", SOON, || async {
             let active = "select count(*) from pg_replication_slots where active";
             let active = self.superuser(&self.leader, active).await;
@@ -166,15 +165,14 @@ impl Pair {
         let drop = "select pg_drop_replication_slot(slot_name) from pg_replication_slots";
         self.superuser(&self.leader, drop).await;
         for n in 1..=3 {
-            self.write(&format!("insert into ledger values ({n})"))
-                .await;
+            let row = format!("insert into ledger values ({n})");
+            self.write(&row).await;
             self.superuser(&self.leader, "select pg_switch_wal()").await;
             self.superuser(&self.leader, "checkpoint").await;
         }
         std::fs::write(&settings, told).unwrap();
         // drover may have seen it and stopped the cluster by now, which then reads this
         // when it starts.
-        let reload = format!("pg_ctlcluster {ctl} reload");
         let _ = self.tried_at(&self.follower, &reload).await;
     }
 
@@ -231,8 +229,8 @@ async fn a_follower_that_was_promoted_by_hand_is_stopped_paged_for_and_rewound()
     pair.write("insert into ledger values (1)").await;
     pair.are_alike("1").await;
     pair.superuser(&pair.follower, "select pg_promote()").await;
-    pair.superuser(&pair.follower, "insert into ledger values (666)")
-        .await;
+    let beside = "insert into ledger values (666)";
+    pair.superuser(&pair.follower, beside).await;
     pair.write("insert into ledger values (2)").await;
     pair.opened_and_over(IncidentKind::SplitBrain).await;
     pair.streams().await;
@@ -265,10 +263,8 @@ async fn a_follower_whose_slot_and_wal_are_gone_is_copied_anew() {
     pair.streams().await;
     pair.are_alike("1 2 3").await;
     let remedies = pair.remedies().await;
-    assert!(
-        remedies.contains(&"follower_failed/rewind".to_owned()),
-        "{remedies:?}"
-    );
+    let rewound = remedies.iter().any(|it| it == "follower_failed/rewind");
+    assert!(rewound, "{remedies:?}");
     pair.world.drover.assert_nobody_was_called().await;
 }
 #[tokio::test(flavor = "multi_thread")]
@@ -281,11 +277,10 @@ async fn a_follower_that_cannot_be_made_anew_where_it_is_is_made_elsewhere() {
     std::fs::write(stone.join("heavy"), "").unwrap();
     std::fs::set_permissions(&stone, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     pair.lose_the_slot().await;
-    let state = "select state from subjects where id = $1";
-    let state = || sqlx::query_scalar::<_, String>(state).bind(pair.id().to_string());
-    let pool = &pair.world.drover.pool;
+    let sql = "select state from subjects where id = $1";
+    let (pool, id) = (&pair.world.drover.pool, pair.id());
     let given_up = until("it is to be destroyed", SOON, || async {
-        let state = state().fetch_one(pool).await?;
+        let state: String = sql::scalar(pool, sql, [id]).await;
         let gone = state == "destroying" || state == "destroyed";
         when(gone, state)
     })
@@ -319,11 +314,8 @@ async fn a_follower_that_does_not_start_is_made_anew() {
     let data = pair.superuser(&pair.follower, "show data_directory").await;
     let (_, cluster) = pair.cluster(&pair.follower).await;
     let ctl = cluster.replace('/', " ");
-    pair.at(
-        &pair.follower,
-        &format!("rm {data}/global/pg_control; pg_ctlcluster {ctl} stop -m immediate"),
-    )
-    .await;
+    let stop = format!("rm {data}/global/pg_control; pg_ctlcluster {ctl} stop -m immediate");
+    pair.at(&pair.follower, &stop).await;
     pair.opened_and_over(IncidentKind::ResourceDown).await;
     pair.streams().await;
     pair.are_alike("1").await;
@@ -337,16 +329,17 @@ async fn a_follower_that_does_not_replay_is_lagging_until_it_does() {
     let pair = Pair::start().await;
     let sql = "update resources set max_lag_bytes = 100000 where id = $1";
     sql::run(&pair.world.drover.pool, sql, [pair.id()]).await;
-    pair.superuser(&pair.follower, "select pg_wal_replay_pause()")
-        .await;
-    pair.write("insert into ledger select * from generate_series(1, 20000)")
-        .await;
+    let (pause, resume) = (
+        "select pg_wal_replay_pause()",
+        "select pg_wal_replay_resume()",
+    );
+    pair.superuser(&pair.follower, pause).await;
+    let much = "insert into ledger select * from generate_series(1, 20000)";
+    pair.write(much).await;
     let kind = IncidentKind::FollowerLagging;
     pair.incident(kind, "is open", |_| true).await;
-    pair.superuser(&pair.follower, "select pg_wal_replay_resume()")
-        .await;
-    pair.incident(kind, "is over", |state| state == "resolved")
-        .await;
+    pair.superuser(&pair.follower, resume).await;
+    pair.over(kind).await;
     let sql = "select reason from incidents where kind = $1";
     let reason: String = sql::scalar(&pair.world.drover.pool, sql, [kind]).await;
     assert!(reason.contains("MiB behind db_"), "{reason}");

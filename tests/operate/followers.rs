@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use drover_tests::{Account, until, when};
+use drover_tests::{Account, Shows, until, when};
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -30,17 +30,14 @@ async fn a_premium_database_has_a_follower_in_another_zone_that_clients_find() {
     assert!(refused.contains("read-only"), "{refused}");
 
     // Both sides say how close it is.
-    let seen = world
-        .seen(&id, |seen| seen["followers"][0]["state"] == "streaming")
-        .await;
+    let streams = |seen: &Value| seen["followers"][0]["state"] == "streaming";
+    let seen = world.seen(&id, streams).await;
     assert_eq!(seen["followers"][0]["sync_state"], "async", "{seen}");
     let slot = &seen["replication_slots"][0];
     assert_eq!(slot["wal_status"], "reserved", "{seen}");
-    let seen = world
-        .seen(&follower, |seen| seen["receiver"]["status"] == "streaming")
-        .await;
-    assert_eq!(seen["timeline"], 1, "{seen}");
-    assert_eq!(seen["in_recovery"], true, "{seen}");
+    let streams = |seen: &Value| seen["receiver"]["status"] == "streaming";
+    let seen = world.seen(&follower, streams).await;
+    seen.shows(json!({"timeline": 1, "in_recovery": true}));
 
     // No password of a follower's can be read from what a server tells of itself.
     let dir = world.drover.local_dir().join("servers");
@@ -60,19 +57,15 @@ async fn a_premium_database_has_a_follower_in_another_zone_that_clients_find() {
     world.drover.act(&follower, &part).await.unwrap();
     until("it leads", SOON, || async {
         let seen = world.drover.shown(&follower).await?;
-        when(
-            seen["leader"].is_null() && seen["operation"].is_null(),
-            seen["operation"].to_string(),
-        )
+        let leads = seen["leader"].is_null() && seen["operation"].is_null();
+        when(leads, seen["operation"].to_string())
     })
     .await
     .unwrap();
     let own = world.customer(&follower).await;
     own.psql("insert into t values (9)").unwrap();
-    let slots = world.seen(&id, |seen| {
-        seen["replication_slots"].as_array().map(Vec::len) == Some(1)
-    });
-    slots.await;
+    let slots = |seen: &Value| seen["replication_slots"].as_array().map(Vec::len);
+    world.seen(&id, |seen| slots(seen) == Some(1)).await;
 
     // A leader takes its followers along; who was parted stays.
     let path = format!("/v1/resources/{id}?confirm=orders");

@@ -53,11 +53,8 @@ async fn a_leader_without_a_follower_that_would_do_goes_down_with_its_server() {
     // Its follower answers, and gets nothing: that is found out, and waited for.
     let its = world.drover.node(&follower).await.unwrap();
     world.drover.lead_astray(&its).unwrap();
-    world
-        .seen(&follower, |seen| {
-            seen["receiver"]["status"] == "not running"
-        })
-        .await;
+    let stands = |seen: &Value| seen["receiver"]["status"] == "not running";
+    world.seen(&follower, stands).await;
     let reboot = json!({"action": "reboot", "now": true, "reason": "a test"});
     let done = world.act(&world.server_of(&id).await, reboot).await;
     assert!(said(&done).contains("does not stream"), "{}", said(&done));
@@ -71,11 +68,8 @@ async fn a_leader_without_a_follower_that_would_do_goes_down_with_its_server() {
     let instance = instance.file_name().unwrap().to_str().unwrap();
     let unplug = ["drover-worker", "local", "unplug", instance];
     world.drover.run(&unplug).await.unwrap();
-    world
-        .drover
-        .turn_until(&server, "unavailable", SOON)
-        .await
-        .unwrap();
+    let down = world.drover.turn_until(&server, "unavailable", SOON);
+    down.await.unwrap();
     let reboot = json!({"action": "reboot", "now": true, "reason": "a test"});
     let done = world.act(&world.server_of(&id).await, reboot).await;
     assert!(said(&done).contains("goes down with its server"), "{done}");

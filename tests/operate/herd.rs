@@ -89,10 +89,8 @@ impl World {
             zone: "local-a".into(),
             volume_mib,
         };
-        Box::pin(self.cloud.create(&[wanted]))
-            .await
-            .unwrap()
-            .remove(0)
+        let made = Box::pin(self.cloud.create(&[wanted])).await;
+        made.unwrap().remove(0)
     }
 
     /// Where all that is of a server lies.
@@ -203,9 +201,8 @@ pub async fn superuser(server: &LocalServer, cluster: &Cluster, sql: &str) -> St
     );
     let target = server.target().unwrap();
     let limits = drover_jobs::ssh::Limits::default();
-    let output = drover_jobs::ssh::run(&target, &command, limits)
-        .await
-        .unwrap();
+    let output = drover_jobs::ssh::run(&target, &command, limits).await;
+    let output = output.unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status, Some(0), "{sql}: {said}");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()

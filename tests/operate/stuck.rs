@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use drover_tests::aws::Answer;
-use drover_tests::when;
+use drover_tests::{Says, when};
 use serde_json::{Value, json};
 
 use crate::ec2::{Ec2, Setting};
@@ -20,10 +20,7 @@ async fn without_credentials_ec2_waits_for_a_human_and_the_local_cloud_goes_on()
     let local = ec2.drover.post("/v1/resources", &local).await.unwrap();
     let server = ec2.server_of(&id).await;
     let incident = ec2.incident(&server, "creation_stuck", "needs_human").await;
-    assert!(
-        incident["reason"].as_str().unwrap().contains("credentials"),
-        "{incident}"
-    );
+    incident["reason"].says(["credentials"]);
     ec2.available(local["id"].as_str().unwrap()).await;
     assert_eq!(ec2.moto.asked("RunInstances"), 0);
 
@@ -48,10 +45,7 @@ async fn what_is_not_there_in_time_is_said_to_a_human_and_goes_on_by_itself() {
     let server = ec2.server_of(&id).await;
     let incident = ec2.incident(&server, "creation_stuck", "needs_human").await;
     let reason = incident["reason"].as_str().unwrap();
-    assert!(
-        reason.contains("step 5 of 9") && reason.contains("4s"),
-        "{reason}"
-    );
+    reason.says(["step 5 of 9", "4s"]);
     let operation = ec2.get(&format!("/v1/servers/{server}")).await["operation"].clone();
     assert_eq!(operation["step_name"], "await_ssh", "{operation}");
     assert_ne!(operation["stuck_since"], Value::Null, "{operation}");
@@ -68,10 +62,8 @@ async fn what_is_not_there_in_time_is_said_to_a_human_and_goes_on_by_itself() {
 async fn where_there_is_no_capacity_the_next_zone_is_asked_then_the_next_size() {
     let ec2 = Ec2::start_with(&[]).await;
     for _ in 0..2 {
-        ec2.moto.once(
-            "RunInstances",
-            Answer::error(500, "InsufficientInstanceCapacity", "none of these left"),
-        );
+        let full = Answer::error(500, "InsufficientInstanceCapacity", "none of these left");
+        ec2.moto.once("RunInstances", full);
     }
     let id = ec2.create("orders", "production").await;
     ec2.available(&id).await;
@@ -87,14 +79,9 @@ async fn where_there_is_no_capacity_the_next_zone_is_asked_then_the_next_size() 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_aws_refuses_goes_to_a_human_in_its_own_words() {
     let ec2 = Ec2::start_with(&[]).await;
-    ec2.moto.once(
-        "RunInstances",
-        Answer::error(
-            400,
-            "VcpuLimitExceeded",
-            "You have requested more vCPU capacity",
-        ),
-    );
+    let words = "You have requested more vCPU capacity";
+    let limit = Answer::error(400, "VcpuLimitExceeded", words);
+    ec2.moto.once("RunInstances", limit);
     let id = ec2.create("orders", "production").await;
     let server = ec2.server_of(&id).await;
     let incident = ec2.incident(&server, "creation_stuck", "needs_human").await;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::world::World;
 
@@ -44,15 +44,10 @@ pub async fn hand_over(world: &World, from: &str, to: &str) {
     assert_eq!(old["leader"], to, "{old}");
     assert_eq!(old["epoch"], leader["epoch"]);
     // Every follower streams from the new leader, the old one among them.
-    world
-        .seen(to, |seen| {
-            let followers = seen["followers"].as_array();
-            followers.is_some_and(|all| {
-                all.len() == 2 && all.iter().all(|one| one["state"] == "streaming")
-            })
-        })
-        .await;
-    world
-        .seen(from, |seen| seen["replication_slots"] == json!([]))
-        .await;
+    let stream = |all: &Vec<Value>| all.iter().all(|one| one["state"] == "streaming");
+    let both = |all: &Vec<Value>| all.len() == 2 && stream(all);
+    let followed = |seen: &Value| seen["followers"].as_array().is_some_and(both);
+    world.seen(to, followed).await;
+    let none_left = |seen: &Value| seen["replication_slots"] == json!([]);
+    world.seen(from, none_left).await;
 }

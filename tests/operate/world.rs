@@ -22,10 +22,8 @@ impl World {
 
     pub async fn with_rules(resolvers: usize, rules: &Value) -> Self {
         let mut drover = Deployment::new(rules).await.unwrap();
-        drover
-            .start(&["web", "clock", "feel", "think", "notify"])
-            .await
-            .unwrap();
+        let kinds = ["web", "clock", "feel", "think", "notify"];
+        drover.start(&kinds).await.unwrap();
         for _ in 0..resolvers {
             drover.processes.start("resolve").unwrap();
         }
@@ -58,9 +56,8 @@ impl World {
 
     pub async fn destroy(&self, id: SubjectId) {
         let mut tx = self.drover.pool.begin().await.unwrap();
-        creation::destroy(&mut tx, Kind::Resource, id, "test")
-            .await
-            .unwrap();
+        let asked = creation::destroy(&mut tx, Kind::Resource, id, "test").await;
+        asked.unwrap();
         tx.commit().await.unwrap();
     }
 
@@ -70,23 +67,26 @@ impl World {
     }
 
     pub async fn all_available(&self, count: usize, within: Duration) {
-        if let Err(e) = self.drover.all_available(count, within).await {
+        let available = self.drover.all_available(count, within).await;
+        self.or_tell(available).await;
+    }
+
+    /// What is open is told where this failed.
+    async fn or_tell<T>(&self, done: anyhow::Result<T>) {
+        if let Err(e) = done {
             panic!("{e:#}; {}", self.open_operations().await);
         }
     }
 
     /// Until these are available, and nothing else of resources is left.
     pub async fn until_settled(&self, kept: &[SubjectId], within: Duration) {
+        let pool = &self.drover.pool;
         let settled = until("all where they should be", within, || async {
-            let open: i64 =
-                sqlx::query_scalar("select count(*) from operations where state = 'open'")
-                    .fetch_one(&self.drover.pool)
-                    .await?;
-            let live: Vec<(String, String)> = sqlx::query_as(
-                "select id, state from subjects where kind = 'resource' and forgotten_at is null",
-            )
-            .fetch_all(&self.drover.pool)
-            .await?;
+            let sql = "select count(*) from operations where state = 'open'";
+            let open: i64 = sql::scalar(pool, sql, ()).await;
+            let sql =
+                "select id, state from subjects where kind = 'resource' and forgotten_at is null";
+            let live: Vec<(String, String)> = sql::rows(pool, sql, ()).await;
             let ids: BTreeSet<&str> = live.iter().map(|(id, _)| id.as_str()).collect();
             let wanted: BTreeSet<String> = kept.iter().map(SubjectId::to_string).collect();
             let well = live.iter().all(|(_, state)| state == "available");
@@ -94,34 +94,23 @@ impl World {
             when(done, format!("{open} open; {live:?}"))
         })
         .await;
-        if let Err(e) = settled {
-            panic!("{e:#}; {}", self.open_operations().await);
-        }
+        self.or_tell(settled).await;
     }
 
     /// No row of the ring, no directory and no process.
     pub async fn until_nothing_is_left(&self, within: Duration) {
+        let sql = "select (select count(*) from subjects where forgotten_at is null),
+                        (select count(*) from apalis.jobs where job_type <> 'notify')";
         let gone = until("nothing left", within, || async {
-            let (live, tokens): (i64, i64) = sqlx::query_as(
-                "select (select count(*) from subjects where forgotten_at is null),
-                        (select count(*) from apalis.jobs where job_type <> 'notify')",
-            )
-            .fetch_one(&self.drover.pool)
-            .await?;
-            let (dirs, processes) = (
-                self.directories(),
-                processes_of(&self.drover.local_dir().join("servers")).len(),
-            );
+            let (live, tokens): (i64, i64) = sql::row(&self.drover.pool, sql, ()).await;
+            let dirs = self.directories();
+            let processes = processes_of(&self.drover.local_dir().join("servers")).len();
             let nothing = live == 0 && tokens == 0 && dirs.is_empty() && processes == 0;
-            when(
-                nothing,
-                format!("{live} subjects, {tokens} tokens, {dirs:?}, {processes} processes"),
-            )
+            let left = format!("{live} subjects, {tokens} tokens, {dirs:?}, {processes} processes");
+            when(nothing, left)
         })
         .await;
-        if let Err(e) = gone {
-            panic!("{e:#}; {}", self.open_operations().await);
-        }
+        self.or_tell(gone).await;
     }
 
     /// As many servers in the cloud as in the record, with the same names; as many
@@ -138,12 +127,8 @@ impl World {
             .directories()
             .iter()
             .flat_map(|server| {
-                let conf = self
-                    .drover
-                    .local_dir()
-                    .join("servers")
-                    .join(server)
-                    .join("pg/conf");
+                let servers = self.drover.local_dir().join("servers");
+                let conf = servers.join(server).join("pg/conf");
                 // Below it, a directory for each of PostgreSQL's major versions.
                 std::fs::read_dir(conf).into_iter().flatten().flatten()
             })
@@ -172,10 +157,7 @@ impl World {
                 panic!("a server among resources");
             };
             let customer = resource.customer.as_ref().unwrap();
-            let pem = resource
-                .tls_root_cert
-                .clone()
-                .expect("a pinned certificate");
+            let pem = resource.tls_root_cert.as_ref().expect("a pinned one");
             let file = self.drover.dir().join("root.crt");
             std::fs::write(&file, pem).unwrap();
             let psql = |database: &str, mode: &str, sql: &str| {

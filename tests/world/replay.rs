@@ -11,7 +11,7 @@ use drover_jobs::feel::Feeler;
 use drover_jobs::verbs::{self, Config};
 use drover_tests::postgres::shared_empty_database;
 use drover_tests::records::{key, new_resource, new_server};
-use drover_tests::{program, sql, until, when};
+use drover_tests::{Says, program, sql, until, when};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::process::Command;
@@ -267,8 +267,7 @@ async fn a_followers_history_is_decided_again_from_both_sides() {
     // Its timeline differs at last; that it takes writes says more.
     assert_eq!(opened, all);
     let same = text(&run("drover-worker", &url, &["--since", "1h"]).await);
-    assert!(same.contains(": 0 differences in 0 subjects"), "{same}");
-    assert!(same.contains("3 recorded, 3 replayed"), "{same}");
+    same.says([": 0 differences in 0 subjects", "3 recorded, 3 replayed"]);
 
     // For that, whom it followed is known for ever.
     let statements = [

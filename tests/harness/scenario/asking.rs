@@ -59,19 +59,11 @@ pub(super) async fn all_clear(people: &People) -> Result<()> {
         when(open.is_empty(), format!("{open:?}"))
     })
     .await?;
-    let refused: Vec<_> = people
-        .pager
-        .calls()
-        .into_iter()
-        .filter(|c| c.status != 202)
-        .collect();
-    if let Some(call) = refused.first() {
+    if let Some(call) = people.pager.calls().iter().find(|c| c.status != 202) {
         bail!("the pager refused a call: {call:?}");
     }
-    ensure!(
-        people.customer.refused() == 0,
-        "the customer's endpoint refused a call"
-    );
+    let refused = people.customer.refused();
+    ensure!(refused == 0, "the customer's endpoint refused a call");
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use drover::store::queue;
 use drover::store::subjects::Known;
 use drover_jobs::feel;
 use drover_jobs::feel::Feeler;
-use drover_tests::sql;
+use drover_tests::{Says, sql};
 use serde_json::{Value, json};
 
 use super::driver::{ALL, World, world};
@@ -81,8 +81,7 @@ async fn a_server_is_moved_in_its_window_before_the_cloud_takes_its_hardware() {
     let (feeler, events) = announcing(&world, Utc::now() + TimeDelta::days(10));
     let _ring = world.ring_with(ALL, feeler);
     let timeline = until(&world, id, "resolving").await;
-    assert!(timeline.contains("instance-retirement"), "{timeline}");
-    assert!(timeline.contains(&window.to_string()), "{timeline}");
+    timeline.says(["instance-retirement", &window.to_string()]);
     assert!(!timeline.contains("urgent"), "{timeline}");
     let operation = planned(&world, id).await.unwrap();
     assert_eq!(operation.kind, OperationKind::StopStart);
@@ -182,9 +181,6 @@ async fn in_mode_advise_nothing_is_planned() {
     let (feeler, _) = announcing(&world, Utc::now() + TimeDelta::days(10));
     let _ring = world.ring_with(ALL, feeler);
     let timeline = until(&world, id, "needs_human").await;
-    assert!(
-        timeline.contains("advised: 1. would stop the server"),
-        "{timeline}"
-    );
+    timeline.says(["advised: 1. would stop the server"]);
     assert!(planned(&world, id).await.is_none());
 }

@@ -3,7 +3,7 @@
 use drover::model::IncidentKind::{ResourceDown, ServerDown};
 
 use super::driver::{ALL, World, session, world};
-use drover_tests::sql;
+use drover_tests::{Says, sql};
 
 async fn limit(world: &World, remedies: &[&str]) {
     let sql = "update plans set remedies = $1 where name = 'starter'";
@@ -26,10 +26,7 @@ async fn a_remedy_that_the_plan_does_not_allow_is_passed_over_for_the_next() {
     world.in_service(&[id, resource]).await;
     server.kill(&cluster).await.unwrap();
     let timeline = world.incident_is(resource, ResourceDown, "resolved").await;
-    assert!(
-        timeline.contains("skipped: restart_fast: plan starter does not allow it"),
-        "{timeline}"
-    );
+    timeline.says(["skipped: restart_fast: plan starter does not allow it"]);
     assert_eq!(remedies_begun(&world).await, ["restart_immediate"]);
     session(&server, &cluster).await.unwrap();
 }

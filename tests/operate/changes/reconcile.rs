@@ -4,7 +4,7 @@ use drover::api::Orphan;
 use drover::model::{IncidentKind, OperationKind, SubjectId};
 use drover::store::orphans;
 use drover_jobs::cloud::{Cloud, InstanceState};
-use drover_tests::sql;
+use drover_tests::{Says, sql};
 use serde_json::json;
 
 use super::driver::{ALL, World, world};
@@ -80,12 +80,7 @@ async fn an_orphan_is_reported_and_never_destroyed() {
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(found[0].id, server.name);
     assert_eq!(found[0].detail["mark"], id.to_string());
-    assert!(
-        found[0].detail["why"]
-            .as_str()
-            .unwrap()
-            .contains("has left the herd")
-    );
+    found[0].detail["why"].says(["has left the herd"]);
     assert!(text.contains("1 orphan"), "{text}");
     let first = found[0].first_seen_at;
     let (found, _) = compared(&world).await;

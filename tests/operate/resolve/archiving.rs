@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use drover::model::IncidentKind::ArchivingStalled;
 use drover_jobs::cloud::local::{Cluster, LocalServer};
+use drover_tests::Says;
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -65,8 +66,7 @@ async fn a_hung_archive_command_is_ended_and_archiving_goes_on() {
     case.until_done().await;
 
     let story = case.story();
-    assert!(story.contains("under the archiver hangs"), "{story}");
-    assert!(story.contains("sleep (pid"), "{story}");
+    story.says(["under the archiver hangs", "sleep (pid"]);
     assert!(archived(&server, &cluster).await > 0, "{story}");
     let left = format!(
         "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline; echo; done 2>/dev/null | \

@@ -7,6 +7,7 @@ use drover::model::IncidentKind::ResourceDown;
 use drover_jobs::cloud::local::{Cluster, LocalServer};
 use drover_jobs::resolve::incidents::machine::NextAction;
 use drover_jobs::resolve::operations::Ended;
+use drover_tests::Says;
 use serde_json::json;
 
 use super::driver::{Cut, session, superuser};
@@ -44,11 +45,7 @@ async fn a_cluster_that_a_signal_has_frozen_is_killed_and_started_at_once() {
     let mut case = world.incident(resource, ResourceDown).await;
     // No signal but the last one reaches it, so no other is tried first.
     assert_eq!(case.until_done().await, "restart_fast", "{}", case.story());
-    assert!(
-        !case.story().contains("it does not stop"),
-        "{}",
-        case.story()
-    );
+    case.story().never_says(["it does not stop"]);
     session(&server, &cluster).await.unwrap();
 }
 
@@ -63,25 +60,15 @@ async fn what_a_dead_postmaster_left_is_not_in_the_way() {
     });
     tokio::time::sleep(Duration::from_millis(500)).await;
     let postmaster = "select (string_to_array(pg_read_file('postmaster.pid'), chr(10)))[1]";
-    let postmaster: i32 = superuser(&server, &cluster, postmaster)
-        .await
-        .parse()
-        .unwrap();
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(postmaster),
-        nix::sys::signal::Signal::SIGKILL,
-    )
-    .unwrap();
+    let postmaster = superuser(&server, &cluster, postmaster).await;
+    let postmaster = nix::unistd::Pid::from_raw(postmaster.parse().unwrap());
+    nix::sys::signal::kill(postmaster, nix::sys::signal::Signal::SIGKILL).unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(server.runs(&cluster), "the backend has noticed");
 
     let mut case = world.incident(resource, ResourceDown).await;
-    assert_eq!(
-        case.until_done().await,
-        "restart_immediate",
-        "{}",
-        case.story()
-    );
+    let remedy = case.until_done().await;
+    assert_eq!(remedy, "restart_immediate", "{}", case.story());
     session(&server, &cluster).await.unwrap();
     let _ = busy.await;
 }
@@ -94,12 +81,9 @@ async fn a_cluster_that_cannot_start_is_a_humans_and_says_why() {
     case.calls_a_human().await;
     let tried: Vec<_> = case.done.iter().filter(|d| d.step == "restart").collect();
     assert_eq!(tried.len(), 4, "{}", case.story());
+    let denied = |why: &str| why.contains("ermission denied");
     for done in tried {
-        assert!(
-            done.failed()
-                .is_some_and(|why| why.contains("ermission denied")),
-            "{done:?}"
-        );
+        assert!(done.failed().is_some_and(denied), "{done:?}");
     }
     server.mend(&cluster).unwrap();
 }

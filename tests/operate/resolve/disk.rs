@@ -7,7 +7,7 @@ use drover::model::{IncidentKind, Mode, SubjectId};
 use drover::store::{modes, tiers};
 use drover_jobs::cloud::local::{Cluster, LocalServer, MIB};
 use drover_jobs::resolve::incidents::machine::NextAction;
-use drover_tests::sql;
+use drover_tests::{Says, sql};
 use serde_json::json;
 
 use super::driver::{Case, Cut, World, cleared, holds, session, superuser};
@@ -58,6 +58,12 @@ impl Disk {
         superuser(&self.server, &self.cluster, sql).await
     }
 
+    /// Has a slot keep WAL.
+    async fn slot(&self, name: &str) {
+        let sql = format!("select pg_create_physical_replication_slot('{name}', true)");
+        self.sql(&sql).await;
+    }
+
     /// A few segments of it.
     async fn write_wal(&self) {
         let message = "pg_logical_emit_message(false, 'x', repeat('x', 15000000))";
@@ -65,6 +71,12 @@ impl Disk {
             let switch = format!("select pg_switch_wal() from (select {message}) m");
             self.sql(&switch).await;
         }
+    }
+
+    /// As the customer does it.
+    async fn set(&self, read_only: &str) {
+        let sql = format!("alter system set default_transaction_read_only = {read_only}");
+        self.sql(&sql).await;
     }
 
     async fn setting(&self) -> String {
@@ -103,11 +115,7 @@ async fn rotated_logs_go_first_and_nothing_else_goes_with_them() {
     for cut in CUTS {
         let log = disk.volume().join("log");
         let name = &disk.cluster.name;
-        let rotated = [
-            format!("{name}.log.1"),
-            format!("{name}.log.12"),
-            format!("{name}.log.2.gz"),
-        ];
+        let rotated = ["1", "12", "2.gz"].map(|end| format!("{name}.log.{end}"));
         let kept = ["notes.gz", "app.log.old", "app.log.1.txt", "dump.sql.gz"];
         for file in rotated.iter().map(String::as_str).chain(kept) {
             std::fs::write(log.join(file), vec![b'x'; 8 * MIB as usize]).unwrap();
@@ -131,12 +139,8 @@ async fn rotated_logs_go_first_and_nothing_else_goes_with_them() {
         if cut == Cut::Never {
             case.calls_a_human().await;
         }
-        assert_eq!(
-            (disk.size(), case.touched().len()),
-            (256, 1),
-            "{}",
-            case.story()
-        );
+        assert_eq!(disk.size(), 256, "{}", case.story());
+        assert_eq!(case.touched().len(), 1, "{}", case.story());
     }
 }
 
@@ -167,11 +171,7 @@ async fn logs_of_clusters_that_are_not_drovers_to_change_stay() {
     mode(&mut db, Mode::Advise).await;
     let mut case = disk.case(Cut::Never).await;
     case.until_tried("remove_logs").await;
-    assert!(
-        case.story().contains("is in mode advise"),
-        "{}",
-        case.story()
-    );
+    case.story().says(["is in mode advise"]);
     assert!(ours.exists(), "{}", case.story());
 
     mode(&mut db, Mode::Act).await;
@@ -187,12 +187,10 @@ async fn logs_of_clusters_that_are_not_drovers_to_change_stay() {
 async fn only_inactive_slots_that_hold_too_much_are_dropped_and_each_is_named() {
     let disk = disk("slots").await;
     for cut in CUTS {
-        disk.sql("select pg_create_physical_replication_slot('left_behind', true)")
-            .await;
+        disk.slot("left_behind").await;
         disk.write_wal().await;
         disk.sql("checkpoint").await;
-        disk.sql("select pg_create_physical_replication_slot('young', true)")
-            .await;
+        disk.slot("young").await;
         disk.server.fill_volume(12).unwrap();
         let mut case = disk.case(cut).await;
         assert_eq!(case.until_done().await, "drop_slots", "{}", case.story());
@@ -202,10 +200,8 @@ async fn only_inactive_slots_that_hold_too_much_are_dropped_and_each_is_named() 
             disk.server.name
         );
         assert_eq!(case.touched(), [named.as_str()], "{}", case.story());
-        let left = disk
-            .sql("select string_agg(slot_name, ',') from pg_replication_slots")
-            .await;
-        assert_eq!(left, "young", "{}", case.story());
+        let slots = "select string_agg(slot_name, ',') from pg_replication_slots";
+        assert_eq!(disk.sql(slots).await, "young", "{}", case.story());
         disk.sql("select pg_drop_replication_slot('young')").await;
         disk.server.empty_volume().unwrap();
     }
@@ -226,13 +222,11 @@ async fn the_slot_of_a_live_follower_stays_for_as_long_as_a_limit_holds_for_it()
         sql::run(&disk.world.pool, sql, (follower, disk.resource)).await;
     }
     let slot = format!("f_{}", follower.to_string().to_ascii_lowercase());
-    for name in [slot.as_str(), "f_nobody"] {
-        let sql = format!("select pg_create_physical_replication_slot('{name}', true)");
-        disk.sql(&sql).await;
-    }
+    disk.slot(&slot).await;
+    disk.slot("f_nobody").await;
     disk.write_wal().await;
-    disk.sql("alter system set max_slot_wal_keep_size = '1GB'")
-        .await;
+    let limit = "alter system set max_slot_wal_keep_size = '1GB'";
+    disk.sql(limit).await;
     disk.sql("select pg_reload_conf()").await;
     disk.sql("checkpoint").await;
     disk.server.fill_volume(12).unwrap();
@@ -252,42 +246,31 @@ async fn the_slot_of_a_live_follower_stays_for_as_long_as_a_limit_holds_for_it()
 #[tokio::test]
 async fn slots_go_by_the_rules_and_the_mode_of_their_own_database() {
     let disk = disk("slots-tier").await;
-    disk.sql("select pg_create_physical_replication_slot('left_behind', true)")
-        .await;
+    disk.slot("left_behind").await;
     disk.write_wal().await;
     disk.sql("checkpoint").await;
     disk.server.fill_volume(12).unwrap();
     let slots = "select count(*) from pg_replication_slots";
 
     // Its tier lets slots hold more than the server's does.
-    let (pool, more) = (
-        &disk.world.pool,
-        json!({"limits": {"slot_retained_bytes": 1024 * MIB}}),
-    );
+    let pool = &disk.world.pool;
+    let more = json!({"limits": {"slot_retained_bytes": 1024 * MIB}});
     let mut db = pool.acquire().await.unwrap();
     tiers::put(&mut db, "roomy", &more).await.unwrap();
-    let tier = |tier: &'static str| {
-        let moved = sqlx::query("update subjects set tier = $1 where id = $2").bind(tier);
-        moved.bind(disk.resource.to_string()).execute(pool)
-    };
-    tier("roomy").await.unwrap();
+    let sql = "update subjects set tier = $1 where id = $2";
+    sql::run(pool, sql, ("roomy", disk.resource)).await;
     let mut case = disk.case(Cut::Never).await;
     case.until_tried("drop_slots").await;
-    assert!(
-        case.story().contains("holds over 1.00 GiB"),
-        "{}",
-        case.story()
-    );
+    case.story().says(["holds over 1.00 GiB"]);
     assert_eq!(disk.sql(slots).await, "1", "{}", case.story());
 
     // Between the look and the drop an operator wants it left alone.
-    tier("standard").await.unwrap();
+    sql::run(pool, sql, ("standard", disk.resource)).await;
     let mut case = disk.case(Cut::Never).await;
     case.run_to("drop_slots", "drop").await;
     let scope = format!("subject:{}", disk.resource);
-    modes::set(&mut db, &scope, Mode::Hold, "the test")
-        .await
-        .unwrap();
+    let held = modes::set(&mut db, &scope, Mode::Hold, "the test").await;
+    held.unwrap();
     case.remedy(&holds()).await;
     assert!(case.story().contains("is in mode hold"), "{}", case.story());
     assert_eq!(disk.sql(slots).await, "1", "{}", case.story());
@@ -299,9 +282,8 @@ async fn a_volume_grows_once_however_often_a_worker_dies() {
     let disk = disk("grow").await;
     // A quarter more, but the tiny ones double.
     for (cut, size) in CUTS.into_iter().zip([512, 1024, 2048]) {
-        disk.server
-            .fill_volume(u32::try_from(disk.size() / 25).unwrap())
-            .unwrap();
+        let left = u32::try_from(disk.size() / 25).unwrap();
+        disk.server.fill_volume(left).unwrap();
         let mut case = disk.case(cut).await;
         assert_eq!(case.until_done().await, "grow_volume", "{}", case.story());
         assert_eq!(disk.size(), size, "{}", case.story());
@@ -323,16 +305,10 @@ async fn with_next_to_nothing_free_databases_are_read_only_until_there_is_room()
         assert_eq!(disk.setting().await, "on");
 
         let (wanted, _) = case.turn(&holds()).await;
-        assert!(
-            matches!(
-                wanted,
-                NextAction::Ask {
-                    remedy: "remove_logs",
-                    ..
-                }
-            ),
-            "{wanted:?}"
-        );
+        let NextAction::Ask { remedy, .. } = wanted else {
+            panic!("{wanted:?}");
+        };
+        assert_eq!(remedy, "remove_logs");
         disk.server.empty_volume().unwrap();
         while matches!(case.next(&cleared()), NextAction::Ask { .. }) {
             case.remedy(&cleared()).await;
@@ -349,8 +325,7 @@ async fn what_the_customer_had_set_stays_his() {
     let disk = disk("his").await;
     disk.server.fill_volume(5).unwrap();
     // On, by himself: nothing to do, and nothing to take back.
-    disk.sql("alter system set default_transaction_read_only = on")
-        .await;
+    disk.set("on").await;
     let mut case = disk.case(Cut::Never).await;
     let (_, done) = case.turn(&holds()).await;
     assert!(done.unwrap().skipped().is_some(), "{}", case.story());
@@ -358,8 +333,7 @@ async fn what_the_customer_had_set_stays_his() {
     assert_eq!(disk.setting().await, "on");
 
     // Off, by himself: it is off again afterwards, and not merely unset.
-    disk.sql("alter system set default_transaction_read_only = off")
-        .await;
+    disk.set("off").await;
     let mut case = disk.case(Cut::AfterEffect).await;
     assert_eq!(case.until_done().await, "read_only", "{}", case.story());
     assert_eq!(disk.setting().await, "on");
@@ -369,8 +343,7 @@ async fn what_the_customer_had_set_stays_his() {
     // Changed by himself meanwhile: it is his.
     let mut case = disk.case(Cut::Never).await;
     assert_eq!(case.until_done().await, "read_only", "{}", case.story());
-    disk.sql("alter system set default_transaction_read_only = false")
-        .await;
+    disk.set("false").await;
     case.remedy(&cleared()).await;
     assert_eq!(disk.setting().await, "false", "{}", case.story());
     assert_eq!(case.incident.memo.get("undo"), None, "{}", case.story());

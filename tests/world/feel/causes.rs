@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use drover::model::{Cause, TlsMode};
+use drover_tests::Says;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -68,10 +69,7 @@ async fn a_missing_database_is_an_error_that_names_it() {
         .feel()
         .await
         .failed(Cause::Error);
-    assert!(
-        message.contains("not_there") && message.contains("3D000"),
-        "{message}"
-    );
+    message.says(["not_there", "3D000"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use drover_tests::{Shows, sql, until, when};
 use serde_json::{Value, json};
 use sqlx::{Connection, Row};
 
-use super::world::{at, cluster, session};
+use super::world::{HOLD_DETAILS, at, cluster, session};
 
 fn text<'a>(details: &'a Value, name: &str) -> &'a str {
     details[name]
@@ -79,10 +79,8 @@ async fn the_oldest_transaction_of_another_session_is_told_in_seconds() {
 async fn what_was_archived_is_told() {
     let cluster = cluster().await;
     let mut db = session(cluster).await;
-    sqlx::raw_sql("select pg_logical_emit_message(false, 'test', 'x'); select pg_switch_wal()")
-        .execute(&mut db)
-        .await
-        .unwrap();
+    let switch = "select pg_logical_emit_message(false, 'test', 'x'); select pg_switch_wal()";
+    sql::batch(&mut db, switch).await;
     let archived = || async {
         let details = at(cluster.port).feel().await.available();
         let archiver = &details["archiver"];
@@ -90,9 +88,8 @@ async fn what_was_archived_is_told() {
         let last = last.unwrap_or_default().parse::<DateTime<Utc>>();
         when(archiver["archived"].as_u64() > Some(0), last)
     };
-    let (at, _) = until("a segment is archived", Duration::from_secs(15), archived)
-        .await
-        .unwrap();
+    let at = until("a segment is archived", Duration::from_secs(15), archived);
+    let (at, _) = at.await.unwrap();
     let at = at.unwrap();
     assert!((Utc::now() - at).num_seconds().abs() < 60, "{at}");
 }
@@ -103,7 +100,7 @@ async fn a_slot_that_nobody_reads_shows_what_it_retains() {
     let mut db = session(cluster).await;
     let sql = "select pg_create_physical_replication_slot('forgotten', true);
                select pg_logical_emit_message(false, 'test', repeat('x', 100000))";
-    sqlx::raw_sql(sql).execute(&mut db).await.unwrap();
+    sql::batch(&mut db, sql).await;
     let details = at(cluster.port).role("watcher").feel().await.available();
     let slots = details["replication_slots"].as_array().unwrap();
     let slot = slots.iter().find(|s| s["name"] == "forgotten").unwrap();
@@ -171,13 +168,9 @@ async fn details_that_take_too_long_are_left_out() {
     let cluster = cluster().await;
     let mut db = session(cluster).await;
     sql::run(&mut db, "create database stuck", ()).await;
-    let mut locker = sqlx::PgConnection::connect(&cluster.url("stuck"))
-        .await
-        .unwrap();
-    sqlx::raw_sql("begin; lock table pg_catalog.pg_stat_archiver in access exclusive mode")
-        .execute(&mut locker)
-        .await
-        .unwrap();
+    let locker = sqlx::PgConnection::connect(&cluster.url("stuck"));
+    let mut locker = locker.await.unwrap();
+    sql::batch(&mut locker, HOLD_DETAILS).await;
     let felt = at(cluster.port).database("stuck").feel().await;
     assert!(felt.took > Duration::from_secs(4), "{felt:?}");
     let details = felt.available();

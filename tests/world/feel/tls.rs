@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use drover::model::{Cause, TlsMode};
-use drover_tests::sql;
-use sqlx::{Connection, PgConnection, Row};
+use drover_tests::{sql, until};
+use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 
-use super::world::{Target, at, cluster, own_cluster, session};
+use super::world::{HOLD_DETAILS, Target, at, cluster, own_cluster, session};
 
 /// An authority that signs certificates for servers.
 pub struct Authority {
@@ -86,33 +87,17 @@ async fn used_tls(target: Target, role: &str) -> bool {
     }
     // A lock holds the feel at its details until its session has been seen.
     let mut locker = PgConnection::connect(&cluster.url(role)).await.unwrap();
-    sqlx::raw_sql("begin; lock table pg_catalog.pg_stat_archiver in access exclusive mode")
-        .execute(&mut locker)
-        .await
-        .unwrap();
+    sql::batch(&mut locker, HOLD_DETAILS).await;
     let feel = tokio::spawn(target.role(role).database(role).feel());
     let seen = || async {
-        let row = sqlx::query(
-            "select ssl from pg_stat_ssl join pg_stat_activity using (pid) where usename = $1",
-        )
-        .bind(role)
-        .fetch_optional(&mut session(cluster).await)
-        .await?;
-        Ok(row
-            .map(|r| r.get::<bool, _>(0))
-            .ok_or_else(|| "no session".to_owned()))
+        let sql =
+            "select ssl from pg_stat_ssl join pg_stat_activity using (pid) where usename = $1";
+        let used: Vec<bool> = sql::scalars(&mut session(cluster).await, sql, [role]).await;
+        Ok(used.first().copied().ok_or_else(|| "no session".to_owned()))
     };
-    let (used, _) = drover_tests::until(
-        "the feel's session",
-        std::time::Duration::from_secs(5),
-        seen,
-    )
-    .await
-    .unwrap();
-    sqlx::raw_sql("rollback")
-        .execute(&mut locker)
-        .await
-        .unwrap();
+    let session = until("the feel's session", Duration::from_secs(5), seen);
+    let (used, _) = session.await.unwrap();
+    sql::batch(&mut locker, "rollback").await;
     let details = feel.await.unwrap().available();
     assert_eq!(details.get("details_missing"), None);
     used
@@ -124,10 +109,8 @@ async fn each_mode_uses_tls_as_it_says() {
     assert!(!used_tls(target().await.tls(TlsMode::Disable), "tls_disabled").await);
     assert!(used_tls(target().await.tls(TlsMode::Prefer), "tls_preferred").await);
     assert!(used_tls(target().await.tls(TlsMode::Require), "tls_required").await);
-    let verified = target()
-        .await
-        .tls(TlsMode::VerifyFull)
-        .trusting(&Authority::get().certificate);
+    let verified = target().await.tls(TlsMode::VerifyFull);
+    let verified = verified.trusting(&Authority::get().certificate);
     assert!(used_tls(verified, "tls_verified").await);
 }
 

@@ -12,7 +12,7 @@ use drover::store::subjects::Known;
 use drover_jobs::cloud::Clouds;
 use drover_jobs::feel::Feeler;
 use drover_jobs::feel::{FeelContext, World};
-use drover_tests::Postgres;
+use drover_tests::{Postgres, sql};
 use sqlx::{Connection, PgConnection};
 
 use super::tls::Authority;
@@ -23,6 +23,10 @@ pub const PASSWORD: &str = "correct-horse-battery";
 /// The longest any feel may take, on a machine with other things to do: what hangs
 /// is given 5 s, once or twice.
 const LONGEST: Duration = Duration::from_secs(25);
+
+/// Holds a feel at its details for as long as the session that says so lasts.
+pub const HOLD_DETAILS: &str =
+    "begin; lock table pg_catalog.pg_stat_archiver in access exclusive mode";
 
 const ROLES: &str = "
 create role watcher login password 'correct-horse-battery' in role pg_monitor;
@@ -74,10 +78,7 @@ pub async fn cluster() -> &'static Postgres {
     let cluster = CLUSTER.get().unwrap();
     ROLES_MADE
         .get_or_init(|| async {
-            sqlx::raw_sql(ROLES)
-                .execute(&mut session(cluster).await)
-                .await
-                .unwrap();
+            sql::batch(&mut session(cluster).await, ROLES).await;
         })
         .await;
     cluster
@@ -85,9 +86,8 @@ pub async fn cluster() -> &'static Postgres {
 
 /// A session of the superuser's.
 pub async fn session(postgres: &Postgres) -> PgConnection {
-    PgConnection::connect(&postgres.url("postgres"))
-        .await
-        .unwrap()
+    let session = PgConnection::connect(&postgres.url("postgres"));
+    session.await.unwrap()
 }
 
 /// A cluster without TLS, for one test alone.

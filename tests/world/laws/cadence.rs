@@ -22,21 +22,14 @@ async fn waits(herd: &Herd) -> Vec<f64> {
 /// Until every subject was seen, and thought about if so.
 async fn round(herd: &Herd, queue: Queue) {
     let waiting = || async {
-        let there: i64 = sqlx::query_scalar(
-            "select count(*) from apalis.jobs j where job_type = $1 and status = 'Pending'
-             and exists (select from observations where subject_id = j.id)",
-        )
-        .bind(queue.as_str())
-        .fetch_one(&herd.pool)
-        .await?;
-        when(
-            there == herd.ids.len() as i64,
-            format!("{there} in {queue}"),
-        )
+        let sql = "select count(*) from apalis.jobs j where job_type = $1 and status = 'Pending'
+             and exists (select from observations where subject_id = j.id)";
+        let there: i64 = sql::scalar(&herd.pool, sql, [queue]).await;
+        let all = there == herd.ids.len() as i64;
+        when(all, format!("{there} in {queue}"))
     };
-    until("all are through", Duration::from_secs(30), waiting)
-        .await
-        .unwrap();
+    let through = until("all are through", Duration::from_secs(30), waiting);
+    through.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,13 +38,8 @@ async fn a_late_thought_puts_no_feel_off() {
     let turn = |queue| {
         let stop = CancellationToken::new();
         let config = ring_config(Duration::from_secs(20));
-        let ring = drover_jobs::verbs::run(
-            herd.pool.clone(),
-            config,
-            Puppet::default(),
-            queue,
-            stop.clone(),
-        );
+        let (pool, puppet) = (herd.pool.clone(), Puppet::default());
+        let ring = drover_jobs::verbs::run(pool, config, puppet, queue, stop.clone());
         (stop, tokio::spawn(ring))
     };
     let (stop, feeling) = turn(&[Queue::Feel]);
@@ -83,7 +71,6 @@ async fn an_observation_from_before_the_database_was_set_back_does_not_count() {
         feels(&mut db, lock).await;
         let lock = herd.claim("b", Queue::Think).await.expect("a token");
         let step = ThinkStep {
-            silent: false,
             seen,
             ..thought(lock, None)
         };
@@ -109,12 +96,8 @@ async fn no_cadence_is_too_long_for_the_minute() {
     assert_eq!(refused.lines().count(), 1);
 
     // Of a tier that was set when longer ones were allowed, the deployment's rules hold.
-    sql::run(
-        &herd.pool,
-        r#"update tiers set rules = '{"cadence": {"available": "60s"}}'"#,
-        (),
-    )
-    .await;
+    let long = r#"update tiers set rules = '{"cadence": {"available": "60s"}}'"#;
+    sql::run(&herd.pool, long, ()).await;
     let ring = tokio::spawn(run(false));
     round(&herd, Queue::Feel).await;
     for wait in waits(&herd).await {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use drover::config::ClockConfig;
 use drover::store::partitions;
 use drover::store::queue::{self, Mended, Queue};
-use drover_tests::{sql, when};
+use drover_tests::{sql, until, when};
 use tokio_util::sync::CancellationToken;
 
 use super::herd::Herd;
@@ -79,11 +79,8 @@ async fn assert_nobody_leads(herd: &Herd) {
 async fn days_are_made_ahead_and_dropped_when_old() {
     let herd = Herd::of(0).await;
     let mut db = herd.pool.acquire().await.unwrap();
-    assert_eq!(
-        partitions::create_ahead(&mut db).await.unwrap(),
-        0,
-        "migrate made them"
-    );
+    let made = partitions::create_ahead(&mut db).await.unwrap();
+    assert_eq!(made, 0, "migrate made them");
     let sql = "select create_observations_day((now() at time zone 'UTC')::date - n) from generate_series(13, 16) n";
     sql::run(&herd.pool, sql, ()).await;
     let dropped = partitions::drop_old(&mut db, 14).await.unwrap();
@@ -125,22 +122,15 @@ async fn a_day_is_analysed_as_it_fills_and_an_empty_one_never() {
              select 'o-' || $1 || n, 's-' || n, 'w', 1, '{}' from generate_series(1, $1) n";
         sql::run(&herd.pool, sql, [rows]).await;
         let known = || async {
-            let known: Vec<(String, f32)> = sqlx::query_as(
-                "select relname::text, reltuples from pg_class
-                 where relname ~ '^observations_.*[0-9t]$' and relkind = 'r' order by 1",
-            )
-            .fetch_all(&herd.pool)
-            .await?;
+            let sql = "select relname::text, reltuples from pg_class
+                 where relname ~ '^observations_.*[0-9t]$' and relkind = 'r' order by 1";
+            let known: Vec<(String, f32)> = sql::rows(&herd.pool, sql, ()).await;
             let unknown = known.iter().filter(|(_, n)| *n < 0.0).count();
-            when(
-                known.iter().any(|(_, n)| *n >= rows as f32),
-                (unknown, known.len()),
-            )
+            let enough = known.iter().any(|(_, n)| *n >= rows as f32);
+            when(enough, (unknown, known.len()))
         };
-        let ((unknown, all), _) =
-            drover_tests::until("the rows known", Duration::from_secs(30), known)
-                .await
-                .unwrap();
+        let known = until("the rows known", Duration::from_secs(30), known).await;
+        let ((unknown, all), _) = known.unwrap();
         assert_eq!(unknown, all - 1, "the others are empty");
     }
     stop.cancel();

@@ -3,7 +3,7 @@
 use drover::store::scenes;
 
 use super::herd::Herd;
-use drover_tests::sql;
+use drover_tests::{Says, sql};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_word_that_is_unknown_is_named_with_its_column() {
@@ -17,8 +17,5 @@ async fn a_word_that_is_unknown_is_named_with_its_column() {
     }
     let error = scenes::load(&herd.pool, &herd.ids).await.unwrap_err();
     let error = error.to_string();
-    assert!(
-        error.contains("column \"state\"") && error.contains("`asleep` is no State"),
-        "{error}"
-    );
+    error.says(["column \"state\"", "`asleep` is no State"]);
 }

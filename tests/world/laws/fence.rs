@@ -18,17 +18,12 @@ async fn of_two_workers_racing_for_one_step_one_wins() {
                 feels(&mut db, lock).await
             })
         });
-        let wins: usize = futures::future::join_all(race)
-            .await
-            .into_iter()
-            .map(Result::unwrap)
-            .sum();
+        let wins = futures::future::join_all(race).await.into_iter();
+        let wins: usize = wins.map(Result::unwrap).sum();
         assert_eq!(wins, 1, "round {round}");
         assert_eq!(herd.observations().await, round + 1);
-        let lock = herd
-            .claim("b", Queue::Think)
-            .await
-            .expect("the token went to think");
+        // The token went to think.
+        let lock = herd.claim("b", Queue::Think).await.expect("a token");
         let mut tx = herd.pool.begin().await.unwrap();
         thinks(&mut tx, thought(lock, None)).await;
         tx.commit().await.unwrap();
@@ -42,10 +37,7 @@ async fn a_step_whose_lock_went_to_another_writes_nothing() {
     let stale = herd.claim("a", Queue::Feel).await.expect("a token");
     let mut db = herd.pool.acquire().await.unwrap();
     assert_eq!(queue::release(&mut db, "a").await.unwrap(), 1);
-    let lock = herd
-        .claim("b", Queue::Feel)
-        .await
-        .expect("the rescued token");
+    let lock = herd.claim("b", Queue::Feel).await.expect("rescued");
     assert_eq!(feels(&mut db, stale.clone()).await, 0);
     let back = PutBack {
         lock: stale,
@@ -78,10 +70,8 @@ async fn a_step_that_does_not_commit_leaves_no_trace() {
     // Here the worker dies: between the effect and the end of the transaction.
     tx.rollback().await.unwrap();
     assert_eq!(herd.observations().await, 0);
-    assert!(
-        herd.claim("b", Queue::Think).await.is_none(),
-        "the token must not have moved"
-    );
+    // The token must not have moved.
+    assert!(herd.claim("b", Queue::Think).await.is_none());
     let mut db = herd.pool.acquire().await.unwrap();
     assert_eq!(feels(&mut db, lock).await, 1);
 }
@@ -124,11 +114,8 @@ async fn a_claim_on_its_way_when_its_worker_stops_is_given_back_too() {
     let herd = Herd::of(0).await;
     herd.register("a", Queue::Feel).await;
     let mut late = herd.pool.begin().await.unwrap();
-    let claimed = sqlx::query("select id from apalis.get_jobs('a', 'feel', 1)")
-        .fetch_all(&mut *late)
-        .await
-        .unwrap();
-    assert_eq!(claimed.len(), 1);
+    let claim = "select id from apalis.get_jobs('a', 'feel', 1)";
+    assert_eq!(sql::run(&mut *late, claim, ()).await, 1);
     let pool = herd.pool.clone();
     let retiring = tokio::spawn(async move {
         let mut db = pool.acquire().await.unwrap();
@@ -140,12 +127,7 @@ async fn a_claim_on_its_way_when_its_worker_stops_is_given_back_too() {
     assert!(!retiring.await.unwrap(), "the claim came in between");
     let mut db = herd.pool.acquire().await.unwrap();
     assert!(queue::retire(&mut db, "a").await.unwrap());
-    assert!(
-        sqlx::query("select id from apalis.get_jobs('a', 'feel', 1)")
-            .fetch_all(&mut *db)
-            .await
-            .is_err(),
-        "who is off the list cannot claim"
-    );
+    // Who is off the list cannot claim.
+    assert!(sqlx::query(claim).execute(&mut *db).await.is_err());
     assert!(herd.claim("b", Queue::Feel).await.is_some());
 }

@@ -10,7 +10,7 @@ use drover::store::subjects::{self, Known, NewResource, NewServer};
 use drover_jobs::feel::Feeler;
 use drover_jobs::verbs::Config;
 pub use drover_tests::records::{SECRET_KEY, key, new_resource, new_server};
-use drover_tests::{Postgres, sql};
+use drover_tests::{Postgres, records, sql};
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 
@@ -35,17 +35,11 @@ impl Herd {
         let server = adopt(&pool, &new_server("srv", "192.0.2.1")).await.unwrap();
         let mut ids = vec![server];
         for n in 0..resources {
-            let mut tx = pool.begin().await.unwrap();
             let new = NewResource {
                 database: format!("app{n}"),
                 ..new_resource(server, &format!("db-{n}"))
             };
-            ids.push(
-                subjects::adopt_resource(&mut tx, &key(), &new)
-                    .await
-                    .unwrap(),
-            );
-            tx.commit().await.unwrap();
+            ids.push(records::adopt(&pool, &new).await);
         }
         Self {
             pool,
@@ -85,11 +79,8 @@ impl Herd {
     pub async fn assert_whole(&self) {
         let mut db = self.pool.acquire().await.unwrap();
         let census = queue::token_census(&mut db).await.unwrap();
-        assert_eq!(
-            (census.tokens, census.astray),
-            (census.subjects, 0),
-            "{census:?}"
-        );
+        let seen = (census.tokens, census.astray);
+        assert_eq!(seen, (census.subjects, 0), "{census:?}");
         assert_eq!(census.subjects, self.ids.len() as i64);
     }
 }

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use drover::model::{OperationId, OperationKind, OperationState, SubjectId};
+use drover::model::{OperationId, OperationKind, SubjectId};
 use drover::store::leases::{self, Fence};
 use drover::store::operations::{self, Claim};
 use drover_jobs::resolve::operations as kinds;
+use drover_tests::records::ended;
 use drover_tests::sql;
 use sqlx::PgPool;
 
@@ -22,18 +23,8 @@ async fn put(pool: &PgPool, on: SubjectId, kind: OperationKind, step: Option<&st
                                  deadline, at_work)
          values ($1, $2, $3, 'test', $4, now(), coalesce($5, 'queued'),
                  case when $5 is not null then now() + interval '1 hour' end, $5 is not null)";
-    sql::run(
-        pool,
-        sql,
-        (
-            id,
-            on,
-            kind,
-            i16::try_from(kind.profile().lane.priority()).unwrap(),
-            step,
-        ),
-    )
-    .await;
+    let lane = i16::try_from(kind.profile().lane.priority()).unwrap();
+    sql::run(pool, sql, (id, on, kind, lane, step)).await;
     id
 }
 
@@ -58,14 +49,6 @@ async fn end_turn(pool: &PgPool, on: SubjectId, fence: Fence, hand_on: Option<Du
     let mut db = pool.acquire().await.unwrap();
     let ended = leases::end_turn(&mut db, on, fence, hand_on).await;
     assert!(ended.unwrap());
-}
-
-async fn end(pool: &PgPool, id: OperationId) {
-    let mut tx = pool.begin().await.unwrap();
-    operations::end(&mut tx, id, OperationState::Done, "test", "done")
-        .await
-        .unwrap();
-    tx.commit().await.unwrap();
 }
 
 async fn at_work(pool: &PgPool, id: OperationId) -> (bool, String) {
@@ -96,21 +79,18 @@ async fn every_step_of_every_kind_gives_way_to_every_kind_of_a_higher_lane() {
                 // Between two, though the lease is kept for the next.
                 let fence = take(pool, &[on], high).await.expect(&what)[0];
                 assert_eq!(claim(pool, high).await, Claim::Ours, "{what}");
-                assert_eq!(
-                    at_work(pool, low).await,
-                    (false, step.name.into()),
-                    "{what}"
-                );
+                let paused = at_work(pool, low).await;
+                assert_eq!(paused, (false, step.name.into()), "{what}");
                 assert_eq!(take(pool, &[on], low).await, None, "{what}");
                 end_turn(pool, on, fence, None).await;
                 // It waits, and holds nobody up.
                 assert!(matches!(claim(pool, low).await, Claim::Behind(_)), "{what}");
-                end(pool, high).await;
+                ended(pool, high).await;
                 assert_eq!(claim(pool, low).await, Claim::Ours, "{what}");
                 assert_eq!(at_work(pool, low).await, (true, step.name.into()), "{what}");
                 met += 1;
             }
-            end(pool, low).await;
+            ended(pool, low).await;
         }
     }
     assert!(met > 500, "{met}");

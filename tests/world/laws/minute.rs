@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use drover::model::{SubjectId, TlsMode};
 use drover::store::queue::token_census;
-use drover::store::subjects::{self, NewResource};
-use drover_tests::{Postgres, Processes, sql};
+use drover::store::subjects::NewResource;
+use drover_tests::{Postgres, Processes, records, sql};
 use sqlx::PgPool;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::herd::{SECRET_KEY, adopt, key, new_resource, new_server};
+use super::herd::{SECRET_KEY, adopt, new_resource, new_server};
 
 /// How many there are; one process can feel a tenth of them at once.
 const RESOURCES: usize = 200;
@@ -62,11 +63,7 @@ async fn nobody_is_unseen_for_a_minute() {
     at(84).await;
     assert_eq!(processes.ended(), Vec::<String>::new());
 
-    watch.abort();
-    match watch.await {
-        Ok(seen) => panic!("{seen}\n{}", processes.logs()),
-        Err(stopped) => assert!(stopped.is_cancelled(), "{stopped}"),
-    }
+    held(watch, &processes).await;
     let (laps, days, gap) = laps(&pool).await;
     eprintln!("{laps} laps at least, {gap:.1} s without an observation at most");
     assert!(laps >= 2, "{laps} laps");
@@ -91,14 +88,10 @@ async fn a_third_that_is_silent_keeps_nobody_waiting() {
         new.ssh_port = silence.local_addr().unwrap().port();
         adopt(&pool, &new).await.unwrap();
     }
-    sqlx::raw_sql(
-        "update subjects set state = 'unavailable' where name like 'silent-%';
+    let known = "update subjects set state = 'unavailable' where name like 'silent-%';
          update apalis.jobs set job_type = 'silent'
-         where id in (select id from subjects where state = 'unavailable')",
-    )
-    .execute(&pool)
-    .await
-    .unwrap();
+         where id in (select id from subjects where state = 'unavailable')";
+    sql::batch(&pool, known).await;
 
     let logs = tempfile::tempdir().unwrap();
     let mut processes = processes(&url, logs.path());
@@ -107,19 +100,11 @@ async fn a_third_that_is_silent_keeps_nobody_waiting() {
         processes.start(kind).unwrap();
     }
     sleep(Duration::from_secs(100)).await;
-    watch.abort();
-    match watch.await {
-        Ok(seen) => panic!("{seen}\n{}", processes.logs()),
-        Err(stopped) => assert!(stopped.is_cancelled(), "{stopped}"),
-    }
+    held(watch, &processes).await;
     let (laps, _, gap) = laps(&pool).await;
-    let unseen: i64 = sql::scalar(
-        &pool,
-        "select count(*) from subjects s
-         where not exists (select from observations o where o.subject_id = s.id)",
-        (),
-    )
-    .await;
+    let sql = "select count(*) from subjects s
+         where not exists (select from observations o where o.subject_id = s.id)";
+    let unseen: i64 = sql::scalar(&pool, sql, ()).await;
     eprintln!("{laps} laps at least, {gap:.1} s without an observation at most");
     assert!(laps >= 2 && unseen == 0, "{laps} laps, {unseen} unseen");
     assert!(gap < 60.0, "{gap} s without an observation");
@@ -155,6 +140,15 @@ async fn watch(pool: PgPool) -> String {
     }
 }
 
+/// The promise was not broken up to now.
+async fn held(watch: JoinHandle<String>, processes: &Processes) {
+    watch.abort();
+    match watch.await {
+        Ok(seen) => panic!("{seen}\n{}", processes.logs()),
+        Err(stopped) => assert!(stopped.is_cancelled(), "{stopped}"),
+    }
+}
+
 /// The fewest observations of a subject, the partitions they are in, and the longest
 /// that any subject was without one.
 async fn laps(pool: &PgPool) -> (i64, i64, f64) {
@@ -185,11 +179,7 @@ async fn resource(pool: &PgPool, server: SubjectId, n: usize, port: u16) {
         tls_mode: TlsMode::Disable,
         ..new_resource(server, &format!("db-{n}"))
     };
-    let mut tx = pool.begin().await.unwrap();
-    subjects::adopt_resource(&mut tx, &key(), &new)
-        .await
-        .unwrap();
-    tx.commit().await.unwrap();
+    records::adopt(pool, &new).await;
 }
 
 /// A port that leads there, for those who have patience.
@@ -211,7 +201,7 @@ async fn slow_door(to: SocketAddr, answer: Duration) -> u16 {
 /// Divides today's partition, as if midnight were soon: real partitions, of which the
 /// second is new and empty when the ring comes to it. Nothing to do where midnight is.
 async fn day_begins_in(pool: &PgPool, wait: Duration) {
-    sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+    let divide = format!(
         "do $$
          declare
              today date := (now() at time zone 'UTC')::date;
@@ -228,8 +218,6 @@ async fn day_begins_in(pool: &PgPool, wait: Duration) {
                  part, turn, (today + 1)::timestamp at time zone 'UTC');
          end $$",
         wait.as_secs()
-    )))
-    .execute(pool)
-    .await
-    .unwrap();
+    );
+    sql::batch(pool, sqlx::AssertSqlSafe(divide)).await;
 }

@@ -88,14 +88,11 @@ async fn a_panic_in_a_feeler_costs_a_delay_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_jsonb_cannot_hold_is_written_all_the_same() {
     let herd = Herd::of(2).await;
-    let turning = turn(
-        &herd,
-        &Puppet {
-            odd: true,
-            ..Puppet::default()
-        },
-        Duration::from_millis(50),
-    );
+    let puppet = Puppet {
+        odd: true,
+        ..Puppet::default()
+    };
+    let turning = turn(&herd, &puppet, Duration::from_millis(50));
     laps(&herd, 2).await;
     turning.end().await;
 }
@@ -128,15 +125,11 @@ async fn stopping_waits_for_what_is_at_work() {
         let feels = puppet.feels.load(Ordering::SeqCst);
         when(feels == herd.ids.len(), format!("{feels} begun"))
     };
-    until("all feels begun", Duration::from_secs(20), begun)
-        .await
-        .unwrap();
+    let all = until("all feels begun", Duration::from_secs(20), begun);
+    all.await.unwrap();
     turning.end().await;
-    assert_eq!(
-        herd.observations().await,
-        herd.ids.len() as i64,
-        "each begun feel was committed"
-    );
+    // Each begun feel was committed.
+    assert_eq!(herd.observations().await, herd.ids.len() as i64);
     assert_eq!(held(&herd.pool).await, 0);
     herd.assert_whole().await;
 }
@@ -191,11 +184,8 @@ async fn a_busy_worker_with_a_full_buffer_is_not_taken_for_dead() {
     }
     laps(&herd, 1).await;
     turning.end().await;
-    assert_eq!(
-        herd.observations().await,
-        herd.ids.len() as i64,
-        "nobody was felt twice"
-    );
+    // Nobody was felt twice.
+    assert_eq!(herd.observations().await, herd.ids.len() as i64);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -208,11 +198,9 @@ async fn what_waits_behind_a_slow_subject_is_given_back_at_once() {
     turning.stop.cancel();
     until_held(&herd, "an empty one", 2, 19..=20).await;
     turning.end().await;
-    assert_eq!(
-        herd.observations().await,
-        puppet.feels.load(Ordering::SeqCst) as i64,
-        "what was at work was committed"
-    );
+    // What was at work was committed.
+    let begun = puppet.feels.load(Ordering::SeqCst) as i64;
+    assert_eq!(herd.observations().await, begun);
     herd.assert_whole().await;
 }
 

@@ -14,12 +14,9 @@ async fn a_subject_cannot_have_two_tokens() {
     queue::insert_token(&mut db, herd.ids[1]).await.unwrap();
     queue::insert_tokens(&mut db, &herd.ids).await.unwrap();
     herd.assert_whole().await;
-    let second = sqlx::query(
-        "insert into apalis.jobs (id, job_type, job, status)
-         select id, 'think', job, 'Pending' from apalis.jobs limit 1",
-    )
-    .execute(&herd.pool)
-    .await;
+    let sql = "insert into apalis.jobs (id, job_type, job, status)
+         select id, 'think', job, 'Pending' from apalis.jobs limit 1";
+    let second = sqlx::query(sql).execute(&herd.pool).await;
     assert!(second.unwrap_err().to_string().contains("jobs_pkey"));
 }
 
@@ -51,11 +48,8 @@ async fn a_name_is_taken_once() {
         let new = new_server("same", &format!("192.0.2.{}", 10 + n));
         tokio::spawn(async move { adopt(&pool, &new).await })
     });
-    let results = futures::future::join_all(attempts).await;
-    let won: Vec<_> = results
-        .into_iter()
-        .filter_map(|r| r.unwrap().ok())
-        .collect();
+    let results = futures::future::join_all(attempts).await.into_iter();
+    let won: Vec<_> = results.filter_map(|r| r.unwrap().ok()).collect();
     assert_eq!(won.len(), 1);
     herd.ids.extend(won);
     herd.assert_whole().await;
@@ -67,10 +61,8 @@ async fn forgetting_takes_the_token_along_and_keeps_the_record() {
     let (server, resource) = (herd.ids[0], herd.ids[1]);
     let mut tx = herd.pool.begin().await.unwrap();
     let refused = subjects::forget(&mut tx, Kind::Server, server).await;
-    assert!(
-        matches!(refused, Err(subjects::ForgetError::HasResources(1))),
-        "{refused:?}"
-    );
+    let has_one = matches!(refused, Err(subjects::ForgetError::HasResources(1)));
+    assert!(has_one, "{refused:?}");
     tx.rollback().await.unwrap();
     herd.assert_whole().await;
     for (kind, id) in [(Kind::Resource, resource), (Kind::Server, server)] {
@@ -83,10 +75,7 @@ async fn forgetting_takes_the_token_along_and_keeps_the_record() {
     let kept: i64 = sql::scalar(&herd.pool, "select count(*) from subjects", ()).await;
     assert_eq!(kept, 2);
     // And the name may be used again.
-    herd.ids.push(
-        adopt(&herd.pool, &new_server("srv", "192.0.2.1"))
-            .await
-            .unwrap(),
-    );
+    let again = new_server("srv", "192.0.2.1");
+    herd.ids.push(adopt(&herd.pool, &again).await.unwrap());
     herd.assert_whole().await;
 }

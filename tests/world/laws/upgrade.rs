@@ -2,7 +2,8 @@
 
 use drover::model::{IncidentId, OperationId, OperationKind};
 use drover_jobs::resolve::{incidents, operations as kinds};
-use drover_tests::sql;
+use drover_tests::postgres::shared_empty_database;
+use drover_tests::{Says, sql};
 use sqlx::PgPool;
 
 /// The migration before the one that names the step of each open operation.
@@ -13,19 +14,14 @@ const REMEDIES_WITH_STEPS: i64 = 11;
 /// A record as this migration left it.
 async fn as_of(version: i64) -> PgPool {
     drover_tests::init();
-    let (_, pool) = drover_tests::postgres::shared_empty_database()
-        .await
-        .unwrap();
+    let (_, pool) = shared_empty_database().await.unwrap();
     drover::store::migrate_to(&pool, version).await.unwrap();
     pool
 }
 
 /// Has a few statements done.
 async fn run(pool: &PgPool, sql: String) {
-    sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
-        .execute(pool)
-        .await
-        .unwrap();
+    sql::batch(pool, sqlx::AssertSqlSafe(sql)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,11 +72,8 @@ async fn an_operation_in_mid_step_goes_on_at_the_step_that_was_next() {
 
 fn knows(kind: OperationKind, step: &str) {
     let steps = kinds::of(kind).steps();
-    let known = steps.iter().any(|known| known.name == step);
-    assert!(
-        known || step == "queued",
-        "{kind} has no step {step} any more"
-    );
+    let known = step == "queued" || steps.iter().any(|known| known.name == step);
+    assert!(known, "{kind} has no step {step} any more");
 }
 
 /// An incident of a server of its own, in the midst of a remedy: by place, as it was.
@@ -176,11 +169,7 @@ async fn an_incident_in_mid_step_goes_on_by_what_it_asks_for() {
     );
     let memos: Vec<String> = after.iter().map(|row| row.4.to_string()).collect();
     assert_eq!(memos[0], "{}");
-    assert!(
-        memos[3].contains("read_only") && memos[3].contains("undo"),
-        "{}",
-        memos[3]
-    );
+    memos[3].says(["read_only", "undo"]);
     assert!(!memos[3].contains("slots"), "{}", memos[3]);
     for (.., operation) in &after {
         if let Some((kind, step)) = operation {

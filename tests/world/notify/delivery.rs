@@ -6,7 +6,7 @@ use drover::config::NotifyConfig;
 use drover::model::{Deed, IncidentKind, MessageId, MessageState, Provider};
 use drover::store::queue;
 use drover_tests::postgres::free_port;
-use drover_tests::{AlertState, Mood, PagerDuty, sql, when};
+use drover_tests::{AlertState, Mood, PagerDuty, Says, Shows, sql};
 use serde_json::json;
 
 use super::world::{World, dedup_key, pages, pages_to};
@@ -33,11 +33,8 @@ async fn a_page_is_opened_acknowledged_and_resolved_once_each() {
     workers.end().await;
     assert_eq!(pagerduty.calls().len(), 3);
     let payload = &pagerduty.alerts()[&dedup_key(incident)].payload;
-    assert_eq!(payload["source"], "pg-1");
-    assert_eq!(payload["component"], "app");
-    assert_eq!(payload["class"], "resource_down");
-    assert_eq!(payload["severity"], "critical");
-    assert_eq!(payload["custom_details"]["tried"], json!(["restart"]));
+    payload.shows(json!({"source": "pg-1", "component": "app", "class": "resource_down"}));
+    payload.shows(json!({"severity": "critical", "custom_details": {"tried": ["restart"]}}));
     assert_eq!(
         world.told(incident).await,
         [
@@ -149,25 +146,12 @@ async fn a_provider_that_is_away_is_waited_for_and_after_a_day_no_more() {
     let incident = world.incident(IncidentKind::ResourceDown).await;
     let id = world.page(incident, Deed::Trigger).await;
     let workers = world.work(pages_to(&nobody, PagerDuty::KEY));
-    let tried = |world: &World| {
-        let pool = world.pool.clone();
-        async move {
-            let n: i32 = sqlx::query_scalar("select attempts from outbox")
-                .fetch_one(&pool)
-                .await?;
-            when(n >= 2, format!("{n} attempts"))
-        }
-    };
-    drover_tests::until("two attempts", Duration::from_secs(20), || tried(&world))
-        .await
-        .unwrap();
+    let (sql, time) = ("select attempts from outbox", Duration::from_secs(20));
+    sql::until(&world.pool, "two attempts", time, sql, |n: &i32| *n >= 2).await;
     let message = world.message(id).await;
     assert_eq!(message.state, MessageState::Pending);
     let error = message.last_error.unwrap();
-    assert!(
-        error.contains("cannot be reached") && error.contains("refused"),
-        "{error}"
-    );
+    error.says(["cannot be reached", "refused"]);
     let sql = "update outbox set trying_since = now() - interval '24 hours'";
     sql::run(&world.pool, sql, ()).await;
     world.becomes(id, MessageState::Dead).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use drover::config::WebConfig;
 use drover::model::{Deed, IncidentKind, MessageState, secret};
 use drover::web::{Web, serve};
-use drover_tests::{AlertState, PagerDuty, Shows, program, sql};
+use drover_tests::{AlertState, PagerDuty, Says, Shows, program, sql};
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -69,12 +69,8 @@ impl Api {
     }
 
     async fn metric(&self, line: &str) -> bool {
-        let text = self
-            .http
-            .get(format!("{}/metrics", self.url))
-            .send()
-            .await
-            .unwrap();
+        let text = self.http.get(format!("{}/metrics", self.url));
+        let text = text.send().await.unwrap();
         text.text().await.unwrap().lines().any(|l| l == line)
     }
 
@@ -87,11 +83,8 @@ impl Api {
             .output()
             .await
             .unwrap();
-        let text = [done.stdout, done.stderr].concat();
-        (
-            done.status.code().unwrap(),
-            String::from_utf8(text).unwrap(),
-        )
+        let text = String::from_utf8([done.stdout, done.stderr].concat()).unwrap();
+        (done.status.code().unwrap(), text)
     }
 }
 
@@ -119,17 +112,12 @@ async fn a_refused_key_is_seen_and_the_page_goes_out_when_it_is_mended() {
     let health = api.health().await;
     assert_eq!(health["status"], "degraded", "{health}");
     let reasons = health["reasons"].to_string();
-    assert!(
-        reasons.contains("1 messages") && reasons.contains(refusal),
-        "{reasons}"
-    );
+    reasons.says(["1 messages", refusal]);
     assert!(api.metric("drover_messages{state=\"dead\"} 1").await);
 
     let (code, shown) = api.drover(&["messages", "--dead"]).await;
-    assert!(
-        code == 0 && shown.contains(&id.public()) && shown.contains(refusal),
-        "{shown}"
-    );
+    assert_eq!(code, 0, "{shown}");
+    shown.says([&id.public(), refusal]);
     let (code, shown) = api.drover(&["message", "retry", &id.public()]).await;
     assert!(code == 0 && shown.starts_with("Sending msg_"), "{shown}");
     assert_eq!(world.message(id).await.state, MessageState::Pending);
@@ -140,20 +128,16 @@ async fn a_refused_key_is_seen_and_the_page_goes_out_when_it_is_mended() {
     let workers = world.work(pages(&pagerduty));
     world.delivered(id).await;
     workers.end().await;
-    assert_eq!(
-        pagerduty.alerts()[&dedup_key(incident)].state,
-        AlertState::Open
-    );
+    let alert = &pagerduty.alerts()[&dedup_key(incident)];
+    assert_eq!(alert.state, AlertState::Open);
     assert_eq!(api.health().await["status"], "ok");
     assert!(api.metric("drover_messages{state=\"delivered\"} 1").await);
     let (code, shown) = api.drover(&["message", "retry", &id.public()]).await;
     assert!(code == 1 && shown.contains("only a dead one"), "{shown}");
-    let everything = [
-        world.record().await,
-        api.get("/v1/messages").await.to_string(),
-    ]
-    .concat();
-    assert!(!everything.contains("swordfish") && !everything.contains(PagerDuty::KEY));
+    let listed = api.get("/v1/messages").await.to_string();
+    for text in [world.record().await, listed] {
+        text.never_says(["swordfish", PagerDuty::KEY]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,13 +151,7 @@ async fn a_message_that_waits_too_long_is_seen() {
     sql::run(&world.pool, sql, ()).await;
     let health = api.health().await;
     assert_eq!(health["status"], "degraded");
-    assert!(
-        health["reasons"][0]
-            .as_str()
-            .unwrap()
-            .contains("waiting for 30"),
-        "{health}"
-    );
+    health["reasons"][0].says(["waiting for 30"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,52 +169,36 @@ async fn what_a_later_message_made_untrue_is_not_sent_again() {
     world.delivered(resolve).await;
     let (status, body) = api.retry(&trigger.public()).await;
     assert_eq!((status, &body["error"]["code"]), (409, &json!("overtaken")));
-    assert!(
-        body["error"]["message"]
-            .as_str()
-            .unwrap()
-            .contains(&resolve.public())
-    );
+    body["error"]["message"].says([&resolve.public()]);
     assert_eq!(api.health().await["status"], "ok", "the end was heard");
     workers.end().await;
-    assert!(
-        pagerduty.alerts().is_empty(),
-        "nobody was woken for what is over"
-    );
+    // Nobody was woken for what is over.
+    assert!(pagerduty.alerts().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_are_listed_newest_first_by_state_and_incident() {
     let world = World::new().await;
     let api = Api::start(&world).await;
-    let (one, two) = (
-        world.incident(IncidentKind::ResourceDown).await,
-        world.incident(IncidentKind::ServerDown).await,
-    );
+    let one = world.incident(IncidentKind::ResourceDown).await;
+    let two = world.incident(IncidentKind::ServerDown).await;
     let mut ids = Vec::new();
     for incident in [one, two, one, one] {
         ids.push(world.page(incident, Deed::Trigger).await.public());
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let of = |list: &Value| -> Vec<String> {
-        let items = list["items"].as_array().unwrap();
-        items
-            .iter()
-            .map(|m| m["id"].as_str().unwrap().to_owned())
-            .collect()
+        let ids = list["items"].as_array().unwrap().iter();
+        ids.map(|m| m["id"].as_str().unwrap().to_owned()).collect()
     };
     let page = api.get("/v1/messages?limit=3").await;
     assert_eq!(of(&page), [ids[3].clone(), ids[2].clone(), ids[1].clone()]);
     let cursor = page["next_cursor"].as_str().unwrap();
     let page = api.get(&format!("/v1/messages?cursor={cursor}")).await;
-    assert_eq!(
-        (of(&page), &page["next_cursor"]),
-        (vec![ids[0].clone()], &Value::Null)
-    );
-    let page = api
-        .get(&format!("/v1/messages?incident={}", two.public()))
-        .await;
-    assert_eq!(of(&page), [ids[1].clone()]);
+    assert_eq!(of(&page), [ids[0].clone()]);
+    assert_eq!(page["next_cursor"], Value::Null);
+    let its = format!("/v1/messages?incident={}", two.public());
+    assert_eq!(of(&api.get(&its).await), [ids[1].clone()]);
     assert!(of(&api.get("/v1/messages?state=dead").await).is_empty());
     let shown = api.get(&format!("/v1/messages/{}", ids[1])).await;
     shown.shows(json!({"incident": two.public(), "state": "pending"}));
@@ -262,15 +224,10 @@ POST /v1/messages/ID/actions     {"action": "retry", "x": 1} 422 unknown_field
         let body = serde_json::from_str(&format!("{{{body}}}")).unwrap();
         let (status, answer) = api.ask(method, path.trim(), body).await;
         let code = answer["error"]["code"].as_str().unwrap();
-        assert_eq!(
-            expected.trim(),
-            format!("{status} {code}"),
-            "{line}: {answer}"
-        );
+        let seen = format!("{status} {code}");
+        assert_eq!(expected.trim(), seen, "{line}: {answer}");
     }
     let (code, told) = api.drover(&["message", "retry", "msg_1"]).await;
-    assert!(
-        code == 2 && told.contains("is not a message's id"),
-        "{told}"
-    );
+    assert_eq!(code, 2, "{told}");
+    told.says(["is not a message's id"]);
 }

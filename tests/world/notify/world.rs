@@ -10,7 +10,7 @@ use drover::model::{
     Attributes, Channel, Deed, IncidentId, IncidentKind, Kind, Message, MessageId, MessageState,
     Opening, Severity, SubjectId, secret,
 };
-use drover::store::incidents;
+
 use drover::store::outbox::{self, NewMessage};
 use drover::store::queue::Queue;
 use drover::store::subjects::{self, Known};
@@ -19,7 +19,7 @@ use drover_jobs::verbs::Config;
 use drover_tests::postgres::shared_database;
 pub use drover_tests::records::{SECRET_KEY, key, new_resource};
 use drover_tests::records::{new_server, subject_of};
-use drover_tests::{PagerDuty, WebhookReceiver, sql, until, when};
+use drover_tests::{PagerDuty, WebhookReceiver, records, sql, until, when};
 use serde_json::json;
 use sqlx::PgPool;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -58,13 +58,11 @@ impl World {
     pub async fn new() -> Self {
         drover_tests::init();
         let (url, pool) = shared_database().await.unwrap();
-        let key = key();
         let mut tx = pool.begin().await.unwrap();
         let new = new_server("pg-1", "192.0.2.1");
-        let server = subjects::adopt_server(&mut tx, &key, &new).await.unwrap();
-        let new = new_resource(server, "app");
-        let resource = subjects::adopt_resource(&mut tx, &key, &new).await.unwrap();
+        let server = subjects::adopt_server(&mut tx, &key(), &new).await.unwrap();
         tx.commit().await.unwrap();
+        let resource = records::adopt(&pool, &new_resource(server, "app")).await;
         Self {
             url,
             pool,
@@ -79,10 +77,9 @@ impl World {
             Kind::Resource => self.resource,
         });
         let reason = "does not answer: refused".into();
-        let mut tx = self.pool.begin().await.unwrap();
-        let opened = incidents::open(&mut tx, subject, &Opening { kind, reason }, "test").await;
-        tx.commit().await.unwrap();
-        opened.unwrap().expect("a new incident")
+        let opening = Opening { kind, reason };
+        let opened = records::opened(&self.pool, subject, &opening, "test").await;
+        opened.expect("a new incident")
     }
 
     pub async fn page(&self, incident: IncidentId, action: Deed) -> MessageId {
