@@ -14,18 +14,14 @@ use drover::store::operations::{self, NewOperation};
 use drover::store::{self, changes, queue};
 use serde_json::json;
 
-use super::kind::{Context, Operation, Outcome, Step, Work};
+use super::kind::{Context, Operation, Outcome, Step, Work, step};
 use super::switchover;
 
 /// The step, for what takes servers down.
 pub(super) const fn step<O: Operation>() -> Step<O> {
-    Step::new(
-        "hand_over",
-        "have who leads on it hand over first",
-        |turn| Box::pin(perform(turn)),
-    )
-    .may_end()
-    .watching()
+    step!("hand_over", "have who leads on it hand over first" => perform)
+        .may_end()
+        .watching()
 }
 
 /// So long between two looks.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::await_available;
 use super::instance::{self, Machine, Marked, POWER, TRIES};
-use super::kind::{Context, NoParams, Operation, Outcome, Step, Turn, Work};
+use super::kind::{Context, NoParams, Operation, Outcome, Step, Turn, Work, step};
 use crate::cloud::{Cloud as _, CloudAction, Volume};
 
 /// A stuck volume is attached again.
@@ -27,22 +27,14 @@ impl Operation for Reattach {
     type Memo = Memo;
     const KIND: OperationKind = OperationKind::Reattach;
     const STEPS: &'static [Step<Self>] = &[
-        Step::new("mark", "see which volumes are stuck", |turn| {
-            Box::pin(mark(turn))
-        })
-        .may_end()
-        .tries(TRIES),
-        Step::new("stop", "stop the server", |turn| Box::pin(stop(turn))).within(POWER),
-        Step::new("detach", "take the volumes off", |turn| {
-            Box::pin(detach(turn))
-        })
-        .within(POWER),
-        Step::new("attach", "attach them again", |turn| Box::pin(attach(turn))).within(POWER),
-        Step::new("start", "start the server", |turn| Box::pin(start(turn))).within(POWER),
-        Step::new("await_running", "wait until it runs", |turn| {
-            Box::pin(await_running(turn))
-        })
-        .within(POWER),
+        step!("mark", "see which volumes are stuck" => mark)
+            .may_end()
+            .tries(TRIES),
+        step!("stop", "stop the server" => stop).within(POWER),
+        step!("detach", "take the volumes off" => detach).within(POWER),
+        step!("attach", "attach them again" => attach).within(POWER),
+        step!("start", "start the server" => start).within(POWER),
+        step!("await_running", "wait until it runs" => await_running).within(POWER),
         await_available::step(),
     ];
 }

@@ -7,7 +7,7 @@ use drover::model::OperationKind;
 use serde::{Deserialize, Serialize};
 
 use super::instance::{self, Machine, Marked, POWER, TRIES};
-use super::kind::{Context, Operation, Outcome, Step, Turn, Work};
+use super::kind::{Context, Operation, Outcome, Step, Turn, Work, step};
 use super::look_round::{self, Looks, Params};
 use super::{await_available, hand_over};
 use crate::cloud::CloudAction;
@@ -29,19 +29,14 @@ impl Operation for StopStart {
     type Memo = Memo;
     const KIND: OperationKind = OperationKind::StopStart;
     const STEPS: &'static [Step<Self>] = &[
-        Step::new("look", "see whether it lives", |turn| Box::pin(look(turn))).may_end(),
-        Step::new("mark", "look how its instance is", |turn| {
-            Box::pin(mark(turn))
-        })
-        .may_end()
-        .tries(TRIES),
+        step!("look", "see whether it lives" => look).may_end(),
+        step!("mark", "look how its instance is" => mark)
+            .may_end()
+            .tries(TRIES),
         hand_over::step(),
-        Step::new("stop", "stop it", |turn| Box::pin(stop(turn))).within(POWER),
-        Step::new("start", "start it", |turn| Box::pin(start(turn))).within(POWER),
-        Step::new("await_running", "wait until it runs", |turn| {
-            Box::pin(await_running(turn))
-        })
-        .within(POWER),
+        step!("stop", "stop it" => stop).within(POWER),
+        step!("start", "start it" => start).within(POWER),
+        step!("await_running", "wait until it runs" => await_running).within(POWER),
         await_available::step(),
     ];
 }
