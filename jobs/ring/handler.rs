@@ -35,6 +35,9 @@ pub enum WorkError {
     /// A token in a queue where it has no business.
     #[error("a token of the wrong sort: {0:?}")]
     Stray(Token),
+    /// Another worker has the token by now: nothing is written, and that is no failure.
+    #[error("the lock is lost")]
+    LockLost,
     /// The subject's record cannot be used.
     #[error("{0:#}")]
     Record(#[from] anyhow::Error),
