@@ -107,12 +107,8 @@ fn lock_of(task: &Task<Token>) -> Option<Lock> {
 
 /// The subject whose token this is.
 pub(crate) fn subject_of(lock: &Lock) -> Result<SubjectId, WorkError> {
-    match lock.token {
-        Token::Subject(id) => Ok(id),
-        Token::Incident(_) | Token::Operation(_) | Token::Message(_) => {
-            Err(WorkError::Stray(lock.token))
-        }
-    }
+    let subject = lock.token.subject();
+    subject.ok_or(WorkError::Stray(lock.token))
 }
 
 /// A loader: reads records for many subjects with one statement, and answers

@@ -168,7 +168,7 @@ fn follows(turn: &Context<'_>, own: &Asked) -> Stands {
 async fn call_off(turn: &Context<'_>, own: &Asked) -> Result<bool, Outcome> {
     let by = turn.operation.id.public();
     let mut tx = store::begin(&turn.tools.pool).await?;
-    let held = queue::hold_operation_token(&mut tx, own.id).await;
+    let held = queue::hold_token(&mut tx, queue::Token::Operation(own.id)).await;
     held?;
     let why = "its server does not wait any longer";
     let off = operations::call_off_before(&mut tx, own.id, &switchover::HARMLESS, &by, why);

@@ -62,7 +62,7 @@ impl Resolve {
         if let (Some(subject), true) = (subject, outcome.facts.iter().any(leaves)) {
             // Tokens before subjects, as everywhere.
             queue::hold_operation_tokens(&mut tx, subject).await?;
-            queue::hold_token(&mut tx, subject).await?;
+            queue::hold_token(&mut tx, Token::Subject(subject)).await?;
             queue::hold_incident_tokens(&mut tx, subject).await?;
         }
         let hand_on = keeps(&job, step, &outcome.ended).then_some(HANDED_ON);
