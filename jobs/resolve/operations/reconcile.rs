@@ -226,14 +226,8 @@ async fn gone<'a>(
     let mut gone = Vec::new();
     for (entry, id) in suspects.into_iter().take(ONE_BY_ONE) {
         let instance = at.describe(id).await?;
-        match instance.state {
-            InstanceState::Terminated => gone.push((entry, instance.detail)),
-            InstanceState::Pending
-            | InstanceState::Running
-            | InstanceState::Stopping
-            | InstanceState::Stopped
-            | InstanceState::ShuttingDown
-            | InstanceState::Unknown(_) => {}
+        if instance.state == InstanceState::Terminated {
+            gone.push((entry, instance.detail));
         }
     }
     Ok(gone)
