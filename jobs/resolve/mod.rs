@@ -15,7 +15,7 @@ use serde_json::Value;
 use sqlx::{PgPool, Postgres, Transaction};
 
 use crate::feel::FeelContext;
-use crate::ring::{Tiers, Work, WorkError};
+use crate::ring::{Tiers, Work, WorkError, report_lost};
 
 /// A turn has its subject to itself for this much longer than its step may take: it is
 /// cut off a second after its limit, so whoever has lost the token has stopped by then.
@@ -57,23 +57,30 @@ impl Resolve {
         }
     }
 
-    /// A transaction in which the token is held; `None` if the lock is lost.
-    async fn held(&self, lock: &Lock) -> Result<Option<Transaction<'static, Postgres>>, WorkError> {
+    /// A transaction in which the token is held.
+    ///
+    /// # Errors
+    /// [`WorkError::LockLost`], which ends the step.
+    async fn held(&self, lock: &Lock) -> Result<Transaction<'static, Postgres>, WorkError> {
         let mut tx = store::begin(&self.pool).await?;
-        if queue::hold(&mut tx, lock, Queue::Resolve).await? {
-            return Ok(Some(tx));
+        match queue::hold(&mut tx, lock, Queue::Resolve).await? {
+            true => Ok(tx),
+            false => Err(WorkError::LockLost),
         }
-        crate::ring::report_lost(1);
-        Ok(None)
     }
 }
 
 impl Work for Resolve {
     async fn step(&self, lock: Lock) -> Result<(), WorkError> {
-        match lock.token {
+        let done = match lock.token {
             Token::Incident(id) => self.mend(lock, id).await,
             Token::Operation(id) => self.operate(&lock, id).await,
             Token::Subject(_) | Token::Message(_) => Err(WorkError::Stray(lock.token)),
+        };
+        if let Err(WorkError::LockLost) = done {
+            report_lost(1);
+            return Ok(());
         }
+        done
     }
 }

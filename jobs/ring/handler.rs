@@ -35,6 +35,9 @@ pub enum WorkError {
     /// A token in a queue where it has no business.
     #[error("a token of the wrong sort: {0:?}")]
     Stray(Token),
+    /// Another worker has the token by now: nothing is written, and that is no failure.
+    #[error("the lock is lost")]
+    LockLost,
     /// The subject's record cannot be used.
     #[error("{0:#}")]
     Record(#[from] anyhow::Error),
@@ -104,12 +107,8 @@ fn lock_of(task: &Task<Token>) -> Option<Lock> {
 
 /// The subject whose token this is.
 pub(crate) fn subject_of(lock: &Lock) -> Result<SubjectId, WorkError> {
-    match lock.token {
-        Token::Subject(id) => Ok(id),
-        Token::Incident(_) | Token::Operation(_) | Token::Message(_) => {
-            Err(WorkError::Stray(lock.token))
-        }
-    }
+    let subject = lock.token.subject();
+    subject.ok_or(WorkError::Stray(lock.token))
 }
 
 /// A loader: reads records for many subjects with one statement, and answers

@@ -77,13 +77,9 @@ pub fn assess(
 /// The kinds that say that a subject is not in service.
 fn service(kind: IncidentKind, scene: &Scene, newest: &Observation) -> Assessment {
     if newest.attributes.service_available {
-        return match scene.subject.state {
-            State::Available => Assessment::Cleared("answers".into()),
-            State::Uncertain
-            | State::Unavailable
-            | State::Creating
-            | State::Destroying
-            | State::Destroyed => Assessment::Recovering,
+        return match scene.subject.state == State::Available {
+            true => Assessment::Cleared("answers".into()),
+            false => Assessment::Recovering,
         };
     }
     let reason = cause(&newest.attributes);

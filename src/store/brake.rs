@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use sqlx::PgConnection;
 
+use super::statement::rows;
 use crate::model::OperationKind;
 
 /// Fewer servers than this are never too many.
@@ -49,7 +50,7 @@ pub struct Counts {
 /// turned bad at all, until it was seen well again.
 pub async fn count(db: &mut PgConnection) -> sqlx::Result<Counts> {
     let asked_for = OperationKind::names_where(|kind| kind.disturbs);
-    let rows: Vec<(Option<String>, i64, i64, i64)> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+    let sql = sqlx::AssertSqlSafe(format!(
         "with closed as (
                  select coalesce(max(resolved_at), '-infinity') as at from incidents
                  where subject_id is null and kind = 'blind' and state = 'resolved'),
@@ -104,10 +105,8 @@ pub async fn count(db: &mut PgConnection) -> sqlx::Result<Counts> {
                     count(*) filter (where f.at > closed.at)
              from fallen f cross join closed
              group by zone"
-    )))
-    .bind(asked_for)
-    .fetch_all(db)
-    .await?;
+    ));
+    let rows: Vec<(Option<String>, i64, i64, i64)> = rows(db, sql, [asked_for]).await?;
     let mut counts = Counts::default();
     for (zone, servers, turned, away) in rows {
         let here = Count {

@@ -4,16 +4,13 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::statement::{Bind, Statement};
+use super::statement::{column, run, value};
 use crate::model::{Kind, PublicId, SubjectId, Window};
 
 /// Keeps a subject as it is until the transaction ends: nobody destroys it, and no
 /// other change of it is asked for meanwhile.
 pub async fn hold(db: &mut PgConnection, id: SubjectId) -> sqlx::Result<()> {
-    sqlx::query("select 1 from subjects where id = $1 for update")
-        .bind(id)
-        .run(db)
-        .await
+    run(db, "select 1 from subjects where id = $1 for update", [id]).await
 }
 
 /// Why a subject was not renamed.
@@ -40,20 +37,14 @@ pub async fn rename(
     // Two who want the same name: the second one waits, and then finds the first. A
     // subject that is just being inserted under it still ends at the unique index.
     super::one_at_a_time(db, &format!("name {kind} {name}")).await?;
-    let taken: Option<SubjectId> = sqlx::query_scalar(
-        "select id from subjects
-         where kind = $1 and name = $2 and id <> $3 and forgotten_at is null",
-    )
-    .bind_all((kind, name, id))
-    .fetch_optional(&mut *db)
-    .await?;
+    let sql = "select id from subjects
+               where kind = $1 and name = $2 and id <> $3 and forgotten_at is null";
+    let taken: Option<SubjectId> = value(db, sql, (kind, name, id)).await?;
     if let Some(taken) = taken {
         return Err(RenameError::Taken(PublicId::new(kind, taken)));
     }
-    sqlx::query("update subjects set name = $2 where id = $1 and forgotten_at is null")
-        .bind_all((id, name))
-        .run(db)
-        .await?;
+    let sql = "update subjects set name = $2 where id = $1 and forgotten_at is null";
+    run(db, sql, (id, name)).await?;
     Ok(())
 }
 
@@ -63,10 +54,8 @@ pub async fn set_window(
     resource: SubjectId,
     window: Option<Window>,
 ) -> sqlx::Result<()> {
-    sqlx::query("update resources set maintenance_window = $2 where id = $1")
-        .bind_all((resource, window))
-        .run(db)
-        .await
+    let sql = "update resources set maintenance_window = $2 where id = $1";
+    run(db, sql, (resource, window)).await
 }
 
 /// From when a subject may be disturbed, if not now: when its window opens. That of a
@@ -77,14 +66,10 @@ pub async fn not_before(
     subject: SubjectId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<DateTime<Utc>>> {
-    let set: Vec<Option<Window>> = sqlx::query_scalar(
-        "select r.maintenance_window from resources r join subjects s using (id)
-         where (r.id = $1 or r.server_id = $1) and s.forgotten_at is null
-         limit 2",
-    )
-    .bind(subject)
-    .fetch_all(db)
-    .await?;
+    let sql = "select r.maintenance_window from resources r join subjects s using (id)
+               where (r.id = $1 or r.server_id = $1) and s.forgotten_at is null
+               limit 2";
+    let set: Vec<Option<Window>> = column(db, sql, [subject]).await?;
     let own = match set[..] {
         [own] => own,
         _ => None,

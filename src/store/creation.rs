@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use super::operations::{self, NewOperation};
 use super::plans::Plan;
 use super::queue;
-use super::statement::Bind;
+use super::statement::{only_value, run, value};
 use super::subjects::{self, Inserted};
 use crate::model::{
     Cloud, Durability, Kind, OperationId, OperationKind, Origin, PublicId, Secret, SecretKey,
@@ -137,21 +137,20 @@ pub async fn server(
     wanted: &WantedServer,
 ) -> Result<(SubjectId, OperationId), CreateError> {
     let id = insert_subject(db, Kind::Server, &wanted.name, &wanted.tier).await?;
-    sqlx::query(
-        "insert into servers (id, address, ssh_port, ssh_user, cloud, region, zone, size,
-                              volume_gib, volume_type, for_plan)
-         values ($1, '', 22, '', $2, $3, $4, $5, $6, $7, $8)",
-    )
-    .bind(id)
-    .bind(wanted.cloud)
-    .bind(&wanted.region)
-    .bind(&wanted.zone)
-    .bind(wanted.sizes.first())
-    .bind(i32::try_from(wanted.volume_gib).unwrap_or(i32::MAX))
-    .bind(&wanted.volume_type)
-    .bind(&wanted.for_plan)
-    .execute(&mut *db)
-    .await?;
+    let values = (
+        id,
+        wanted.cloud,
+        &wanted.region,
+        &wanted.zone,
+        wanted.sizes.first(),
+        i32::try_from(wanted.volume_gib).unwrap_or(i32::MAX),
+        &wanted.volume_type,
+        &wanted.for_plan,
+    );
+    let sql = "insert into servers (id, address, ssh_port, ssh_user, cloud, region, zone, size,
+                                    volume_gib, volume_type, for_plan)
+               values ($1, '', 22, '', $2, $3, $4, $5, $6, $7, $8)";
+    run(db, sql, values).await?;
     queue::insert_token(db, id).await?;
     let new = NewOperation {
         params: json!({
@@ -183,42 +182,38 @@ pub async fn resource(
         ..wanted.clone()
     };
     let server = place(db, &at).await?;
-    let port: i32 = sqlx::query_scalar(
-        "select coalesce(min(p), $2) from generate_series($2, 65000) as p
-         where not exists (
-             select from resources r join subjects s using (id)
-             where r.server_id = $1 and r.port = p and s.forgotten_at is null)",
-    )
-    .bind_all((server, i32::from(FIRST_PORT)))
-    .fetch_one(&mut *db)
-    .await?;
+    let sql = "select coalesce(min(p), $2) from generate_series($2, 65000) as p
+               where not exists (
+                   select from resources r join subjects s using (id)
+                   where r.server_id = $1 and r.port = p and s.forgotten_at is null)";
+    let port: i32 = only_value(db, sql, (server, i32::from(FIRST_PORT))).await?;
     // What the customer sees: a name of its own, that tells nothing and is nobody
     // else's on that server.
     let tail = id.to_string().to_ascii_lowercase();
     let tail = &tail[tail.len() - 10..];
-    sqlx::query(
+    let values = (
+        id,
+        server,
+        port,
+        OWN,
+        key.seal(&wanted.own_password, &format!("{id}/password"))?,
+        TlsMode::Require,
+        &wanted.plan.name,
+        format!("u_{tail}"),
+        format!("d_{tail}"),
+        key.seal(&wanted.customer_password, &format!("{id}/customer"))?,
+        wanted.window,
+        wanted.durability,
+        plan.max_lag_bytes,
+        key.seal(&wanted.replication_password, &format!("{id}/replication"))?,
+    );
+    let sql =
         "insert into resources (id, server_id, port, database, role, password, tls_mode, plan,
                                 customer_role, customer_database, customer_password,
                                 maintenance_window, durability, max_lag_bytes,
                                 replication_password)
-         values ($1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
-    )
-    .bind(id)
-    .bind(server)
-    .bind(port)
-    .bind(OWN)
-    .bind(key.seal(&wanted.own_password, &format!("{id}/password"))?)
-    .bind(TlsMode::Require)
-    .bind(&wanted.plan.name)
-    .bind(format!("u_{tail}"))
-    .bind(format!("d_{tail}"))
-    .bind(key.seal(&wanted.customer_password, &format!("{id}/customer"))?)
-    .bind(wanted.window)
-    .bind(wanted.durability)
-    .bind(plan.max_lag_bytes)
-    .bind(key.seal(&wanted.replication_password, &format!("{id}/replication"))?)
-    .execute(&mut *db)
-    .await?;
+         values ($1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+    run(db, sql, values).await?;
     queue::insert_token(db, id).await?;
     let new = NewOperation::new(id, OperationKind::CreateResource, &wanted.asked_by);
     let operation = must_open(db, &new).await?;
@@ -255,11 +250,8 @@ async fn zones_apart(
     if count == 1 {
         return Ok(vec![]);
     }
-    let known: Option<Vec<String>> =
-        sqlx::query_scalar("select zones from regions where cloud = $1 and name = $2")
-            .bind_all((wanted.cloud, &wanted.region))
-            .fetch_optional(db)
-            .await?;
+    let sql = "select zones from regions where cloud = $1 and name = $2";
+    let known: Option<Vec<String>> = value(db, sql, (wanted.cloud, &wanted.region)).await?;
     let mut zones = known.unwrap_or_default();
     zones.sort();
     let first = id.to_string().bytes().map(usize::from).sum::<usize>();
@@ -289,30 +281,29 @@ async fn place(db: &mut PgConnection, wanted: &WantedResource) -> Result<Subject
         // last room. Server rows are locked too, against being destroyed.
         let what = format!("place {} {} {}", plan.name, wanted.cloud, wanted.region);
         super::one_at_a_time(db, &what).await?;
-        let found: Option<SubjectId> = sqlx::query_scalar(
-            "select v.id from servers v join subjects s using (id)
-             cross join lateral (
-                 select count(*) as n from resources r join subjects rs on rs.id = r.id
-                 where r.server_id = v.id and rs.forgotten_at is null) held
-             where s.forgotten_at is null and s.origin = 'created'
-               and s.state in ('creating', 'available')
-               and v.for_plan = $1 and v.cloud = $2 and v.region = $3
-               and ($4::text is null or v.zone = $4)
-               and held.n < $5
-               -- One whose own creation is stuck would take others along.
-               and not exists (select from operations o
-                               where o.subject_id = v.id and o.stuck_at is not null)
-             order by held.n desc, v.id
-             limit 1
-             for update of s",
-        )
-        .bind(&plan.name)
-        .bind(wanted.cloud)
-        .bind(&wanted.region)
-        .bind(&wanted.zone)
-        .bind(i64::from(plan.per_server))
-        .fetch_optional(&mut *db)
-        .await?;
+        let values = (
+            &plan.name,
+            wanted.cloud,
+            &wanted.region,
+            &wanted.zone,
+            i64::from(plan.per_server),
+        );
+        let sql = "select v.id from servers v join subjects s using (id)
+                   cross join lateral (
+                       select count(*) as n from resources r join subjects rs on rs.id = r.id
+                       where r.server_id = v.id and rs.forgotten_at is null) held
+                   where s.forgotten_at is null and s.origin = 'created'
+                     and s.state in ('creating', 'available')
+                     and v.for_plan = $1 and v.cloud = $2 and v.region = $3
+                     and ($4::text is null or v.zone = $4)
+                     and held.n < $5
+                     -- One whose own creation is stuck would take others along.
+                     and not exists (select from operations o
+                                     where o.subject_id = v.id and o.stuck_at is not null)
+                   order by held.n desc, v.id
+                   limit 1
+                   for update of s";
+        let found: Option<SubjectId> = value(db, sql, values).await?;
         if let Some(id) = found {
             return Ok(id);
         }
@@ -350,10 +341,7 @@ pub async fn host_private_key(
     db: &mut PgConnection,
     server: SubjectId,
 ) -> sqlx::Result<Option<Vec<u8>>> {
-    let found: Option<Option<Vec<u8>>> =
-        sqlx::query_scalar("select host_private_key from servers where id = $1")
-            .bind(server)
-            .fetch_optional(db)
-            .await?;
+    let sql = "select host_private_key from servers where id = $1";
+    let found: Option<Option<Vec<u8>>> = value(db, sql, [server]).await?;
     Ok(found.flatten())
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
 use super::observations::{self, Before};
-use super::statement::Bind;
+use super::statement::rows;
 use crate::model::{IncidentKind, Observation, ObservationId, State, Subject, SubjectId};
 
 /// From when to when; the end is not part of it.
@@ -36,30 +36,26 @@ pub async fn subjects(
     span: Span,
     who: Option<&str>,
 ) -> sqlx::Result<Vec<Past>> {
-    sqlx::query_as(
-        "select s.id, s.kind, s.name, s.origin, s.tier, s.created_at, r.server_id,
-                coalesce(before.to_state, after.from_state, s.state) as state,
-                coalesce(before.created_at,
-                         case when after.from_state is null then s.state_since end,
-                         s.created_at) as state_since
-         from subjects s
-         left join resources r on r.id = s.id
-         left join lateral (
-             select to_state, created_at from transitions t
-             where t.subject_id = s.id and t.created_at < $1
-             order by created_at desc, id desc limit 1) before on true
-         left join lateral (
-             select from_state from transitions t
-             where t.subject_id = s.id and t.created_at >= $1
-             order by created_at, id limit 1) after on true
-         where s.created_at < $2
-           and (s.forgotten_at is null or s.forgotten_at >= $1)
-           and ($3::text is null or s.id = $3 or s.name = $3)
-         order by s.kind desc, s.id",
-    )
-    .bind_all((span.since, span.until, who))
-    .fetch_all(db)
-    .await
+    let sql = "select s.id, s.kind, s.name, s.origin, s.tier, s.created_at, r.server_id,
+                      coalesce(before.to_state, after.from_state, s.state) as state,
+                      coalesce(before.created_at,
+                               case when after.from_state is null then s.state_since end,
+                               s.created_at) as state_since
+               from subjects s
+               left join resources r on r.id = s.id
+               left join lateral (
+                   select to_state, created_at from transitions t
+                   where t.subject_id = s.id and t.created_at < $1
+                   order by created_at desc, id desc limit 1) before on true
+               left join lateral (
+                   select from_state from transitions t
+                   where t.subject_id = s.id and t.created_at >= $1
+                   order by created_at, id limit 1) after on true
+               where s.created_at < $2
+                 and (s.forgotten_at is null or s.forgotten_at >= $1)
+                 and ($3::text is null or s.id = $3 or s.name = $3)
+               order by s.kind desc, s.id";
+    rows(db, sql, (span.since, span.until, who)).await
 }
 
 /// A page of what was seen of a subject, oldest first, behind `after` if given.
@@ -70,20 +66,19 @@ pub async fn seen(
     after: Option<&Observation>,
     limit: i64,
 ) -> sqlx::Result<Vec<Observation>> {
-    sqlx::query_as(
-        "select id, created_at, worker, feelers, attributes from observations
-         where subject_id = $1 and created_at >= $2 and created_at < $3
-           and ($4::text is null or (created_at, id) > ($2, $4))
-         order by created_at, id
-         limit $5",
-    )
-    .bind(subject)
-    .bind(after.map_or(span.since, |seen| seen.created_at))
-    .bind(span.until)
-    .bind(after.map(|seen| seen.id))
-    .bind(limit)
-    .fetch_all(db)
-    .await
+    let values = (
+        subject,
+        after.map_or(span.since, |seen| seen.created_at),
+        span.until,
+        after.map(|seen| seen.id),
+        limit,
+    );
+    let sql = "select id, created_at, worker, feelers, attributes from observations
+               where subject_id = $1 and created_at >= $2 and created_at < $3
+                 and ($4::text is null or (created_at, id) > ($2, $4))
+               order by created_at, id
+               limit $5";
+    rows(db, sql, values).await
 }
 
 /// What was seen of a subject before a span began, newest first.
@@ -126,14 +121,10 @@ pub async fn turns(
     subject: SubjectId,
     span: Span,
 ) -> sqlx::Result<Vec<Turn>> {
-    sqlx::query_as(
-        "select created_at, from_state, to_state, reason, observation_id from transitions
-         where subject_id = $1 and created_at >= $2 and created_at < $3 + interval '2 minutes'
-         order by created_at, id",
-    )
-    .bind_all((subject, span.since, span.until))
-    .fetch_all(db)
-    .await
+    let sql = "select created_at, from_state, to_state, reason, observation_id from transitions
+               where subject_id = $1 and created_at >= $2 and created_at < $3 + interval '2 minutes'
+               order by created_at, id";
+    rows(db, sql, (subject, span.since, span.until)).await
 }
 
 /// When an incident of each kind was opened that was open in this span: the first
@@ -143,20 +134,16 @@ pub async fn opened(
     subject: SubjectId,
     span: Span,
 ) -> sqlx::Result<Vec<(IncidentKind, DateTime<Utc>)>> {
-    sqlx::query_as(
-        "select i.kind, min(e.created_at) from incidents i
-         join incident_events e on e.incident_id = i.id and e.kind in ('opened', 'reopened')
-         left join lateral (
-             select min(x.created_at) as at from incident_events x
-             where x.incident_id = i.id and x.kind = 'resolved'
-               and x.created_at > e.created_at) ended on true
-         where i.subject_id = $1 and e.created_at < $3
-           and (ended.at is null or ended.at > $2)
-         group by i.kind order by 2, 1",
-    )
-    .bind_all((subject, span.since, span.until))
-    .fetch_all(db)
-    .await
+    let sql = "select i.kind, min(e.created_at) from incidents i
+               join incident_events e on e.incident_id = i.id and e.kind in ('opened', 'reopened')
+               left join lateral (
+                   select min(x.created_at) as at from incident_events x
+                   where x.incident_id = i.id and x.kind = 'resolved'
+                     and x.created_at > e.created_at) ended on true
+               where i.subject_id = $1 and e.created_at < $3
+                 and (ended.at is null or ended.at > $2)
+               group by i.kind order by 2, 1";
+    rows(db, sql, (subject, span.since, span.until)).await
 }
 
 /// Whom a resource follows, from when on.
@@ -181,11 +168,7 @@ pub async fn followings(
     subject: SubjectId,
     span: Span,
 ) -> sqlx::Result<Vec<Following>> {
-    sqlx::query_as(
-        "select since, leader_id, epoch, max_lag_bytes from followings
-         where resource_id = $1 and since < $2 + interval '2 minutes' order by since, id",
-    )
-    .bind_all((subject, span.until))
-    .fetch_all(db)
-    .await
+    let sql = "select since, leader_id, epoch, max_lag_bytes from followings
+               where resource_id = $1 and since < $2 + interval '2 minutes' order by since, id";
+    rows(db, sql, (subject, span.until)).await
 }

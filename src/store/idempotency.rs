@@ -1,6 +1,6 @@
 //! Answers that were given to POSTs with an Idempotency-Key.
 
-use super::statement::{Bind, Statement};
+use super::statement::{row, run, touched, value};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection};
@@ -37,27 +37,19 @@ pub async fn claim(
     // The earlier one may be taken back between the two statements; then the key is
     // free again.
     loop {
-        let ours: Option<DateTime<Utc>> = sqlx::query_scalar(
-            "insert into idempotency_keys (key, path, digest) values ($1, $2, $3)
-             on conflict (key, path) do update
-             set digest = excluded.digest, created_at = now(), status = null, answer = null
-             where idempotency_keys.created_at < now() - interval '24 hours'
-             returning created_at",
-        )
-        .bind_all((key, path, digest))
-        .fetch_optional(&mut *db)
-        .await?;
+        let sql = "insert into idempotency_keys (key, path, digest) values ($1, $2, $3)
+                   on conflict (key, path) do update
+                   set digest = excluded.digest, created_at = now(), status = null, answer = null
+                   where idempotency_keys.created_at < now() - interval '24 hours'
+                   returning created_at";
+        let ours: Option<DateTime<Utc>> = value(db, sql, (key, path, digest)).await?;
         if let Some(at) = ours {
             return Ok(Claim::Ours(at));
         }
-        let before: Option<Earlier> = sqlx::query_as(
-            "select digest, status, answer,
-                    extract(epoch from now() - created_at)::float8 as age_s
-             from idempotency_keys where key = $1 and path = $2",
-        )
-        .bind_all((key, path))
-        .fetch_optional(&mut *db)
-        .await?;
+        let sql = "select digest, status, answer,
+                          extract(epoch from now() - created_at)::float8 as age_s
+                   from idempotency_keys where key = $1 and path = $2";
+        let before: Option<Earlier> = row(db, sql, (key, path)).await?;
         if let Some(before) = before {
             return Ok(Claim::Before(before));
         }
@@ -71,17 +63,16 @@ pub async fn keep(
     status: u16,
     answer: &Value,
 ) -> sqlx::Result<()> {
-    sqlx::query(
-        "update idempotency_keys set status = $4, answer = $5
-         where key = $1 and path = $2 and created_at = $3",
-    )
-    .bind(key)
-    .bind(path)
-    .bind(at)
-    .bind(i16::try_from(status).unwrap_or(i16::MAX))
-    .bind(answer)
-    .run(db)
-    .await
+    let values = (
+        key,
+        path,
+        at,
+        i16::try_from(status).unwrap_or(i16::MAX),
+        answer,
+    );
+    let sql = "update idempotency_keys set status = $4, answer = $5
+               where key = $1 and path = $2 and created_at = $3";
+    run(db, sql, values).await
 }
 
 /// Takes a claim back: nothing was done.
@@ -89,15 +80,12 @@ pub async fn take_back(
     db: &mut PgConnection,
     (key, path, at): (&str, &str, DateTime<Utc>),
 ) -> sqlx::Result<()> {
-    sqlx::query("delete from idempotency_keys where key = $1 and path = $2 and created_at = $3")
-        .bind_all((key, path, at))
-        .run(db)
-        .await
+    let sql = "delete from idempotency_keys where key = $1 and path = $2 and created_at = $3";
+    run(db, sql, (key, path, at)).await
 }
 
 /// Takes out those that are older than a day.
 pub async fn prune(db: &mut PgConnection) -> sqlx::Result<u64> {
-    sqlx::query("delete from idempotency_keys where created_at < now() - interval '24 hours'")
-        .count(db)
-        .await
+    let sql = "delete from idempotency_keys where created_at < now() - interval '24 hours'";
+    touched(db, sql, ()).await
 }

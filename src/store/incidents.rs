@@ -11,7 +11,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::queue;
-use super::statement::{Bind, Statement};
+use super::statement::{column, row, rows, run, touched, value};
 use crate::model::{Incident, IncidentId, IncidentKind, IncidentState, Note, Opening, SubjectId};
 
 pub use actions::{ActError, Asked, act};
@@ -26,18 +26,13 @@ pub const OPERATORS_WORD: &str = "1 hour";
 
 /// Reads one incident.
 pub async fn load(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<Option<Incident>> {
-    sqlx::query_as("select * from incidents where id = $1")
-        .bind(id)
-        .fetch_optional(db)
-        .await
+    row(db, "select * from incidents where id = $1", [id]).await
 }
 
 /// Reads one incident and locks its row until the transaction ends.
 pub async fn lock(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<Option<Incident>> {
-    sqlx::query_as("select * from incidents where id = $1 for update")
-        .bind(id)
-        .fetch_optional(db)
-        .await
+    let sql = "select * from incidents where id = $1 for update";
+    row(db, sql, [id]).await
 }
 
 /// Which of these subjects and kinds have an open incident.
@@ -46,15 +41,11 @@ pub async fn open_among(
     asked: &[(SubjectId, IncidentKind)],
 ) -> sqlx::Result<HashSet<(SubjectId, IncidentKind)>> {
     let (ids, kinds): (Vec<SubjectId>, Vec<IncidentKind>) = asked.iter().copied().unzip();
-    let rows: Vec<(SubjectId, IncidentKind)> = sqlx::query_as(
-        "select i.subject_id, i.kind
-         from unnest($1::text[], $2::text[]) as a (id, kind)
-         join incidents i on coalesce(i.subject_id, '') = a.id and i.kind = a.kind
-         where i.state <> 'resolved'",
-    )
-    .bind_all((ids, kinds))
-    .fetch_all(db)
-    .await?;
+    let sql = "select i.subject_id, i.kind
+               from unnest($1::text[], $2::text[]) as a (id, kind)
+               join incidents i on coalesce(i.subject_id, '') = a.id and i.kind = a.kind
+               where i.state <> 'resolved'";
+    let rows: Vec<(SubjectId, IncidentKind)> = rows(db, sql, (ids, kinds)).await?;
     Ok(rows.into_iter().collect())
 }
 
@@ -68,9 +59,8 @@ pub async fn open(
     opening: &Opening,
     actor: &str,
 ) -> sqlx::Result<Option<IncidentId>> {
-    let last: Option<(IncidentId, bool, bool, bool)> =
-        sqlx::query_as(sqlx::AssertSqlSafe(format!(
-            "select i.id, i.state <> 'resolved',
+    let sql = sqlx::AssertSqlSafe(format!(
+        "select i.id, i.state <> 'resolved',
                 coalesce(i.resolved_at > now() - interval '{SAME_AGAIN}', false),
                 coalesce(i.resolved_by = 'operator' and i.kind <> 'blind'
                     and i.resolved_at > now() - interval '{OPERATORS_WORD}'
@@ -79,10 +69,9 @@ pub async fn open(
          where coalesce(i.subject_id, '') = coalesce($1, '') and i.kind = $2
          order by i.state <> 'resolved' desc, i.resolved_at desc nulls last
          limit 1"
-        )))
-        .bind_all((subject, opening.kind))
-        .fetch_optional(&mut *db)
-        .await?;
+    ));
+    let last: Option<(IncidentId, bool, bool, bool)> =
+        row(db, sql, (subject, opening.kind)).await?;
     match last {
         Some((_, true, _, _)) | Some((_, _, _, true)) => Ok(None),
         Some((id, false, true, false)) => reopen(db, id, opening, actor).await,
@@ -97,15 +86,11 @@ async fn insert(
     actor: &str,
 ) -> sqlx::Result<Option<IncidentId>> {
     let id = IncidentId::generate();
-    let done = sqlx::query(
-        "insert into incidents (id, subject_id, kind, state, reason)
-         values ($1, $2, $3, 'triggered', $4)
-         on conflict do nothing",
-    )
-    .bind_all((id, owner, opening.kind, &opening.reason))
-    .execute(&mut *db)
-    .await?;
-    if done.rows_affected() == 0 {
+    let sql = "insert into incidents (id, subject_id, kind, state, reason)
+               values ($1, $2, $3, 'triggered', $4)
+               on conflict do nothing";
+    let done = touched(db, sql, (id, owner, opening.kind, &opening.reason)).await?;
+    if done == 0 {
         return Ok(None);
     }
     note(db, id, actor, &Note::new("opened", &opening.reason)).await?;
@@ -119,21 +104,17 @@ async fn reopen(
     opening: &Opening,
     actor: &str,
 ) -> sqlx::Result<Option<IncidentId>> {
-    let again: Option<i16> = sqlx::query_scalar(
-        "update incidents
-         set state = 'triggered', state_since = now(), revision = revision + 1, reason = $2,
-             deadline = null, remedy = null, attempt = 0, attempts = 0,
-             wait_until = null, acted_at = null, resting = null, reopened = reopened + 1,
-             -- what was done for the time being is still owed
-             memo = case when memo -> 'undo' = 'true' then memo else '{}' end,
-             acknowledged_at = null, acknowledged_by = null, held_at = null,
-             paged_at = null, ticketed_at = null, resolved_at = null, resolved_by = null
-         where id = $1 and state = 'resolved'
-         returning reopened",
-    )
-    .bind_all((id, &opening.reason))
-    .fetch_optional(&mut *db)
-    .await?;
+    let sql = "update incidents
+               set state = 'triggered', state_since = now(), revision = revision + 1, reason = $2,
+                   deadline = null, remedy = null, attempt = 0, attempts = 0,
+                   wait_until = null, acted_at = null, resting = null, reopened = reopened + 1,
+                   -- what was done for the time being is still owed
+                   memo = case when memo -> 'undo' = 'true' then memo else '{}' end,
+                   acknowledged_at = null, acknowledged_by = null, held_at = null,
+                   paged_at = null, ticketed_at = null, resolved_at = null, resolved_by = null
+               where id = $1 and state = 'resolved'
+               returning reopened";
+    let again: Option<i16> = value(db, sql, (id, &opening.reason)).await?;
     let Some(again) = again else { return Ok(None) };
     let text = format!("back for time {}: {}", again + 1, opening.reason);
     note(db, id, actor, &Note::new("reopened", text)).await?;
@@ -159,49 +140,44 @@ pub async fn note(
 /// `held_at` and the acknowledgement are an operator's alone and are not written;
 /// `resolved_at` follows from the state.
 pub async fn save(db: &mut PgConnection, incident: &Incident) -> sqlx::Result<bool> {
-    let touched = sqlx::query(
-        "update incidents
-         set state_since = case when state = $3 then state_since else now() end,
-             state = $3, revision = revision + 1, reason = $4, deadline = $5, remedy = $6,
-             attempt = $7, attempts = $8, wait_until = $9, acted_at = $10, memo = $11,
-             resting = $12, paged_at = $13, ticketed_at = $14,
-             resolved_at = case when $3 = 'resolved' then now() end,
-             resolved_by = case when $3 = 'resolved' then $15 end
-         where id = $1 and revision = $2",
-    )
-    .bind(incident.id)
-    .bind(incident.revision)
-    .bind(incident.state)
-    .bind(&incident.reason)
-    .bind(incident.deadline)
-    .bind(&incident.remedy)
-    .bind(i16::try_from(incident.attempt).unwrap_or(i16::MAX))
-    .bind(i32::try_from(incident.attempts).unwrap_or(i32::MAX))
-    .bind(incident.wait_until)
-    .bind(incident.acted_at)
-    .bind(&incident.memo)
-    .bind(&incident.resting)
-    .bind(incident.paged_at)
-    .bind(incident.ticketed_at)
-    .bind(&incident.resolved_by)
-    .count(db)
-    .await?;
+    let values = (
+        incident.id,
+        incident.revision,
+        incident.state,
+        &incident.reason,
+        incident.deadline,
+        &incident.remedy,
+        i16::try_from(incident.attempt).unwrap_or(i16::MAX),
+        i32::try_from(incident.attempts).unwrap_or(i32::MAX),
+        incident.wait_until,
+        incident.acted_at,
+        &incident.memo,
+        &incident.resting,
+        incident.paged_at,
+        incident.ticketed_at,
+        &incident.resolved_by,
+    );
+    let sql = "update incidents
+               set state_since = case when state = $3 then state_since else now() end,
+                   state = $3, revision = revision + 1, reason = $4, deadline = $5, remedy = $6,
+                   attempt = $7, attempts = $8, wait_until = $9, acted_at = $10, memo = $11,
+                   resting = $12, paged_at = $13, ticketed_at = $14,
+                   resolved_at = case when $3 = 'resolved' then now() end,
+                   resolved_by = case when $3 = 'resolved' then $15 end
+               where id = $1 and revision = $2";
+    let touched = touched(db, sql, values).await?;
     Ok(touched == 1)
 }
 
 /// Writes down what an incident owes: what was done for the time being and is to be taken
 /// back once all is well; `Null`: nothing.
 pub async fn owe(db: &mut PgConnection, id: IncidentId, what: &Value) -> sqlx::Result<()> {
-    sqlx::query(
-        "update incidents
+    let sql = "update incidents
          set revision = revision + 1,
              memo = case when $2::jsonb = 'null' then memo - 'undo' - 'read_only'
                          else memo || jsonb_build_object('undo', true, 'read_only', $2::jsonb) end
-         where id = $1",
-    )
-    .bind_all((id, what))
-    .run(db)
-    .await
+         where id = $1";
+    run(db, sql, (id, what)).await
 }
 
 /// The open incident of a resource's server that stands for the resource's own:
@@ -210,47 +186,36 @@ pub async fn covering(
     db: &mut PgConnection,
     subject: SubjectId,
 ) -> sqlx::Result<Option<(IncidentId, IncidentKind)>> {
-    sqlx::query_as(
-        "select i.id, i.kind from resources r join incidents i on i.subject_id = r.server_id
-         where r.id = $1 and i.state <> 'resolved'
-           and i.kind = any($2)
-         order by i.opened_at limit 1",
-    )
-    .bind(subject)
-    .bind(IncidentKind::names_where(|kind| kind.covers_databases))
-    .fetch_optional(db)
-    .await
+    let values = (
+        subject,
+        IncidentKind::names_where(|kind| kind.covers_databases),
+    );
+    let sql = "select i.id, i.kind from resources r join incidents i on i.subject_id = r.server_id
+               where r.id = $1 and i.state <> 'resolved'
+                 and i.kind = any($2)
+               order by i.opened_at limit 1";
+    row(db, sql, values).await
 }
 
 /// The open `blind` incident, if there is one.
 pub async fn blind(db: &mut PgConnection) -> sqlx::Result<Option<IncidentId>> {
-    sqlx::query_scalar(
-        "select id from incidents
-         where coalesce(subject_id, '') = '' and kind = 'blind' and state <> 'resolved'",
-    )
-    .fetch_optional(db)
-    .await
+    let sql = "select id from incidents
+               where coalesce(subject_id, '') = '' and kind = 'blind' and state <> 'resolved'";
+    value(db, sql, ()).await
 }
 
 /// Open incidents by kind and state.
 pub async fn count_open(db: &mut PgConnection) -> sqlx::Result<Vec<(String, String, i64)>> {
-    sqlx::query_as(
-        "select kind, state, count(*) from incidents where state <> 'resolved'
-         group by 1, 2 order by 1, 2",
-    )
-    .fetch_all(db)
-    .await
+    let sql = "select kind, state, count(*) from incidents where state <> 'resolved'
+               group by 1, 2 order by 1, 2";
+    rows(db, sql, ()).await
 }
 
 /// Closes the open incidents of a subject that leaves the herd, and calls off
 /// whoever was called for them.
 pub async fn forget(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<()> {
-    let open: Vec<IncidentId> = sqlx::query_scalar(
-        "select id from incidents where subject_id = $1 and state <> 'resolved' order by id",
-    )
-    .bind(subject)
-    .fetch_all(&mut *db)
-    .await?;
+    let sql = "select id from incidents where subject_id = $1 and state <> 'resolved' order by id";
+    let open: Vec<IncidentId> = column(db, sql, [subject]).await?;
     for id in open {
         let Some(mut incident) = lock(db, id).await? else {
             continue;

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection};
 
-use super::statement::Bind;
+use super::statement::{only_row, row, rows};
 use crate::model::{
     Kind, LeaderChange, LeaderChangeId, LeaderChangeKind, Node, OperationId, PublicId, SubjectId,
 };
@@ -76,36 +76,32 @@ pub async fn write(db: &mut PgConnection, new: &NewChange<'_>) -> sqlx::Result<L
             Value::Object(Default::default())
         }
     };
-    let row: Row = sqlx::query_as(
-        "insert into leader_changes (id, kind, new_leader_id, old_leader_id, name, epoch,
-             new_address, new_port, old_address, old_port, operation_id, detail)
-         select $1, $2, r.id, o.id, s.name, r.epoch,
-                v.address, r.port, ov.address, o.port, $5, $6
-         from resources r
-         join subjects s on s.id = r.id
-         join servers v on v.id = r.server_id
-         join resources o on o.id = $4
-         join servers ov on ov.id = o.server_id
-         where r.id = $3
-         returning *",
-    )
-    .bind(LeaderChangeId::generate())
-    .bind(new.kind)
-    .bind(new.new_leader)
-    .bind(new.old_leader)
-    .bind(new.operation)
-    .bind(detail)
-    .fetch_one(db)
-    .await?;
+    let values = (
+        LeaderChangeId::generate(),
+        new.kind,
+        new.new_leader,
+        new.old_leader,
+        new.operation,
+        detail,
+    );
+    let sql = "insert into leader_changes (id, kind, new_leader_id, old_leader_id, name, epoch,
+                   new_address, new_port, old_address, old_port, operation_id, detail)
+               select $1, $2, r.id, o.id, s.name, r.epoch,
+                      v.address, r.port, ov.address, o.port, $5, $6
+               from resources r
+               join subjects s on s.id = r.id
+               join servers v on v.id = r.server_id
+               join resources o on o.id = $4
+               join servers ov on ov.id = o.server_id
+               where r.id = $3
+               returning *";
+    let row: Row = only_row(db, sql, values).await?;
     Ok(row.into())
 }
 
 /// Reads one change.
 pub async fn load(db: &mut PgConnection, id: LeaderChangeId) -> sqlx::Result<Option<LeaderChange>> {
-    let row: Option<Row> = sqlx::query_as("select * from leader_changes where id = $1")
-        .bind(id)
-        .fetch_optional(db)
-        .await?;
+    let row: Option<Row> = row(db, "select * from leader_changes where id = $1", [id]).await?;
     Ok(row.map(LeaderChange::from))
 }
 
@@ -144,10 +140,7 @@ pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Leader
                 or seq {behind} (select seq from leader_changes where id = $2))
          order by seq {order} limit $3"
     ));
-    let rows: Vec<Row> = sqlx::query_as(sql)
-        .bind_all((page.resource, page.after, page.limit))
-        .fetch_all(db)
-        .await?;
+    let rows: Vec<Row> = rows(db, sql, (page.resource, page.after, page.limit)).await?;
     Ok(rows.into_iter().map(LeaderChange::from).collect())
 }
 
@@ -162,20 +155,16 @@ pub async fn last_of(
         #[sqlx(flatten)]
         change: Row,
     }
-    let rows: Vec<Last> = sqlx::query_as(
-        "select wanted.id as of, c.* from unnest($1::text[]) as wanted (id)
-         cross join lateral (
-             select * from (
-                 (select * from leader_changes where new_leader_id = wanted.id
-                  order by seq desc limit 1)
-                 union all
-                 (select * from leader_changes where old_leader_id = wanted.id
-                  order by seq desc limit 1)) both_sides
-             order by seq desc limit 1) c",
-    )
-    .bind(of)
-    .fetch_all(db)
-    .await?;
+    let sql = "select wanted.id as of, c.* from unnest($1::text[]) as wanted (id)
+               cross join lateral (
+                   select * from (
+                       (select * from leader_changes where new_leader_id = wanted.id
+                        order by seq desc limit 1)
+                       union all
+                       (select * from leader_changes where old_leader_id = wanted.id
+                        order by seq desc limit 1)) both_sides
+                   order by seq desc limit 1) c";
+    let rows: Vec<Last> = rows(db, sql, [of]).await?;
     let last = rows.into_iter();
     Ok(last.map(|row| (row.of, row.change.into())).collect())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
-use super::statement::{Bind, Statement};
+use super::statement::{rows, run, touched};
 use crate::model::{OperationId, SubjectId};
 
 /// Counts the turns at a subject. A turn whose number is no longer the newest has
@@ -37,11 +37,17 @@ pub async fn take(
          for key share",
         "select 1 from subjects where id = any($1) order by id for update",
     ] {
-        sqlx::query(sql).bind(subjects).execute(&mut *db).await?;
+        run(db, sql, [subjects]).await?;
     }
     // What is locked does not change any more, so all of it is looked at at once.
-    let fences: Vec<(SubjectId, i64)> = sqlx::query_as(
-        "with near as (
+    let values = (
+        subjects,
+        operation,
+        worker,
+        i64::try_from(lease.as_millis()).unwrap_or(i64::MAX),
+        lane,
+    );
+    let sql = "with near as (
              select unnest($1::text[]) as id
              union select id from resources where server_id = any($1)
              union select server_id from resources where id = any($1)),
@@ -67,15 +73,8 @@ pub async fn take(
              lock_until = clock_timestamp() + $4 * interval '1 ms'
          where s.id = any($1)
            and (select count(*) from free) = cardinality($1)
-         returning s.id, s.lock_fence",
-    )
-    .bind(subjects)
-    .bind(operation)
-    .bind(worker)
-    .bind(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX))
-    .bind(lane)
-    .fetch_all(db)
-    .await?;
+         returning s.id, s.lock_fence";
+    let fences: Vec<(SubjectId, i64)> = rows(db, sql, values).await?;
     let fence = |id: &SubjectId| {
         let found = fences.iter().find(|(taken, _)| taken == id);
         found.map(|(_, fence)| Fence(*fence))
@@ -91,18 +90,17 @@ pub async fn end_turn(
     fence: Fence,
     hand_on: Option<Duration>,
 ) -> sqlx::Result<bool> {
-    let touched = sqlx::query(
-        "update subjects
-         set lock_worker = null,
-             lock_owner = case when $3::bigint is null then null else lock_owner end,
-             lock_until = clock_timestamp() + $3 * interval '1 ms'
-         where id = $1 and lock_fence = $2 and lock_worker is not null",
-    )
-    .bind(subject)
-    .bind(fence.0)
-    .bind(hand_on.map(|d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)))
-    .count(db)
-    .await?;
+    let values = (
+        subject,
+        fence.0,
+        hand_on.map(|d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)),
+    );
+    let sql = "update subjects
+               set lock_worker = null,
+                   lock_owner = case when $3::bigint is null then null else lock_owner end,
+                   lock_until = clock_timestamp() + $3 * interval '1 ms'
+               where id = $1 and lock_fence = $2 and lock_worker is not null";
+    let touched = touched(db, sql, values).await?;
     Ok(touched == 1)
 }
 
@@ -114,7 +112,7 @@ pub async fn hold(db: &mut PgConnection, resources: &[SubjectId]) -> sqlx::Resul
          where id in (select server_id from resources where id = any($1)) order by id for update",
         "select 1 from subjects where id = any($1) order by id for update",
     ] {
-        sqlx::query(sql).bind(resources).execute(&mut *db).await?;
+        run(db, sql, [resources]).await?;
     }
     Ok(())
 }
@@ -132,7 +130,7 @@ pub async fn break_for(db: &mut PgConnection, leader: SubjectId) -> sqlx::Result
          set lock_owner = null, lock_worker = null, lock_until = null, lock_fence = lock_fence + 1
          where id = $1",
     ] {
-        sqlx::query(sql).bind(leader).execute(&mut *db).await?;
+        run(db, sql, [leader]).await?;
     }
     Ok(())
 }
@@ -143,11 +141,7 @@ pub async fn drop_handed_on(
     subject: SubjectId,
     operation: OperationId,
 ) -> sqlx::Result<()> {
-    sqlx::query(
-        "update subjects set lock_owner = null, lock_until = null
-         where id = $1 and lock_owner = $2 and lock_worker is null",
-    )
-    .bind_all((subject, operation))
-    .run(db)
-    .await
+    let sql = "update subjects set lock_owner = null, lock_until = null
+               where id = $1 and lock_owner = $2 and lock_worker is null";
+    run(db, sql, (subject, operation)).await
 }

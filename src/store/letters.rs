@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
 use super::leader_changes;
-use super::statement::Bind;
+use super::statement::only_row;
 use crate::model::{
     IncidentId, IncidentKind, Kind, LeaderChange, LeaderChangeId, Matter, Message, PublicId,
     SubjectId,
@@ -104,23 +104,19 @@ async fn letter(
     message: Message,
     incident: IncidentId,
 ) -> sqlx::Result<Letter> {
-    let around: Around = sqlx::query_as(
-        "select i.kind, i.opened_at, i.subject_id, s.kind as subject_kind, s.name, s.tier,
-                coalesce(on_server.name, s.name) as server,
-                (select o.reference from outbox o
-                 where o.incident_id = i.id and o.channel = $2
-                   and o.seq < (select seq from outbox where id = $3)
-                   and o.action = 'trigger' and o.state = 'delivered'
-                 order by o.seq desc limit 1) as opened
-         from incidents i
-         left join subjects s on s.id = i.subject_id
-         left join resources r on r.id = s.id
-         left join subjects on_server on on_server.id = r.server_id
-         where i.id = $1",
-    )
-    .bind_all((incident, message.channel, message.id))
-    .fetch_one(db)
-    .await?;
+    let sql = "select i.kind, i.opened_at, i.subject_id, s.kind as subject_kind, s.name, s.tier,
+                      coalesce(on_server.name, s.name) as server,
+                      (select o.reference from outbox o
+                       where o.incident_id = i.id and o.channel = $2
+                         and o.seq < (select seq from outbox where id = $3)
+                         and o.action = 'trigger' and o.state = 'delivered'
+                       order by o.seq desc limit 1) as opened
+               from incidents i
+               left join subjects s on s.id = i.subject_id
+               left join resources r on r.id = s.id
+               left join subjects on_server on on_server.id = r.server_id
+               where i.id = $1";
+    let around: Around = only_row(db, sql, (incident, message.channel, message.id)).await?;
     let of = around.subject_kind.zip(around.subject_id);
     let about = of.map(|(kind, id)| About {
         id: PublicId::new(kind, id),

@@ -47,7 +47,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 
 use crate::model::{Note, RowId};
-use statement::{Bind, Statement};
+use statement::{only_value, run};
 
 /// The oldest PostgreSQL that can hold the record: `server_version_num`.
 const OLDEST: i32 = 130_000;
@@ -194,23 +194,19 @@ async fn make_ready(pool: &PgPool) -> anyhow::Result<()> {
 
 /// What the control database's clock says: when this transaction began.
 pub async fn now(db: &mut PgConnection) -> sqlx::Result<DateTime<Utc>> {
-    sqlx::query_scalar("select now()").fetch_one(db).await
+    only_value(db, "select now()", ()).await
 }
 
 /// What the control database's clock says at this very moment, however long ago
 /// the transaction began.
 pub async fn clock(db: &mut PgConnection) -> sqlx::Result<DateTime<Utc>> {
-    sqlx::query_scalar("select clock_timestamp()")
-        .fetch_one(db)
-        .await
+    only_value(db, "select clock_timestamp()", ()).await
 }
 
 /// Makes others who do the same wait until this transaction ends; what it is has a name.
 async fn one_at_a_time(db: &mut PgConnection, what: &str) -> sqlx::Result<()> {
-    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))")
-        .bind(what)
-        .run(db)
-        .await
+    let sql = "select pg_advisory_xact_lock(hashtextextended($1, 0))";
+    run(db, sql, [what]).await
 }
 
 /// Writes an event into the timeline of an incident or an operation, by this statement.
@@ -222,8 +218,5 @@ async fn write_note(
     note: &Note,
 ) -> sqlx::Result<()> {
     let Note { kind, text, detail } = note;
-    sqlx::query(sql)
-        .bind_all((RowId::generate(), of, kind, actor, text, detail))
-        .run(db)
-        .await
+    run(db, sql, (RowId::generate(), of, kind, actor, text, detail)).await
 }

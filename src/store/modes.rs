@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
 use super::queue;
-use super::statement::{Bind, Statement};
+use super::statement::{only_value, rows, run};
 use crate::model::{Kind, Mode, PublicId, SubjectId};
 
 /// For whom a mode is set.
@@ -100,14 +100,12 @@ impl Row {
 
 /// All that were set, the herd's first, then the tiers'.
 pub async fn all(db: &mut PgConnection) -> sqlx::Result<Vec<Set>> {
-    let rows: Vec<Row> = sqlx::query_as(
+    let sql =
         "select null as subject_id, m.scope, s.kind as subject_kind, s.name, m.mode, m.reason,
                 m.set_at
          from modes m left join subjects s on m.scope = 'subject:' || s.id
-         order by m.scope <> 'herd', m.scope not like 'tier:%', m.scope",
-    )
-    .fetch_all(db)
-    .await?;
+         order by m.scope <> 'herd', m.scope not like 'tier:%', m.scope";
+    let rows: Vec<Row> = rows(db, sql, ()).await?;
     rows.into_iter().map(Row::into_set).collect()
 }
 
@@ -117,8 +115,7 @@ pub async fn holding(
     db: &mut PgConnection,
     subjects: &[SubjectId],
 ) -> sqlx::Result<HashMap<SubjectId, Set>> {
-    let rows: Vec<Row> = sqlx::query_as(
-        "with involved as (
+    let sql = "with involved as (
              select s.id as asked, s.id, s.tier from subjects s where s.id = any($1)
              union all
              select r.id, s.id, s.tier from resources r join subjects s on s.id = r.server_id
@@ -129,11 +126,8 @@ pub async fn holding(
          from involved i
          join modes m on m.scope in ('herd', 'tier:' || i.tier, 'subject:' || i.id)
          left join subjects s on m.scope = 'subject:' || s.id
-         order by i.asked, m.mode <> 'hold', m.scope <> 'herd', m.scope not like 'tier:%', m.scope",
-    )
-    .bind(subjects)
-    .fetch_all(db)
-    .await?;
+         order by i.asked, m.mode <> 'hold', m.scope <> 'herd', m.scope not like 'tier:%', m.scope";
+    let rows: Vec<Row> = rows(db, sql, [subjects]).await?;
     let mut holding = HashMap::new();
     for row in rows {
         if let Some(subject) = row.subject_id {
@@ -152,20 +146,13 @@ pub async fn of_herd(db: &mut PgConnection) -> sqlx::Result<Option<Set>> {
 /// Sets one; `act` is the same as none and takes it out.
 pub async fn set(db: &mut PgConnection, scope: &str, mode: Mode, reason: &str) -> sqlx::Result<()> {
     if mode == Mode::Act {
-        sqlx::query("delete from modes where scope = $1")
-            .bind(scope)
-            .execute(db)
-            .await?;
+        run(db, "delete from modes where scope = $1", [scope]).await?;
         return Ok(());
     }
-    sqlx::query(
-        "insert into modes (scope, mode, reason) values ($1, $2, $3)
-         on conflict (scope) do update
-         set mode = excluded.mode, reason = excluded.reason, set_at = now()",
-    )
-    .bind_all((scope, mode, reason))
-    .run(db)
-    .await
+    let sql = "insert into modes (scope, mode, reason) values ($1, $2, $3)
+               on conflict (scope) do update
+               set mode = excluded.mode, reason = excluded.reason, set_at = now()";
+    run(db, sql, (scope, mode, reason)).await
 }
 
 /// Has the open incidents that a mode is about look at it at once.
@@ -179,36 +166,28 @@ pub async fn wake(db: &mut PgConnection, scope: &Scope) -> sqlx::Result<()> {
 
 /// Takes out what was set for a subject that leaves the herd.
 pub async fn forget(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<()> {
-    sqlx::query("delete from modes where scope = 'subject:' || $1")
-        .bind(subject)
-        .run(db)
-        .await
+    let sql = "delete from modes where scope = 'subject:' || $1";
+    run(db, sql, [subject]).await
 }
 
 /// How many scopes of each sort (`herd`, `tier`, `subject`) were set to each mode.
 pub async fn count(db: &mut PgConnection) -> sqlx::Result<Vec<(String, String, i64)>> {
-    sqlx::query_as(
-        "select split_part(scope, ':', 1), mode, count(*) from modes group by 1, 2 order by 1, 2",
-    )
-    .fetch_all(db)
-    .await
+    let sql =
+        "select split_part(scope, ':', 1), mode, count(*) from modes group by 1, 2 order by 1, 2";
+    rows(db, sql, ()).await
 }
 
 /// The mode that holds for a subject; for a resource its server's counts too.
 /// `None` asks for the herd's.
 pub async fn effective(db: &mut PgConnection, subject: Option<SubjectId>) -> sqlx::Result<Mode> {
-    sqlx::query_scalar(
-        "with involved as (
-             select s.id, s.tier from subjects s
-             where s.id = $1 or s.id = (select server_id from resources where id = $1))
-         select coalesce(max(m.mode) filter (where m.mode = 'hold'),
-                         max(m.mode) filter (where m.mode = 'advise'), 'act')
-         from modes m
-         where m.scope = 'herd'
-            or m.scope in (select 'tier:' || tier from involved)
-            or m.scope in (select 'subject:' || id from involved)",
-    )
-    .bind(subject)
-    .fetch_one(db)
-    .await
+    let sql = "with involved as (
+                   select s.id, s.tier from subjects s
+                   where s.id = $1 or s.id = (select server_id from resources where id = $1))
+               select coalesce(max(m.mode) filter (where m.mode = 'hold'),
+                               max(m.mode) filter (where m.mode = 'advise'), 'act')
+               from modes m
+               where m.scope = 'herd'
+                  or m.scope in (select 'tier:' || tier from involved)
+                  or m.scope in (select 'subject:' || id from involved)";
+    only_value(db, sql, [subject]).await
 }

@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
+use super::statement::rows;
 use crate::model::{Observation, ObservationId, SubjectId};
 
 /// Where a page of observations ended: the next begins before it.
@@ -22,19 +23,18 @@ pub async fn list(
     before: Option<Before>,
     limit: i64,
 ) -> sqlx::Result<Vec<Observation>> {
-    sqlx::query_as(
-        "select id, created_at, worker, feelers, attributes from observations
-         where subject_id = $1
-           and ($2::timestamptz is null or (created_at, id) < ($2, $3))
-         order by created_at desc, id desc
-         limit $4",
-    )
-    .bind(subject)
-    .bind(before.map(|b| b.created_at))
-    .bind(before.map(|b| b.id))
-    .bind(limit)
-    .fetch_all(db)
-    .await
+    let values = (
+        subject,
+        before.map(|b| b.created_at),
+        before.map(|b| b.id),
+        limit,
+    );
+    let sql = "select id, created_at, worker, feelers, attributes from observations
+               where subject_id = $1
+                 and ($2::timestamptz is null or (created_at, id) < ($2, $3))
+               order by created_at desc, id desc
+               limit $4";
+    rows(db, sql, values).await
 }
 
 /// The newest observation of each of these subjects that was seen in the last day.
@@ -48,18 +48,14 @@ pub async fn newest(
         #[sqlx(flatten)]
         seen: Observation,
     }
-    let rows: Vec<Newest> = sqlx::query_as(
-        "select w.id as subject_id, o.*
-         from unnest($1::text[]) as w (id)
-         cross join lateral (
-             select o.id, o.created_at, o.worker, o.feelers, o.attributes from observations o
-             where o.subject_id = w.id and o.created_at > now() - interval '1 day'
-             order by o.created_at desc, o.id desc
-             limit 1) o",
-    )
-    .bind(subjects)
-    .fetch_all(db)
-    .await?;
+    let sql = "select w.id as subject_id, o.*
+               from unnest($1::text[]) as w (id)
+               cross join lateral (
+                   select o.id, o.created_at, o.worker, o.feelers, o.attributes from observations o
+                   where o.subject_id = w.id and o.created_at > now() - interval '1 day'
+                   order by o.created_at desc, o.id desc
+                   limit 1) o";
+    let rows: Vec<Newest> = rows(db, sql, [subjects]).await?;
     let newest = rows.into_iter();
     Ok(newest.map(|row| (row.subject_id, row.seen)).collect())
 }

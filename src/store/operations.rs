@@ -11,7 +11,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::queue;
-use super::statement::{Bind, Statement};
+use super::statement::{only_value, row, rows, run, touched};
 use crate::model::{
     Incident, Note, Operation, OperationId, OperationKind, OperationState, SubjectId,
 };
@@ -104,26 +104,25 @@ async fn insert(
             .max(remedy.incident.kind.profile().lane),
         None => new.kind.profile().lane,
     };
-    let inserted = sqlx::query(
-        "insert into operations (id, subject_id, kind, params, asked_by, reason, not_before,
-                                 incident_id, remedy, attempt, lane)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-         on conflict do nothing",
-    )
-    .bind(id)
-    .bind(new.subject)
-    .bind(new.kind)
-    .bind(&new.params)
-    .bind(&new.asked_by)
-    .bind(&new.reason)
-    .bind(new.not_before)
-    .bind(remedy.map(|remedy| remedy.incident.id))
-    .bind(remedy.map(|remedy| remedy.name))
-    .bind(remedy.map(|remedy| i16::try_from(remedy.attempt).unwrap_or(i16::MAX)))
-    .bind(i16::try_from(lane.priority()).unwrap_or_default())
-    .execute(&mut *db)
-    .await?;
-    if inserted.rows_affected() == 0 {
+    let values = (
+        id,
+        new.subject,
+        new.kind,
+        &new.params,
+        &new.asked_by,
+        &new.reason,
+        new.not_before,
+        remedy.map(|remedy| remedy.incident.id),
+        remedy.map(|remedy| remedy.name),
+        remedy.map(|remedy| i16::try_from(remedy.attempt).unwrap_or(i16::MAX)),
+        i16::try_from(lane.priority()).unwrap_or_default(),
+    );
+    let sql = "insert into operations (id, subject_id, kind, params, asked_by, reason, not_before,
+                                       incident_id, remedy, attempt, lane)
+               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+               on conflict do nothing";
+    let inserted = touched(db, sql, values).await?;
+    if inserted == 0 {
         return Ok(None);
     }
     let asked = match &new.reason {
@@ -141,74 +140,60 @@ pub async fn take_over(
     id: OperationId,
     remedy: Remedy<'_>,
 ) -> sqlx::Result<()> {
-    sqlx::query(
+    let values = (
+        id,
+        remedy.incident.id,
+        remedy.name,
+        i16::try_from(remedy.attempt).unwrap_or(i16::MAX),
+    );
+    let sql =
         "update operations set incident_id = $2, remedy = $3, attempt = $4, revision = revision + 1
-         where id = $1 and state = 'open' and incident_id is null",
-    )
-    .bind(id)
-    .bind(remedy.incident.id)
-    .bind(remedy.name)
-    .bind(i16::try_from(remedy.attempt).unwrap_or(i16::MAX))
-    .run(db)
-    .await
+         where id = $1 and state = 'open' and incident_id is null";
+    run(db, sql, values).await
 }
 
 /// Whether a step of one of these is just being done.
 pub async fn in_a_step(db: &mut PgConnection, operations: &[Operation]) -> sqlx::Result<bool> {
     let ids: Vec<OperationId> = operations.iter().map(|operation| operation.id).collect();
-    sqlx::query_scalar(
-        "select exists (select from subjects
-                        where lock_owner = any($1) and lock_worker is not null
-                          and lock_until > clock_timestamp())",
-    )
-    .bind(ids)
-    .fetch_one(db)
-    .await
+    let sql = "select exists (select from subjects
+                              where lock_owner = any($1) and lock_worker is not null
+                                and lock_until > clock_timestamp())";
+    only_value(db, sql, [ids]).await
 }
 
 /// What an incident has asked for as the remedy that it is at. A playbook that began anew
 /// counts its attempts anew: what ended before is not of this one.
 pub async fn of_remedy(db: &mut PgConnection, incident: &Incident) -> sqlx::Result<Vec<Operation>> {
-    sqlx::query_as(
-        "select * from operations
-         where incident_id = $1 and remedy = $2 and attempt = $3
-           and (opened_at >= $4 or state = 'open')
-         order by id",
-    )
-    .bind(incident.id)
-    .bind(&incident.remedy)
-    .bind(i16::try_from(incident.attempt).unwrap_or(i16::MAX))
-    .bind(incident.state_since)
-    .fetch_all(db)
-    .await
+    let values = (
+        incident.id,
+        &incident.remedy,
+        i16::try_from(incident.attempt).unwrap_or(i16::MAX),
+        incident.state_since,
+    );
+    let sql = "select * from operations
+               where incident_id = $1 and remedy = $2 and attempt = $3
+                 and (opened_at >= $4 or state = 'open')
+               order by id";
+    rows(db, sql, values).await
 }
 
 /// Gives an open operation a sealed secret to bring along.
 pub async fn entrust(db: &mut PgConnection, id: OperationId, sealed: &[u8]) -> sqlx::Result<()> {
-    sqlx::query("update operations set secret = $2 where id = $1 and state = 'open'")
-        .bind_all((id, sealed))
-        .run(db)
-        .await
+    let sql = "update operations set secret = $2 where id = $1 and state = 'open'";
+    run(db, sql, (id, sealed)).await
 }
 
 /// Reads an operation.
 pub async fn load(db: &mut PgConnection, id: OperationId) -> sqlx::Result<Option<Operation>> {
-    sqlx::query_as("select * from operations where id = $1")
-        .bind(id)
-        .fetch_optional(db)
-        .await
+    row(db, "select * from operations where id = $1", [id]).await
 }
 
 /// The open operations of a subject: the one at work first, then in the order in which
 /// their time comes.
 pub async fn open_of(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<Vec<Operation>> {
-    sqlx::query_as(
-        "select * from operations where subject_id = $1 and state = 'open'
-         order by at_work desc, not_before nulls first, id",
-    )
-    .bind(subject)
-    .fetch_all(db)
-    .await
+    let sql = "select * from operations where subject_id = $1 and state = 'open'
+               order by at_work desc, not_before nulls first, id";
+    rows(db, sql, [subject]).await
 }
 
 /// Writes an event into its timeline.
@@ -227,26 +212,25 @@ pub async fn note(
 /// meanwhile, and nothing was written.
 pub async fn save(db: &mut PgConnection, operation: &Operation) -> sqlx::Result<bool> {
     let small = |n: u16| i16::try_from(n).unwrap_or(i16::MAX);
-    let touched = sqlx::query(
-        "update operations
-         set revision = revision + 1, step = $3, steps = $4, step_name = $5, step_since = $6,
-             note = $7, failures = $8, deadline = $9, stuck_at = $10, memo = $11, params = $12
-         where id = $1 and revision = $2 and state = 'open'",
-    )
-    .bind(operation.id)
-    .bind(operation.revision)
-    .bind(small(operation.step))
-    .bind(small(operation.steps))
-    .bind(&operation.step_name)
-    .bind(operation.step_since)
-    .bind(&operation.note)
-    .bind(i32::try_from(operation.failures).unwrap_or(i32::MAX))
-    .bind(operation.deadline)
-    .bind(operation.stuck_at)
-    .bind(&operation.memo)
-    .bind(&operation.params)
-    .count(db)
-    .await?;
+    let values = (
+        operation.id,
+        operation.revision,
+        small(operation.step),
+        small(operation.steps),
+        &operation.step_name,
+        operation.step_since,
+        &operation.note,
+        i32::try_from(operation.failures).unwrap_or(i32::MAX),
+        operation.deadline,
+        operation.stuck_at,
+        &operation.memo,
+        &operation.params,
+    );
+    let sql = "update operations
+               set revision = revision + 1, step = $3, steps = $4, step_name = $5, step_since = $6,
+                   note = $7, failures = $8, deadline = $9, stuck_at = $10, memo = $11, params = $12
+               where id = $1 and revision = $2 and state = 'open'";
+    let touched = touched(db, sql, values).await?;
     Ok(touched == 1)
 }
 
@@ -258,21 +242,17 @@ pub async fn end(
     actor: &str,
     text: &str,
 ) -> sqlx::Result<bool> {
-    let done = sqlx::query(
-        "update operations
+    let sql = "update operations
          set state = $2, ended_at = clock_timestamp(), revision = revision + 1, stuck_at = null,
              secret = null, at_work = false,
              note = case when $2 in ('failed', 'skipped') then $3 else note end
-         where id = $1 and state = 'open'",
-    )
-    .bind_all((id, state, text))
-    .execute(&mut *db)
-    .await?;
+         where id = $1 and state = 'open'";
+    let done = touched(db, sql, (id, state, text)).await?;
     queue::remove_from_resolve(db, queue::Token::Operation(id)).await?;
-    if done.rows_affected() == 1 {
+    if done == 1 {
         note(db, id, actor, &Note::new(state.as_str(), text)).await?;
     }
-    Ok(done.rows_affected() == 1)
+    Ok(done == 1)
 }
 
 /// Gives the open operations of a subject up.
@@ -314,13 +294,9 @@ pub async fn asked_by(
     kind: OperationKind,
     since: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Operation>> {
-    sqlx::query_as(
-        "select * from operations
-         where asked_by = $1 and kind = $2 and opened_at >= $3 order by id",
-    )
-    .bind_all((by, kind, since))
-    .fetch_all(db)
-    .await
+    let sql = "select * from operations
+               where asked_by = $1 and kind = $2 and opened_at >= $3 order by id";
+    rows(db, sql, (by, kind, since)).await
 }
 
 /// Has a stuck operation tried again at once, with its time beginning anew.
@@ -336,14 +312,10 @@ pub async fn kick(db: &mut PgConnection, subject: SubjectId, actor: &str) -> sql
 
 /// The same for an open operation whose token is held.
 async fn begin_anew(db: &mut PgConnection, id: OperationId, actor: &str) -> sqlx::Result<()> {
-    sqlx::query(
-        "update operations
-         set stuck_at = null, deadline = null, failures = 0, revision = revision + 1
-         where id = $1 and state = 'open'",
-    )
-    .bind(id)
-    .execute(&mut *db)
-    .await?;
+    let sql = "update operations
+               set stuck_at = null, deadline = null, failures = 0, revision = revision + 1
+               where id = $1 and state = 'open'";
+    run(db, sql, [id]).await?;
     let text = "tried again; its time begins anew";
     note(db, id, actor, &Note::new("resumed", text)).await?;
     queue::wake(db, queue::Token::Operation(id)).await

@@ -4,7 +4,7 @@
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection};
 
-use super::statement::Bind;
+use super::statement::{rows, run};
 use crate::api;
 use crate::model::{Cloud, State, SubjectId};
 
@@ -29,33 +29,26 @@ pub async fn replace(
     found: &[Orphan],
 ) -> sqlx::Result<Vec<String>> {
     let ids: Vec<&str> = found.iter().map(|orphan| orphan.id.as_str()).collect();
-    sqlx::query("delete from orphans where cloud = $1 and region = $2 and id <> all($3)")
-        .bind_all((cloud, region, &ids))
-        .execute(&mut *db)
-        .await?;
+    let sql = "delete from orphans where cloud = $1 and region = $2 and id <> all($3)";
+    run(db, sql, (cloud, region, &ids)).await?;
     let sorts: Vec<&str> = found.iter().map(|orphan| orphan.sort).collect();
     let details: Vec<&Value> = found.iter().map(|orphan| &orphan.detail).collect();
-    let rows: Vec<(String, bool)> = sqlx::query_as(
-        "insert into orphans (cloud, region, sort, id, detail)
-         select $1, $2, o.sort, o.id, o.detail
-         from unnest($3::text[], $4::text[], $5::jsonb[]) as o (sort, id, detail)
-         on conflict (cloud, region, id) do update
-         set sort = excluded.sort, detail = excluded.detail, last_seen_at = now()
-         -- only a row that was there has ever been locked
-         returning id, xmax = 0",
-    )
-    .bind_all((cloud, region, sorts, &ids, details))
-    .fetch_all(db)
-    .await?;
+    let sql = "insert into orphans (cloud, region, sort, id, detail)
+               select $1, $2, o.sort, o.id, o.detail
+               from unnest($3::text[], $4::text[], $5::jsonb[]) as o (sort, id, detail)
+               on conflict (cloud, region, id) do update
+               set sort = excluded.sort, detail = excluded.detail, last_seen_at = now()
+               -- only a row that was there has ever been locked
+               returning id, xmax = 0";
+    let rows: Vec<(String, bool)> = rows(db, sql, (cloud, region, sorts, &ids, details)).await?;
     let new = rows.into_iter().filter(|(_, new)| *new);
     Ok(new.map(|(id, _)| id).collect())
 }
 
 /// All of them, the oldest first.
 pub async fn all(db: &mut PgConnection) -> sqlx::Result<Vec<api::Orphan>> {
-    sqlx::query_as("select * from orphans order by first_seen_at, cloud, region, id")
-        .fetch_all(db)
-        .await
+    let sql = "select * from orphans order by first_seen_at, cloud, region, id";
+    rows(db, sql, ()).await
 }
 
 /// A server, as far as it matters for what a cloud has.
@@ -86,28 +79,22 @@ pub async fn servers(
     cloud: Cloud,
     also: &[SubjectId],
 ) -> sqlx::Result<Vec<Entry>> {
-    sqlx::query_as(
+    let sql =
         "select s.id, s.name, v.region, v.instance_id, s.state, s.forgotten_at is null as live,
                 coalesce(s.forgotten_at > now() - interval '5 minutes', false) as just_left,
                 exists (select from operations o
                         where o.subject_id = s.id and o.state = 'open') as busy
          from subjects s join servers v using (id)
          where v.cloud = $1 and (s.forgotten_at is null or s.id = any($2))
-         order by s.id",
-    )
-    .bind_all((cloud, also))
-    .fetch_all(db)
-    .await
+         order by s.id";
+    rows(db, sql, (cloud, also)).await
 }
 
 /// Counts them in every region that was ever published, noughts included.
 pub async fn count(db: &mut PgConnection) -> sqlx::Result<Vec<api::OrphanCount>> {
-    sqlx::query_as(
-        "select r.cloud, r.name as region, s.sort, count(o.id)
-         from regions r cross join (values ('instance'), ('volume')) s (sort)
-         left join orphans o on (o.cloud, o.region, o.sort) = (r.cloud, r.name, s.sort)
-         group by 1, 2, 3 order by 1, 2, 3",
-    )
-    .fetch_all(db)
-    .await
+    let sql = "select r.cloud, r.name as region, s.sort, count(o.id)
+               from regions r cross join (values ('instance'), ('volume')) s (sort)
+               left join orphans o on (o.cloud, o.region, o.sort) = (r.cloud, r.name, s.sort)
+               group by 1, 2, 3 order by 1, 2, 3";
+    rows(db, sql, ()).await
 }

@@ -5,7 +5,7 @@ use chrono::Utc;
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use super::statement::{Bind, Statement};
+use super::statement::{only_row, only_value, row, rows, run, value};
 use super::{incidents, leader_changes, operations, queue};
 use crate::api::MessageCounts;
 use crate::model::{
@@ -34,19 +34,19 @@ pub struct NewMessage {
 /// while that holds the incident's row, so that its messages are in one order.
 pub async fn write(db: &mut PgConnection, new: &NewMessage) -> sqlx::Result<MessageId> {
     let id = MessageId::generate();
-    sqlx::query(
+    let values = (
+        id,
+        new.incident,
+        new.channel,
+        new.action,
+        new.severity,
+        &new.summary,
+        &new.detail,
+    );
+    let sql =
         "insert into outbox (id, incident_id, thread, channel, action, severity, summary, detail)
-         values ($1, $2, $2, $3, $4, $5, $6, $7)",
-    )
-    .bind(id)
-    .bind(new.incident)
-    .bind(new.channel)
-    .bind(new.action)
-    .bind(new.severity)
-    .bind(&new.summary)
-    .bind(&new.detail)
-    .execute(&mut *db)
-    .await?;
+         values ($1, $2, $2, $3, $4, $5, $6, $7)";
+    run(db, sql, values).await?;
     queue::insert_message_job(db, id).await?;
     Ok(id)
 }
@@ -67,19 +67,19 @@ pub async fn announce(db: &mut PgConnection, change: &LeaderChange) -> sqlx::Res
         "{}: {new} {how} {old} (epoch {})",
         change.name, change.epoch
     );
-    sqlx::query(
+    let values = (
+        id,
+        change.id,
+        format!("leader:{}", change.name),
+        Channel::Event,
+        Deed::Trigger,
+        Severity::Info,
+        summary,
+    );
+    let sql =
         "insert into outbox (id, leader_change_id, thread, channel, action, severity, summary)
-         values ($1, $2, $3, $4, $5, $6, $7)",
-    )
-    .bind(id)
-    .bind(change.id)
-    .bind(format!("leader:{}", change.name))
-    .bind(Channel::Event)
-    .bind(Deed::Trigger)
-    .bind(Severity::Info)
-    .bind(summary)
-    .execute(&mut *db)
-    .await?;
+         values ($1, $2, $3, $4, $5, $6, $7)";
+    run(db, sql, values).await?;
     queue::insert_message_job(db, id).await?;
     Ok(id)
 }
@@ -127,10 +127,7 @@ pub async fn call_off(
 
 /// Reads one message.
 pub async fn load(db: &mut PgConnection, id: MessageId) -> sqlx::Result<Option<Message>> {
-    sqlx::query_as("select * from outbox where id = $1")
-        .bind(id)
-        .fetch_optional(db)
-        .await
+    row(db, "select * from outbox where id = $1", [id]).await
 }
 
 /// A page of a listing of messages, newest first.
@@ -147,31 +144,24 @@ pub struct Page {
 
 /// Lists messages.
 pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Message>> {
-    sqlx::query_as(
-        "select * from outbox
-         where ($1::text is null or state = $1)
-           and ($2::text is null or incident_id = $2)
-           and ($3::text is null or id < $3)
-         order by id desc
-         limit $4",
-    )
-    .bind_all((page.state, page.incident, page.before, page.limit))
-    .fetch_all(db)
-    .await
+    let values = (page.state, page.incident, page.before, page.limit);
+    let sql = "select * from outbox
+               where ($1::text is null or state = $1)
+                 and ($2::text is null or incident_id = $2)
+                 and ($3::text is null or id < $3)
+               order by id desc
+               limit $4";
+    rows(db, sql, values).await
 }
 
 /// Whether an earlier message of the same thread to the same people is still to be
 /// sent: nobody should hear of an end before the beginning.
 pub async fn waits_for_another(db: &mut PgConnection, message: &Message) -> sqlx::Result<bool> {
-    sqlx::query_scalar(
-        "select exists (
-             select from outbox
-             where thread = $1 and channel = $2 and state = 'pending'
-               and seq < (select seq from outbox where id = $3))",
-    )
-    .bind_all((&message.thread, message.channel, message.id))
-    .fetch_one(db)
-    .await
+    let sql = "select exists (
+                   select from outbox
+                   where thread = $1 and channel = $2 and state = 'pending'
+                     and seq < (select seq from outbox where id = $3))";
+    only_value(db, sql, (&message.thread, message.channel, message.id)).await
 }
 
 /// Writes down that a message was delivered.
@@ -181,15 +171,11 @@ pub async fn delivered(
     by: Provider,
     reference: Option<&str>,
 ) -> sqlx::Result<()> {
-    sqlx::query(
-        "update outbox
-         set state = 'delivered', settled_at = now(), attempts = attempts + 1,
-             trying_since = null, delivered_by = $2, reference = $3
-         where id = $1",
-    )
-    .bind_all((id, by, reference))
-    .run(db)
-    .await
+    let sql = "update outbox
+               set state = 'delivered', settled_at = now(), attempts = attempts + 1,
+                   trying_since = null, delivered_by = $2, reference = $3
+               where id = $1";
+    run(db, sql, (id, by, reference)).await
 }
 
 /// Writes down that a message was not delivered, and whether it is given up.
@@ -199,17 +185,13 @@ pub async fn failed(
     why: &str,
     given_up: bool,
 ) -> sqlx::Result<()> {
-    sqlx::query(
-        "update outbox
-         set attempts = attempts + 1, last_error = $2,
-             trying_since = coalesce(trying_since, now()),
-             state = case when $3 then 'dead' else 'pending' end,
-             settled_at = case when $3 then now() end
-         where id = $1",
-    )
-    .bind_all((id, why, given_up))
-    .run(db)
-    .await
+    let sql = "update outbox
+               set attempts = attempts + 1, last_error = $2,
+                   trying_since = coalesce(trying_since, now()),
+                   state = case when $3 then 'dead' else 'pending' end,
+                   settled_at = case when $3 then now() end
+               where id = $1";
+    run(db, sql, (id, why, given_up)).await
 }
 
 /// Why a message is not sent again.
@@ -238,10 +220,8 @@ pub async fn retry(
     id: MessageId,
     actor: &str,
 ) -> Result<Message, RetryError> {
-    let found: Option<Message> = sqlx::query_as("select * from outbox where id = $1 for update")
-        .bind(id)
-        .fetch_optional(&mut *db)
-        .await?;
+    let sql = "select * from outbox where id = $1 for update";
+    let found: Option<Message> = row(db, sql, [id]).await?;
     let message = found.ok_or(RetryError::NotFound)?;
     match message.state {
         MessageState::Dead => {}
@@ -249,28 +229,20 @@ pub async fn retry(
             return Err(RetryError::NotDead(message.state));
         }
     }
-    let later: Option<MessageId> = sqlx::query_scalar(
-        "select id from outbox
-         where thread = $1 and channel = $2 and state = 'delivered'
-           and seq > (select seq from outbox where id = $3)
-         order by seq limit 1",
-    )
-    .bind_all((&message.thread, message.channel, id))
-    .fetch_optional(&mut *db)
-    .await?;
+    let sql = "select id from outbox
+               where thread = $1 and channel = $2 and state = 'delivered'
+                 and seq > (select seq from outbox where id = $3)
+               order by seq limit 1";
+    let later: Option<MessageId> = value(db, sql, (&message.thread, message.channel, id)).await?;
     if let Some(later) = later {
         return Err(RetryError::Overtaken(later.public()));
     }
-    let again: Message = sqlx::query_as(
-        "update outbox
-         set state = 'pending', settled_at = null, attempts = 0, waiting_since = now(),
-             trying_since = null
-         where id = $1
-         returning *",
-    )
-    .bind(id)
-    .fetch_one(&mut *db)
-    .await?;
+    let sql = "update outbox
+               set state = 'pending', settled_at = null, attempts = 0, waiting_since = now(),
+                   trying_since = null
+               where id = $1
+               returning *";
+    let again: Message = only_row(db, sql, [id]).await?;
     queue::insert_message_job(db, id).await?;
     let text = format!("{} is sent again: asked for", message.channel);
     let text = Note::new("message", text);
@@ -281,8 +253,7 @@ pub async fn retry(
 /// How the messages stand.
 pub async fn standing(db: &mut PgConnection) -> sqlx::Result<MessageCounts> {
     let day_ago = Utc::now() - chrono::TimeDelta::days(1);
-    sqlx::query_as(
-        "with dead as (
+    let sql = "with dead as (
              select o.seq, o.last_error from outbox o
              where o.state = 'dead'
                -- that something is over need not be told for ever
@@ -296,9 +267,6 @@ pub async fn standing(db: &mut PgConnection) -> sqlx::Result<MessageCounts> {
                  from outbox where state = 'pending') as oldest_pending_s,
                 (select count(*) from dead) as dead,
                 (select last_error from dead order by seq desc limit 1) as last_error,
-                (select count(*) from outbox where state = 'delivered' and id > $1) as delivered",
-    )
-    .bind(MessageId::first_of(day_ago))
-    .fetch_one(db)
-    .await
+                (select count(*) from outbox where state = 'delivered' and id > $1) as delivered";
+    only_row(db, sql, [MessageId::first_of(day_ago)]).await
 }

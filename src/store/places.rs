@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use super::statement::{Bind, Statement};
+use super::statement::{column, rows, run};
 pub use crate::api::Region;
 use crate::model::Cloud;
 
@@ -14,35 +14,27 @@ pub async fn publish(
     name: &str,
     zones: Result<&[String], &str>,
 ) -> sqlx::Result<()> {
-    sqlx::query(
+    let sql =
         "insert into regions (cloud, name, zones, problem) values ($1, $2, coalesce($3, '{}'), $4)
          on conflict (cloud, name) do update
-         set zones = coalesce($3, regions.zones), problem = $4, published_at = now()",
-    )
-    .bind_all((cloud, name, zones.ok(), zones.err()))
-    .run(db)
-    .await
+         set zones = coalesce($3, regions.zones), problem = $4, published_at = now()";
+    run(db, sql, (cloud, name, zones.ok(), zones.err())).await
 }
 
 /// All regions with their sizes, the local one last.
 pub async fn regions(db: &mut PgConnection) -> sqlx::Result<Vec<Region>> {
-    sqlx::query_as(
-        "select r.*, coalesce(s.list, '[]') as sizes
-         from regions r cross join lateral (
-             select json_agg(json_build_object('name', name, 'vcpus', vcpus,
-                                               'memory_mib', memory_mib)
-                             order by vcpus, memory_mib, name) as list
-             from sizes where cloud = r.cloud) s
-         order by r.cloud = 'local', r.cloud, r.name",
-    )
-    .fetch_all(db)
-    .await
+    let sql = "select r.*, coalesce(s.list, '[]') as sizes
+               from regions r cross join lateral (
+                   select json_agg(json_build_object('name', name, 'vcpus', vcpus,
+                                                     'memory_mib', memory_mib)
+                                   order by vcpus, memory_mib, name) as list
+                   from sizes where cloud = r.cloud) s
+               order by r.cloud = 'local', r.cloud, r.name";
+    rows(db, sql, ()).await
 }
 
 /// What a cloud calls its sizes, small ones first.
 pub async fn sizes(db: &mut PgConnection, cloud: Cloud) -> sqlx::Result<Vec<String>> {
-    sqlx::query_scalar("select name from sizes where cloud = $1 order by vcpus, memory_mib, name")
-        .bind(cloud)
-        .fetch_all(db)
-        .await
+    let sql = "select name from sizes where cloud = $1 order by vcpus, memory_mib, name";
+    column(db, sql, [cloud]).await
 }

@@ -56,6 +56,16 @@ pub enum Token {
     Message(MessageId),
 }
 
+impl Token {
+    /// The subject whose token it is; `None`: it is another's.
+    pub fn subject(self) -> Option<SubjectId> {
+        match self {
+            Token::Subject(id) => Some(id),
+            Token::Incident(_) | Token::Operation(_) | Token::Message(_) => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Token {
     /// The row's id.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

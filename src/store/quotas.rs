@@ -4,6 +4,7 @@
 use sqlx::PgConnection;
 
 use super::plans::{self, Plan};
+use super::statement::only_value;
 use crate::model::Kind;
 
 /// Makes other creations wait until this transaction ends.
@@ -26,13 +27,9 @@ pub async fn of_kind(
     kind: Kind,
     most: u32,
 ) -> sqlx::Result<Option<Exceeded>> {
-    let made: i64 = sqlx::query_scalar(
-        "select count(*) from subjects
-         where kind = $1 and origin = 'created' and forgotten_at is null",
-    )
-    .bind(kind)
-    .fetch_one(db)
-    .await?;
+    let sql = "select count(*) from subjects
+               where kind = $1 and origin = 'created' and forgotten_at is null";
+    let made: i64 = only_value(db, sql, [kind]).await?;
     Ok((made > i64::from(most)).then_some(Exceeded::Deployment(kind, most)))
 }
 

@@ -1,6 +1,6 @@
 //! The catalogue of resolvers, published by the workers that have them.
 
-use super::statement::{Bind, Statement};
+use super::statement::{rows, run};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
@@ -25,21 +25,16 @@ pub async fn publish(db: &mut PgConnection, playbooks: &[(String, Value)]) -> sq
         .iter()
         .map(|(kind, book)| (kind.as_str(), book))
         .unzip();
-    sqlx::query(
-        "insert into resolvers (kind, playbook, release)
-         select kind, playbook, $3 from unnest($1::text[], $2::jsonb[]) as p (kind, playbook)
-         order by kind
-         on conflict (kind) do update
-         set playbook = excluded.playbook, release = excluded.release, published_at = now()",
-    )
-    .bind_all((kinds, books, env!("CARGO_PKG_VERSION")))
-    .run(db)
-    .await
+    let sql = "insert into resolvers (kind, playbook, release)
+               select kind, playbook, $3 from unnest($1::text[], $2::jsonb[]) as p (kind, playbook)
+               order by kind
+               on conflict (kind) do update
+               set playbook = excluded.playbook, release = excluded.release, published_at = now()";
+    run(db, sql, (kinds, books, env!("CARGO_PKG_VERSION"))).await
 }
 
 /// All of them.
 pub async fn all(db: &mut PgConnection) -> sqlx::Result<Vec<Published>> {
-    sqlx::query_as("select kind, playbook, release, published_at from resolvers order by kind")
-        .fetch_all(db)
-        .await
+    let sql = "select kind, playbook, release, published_at from resolvers order by kind";
+    rows(db, sql, ()).await
 }

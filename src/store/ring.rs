@@ -5,6 +5,7 @@ use std::ops::Deref;
 use sqlx::{PgConnection, PgPool};
 
 use super::operations::{self, AtWork};
+use super::statement::only_value;
 use super::{incidents, modes, orphans, outbox, queue, subjects};
 use crate::api::{self, Counts};
 use crate::model::Mode;
@@ -47,11 +48,8 @@ pub async fn numbers(db: &mut PgConnection) -> sqlx::Result<Ring> {
     let of_herd = modes.remove("herd").unwrap_or_default();
     let mode = of_herd.keys().find_map(|mode| mode.parse().ok());
     let tokens = queue::token_census(db).await?;
-    let laps_last_minute: i64 = sqlx::query_scalar(
-        "select count(*) from observations where created_at > now() - interval '1 minute'",
-    )
-    .fetch_one(&mut *db)
-    .await?;
+    let sql = "select count(*) from observations where created_at > now() - interval '1 minute'";
+    let laps_last_minute: i64 = only_value(db, sql, ()).await?;
     let numbers = api::Ring {
         live_subjects: tokens.subjects,
         tokens: tokens.tokens,

@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 
 use super::leases::Fence;
-use super::statement::Statement;
+use super::statement::{rows, run};
 use crate::api;
 use crate::model::{IncidentId, OperationId, RowId, SubjectId};
 
@@ -50,49 +50,46 @@ pub async fn ended(
 
 async fn write(
     db: &mut PgConnection,
-    run: &Run,
+    of: &Run,
     phase: &str,
     outcome: Option<&str>,
     touched: &[String],
     detail: Option<&str>,
 ) -> sqlx::Result<()> {
-    sqlx::query(
+    let values = (
+        RowId::generate(),
+        of.incident,
+        of.subject,
+        of.run,
+        phase,
+        &of.worker,
+        of.fence.map_or(0, |fence| fence.0),
+        &of.resolver,
+        &of.remedy,
+        of.step,
+        of.attempt,
+        outcome,
+        touched,
+        detail,
+        of.operation,
+    );
+    let sql =
         "insert into resolver_runs (id, incident_id, subject_id, run_id, phase, worker, fence,
                                     resolver, remedy, step, attempt, outcome, touched, detail,
                                     operation_id)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
-    )
-    .bind(RowId::generate())
-    .bind(run.incident)
-    .bind(run.subject)
-    .bind(run.run)
-    .bind(phase)
-    .bind(&run.worker)
-    .bind(run.fence.map_or(0, |fence| fence.0))
-    .bind(&run.resolver)
-    .bind(&run.remedy)
-    .bind(run.step)
-    .bind(run.attempt)
-    .bind(outcome)
-    .bind(touched)
-    .bind(detail)
-    .bind(run.operation)
-    .run(db)
-    .await
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+    run(db, sql, values).await
 }
 
 /// The newest steps done for an incident, the oldest of them first.
 pub async fn of(db: &mut PgConnection, incident: IncidentId) -> sqlx::Result<Vec<api::Run>> {
-    sqlx::query_as(
+    let sql =
         "select b.created_at as begun_at, e.created_at as ended_at, b.worker, b.fence, b.resolver,
                 b.remedy, b.step, b.attempt, e.outcome, coalesce(e.touched, '{}') as touched,
                 e.detail
          from (select * from resolver_runs where incident_id = $1 and phase = 'begun'
                order by created_at desc, id desc limit 1000) b
          left join resolver_runs e on e.run_id = b.run_id and e.phase = 'ended'
-         order by b.created_at, b.id",
-    )
-    .bind(incident)
-    .fetch_all(db)
-    .await
+         order by b.created_at, b.id";
+    rows(db, sql, [incident]).await
 }

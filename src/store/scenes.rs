@@ -7,7 +7,7 @@ use sqlx::types::Json;
 use sqlx::{FromRow, PgPool};
 
 use super::begin::snapshot_by_index;
-use super::statement::Bind;
+use super::statement::rows;
 use crate::model::{Attributes, Observation, ObservationId, State, Subject, SubjectId};
 use leader::Following;
 pub use leader::{Leader, POSITIONS, POSITIONS_MINUTES, Position, lsn_of};
@@ -71,31 +71,27 @@ struct Row {
 /// observation of before the database's clock was set back is not lost.
 pub async fn load(pool: &PgPool, ids: &[SubjectId]) -> sqlx::Result<Vec<Scene>> {
     let mut tx = snapshot_by_index(pool).await?;
-    let rows: Vec<Row> = sqlx::query_as(
-        "select s.id, s.kind, s.name, s.state, s.state_since, s.origin, s.tier, s.created_at,
-                vs.id as server_id, vs.state as server_state,
-                vs.state_since as server_since, now() as now,
-                o.ids, o.at, o.workers, o.feelers, o.attributes, r.leader_id
-         from subjects s
-         left join resources r on r.id = s.id
-         left join subjects vs on vs.id = r.server_id
-         cross join lateral (
-             select array_agg(x.id) as ids, array_agg(x.created_at) as at,
-                    array_agg(x.worker) as workers, array_agg(x.feelers) as feelers,
-                    array_agg(x.attributes) as attributes
-             from (
-                 select o.id, o.created_at, o.worker, o.feelers, o.attributes
-                 from observations o
-                 where o.subject_id = s.id
-                   and o.created_at > now() - interval '1 hour'
-                   and o.created_at < now() + interval '1 hour'
-                 order by o.created_at desc, o.id desc
-                 limit case when s.state = 'available' then $3 else $2 end) x) o
-         where s.id = any($1) and s.forgotten_at is null",
-    )
-    .bind_all((ids, MEMORY, MEMORY_AVAILABLE))
-    .fetch_all(&mut *tx)
-    .await?;
+    let sql = "select s.id, s.kind, s.name, s.state, s.state_since, s.origin, s.tier, s.created_at,
+                      vs.id as server_id, vs.state as server_state,
+                      vs.state_since as server_since, now() as now,
+                      o.ids, o.at, o.workers, o.feelers, o.attributes, r.leader_id
+               from subjects s
+               left join resources r on r.id = s.id
+               left join subjects vs on vs.id = r.server_id
+               cross join lateral (
+                   select array_agg(x.id) as ids, array_agg(x.created_at) as at,
+                          array_agg(x.worker) as workers, array_agg(x.feelers) as feelers,
+                          array_agg(x.attributes) as attributes
+                   from (
+                       select o.id, o.created_at, o.worker, o.feelers, o.attributes
+                       from observations o
+                       where o.subject_id = s.id
+                         and o.created_at > now() - interval '1 hour'
+                         and o.created_at < now() + interval '1 hour'
+                       order by o.created_at desc, o.id desc
+                       limit case when s.state = 'available' then $3 else $2 end) x) o
+               where s.id = any($1) and s.forgotten_at is null";
+    let rows: Vec<Row> = rows(&mut tx, sql, (ids, MEMORY, MEMORY_AVAILABLE)).await?;
     let followers = rows.iter().filter(|row| row.leader_id.is_some());
     let newest = |row: &Row| row.at.as_ref().and_then(|at| at.first().copied());
     let (followers, newest) = followers.map(|row| (row.subject.id, newest(row))).unzip();

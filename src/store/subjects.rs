@@ -8,7 +8,7 @@ use sqlx::{FromRow, PgConnection, Row};
 
 use crate::model::{Kind, Origin, PublicId, State, SubjectId};
 
-use super::statement::Bind;
+use super::statement::{only_value, row, rows, touched, value};
 pub use adopting::*;
 use row::COLUMNS;
 pub use row::{Known, SubjectRow};
@@ -28,75 +28,52 @@ pub(super) async fn insert(
     tier: &str,
     (state, origin): (State, Origin),
 ) -> sqlx::Result<Inserted> {
-    let known = sqlx::query("select 1 from tiers where name = $1")
-        .bind(tier)
-        .fetch_optional(&mut *db)
-        .await?;
+    let known: Option<i32> = value(db, "select 1 from tiers where name = $1", [tier]).await?;
     if known.is_none() {
         return Ok(Inserted::NoTier);
     }
     let id = SubjectId::generate();
-    let inserted = sqlx::query(
-        "insert into subjects (id, kind, name, state, origin, tier)
-         values ($1, $2, $3, $4, $5, $6)
-         on conflict (kind, name) where forgotten_at is null do nothing",
-    )
-    .bind_all((id, kind, name, state, origin, tier))
-    .execute(&mut *db)
-    .await?;
-    if inserted.rows_affected() == 1 {
+    let sql = "insert into subjects (id, kind, name, state, origin, tier)
+               values ($1, $2, $3, $4, $5, $6)
+               on conflict (kind, name) where forgotten_at is null do nothing";
+    let inserted = touched(db, sql, (id, kind, name, state, origin, tier)).await?;
+    if inserted == 1 {
         return Ok(Inserted::New(id));
     }
-    let taken = sqlx::query_scalar(
-        "select id from subjects where kind = $1 and name = $2 and forgotten_at is null",
-    )
-    .bind_all((kind, name))
-    .fetch_one(db)
-    .await?;
+    let sql = "select id from subjects where kind = $1 and name = $2 and forgotten_at is null";
+    let taken = only_value(db, sql, (kind, name)).await?;
     Ok(Inserted::NameTaken(taken))
 }
 
 /// How many live resources a server has.
 pub(super) async fn resources_on(db: &mut PgConnection, server: SubjectId) -> sqlx::Result<i64> {
-    sqlx::query_scalar(
-        "select count(*) from resources r join subjects s using (id)
-         where r.server_id = $1 and s.forgotten_at is null",
-    )
-    .bind(server)
-    .fetch_one(db)
-    .await
+    let sql = "select count(*) from resources r join subjects s using (id)
+               where r.server_id = $1 and s.forgotten_at is null";
+    only_value(db, sql, [server]).await
 }
 
 /// Reads many live subjects at once; those that are gone are left out.
 pub async fn load(db: &mut PgConnection, ids: &[SubjectId]) -> sqlx::Result<Vec<SubjectRow>> {
-    sqlx::query_as(sqlx::AssertSqlSafe(format!(
+    let sql = sqlx::AssertSqlSafe(format!(
         "select {COLUMNS} where s.id = any($1) and s.forgotten_at is null"
-    )))
-    .bind(ids)
-    .fetch_all(db)
-    .await
+    ));
+    rows(db, sql, [ids]).await
 }
 
 /// Reads one live subject, without secrets.
 pub async fn find(db: &mut PgConnection, kind: Kind, id: SubjectId) -> sqlx::Result<Option<Known>> {
-    let row: Option<SubjectRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+    let sql = sqlx::AssertSqlSafe(format!(
         "select {COLUMNS} where s.id = $1 and s.kind = $2 and s.forgotten_at is null"
-    )))
-    .bind_all((id, kind))
-    .fetch_optional(db)
-    .await?;
+    ));
+    let row: Option<SubjectRow> = row(db, sql, (id, kind)).await?;
     row.map(SubjectRow::without_secrets).transpose()
 }
 
 /// Whether drover has destroyed this subject.
 pub async fn was_destroyed(db: &mut PgConnection, kind: Kind, id: SubjectId) -> sqlx::Result<bool> {
-    sqlx::query_scalar(
-        "select exists (select from subjects
-                        where id = $1 and kind = $2 and state = 'destroyed')",
-    )
-    .bind_all((id, kind))
-    .fetch_one(db)
-    .await
+    let sql = "select exists (select from subjects
+                              where id = $1 and kind = $2 and state = 'destroyed')";
+    only_value(db, sql, (id, kind)).await
 }
 
 /// Whose something is: id and name, as people know them; `None`: no subject's.
@@ -153,10 +130,7 @@ pub async fn list(db: &mut PgConnection, kind: Kind, page: &Page) -> sqlx::Resul
 
 /// Live subjects by kind and state.
 pub async fn count_by_state(db: &mut PgConnection) -> sqlx::Result<Vec<(String, String, i64)>> {
-    sqlx::query_as(
-        "select kind, state, count(*) from subjects where forgotten_at is null
-         group by 1, 2 order by 1, 2",
-    )
-    .fetch_all(db)
-    .await
+    let sql = "select kind, state, count(*) from subjects where forgotten_at is null
+               group by 1, 2 order by 1, 2";
+    rows(db, sql, ()).await
 }

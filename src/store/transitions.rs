@@ -3,7 +3,7 @@
 
 use sqlx::PgConnection;
 
-use super::statement::Bind;
+use super::statement::rows;
 use crate::api::Transition;
 use crate::model::{SubjectId, TransitionId};
 
@@ -14,17 +14,13 @@ pub async fn list(
     before: Option<TransitionId>,
     limit: i64,
 ) -> sqlx::Result<Vec<Transition>> {
-    sqlx::query_as(
-        "select 'tra_' || id as id, created_at, from_state as from, to_state as to, reason,
-                'obs_' || observation_id as observation, opens, worker
-         from transitions
-         where subject_id = $1
-           and ($2::text is null or (created_at, transitions.id) < (
-               select b.created_at, b.id from transitions b where b.id = $2))
-         order by created_at desc, transitions.id desc
-         limit $3",
-    )
-    .bind_all((subject, before, limit))
-    .fetch_all(db)
-    .await
+    let sql = "select 'tra_' || id as id, created_at, from_state as from, to_state as to, reason,
+                      'obs_' || observation_id as observation, opens, worker
+               from transitions
+               where subject_id = $1
+                 and ($2::text is null or (created_at, transitions.id) < (
+                     select b.created_at, b.id from transitions b where b.id = $2))
+               order by created_at desc, transitions.id desc
+               limit $3";
+    rows(db, sql, (subject, before, limit)).await
 }

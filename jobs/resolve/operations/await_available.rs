@@ -10,7 +10,7 @@ use drover::store::{observations, queue};
 
 use super::create_resource::start;
 use super::follow::{followers, node};
-use super::kind::{Context, Operation, Outcome, Step, Work};
+use super::kind::{Context, Operation, Outcome, Step, Work, step};
 
 /// So long between two looks at the record.
 const LOOK: Duration = Duration::from_secs(1);
@@ -28,10 +28,7 @@ const MOST: i64 = 1000;
 
 /// The step.
 pub(super) const fn step<O: Operation>() -> Step<O> {
-    Step::new("await_available", "wait until it is in service", |turn| {
-        Box::pin(await_available(turn))
-    })
-    .watching()
+    step!("await_available", "wait until it is in service" => await_available).watching()
 }
 
 /// Waits, by looks at the record.

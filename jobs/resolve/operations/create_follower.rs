@@ -10,7 +10,7 @@ use super::create_resource::{
     await_server, certificate, customer, libraries, most_connections, plan, start,
 };
 use super::follow::{make_slot, node, pass_line, replication_password};
-use super::kind::{self, Context, NoMemo, NoParams, Operation, Outcome, Step, Turn, Work};
+use super::kind::{self, Context, NoMemo, NoParams, Operation, Outcome, Step, Turn, Work, step};
 use super::{enter, script, sync};
 use crate::host::scripts::{COPY_CLUSTER, VERSION};
 
@@ -23,23 +23,15 @@ impl Operation for CreateFollower {
     const KIND: OperationKind = OperationKind::CreateFollower;
     const STEPS: &'static [Step<Self>] = &[
         await_server(),
-        Step::new("await_leader", "wait for its leader", |turn| {
-            Box::pin(await_leader(turn))
-        }),
-        Step::new("slot", "keep WAL for it at its leader", |turn| {
-            Box::pin(slot(turn))
-        }),
-        Step::new("backup", "copy its leader", |turn| Box::pin(backup(turn))),
+        step!("await_leader", "wait for its leader" => await_leader),
+        step!("slot", "keep WAL for it at its leader" => slot),
+        step!("backup", "copy its leader" => backup),
         certificate(),
-        Step::new("start", "start it", |turn| Box::pin(start_own(turn))),
+        step!("start", "start it" => start_own),
         enter::step(),
         enter::first_look(),
         // Not before: until then, commits wait for the others, or for this one to come.
-        Step::new(
-            "names",
-            "have its leader's commits wait for it, if they do for any",
-            |turn| Box::pin(names(turn)),
-        ),
+        step!("names", "have its leader's commits wait for it, if they do for any" => names),
     ];
 
     fn also_changes(step: &str, known: Option<&Known>, _memo: &Self::Memo) -> Option<SubjectId> {

@@ -8,7 +8,7 @@ use drover::store::operations::Fact;
 use drover::store::plans::{self, Plan};
 use postgres_protocol::password::scram_sha_256;
 
-use super::kind::{Context, NoMemo, NoParams, Operation, Outcome, Step, Turn, Work};
+use super::kind::{Context, NoMemo, NoParams, Operation, Outcome, Step, Turn, Work, step};
 use super::{enter, script, sync};
 use crate::host::scripts::{CERTIFICATE, MAKE_CLUSTER, MAKE_ROLES, START_CLUSTER};
 
@@ -21,21 +21,11 @@ impl Operation for CreateResource {
     const KIND: OperationKind = OperationKind::CreateResource;
     const STEPS: &'static [Step<Self>] = &[
         await_server(),
-        Step::new("cluster", "make its cluster", |turn| {
-            Box::pin(cluster(turn))
-        }),
+        step!("cluster", "make its cluster" => cluster),
         certificate(),
-        Step::new("start", "start its cluster", |turn| {
-            Box::pin(start_own(turn))
-        }),
-        Step::new("roles", "make its roles and its database", |turn| {
-            Box::pin(roles(turn))
-        }),
-        Step::new(
-            "names",
-            "have its commits wait for a follower, if they are to",
-            |turn| Box::pin(names(turn)),
-        ),
+        step!("start", "start its cluster" => start_own),
+        step!("roles", "make its roles and its database" => roles),
+        step!("names", "have its commits wait for a follower, if they are to" => names),
         enter::step(),
         enter::first_look(),
     ];
@@ -98,9 +88,7 @@ pub(super) fn libraries(plan: &Plan) -> &'static str {
 
 /// Whoever logs in later knows by it whom they find.
 pub(super) const fn certificate<O: Operation>() -> Step<O> {
-    Step::new("certificate", "pin its certificate", |turn| {
-        Box::pin(pin(turn))
-    })
+    step!("certificate", "pin its certificate" => pin)
 }
 
 async fn pin(turn: &Context<'_>) -> Work {

@@ -10,7 +10,7 @@ use russh::keys::ssh_key::LineEnding;
 use russh::keys::{Algorithm, PrivateKey};
 use serde::{Deserialize, Serialize};
 
-use super::kind::{Context, Operation, Outcome, Step, Turn, Work};
+use super::kind::{Context, Operation, Outcome, Step, Turn, Work, step};
 use super::{enter, script};
 use crate::cloud::{AnyCloud, Cloud as _, CloudError, Instance, InstanceState, NewInstance};
 use crate::host::scripts::{INSTALL_POSTGRES, MOUNT_VOLUME, SETTLED};
@@ -52,24 +52,12 @@ impl Operation for CreateServer {
         Step::new("keys", "make its keys", |turn| {
             Box::pin(async { keys(turn) })
         }),
-        Step::new("look", "choose where to ask for it", |turn| {
-            Box::pin(look(turn))
-        }),
-        Step::new("ask", "ask the cloud for it", |turn| Box::pin(ask(turn))),
-        Step::new(
-            "await_address",
-            "wait until it runs and has an address",
-            |turn| Box::pin(await_address(turn)),
-        ),
-        Step::new("await_ssh", "wait for its sshd", |turn| {
-            Box::pin(await_ssh(turn))
-        }),
-        Step::new("volume", "set up its data volume", |turn| {
-            Box::pin(volume(turn))
-        }),
-        Step::new("install", "install PostgreSQL", |turn| {
-            Box::pin(install(turn))
-        }),
+        step!("look", "choose where to ask for it" => look),
+        step!("ask", "ask the cloud for it" => ask),
+        step!("await_address", "wait until it runs and has an address" => await_address),
+        step!("await_ssh", "wait for its sshd" => await_ssh),
+        step!("volume", "set up its data volume" => volume),
+        step!("install", "install PostgreSQL" => install),
         enter::step(),
         enter::first_look(),
     ];

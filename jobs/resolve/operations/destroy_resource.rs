@@ -7,7 +7,7 @@ use drover::store::operations::Fact;
 use drover::store::subjects::Known;
 
 use super::create_resource::customer;
-use super::kind::{self, Context, NoMemo, NoParams, Operation, Outcome, Step, Turn, Work};
+use super::kind::{self, Context, NoMemo, NoParams, Operation, Outcome, Step, Turn, Work, step};
 use super::script;
 use super::unfollow::{names_without, slot_away};
 use crate::host::scripts::DROP_CLUSTER;
@@ -20,17 +20,9 @@ impl Operation for DestroyResource {
     type Memo = NoMemo;
     const KIND: OperationKind = OperationKind::DestroyResource;
     const STEPS: &'static [Step<Self>] = &[
-        Step::new("drop", "drop its cluster", |turn| {
-            Box::pin(drop_cluster(turn))
-        }),
-        Step::new(
-            "slot",
-            "drop the slot that its leader kept for it",
-            |turn| Box::pin(drop_slot(turn)),
-        ),
-        Step::new("names", "have nobody wait for it", |turn| {
-            Box::pin(names(turn))
-        }),
+        step!("drop", "drop its cluster" => drop_cluster),
+        step!("slot", "drop the slot that its leader kept for it" => drop_slot),
+        step!("names", "have nobody wait for it" => names),
         Step::new("leave", "take it out of the ring", |_| {
             Box::pin(async { leave() })
         }),

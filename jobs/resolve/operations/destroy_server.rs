@@ -7,7 +7,7 @@ use drover::store::creation;
 use drover::store::operations::Fact;
 use serde::{Deserialize, Serialize};
 
-use super::kind::{Context, NoParams, Operation, Outcome, Step, Turn, Work};
+use super::kind::{Context, NoParams, Operation, Outcome, Step, Turn, Work, step};
 use crate::cloud::{AnyCloud, Cloud as _};
 
 /// A server is destroyed.
@@ -26,15 +26,9 @@ impl Operation for DestroyServer {
     type Memo = Memo;
     const KIND: OperationKind = OperationKind::DestroyServer;
     const STEPS: &'static [Step<Self>] = &[
-        Step::new("terminate", "take its instance away", |turn| {
-            Box::pin(terminate(turn))
-        }),
-        Step::new("await_gone", "wait until its instance is gone", |turn| {
-            Box::pin(await_gone(turn))
-        }),
-        Step::new("volumes", "delete its volumes", |turn| {
-            Box::pin(volumes(turn))
-        }),
+        step!("terminate", "take its instance away" => terminate),
+        step!("await_gone", "wait until its instance is gone" => await_gone),
+        step!("volumes", "delete its volumes" => volumes),
         Step::new("leave", "take it out of the ring", |_| {
             Box::pin(async { leave() })
         }),

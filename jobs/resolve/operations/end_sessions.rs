@@ -6,7 +6,7 @@ use std::time::Duration;
 use drover::model::{Limits, OperationKind, Resource, Server};
 use serde::Deserialize;
 
-use super::kind::{Context, NoMemo, NoParams, Operation, Outcome, Step, Turn, Work};
+use super::kind::{Context, NoMemo, NoParams, Operation, Outcome, Step, Turn, Work, step};
 use super::{own_role, script};
 use crate::host::scripts::{END_IDLE_SESSIONS, END_IDLE_SESSIONS_SQL};
 
@@ -18,12 +18,7 @@ impl Operation for EndSessions {
     type Memo = NoMemo;
     const KIND: OperationKind = OperationKind::EndSessions;
     const STEPS: &'static [Step<Self>] =
-        &[
-            Step::new("end", "end sessions that idle in a transaction", |turn| {
-                Box::pin(end(turn))
-            })
-            .may_end(),
-        ];
+        &[step!("end", "end sessions that idle in a transaction" => end).may_end()];
 }
 
 /// What [`END_IDLE_SESSIONS`] tells.

@@ -96,9 +96,7 @@ impl Resolve {
         id: OperationId,
     ) -> Result<(), WorkError> {
         let Some(mut job) = self.load_operation(id).await? else {
-            let Some(mut tx) = self.held(lock).await? else {
-                return Ok(());
-            };
+            let mut tx = self.held(lock).await?;
             queue::remove_from_resolve(&mut tx, lock.token).await?;
             return Ok(tx.commit().await?);
         };

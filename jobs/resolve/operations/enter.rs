@@ -36,18 +36,9 @@ fn enter() -> Work {
 }
 
 fn is_seen(turn: &Context<'_>) -> Work {
-    match turn.known.map(|known| known.subject().state) {
-        Some(State::Available) => Ok(Outcome::done("it was felt to be in service")),
-        Some(
-            State::Creating
-            | State::Uncertain
-            | State::Unavailable
-            | State::Destroying
-            | State::Destroyed,
-        )
-        | None => {
-            let waits = "it has not been felt to be in service yet";
-            Err(Outcome::again(LOOK, waits))
-        }
+    if turn.known.map(|known| known.subject().state) == Some(State::Available) {
+        return Ok(Outcome::done("it was felt to be in service"));
     }
+    let waits = "it has not been felt to be in service yet";
+    Err(Outcome::again(LOOK, waits))
 }

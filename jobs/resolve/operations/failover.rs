@@ -22,7 +22,7 @@ use serde_json::json;
 use super::create_resource::plan;
 use super::fence::{FencedBy, fence};
 use super::follow::{make_slot, node, replication_password};
-use super::kind::{Context, Operation, Outcome, Step, Turn, Work};
+use super::kind::{Context, Operation, Outcome, Step, Turn, Work, step};
 use super::{lead, script};
 use crate::host::scripts::PROMOTE;
 pub(super) use candidates::Lsn;
@@ -62,21 +62,11 @@ impl Operation for Failover {
     type Memo = Memo;
     const KIND: OperationKind = OperationKind::Failover;
     const STEPS: &'static [Step<Self>] = &[
-        Step::new("choose", "choose who is to lead", |turn| {
-            Box::pin(choose(turn))
-        }),
-        Step::new(
-            "fence",
-            "prove that the leader accepts no writes any more",
-            |turn| Box::pin(fence_it(turn)),
-        ),
-        Step::new("promote", "promote the follower", |turn| {
-            Box::pin(promote(turn))
-        }),
-        Step::new("swap", "write down who leads", |turn| Box::pin(swap(turn))),
-        Step::new("repoint", "have the other followers follow it", |turn| {
-            Box::pin(repoint(turn))
-        }),
+        step!("choose", "choose who is to lead" => choose),
+        step!("fence", "prove that the leader accepts no writes any more" => fence_it),
+        step!("promote", "promote the follower" => promote),
+        step!("swap", "write down who leads" => swap),
+        step!("repoint", "have the other followers follow it" => repoint),
         Step::new("conclude", "have the old leader made a follower", |turn| {
             Box::pin(async { conclude(turn) })
         }),

@@ -92,14 +92,11 @@ async fn by_its_cloud(
     let id = server.instance_id.as_deref();
     let id = id.ok_or_else(|| "its cloud does not know it".to_owned())?;
     let stopped = async || match cloud.describe(id).await {
-        Ok(instance) => match instance.state {
-            InstanceState::Stopped | InstanceState::Terminated => Ok(Some(instance.detail)),
-            InstanceState::Pending
-            | InstanceState::Running
-            | InstanceState::Stopping
-            | InstanceState::ShuttingDown
-            | InstanceState::Unknown(_) => Ok(None),
-        },
+        Ok(instance) => {
+            use InstanceState::{Stopped, Terminated};
+            let off = matches!(instance.state, Stopped | Terminated);
+            Ok(off.then_some(instance.detail))
+        }
         Err(e) => Err(format!("its cloud: {e}")),
     };
     let proof = |words| {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::follows::follows;
-use super::kind::{Context, NoParams, Operation, Outcome, Step, Turn, Work};
+use super::kind::{Context, NoParams, Operation, Outcome, Step, Turn, Work, step};
 use super::script;
 use crate::host::scripts::{FREEZE_TABLES, LOOK_FREEZING, START_FREEZING};
 
@@ -28,20 +28,12 @@ impl Operation for Freeze {
     type Memo = Memo;
     const KIND: OperationKind = OperationKind::Freeze;
     const STEPS: &'static [Step<Self>] = &[
-        Step::new("look", "look how much of it can be frozen", |turn| {
-            Box::pin(look(turn))
-        })
-        .may_end(),
-        Step::new("start", "begin to freeze the oldest tables", |turn| {
-            Box::pin(start(turn))
-        })
-        .may_end(),
+        step!("look", "look how much of it can be frozen" => look).may_end(),
+        step!("start", "begin to freeze the oldest tables" => start).may_end(),
         // Its name tells the playbook that freezing is under way.
-        Step::new("watch", "wait until they are frozen", |turn| {
-            Box::pin(watch(turn))
-        })
-        .may_end()
-        .watching(),
+        step!("watch", "wait until they are frozen" => watch)
+            .may_end()
+            .watching(),
     ];
 }
 

@@ -12,7 +12,7 @@ use drover::model::{self, Harm, OperationId, OperationKind, Resource, Server};
 use drover::store::gameday;
 use drover::store::subjects::{self, Known};
 
-use super::kind::{Context, NoMemo, NoParams, Operation, Outcome, Step, Turn, Work};
+use super::kind::{Context, NoMemo, NoParams, Operation, Outcome, Step, Turn, Work, step};
 use super::script;
 use crate::host::Script;
 use crate::host::scripts::{GAMEDAY_EMPTY, GAMEDAY_FILL, GAMEDAY_SIGNAL};
@@ -25,13 +25,10 @@ impl Operation for Gameday {
     type Params = NoParams;
     type Memo = NoMemo;
     const KIND: OperationKind = OperationKind::Gameday;
-    const STEPS: &'static [Step<Self>] =
-        &[
-            Step::new("act", "break it, or take back what was broken", |turn| {
-                Box::pin(act(turn))
-            })
+    const STEPS: &'static [Step<Self>] = &[
+        step!("act", "break it, or take back what was broken" => act)
             .within(Duration::from_secs(25)),
-        ];
+    ];
 }
 
 async fn act(turn: &mut Turn<'_, Gameday>) -> Work {

@@ -10,7 +10,7 @@ use drover::store::operations::Fact;
 use serde::{Deserialize, Serialize};
 
 use super::instance::{self, Machine, POWER, SOON};
-use super::kind::{Context, Operation, Outcome, Step, Turn, Work};
+use super::kind::{Context, Operation, Outcome, Step, Turn, Work, step};
 use super::script;
 use crate::cloud::{Cloud as _, CloudAction, Volume};
 use crate::host::scripts::GROW_FILESYSTEM;
@@ -41,19 +41,11 @@ impl Operation for Grow {
     type Memo = Memo;
     const KIND: OperationKind = OperationKind::Grow;
     const STEPS: &'static [Step<Self>] = &[
-        Step::new("target", "tell how large it is to be", |turn| {
-            Box::pin(target(turn))
-        })
-        .may_end(),
-        Step::new("grow", "have its cloud make the volume larger", |turn| {
-            Box::pin(grow(turn))
-        })
-        .within(POWER)
-        .may_end(),
-        Step::new("extend", "have the filesystem take the room", |turn| {
-            Box::pin(extend(turn))
-        })
-        .may_end(),
+        step!("target", "tell how large it is to be" => target).may_end(),
+        step!("grow", "have its cloud make the volume larger" => grow)
+            .within(POWER)
+            .may_end(),
+        step!("extend", "have the filesystem take the room" => extend).may_end(),
     ];
 }
 

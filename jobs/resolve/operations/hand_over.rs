@@ -14,18 +14,14 @@ use drover::store::operations::{self, NewOperation};
 use drover::store::{self, changes, queue};
 use serde_json::json;
 
-use super::kind::{Context, Operation, Outcome, Step, Work};
+use super::kind::{Context, Operation, Outcome, Step, Work, step};
 use super::switchover;
 
 /// The step, for what takes servers down.
 pub(super) const fn step<O: Operation>() -> Step<O> {
-    Step::new(
-        "hand_over",
-        "have who leads on it hand over first",
-        |turn| Box::pin(perform(turn)),
-    )
-    .may_end()
-    .watching()
+    step!("hand_over", "have who leads on it hand over first" => perform)
+        .may_end()
+        .watching()
 }
 
 /// So long between two looks.
@@ -172,7 +168,7 @@ fn follows(turn: &Context<'_>, own: &Asked) -> Stands {
 async fn call_off(turn: &Context<'_>, own: &Asked) -> Result<bool, Outcome> {
     let by = turn.operation.id.public();
     let mut tx = store::begin(&turn.tools.pool).await?;
-    let held = queue::hold_operation_token(&mut tx, own.id).await;
+    let held = queue::hold_token(&mut tx, queue::Token::Operation(own.id)).await;
     held?;
     let why = "its server does not wait any longer";
     let off = operations::call_off_before(&mut tx, own.id, &switchover::HARMLESS, &by, why);

@@ -8,7 +8,7 @@ use drover::model::Server;
 use drover::store::operations::Fact;
 use serde::{Deserialize, Serialize};
 
-use super::kind::{Context, Ended, Outcome, Work};
+use super::kind::{Context, Ended, Operation, Outcome, Turn, Work};
 use crate::cloud::{AnyCloud, Cloud as _, CloudAction, Done, Instance, InstanceState};
 
 /// So long between two questions to a cloud.
@@ -46,6 +46,52 @@ pub(super) fn able<'a>(turn: &Context<'a>, action: CloudAction) -> Result<Machin
         .can(id, action)
         .map_err(|e| Outcome::hopeless(e.to_string()))?;
     Ok(Machine { cloud, id, server })
+}
+
+/// A kind of operation that stops its server, and starts it again for as long as it takes,
+/// whatever goes wrong behind `stop`.
+pub(super) trait Stops: Operation {
+    /// What its cloud must be able to do.
+    const NEEDS: CloudAction;
+
+    /// How the instance was before.
+    fn marked(memo: &mut Self::Memo) -> &mut Marked;
+}
+
+/// The instance of such an operation.
+///
+/// # Errors
+/// As [`able`].
+pub(super) fn machine<'a, O: Stops>(turn: &Turn<'a, O>) -> Result<Machine<'a>, Outcome> {
+    able(turn, O::NEEDS)
+}
+
+/// Its step `stop`.
+pub(super) async fn stop<O: Stops>(turn: &mut Turn<'_, O>) -> Work {
+    let stopped = async {
+        let machine = machine(turn)?;
+        Ok(machine.touched(machine.stop(turn).await?))
+    };
+    let stopped = stopped.await;
+    let context = turn.context;
+    O::marked(&mut turn.memo).unless_hopeless(&context, stopped)
+}
+
+/// Its step `start`.
+pub(super) async fn start<O: Stops>(turn: &mut Turn<'_, O>) -> Work {
+    let machine = machine(turn)?;
+    machine.start(turn).await??;
+    let name = &machine.server.subject.name;
+    Ok(machine.touched(Outcome::done(format!("{name} is started"))))
+}
+
+/// Its step `await_running`.
+pub(super) async fn await_running<O: Stops>(turn: &mut Turn<'_, O>) -> Work {
+    let machine = machine(turn)?;
+    let context = turn.context;
+    let marked = O::marked(&mut turn.memo);
+    let running = machine.await_running(&context, marked).await?;
+    marked.conclude(running)
 }
 
 /// What is known of an instance before it is stopped.
@@ -93,15 +139,10 @@ impl Machine<'_> {
     /// How it is, unless it is gone for good.
     pub(super) async fn there(&self) -> Result<Instance, Outcome> {
         let instance = self.cloud.describe(self.id).await?;
-        match instance.state {
-            InstanceState::Terminated | InstanceState::ShuttingDown => {
-                Err(Outcome::hopeless(instance.detail))
-            }
-            InstanceState::Pending
-            | InstanceState::Running
-            | InstanceState::Stopping
-            | InstanceState::Stopped
-            | InstanceState::Unknown(_) => Ok(instance),
+        use InstanceState::{ShuttingDown, Terminated};
+        match matches!(instance.state, Terminated | ShuttingDown) {
+            true => Err(Outcome::hopeless(instance.detail)),
+            false => Ok(instance),
         }
     }
 
@@ -131,14 +172,9 @@ impl Machine<'_> {
                 .await??;
             instance = self.there().await?;
         }
-        match instance.state {
-            InstanceState::Stopped => Ok(Outcome::done(instance.detail)),
-            InstanceState::Pending
-            | InstanceState::Running
-            | InstanceState::Stopping
-            | InstanceState::ShuttingDown
-            | InstanceState::Terminated
-            | InstanceState::Unknown(_) => Err(Outcome::again(SOON, instance.detail)),
+        match instance.state == InstanceState::Stopped {
+            true => Ok(Outcome::done(instance.detail)),
+            false => Err(Outcome::again(SOON, instance.detail)),
         }
     }
 
@@ -146,16 +182,12 @@ impl Machine<'_> {
     /// have died over it. The inner result is the cloud's answer.
     pub(super) async fn start(&self, turn: &Context<'_>) -> Result<Done, Outcome> {
         let instance = self.there().await?;
-        match instance.state {
-            InstanceState::Running | InstanceState::Pending | InstanceState::Stopped => {
-                self.act(turn, "starting it", self.cloud.start(self.id))
-                    .await
-            }
-            InstanceState::Stopping
-            | InstanceState::ShuttingDown
-            | InstanceState::Terminated
-            | InstanceState::Unknown(_) => Err(Outcome::again(SOON, instance.detail)),
+        use InstanceState::{Pending, Running, Stopped};
+        if !matches!(instance.state, Running | Pending | Stopped) {
+            return Err(Outcome::again(SOON, instance.detail));
         }
+        self.act(turn, "starting it", self.cloud.start(self.id))
+            .await
     }
 
     /// Waits until it runs. One that has stopped again, as an instance does that the cloud

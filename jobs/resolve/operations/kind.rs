@@ -78,6 +78,14 @@ pub struct Step<O: Operation> {
     pub run: for<'t, 'a> fn(&'t mut Turn<'a, O>) -> BoxFuture<'t, Work>,
 }
 
+/// A step that an asynchronous function does: `step!("name", "what it does" => function)`.
+macro_rules! step {
+    ($name:literal, $does:literal => $run:path) => {
+        $crate::resolve::operations::kind::Step::new($name, $does, |turn| Box::pin($run(turn)))
+    };
+}
+pub(super) use step;
+
 impl<O: Operation> Step<O> {
     /// A step of 20 s at most.
     pub const fn new(

@@ -5,8 +5,8 @@ use drover::model::{Fsync, OperationKind};
 use serde::{Deserialize, Serialize};
 
 use super::await_available;
-use super::instance::{self, Machine, Marked, POWER, TRIES};
-use super::kind::{Context, NoParams, Operation, Outcome, Step, Turn, Work};
+use super::instance::{self, Machine, Marked, POWER, Stops, TRIES, machine};
+use super::kind::{Context, NoParams, Operation, Outcome, Step, Turn, Work, step};
 use crate::cloud::{Cloud as _, CloudAction, Volume};
 
 /// A stuck volume is attached again.
@@ -27,28 +27,24 @@ impl Operation for Reattach {
     type Memo = Memo;
     const KIND: OperationKind = OperationKind::Reattach;
     const STEPS: &'static [Step<Self>] = &[
-        Step::new("mark", "see which volumes are stuck", |turn| {
-            Box::pin(mark(turn))
-        })
-        .may_end()
-        .tries(TRIES),
-        Step::new("stop", "stop the server", |turn| Box::pin(stop(turn))).within(POWER),
-        Step::new("detach", "take the volumes off", |turn| {
-            Box::pin(detach(turn))
-        })
-        .within(POWER),
-        Step::new("attach", "attach them again", |turn| Box::pin(attach(turn))).within(POWER),
-        Step::new("start", "start the server", |turn| Box::pin(start(turn))).within(POWER),
-        Step::new("await_running", "wait until it runs", |turn| {
-            Box::pin(await_running(turn))
-        })
-        .within(POWER),
+        step!("mark", "see which volumes are stuck" => mark)
+            .may_end()
+            .tries(TRIES),
+        step!("stop", "stop the server" => instance::stop).within(POWER),
+        step!("detach", "take the volumes off" => detach).within(POWER),
+        step!("attach", "attach them again" => attach).within(POWER),
+        step!("start", "start the server" => instance::start).within(POWER),
+        step!("await_running", "wait until it runs" => instance::await_running).within(POWER),
         await_available::step(),
     ];
 }
 
-fn machine<'a>(turn: &Context<'a>) -> Result<Machine<'a>, Outcome> {
-    instance::able(turn, CloudAction::ReattachVolume)
+impl Stops for Reattach {
+    const NEEDS: CloudAction = CloudAction::ReattachVolume;
+
+    fn marked(memo: &mut Memo) -> &mut Marked {
+        &mut memo.marked
+    }
 }
 
 /// Remembers which volumes it is about.
@@ -102,17 +98,6 @@ fn stuck(turn: &Context<'_>) -> Vec<(String, String)> {
         .collect()
 }
 
-async fn stop(turn: &mut Turn<'_, Reattach>) -> Work {
-    let stopped = stop_it(turn).await;
-    let context = turn.context;
-    turn.memo.marked.unless_hopeless(&context, stopped)
-}
-
-async fn stop_it(turn: &Context<'_>) -> Work {
-    let machine = machine(turn)?;
-    Ok(machine.touched(machine.stop(turn).await?))
-}
-
 async fn detach(turn: &mut Turn<'_, Reattach>) -> Work {
     let detached = move_them(turn, false).await;
     let context = turn.context;
@@ -145,18 +130,4 @@ fn moved(turn: &Turn<'_, Reattach>, machine: &Machine<'_>, how: &str) -> Outcome
     let done = Outcome::done(format!("{}: {how}", turn.memo.volumes.join(", ")));
     let touch = |done: Outcome, id| done.touching(format!("volume {id} of {name}"));
     turn.memo.volumes.iter().fold(done, touch)
-}
-
-async fn start(turn: &mut Turn<'_, Reattach>) -> Work {
-    let machine = machine(turn)?;
-    machine.start(turn).await??;
-    let name = &machine.server.subject.name;
-    Ok(machine.touched(Outcome::done(format!("{name} is started"))))
-}
-
-async fn await_running(turn: &mut Turn<'_, Reattach>) -> Work {
-    let running = machine(turn)?
-        .await_running(turn, &turn.memo.marked)
-        .await?;
-    turn.memo.marked.conclude(running)
 }

@@ -7,7 +7,7 @@ use drover::model::OperationKind;
 use serde::{Deserialize, Serialize};
 
 use super::instance::{self, Machine, Marked, POWER, SOON, TRIES};
-use super::kind::{Context, Operation, Outcome, Step, Turn, Work};
+use super::kind::{Context, Operation, Outcome, Step, Turn, Work, step};
 use super::look_round::{self, Looks, Params};
 use super::{await_available, hand_over};
 use crate::cloud::{Cloud as _, CloudAction, Instance, InstanceState};
@@ -37,23 +37,19 @@ impl Operation for Reboot {
     type Memo = Memo;
     const KIND: OperationKind = OperationKind::Reboot;
     const STEPS: &'static [Step<Self>] = &[
-        Step::new("look", "see whether it lives", |turn| Box::pin(look(turn))).may_end(),
-        Step::new("mark", "remember the boot that it ends", |turn| {
-            Box::pin(mark(turn))
-        })
-        .may_end()
-        .tries(TRIES),
+        step!("look", "see whether it lives" => look).may_end(),
+        step!("mark", "remember the boot that it ends" => mark)
+            .may_end()
+            .tries(TRIES),
         hand_over::step(),
-        Step::new("reboot", "reboot it", |turn| Box::pin(reboot(turn)))
+        step!("reboot", "reboot it" => reboot)
             .within(POWER)
             .may_end()
             .tries(TRIES),
-        Step::new("await_boot", "wait for another boot", |turn| {
-            Box::pin(await_boot(turn))
-        })
-        .within(POWER)
-        .may_end()
-        .tries(TRIES),
+        step!("await_boot", "wait for another boot" => await_boot)
+            .within(POWER)
+            .may_end()
+            .tries(TRIES),
         await_available::step(),
     ];
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::create_resource::{self, plan};
 use super::failover::Lsn;
 use super::follow::{Node, follow, make_slot, node, replication_password};
-use super::kind::{self, Ended, Operation, Outcome, Step, Turn, Work};
+use super::kind::{self, Ended, Operation, Outcome, Step, Turn, Work, step};
 use super::reconnect::follower;
 use super::{await_available, script, switchover};
 use crate::host::scripts::{COPY_LEADER, FENCE, OPEN, REACHES, REWIND, STREAMS_FROM};
@@ -60,31 +60,14 @@ impl Operation for Rebuild {
     type Memo = Memo;
     const KIND: OperationKind = OperationKind::Rebuild;
     const STEPS: &'static [Step<Self>] = &[
-        Step::new("look", "see whether it reaches its leader", |turn| {
-            Box::pin(look(turn))
-        })
-        .may_end(),
-        Step::new(
-            "stop",
-            "wait for its server, and stop it before it writes",
-            |turn| Box::pin(stop(turn)),
-        ),
-        Step::new("follow", "tell it whom it follows", |turn| {
-            Box::pin(follow_it(turn))
-        }),
-        Step::new(
-            "rewind",
-            "rewind it to where it parted from its leader",
-            |turn| Box::pin(rewind(turn)),
-        ),
-        Step::new("copy", "copy its leader anew", |turn| Box::pin(copy(turn))),
-        Step::new("start", "start it", |turn| Box::pin(start(turn))),
-        Step::new("tidy", "drop the slots that it kept as a leader", |turn| {
-            Box::pin(tidy(turn))
-        }),
-        Step::new("stream", "wait until it streams", |turn| {
-            Box::pin(stream(turn))
-        }),
+        step!("look", "see whether it reaches its leader" => look).may_end(),
+        step!("stop", "wait for its server, and stop it before it writes" => stop),
+        step!("follow", "tell it whom it follows" => follow_it),
+        step!("rewind", "rewind it to where it parted from its leader" => rewind),
+        step!("copy", "copy its leader anew" => copy),
+        step!("start", "start it" => start),
+        step!("tidy", "drop the slots that it kept as a leader" => tidy),
+        step!("stream", "wait until it streams" => stream),
         await_available::step(),
     ];
 

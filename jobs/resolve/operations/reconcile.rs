@@ -12,7 +12,7 @@ use drover::model::{Cloud, OperationKind, State, SubjectId};
 use drover::store::orphans::{self, Entry, Orphan};
 use serde_json::json;
 
-use super::kind::{Context, Finding, NoMemo, NoParams, Operation, Outcome, Step, Turn, Work};
+use super::kind::{Context, Finding, NoMemo, NoParams, Operation, Outcome, Step, Turn, Work, step};
 use super::places;
 use crate::cloud::{AnyCloud, Cloud as _, CloudError, InstanceState, Marked, MarkedSort};
 
@@ -23,13 +23,10 @@ impl Operation for Reconcile {
     type Params = NoParams;
     type Memo = NoMemo;
     const KIND: OperationKind = OperationKind::Reconcile;
-    const STEPS: &'static [Step<Self>] =
-        &[
-            Step::new("compare", "compare the clouds with the record", |turn| {
-                Box::pin(compare(turn))
-            })
+    const STEPS: &'static [Step<Self>] = &[
+        step!("compare", "compare the clouds with the record" => compare)
             .within(Duration::from_secs(25)),
-        ];
+    ];
 }
 
 /// How long a region may take.
@@ -229,14 +226,8 @@ async fn gone<'a>(
     let mut gone = Vec::new();
     for (entry, id) in suspects.into_iter().take(ONE_BY_ONE) {
         let instance = at.describe(id).await?;
-        match instance.state {
-            InstanceState::Terminated => gone.push((entry, instance.detail)),
-            InstanceState::Pending
-            | InstanceState::Running
-            | InstanceState::Stopping
-            | InstanceState::Stopped
-            | InstanceState::ShuttingDown
-            | InstanceState::Unknown(_) => {}
+        if instance.state == InstanceState::Terminated {
+            gone.push((entry, instance.detail));
         }
     }
     Ok(gone)

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::create_resource::plan;
 use super::follow::{follow, make_slot, node};
-use super::kind::{self, Context, NoParams, Operation, Outcome, Step, Turn, Work};
+use super::kind::{self, Context, NoParams, Operation, Outcome, Step, Turn, Work, step};
 use super::script;
 use crate::host::scripts::{END_RECEIVER, RECEIVER_STATUS};
 
@@ -28,15 +28,10 @@ impl Operation for Reconnect {
     type Memo = Memo;
     const KIND: OperationKind = OperationKind::Reconnect;
     const STEPS: &'static [Step<Self>] = &[
-        Step::new("reconnect", "tell it anew whom it follows", |turn| {
-            Box::pin(reconnect(turn))
-        })
-        .may_end(),
-        Step::new("streams", "wait until it streams", |turn| {
-            Box::pin(streams(turn))
-        })
-        .may_end()
-        .watching(),
+        step!("reconnect", "tell it anew whom it follows" => reconnect).may_end(),
+        step!("streams", "wait until it streams" => streams)
+            .may_end()
+            .watching(),
     ];
 
     fn also_changes(step: &str, known: Option<&Known>, _memo: &Self::Memo) -> Option<SubjectId> {

@@ -14,7 +14,7 @@ use drover::store::{self, changes, plans};
 use serde::{Deserialize, Serialize};
 
 use super::follow::node;
-use super::kind::{Context, Operation, Outcome, Step, Turn, Work};
+use super::kind::{Context, Operation, Outcome, Step, Turn, Work, step};
 use super::reconnect::follower;
 
 /// A broken follower is replaced.
@@ -42,17 +42,9 @@ impl Operation for Replace {
     // Behind the first, it is brought to its end: a broken follower that recovers
     // meanwhile is one too many.
     const STEPS: &'static [Step<Self>] = &[
-        Step::new("make", "ask for another follower", |turn| {
-            Box::pin(make(turn))
-        })
-        .may_end(),
-        Step::new("made", "wait until that one is there", |turn| {
-            Box::pin(made(turn))
-        })
-        .watching(),
-        Step::new("destroy", "have this one destroyed", |turn| {
-            Box::pin(destroy(turn))
-        }),
+        step!("make", "ask for another follower" => make).may_end(),
+        step!("made", "wait until that one is there" => made).watching(),
+        step!("destroy", "have this one destroyed" => destroy),
     ];
 }
 

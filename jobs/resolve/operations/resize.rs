@@ -6,7 +6,7 @@ use drover::model::OperationKind;
 use serde::{Deserialize, Serialize};
 
 use super::instance::{self, Machine, Marked, POWER, SOON};
-use super::kind::{Context, Ended, Operation, Outcome, Step, Turn, Work};
+use super::kind::{Context, Ended, Operation, Outcome, Step, Turn, Work, step};
 use super::{await_available, hand_over};
 use crate::cloud::{Cloud as _, CloudAction, CloudError, InstanceState};
 
@@ -37,20 +37,12 @@ impl Operation for Resize {
     type Memo = Memo;
     const KIND: OperationKind = OperationKind::Resize;
     const STEPS: &'static [Step<Self>] = &[
-        Step::new("mark", "look how its instance is", |turn| {
-            Box::pin(mark(turn))
-        }),
+        step!("mark", "look how its instance is" => mark),
         hand_over::step(),
-        Step::new("stop", "stop it", |turn| Box::pin(stop(turn))).within(POWER),
-        Step::new("set_size", "give it its size", |turn| {
-            Box::pin(set_size(turn))
-        })
-        .within(POWER),
-        Step::new("start", "start it", |turn| Box::pin(start(turn))).within(POWER),
-        Step::new("await_running", "wait until it runs", |turn| {
-            Box::pin(await_running(turn))
-        })
-        .within(POWER),
+        step!("stop", "stop it" => stop).within(POWER),
+        step!("set_size", "give it its size" => set_size).within(POWER),
+        step!("start", "start it" => start).within(POWER),
+        step!("await_running", "wait until it runs" => await_running).within(POWER),
         await_available::step(),
         Step::new("conclude", "see which size it has", |turn| {
             Box::pin(async { conclude(turn) })

@@ -7,7 +7,7 @@ use std::time::Duration;
 use drover::model::{Cause, OperationKind};
 use serde::{Deserialize, Serialize};
 
-use super::kind::{Context, Operation, Outcome, Step, Turn, Work};
+use super::kind::{Context, Operation, Outcome, Step, Turn, Work, step};
 use super::{await_available, script};
 use crate::host::ScriptError;
 use crate::host::scripts::{
@@ -57,16 +57,12 @@ impl Operation for Restart {
     type Memo = Memo;
     const KIND: OperationKind = OperationKind::Restart;
     const STEPS: &'static [Step<Self>] = &[
-        Step::new("mark", "look how the cluster is", |turn| {
-            Box::pin(mark(turn))
-        })
-        .may_end()
-        .watching(),
-        Step::new("restart", "restart the cluster", |turn| {
-            Box::pin(restart(turn))
-        })
-        .within(Duration::from_secs(25))
-        .may_end(),
+        step!("mark", "look how the cluster is" => mark)
+            .may_end()
+            .watching(),
+        step!("restart", "restart the cluster" => restart)
+            .within(Duration::from_secs(25))
+            .may_end(),
         await_available::step(),
     ];
 }

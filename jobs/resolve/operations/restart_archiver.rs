@@ -7,7 +7,7 @@ use drover::model::OperationKind;
 use serde::{Deserialize, Serialize};
 
 use super::follows::follows;
-use super::kind::{NoParams, Operation, Outcome, Step, Turn, Work};
+use super::kind::{NoParams, Operation, Outcome, Step, Turn, Work, step};
 use super::script;
 use crate::host::scripts::{LOOK_ARCHIVER, RESTART_ARCHIVER};
 
@@ -35,21 +35,15 @@ impl Operation for RestartArchiver {
     type Memo = Memo;
     const KIND: OperationKind = OperationKind::RestartArchiver;
     const STEPS: &'static [Step<Self>] = &[
-        Step::new("look", "look what is wrong with its archiver", |turn| {
-            Box::pin(look(turn))
-        })
-        .may_end(),
-        Step::new(
+        step!("look", "look what is wrong with its archiver" => look).may_end(),
+        step!(
             "restart",
-            "end what hangs under its archiver, and switch to a new segment",
-            |turn| Box::pin(restart(turn)),
+            "end what hangs under its archiver, and switch to a new segment" => restart
         )
         .may_end(),
-        Step::new("catch_up", "wait until archiving keeps up", |turn| {
-            Box::pin(catch_up(turn))
-        })
-        .may_end()
-        .watching(),
+        step!("catch_up", "wait until archiving keeps up" => catch_up)
+            .may_end()
+            .watching(),
     ];
 }
 

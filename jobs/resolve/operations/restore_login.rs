@@ -6,7 +6,7 @@ use postgres_protocol::password::scram_sha_256;
 use serde::{Deserialize, Serialize};
 
 use super::follows::follows;
-use super::kind::{Context, NoParams, Operation, Outcome, Step, Turn, Work};
+use super::kind::{Context, NoParams, Operation, Outcome, Step, Turn, Work, step};
 use super::{own_role, script};
 use crate::host::scripts::{LOOK_ROLE, RESTORE_LOGIN};
 use crate::postgres::PostgresError;
@@ -27,14 +27,8 @@ impl Operation for RestoreLogin {
     type Memo = Memo;
     const KIND: OperationKind = OperationKind::RestoreLogin;
     const STEPS: &'static [Step<Self>] = &[
-        Step::new("look", "look why the role is refused", |turn| {
-            Box::pin(look(turn))
-        })
-        .may_end(),
-        Step::new("restore", "let the role log in again", |turn| {
-            Box::pin(restore(turn))
-        })
-        .may_end(),
+        step!("look", "look why the role is refused" => look).may_end(),
+        step!("restore", "let the role log in again" => restore).may_end(),
     ];
 }
 

@@ -5,7 +5,7 @@ use drover::model::{ExposeSecret, OperationKind};
 use drover::store::operations::Fact;
 use postgres_protocol::password::scram_sha_256;
 
-use super::kind::{NoMemo, NoParams, Operation, Outcome, Step, Turn, Work};
+use super::kind::{NoMemo, NoParams, Operation, Outcome, Step, Turn, Work, step};
 use super::script;
 use crate::host::scripts::SET_PASSWORD;
 
@@ -16,7 +16,7 @@ impl Operation for RotatePassword {
     type Params = NoParams;
     type Memo = NoMemo;
     const KIND: OperationKind = OperationKind::RotatePassword;
-    const STEPS: &'static [Step<Self>] = &[Step::new("set", "set it", |turn| Box::pin(set(turn)))];
+    const STEPS: &'static [Step<Self>] = &[step!("set", "set it" => set)];
 }
 
 /// The server gets a verifier of it: the password itself is in nothing that

@@ -9,7 +9,7 @@ use drover::store::operations::Fact;
 use serde::Deserialize;
 
 use super::follow::followers;
-use super::kind::{Context, NoMemo, Operation, Outcome, Step, Turn, Work};
+use super::kind::{Context, NoMemo, Operation, Outcome, Step, Turn, Work, step};
 use super::{script, sync};
 use crate::host::scripts::STREAMING_FOLLOWERS;
 
@@ -28,22 +28,14 @@ impl Operation for SetDurability {
     type Memo = NoMemo;
     const KIND: OperationKind = OperationKind::SetDurability;
     const STEPS: &'static [Step<Self>] = &[
-        Step::new("look", "look whether a follower streams", |turn| {
-            Box::pin(look(turn))
-        }),
-        Step::new("set", "have its commits wait for a follower", |turn| {
-            Box::pin(set(turn))
-        }),
+        step!("look", "look whether a follower streams" => look),
+        step!("set", "have its commits wait for a follower" => set),
         Step::new(
             "write_down",
             "write down what its commits wait for",
             |turn| Box::pin(async { write_down(turn) }),
         ),
-        Step::new(
-            "compare",
-            "compare what is in force with the record",
-            |turn| Box::pin(compare(turn)),
-        ),
+        step!("compare", "compare what is in force with the record" => compare),
     ];
 }
 

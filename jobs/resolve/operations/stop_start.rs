@@ -3,11 +3,10 @@
 //! as it takes.
 
 use drover::model::OperationKind;
-
 use serde::{Deserialize, Serialize};
 
-use super::instance::{self, Machine, Marked, POWER, TRIES};
-use super::kind::{Context, Operation, Outcome, Step, Turn, Work};
+use super::instance::{self, Marked, POWER, Stops, TRIES, machine};
+use super::kind::{Operation, Step, Turn, Work, step};
 use super::look_round::{self, Looks, Params};
 use super::{await_available, hand_over};
 use crate::cloud::CloudAction;
@@ -29,25 +28,24 @@ impl Operation for StopStart {
     type Memo = Memo;
     const KIND: OperationKind = OperationKind::StopStart;
     const STEPS: &'static [Step<Self>] = &[
-        Step::new("look", "see whether it lives", |turn| Box::pin(look(turn))).may_end(),
-        Step::new("mark", "look how its instance is", |turn| {
-            Box::pin(mark(turn))
-        })
-        .may_end()
-        .tries(TRIES),
+        step!("look", "see whether it lives" => look).may_end(),
+        step!("mark", "look how its instance is" => mark)
+            .may_end()
+            .tries(TRIES),
         hand_over::step(),
-        Step::new("stop", "stop it", |turn| Box::pin(stop(turn))).within(POWER),
-        Step::new("start", "start it", |turn| Box::pin(start(turn))).within(POWER),
-        Step::new("await_running", "wait until it runs", |turn| {
-            Box::pin(await_running(turn))
-        })
-        .within(POWER),
+        step!("stop", "stop it" => instance::stop).within(POWER),
+        step!("start", "start it" => instance::start).within(POWER),
+        step!("await_running", "wait until it runs" => instance::await_running).within(POWER),
         await_available::step(),
     ];
 }
 
-fn machine<'a>(turn: &Context<'a>) -> Result<Machine<'a>, Outcome> {
-    instance::able(turn, CloudAction::StopStart)
+impl Stops for StopStart {
+    const NEEDS: CloudAction = CloudAction::StopStart;
+
+    fn marked(memo: &mut Memo) -> &mut Marked {
+        &mut memo.marked
+    }
 }
 
 async fn look(turn: &mut Turn<'_, StopStart>) -> Work {
@@ -60,31 +58,4 @@ async fn mark(turn: &mut Turn<'_, StopStart>) -> Work {
     let machine = machine(turn)?;
     let instance = machine.there().await?;
     Ok(machine.mark(&instance, &mut turn.memo.marked))
-}
-
-async fn stop(turn: &mut Turn<'_, StopStart>) -> Work {
-    let stopped = stop_it(turn).await;
-    let context = turn.context;
-    turn.memo.marked.unless_hopeless(&context, stopped)
-}
-
-async fn stop_it(turn: &Context<'_>) -> Work {
-    let machine = machine(turn)?;
-    Ok(machine.touched(machine.stop(turn).await?))
-}
-
-async fn start(turn: &mut Turn<'_, StopStart>) -> Work {
-    let machine = machine(turn)?;
-    machine.start(turn).await??;
-    let name = &machine.server.subject.name;
-    Ok(machine.touched(Outcome::done(format!("{name} is started"))))
-}
-
-/// One that has stopped again, as an instance does that the cloud found no room for, is
-/// started once more.
-async fn await_running(turn: &mut Turn<'_, StopStart>) -> Work {
-    let running = machine(turn)?
-        .await_running(turn, &turn.memo.marked)
-        .await?;
-    turn.memo.marked.conclude(running)
 }

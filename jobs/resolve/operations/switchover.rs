@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::create_resource::{self, plan};
 use super::follow::{follow, followers, make_slot, node, replication_password};
-use super::kind::{Context, Operation, Outcome, Step, Turn, Work};
+use super::kind::{Context, Operation, Outcome, Step, Turn, Work, step};
 use super::{await_available, lead, script};
 use crate::host::scripts::{
     CAUGHT_UP, CHECKPOINT, FOLLOWER_STANDING, LEAD_ON, PROMOTE, STOP_LEADER, TIDY_SLOTS,
@@ -42,38 +42,16 @@ impl Operation for Switchover {
     type Memo = Memo;
     const KIND: OperationKind = OperationKind::Switchover;
     const STEPS: &'static [Step<Self>] = &[
-        Step::new("choose", "choose who is to lead", |turn| {
-            Box::pin(choose(turn))
-        }),
-        Step::new(
-            "names",
-            "have its commits wait for whom the record says",
-            |turn| Box::pin(names(turn)),
-        ),
-        Step::new(
-            "checkpoint",
-            "let the leader write down what it holds",
-            |turn| Box::pin(checkpoint(turn)),
-        ),
-        Step::new("stop", "shut the leader down", |turn| Box::pin(stop(turn))),
-        Step::new(
-            "catch_up",
-            "wait until the follower has everything",
-            |turn| Box::pin(catch_up(turn)),
-        ),
-        Step::new("promote", "promote the follower", |turn| {
-            Box::pin(promote(turn))
-        }),
-        Step::new("swap", "write down who leads", |turn| Box::pin(swap(turn))),
-        Step::new("repoint", "have the other followers follow it", |turn| {
-            Box::pin(repoint(turn))
-        }),
-        Step::new("follow", "have the old leader follow it", |turn| {
-            Box::pin(follow_it(turn))
-        }),
-        Step::new("start", "start the old leader as a follower", |turn| {
-            Box::pin(start(turn))
-        }),
+        step!("choose", "choose who is to lead" => choose),
+        step!("names", "have its commits wait for whom the record says" => names),
+        step!("checkpoint", "let the leader write down what it holds" => checkpoint),
+        step!("stop", "shut the leader down" => stop),
+        step!("catch_up", "wait until the follower has everything" => catch_up),
+        step!("promote", "promote the follower" => promote),
+        step!("swap", "write down who leads" => swap),
+        step!("repoint", "have the other followers follow it" => repoint),
+        step!("follow", "have the old leader follow it" => follow_it),
+        step!("start", "start the old leader as a follower" => start),
         Step::new("tidy", "drop the slots that it kept as a leader", |turn| {
             Box::pin(async { tidy(turn, turn.resource()?).await })
         }),

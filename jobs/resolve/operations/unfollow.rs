@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::create_follower::leader_of;
 use super::create_resource::customer;
 use super::follow::node;
-use super::kind::{Context, NoParams, Operation, Outcome, Step, Turn, Work};
+use super::kind::{Context, NoParams, Operation, Outcome, Step, Turn, Work, step};
 use super::{lead, script, sync};
 use crate::host::scripts::{DROP_SLOT, PROMOTE};
 
@@ -28,16 +28,10 @@ impl Operation for Unfollow {
     type Memo = Memo;
     const KIND: OperationKind = OperationKind::Unfollow;
     const STEPS: &'static [Step<Self>] = &[
-        Step::new("promote", "promote it", |turn| Box::pin(promote(turn))),
-        Step::new("part", "write down that it leads", |turn| {
-            Box::pin(part(turn))
-        }),
-        Step::new("slot", "drop the slot that kept WAL for it", |turn| {
-            Box::pin(slot(turn))
-        }),
-        Step::new("names", "have nobody wait for it", |turn| {
-            Box::pin(names(turn))
-        }),
+        step!("promote", "promote it" => promote),
+        step!("part", "write down that it leads" => part),
+        step!("slot", "drop the slot that kept WAL for it" => slot),
+        step!("names", "have nobody wait for it" => names),
     ];
 
     fn also_changes(step: &str, _known: Option<&Known>, memo: &Memo) -> Option<SubjectId> {

@@ -6,7 +6,7 @@ use super::followers_of;
 use crate::model::{Kind, OperationId, OperationKind, Origin, State, SubjectId};
 use crate::store::operations::{self, NewOperation};
 use crate::store::queue;
-use crate::store::statement::Bind;
+use crate::store::statement::{only_value, row, value};
 use crate::store::subjects::resources_on;
 
 /// Whether the cloud may have been asked for this server: its creation came to the
@@ -16,26 +16,18 @@ pub async fn was_asked_for(
     server: SubjectId,
     step: u16,
 ) -> sqlx::Result<bool> {
-    sqlx::query_scalar(
-        "select exists (select from operations
-                        where subject_id = $1 and kind = 'create_server' and step >= $2)",
-    )
-    .bind_all((server, i16::try_from(step).unwrap_or(i16::MAX)))
-    .fetch_one(db)
-    .await
+    let sql = "select exists (select from operations
+                              where subject_id = $1 and kind = 'create_server' and step >= $2)";
+    only_value(db, sql, (server, i16::try_from(step).unwrap_or(i16::MAX))).await
 }
 
 /// Whether anything may have been made of a resource: its creation came further than
 /// to wait for its server.
 pub async fn was_begun(db: &mut PgConnection, resource: SubjectId) -> sqlx::Result<bool> {
-    sqlx::query_scalar(
-        "select exists (select from operations
-                        where subject_id = $1 and step >= 1
-                          and kind in ('create_resource', 'create_follower'))",
-    )
-    .bind(resource)
-    .fetch_one(db)
-    .await
+    let sql = "select exists (select from operations
+                              where subject_id = $1 and step >= 1
+                                and kind in ('create_resource', 'create_follower'))";
+    only_value(db, sql, [resource]).await
 }
 
 /// Why a subject is not destroyed.
@@ -68,14 +60,10 @@ pub async fn destroy(
     asked_by: &str,
 ) -> Result<OperationId, DestroyError> {
     queue::hold_operation_tokens(db, id).await?;
-    queue::hold_token(db, id).await?;
-    let found: Option<(State, Origin)> = sqlx::query_as(
-        "select state, origin from subjects
-         where id = $1 and kind = $2 and forgotten_at is null for update",
-    )
-    .bind_all((id, kind))
-    .fetch_optional(&mut *db)
-    .await?;
+    queue::hold_token(db, queue::Token::Subject(id)).await?;
+    let sql = "select state, origin from subjects
+               where id = $1 and kind = $2 and forgotten_at is null for update";
+    let found: Option<(State, Origin)> = row(db, sql, (id, kind)).await?;
     let (state, origin) = found.ok_or(DestroyError::NotFound)?;
     if origin != Origin::Created {
         return Err(DestroyError::Adopted);
@@ -108,15 +96,11 @@ pub async fn destroy(
 
 /// Whether a server was made for a plan's resources and has none left.
 pub async fn is_left_alone(db: &mut PgConnection, server: SubjectId) -> sqlx::Result<bool> {
-    let found: Option<SubjectId> = sqlx::query_scalar(
-        "select s.id from subjects s join servers v using (id)
-         where s.id = $1 and s.origin = 'created' and s.forgotten_at is null
-           and s.state <> 'destroying' and v.for_plan is not null
-         for update of s",
-    )
-    .bind(server)
-    .fetch_optional(&mut *db)
-    .await?;
+    let sql = "select s.id from subjects s join servers v using (id)
+               where s.id = $1 and s.origin = 'created' and s.forgotten_at is null
+                 and s.state <> 'destroying' and v.for_plan is not null
+               for update of s";
+    let found: Option<SubjectId> = value(db, sql, [server]).await?;
     if found.is_none() {
         return Ok(false);
     }
@@ -129,12 +113,8 @@ pub async fn others_on(
     server: SubjectId,
     resource: SubjectId,
 ) -> sqlx::Result<bool> {
-    sqlx::query_scalar(
-        "select exists (
-             select from resources r join subjects s using (id)
-             where r.server_id = $1 and r.id <> $2 and s.forgotten_at is null)",
-    )
-    .bind_all((server, resource))
-    .fetch_one(db)
-    .await
+    let sql = "select exists (
+                   select from resources r join subjects s using (id)
+                   where r.server_id = $1 and r.id <> $2 and s.forgotten_at is null)";
+    only_value(db, sql, (server, resource)).await
 }

@@ -9,6 +9,7 @@ use crate::model::{
 use crate::store::operations::NewOperation;
 use crate::store::plans::Plan;
 use crate::store::queue;
+use crate::store::statement::{rows, run, value};
 
 /// A follower that is wanted.
 #[derive(Clone, Debug)]
@@ -55,22 +56,22 @@ pub async fn follow(
     let (server, _) = server(db, &new).await?;
     // What is the customer's comes with the leader's data, and is the leader's in the
     // record too.
-    sqlx::query(
+    let values = (
+        id,
+        server,
+        i32::from(FIRST_PORT),
+        key.seal(&wanted.own_password, &format!("{id}/password"))?,
+        TlsMode::Require,
+        wanted.leader,
+    );
+    let sql =
         "insert into resources (id, server_id, port, database, role, password, tls_mode, plan,
                                 leader_id, customer_role, customer_database, maintenance_window,
                                 durability, max_lag_bytes)
          select $1, $2, $3, database, role, $4, $5, plan, id, customer_role, customer_database,
                 maintenance_window, durability, max_lag_bytes
-         from resources where id = $6",
-    )
-    .bind(id)
-    .bind(server)
-    .bind(i32::from(FIRST_PORT))
-    .bind(key.seal(&wanted.own_password, &format!("{id}/password"))?)
-    .bind(TlsMode::Require)
-    .bind(wanted.leader)
-    .execute(&mut *db)
-    .await?;
+         from resources where id = $6";
+    run(db, sql, values).await?;
     queue::insert_token(db, id).await?;
     let new = NewOperation::new(id, OperationKind::CreateFollower, &wanted.asked_by);
     Ok((id, must_open(db, &new).await?))
@@ -101,24 +102,20 @@ pub enum Ready {
 /// The leaders on a server that have followers elsewhere.
 pub async fn leaders_on(db: &mut PgConnection, server: SubjectId) -> sqlx::Result<Vec<Led>> {
     // A database on a dead server stays uncertain: that is not found out.
-    let rows: Vec<(SubjectId, String, bool, bool)> = sqlx::query_as(
-        "select r.id, s.name, s.state = 'available' and bool_or(fs.state = 'available'),
-                s.state in ('available', 'uncertain')
-                    and v.state in ('available', 'uncertain')
-                    and bool_or(fs.state in ('available', 'uncertain')
-                                and fv.state in ('available', 'uncertain'))
-         from resources r join subjects s using (id) join subjects v on v.id = r.server_id
-         join resources f on f.leader_id = r.id and f.server_id <> r.server_id
-         join subjects fs on fs.id = f.id join subjects fv on fv.id = f.server_id
-         where r.server_id = $1 and r.leader_id is null and s.forgotten_at is null
-           and s.state in ('available', 'uncertain', 'unavailable')
-           and fs.forgotten_at is null
-           and fs.state in ('available', 'uncertain', 'unavailable')
-         group by r.id, s.name, s.state, v.state order by r.id",
-    )
-    .bind(server)
-    .fetch_all(db)
-    .await?;
+    let sql = "select r.id, s.name, s.state = 'available' and bool_or(fs.state = 'available'),
+                      s.state in ('available', 'uncertain')
+                          and v.state in ('available', 'uncertain')
+                          and bool_or(fs.state in ('available', 'uncertain')
+                                      and fv.state in ('available', 'uncertain'))
+               from resources r join subjects s using (id) join subjects v on v.id = r.server_id
+               join resources f on f.leader_id = r.id and f.server_id <> r.server_id
+               join subjects fs on fs.id = f.id join subjects fv on fv.id = f.server_id
+               where r.server_id = $1 and r.leader_id is null and s.forgotten_at is null
+                 and s.state in ('available', 'uncertain', 'unavailable')
+                 and fs.forgotten_at is null
+                 and fs.state in ('available', 'uncertain', 'unavailable')
+               group by r.id, s.name, s.state, v.state order by r.id";
+    let rows: Vec<(SubjectId, String, bool, bool)> = rows(db, sql, [server]).await?;
     let led = |(leader, name, yes, perhaps)| Led {
         leader,
         name,
@@ -137,24 +134,20 @@ pub async fn keeps_sync(
     db: &mut PgConnection,
     follower: SubjectId,
 ) -> sqlx::Result<Option<SubjectId>> {
-    sqlx::query_scalar(
-        "select l.id from resources r
-         join subjects rs on rs.id = r.id
-         join resources l on l.id = r.leader_id join subjects s on s.id = l.id
-         where r.id = $1 and l.durability = 'sync'
-           and rs.state in ('available', 'uncertain', 'unavailable')
-           and s.forgotten_at is null and s.state not in ('destroying', 'destroyed')
-           and not exists (
-               select from resources f join subjects fs on fs.id = f.id
-               where f.leader_id = l.id and f.id <> r.id and fs.forgotten_at is null
-                 and fs.state in ('available', 'uncertain', 'unavailable')
-                 and not exists (select from operations o
-                                 where o.subject_id = f.id and o.state = 'open'
-                                   and o.kind = 'unfollow'))",
-    )
-    .bind(follower)
-    .fetch_optional(db)
-    .await
+    let sql = "select l.id from resources r
+               join subjects rs on rs.id = r.id
+               join resources l on l.id = r.leader_id join subjects s on s.id = l.id
+               where r.id = $1 and l.durability = 'sync'
+                 and rs.state in ('available', 'uncertain', 'unavailable')
+                 and s.forgotten_at is null and s.state not in ('destroying', 'destroyed')
+                 and not exists (
+                     select from resources f join subjects fs on fs.id = f.id
+                     where f.leader_id = l.id and f.id <> r.id and fs.forgotten_at is null
+                       and fs.state in ('available', 'uncertain', 'unavailable')
+                       and not exists (select from operations o
+                                       where o.subject_id = f.id and o.state = 'open'
+                                         and o.kind = 'unfollow'))";
+    value(db, sql, [follower]).await
 }
 
 /// The live followers of a resource, oldest first.
@@ -171,11 +164,7 @@ pub async fn followers(
     db: &mut PgConnection,
     leaders: &[SubjectId],
 ) -> sqlx::Result<Vec<(SubjectId, SubjectId)>> {
-    sqlx::query_as(
-        "select r.leader_id, r.id from resources r join subjects s using (id)
-         where r.leader_id = any($1) and s.forgotten_at is null order by r.id",
-    )
-    .bind(leaders)
-    .fetch_all(db)
-    .await
+    let sql = "select r.leader_id, r.id from resources r join subjects s using (id)
+               where r.leader_id = any($1) and s.forgotten_at is null order by r.id";
+    rows(db, sql, [leaders]).await
 }

@@ -8,7 +8,7 @@ pub use crate::api::Stage;
 use crate::model::{
     Gameday, Harm, IncidentId, IncidentKind, IncidentState, Kind, PublicId, SubjectId,
 };
-use crate::store::statement::Bind;
+use crate::store::statement::{only_row, only_value, row, rows};
 
 /// What comes later than this after the break is not of the break.
 const WINDOW: TimeDelta = TimeDelta::hours(6);
@@ -90,23 +90,16 @@ pub async fn report(db: &mut PgConnection, gameday: &Gameday) -> sqlx::Result<Re
     let names: Vec<&Bearer> = watched.iter().filter(|w| w.counts).collect();
     let ids: Vec<SubjectId> = watched.iter().map(|w| w.id).collect();
 
-    let failed: Option<DateTime<Utc>> = sqlx::query_scalar(
-        "select min(created_at) from observations
-         where subject_id = any($1) and created_at >= $2 and created_at < $3
-           and not (attributes->>'service_available')::boolean",
-    )
-    .bind_all((&ids, span.0, span.1))
-    .fetch_one(&mut *db)
-    .await?;
-    let (left, unavailable): (Option<DateTime<Utc>>, Option<DateTime<Utc>>) = sqlx::query_as(
-        "select min(created_at) filter (where from_state = 'available'),
-                min(created_at) filter (where to_state = 'unavailable')
-         from transitions
-         where subject_id = any($1) and created_at >= $2 and created_at < $3",
-    )
-    .bind_all((&ids, span.0, span.1))
-    .fetch_one(&mut *db)
-    .await?;
+    let sql = "select min(created_at) from observations
+               where subject_id = any($1) and created_at >= $2 and created_at < $3
+                 and not (attributes->>'service_available')::boolean";
+    let failed: Option<DateTime<Utc>> = only_value(db, sql, (&ids, span.0, span.1)).await?;
+    let sql = "select min(created_at) filter (where from_state = 'available'),
+                      min(created_at) filter (where to_state = 'unavailable')
+               from transitions
+               where subject_id = any($1) and created_at >= $2 and created_at < $3";
+    let (left, unavailable): (Option<DateTime<Utc>>, Option<DateTime<Utc>>) =
+        only_row(db, sql, (&ids, span.0, span.1)).await?;
     report.detected_at = failed.into_iter().chain(left).min();
     report.unavailable_at = unavailable;
 
@@ -166,17 +159,13 @@ async fn watched(db: &mut PgConnection, gameday: &Gameday) -> sqlx::Result<Vec<B
         kind: subject.kind,
         counts: true,
     };
-    let others: Vec<(SubjectId, Kind)> = sqlx::query_as(
-        "select s.id, s.kind from resources r join subjects s on s.id = r.id
-         where r.server_id = $1 and s.created_at < $2 and s.state <> 'creating'
-           and (s.forgotten_at is null or s.forgotten_at > $2)
-         union all
-         select v.id, v.kind from resources r join subjects v on v.id = r.server_id
-         where r.id = $1",
-    )
-    .bind_all((subject.id, gameday.broken_at))
-    .fetch_all(db)
-    .await?;
+    let sql = "select s.id, s.kind from resources r join subjects s on s.id = r.id
+               where r.server_id = $1 and s.created_at < $2 and s.state <> 'creating'
+                 and (s.forgotten_at is null or s.forgotten_at > $2)
+               union all
+               select v.id, v.kind from resources r join subjects v on v.id = r.server_id
+               where r.id = $1";
+    let others: Vec<(SubjectId, Kind)> = rows(db, sql, (subject.id, gameday.broken_at)).await?;
     let mut all = vec![named];
     for (id, kind) in others {
         all.push(Bearer {
@@ -207,30 +196,19 @@ async fn back(
     id: SubjectId,
     (since, until): (DateTime<Utc>, DateTime<Utc>),
 ) -> sqlx::Result<Back> {
-    let moved: Option<(DateTime<Utc>, SubjectId, String)> = sqlx::query_as(
-        "select created_at, new_leader_id, name from leader_changes
+    let sql = "select created_at, new_leader_id, name from leader_changes
          where old_leader_id = $1 and kind <> 'unfollow' and created_at >= $2 and created_at < $3
-         order by seq limit 1",
-    )
-    .bind_all((id, since, until))
-    .fetch_optional(&mut *db)
-    .await?;
-    let left: Option<DateTime<Utc>> = sqlx::query_scalar(
-        "select min(created_at) from transitions
-         where subject_id = $1 and from_state = 'available'
-           and created_at >= $2 and created_at < $3",
-    )
-    .bind_all((id, since, until))
-    .fetch_one(&mut *db)
-    .await?;
-    let itself: Option<DateTime<Utc>> = sqlx::query_scalar(
-        "select min(created_at) from transitions
-         where subject_id = $1 and to_state = 'available' and created_at > $2
-           and created_at < $3",
-    )
-    .bind_all((id, left, until))
-    .fetch_one(&mut *db)
-    .await?;
+         order by seq limit 1";
+    let moved: Option<(DateTime<Utc>, SubjectId, String)> =
+        row(db, sql, (id, since, until)).await?;
+    let sql = "select min(created_at) from transitions
+               where subject_id = $1 and from_state = 'available'
+                 and created_at >= $2 and created_at < $3";
+    let left: Option<DateTime<Utc>> = only_value(db, sql, (id, since, until)).await?;
+    let sql = "select min(created_at) from transitions
+               where subject_id = $1 and to_state = 'available' and created_at > $2
+                 and created_at < $3";
+    let itself: Option<DateTime<Utc>> = only_value(db, sql, (id, left, until)).await?;
     if let Some((at, to, name)) = moved
         && itself.is_none_or(|itself| itself > at)
     {
@@ -255,15 +233,11 @@ async fn seen_well(
     since: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> sqlx::Result<Option<DateTime<Utc>>> {
-    sqlx::query_scalar(
-        "select min(created_at) from observations
+    let sql = "select min(created_at) from observations
          where subject_id = $1 and created_at >= $2 and created_at < $3
            and (attributes->>'service_available')::boolean
-           and created_at - coalesce((attributes->>'latency_ms')::float8, 0) * interval '1 ms' > $2",
-    )
-    .bind_all((id, since, until))
-    .fetch_one(db)
-    .await
+           and created_at - coalesce((attributes->>'latency_ms')::float8, 0) * interval '1 ms' > $2";
+    only_value(db, sql, (id, since, until)).await
 }
 
 /// When all were in service again that had not been.
@@ -290,17 +264,13 @@ async fn incidents(
     of: &[SubjectId],
     (since, until): (DateTime<Utc>, DateTime<Utc>),
 ) -> sqlx::Result<Vec<Seen>> {
-    sqlx::query_as(
-        "select i.id, i.kind, i.state, i.resolved_at, min(e.created_at) as opened_at
-         from incidents i join incident_events e on e.incident_id = i.id
-         where i.subject_id = any($1) and e.kind in ('opened', 'reopened')
-           and e.created_at >= $2 and e.created_at < $3
-         group by i.id, i.kind, i.state, i.resolved_at
-         order by opened_at, i.id",
-    )
-    .bind_all((of, since, until))
-    .fetch_all(db)
-    .await
+    let sql = "select i.id, i.kind, i.state, i.resolved_at, min(e.created_at) as opened_at
+               from incidents i join incident_events e on e.incident_id = i.id
+               where i.subject_id = any($1) and e.kind in ('opened', 'reopened')
+                 and e.created_at >= $2 and e.created_at < $3
+               group by i.id, i.kind, i.state, i.resolved_at
+               order by opened_at, i.id";
+    rows(db, sql, (of, since, until)).await
 }
 
 async fn remedies(
@@ -309,15 +279,11 @@ async fn remedies(
     (since, until): (DateTime<Utc>, DateTime<Utc>),
 ) -> sqlx::Result<Vec<Used>> {
     let ids: Vec<IncidentId> = incidents.iter().map(|i| i.id).collect();
-    sqlx::query_as(
-        "select resolver, remedy, min(created_at) as begun_at,
-                (array_agg(outcome order by created_at desc, phase desc))[1] as outcome
-         from resolver_runs
-         where incident_id = any($1) and created_at >= $2 and created_at <= $3
-         group by incident_id, resolver, remedy
-         order by begun_at",
-    )
-    .bind_all((ids, since, until))
-    .fetch_all(db)
-    .await
+    let sql = "select resolver, remedy, min(created_at) as begun_at,
+                      (array_agg(outcome order by created_at desc, phase desc))[1] as outcome
+               from resolver_runs
+               where incident_id = any($1) and created_at >= $2 and created_at <= $3
+               group by incident_id, resolver, remedy
+               order by begun_at";
+    rows(db, sql, (ids, since, until)).await
 }

@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use super::{Incident, IncidentId, Note, close, load, lock, note};
 use crate::model::{Action, Channel, Deed, Evidence, IncidentState, Severity};
 use crate::store::outbox::{self, NewMessage};
-use crate::store::statement::{Bind, Statement};
+use crate::store::statement::run;
 use crate::store::{operations, queue};
 
 /// What is asked for, by whom, and why.
@@ -48,7 +48,7 @@ pub enum ActError {
 /// # Errors
 /// See [`ActError`]; then roll back.
 pub async fn act(db: &mut PgConnection, id: IncidentId, asked: &Asked) -> Result<(), ActError> {
-    queue::hold_incident_token(db, id).await?;
+    queue::hold_token(db, queue::Token::Incident(id)).await?;
     load(db, id).await?.ok_or(ActError::NotFound)?;
     let mut incident = lock(db, id).await?.ok_or(ActError::NotFound)?;
     if !asked.action.fits(&incident) {
@@ -73,10 +73,8 @@ async fn acknowledge(
     incident: &Incident,
     asked: &Asked,
 ) -> sqlx::Result<()> {
-    sqlx::query("update incidents set acknowledged_at = now(), acknowledged_by = $2 where id = $1")
-        .bind_all((incident.id, &asked.by))
-        .execute(&mut *db)
-        .await?;
+    let sql = "update incidents set acknowledged_at = now(), acknowledged_by = $2 where id = $1";
+    run(db, sql, (incident.id, &asked.by)).await?;
     say(db, incident, asked, "acknowledged", "a human is at it").await?;
     if incident.paged_at.is_some() {
         let new = NewMessage {
@@ -105,17 +103,13 @@ async fn retry(db: &mut PgConnection, incident: &Incident, asked: &Asked) -> sql
     };
     let reason = format!("{} has drover try again", asked.by);
     outbox::call_off(db, &paged_only, &reason).await?;
-    sqlx::query(
-        "update incidents
-         set state = 'triggered', state_since = now(), revision = revision + 1,
-             deadline = null, remedy = null, attempt = 0, attempts = 0,
-             wait_until = null, resting = null, reopened = 0,
-             acknowledged_at = null, acknowledged_by = null, paged_at = null
-         where id = $1",
-    )
-    .bind(incident.id)
-    .execute(&mut *db)
-    .await?;
+    let sql = "update incidents
+               set state = 'triggered', state_since = now(), revision = revision + 1,
+                   deadline = null, remedy = null, attempt = 0, attempts = 0,
+                   wait_until = null, resting = null, reopened = 0,
+                   acknowledged_at = null, acknowledged_by = null, paged_at = null
+               where id = $1";
+    run(db, sql, [incident.id]).await?;
     let token = queue::Token::Incident(incident.id);
     queue::change_lane(db, token, incident.kind.profile().lane).await?;
     // What is stuck goes on by itself, more slowly; now it goes on at once.
@@ -139,10 +133,8 @@ async fn release(db: &mut PgConnection, incident: &Incident, asked: &Asked) -> s
 }
 
 async fn set_held(db: &mut PgConnection, id: IncidentId, held: bool) -> sqlx::Result<()> {
-    sqlx::query("update incidents set held_at = case when $2 then now() end where id = $1")
-        .bind_all((id, held))
-        .run(db)
-        .await
+    let sql = "update incidents set held_at = case when $2 then now() end where id = $1";
+    run(db, sql, (id, held)).await
 }
 
 async fn resolve(

@@ -6,7 +6,7 @@ use sqlx::{FromRow, PgConnection};
 use super::{Incident, IncidentId, IncidentKind, IncidentState, SubjectId};
 use crate::api::{IncidentMessage, TimelineEvent};
 use crate::model::{PublicId, Severity};
-use crate::store::statement::Bind;
+use crate::store::statement::{row, rows};
 use crate::store::subjects::Whose;
 
 /// So many events of a timeline are read, the newest.
@@ -97,10 +97,8 @@ pub async fn list(db: &mut PgConnection, page: &Page) -> sqlx::Result<Vec<Listed
 
 /// Reads one incident as [`list`] does.
 pub async fn find(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<Option<Listed>> {
-    sqlx::query_as(sqlx::AssertSqlSafe(format!("{COLUMNS} where i.id = $1")))
-        .bind(id)
-        .fetch_optional(db)
-        .await
+    let sql = sqlx::AssertSqlSafe(format!("{COLUMNS} where i.id = $1"));
+    row(db, sql, [id]).await
 }
 
 /// An open incident, in few words.
@@ -118,37 +116,26 @@ pub struct Open {
 
 /// The open incidents of these subjects, oldest first.
 pub async fn open_of(db: &mut PgConnection, subjects: &[SubjectId]) -> sqlx::Result<Vec<Open>> {
-    sqlx::query_as(
-        "select id, subject_id, kind, state from incidents
-         where subject_id = any($1) and state <> 'resolved' order by id",
-    )
-    .bind(subjects)
-    .fetch_all(db)
-    .await
+    let sql = "select id, subject_id, kind, state from incidents
+               where subject_id = any($1) and state <> 'resolved' order by id";
+    rows(db, sql, [subjects]).await
 }
 
 /// The newest events of a timeline, oldest of them first.
 pub async fn events(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<Vec<TimelineEvent>> {
-    sqlx::query_as(
-        "select created_at, kind, actor, text, detail from (
-             select * from incident_events where incident_id = $1
-             order by created_at desc, id desc limit $2) newest
-         order by created_at, id",
-    )
-    .bind_all((id, MOST_EVENTS))
-    .fetch_all(db)
-    .await
+    let sql = "select created_at, kind, actor, text, detail from (
+                   select * from incident_events where incident_id = $1
+                   order by created_at desc, id desc limit $2) newest
+               order by created_at, id";
+    rows(db, sql, (id, MOST_EVENTS)).await
 }
 
 /// The messages about an incident, oldest first.
 pub async fn messages(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<Vec<IncidentMessage>> {
-    sqlx::query_as(
+    let sql =
         "select 'msg_' || id as id, created_at, channel, action, severity, summary, state, attempts,
                 last_error, delivered_by, reference, settled_at
          from (select * from outbox where incident_id = $1 order by seq desc limit 1000) o
-         order by seq",
-    )
-    .bind(id)
-    .fetch_all(db)
-    .await
+         order by seq";
+    rows(db, sql, [id]).await
 }

@@ -7,7 +7,7 @@ use super::{begin_anew, end, load, note};
 use crate::model::{
     Action, IncidentId, IncidentKind, Note, Operation, OperationAction, OperationId, OperationState,
 };
-use crate::store::statement::Bind;
+use crate::store::statement::{run, value};
 use crate::store::{self, incidents, queue};
 
 /// What is asked for, by whom, and why.
@@ -50,7 +50,7 @@ pub async fn act(db: &mut PgConnection, id: OperationId, asked: &Asked) -> Resul
         }
         return Ok(());
     }
-    queue::hold_operation_token(db, id).await?;
+    queue::hold_token(db, queue::Token::Operation(id)).await?;
     fitting(db, id, asked.action).await?;
     match asked.action {
         OperationAction::Retry => begin_anew(db, id, &asked.by).await?,
@@ -73,14 +73,10 @@ pub async fn act(db: &mut PgConnection, id: OperationId, asked: &Asked) -> Resul
 /// in `params.override`.
 async fn overrule(db: &mut PgConnection, id: OperationId, asked: &Asked) -> sqlx::Result<()> {
     let reason = asked.reason.as_deref().unwrap_or("no reason given");
-    sqlx::query(
-        "update operations
+    let sql = "update operations
          set params = params || jsonb_build_object('override', $2::text), revision = revision + 1
-         where id = $1 and state = 'open'",
-    )
-    .bind_all((id, format!("{}: {reason}", asked.by)))
-    .execute(&mut *db)
-    .await?;
+         where id = $1 and state = 'open'";
+    run(db, sql, (id, format!("{}: {reason}", asked.by))).await?;
     let text = format!("overridden: {reason}");
     note(db, id, &asked.by, &Note::new("override", text)).await
 }
@@ -109,16 +105,15 @@ async fn retry_incident(
     let Some(subject) = operation.subject else {
         return Ok(false);
     };
-    let open: Option<IncidentId> = sqlx::query_scalar(
-        "select id from incidents
-         where coalesce(subject_id, '') = $1 and kind in ($2, $3) and state = 'needs_human'
-         order by id limit 1",
-    )
-    .bind(subject)
-    .bind(IncidentKind::CreationStuck)
-    .bind(IncidentKind::ChangeStuck)
-    .fetch_optional(&mut *db)
-    .await?;
+    let values = (
+        subject,
+        IncidentKind::CreationStuck,
+        IncidentKind::ChangeStuck,
+    );
+    let sql = "select id from incidents
+               where coalesce(subject_id, '') = $1 and kind in ($2, $3) and state = 'needs_human'
+               order by id limit 1";
+    let open: Option<IncidentId> = value(db, sql, values).await?;
     let Some(id) = open else {
         return Ok(false);
     };

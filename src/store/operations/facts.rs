@@ -11,7 +11,7 @@ use crate::model::{
 use crate::store::creation::{self, DestroyError};
 use crate::store::leader_changes::{self, NewChange};
 use crate::store::outbox;
-use crate::store::statement::{Bind, Statement, Values};
+use crate::store::statement::{only_value, run, touched, value};
 use crate::store::{incidents, modes, queue};
 
 /// A fact about a subject. Secrets come sealed.
@@ -121,11 +121,11 @@ pub async fn apply(
         } => {
             let sql = "update servers set host_private_key = $2, host_key = $3, ssh_key = $4
                        where id = $1 and host_key is null";
-            set(db, sql, (subject, host_private, host_key, ssh_key)).await?;
+            run(db, sql, (subject, host_private, host_key, ssh_key)).await?;
         }
         Fact::Instance { id, zone, size } => {
             let sql = "update servers set instance_id = $2, zone = $3, size = $4 where id = $1";
-            set(db, sql, (subject, id, zone, size)).await?;
+            run(db, sql, (subject, id, zone, size)).await?;
         }
         Fact::Address {
             address,
@@ -133,39 +133,39 @@ pub async fn apply(
             user,
         } => {
             let sql = "update servers set address = $2, ssh_port = $3, ssh_user = $4 where id = $1";
-            set(db, sql, (subject, address, i32::from(*port), user)).await?;
+            run(db, sql, (subject, address, i32::from(*port), user)).await?;
         }
         Fact::Volume { id } => {
             let sql = "update servers set volume_id = $2 where id = $1";
-            set(db, sql, (subject, id)).await?;
+            run(db, sql, (subject, id)).await?;
         }
         Fact::Size(size) => {
             let sql = "update servers set size = $2 where id = $1";
-            set(db, sql, (subject, size)).await?;
+            run(db, sql, (subject, size)).await?;
         }
         Fact::VolumeGib(gib) => {
             let sql = "update servers set volume_gib = $2 where id = $1";
             let gib = i32::try_from(*gib).unwrap_or(i32::MAX);
-            set(db, sql, (subject, gib)).await?;
+            run(db, sql, (subject, gib)).await?;
         }
         Fact::HostKeyHandedOver => {
             let sql = "update servers set host_private_key = $2 where id = $1";
-            set(db, sql, (subject, None::<Vec<u8>>)).await?;
+            run(db, sql, (subject, None::<Vec<u8>>)).await?;
         }
         Fact::Certificate(pem) => {
             let sql = "update resources set tls_root_cert = $2, tls_mode = $3 where id = $1";
-            set(db, sql, (subject, pem, TlsMode::VerifyFull)).await?;
+            run(db, sql, (subject, pem, TlsMode::VerifyFull)).await?;
         }
         Fact::CustomerPassword(sealed) => {
             let sql = "update resources set customer_password = $2 where id = $1";
-            set(db, sql, (subject, sealed)).await?;
+            run(db, sql, (subject, sealed)).await?;
         }
         Fact::State { from, to, reason } => {
             turn(db, subject, *from, *to, reason, worker).await?;
         }
         Fact::Durability(durability) => {
             let sql = "update resources set durability = $2 where id = $1 or leader_id = $1";
-            set(db, sql, (subject, durability)).await?;
+            run(db, sql, (subject, durability)).await?;
         }
         Fact::Leads {
             customer,
@@ -224,14 +224,6 @@ pub async fn follow_up(
     Ok(())
 }
 
-async fn set<'q>(
-    db: &mut PgConnection,
-    sql: &'static str,
-    values: impl Values<'q>,
-) -> sqlx::Result<()> {
-    sqlx::query(sql).bind_all(values).run(db).await
-}
-
 /// Changes a subject's state with its transition, if it is in `from`.
 pub async fn turn(
     db: &mut PgConnection,
@@ -241,23 +233,16 @@ pub async fn turn(
     reason: &str,
     worker: &str,
 ) -> sqlx::Result<bool> {
-    let changed = sqlx::query(
-        "update subjects set state = $3, state_since = now()
-         where id = $1 and state = $2 and forgotten_at is null",
-    )
-    .bind_all((subject, from, to))
-    .execute(&mut *db)
-    .await?;
-    if changed.rows_affected() == 0 {
+    let sql = "update subjects set state = $3, state_since = now()
+               where id = $1 and state = $2 and forgotten_at is null";
+    let changed = touched(db, sql, (subject, from, to)).await?;
+    if changed == 0 {
         return Ok(false);
     }
-    sqlx::query(
-        "insert into transitions (id, subject_id, from_state, to_state, reason, worker)
-         values ($1, $2, $3, $4, $5, $6)",
-    )
-    .bind_all((TransitionId::generate(), subject, from, to, reason, worker))
-    .execute(&mut *db)
-    .await?;
+    let sql = "insert into transitions (id, subject_id, from_state, to_state, reason, worker)
+               values ($1, $2, $3, $4, $5, $6)";
+    let id = TransitionId::generate();
+    run(db, sql, (id, subject, from, to, reason, worker)).await?;
     queue::bring_forward(db, &[subject]).await?;
     Ok(true)
 }
@@ -269,17 +254,13 @@ async fn lead(
     (customer, replication): (&[u8], Option<&[u8]>),
     by: OperationId,
 ) -> sqlx::Result<()> {
-    let followed: Option<SubjectId> = sqlx::query_scalar(
-        "update resources r
-         set leader_id = null, epoch = r.epoch + 1, customer_password = $2,
-             replication_password = $3, durability = 'async'
-         from resources was
-         where r.id = $1 and was.id = r.id and was.leader_id is not null
-         returning was.leader_id",
-    )
-    .bind_all((follower, customer, replication))
-    .fetch_optional(&mut *db)
-    .await?;
+    let sql = "update resources r
+               set leader_id = null, epoch = r.epoch + 1, customer_password = $2,
+                   replication_password = $3, durability = 'async'
+               from resources was
+               where r.id = $1 and was.id = r.id and was.leader_id is not null
+               returning was.leader_id";
+    let followed: Option<SubjectId> = value(db, sql, (follower, customer, replication)).await?;
     // Without one the step was done before.
     let Some(followed) = followed else {
         return Ok(());
@@ -306,33 +287,22 @@ async fn hand_over(
     (customer, replication): (&[u8], &[u8]),
 ) -> sqlx::Result<()> {
     let (from, to) = (change.old_leader, change.new_leader);
-    let led = sqlx::query(
-        "update resources t
-         set leader_id = null, epoch = f.epoch + 1, customer_password = $3,
-             replication_password = $4, durability = f.durability
-         from resources f
-         where t.id = $2 and f.id = $1 and t.leader_id = $1",
-    )
-    .bind_all((from, to, customer, replication))
-    .execute(&mut *db)
-    .await?;
-    if led.rows_affected() == 0 {
+    let sql = "update resources t
+               set leader_id = null, epoch = f.epoch + 1, customer_password = $3,
+                   replication_password = $4, durability = f.durability
+               from resources f
+               where t.id = $2 and f.id = $1 and t.leader_id = $1";
+    let led = touched(db, sql, (from, to, customer, replication)).await?;
+    if led == 0 {
         return Ok(());
     }
-    sqlx::query(
-        "update resources r
-         set leader_id = $2, epoch = (select epoch from resources where id = $2)
-         where (r.id = $1 or r.leader_id = $1) and r.id <> $2",
-    )
-    .bind_all((from, to))
-    .execute(&mut *db)
-    .await?;
+    let sql = "update resources r
+               set leader_id = $2, epoch = (select epoch from resources where id = $2)
+               where (r.id = $1 or r.leader_id = $1) and r.id <> $2";
+    run(db, sql, (from, to)).await?;
     // The names change places, by way of one that nobody else can have.
     let name = async |db: &mut PgConnection, id: SubjectId| -> sqlx::Result<String> {
-        sqlx::query_scalar("select name from subjects where id = $1")
-            .bind(id)
-            .fetch_one(db)
-            .await
+        only_value(db, "select name from subjects where id = $1", [id]).await
     };
     let (leaders, followers) = (name(db, from).await?, name(db, to).await?);
     for (id, name) in [
@@ -340,17 +310,15 @@ async fn hand_over(
         (to, &leaders),
         (from, &followers),
     ] {
-        sqlx::query("update subjects set name = $2 where id = $1")
-            .bind_all((id, name))
-            .execute(&mut *db)
-            .await?;
+        let sql = "update subjects set name = $2 where id = $1";
+        run(db, sql, (id, name)).await?;
     }
     changed(db, change).await
 }
 
 /// What was destroyed leaves the ring; its incidents end with it.
 async fn gone(db: &mut PgConnection, subject: SubjectId, worker: &str) -> sqlx::Result<()> {
-    queue::hold_token(db, subject).await?;
+    queue::hold_token(db, queue::Token::Subject(subject)).await?;
     queue::hold_incident_tokens(db, subject).await?;
     turn(
         db,
@@ -364,16 +332,11 @@ async fn gone(db: &mut PgConnection, subject: SubjectId, worker: &str) -> sqlx::
     incidents::forget(db, subject).await?;
     modes::forget(db, subject).await?;
     queue::remove_token(db, subject).await?;
-    sqlx::query("update subjects set forgotten_at = now() where id = $1")
-        .bind(subject)
-        .execute(&mut *db)
-        .await?;
+    let sql = "update subjects set forgotten_at = now() where id = $1";
+    run(db, sql, [subject]).await?;
     tracing::info!(subject = %subject, "destroyed");
-    let server: Option<SubjectId> =
-        sqlx::query_scalar("select server_id from resources where id = $1")
-            .bind(subject)
-            .fetch_optional(&mut *db)
-            .await?;
+    let sql = "select server_id from resources where id = $1";
+    let server: Option<SubjectId> = value(db, sql, [subject]).await?;
     // A server that was made for resources goes with the last of them.
     if let Some(server) = server
         && creation::is_left_alone(db, server).await?

@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 use super::{NewOperation, Remedy, end, open_for, open_of};
 use crate::model::{Observation, Operation, OperationId, OperationKind, OperationState, SubjectId};
 use crate::store::leases;
+use crate::store::statement::{column, only_value, row, rows};
 
 /// A leader that has followers, and no failover at work.
 #[derive(Clone, Copy, Debug)]
@@ -21,8 +22,7 @@ pub struct Leader {
 
 /// The leaders with followers that are this subject, or on it.
 pub async fn leaders_at(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<Vec<Leader>> {
-    let found: Vec<(SubjectId, bool, i32)> = sqlx::query_as(
-        "select r.id, s.state = 'available', p.failover_patience_s
+    let sql = "select r.id, s.state = 'available', p.failover_patience_s
          from resources r join subjects s using (id) join plans p on p.name = r.plan
          where (r.id = $1 or r.server_id = $1) and r.leader_id is null
            and s.state in ('available', 'uncertain', 'unavailable') and s.forgotten_at is null
@@ -31,11 +31,8 @@ pub async fn leaders_at(db: &mut PgConnection, subject: SubjectId) -> sqlx::Resu
                          and fs.state in ('available', 'uncertain', 'unavailable'))
            and not exists (select from operations o
                            where o.subject_id = r.id and o.kind = 'failover' and o.state = 'open')
-         order by r.id",
-    )
-    .bind(subject)
-    .fetch_all(db)
-    .await?;
+         order by r.id";
+    let found: Vec<(SubjectId, bool, i32)> = rows(db, sql, [subject]).await?;
     let leader = |(id, answers, seconds)| {
         let seconds = u64::try_from(seconds).unwrap_or_default();
         Leader {
@@ -100,15 +97,11 @@ fn gives_way(open: &Operation) -> bool {
 /// Whether a failover is at work at one of a server's databases: nobody touches the
 /// server meanwhile. One that has nobody yet who could lead keeps nobody off.
 pub async fn at_work_on(db: &mut PgConnection, server: SubjectId) -> sqlx::Result<bool> {
-    sqlx::query_scalar(
-        "select exists (
-             select from operations o join resources r on r.id = o.subject_id
-             where r.server_id = $1 and o.kind = 'failover' and o.state = 'open'
-               and o.step > 0 and o.stuck_at is null)",
-    )
-    .bind(server)
-    .fetch_one(db)
-    .await
+    let sql = "select exists (
+                   select from operations o join resources r on r.id = o.subject_id
+                   where r.server_id = $1 and o.kind = 'failover' and o.state = 'open'
+                     and o.step > 0 and o.stuck_at is null)";
+    only_value(db, sql, [server]).await
 }
 
 /// The newest observation of a leader in service that says where its WAL ended, within a
@@ -117,28 +110,23 @@ pub async fn last_in_service(
     db: &mut PgConnection,
     leader: SubjectId,
 ) -> sqlx::Result<Option<Observation>> {
-    sqlx::query_as(
-        "select id, created_at, worker, feelers, attributes from observations
-         where subject_id = $1 and created_at > now() - interval '1 day'
-           and (attributes ->> 'service_available')::bool
-           and attributes ->> 'lsn' is not null
-           and (attributes ->> 'in_recovery')::bool is false
-         order by created_at desc, id desc limit 1",
-    )
-    .bind(leader)
-    .fetch_optional(db)
-    .await
+    let sql = "select id, created_at, worker, feelers, attributes from observations
+               where subject_id = $1 and created_at > now() - interval '1 day'
+                 and (attributes ->> 'service_available')::bool
+                 and attributes ->> 'lsn' is not null
+                 and (attributes ->> 'in_recovery')::bool is false
+               order by created_at desc, id desc limit 1";
+    row(db, sql, [leader]).await
 }
 
 /// Those of these resources that something is being done with that makes or unmakes
 /// followers of them: none of them should lead just now.
 pub async fn in_hands(db: &mut PgConnection, ids: &[SubjectId]) -> sqlx::Result<Vec<SubjectId>> {
-    sqlx::query_scalar(
-        "select subject_id from operations
-         where state = 'open' and subject_id = any($1) and kind = any($2)",
-    )
-    .bind(ids)
-    .bind(OperationKind::names_where(|kind| kind.remakes_follower))
-    .fetch_all(db)
-    .await
+    let values = (
+        ids,
+        OperationKind::names_where(|kind| kind.remakes_follower),
+    );
+    let sql = "select subject_id from operations
+               where state = 'open' and subject_id = any($1) and kind = any($2)";
+    column(db, sql, values).await
 }

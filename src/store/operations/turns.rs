@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 
 use super::note;
 use crate::model::{IncidentId, Note, Operation, OperationId, OperationKind, SubjectId};
-use crate::store::statement::{Bind, Statement};
+use crate::store::statement::{row, run};
 
 /// The open operation of a subject that keeps a person from asking for one of this kind:
 /// one that somebody has asked for and that does not wait for its window, or is of the
@@ -14,20 +14,18 @@ pub async fn in_the_way(
     subject: SubjectId,
     kind: OperationKind,
 ) -> sqlx::Result<Option<Operation>> {
-    sqlx::query_as(
-        "select * from operations
-         where subject_id = $1 and state = 'open'
-           and (incident_id is null
-                    and (at_work or not_before is null or not_before <= now() or kind = $2)
-                or kind = any($3))
-         order by at_work desc, id limit 1",
-    )
-    .bind_all((subject, kind))
-    .bind(OperationKind::names_where(|kind| {
-        kind.moves_lead || kind.remakes_follower
-    }))
-    .fetch_optional(db)
-    .await
+    let values = (
+        subject,
+        kind,
+        OperationKind::names_where(|kind| kind.moves_lead || kind.remakes_follower),
+    );
+    let sql = "select * from operations
+               where subject_id = $1 and state = 'open'
+                 and (incident_id is null
+                          and (at_work or not_before is null or not_before <= now() or kind = $2)
+                      or kind = any($3))
+               order by at_work desc, id limit 1";
+    row(db, sql, values).await
 }
 
 /// Whose turn it is at a subject.
@@ -46,13 +44,9 @@ pub async fn claim(db: &mut PgConnection, operation: &Operation) -> sqlx::Result
     if operation.at_work {
         return Ok(Claim::Ours);
     }
-    let other: Option<Operation> = sqlx::query_as(
-        "select * from operations
-         where coalesce(subject_id, kind) = coalesce($1, $2) and at_work for update",
-    )
-    .bind_all((operation.subject, operation.kind))
-    .fetch_optional(&mut *db)
-    .await?;
+    let sql = "select * from operations
+               where coalesce(subject_id, kind) = coalesce($1, $2) and at_work for update";
+    let other: Option<Operation> = row(db, sql, (operation.subject, operation.kind)).await?;
     if let Some(other) = other {
         // One that is stuck leaves the field to others.
         if other.lane >= operation.lane && other.stuck_at.is_none() {
@@ -76,13 +70,9 @@ pub async fn claim(db: &mut PgConnection, operation: &Operation) -> sqlx::Result
 
 /// Whether somebody has paused it is seen by its `revision`.
 async fn set_at_work(db: &mut PgConnection, id: OperationId, at_work: bool) -> sqlx::Result<()> {
-    sqlx::query(
-        "update operations set at_work = $2, revision = revision + 1
-         where id = $1 and state = 'open'",
-    )
-    .bind_all((id, at_work))
-    .run(db)
-    .await
+    let sql = "update operations set at_work = $2, revision = revision + 1
+               where id = $1 and state = 'open'";
+    run(db, sql, (id, at_work)).await
 }
 
 /// Whether an operation is at work at this subject, or at its server, that keeps it
@@ -98,7 +88,14 @@ pub async fn disturbing(
     subject: SubjectId,
     own: IncidentId,
 ) -> sqlx::Result<Option<Disturbed>> {
-    let found: Option<(OperationKind, String, i16)> = sqlx::query_as(
+    let values = (
+        subject,
+        OperationKind::names_where(|kind| kind.disturbs),
+        OperationKind::names_where(|kind| kind.moves_lead),
+        own,
+        OperationKind::names_where(|kind| kind.moves_lead || kind.remakes_follower),
+    );
+    let sql =
         "select o.kind, s.name, o.lane from operations o join subjects s on s.id = o.subject_id
          where o.state = 'open' and o.stuck_at is null and o.kind = any($2)
            and (o.not_before is null or o.not_before <= now())
@@ -112,17 +109,8 @@ pub async fn disturbing(
                     where r.id = $1)
                 or o.kind = 'failover'
                    and o.subject_id in (select id from resources where server_id = $1))
-         order by s.kind desc limit 1",
-    )
-    .bind(subject)
-    .bind(OperationKind::names_where(|kind| kind.disturbs))
-    .bind(OperationKind::names_where(|kind| kind.moves_lead))
-    .bind(own)
-    .bind(OperationKind::names_where(|kind| {
-        kind.moves_lead || kind.remakes_follower
-    }))
-    .fetch_optional(db)
-    .await?;
+         order by s.kind desc limit 1";
+    let found: Option<(OperationKind, String, i16)> = row(db, sql, values).await?;
     Ok(found.map(|(kind, name, lane)| Disturbed {
         words: format!("{name} {}", kind.profile().words),
         lane: lane.into(),

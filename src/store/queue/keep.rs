@@ -1,22 +1,18 @@
 //! Keeping the ring: workers that come and go, what is mended, pruned and counted.
 
 use serde::Serialize;
-use sqlx::{PgConnection, PgPool, Row};
+use sqlx::{PgConnection, PgPool};
 
 use super::{DEAD_AFTER, Queue, STUCK_AFTER, millis};
 use crate::model::{IncidentKind, Lane};
-use crate::store::statement::{Bind, Statement};
+use crate::store::statement::{only_row, only_value, rows, run, touched};
 
 /// Frees every token that a worker which is no more still holds.
 pub async fn release(db: &mut PgConnection, worker: &str) -> sqlx::Result<u64> {
-    sqlx::query(
-        "update apalis.jobs
-         set status = 'Pending', lock_by = null, lock_at = null
-         where lock_by = $1 and status in ('Queued', 'Running')",
-    )
-    .bind(worker)
-    .count(db)
-    .await
+    let sql = "update apalis.jobs
+               set status = 'Pending', lock_by = null, lock_at = null
+               where lock_by = $1 and status in ('Queued', 'Running')";
+    touched(db, sql, [worker]).await
 }
 
 /// Frees what a worker that stops has claimed and not begun: all but the tokens that
@@ -26,41 +22,31 @@ pub async fn release_waiting(
     worker: &str,
     at_work: &[String],
 ) -> sqlx::Result<u64> {
-    sqlx::query(
-        "update apalis.jobs
-         set status = 'Pending', lock_by = null, lock_at = null
-         where lock_by = $1 and status = 'Queued' and not (id = any($2))",
-    )
-    .bind_all((worker, at_work))
-    .count(db)
-    .await
+    let sql = "update apalis.jobs
+               set status = 'Pending', lock_by = null, lock_at = null
+               where lock_by = $1 and status = 'Queued' and not (id = any($2))";
+    touched(db, sql, (worker, at_work)).await
 }
 
 /// Frees what the dead workers of a queue hold. apalis does too, but later, only while
 /// the rescuer has no claimed token waiting, and it wipes out when a token was felt.
 pub async fn rescue(db: &mut PgConnection, queue: Queue) -> sqlx::Result<u64> {
-    sqlx::query(
-        "with orphan as (
-             select j.id from apalis.workers w join apalis.jobs j on j.lock_by = w.id
-             where w.worker_type = $1 and w.last_seen < now() - $2 * interval '1 ms'
-               and j.status in ('Queued', 'Running')
-             for update of j skip locked)
-         update apalis.jobs j
-         set status = 'Pending', lock_by = null, lock_at = null, attempts = attempts + 1
-         from orphan where j.id = orphan.id",
-    )
-    .bind_all((queue.as_str(), millis(DEAD_AFTER)))
-    .count(db)
-    .await
+    let sql = "with orphan as (
+                   select j.id from apalis.workers w join apalis.jobs j on j.lock_by = w.id
+                   where w.worker_type = $1 and w.last_seen < now() - $2 * interval '1 ms'
+                     and j.status in ('Queued', 'Running')
+                   for update of j skip locked)
+               update apalis.jobs j
+               set status = 'Pending', lock_by = null, lock_at = null, attempts = attempts + 1
+               from orphan where j.id = orphan.id";
+    touched(db, sql, (queue.as_str(), millis(DEAD_AFTER))).await
 }
 
 /// Says that a worker lives. apalis does too, but only while no claimed token
 /// waits in its buffer; a worker busy with slow subjects must not be taken for dead.
 pub async fn heartbeat(db: &mut PgConnection, worker: &str) -> sqlx::Result<()> {
-    sqlx::query("update apalis.workers set last_seen = now() where id = $1")
-        .bind(worker)
-        .run(db)
-        .await
+    let sql = "update apalis.workers set last_seen = now() where id = $1";
+    run(db, sql, [worker]).await
 }
 
 /// Frees what a stopped worker still holds and takes it off the list, so that it
@@ -81,10 +67,8 @@ pub async fn retire(db: &mut PgConnection, worker: &str) -> sqlx::Result<bool> {
         Err(sqlx::Error::Database(e)) if e.is_foreign_key_violation() => return Ok(false),
         Err(e) => return Err(e),
     }
-    sqlx::query_scalar("select not exists (select from apalis.workers where id = $1)")
-        .bind(worker)
-        .fetch_one(db)
-        .await
+    let sql = "select not exists (select from apalis.workers where id = $1)";
+    only_value(db, sql, [worker]).await
 }
 
 /// What the ring keeper had to mend; all noughts in a healthy ring.
@@ -101,24 +85,28 @@ pub struct Mended {
 /// Puts in missing tokens (of subjects, open incidents, open operations and unsent messages), takes
 /// out those whose owner is gone, and frees the stuck.
 pub async fn keep(db: &mut PgConnection) -> sqlx::Result<Mended> {
-    let gone = sqlx::query(
-        "delete from apalis.jobs j
-         where j.job_type in ('feel', 'silent', 'think')
-           and not exists (
-               select from subjects s
-               where s.id = j.id and s.forgotten_at is null and s.state <> 'destroyed')
-         or j.job_type = 'resolve' and j.status = 'Pending'
-           and not exists (
-               select from incidents i where i.id = j.id and i.state <> 'resolved')
-           and not exists (
-               select from operations o where o.id = j.id and o.state = 'open')
-         or j.job_type = 'notify' and j.status = 'Pending'
-           and not exists (
-               select from outbox o where o.id = j.id and o.state = 'pending')",
-    )
-    .execute(&mut *db)
-    .await?;
-    let missing = sqlx::query(
+    let sql = "delete from apalis.jobs j
+               where j.job_type in ('feel', 'silent', 'think')
+                 and not exists (
+                     select from subjects s
+                     where s.id = j.id and s.forgotten_at is null and s.state <> 'destroyed')
+               or j.job_type = 'resolve' and j.status = 'Pending'
+                 and not exists (
+                     select from incidents i where i.id = j.id and i.state <> 'resolved')
+                 and not exists (
+                     select from operations o where o.id = j.id and o.state = 'open')
+               or j.job_type = 'notify' and j.status = 'Pending'
+                 and not exists (
+                     select from outbox o where o.id = j.id and o.state = 'pending')";
+    let gone = touched(db, sql, ()).await?;
+    let values = (
+        Lane::Change.priority(),
+        Lane::Human.priority(),
+        IncidentKind::names_where(|kind| kind.lane == Lane::Save),
+        Lane::Save.priority(),
+        Lane::Repair.priority(),
+    );
+    let sql =
         "insert into apalis.jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority)
          select w.id, w.queue, convert_to(json_build_object(w.sort, w.id)::text, 'UTF8'),
                 'Pending', 0, 25, now(), w.lane
@@ -134,55 +122,38 @@ pub async fn keep(db: &mut PgConnection) -> sqlx::Result<Mended> {
              union all
              select id, 'notify', 'message', $1 from outbox where state = 'pending') w
          where not exists (select from apalis.jobs j where j.id = w.id)
-         on conflict (id) do nothing",
-    )
-    .bind(Lane::Change.priority())
-    .bind(Lane::Human.priority())
-    .bind(IncidentKind::names_where(|kind| kind.lane == Lane::Save))
-    .bind(Lane::Save.priority())
-    .bind(Lane::Repair.priority())
-    .execute(&mut *db)
-    .await?;
-    let stuck = sqlx::query(
-        "with stuck as (
-             select id from apalis.jobs
-             where status in ('Queued', 'Running')
-               and lock_at < now() - $1 * interval '1 ms'
-             for update skip locked)
-         update apalis.jobs j
-         set status = 'Pending', lock_by = null, lock_at = null, attempts = attempts + 1
-         from stuck where j.id = stuck.id",
-    )
-    .bind(millis(STUCK_AFTER))
-    .execute(&mut *db)
-    .await?;
+         on conflict (id) do nothing";
+    let missing = touched(db, sql, values).await?;
+    let sql = "with stuck as (
+                   select id from apalis.jobs
+                   where status in ('Queued', 'Running')
+                     and lock_at < now() - $1 * interval '1 ms'
+                   for update skip locked)
+               update apalis.jobs j
+               set status = 'Pending', lock_by = null, lock_at = null, attempts = attempts + 1
+               from stuck where j.id = stuck.id";
+    let stuck = touched(db, sql, [millis(STUCK_AFTER)]).await?;
     Ok(Mended {
-        missing: missing.rows_affected(),
-        gone: gone.rows_affected(),
-        stuck: stuck.rows_affected(),
+        missing,
+        gone,
+        stuck,
     })
 }
 
 /// Takes workers off the list that have been silent for an hour and hold nothing.
 pub async fn prune_workers(db: &mut PgConnection) -> sqlx::Result<u64> {
-    sqlx::query(
-        "delete from apalis.workers w
-         where last_seen < now() - interval '1 hour'
-           and not exists (select from apalis.jobs j where j.lock_by = w.id)",
-    )
-    .count(db)
-    .await
+    let sql = "delete from apalis.workers w
+               where last_seen < now() - interval '1 hour'
+                 and not exists (select from apalis.jobs j where j.lock_by = w.id)";
+    touched(db, sql, ()).await
 }
 
 /// Takes out `notify` jobs that ended a day ago or earlier.
 pub async fn prune_finished(db: &mut PgConnection) -> sqlx::Result<u64> {
-    sqlx::query(
-        "delete from apalis.jobs
-         where job_type = 'notify' and status in ('Done', 'Killed')
-           and done_at < now() - interval '1 day'",
-    )
-    .count(db)
-    .await
+    let sql = "delete from apalis.jobs
+               where job_type = 'notify' and status in ('Done', 'Killed')
+                 and done_at < now() - interval '1 day'";
+    touched(db, sql, ()).await
 }
 
 /// Vacuums the queue's tables. Not inside a transaction.
@@ -196,28 +167,20 @@ pub async fn vacuum(pool: &PgPool) -> sqlx::Result<()> {
 
 /// Tokens by queue and status.
 pub async fn count_tokens(db: &mut PgConnection) -> sqlx::Result<Vec<(String, String, i64)>> {
-    sqlx::query_as("select job_type, status, count(*) from apalis.jobs group by 1, 2 order by 1, 2")
-        .fetch_all(db)
-        .await
+    let sql = "select job_type, status, count(*) from apalis.jobs group by 1, 2 order by 1, 2";
+    rows(db, sql, ()).await
 }
 
 /// Workers that have said within [`DEAD_AFTER`] that they live, by queue.
 pub async fn count_workers(db: &mut PgConnection) -> sqlx::Result<Vec<(String, i64)>> {
-    sqlx::query_as(
-        "select worker_type, count(*) from apalis.workers
-         where last_seen > now() - $1 * interval '1 ms' group by 1 order by 1",
-    )
-    .bind(millis(DEAD_AFTER))
-    .fetch_all(db)
-    .await
+    let sql = "select worker_type, count(*) from apalis.workers
+               where last_seen > now() - $1 * interval '1 ms' group by 1 order by 1";
+    rows(db, sql, [millis(DEAD_AFTER)]).await
 }
 
 /// Bytes of the queue's table, with its indexes.
 pub async fn table_bytes(db: &mut PgConnection) -> sqlx::Result<i64> {
-    sqlx::query("select pg_total_relation_size('apalis.jobs')")
-        .fetch_one(db)
-        .await?
-        .try_get(0)
+    only_value(db, "select pg_total_relation_size('apalis.jobs')", ()).await
 }
 
 /// Subjects and tokens counted against each other.
@@ -238,8 +201,7 @@ pub struct Census {
 /// `done_at` is when the token's last feel was committed; only where apalis's own
 /// rescue wiped it out is the observation itself looked up.
 pub async fn token_census(db: &mut PgConnection) -> sqlx::Result<Census> {
-    sqlx::query_as(
-        "with live as (
+    let sql = "with live as (
              select id, created_at from subjects
              where forgotten_at is null and state <> 'destroyed'),
          token as (
@@ -254,8 +216,6 @@ pub async fn token_census(db: &mut PgConnection) -> sqlx::Result<Census> {
                          where o.subject_id = live.id
                            and o.created_at > now() - interval '1 day'),
                         live.created_at) end))::float8 as oldest_observation_s
-         from live full join token using (id)",
-    )
-    .fetch_one(db)
-    .await
+         from live full join token using (id)";
+    only_row(db, sql, ()).await
 }

@@ -12,7 +12,7 @@ use crate::model::{
     Attributes, IncidentKind, ObservationId, Opening, State, SubjectId, TransitionId,
 };
 use crate::store::incidents;
-use crate::store::statement::{Bind, Statement};
+use crate::store::statement::{column, run};
 
 /// A feel that is done: its observation, and the token on to `think`.
 #[derive(Clone, Debug)]
@@ -112,8 +112,15 @@ pub async fn commit_feels(db: &mut PgConnection, steps: &[FeelStep]) -> sqlx::Re
     let (ids, workers, at) = locks(steps.iter().map(|s| &s.lock));
     let observations: Vec<ObservationId> = steps.iter().map(|s| s.observation).collect();
     let attributes: Vec<Value> = steps.iter().map(|s| storable(&s.attributes)).collect();
-    sqlx::query_scalar(
-        "with step as (
+    let values = (
+        ids,
+        workers,
+        at,
+        observations,
+        attributes,
+        millis(DEAD_AFTER),
+    );
+    let sql = "with step as (
              select * from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::jsonb[])
                  as s (id, lock_by, lock_at, observation, attributes)),
          feelers as (
@@ -133,16 +140,8 @@ pub async fn commit_feels(db: &mut PgConnection, steps: &[FeelStep]) -> sqlx::Re
          insert into observations (id, subject_id, worker, feelers, attributes)
          select s.observation, s.id, s.lock_by, f.alive, s.attributes
          from step s join moved using (id) cross join feelers f
-         returning subject_id",
-    )
-    .bind(ids)
-    .bind(workers)
-    .bind(at)
-    .bind(observations)
-    .bind(attributes)
-    .bind(millis(DEAD_AFTER))
-    .fetch_all(db)
-    .await
+         returning subject_id";
+    column(db, sql, values).await
 }
 
 /// Commits finished thinks: each change of state with its transition, and the
@@ -158,8 +157,7 @@ pub async fn commit_thinks(
     let after: Vec<i64> = steps.iter().map(|s| millis(s.after)).collect();
     let silent: Vec<bool> = steps.iter().map(|s| s.silent).collect();
     let moved: Vec<String> = if steps.iter().all(|s| s.change.is_none()) {
-        sqlx::query_scalar(
-            "update apalis.jobs j
+        let sql = "update apalis.jobs j
              set job_type = case when s.silent then 'silent' else 'feel' end, status = 'Pending',
                  run_at = least(s.seen, now()) + s.after * interval '1 ms',
                  lock_by = null, lock_at = null, attempts = 0
@@ -171,14 +169,24 @@ pub async fn commit_thinks(
                and j.status = 'Queued'
                and j.lock_by = s.lock_by
                and floor(extract(epoch from j.lock_at))::bigint = s.lock_at
-             returning j.id",
-        )
-        .bind_all((ids, workers, at, seen, after, &silent))
-        .fetch_all(&mut *db)
-        .await?
+             returning j.id";
+        column(db, sql, (ids, workers, at, seen, after, &silent)).await?
     } else {
-        sqlx::query_scalar(
-            "with step as (
+        let values = (
+            ids,
+            workers,
+            at,
+            seen,
+            after,
+            &silent,
+            of_changes(steps, |change| Some(change.id)),
+            of_changes(steps, |change| Some(change.from)),
+            of_changes(steps, |change| Some(change.to)),
+            of_changes(steps, |change| Some(change.reason.clone())),
+            of_changes(steps, |change| Some(change.observation)),
+            of_changes(steps, |change| change.opens),
+        );
+        let sql = "with step as (
                  select * from unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[],
                                       $5::bigint[], $6::bool[], $7::text[], $8::text[],
                                       $9::text[], $10::text[], $11::text[], $12::text[])
@@ -208,22 +216,8 @@ pub async fn commit_thinks(
                  select s.transition, s.id, s.from_state, s.to_state, s.reason, s.observation,
                         s.opens, s.lock_by
                  from step s join changed using (id))
-             select id from moved",
-        )
-        .bind(ids)
-        .bind(workers)
-        .bind(at)
-        .bind(seen)
-        .bind(after)
-        .bind(&silent)
-        .bind(of_changes(steps, |change| Some(change.id)))
-        .bind(of_changes(steps, |change| Some(change.from)))
-        .bind(of_changes(steps, |change| Some(change.to)))
-        .bind(of_changes(steps, |change| Some(change.reason.clone())))
-        .bind(of_changes(steps, |change| Some(change.observation)))
-        .bind(of_changes(steps, |change| change.opens))
-        .fetch_all(&mut *db)
-        .await?
+             select id from moved";
+        column(db, sql, values).await?
     };
     for (step, pin) in steps
         .iter()
@@ -231,10 +225,8 @@ pub async fn commit_thinks(
     {
         let id = step.lock.token.to_string();
         if moved.contains(&id) {
-            sqlx::query("update servers set host_key = $2 where id = $1 and host_key is null")
-                .bind_all((id, pin))
-                .execute(&mut *db)
-                .await?;
+            let sql = "update servers set host_key = $2 where id = $1 and host_key is null";
+            run(db, sql, (id, pin)).await?;
         }
     }
     let took_effect = |step: &&ThinkStep| moved.contains(&step.lock.token.to_string());
@@ -243,10 +235,7 @@ pub async fn commit_thinks(
         .filter(|s| !s.opens.is_empty())
         .filter(took_effect);
     let named: Vec<(SubjectId, &Opening, &str)> = openings
-        .filter_map(|step| match step.lock.token {
-            Token::Subject(id) => Some((id, step)),
-            Token::Incident(_) | Token::Operation(_) | Token::Message(_) => None,
-        })
+        .filter_map(|step| Some((step.lock.token.subject()?, step)))
         .flat_map(|(id, step)| step.opens.iter().map(move |o| (id, o, &*step.lock.worker)))
         .collect();
     if !named.is_empty() {
@@ -266,10 +255,7 @@ pub async fn commit_thinks(
         .iter()
         .filter(|s| s.change.is_some())
         .filter(took_effect)
-        .filter_map(|s| match s.lock.token {
-            Token::Subject(id) => Some(id),
-            Token::Incident(_) | Token::Operation(_) | Token::Message(_) => None,
-        })
+        .filter_map(|s| s.lock.token.subject())
         .collect();
     if !turned.is_empty() {
         wake_incidents(db, &turned).await?;
@@ -286,21 +272,17 @@ pub async fn commit_thinks(
 pub async fn put_back(db: &mut PgConnection, steps: &[PutBack]) -> sqlx::Result<Vec<String>> {
     let (ids, workers, at) = locks(steps.iter().map(|s| &s.lock));
     let after: Vec<i64> = steps.iter().map(|s| millis(s.after)).collect();
-    sqlx::query_scalar(
-        "update apalis.jobs j
-         set status = 'Pending', run_at = now() + s.after * interval '1 ms',
-             lock_by = null, lock_at = null, attempts = j.attempts + 1
-         from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[])
-             as s (id, lock_by, lock_at, after)
-         where j.id = s.id
-           and j.status = 'Queued'
-           and j.lock_by = s.lock_by
-           and floor(extract(epoch from j.lock_at))::bigint = s.lock_at
-         returning j.id",
-    )
-    .bind_all((ids, workers, at, after))
-    .fetch_all(db)
-    .await
+    let sql = "update apalis.jobs j
+               set status = 'Pending', run_at = now() + s.after * interval '1 ms',
+                   lock_by = null, lock_at = null, attempts = j.attempts + 1
+               from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[])
+                   as s (id, lock_by, lock_at, after)
+               where j.id = s.id
+                 and j.status = 'Queued'
+                 and j.lock_by = s.lock_by
+                 and floor(extract(epoch from j.lock_at))::bigint = s.lock_at
+               returning j.id";
+    column(db, sql, (ids, workers, at, after)).await
 }
 
 /// Incidents that wait for a human are looked at when what they are about is not seen any
@@ -311,7 +293,7 @@ async fn wake_without_reason(
 ) -> sqlx::Result<()> {
     let (mut thought, mut ids, mut kinds) = (Vec::new(), Vec::new(), Vec::new());
     for step in steps {
-        let Token::Subject(id) = step.lock.token else {
+        let Some(id) = step.lock.token.subject() else {
             continue;
         };
         thought.push(id);
@@ -320,14 +302,12 @@ async fn wake_without_reason(
             kinds.push(opening.kind);
         }
     }
-    sqlx::query(due_now!(
+    let sql = due_now!(
         "incidents i",
         "coalesce(i.subject_id, '') = any($1) and i.state = 'needs_human'
            and i.state <> 'resolved'
            and not exists (select from unnest($2::text[], $3::text[]) as named (id, kind)
                            where named.id = i.subject_id and named.kind = i.kind)"
-    ))
-    .bind_all((thought, ids, kinds))
-    .run(db)
-    .await
+    );
+    run(db, sql, (thought, ids, kinds)).await
 }

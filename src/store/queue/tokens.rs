@@ -8,7 +8,7 @@ use sqlx::types::Json;
 
 use super::{Lock, Queue, Token, millis};
 use crate::model::{IncidentId, Lane, MessageId, OperationId, SubjectId};
-use crate::store::statement::{Bind, Statement};
+use crate::store::statement::{column, run, touched, value};
 
 /// Puts a new subject's token into the ring, due now. One that is there stays.
 pub async fn insert_token(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<()> {
@@ -17,16 +17,13 @@ pub async fn insert_token(db: &mut PgConnection, subject: SubjectId) -> sqlx::Re
 
 /// The same for many.
 pub async fn insert_tokens(db: &mut PgConnection, subjects: &[SubjectId]) -> sqlx::Result<()> {
-    sqlx::query(
+    let sql =
         "insert into apalis.jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority)
          select id, 'feel', convert_to(json_build_object('subject', id)::text, 'UTF8'),
                 'Pending', 0, 25, now(), 0
          from unnest($1::text[]) as id
-         on conflict (id) do nothing",
-    )
-    .bind(subjects)
-    .run(db)
-    .await
+         on conflict (id) do nothing";
+    run(db, sql, [subjects]).await
 }
 
 /// Puts an incident's token into `resolve`, due now.
@@ -49,10 +46,8 @@ pub async fn insert_operation_token(
 
 /// Moves the token of an incident or an operation to another lane of its queue.
 pub async fn change_lane(db: &mut PgConnection, token: Token, lane: Lane) -> sqlx::Result<()> {
-    sqlx::query("update apalis.jobs set priority = $2 where id = $1 and priority <> $2")
-        .bind_all((token, lane.priority()))
-        .run(db)
-        .await
+    let sql = "update apalis.jobs set priority = $2 where id = $1 and priority <> $2";
+    run(db, sql, (token, lane.priority())).await
 }
 
 /// Makes the waiting tokens in `resolve` of these incidents or operations due now. Whoever
@@ -79,50 +74,31 @@ pub(super) use due_now;
 /// Makes the waiting tokens of these subjects' open operations due now; of a
 /// server's resources' operations too, since they wait for their server.
 pub async fn wake_operations(db: &mut PgConnection, subjects: &[SubjectId]) -> sqlx::Result<()> {
-    sqlx::query(due_now!(
+    let sql = due_now!(
         "operations o",
         "o.state = 'open'
            and (o.subject_id = any($1) or o.subject_id in (
                    select id from resources where server_id = any($1)))
            and (o.not_before is null or o.not_before <= now())"
-    ))
-    .bind(subjects)
-    .run(db)
-    .await
+    );
+    run(db, sql, [subjects]).await
 }
 
 /// Makes the waiting tokens of what an incident has asked for due now, though their time
 /// has not come: they look whether they are still wanted.
 pub async fn wake_asked_by(db: &mut PgConnection, incident: IncidentId) -> sqlx::Result<()> {
-    sqlx::query(due_now!(
-        "operations o",
-        "o.state = 'open' and o.incident_id = $1"
-    ))
-    .bind(incident)
-    .run(db)
-    .await
+    let sql = due_now!("operations o", "o.state = 'open' and o.incident_id = $1");
+    run(db, sql, [incident]).await
 }
 
 /// Locks the tokens of a subject's open operations against steps, until the
 /// transaction ends.
 pub async fn hold_operation_tokens(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<()> {
-    sqlx::query(
-        "select 1 from apalis.jobs
-         where id in (select id from operations where subject_id = $1 and state = 'open')
-         order by id
-         for update",
-    )
-    .bind(subject)
-    .run(db)
-    .await
-}
-
-/// The same for one operation's token.
-pub async fn hold_operation_token(db: &mut PgConnection, id: OperationId) -> sqlx::Result<()> {
-    sqlx::query("select 1 from apalis.jobs where id = $1 for update")
-        .bind(id)
-        .run(db)
-        .await
+    let sql = "select 1 from apalis.jobs
+               where id in (select id from operations where subject_id = $1 and state = 'open')
+               order by id
+               for update";
+    run(db, sql, [subject]).await
 }
 
 /// Puts a message's job into `notify`, due now.
@@ -136,143 +112,103 @@ async fn insert_job(
     queue: Queue,
     lane: Lane,
 ) -> sqlx::Result<()> {
-    sqlx::query(
+    let sql =
         "insert into apalis.jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority)
          values ($1, $2, convert_to($3::text, 'UTF8'), 'Pending', 0, 25, now(), $4)
          on conflict (id) do update
          set job_type = excluded.job_type, priority = excluded.priority, status = 'Pending', attempts = 0, run_at = now(),
              lock_by = null, lock_at = null, done_at = null
-         where jobs.status in ('Done', 'Killed', 'Failed')",
-    )
-    .bind_all((token, queue, Json(token), lane.priority()))
-    .run(db)
-    .await
+         where jobs.status in ('Done', 'Killed', 'Failed')";
+    run(db, sql, (token, queue, Json(token), lane.priority())).await
 }
 
 /// Whether a step's lock still holds; if so, the token stays locked against
 /// everybody else until the transaction ends. Where a step takes more than one
 /// transaction, each begins with this.
 pub async fn hold(db: &mut PgConnection, lock: &Lock, queue: Queue) -> sqlx::Result<bool> {
-    let held: Option<i32> = sqlx::query_scalar(
-        "select 1 from apalis.jobs
-         where id = $1 and job_type = $2 and status = 'Queued' and lock_by = $3
-           and floor(extract(epoch from lock_at))::bigint = $4
-         for update",
-    )
-    .bind_all((lock.token, queue, &lock.worker, lock.at))
-    .fetch_optional(db)
-    .await?;
+    let sql = "select 1 from apalis.jobs
+               where id = $1 and job_type = $2 and status = 'Queued' and lock_by = $3
+                 and floor(extract(epoch from lock_at))::bigint = $4
+               for update";
+    let held: Option<i32> = value(db, sql, (lock.token, queue, &lock.worker, lock.at)).await?;
     Ok(held.is_some())
 }
 
 /// Lets a token that is held (see [`hold`]) wait for its next turn in the same
 /// queue.
 pub async fn turn(db: &mut PgConnection, token: Token, after: Duration) -> sqlx::Result<()> {
-    sqlx::query(
-        "update apalis.jobs
-         set status = 'Pending', run_at = now() + $2 * interval '1 ms',
-             lock_by = null, lock_at = null, attempts = 0
-         where id = $1",
-    )
-    .bind_all((token, millis(after)))
-    .run(db)
-    .await
+    let sql = "update apalis.jobs
+               set status = 'Pending', run_at = now() + $2 * interval '1 ms',
+                   lock_by = null, lock_at = null, attempts = 0
+               where id = $1";
+    run(db, sql, (token, millis(after))).await
 }
 
 /// Ends a message's job that is held: `Done` if it was delivered, else `Killed`.
 /// The clock prunes it later.
 pub async fn finish(db: &mut PgConnection, id: MessageId, delivered: bool) -> sqlx::Result<()> {
-    sqlx::query(
-        "update apalis.jobs
-         set status = $2, done_at = now(), lock_by = null, lock_at = null
-         where id = $1",
-    )
-    .bind_all((id, if delivered { "Done" } else { "Killed" }))
-    .run(db)
-    .await
+    let sql = "update apalis.jobs
+               set status = $2, done_at = now(), lock_by = null, lock_at = null
+               where id = $1";
+    run(db, sql, (id, if delivered { "Done" } else { "Killed" })).await
 }
 
 /// Makes the waiting tokens of these subjects' open incidents due now; of a
 /// server's resources' incidents too, since they wait for their server.
 pub async fn wake_incidents(db: &mut PgConnection, subjects: &[SubjectId]) -> sqlx::Result<()> {
-    sqlx::query(due_now!(
+    let sql = due_now!(
         "incidents i",
         "i.state <> 'resolved'
            and (i.subject_id = any($1) or i.subject_id in (
                    select id from resources where server_id = any($1)))"
-    ))
-    .bind(subjects)
-    .run(db)
-    .await
+    );
+    run(db, sql, [subjects]).await
 }
 
 /// The same for the open incidents of a tier, or of the whole herd.
 pub async fn wake_all_incidents(db: &mut PgConnection, tier: Option<&str>) -> sqlx::Result<()> {
-    sqlx::query(due_now!(
+    let sql = due_now!(
         "incidents i",
         "i.state <> 'resolved'
            and ($1::text is null or exists (
                    select from subjects s
                    where s.tier = $1 and s.id in (i.subject_id, (
                        select server_id from resources where id = i.subject_id))))"
-    ))
-    .bind(tier)
-    .run(db)
-    .await
+    );
+    run(db, sql, [tier]).await
 }
 
-/// Locks a subject's token against steps, until the transaction ends.
-pub async fn hold_token(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<()> {
-    sqlx::query("select 1 from apalis.jobs where id = $1 for update")
-        .bind(subject)
-        .run(db)
-        .await
-}
-
-/// The same for an incident's token.
-pub async fn hold_incident_token(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<()> {
-    sqlx::query("select 1 from apalis.jobs where id = $1 for update")
-        .bind(id)
-        .run(db)
-        .await
+/// Locks a token against steps, until the transaction ends.
+pub async fn hold_token(db: &mut PgConnection, token: Token) -> sqlx::Result<()> {
+    let sql = "select 1 from apalis.jobs where id = $1 for update";
+    run(db, sql, [token]).await
 }
 
 /// The same for the tokens of a subject's open incidents.
 pub async fn hold_incident_tokens(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<()> {
-    sqlx::query(
-        "select 1 from apalis.jobs
-         where id in (select id from incidents where subject_id = $1 and state <> 'resolved')
-         order by id
-         for update",
-    )
-    .bind(subject)
-    .run(db)
-    .await
+    let sql = "select 1 from apalis.jobs
+               where id in (select id from incidents where subject_id = $1 and state <> 'resolved')
+               order by id
+               for update";
+    run(db, sql, [subject]).await
 }
 
 /// Takes a forgotten subject's token out of the ring.
 pub async fn remove_token(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<()> {
-    sqlx::query("delete from apalis.jobs where id = $1")
-        .bind(subject)
-        .run(db)
-        .await
+    run(db, "delete from apalis.jobs where id = $1", [subject]).await
 }
 
 /// Makes a waiting token due now. Tells whether it was waiting; one that is due
 /// already, or at work, is left as it is.
 pub async fn bring_forward(db: &mut PgConnection, subjects: &[SubjectId]) -> sqlx::Result<u64> {
-    sqlx::query(
-        "with due as (
-             select id from apalis.jobs
-             where id = any($1) and job_type in ('feel', 'silent') and status = 'Pending'
-               and run_at > now()
-             order by id
-             for update skip locked)
-         update apalis.jobs j set run_at = now() from due where j.id = due.id",
-    )
-    .bind(subjects)
-    .count(db)
-    .await
+    let sql = "with due as (
+                   select id from apalis.jobs
+                   where id = any($1) and job_type in ('feel', 'silent') and status = 'Pending'
+                     and run_at > now()
+                   order by id
+                   for update skip locked)
+               update apalis.jobs j set run_at = now() from due where j.id = due.id";
+    touched(db, sql, [subjects]).await
 }
 
 /// Live servers that have not been felt and thought about since then, those not
@@ -282,36 +218,26 @@ pub async fn unseen_servers(
     since: DateTime<Utc>,
     most: i64,
 ) -> sqlx::Result<Vec<SubjectId>> {
-    sqlx::query_scalar(
-        "select s.id from subjects s join apalis.jobs j on j.id = s.id
+    let sql = "select s.id from subjects s join apalis.jobs j on j.id = s.id
          where s.kind = 'server' and s.forgotten_at is null
            and not (j.job_type in ('feel', 'silent') and j.done_at is not null and j.done_at > $1)
          order by j.done_at nulls first
-         limit $2",
-    )
-    .bind_all((since, most))
-    .fetch_all(db)
-    .await
+         limit $2";
+    column(db, sql, (since, most)).await
 }
 
 /// Takes the token of an incident or an operation that is over out.
 pub async fn remove_from_resolve(db: &mut PgConnection, token: Token) -> sqlx::Result<()> {
-    sqlx::query("delete from apalis.jobs where id = $1 and job_type = 'resolve'")
-        .bind(token)
-        .run(db)
-        .await
+    let sql = "delete from apalis.jobs where id = $1 and job_type = 'resolve'";
+    run(db, sql, [token]).await
 }
 
 /// Makes the waiting token of an incident or an operation due now.
 pub async fn wake(db: &mut PgConnection, token: Token) -> sqlx::Result<()> {
-    sqlx::query(
-        "with due as (
-             select id from apalis.jobs
-             where id = $1 and job_type = 'resolve' and status = 'Pending' and run_at > now()
-             for update skip locked)
-         update apalis.jobs j set run_at = now() from due where j.id = due.id",
-    )
-    .bind(token)
-    .run(db)
-    .await
+    let sql = "with due as (
+                   select id from apalis.jobs
+                   where id = $1 and job_type = 'resolve' and status = 'Pending' and run_at > now()
+                   for update skip locked)
+               update apalis.jobs j set run_at = now() from due where j.id = due.id";
+    run(db, sql, [token]).await
 }

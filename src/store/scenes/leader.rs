@@ -7,7 +7,7 @@ use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
 
 use crate::model::{Attributes, Observation, ObservationId, State, SubjectId};
-use crate::store::statement::Bind;
+use crate::store::statement::rows;
 
 /// How many observations of a follower, and of its leader, are looked at for how far
 /// it has come.
@@ -95,52 +95,48 @@ pub(super) async fn followings(
     if followers.is_empty() {
         return Ok(HashMap::new());
     }
-    let rows: Vec<Row> = sqlx::query_as(
-        "select w.id, ls.id as leader_id, ls.state as leader_state,
-                ls.state_since as leader_since, f.since as followed_since,
-                r.epoch, r.max_lag_bytes,
-                seen.id as seen_id, seen.created_at as seen_at, seen.worker as seen_worker,
-                seen.feelers as seen_feelers, seen.attributes as seen_attributes,
-                own.at as own_at, own.lsn as own_lsn, own.lag as own_lag,
-                own.status as own_status, its.at as its_at, its.lsn as its_lsn
-         from unnest($1::text[], $2::timestamptz[]) as w (id, newest)
-         left join resources r on r.id = w.id
-         left join subjects ls on ls.id = r.leader_id
-         cross join lateral (
-             select f.since from followings f
-             where f.resource_id = r.id
-             order by f.since desc, f.id desc limit 1) f
-         left join lateral (
-             select o.id, o.created_at, o.worker, o.feelers, o.attributes
-             from observations o
-             where o.subject_id = r.leader_id
-               and o.created_at > now() - interval '1 hour' and o.created_at <= w.newest
-             order by o.created_at desc, o.id desc limit 1) seen on true
-         cross join lateral (
-             select array_agg(x.created_at) as at, array_agg(x.lsn) as lsn,
-                    array_agg(x.lag) as lag, array_agg(x.status) as status
-             from (
-                 select o.created_at, o.attributes ->> 'lsn' as lsn,
-                        o.attributes -> 'receiver' ->> 'lag_bytes' as lag,
-                        o.attributes -> 'receiver' ->> 'status' as status
-                 from observations o
-                 where o.subject_id = r.id
-                   and o.created_at > now() - $3 * interval '1 minute'
-                   and o.created_at < now() + interval '1 hour'
-                 order by o.created_at desc, o.id desc limit $4) x) own
-         cross join lateral (
-             select array_agg(x.created_at) as at, array_agg(x.lsn) as lsn
-             from (
-                 select o.created_at, o.attributes ->> 'lsn' as lsn
-                 from observations o
-                 where o.subject_id = r.leader_id
-                   and o.created_at > now() - $3 * interval '1 minute'
-                   and o.created_at < now() + interval '1 hour'
-                 order by o.created_at desc, o.id desc limit $4) x) its",
-    )
-    .bind_all((followers, newest, POSITIONS_MINUTES, POSITIONS))
-    .fetch_all(db)
-    .await?;
+    let sql = "select w.id, ls.id as leader_id, ls.state as leader_state,
+                      ls.state_since as leader_since, f.since as followed_since,
+                      r.epoch, r.max_lag_bytes,
+                      seen.id as seen_id, seen.created_at as seen_at, seen.worker as seen_worker,
+                      seen.feelers as seen_feelers, seen.attributes as seen_attributes,
+                      own.at as own_at, own.lsn as own_lsn, own.lag as own_lag,
+                      own.status as own_status, its.at as its_at, its.lsn as its_lsn
+               from unnest($1::text[], $2::timestamptz[]) as w (id, newest)
+               left join resources r on r.id = w.id
+               left join subjects ls on ls.id = r.leader_id
+               cross join lateral (
+                   select f.since from followings f
+                   where f.resource_id = r.id
+                   order by f.since desc, f.id desc limit 1) f
+               left join lateral (
+                   select o.id, o.created_at, o.worker, o.feelers, o.attributes
+                   from observations o
+                   where o.subject_id = r.leader_id
+                     and o.created_at > now() - interval '1 hour' and o.created_at <= w.newest
+                   order by o.created_at desc, o.id desc limit 1) seen on true
+               cross join lateral (
+                   select array_agg(x.created_at) as at, array_agg(x.lsn) as lsn,
+                          array_agg(x.lag) as lag, array_agg(x.status) as status
+                   from (
+                       select o.created_at, o.attributes ->> 'lsn' as lsn,
+                              o.attributes -> 'receiver' ->> 'lag_bytes' as lag,
+                              o.attributes -> 'receiver' ->> 'status' as status
+                       from observations o
+                       where o.subject_id = r.id
+                         and o.created_at > now() - $3 * interval '1 minute'
+                         and o.created_at < now() + interval '1 hour'
+                       order by o.created_at desc, o.id desc limit $4) x) own
+               cross join lateral (
+                   select array_agg(x.created_at) as at, array_agg(x.lsn) as lsn
+                   from (
+                       select o.created_at, o.attributes ->> 'lsn' as lsn
+                       from observations o
+                       where o.subject_id = r.leader_id
+                         and o.created_at > now() - $3 * interval '1 minute'
+                         and o.created_at < now() + interval '1 hour'
+                       order by o.created_at desc, o.id desc limit $4) x) its";
+    let rows: Vec<Row> = rows(db, sql, (followers, newest, POSITIONS_MINUTES, POSITIONS)).await?;
     Ok(rows
         .into_iter()
         .map(|row| (row.id, row.into_following()))

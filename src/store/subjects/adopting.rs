@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 
 use super::{Inserted, insert, resources_on};
 use crate::model::{Cloud, Kind, Origin, Secret, SecretKey, State, SubjectId, TlsMode};
-use crate::store::statement::{Bind, Statement};
+use crate::store::statement::{run, value};
 use crate::store::{incidents, modes, one_at_a_time, operations, queue};
 
 /// A server to be adopted.
@@ -103,13 +103,9 @@ pub async fn adopt_server(
 ) -> Result<SubjectId, AdoptError> {
     // Of two adoptions of the same thing at once, the second waits and finds the first's row.
     one_at_a_time(db, &format!("server {}:{}", new.address, new.ssh_port)).await?;
-    let same: Option<SubjectId> = sqlx::query_scalar(
-        "select v.id from servers v join subjects s using (id)
-         where s.forgotten_at is null and v.address = $1 and v.ssh_port = $2",
-    )
-    .bind_all((&new.address, i32::from(new.ssh_port)))
-    .fetch_optional(&mut *db)
-    .await?;
+    let sql = "select v.id from servers v join subjects s using (id)
+               where s.forgotten_at is null and v.address = $1 and v.ssh_port = $2";
+    let same: Option<SubjectId> = value(db, sql, (&new.address, i32::from(new.ssh_port))).await?;
     if let Some(id) = same {
         return Err(AdoptError::Duplicate(id));
     }
@@ -122,22 +118,21 @@ pub async fn adopt_server(
         Some((cloud, instance)) => (Some(cloud), Some(instance)),
         None => (None, None),
     };
-    sqlx::query(
-        "insert into servers
-             (id, address, ssh_port, ssh_user, ssh_key, host_key, cloud, instance_id, zone)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-    )
-    .bind(id)
-    .bind(&new.address)
-    .bind(i32::from(new.ssh_port))
-    .bind(&new.ssh_user)
-    .bind(ssh_key)
-    .bind(&new.host_key)
-    .bind(cloud)
-    .bind(instance_id)
-    .bind(&new.zone)
-    .execute(&mut *db)
-    .await?;
+    let values = (
+        id,
+        &new.address,
+        i32::from(new.ssh_port),
+        &new.ssh_user,
+        ssh_key,
+        &new.host_key,
+        cloud,
+        instance_id,
+        &new.zone,
+    );
+    let sql = "insert into servers
+                   (id, address, ssh_port, ssh_user, ssh_key, host_key, cloud, instance_id, zone)
+               values ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    run(db, sql, values).await?;
     queue::insert_token(db, id).await?;
     Ok(id)
 }
@@ -152,44 +147,36 @@ pub async fn adopt_resource(
     new: &NewResource,
 ) -> Result<SubjectId, AdoptError> {
     // The lock keeps the server from being forgotten until this commits.
-    sqlx::query(
-        "select 1 from subjects
-         where id = $1 and kind = 'server' and forgotten_at is null
-           and state <> 'destroying' for key share",
-    )
-    .bind(new.server_id)
-    .fetch_optional(&mut *db)
-    .await?
-    .ok_or(AdoptError::NoServer)?;
+    let sql = "select 1 from subjects
+               where id = $1 and kind = 'server' and forgotten_at is null
+                 and state <> 'destroying' for key share";
+    let server: Option<i32> = value(db, sql, [new.server_id]).await?;
+    server.ok_or(AdoptError::NoServer)?;
     let place = format!("resource {}:{}/{}", new.server_id, new.port, new.database);
     one_at_a_time(db, &place).await?;
-    let same: Option<SubjectId> = sqlx::query_scalar(
-        "select r.id from resources r join subjects s using (id)
-         where s.forgotten_at is null and r.server_id = $1 and r.port = $2 and r.database = $3",
-    )
-    .bind_all((new.server_id, i32::from(new.port), &new.database))
-    .fetch_optional(&mut *db)
-    .await?;
+    let sql = "select r.id from resources r join subjects s using (id)
+         where s.forgotten_at is null and r.server_id = $1 and r.port = $2 and r.database = $3";
+    let same: Option<SubjectId> =
+        value(db, sql, (new.server_id, i32::from(new.port), &new.database)).await?;
     if let Some(id) = same {
         return Err(AdoptError::Duplicate(id));
     }
     let id = insert_subject(db, Kind::Resource, &new.name, &new.tier).await?;
-    sqlx::query(
-        "insert into resources
-             (id, server_id, port, database, role, password, tls_mode, tls_root_cert, plan)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-    )
-    .bind(id)
-    .bind(new.server_id)
-    .bind(i32::from(new.port))
-    .bind(&new.database)
-    .bind(&new.role)
-    .bind(key.seal(&new.password, &format!("{id}/password"))?)
-    .bind(new.tls_mode)
-    .bind(&new.tls_root_cert)
-    .bind(&new.plan)
-    .execute(&mut *db)
-    .await?;
+    let values = (
+        id,
+        new.server_id,
+        i32::from(new.port),
+        &new.database,
+        &new.role,
+        key.seal(&new.password, &format!("{id}/password"))?,
+        new.tls_mode,
+        &new.tls_root_cert,
+        &new.plan,
+    );
+    let sql = "insert into resources
+                   (id, server_id, port, database, role, password, tls_mode, tls_root_cert, plan)
+               values ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    run(db, sql, values).await?;
     queue::insert_token(db, id).await?;
     Ok(id)
 }
@@ -215,15 +202,12 @@ async fn insert_subject(
 /// See [`ForgetError`]; then roll back.
 pub async fn forget(db: &mut PgConnection, kind: Kind, id: SubjectId) -> Result<(), ForgetError> {
     queue::hold_operation_tokens(db, id).await?;
-    queue::hold_token(db, id).await?;
+    queue::hold_token(db, queue::Token::Subject(id)).await?;
     queue::hold_incident_tokens(db, id).await?;
-    sqlx::query(
-        "select 1 from subjects where id = $1 and kind = $2 and forgotten_at is null for update",
-    )
-    .bind_all((id, kind))
-    .fetch_optional(&mut *db)
-    .await?
-    .ok_or(ForgetError::NotFound)?;
+    let sql =
+        "select 1 from subjects where id = $1 and kind = $2 and forgotten_at is null for update";
+    let known: Option<i32> = value(db, sql, (id, kind)).await?;
+    known.ok_or(ForgetError::NotFound)?;
     operations::cancel_open(db, id, "its subject was forgotten").await?;
     let resources = resources_on(db, id).await?;
     if resources > 0 {
@@ -232,9 +216,7 @@ pub async fn forget(db: &mut PgConnection, kind: Kind, id: SubjectId) -> Result<
     incidents::forget(db, id).await?;
     modes::forget(db, id).await?;
     queue::remove_token(db, id).await?;
-    sqlx::query("update subjects set forgotten_at = now() where id = $1")
-        .bind(id)
-        .run(db)
-        .await?;
+    let sql = "update subjects set forgotten_at = now() where id = $1";
+    run(db, sql, [id]).await?;
     Ok(())
 }

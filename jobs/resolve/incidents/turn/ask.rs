@@ -55,9 +55,7 @@ impl Resolve {
                 (Some(at), words)
             }
         };
-        let Some(mut tx) = self.held(lock).await? else {
-            return Ok(());
-        };
+        let mut tx = self.held(lock).await?;
         if remedy.on == On::Leaders {
             // Tokens before subjects, and servers before what is on them, as everywhere.
             for leader in &on {
@@ -140,9 +138,7 @@ impl Resolve {
         case: &mut Case,
         ended: &Ended,
     ) -> Result<(), WorkError> {
-        let Some(mut tx) = self.held(lock).await? else {
-            return Ok(());
-        };
+        let mut tx = self.held(lock).await?;
         let name = case.incident.remedy.clone().unwrap_or_default();
         let settle = case.book.remedy(&name).map_or(Duration::ZERO, |r| r.settle);
         let said = match ended {

@@ -19,9 +19,7 @@ const UNKNOWN: Duration = Duration::from_secs(60);
 
 impl Resolve {
     pub(super) async fn leave(&self, lock: &Lock) -> Result<(), WorkError> {
-        let Some(mut tx) = self.held(lock).await? else {
-            return Ok(());
-        };
+        let mut tx = self.held(lock).await?;
         queue::remove_from_resolve(&mut tx, lock.token).await?;
         Ok(tx.commit().await?)
     }
@@ -32,9 +30,7 @@ impl Resolve {
         case: &mut Case,
         reason: &str,
     ) -> Result<(), WorkError> {
-        let Some(mut tx) = self.held(lock).await? else {
-            return Ok(());
-        };
+        let mut tx = self.held(lock).await?;
         let closed = incidents::close(
             &mut tx,
             &mut case.incident,
@@ -63,9 +59,7 @@ impl Resolve {
         why: Option<String>,
         after: Duration,
     ) -> Result<(), WorkError> {
-        let Some(mut tx) = self.held(lock).await? else {
-            return Ok(());
-        };
+        let mut tx = self.held(lock).await?;
         if case.incident.resting != why {
             let note = match &why {
                 Some(why) => Note::new("resting", why.as_str()),
@@ -88,9 +82,7 @@ impl Resolve {
         lock: &Lock,
         reason: String,
     ) -> Result<(), WorkError> {
-        let Some(mut tx) = self.held(lock).await? else {
-            return Ok(());
-        };
+        let mut tx = self.held(lock).await?;
         tracing::warn!(%reason, "blind: no resolver acts");
         let opening = Opening {
             kind: IncidentKind::Blind,
@@ -109,17 +101,13 @@ impl Resolve {
         why: &str,
     ) -> Result<(), WorkError> {
         tracing::debug!(incident = %case.incident.id.public(), why, "nothing is asked for");
-        let Some(mut tx) = self.held(lock).await? else {
-            return Ok(());
-        };
+        let mut tx = self.held(lock).await?;
         queue::turn(&mut tx, lock.token, UNKNOWN).await?;
         Ok(tx.commit().await?)
     }
 
     pub(super) async fn later(&self, lock: &Lock) -> Result<(), WorkError> {
-        let Some(mut tx) = self.held(lock).await? else {
-            return Ok(());
-        };
+        let mut tx = self.held(lock).await?;
         queue::turn(&mut tx, lock.token, LEASED).await?;
         Ok(tx.commit().await?)
     }

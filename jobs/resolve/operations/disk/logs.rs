@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::room::{self, Volume, amount};
 use crate::host::scripts::ROTATED_LOGS;
-use crate::resolve::operations::kind::{Context, NoParams, Operation, Outcome, Step, Turn, Work};
+use crate::resolve::operations::kind::{
+    Context, NoParams, Operation, Outcome, Step, Turn, Work, step,
+};
 use crate::resolve::operations::script;
 
 /// Rotated logs are removed.
@@ -28,13 +30,8 @@ impl Operation for RemoveLogs {
     type Memo = Memo;
     const KIND: OperationKind = OperationKind::RemoveLogs;
     const STEPS: &'static [Step<Self>] = &[
-        Step::new(
-            "look",
-            "look for rotated logs where room is short",
-            |turn| Box::pin(look(turn)),
-        )
-        .may_end(),
-        Step::new("remove", "remove them", |turn| Box::pin(remove(turn))).may_end(),
+        step!("look", "look for rotated logs where room is short" => look).may_end(),
+        step!("remove", "remove them" => remove).may_end(),
     ];
 }
 

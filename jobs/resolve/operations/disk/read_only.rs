@@ -16,7 +16,7 @@ use super::room::{self, Volume};
 use crate::host::ScriptError;
 use crate::host::scripts::{LOOK_READ_ONLY, RESET_READ_ONLY, SET_READ_ONLY};
 use crate::resolve::operations::instance::POWER;
-use crate::resolve::operations::kind::{Ended, Operation, Outcome, Step, Turn, Work};
+use crate::resolve::operations::kind::{Ended, Operation, Outcome, Step, Turn, Work, step};
 use crate::resolve::operations::script;
 
 /// Databases on a full volume may not grow any more.
@@ -76,11 +76,8 @@ impl Operation for SetReadOnly {
     type Memo = Set;
     const KIND: OperationKind = OperationKind::SetReadOnly;
     const STEPS: &'static [Step<Self>] = &[
-        Step::new("look", "look what can be written to", |turn| {
-            Box::pin(look(turn))
-        })
-        .may_end(),
-        Step::new("set", "make it read-only", |turn| Box::pin(set(turn)))
+        step!("look", "look what can be written to" => look).may_end(),
+        step!("set", "make it read-only" => set)
             .within(POWER)
             .may_end(),
     ];
@@ -91,13 +88,9 @@ impl Operation for SetReadWrite {
     type Memo = Left;
     const KIND: OperationKind = OperationKind::SetReadWrite;
     const STEPS: &'static [Step<Self>] =
-        &[
-            Step::new("reset", "put back what stood there before", |turn| {
-                Box::pin(reset(turn))
-            })
+        &[step!("reset", "put back what stood there before" => reset)
             .within(POWER)
-            .may_end(),
-        ];
+            .may_end()];
 }
 
 /// A cluster by its port, which is all that SQL over the local socket needs: a

@@ -11,7 +11,7 @@ use super::room::{self, Ours, amount};
 use crate::host::scripts::{DROP_SLOT_IF_UNREAD, LOOK_SLOTS, TRY_CHECKPOINT};
 use crate::resolve::operations::instance::POWER;
 use crate::resolve::operations::kind::{
-    Context, Ended, NoParams, Operation, Outcome, Step, Turn, Work,
+    Context, Ended, NoParams, Operation, Outcome, Step, Turn, Work, step,
 };
 use crate::resolve::operations::script;
 
@@ -66,20 +66,13 @@ impl Operation for DropSlots {
     type Memo = Memo;
     const KIND: OperationKind = OperationKind::DropSlots;
     const STEPS: &'static [Step<Self>] = &[
-        Step::new(
-            "look",
-            "look for inactive slots that hold too much",
-            |turn| Box::pin(look(turn)),
-        )
-        .may_end(),
-        Step::new("drop", "drop them", |turn| Box::pin(drop_them(turn)))
+        step!("look", "look for inactive slots that hold too much" => look).may_end(),
+        step!("drop", "drop them" => drop_them)
             .within(POWER)
             .may_end(),
-        Step::new("checkpoint", "have the WAL go that they held", |turn| {
-            Box::pin(checkpoint(turn))
-        })
-        .within(POWER)
-        .may_end(),
+        step!("checkpoint", "have the WAL go that they held" => checkpoint)
+            .within(POWER)
+            .may_end(),
     ];
 }
 

@@ -120,9 +120,7 @@ impl Resolve {
         job: &mut Job,
         step: StepInfo,
     ) -> Result<Option<Begun>, WorkError> {
-        let Some(mut tx) = self.held(lock).await? else {
-            return Ok(None);
-        };
+        let mut tx = self.held(lock).await?;
         if let Some(incident) = &job.incident {
             match self.stops(&mut tx, job, incident, step).await? {
                 Stops::Nothing => {}

@@ -56,15 +56,13 @@ impl Resolve {
         did: Did,
     ) -> Result<(), WorkError> {
         let Did { outcome, memo } = did;
-        let Some(mut tx) = self.held(lock).await? else {
-            return Ok(());
-        };
+        let mut tx = self.held(lock).await?;
         let subject = job.operation.subject;
         let leaves = |fact: &Fact| matches!(fact, Fact::Gone | Fact::Unneeded);
         if let (Some(subject), true) = (subject, outcome.facts.iter().any(leaves)) {
             // Tokens before subjects, as everywhere.
             queue::hold_operation_tokens(&mut tx, subject).await?;
-            queue::hold_token(&mut tx, subject).await?;
+            queue::hold_token(&mut tx, Token::Subject(subject)).await?;
             queue::hold_incident_tokens(&mut tx, subject).await?;
         }
         let hand_on = keeps(&job, step, &outcome.ended).then_some(HANDED_ON);
@@ -193,9 +191,7 @@ impl Resolve {
 
     /// It ends without being done.
     pub(super) async fn skip(&self, lock: &Lock, job: &Job, why: &str) -> Result<(), WorkError> {
-        let Some(mut tx) = self.held(lock).await? else {
-            return Ok(());
-        };
+        let mut tx = self.held(lock).await?;
         self.finish(&mut tx, lock, job, OperationState::Skipped, why)
             .await?;
         Ok(tx.commit().await?)
@@ -203,27 +199,21 @@ impl Resolve {
 
     /// It ends because it has failed.
     pub(super) async fn fail(&self, lock: &Lock, job: &Job, why: &str) -> Result<(), WorkError> {
-        let Some(mut tx) = self.held(lock).await? else {
-            return Ok(());
-        };
+        let mut tx = self.held(lock).await?;
         self.finish(&mut tx, lock, job, OperationState::Failed, why)
             .await?;
         Ok(tx.commit().await?)
     }
 
     pub(super) async fn cancel(&self, lock: &Lock, job: &Job) -> Result<(), WorkError> {
-        let Some(mut tx) = self.held(lock).await? else {
-            return Ok(());
-        };
+        let mut tx = self.held(lock).await?;
         let (id, text) = (job.operation.id, "its subject has left the herd");
         operations::end(&mut tx, id, OperationState::Cancelled, &lock.worker, text).await?;
         Ok(tx.commit().await?)
     }
 
     pub(super) async fn let_wait(&self, lock: &Lock, after: Duration) -> Result<(), WorkError> {
-        let Some(mut tx) = self.held(lock).await? else {
-            return Ok(());
-        };
+        let mut tx = self.held(lock).await?;
         queue::turn(&mut tx, lock.token, after).await?;
         Ok(tx.commit().await?)
     }
@@ -234,9 +224,7 @@ impl Resolve {
         job: &mut Job,
         why: &str,
     ) -> Result<(), WorkError> {
-        let Some(mut tx) = self.held(lock).await? else {
-            return Ok(());
-        };
+        let mut tx = self.held(lock).await?;
         self.get_stuck(&mut tx, lock, job, why).await?;
         Ok(tx.commit().await?)
     }

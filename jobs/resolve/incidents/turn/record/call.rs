@@ -18,9 +18,7 @@ impl Resolve {
         lock: &Lock,
         case: &mut Case,
     ) -> Result<(), WorkError> {
-        let Some(mut tx) = self.held(lock).await? else {
-            return Ok(());
-        };
+        let mut tx = self.held(lock).await?;
         for (place, remedy) in case.book.remedies.iter().enumerate() {
             let text = match case.forbidden(remedy) {
                 None => format!("{}. would {}", place + 1, remedy.does),
@@ -41,9 +39,7 @@ impl Resolve {
         case: &mut Case,
         reason: &str,
     ) -> Result<(), WorkError> {
-        let Some(mut tx) = self.held(lock).await? else {
-            return Ok(());
-        };
+        let mut tx = self.held(lock).await?;
         self.call_a_human(&mut tx, lock, case, reason).await?;
         Ok(tx.commit().await?)
     }
@@ -54,9 +50,7 @@ impl Resolve {
         lock: &Lock,
         case: &mut Case,
     ) -> Result<(), WorkError> {
-        let Some(mut tx) = self.held(lock).await? else {
-            return Ok(());
-        };
+        let mut tx = self.held(lock).await?;
         let id = case.incident.id;
         incidents::lock(&mut tx, id).await?;
         let reason = "it is too grave to wait for what drover does about it";
