@@ -44,7 +44,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Row};
 
 use crate::model::{Note, RowId};
 use statement::{only_value, run};
@@ -78,6 +78,7 @@ pub async fn connect(url: &str, size: u32) -> Result<PgPool, ConnectError> {
     let pool = PgPoolOptions::new()
         .max_connections(size)
         .acquire_timeout(Duration::from_secs(10))
+        .after_release(|db, _| Box::pin(is_at_rest(db)))
         .connect_with(options.clone())
         .await;
     let pool = match pool {
@@ -106,6 +107,17 @@ pub async fn connect(url: &str, size: u32) -> Result<PgPool, ConnectError> {
         return Err(ConnectError::TooOld(name));
     }
     Ok(pool)
+}
+
+/// Whether a connection that comes back to the pool is in no transaction; one that is gets
+/// closed. Whoever is dropped while it begins a transaction (a client hangs up, a time limit
+/// passes, a worker stops while apalis claims for it) leaves it open in sqlx 0.9.0
+/// (<https://github.com/transact-rs/sqlx/issues/4393>): what the next one writes on that
+/// connection would be lost.
+async fn is_at_rest(db: &mut PgConnection) -> sqlx::Result<bool> {
+    // In the simple protocol, a statement and the transaction it is alone in begin at once.
+    let sql = "select now() = statement_timestamp()";
+    sqlx::raw_sql(sql).fetch_one(db).await?.try_get(0)
 }
 
 fn options(url: &str) -> Result<PgConnectOptions, ConnectError> {

@@ -99,14 +99,17 @@ async fn a_queue_that_is_none_is_wrong_use() {
         "a\nb",
     ] {
         let ran = worker(&[queues], &[]).await;
-        ran.failed(2, &["unknown queue", "feel, think, resolve, notify"]);
+        ran.failed(
+            2,
+            &["unknown queue", "feel, silent, think, resolve, notify"],
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_setting_is_named_before_anything_is_tried() {
     let table = r#"
-DATABASE_URL=                               | DATABASE_URL is not set"][.
+DATABASE_URL=                               | DATABASE_URL is not set
 DATABASE_URL=mysql://x/y                    | DATABASE_URL, postgres://
 DATABASE_URL=not a url                      | DATABASE_URL, postgres://
 DROVER_SECRET_KEY=                          | DROVER_SECRET_KEY is not set, openssl
@@ -271,8 +274,10 @@ async fn a_process_of_two_queues_ends_when_asked_and_returns_under_another_name(
     let mut seen: Vec<String> = Vec::new();
     for _ in 0..2 {
         let running = Running::start(&deployment, "feel,think", &[]);
-        let names = alive(&deployment, 2).await;
-        assert!(names[0].starts_with("feel@") && names[1].starts_with("think@"));
+        let names = alive(&deployment, 3).await;
+        for (name, queue) in names.iter().zip(["feel@", "silent@", "think@"]) {
+            assert!(name.starts_with(queue), "{names:?}");
+        }
         assert!(names.iter().all(|name| !seen.contains(name)), "{seen:?}");
         seen.extend(names);
         let (status, took) = running.terminate().await;
@@ -314,7 +319,7 @@ async fn no_more_is_taken_on_than_concurrency_allows_and_all_of_it_is_given_back
     let concurrency = CONCURRENCY.to_string();
     let settings = [("DROVER_CONCURRENCY", concurrency.as_str())];
     let running = Running::start(&deployment, "feel", &settings);
-    alive(&deployment, 1).await;
+    alive(&deployment, 2).await;
     let mut most_held = 0;
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(5) {
