@@ -1,4 +1,4 @@
-//! The five laws, each by trying to break it, on a real PostgreSQL.
+//! The laws, each by trying to break it, on a real PostgreSQL.
 
 mod append_only;
 mod brake;
