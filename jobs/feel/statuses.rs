@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use drover::model::{self, Cause, CloudEvent, CloudFigures, Each, Server, Witness};
-use drover::store;
 use drover::store::instance_statuses::{self, Known, Place};
 use serde_json::{Map, json};
 use sqlx::PgPool;
@@ -264,7 +263,7 @@ impl Statuses {
     }
 
     async fn claim(&self, place: &Place, id: &str, oldest: Duration) -> sqlx::Result<Vec<String>> {
-        let mut tx = store::begin(&self.pool).await?;
+        let mut tx = self.pool.begin().await?;
         let mine = instance_statuses::claim(&mut tx, place, id, oldest, TOGETHER).await?;
         tx.commit().await?;
         Ok(mine)

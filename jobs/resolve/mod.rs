@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use drover::config::GamedayMark;
 use drover::model::SecretKey;
-use drover::store;
 use drover::store::queue::{self, Lock, Queue, Token};
 use serde_json::Value;
 use sqlx::{PgPool, Postgres, Transaction};
@@ -62,7 +61,7 @@ impl Resolve {
     /// # Errors
     /// [`WorkError::LockLost`], which ends the step.
     async fn held(&self, lock: &Lock) -> Result<Transaction<'static, Postgres>, WorkError> {
-        let mut tx = store::begin(&self.pool).await?;
+        let mut tx = self.pool.begin().await?;
         match queue::hold(&mut tx, lock, Queue::Resolve).await? {
             true => Ok(tx),
             false => Err(WorkError::LockLost),

@@ -13,7 +13,7 @@ use drover::config::NotifyConfig;
 use drover::model::{Message, MessageId, MessageState, Note};
 use drover::store::letters::{self, Written};
 use drover::store::queue::{self, Lock, Queue, Token};
-use drover::store::{self, outbox, provider_calls};
+use drover::store::{outbox, provider_calls};
 use serde_json::json;
 use sqlx::PgPool;
 
@@ -40,7 +40,7 @@ impl Notify {
     /// The message, if it is its turn now and its provider has room for it; if not,
     /// its job waits.
     async fn take(&self, lock: &Lock, id: MessageId) -> sqlx::Result<Option<Written>> {
-        let mut tx = store::begin(&self.pool).await?;
+        let mut tx = self.pool.begin().await?;
         if !queue::hold(&mut tx, lock, Queue::Notify).await? {
             report_lost(1);
             return Ok(None);
@@ -88,7 +88,7 @@ impl Notify {
     async fn settle(&self, lock: &Lock, letter: &Written, outcome: Outcome) -> sqlx::Result<()> {
         let message = letter.message();
         let (id, by) = (message.id, self.notifier.provider(message.channel));
-        let mut tx = store::begin(&self.pool).await?;
+        let mut tx = self.pool.begin().await?;
         if !queue::hold(&mut tx, lock, Queue::Notify).await? {
             report_lost(1);
             return Ok(());

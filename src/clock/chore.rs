@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use crate::config::ClockConfig;
 use crate::model::{OperationKind, named};
 use crate::store::operations::{self, NewOperation};
-use crate::store::{self, gameday, idempotency, partitions, provider_calls, queue};
+use crate::store::{gameday, idempotency, partitions, provider_calls, queue};
 
 named! {
     /// A thing that has to be done from time to time.
@@ -122,7 +122,7 @@ async fn prune(pool: &PgPool) -> sqlx::Result<()> {
 /// does it.
 async fn reconcile(pool: &PgPool) -> sqlx::Result<()> {
     let wanted = NewOperation::new(None, OperationKind::Reconcile, "clock");
-    let mut tx = store::begin(pool).await?;
+    let mut tx = pool.begin().await?;
     if operations::open(&mut tx, &wanted).await?.is_none() {
         tracing::debug!("the last comparison with the clouds is not done yet");
     }
@@ -131,7 +131,7 @@ async fn reconcile(pool: &PgPool) -> sqlx::Result<()> {
 
 /// The clock touches no server either: a resolve worker takes it back.
 async fn heal(pool: &PgPool) -> sqlx::Result<()> {
-    let mut tx = store::begin(pool).await?;
+    let mut tx = pool.begin().await?;
     if gameday::heal_what_is_due(&mut tx).await? {
         tracing::info!("a game day's time is up: what it broke is taken back");
     }

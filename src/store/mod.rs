@@ -4,7 +4,6 @@
 //! Architecture Invariant: every statement that touches `apalis.jobs` or
 //! `apalis.workers` is in `queue.rs`.
 
-mod begin;
 pub mod brake;
 pub mod changes;
 pub mod creation;
@@ -32,12 +31,13 @@ pub mod resolvers;
 pub mod ring;
 pub mod runs;
 pub mod scenes;
+mod snapshot;
 mod statement;
 pub mod subjects;
 pub mod tiers;
 pub mod transitions;
 
-pub use begin::{Transaction, begin, snapshot};
+pub use snapshot::{Transaction, snapshot};
 
 use std::str::FromStr;
 use std::time::Duration;

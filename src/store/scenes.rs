@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use sqlx::{FromRow, PgPool};
 
-use super::begin::snapshot_by_index;
+use super::snapshot::snapshot_by_index;
 use super::statement::rows;
 use crate::model::{Attributes, Observation, ObservationId, State, Subject, SubjectId};
 use leader::Following;

@@ -221,7 +221,7 @@ async fn write_down(
     kind: OperationKind,
     when: When,
 ) -> Result<Response> {
-    let mut db = store::begin(&web.pool).await?;
+    let mut db = web.pool.begin().await?;
     let known = find(&mut db, named).await?;
     let target = change::target(&known, kind)?;
     if kind == OperationKind::Failover {
@@ -290,7 +290,7 @@ fn busy(target: PublicId, open: &Operation) -> ApiError {
 }
 
 async fn rename(web: &Web, named: PublicId, asked: &ActOnSubject, name: &str) -> Result<Response> {
-    let mut db = store::begin(&web.pool).await?;
+    let mut db = web.pool.begin().await?;
     stays(&mut db, named).await?;
     match changes::rename(&mut db, named.kind, named.id, name).await {
         Ok(()) => {}
@@ -312,7 +312,7 @@ async fn set_window(
     window: Option<&str>,
 ) -> Result<Response> {
     let window = create::window(window)?;
-    let mut db = store::begin(&web.pool).await?;
+    let mut db = web.pool.begin().await?;
     stays(&mut db, named).await?;
     changes::set_window(&mut db, named.id, window).await?;
     let shown = view(&mut db, named).await?;

@@ -9,7 +9,6 @@ use super::error::{ApiError, Result};
 use super::{Web, check, place, subjects};
 use crate::api::{self, CreateResource, CreateServer};
 use crate::model::{Cloud, Durability, Kind, PublicId, Secret, Window, secret};
-use crate::store;
 use crate::store::creation::{self, CreateError, WantedResource, WantedServer};
 use crate::store::plans::{self, Plan};
 use crate::store::quotas::{self, Exceeded};
@@ -26,7 +25,7 @@ const VOLUME_TYPES: [&str; 2] = ["gp3", "gp2"];
 /// Writes a server down that is to be made: 202.
 pub async fn server(web: &Web, body: &Body) -> Result<(StatusCode, Json<api::Subject>)> {
     let asked = read_server(body)?;
-    let mut db = store::begin(&web.pool).await?;
+    let mut db = web.pool.begin().await?;
     let (region, zone) = (asked.region.as_deref(), asked.zone.as_deref());
     let at = place::find(&mut db, asked.cloud, region, zone).await?;
     let wanted = WantedServer {
@@ -83,7 +82,7 @@ pub fn read_server(body: &Body) -> Result<CreateServer> {
 
 /// Writes a resource down that is to be made: 202.
 pub async fn resource(web: &Web, body: &Body) -> Result<(StatusCode, Json<api::Subject>)> {
-    let mut db = store::begin(&web.pool).await?;
+    let mut db = web.pool.begin().await?;
     let all = plans::all(&mut db).await?;
     let asked = read_resource(body, &all)?;
     let window = window(asked.maintenance_window.as_deref())?;

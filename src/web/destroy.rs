@@ -11,14 +11,13 @@ use super::params::{Params, unknown};
 use super::subjects::{find, view};
 use super::{Web, change};
 use crate::model::{Kind, Origin, PublicId, Subject};
-use crate::store;
 use crate::store::creation::{self, DestroyError};
 use crate::store::subjects::{self, ForgetError};
 
 /// `DELETE` of a server or a resource.
 pub async fn remove(State(web): State<Web>, named: PublicId, params: Params) -> Result<Response> {
     params.only(&["confirm"])?;
-    let mut db = store::begin(&web.pool).await?;
+    let mut db = web.pool.begin().await?;
     let subject = find(&mut db, named).await?.subject().clone();
     confirmed(&subject, params.get("confirm"))?;
     match subject.origin {

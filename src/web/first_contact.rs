@@ -9,7 +9,7 @@ use super::Web;
 use super::error::Result;
 use crate::model::{Cause, Kind, Observation, SubjectId};
 use crate::store::subjects::{ForgetError, Known};
-use crate::store::{self, observations, subjects};
+use crate::store::{observations, subjects};
 
 /// How long a caller waits for the first contact.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -69,7 +69,7 @@ fn message(seen: Observation) -> String {
 /// Takes an adoption back. Tells whether it did: a server that was given
 /// resources meanwhile stays.
 pub async fn undo(web: &Web, id: SubjectId) -> Result<bool> {
-    let mut db = store::begin(&web.pool).await?;
+    let mut db = web.pool.begin().await?;
     match subjects::forget(&mut db, Kind::Server, id).await {
         Ok(()) => {
             db.commit().await?;

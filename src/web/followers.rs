@@ -15,7 +15,7 @@ use crate::store::creation::{self, WantedFollower};
 use crate::store::plans::{self, Plan};
 use crate::store::quotas;
 use crate::store::subjects::{self, Known};
-use crate::store::{self, changes, places};
+use crate::store::{changes, places};
 
 /// Most followers of one resource.
 const MOST: usize = 5;
@@ -27,7 +27,7 @@ pub async fn post(
     body: Body,
 ) -> Result<(StatusCode, Json<api::Subject>)> {
     let asked = read(&body)?;
-    let mut db = store::begin(&web.pool).await?;
+    let mut db = web.pool.begin().await?;
     find(&mut db, named).await?;
     changes::hold(&mut db, named.id).await?;
     let row = subjects::load(&mut db, &[named.id]).await?.pop();

@@ -143,7 +143,7 @@ async fn begin(
     }
     let asked = read(&body)?;
     let (subject, how) = (asked.subject, asked.how);
-    let mut db = store::begin(&web.pool).await?;
+    let mut db = web.pool.begin().await?;
     find(&mut db, subject).await?;
     changes::hold(&mut db, subject.id).await?;
     let known = find(&mut db, subject).await?;
@@ -310,7 +310,7 @@ async fn heal(
     body: Body,
 ) -> Result<(StatusCode, Json<api::Gameday>)> {
     body.only(&[])?;
-    let mut db = store::begin(&web.pool).await?;
+    let mut db = web.pool.begin().await?;
     let found = gameday::load(&mut db, id).await?;
     let found = found.ok_or_else(|| none_such("game day", id))?;
     let no = |message: String| Err(ApiError::conflict("not_now", message));

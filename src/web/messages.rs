@@ -12,7 +12,6 @@ use super::params::{Id, Params, none_such, prefixed};
 use super::views::cut;
 use crate::api::{self, ActOnMessage, Public};
 use crate::model::{Matter, Message, MessageId};
-use crate::store;
 use crate::store::outbox::{self, Page, RetryError};
 
 /// Everything below `/v1/messages`.
@@ -76,7 +75,7 @@ async fn act(
     body: Body,
 ) -> Result<(StatusCode, Json<api::Message>)> {
     let ActOnMessage::Retry = read(&body)?;
-    let mut db = store::begin(&web.pool).await?;
+    let mut db = web.pool.begin().await?;
     match outbox::retry(&mut db, id, "api").await {
         Ok(message) => {
             db.commit().await?;

@@ -12,7 +12,7 @@ use super::params::{Params, Word, public_id, unknown};
 use crate::api::{ModeSet, Page, SetMode};
 use crate::model::Mode;
 use crate::store::modes::{self, Scope, Set};
-use crate::store::{self, subjects, tiers};
+use crate::store::{subjects, tiers};
 
 /// Everything below `/v1/modes`.
 pub fn routes() -> Router<Web> {
@@ -66,7 +66,7 @@ async fn set_subject(State(web): State<Web>, Word(id): Word, body: Body) -> Resu
 async fn set(web: &Web, scope: Scope, body: &Body) -> Result<Json<ModeSet>> {
     let SetMode { mode, reason } = read(body)?;
     let reason = reason.unwrap_or_default();
-    let mut db = store::begin(&web.pool).await?;
+    let mut db = web.pool.begin().await?;
     match &scope {
         Scope::Herd => {}
         Scope::Tier(name) => {

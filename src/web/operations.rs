@@ -86,7 +86,7 @@ async fn act(
         by: asker(asked.by),
         reason: asked.reason,
     };
-    let mut db = store::begin(&web.pool).await?;
+    let mut db = web.pool.begin().await?;
     match operations::act(&mut db, id, &asked).await {
         Ok(()) => {}
         Err(ActError::NotFound) => return Err(none_such("operation", id)),

@@ -33,7 +33,7 @@ async fn post_resource(
         return create::resource(&web, &body).await;
     }
     let new = checked(read(&body)?)?;
-    let mut db = store::begin(&web.pool).await?;
+    let mut db = web.pool.begin().await?;
     let id = store::subjects::adopt_resource(&mut db, &web.config.secret_key, &new)
         .await
         .map_err(|e| adopt::refused(Kind::Resource, "database", e))?;

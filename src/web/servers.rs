@@ -88,7 +88,7 @@ async fn run(web: &Web, new: NewServer, wait: bool) -> Result<AdoptedServer> {
 }
 
 async fn insert(web: &Web, new: &NewServer) -> Result<SubjectId> {
-    let mut db = store::begin(&web.pool).await?;
+    let mut db = web.pool.begin().await?;
     let id = store::subjects::adopt_server(&mut db, &web.config.secret_key, new)
         .await
         .map_err(|e| adopt::refused(Kind::Server, "address", e))?;

@@ -257,7 +257,7 @@ impl Resolve {
         id: IncidentId,
     ) -> Result<(), WorkError> {
         let Some(mut case) = self.load(id).await? else {
-            let mut tx = store::begin(&self.pool).await?;
+            let mut tx = self.pool.begin().await?;
             if queue::hold(&mut tx, &lock, Queue::Resolve).await? {
                 queue::remove_from_resolve(&mut tx, lock.token).await?;
             }

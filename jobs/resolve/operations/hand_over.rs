@@ -11,7 +11,7 @@ use std::time::Duration;
 use drover::model::{Kind, Operation as Asked, OperationKind, OperationState, PublicId};
 use drover::store::creation::{self, Led, Ready};
 use drover::store::operations::{self, NewOperation};
-use drover::store::{self, changes, queue};
+use drover::store::{changes, queue};
 use serde_json::json;
 
 use super::kind::{Context, Operation, Outcome, Step, Work, step};
@@ -108,7 +108,7 @@ async fn leads(turn: &Context<'_>, led: &Led, own: Option<&Asked>) -> Result<Sta
             OperationState::Open => goes_down(&format!("{id} does not come to its end ({why})")),
         });
     }
-    let mut tx = store::begin(&turn.tools.pool).await?;
+    let mut tx = turn.tools.pool.begin().await?;
     changes::hold(&mut tx, led.leader).await?;
     let open = operations::in_the_way(&mut tx, led.leader, OperationKind::Switchover).await;
     if let Some(open) = open? {
@@ -167,7 +167,7 @@ fn follows(turn: &Context<'_>, own: &Asked) -> Stands {
 /// come when nobody wants it any more. Tells whether it had not.
 async fn call_off(turn: &Context<'_>, own: &Asked) -> Result<bool, Outcome> {
     let by = turn.operation.id.public();
-    let mut tx = store::begin(&turn.tools.pool).await?;
+    let mut tx = turn.tools.pool.begin().await?;
     let held = queue::hold_token(&mut tx, queue::Token::Operation(own.id)).await;
     held?;
     let why = "its server does not wait any longer";

@@ -10,7 +10,7 @@ use drover::model::{Kind, OperationKind, Origin, PublicId, Resource, Server, Sta
 use drover::store::creation::{self, CreateError, WantedFollower};
 use drover::store::operations::{self, Fact};
 use drover::store::subjects::{self, Known};
-use drover::store::{self, changes, plans};
+use drover::store::{changes, plans};
 use serde::{Deserialize, Serialize};
 
 use super::follow::node;
@@ -70,7 +70,7 @@ async fn make(turn: &mut Turn<'_, Replace>) -> Work {
     let wanted = wanted(turn, server, &leader).await?;
     let name = wanted.name.clone();
     let by = turn.operation.id.public();
-    let mut tx = store::begin(&turn.tools.pool).await?;
+    let mut tx = turn.tools.pool.begin().await?;
     // One at a time: a turn that comes late finds what the next one has asked for.
     changes::hold(&mut tx, leader.subject.id).await?;
     let since = turn.operation.opened_at;

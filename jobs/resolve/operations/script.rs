@@ -43,7 +43,21 @@ pub(super) async fn run(
     arguments: &[&str],
     input: &[u8],
 ) -> Result<Report, ScriptError> {
-    send(turn, (None, server), script, arguments, input).await
+    send(turn, server, (None, None), script, arguments, input).await
+}
+
+/// Runs a script at whatever cluster has this port, the resource of which may have left the
+/// herd since.
+///
+/// # Errors
+/// As [`host::run`].
+pub(super) async fn at_port(
+    turn: &Context<'_>,
+    (server, port): (&Server, u16),
+    script: &Script,
+    arguments: &[&str],
+) -> Result<Report, ScriptError> {
+    send(turn, server, (Some(port), None), script, arguments, b"").await
 }
 
 /// Runs a script at the cluster of a resource: `$1` is its port, the arguments follow.
@@ -57,7 +71,8 @@ pub(super) async fn at_cluster(
     arguments: &[&str],
     input: &[u8],
 ) -> Result<Report, ScriptError> {
-    send(turn, (Some(resource), server), script, arguments, input).await
+    let at = (Some(resource.port), Some(resource));
+    send(turn, server, at, script, arguments, input).await
 }
 
 /// As [`at_cluster`], for a script whose last line is a JSON object: that, read.
@@ -81,7 +96,8 @@ pub(super) async fn ask<T: DeserializeOwned>(
 
 async fn send(
     turn: &Context<'_>,
-    (resource, server): (Option<&Resource>, &Server),
+    server: &Server,
+    (port, resource): (Option<u16>, Option<&Resource>),
     script: &Script,
     arguments: &[&str],
     input: &[u8],
@@ -92,7 +108,7 @@ async fn send(
         host: server.subject.name.clone(),
         why,
     })?;
-    host.port = resource.map(|resource| resource.port);
+    host.port = port;
     let changed = resource.map_or(server.subject.id, |resource| resource.subject.id);
     let lease = turn.leases.iter().find(|(id, _)| *id == changed);
     let word = Word {

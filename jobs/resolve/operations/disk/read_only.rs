@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use drover::model::{Durability, OperationKind, Resource, Secret, Server, TlsMode};
+use drover::model::{OperationKind, Server};
 use futures::FutureExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -93,29 +93,6 @@ impl Operation for SetReadWrite {
             .may_end()];
 }
 
-/// A cluster by its port, which is all that SQL over the local socket needs: a
-/// resource may have left the herd since.
-pub(super) fn cluster(server: &Server, port: u16) -> Resource {
-    Resource {
-        subject: server.subject.clone(),
-        server_id: server.subject.id,
-        port,
-        database: "postgres".into(),
-        role: "postgres".into(),
-        password: Secret::default(),
-        tls_mode: TlsMode::Disable,
-        tls_root_cert: None,
-        plan: String::new(),
-        customer: None,
-        window: None,
-        leader: None,
-        epoch: 1,
-        durability: Durability::Async,
-        max_lag_bytes: 0,
-        replication_password: None,
-    }
-}
-
 /// What was touched, for people.
 fn setting(of: &str, server: &Server) -> String {
     let name = &server.subject.name;
@@ -175,10 +152,8 @@ async fn set(turn: &mut Turn<'_, SetReadOnly>) -> Work {
     let server = turn.server()?;
     let context = &turn.context;
     let asked = turn.memo.read_only.iter().map(|(port, before)| {
-        let resource = cluster(server, *port);
         async move {
-            let on = (&resource, server);
-            let told = script::at_cluster(context, on, SET_READ_ONLY, &[], b"").await;
+            let told = script::at_port(context, (server, *port), SET_READ_ONLY, &[]).await;
             (before, told)
         }
         .boxed()
@@ -211,11 +186,9 @@ async fn reset(turn: &mut Turn<'_, SetReadWrite>) -> Work {
     };
     let asked = left.iter().map(|(port, before)| {
         let (port, before) = (*port, before.clone());
-        let resource = cluster(server, port);
         async move {
-            let on = (&resource, server);
             let setting = before.setting.unwrap_or_default();
-            let told = script::at_cluster(context, on, RESET_READ_ONLY, &[&setting], b"").await;
+            let told = script::at_port(context, (server, port), RESET_READ_ONLY, &[&setting]).await;
             (port, before.of, told)
         }
         .boxed()

@@ -6,7 +6,6 @@ use drover::model::{OperationKind, Server};
 use futures::FutureExt as _;
 use serde::{Deserialize, Serialize};
 
-use super::read_only::cluster;
 use super::room::{self, Ours, amount};
 use crate::host::scripts::{DROP_SLOT_IF_UNREAD, LOOK_SLOTS, TRY_CHECKPOINT};
 use crate::resolve::operations::instance::POWER;
@@ -193,12 +192,7 @@ async fn checkpoint(turn: &mut Turn<'_, DropSlots>) -> Work {
     let mut ports = turn.memo.slots_on.clone();
     ports.dedup();
     let asked = ports.iter().map(|port| {
-        let resource = cluster(server, *port);
-        let on_it = async move {
-            let on = (&resource, server);
-            script::at_cluster(context, on, TRY_CHECKPOINT, &[], b"").await
-        };
-        on_it.boxed()
+        script::at_port(context, (server, *port), TRY_CHECKPOINT, &[]).boxed()
     });
     for told in room::few_at_a_time(asked.collect()).await {
         told.map_err(script::or_skip)?;

@@ -1,14 +1,9 @@
-//! Transactions of the control database: one to write in, one that reads a snapshot.
+//! Transactions that read, all from one snapshot.
 
 use sqlx::{PgPool, Postgres};
 
 /// A transaction of its own connection; it is rolled back unless it is committed.
 pub type Transaction = sqlx::Transaction<'static, Postgres>;
-
-/// Begins a transaction to write in.
-pub async fn begin(pool: &PgPool) -> sqlx::Result<Transaction> {
-    pool.begin().await
-}
 
 /// Begins a transaction that only reads, and all from one snapshot, so that what is read
 /// fits together.
