@@ -294,18 +294,21 @@ async fn catch_up(url: &str, pool: &PgPool, options: &Options) -> Result<f64> {
     let mut workers = start(url, options, Cadence::LONGEST.as_millis())?;
     loop {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let behind: i64 = sqlx::query_scalar(
-            "select count(*) from apalis.jobs
-             where job_type = 'think'
-                or job_type = 'feel' and (done_at is null or done_at <= $1)",
+        // It stops at the first that it finds: to count them all ten times a second would cost
+        // a tenth of the machine.
+        let behind: bool = sqlx::query_scalar(
+            "select exists (
+                 select from apalis.jobs
+                 where job_type = 'think'
+                    or job_type = 'feel' and (done_at is null or done_at <= $1))",
         )
         .bind(now)
         .fetch_one(pool)
         .await?;
-        if behind == 0 {
+        if !behind {
             break;
         }
-        ensure!(began.elapsed() < STOP, "{behind} are still behind");
+        ensure!(began.elapsed() < STOP, "some are still behind");
     }
     let took = began.elapsed().as_secs_f64();
     stop(&mut workers).await?;

@@ -191,9 +191,9 @@ async fn checkpoint(turn: &mut Turn<'_, DropSlots>) -> Work {
     let context = &turn.context;
     let mut ports = turn.memo.slots_on.clone();
     ports.dedup();
-    let asked = ports.iter().map(|port| {
-        script::at_port(context, (server, *port), TRY_CHECKPOINT, &[]).boxed()
-    });
+    let asked = ports
+        .iter()
+        .map(|port| script::at_port(context, (server, *port), TRY_CHECKPOINT, &[]).boxed());
     for told in room::few_at_a_time(asked.collect()).await {
         told.map_err(script::or_skip)?;
     }
