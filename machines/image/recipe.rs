@@ -113,7 +113,8 @@ mod tests {
         let one = folder(Image::Bookworm, &source);
         assert!(one.starts_with("bookworm-"), "{one}");
         assert_eq!(one, folder(Image::Bookworm, &source));
-        assert_ne!(one, folder(Image::Bookworm, &debian("http://b.test")));
+        let other = debian("http://b.test");
+        assert_ne!(one, folder(Image::Bookworm, &other));
         // Else the cleaning of the one's old images would take the other's.
         assert_ne!(one.len(), folder(Image::BookwormBare, &source).len());
     }

@@ -65,6 +65,13 @@ growpart: {mode: "off"}
 resize_rootfs: false
 manage_etc_hosts: false
 END
+# It takes EC2 for EC2, and asks for version 2 of the metadata, where the hypervisor's name
+# begins so. A container's hypervisor says nothing: this file speaks for it.
+echo ec2e1916-9099-7caf-fd21-012345abcdef >/usr/lib/hypervisor-uuid
+e=/usr/lib/python3/dist-packages/cloudinit/sources/DataSourceEc2.py
+grep -q '"/sys/hypervisor/uuid"' "$e"
+sed -i 's,"/sys/hypervisor/uuid","/usr/lib/hypervisor-uuid",' "$e"
+python3 -m compileall -q "$e"
 for s in cloud-init-main cloud-init-local cloud-init-network cloud-init cloud-config cloud-final; do
   [ ! -e "/lib/systemd/system/$s.service" ] || systemctl -q enable "$s.service"
 done

@@ -72,24 +72,8 @@ impl Cgroup {
     fn processes(&self) -> Vec<i32> {
         let text =
             |path: PathBuf| fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
-        let all: String = self.tree().into_iter().map(text).collect();
+        let all: String = tree(&self.path).into_iter().map(text).collect();
         all.lines().filter_map(|line| line.parse().ok()).collect()
-    }
-
-    /// This group and all below, the lowest last.
-    fn tree(&self) -> Vec<PathBuf> {
-        let mut all = vec![self.path.clone()];
-        let mut next = 0;
-        while let Some(path) = all.get(next) {
-            let below = fs::read_dir(path).into_iter().flatten().flatten();
-            let folders: Vec<_> = below
-                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-                .map(|entry| entry.path())
-                .collect();
-            all.extend(folders);
-            next += 1;
-        }
-        all
     }
 
     /// Stops every process where it is, or lets them go on.
@@ -111,22 +95,59 @@ impl Cgroup {
         until("the machine's processes to end", || !self.is_populated()).await
     }
 
-    /// Removes the group, and its daemon's if it was the last.
+    /// Removes the group, and its daemon's if it was the last. systemd-nspawn may have made
+    /// it in hierarchies of version 1 too.
     pub fn remove(&self) -> anyhow::Result<()> {
-        for path in self.tree().iter().rev() {
-            match fs::remove_dir(path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(error).with_context(|| path.display().to_string());
+        let own = self
+            .path
+            .strip_prefix(root().context("cgroups went away")?)?
+            .to_owned();
+        for hierarchy in mounts() {
+            let path = hierarchy.join(&own);
+            for path in tree(&path).iter().rev() {
+                match fs::remove_dir(path) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(error).with_context(|| path.display().to_string());
+                    }
+                    _ => {}
                 }
-                _ => {}
             }
-        }
-        if let Some(daemon) = self.path.parent() {
-            // Others may be in it.
-            let _ = fs::remove_dir(daemon);
+            if let Some(daemon) = path.parent() {
+                // Others may be in it.
+                let _ = fs::remove_dir(daemon);
+            }
         }
         Ok(())
     }
+}
+
+/// Where cgroups of either version are.
+fn mounts() -> Vec<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    mounts
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split(' ');
+            let (_, place, kind) = (words.next()?, words.next()?, words.next()?);
+            ["cgroup", "cgroup2"].contains(&kind).then(|| place.into())
+        })
+        .collect()
+}
+
+/// A group and all below, the lowest last.
+fn tree(top: &Path) -> Vec<PathBuf> {
+    let mut all = vec![top.to_owned()];
+    let mut next = 0;
+    while let Some(path) = all.get(next) {
+        let below = fs::read_dir(path).into_iter().flatten().flatten();
+        let folders: Vec<_> = below
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .map(|entry| entry.path())
+            .collect();
+        all.extend(folders);
+        next += 1;
+    }
+    all
 }
 
 /// A process's number in each of its namespaces, the outermost first.
