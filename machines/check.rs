@@ -49,7 +49,7 @@ fn is_installed(name: &str) -> bool {
 /// Each tried, because a container may forbid what its kernel can do.
 async fn of_kernel(folder: &Path) -> Vec<String> {
     let mut missing = Vec::new();
-    let name = format!("dmtry{}", std::process::id() % 100_000);
+    let name = format!("dmtry{:06x}", rand::random::<u32>() >> 8);
     let mut attempt = |what: &str, result: anyhow::Result<String>| {
         if let Err(error) = result {
             missing.push(format!("{what}: {error:#}"));
@@ -100,7 +100,7 @@ async fn of_kernel(folder: &Path) -> Vec<String> {
 
 /// In a mount namespace of its own, so that it leaves nothing.
 async fn overlay(folder: &Path) -> anyhow::Result<String> {
-    let place = folder.join(format!(".try{}", std::process::id()));
+    let place = folder.join(format!(".try{:08x}", rand::random::<u32>()));
     for part in ["lower", "upper", "work", "root"] {
         fs::create_dir_all(place.join(part))?;
     }

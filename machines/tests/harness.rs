@@ -193,9 +193,9 @@ impl Daemon {
             .arg(format!("UserKnownHostsFile={}", known.display()))
             .arg("-o")
             .arg(format!("StrictHostKeyChecking={checking}"))
-            .args(["-p", &port.to_string(), to, script])
             .arg("-i")
             .arg(&self.key)
+            .args(["-p", &port.to_string(), to, script])
             .output()
             .unwrap()
     }
