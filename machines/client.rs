@@ -67,11 +67,12 @@ impl Client {
                 | Request::DestroyAll
                 | Request::DestroyGroup { .. }
         );
-        let limit = match &request {
-            Request::Exec(exec) => Duration::from_secs(exec.limit) + LIMIT,
-            _ if making => LIMIT_OF_MAKING,
-            _ => LIMIT,
+        let own = if let Request::Exec(exec) = &request {
+            Duration::from_secs(exec.limit)
+        } else {
+            Duration::ZERO
         };
+        let limit = own + if making { LIMIT_OF_MAKING } else { LIMIT };
         match tokio::time::timeout(limit, self.talk(&request)).await {
             Ok(Ok(Reply::Ok(answer))) => Ok(answer),
             Ok(Ok(Reply::Error(problem))) => Err(problem.into()),
@@ -117,10 +118,10 @@ impl Client {
 
     pub async fn list(&self, group: Option<&str>) -> Result<Vec<Machine>> {
         let group = group.map(str::to_owned);
-        match self.call(Request::List { group }).await? {
-            Answer::Machines(machines) => Ok(machines),
-            other => strange(&other),
-        }
+        let Answer::Machines(machines) = self.call(Request::List { group }).await? else {
+            return Err(strange());
+        };
+        Ok(machines)
     }
 
     pub async fn start(&self, machine: &str) -> Result<()> {
@@ -187,15 +188,15 @@ impl Client {
     }
 
     pub async fn console(&self, machine: &str) -> Result<String> {
-        match self
+        let Answer::Text(text) = self
             .call(Request::Console {
                 machine: machine.into(),
             })
             .await?
-        {
-            Answer::Text(text) => Ok(text),
-            other => strange(&other),
-        }
+        else {
+            return Err(strange());
+        };
+        Ok(text)
     }
 
     /// Runs a shell's words in it, as root.
@@ -210,10 +211,10 @@ impl Client {
     }
 
     pub async fn exec(&self, exec: Exec) -> Result<Output> {
-        match self.call(Request::Exec(exec)).await? {
-            Answer::Output(output) => Ok(output),
-            other => strange(&other),
-        }
+        let Answer::Output(output) = self.call(Request::Exec(exec)).await? else {
+            return Err(strange());
+        };
+        Ok(output)
     }
 
     pub async fn break_network(&self, fault: Fault) -> Result<()> {
@@ -238,10 +239,10 @@ impl Client {
 
     pub async fn volumes(&self, group: Option<&str>) -> Result<Vec<Volume>> {
         let group = group.map(str::to_owned);
-        match self.call(Request::ListVolumes { group }).await? {
-            Answer::Volumes(volumes) => Ok(volumes),
-            other => strange(&other),
-        }
+        let Answer::Volumes(volumes) = self.call(Request::ListVolumes { group }).await? else {
+            return Err(strange());
+        };
+        Ok(volumes)
     }
 
     pub async fn attach(&self, volume: &str, machine: &str) -> Result<Volume> {
@@ -282,27 +283,27 @@ impl Client {
     }
 
     async fn done(&self, request: Request) -> Result<()> {
-        match self.call(request).await? {
-            Answer::Done => Ok(()),
-            other => strange(&other),
-        }
+        let Answer::Done = self.call(request).await? else {
+            return Err(strange());
+        };
+        Ok(())
     }
 
     async fn machine(&self, request: Request) -> Result<Machine> {
-        match self.call(request).await? {
-            Answer::Machine(machine) => Ok(*machine),
-            other => strange(&other),
-        }
+        let Answer::Machine(machine) = self.call(request).await? else {
+            return Err(strange());
+        };
+        Ok(*machine)
     }
 
     async fn volume(&self, request: Request) -> Result<Volume> {
-        match self.call(request).await? {
-            Answer::Volume(volume) => Ok(volume),
-            other => strange(&other),
-        }
+        let Answer::Volume(volume) = self.call(request).await? else {
+            return Err(strange());
+        };
+        Ok(volume)
     }
 }
 
-fn strange<T>(answer: &Answer) -> Result<T> {
-    Err(ClientError::Strange(format!("{answer:?}")))
+fn strange() -> ClientError {
+    ClientError::Strange("it answers something else".into())
 }

@@ -9,14 +9,13 @@ use drover_machines::client::ClientError;
 
 fn main() -> ExitCode {
     let arguments = cli::Arguments::parse();
-    // In a process of its own for each machine: without the threads of a runtime.
-    let result = match &arguments.command {
-        cli::Command::Keep { folder } => {
-            drover_machines::machine::keep(folder).map(|()| ExitCode::SUCCESS)
-        }
-        _ => tokio::runtime::Runtime::new()
+    let result = if let cli::Command::Keep { folder } = &arguments.command {
+        // A process for each machine: without the threads of a runtime.
+        drover_machines::machine::keep(folder).map(|()| ExitCode::SUCCESS)
+    } else {
+        tokio::runtime::Runtime::new()
             .map_err(anyhow::Error::from)
-            .and_then(|runtime| runtime.block_on(cli::run(arguments))),
+            .and_then(|runtime| runtime.block_on(cli::run(arguments)))
     };
     result.unwrap_or_else(|error| {
         match error.downcast_ref::<ClientError>() {

@@ -67,7 +67,8 @@ pub enum Request {
         from: End,
         to: End,
     },
-    /// Moves its wall clock by seconds: of processes that start from now on
+    /// Moves its wall clock by seconds, for processes that start from now on, and those that
+    /// started while it was moved already
     Clock {
         machine: String,
         offset: i64,

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -32,6 +32,16 @@ pub fn write(path: &Path, record: &impl Serialize) -> anyhow::Result<()> {
     whole().with_context(|| format!("writing {}", path.display()))
 }
 
+/// A folder that root alone may enter.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn private_folder(path: &Path) -> anyhow::Result<()> {
+    let made = fs::create_dir_all(path)
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o700)));
+    made.with_context(|| path.display().to_string())
+}
+
 /// The record, if there is one.
 ///
 /// # Errors
@@ -48,8 +58,6 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[test]

@@ -16,7 +16,7 @@ pub struct Tool {
     name: String,
     command: Command,
     shown: String,
-    input: Option<String>,
+    input: Option<Vec<u8>>,
     limit: Duration,
 }
 
@@ -61,7 +61,7 @@ impl Tool {
         self
     }
 
-    pub fn input(mut self, text: impl Into<String>) -> Self {
+    pub fn input(mut self, text: impl Into<Vec<u8>>) -> Self {
         self.input = Some(text.into());
         self
     }
@@ -95,7 +95,7 @@ impl Tool {
         let all = async {
             if let Some((mut stdin, text)) = feed {
                 // A tool that ends before it has read everything says why itself.
-                let _ = stdin.write_all(text.as_bytes()).await;
+                let _ = stdin.write_all(&text).await;
             }
             child.wait_with_output().await
         };
@@ -136,6 +136,7 @@ pub fn package_of(tool: &str) -> Option<&'static str> {
         "mkfs.ext4" => "e2fsprogs",
         "losetup" | "nsenter" | "unshare" | "blockdev" => "util-linux",
         "mount" | "umount" => "mount",
+        "cc" => "gcc",
         _ => return None,
     })
 }

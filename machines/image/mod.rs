@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::recipe::Image;
 use self::recipe::{Recipe, SETUP};
+use crate::record;
 use crate::run::tool;
 
 /// What one image may take to be made, on a slow mirror.
@@ -62,7 +63,8 @@ impl Cache {
         if root.exists() {
             return Ok(root);
         }
-        fs::create_dir_all(&self.folder).with_context(|| self.folder.display().to_string())?;
+        // An image has programs that make root of whoever runs them.
+        record::private_folder(&self.folder)?;
         let lock = self.lock().await?;
         if !root.exists() {
             self.remove_unused(&recipe)?;

@@ -36,7 +36,7 @@ impl Image {
 
 /// On every machine: how it is reached, made (cloud-init), and what drover's scripts call.
 const BASE: &str = "openssh-server sudo systemd-sysv dbus libpam-systemd procps iproute2 \
-    cloud-init cloud-guest-utils e2fsprogs xfsprogs libfaketime perl libjson-perl openssl \
+    cloud-init cloud-guest-utils e2fsprogs xfsprogs perl libjson-perl openssl \
     ca-certificates curl";
 
 #[derive(Debug, PartialEq, Eq)]

@@ -103,15 +103,6 @@ for u in systemd-networkd.service systemd-resolved.service systemd-timesyncd.ser
   systemctl -q mask "$u"
 done
 
-# libfaketime moves the wall clock of a machine (`drover-machines clock`), and leaves the
-# monotonic one alone: every way to start a process must say so.
-v='FAKETIME_DONT_FAKE_MONOTONIC=1'
-mkdir -p /etc/systemd/system.conf.d
-printf '[Manager]\nDefaultEnvironment=%s FAKETIME_CACHE_DURATION=1\n' "$v" >/etc/systemd/system.conf.d/clock.conf
-printf '%s\nFAKETIME_CACHE_DURATION=1\n' "$v" >>/etc/environment
-printf 'Defaults env_keep += "FAKETIME_DONT_FAKE_MONOTONIC FAKETIME_CACHE_DURATION"\n' >/etc/sudoers.d/clock
-chmod 440 /etc/sudoers.d/clock
-
 # Every machine makes its own of these.
 rm -f /etc/ssh/ssh_host_* /etc/machine-id /var/lib/dbus/machine-id /etc/hostname /etc/resolv.conf
 : >/etc/machine-id

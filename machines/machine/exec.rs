@@ -26,8 +26,6 @@ impl Machine {
             .args([procs])
             .args(["--target", &init.to_string()])
             .line("--mount --uts --ipc --net --pid --root --wd -- env -i HOME=/root LANG=C.UTF-8")
-            // As a login has it, from /etc/environment.
-            .line("FAKETIME_DONT_FAKE_MONOTONIC=1 FAKETIME_CACHE_DURATION=1")
             .line("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"))
     }
 

@@ -2,12 +2,13 @@
 //! machine outlives the daemon; it starts the machine again when that reboots, writes down
 //! its console, and ends with it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, bail};
+use nix::sched::{CloneFlags, setns};
 use serde::{Deserialize, Serialize};
 
 use super::console::Console;
@@ -22,6 +23,8 @@ pub(super) struct Boot {
     pub(super) cgroup: PathBuf,
     /// The host's side of the machine's cable
     pub(super) link: String,
+    /// The machine's network namespace
+    pub(super) namespace: PathBuf,
     /// systemd-nspawn's arguments
     pub(super) arguments: Vec<String>,
 }
@@ -67,11 +70,7 @@ fn once(folder: &Path, console: &mut Console) -> anyhow::Result<Option<i32>> {
         .stdin(Stdio::null())
         .stdout(ours.try_clone()?)
         .stderr(ours);
-    let mut child = command
-        .spawn()
-        .context("systemd-nspawn cannot be run; install systemd-container")?;
-    // Else this process would hold the writing end open.
-    drop(command);
+    let mut child = spawn_within(command, &boot.namespace)?;
     let mut bytes = [0; 4096];
     while let Ok(count) = said.read(&mut bytes) {
         if count == 0 {
@@ -80,6 +79,21 @@ fn once(folder: &Path, console: &mut Console) -> anyhow::Result<Option<i32>> {
         console.write(&bytes[..count])?;
     }
     Ok(child.wait()?.code())
+}
+
+/// A machine's `/sys` shows the network devices of the namespace that systemd-nspawn is
+/// started in: by a thread that has entered the machine's.
+fn spawn_within(mut command: Command, namespace: &Path) -> anyhow::Result<Child> {
+    let namespace = File::open(namespace).with_context(|| namespace.display().to_string())?;
+    let spawn = move || {
+        setns(namespace, CloneFlags::CLONE_NEWNET).context("entering the network namespace")?;
+        command
+            .spawn()
+            .context("systemd-nspawn cannot be run; install systemd-container")
+    };
+    // The command goes with the thread: it would keep the console's writing end open.
+    let spawned = std::thread::spawn(spawn).join();
+    spawned.unwrap_or_else(|_| bail!("the thread in the namespace broke"))
 }
 
 fn plug(link: &str, state: &str) -> anyhow::Result<()> {

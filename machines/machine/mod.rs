@@ -1,6 +1,7 @@
 //! One machine: its disk, its power, and what runs in it.
 
 mod cgroup;
+mod clock;
 mod console;
 mod exec;
 mod keeper;
@@ -124,6 +125,7 @@ impl Machine {
         let boot = Boot {
             cgroup: self.cgroup.path().into(),
             link: self.port.link.clone(),
+            namespace: self.port.namespace(),
             arguments: arguments(&self.folder, &self.port, &record.name, devices),
         };
         keeper::write(&self.folder, &boot)
@@ -208,22 +210,6 @@ impl Machine {
 
     pub fn console(&self) -> String {
         console::read(&self.folder)
-    }
-
-    /// Moves its wall clock: of processes that start from now on. Its monotonic clock goes
-    /// on as the host's.
-    ///
-    /// # Errors
-    /// If its root cannot be written.
-    pub async fn set_clock(&self, offset: i64) -> anyhow::Result<()> {
-        // Not from outside: a link of the machine's could lead to a file of the host's.
-        tool("chroot")
-            .args([root::root(&self.folder)])
-            .args(["/bin/sh", "-euc", include_str!("clock.sh"), "clock"])
-            .args([format!("{offset:+}")])
-            .run()
-            .await?;
-        Ok(())
     }
 
     /// Takes away what is left of it once it is off: root, processes' group, files.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use nix::fcntl::{Flock, FlockArg};
 use tokio::sync::Mutex;
 
@@ -15,6 +15,7 @@ use crate::machine::{self, Machine};
 use crate::metadata::{self, Facts, Serving};
 use crate::network::{End, Fault, Network, Range};
 use crate::protocol::{self, Answer, Power, Problem};
+use crate::record::private_folder;
 use crate::{record, volume};
 
 /// What a daemon is told when it starts.
@@ -55,8 +56,10 @@ impl World {
     /// If another has it, or a record cannot be read.
     pub async fn open(settings: Settings) -> anyhow::Result<Arc<Self>> {
         let folder = &settings.folder;
-        fs::create_dir_all(folder.join("machines"))
-            .with_context(|| folder.display().to_string())?;
+        // Machines have users of their own, whose numbers are those of this host's users.
+        for part in ["machines", "volumes"] {
+            private_folder(&folder.join(part))?;
+        }
         let lock = File::create(folder.join("lock"))?;
         let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|_| {
             anyhow!(
@@ -235,7 +238,11 @@ impl World {
         {
             let mut network = self.network.lock().await;
             let mut faults = network.faults().to_vec();
+            let before = faults.len();
             faults.retain(|fault| !fault.is_between(from, to));
+            if faults.len() == before {
+                return Ok(());
+            }
             network.set_faults(faults)?;
         }
         Ok(self.apply_faults().await?)

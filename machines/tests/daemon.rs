@@ -126,6 +126,8 @@ async fn nothing_is_left() {
         })
         .await;
     daemon.up(daemon.with_volume("b", 64)).await;
+    let cut = Fault::cut(End::Host, End::Machine("a".into()));
+    daemon.client.break_network(cut).await.unwrap();
     let bridge = bridge_of(&daemon).await;
     let there = left_of(&daemon, &bridge);
     for kind in [

@@ -64,10 +64,7 @@ async fn a_power_cut_asks_nobody() {
     assert_eq!(daemon.client.show("a").await.unwrap().power, Power::Off);
     assert!(connect(machine.address, 22).await.is_none());
     let console = daemon.client.console("a").await.unwrap();
-    assert!(
-        !console.contains("System Shutdown"),
-        "{console}"
-    );
+    assert!(!console.contains("System Shutdown"), "{console}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
