@@ -32,11 +32,20 @@ missing_packages() {
     if [ "${1:-}" = test ]; then
         # For moto.
         python3 -c 'import ensurepip, venv' 2>/dev/null || printf ' python3-venv'
-        # What cuts a local server off.
-        [ -x /usr/sbin/nft ] || [ -x /usr/sbin/iptables ] || printf ' nftables'
+        # What cuts a local server off, and a machine.
+        [ -x /usr/sbin/nft ] || printf ' nftables'
+        missing_for_machines
         command -v shellcheck >/dev/null || printf ' shellcheck'
     fi
     if [ "${1:-}" = foreman ] && ! command -v foreman >/dev/null; then printf ' ruby-foreman'; fi
+}
+
+# Which of them drover-machines needs, beside util-linux and mount; nftables is above.
+missing_for_machines() {
+    command -v systemd-nspawn >/dev/null || printf ' systemd-container'
+    [ -x /usr/sbin/debootstrap ] || printf ' debootstrap'
+    [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || printf ' debian-archive-keyring'
+    [ -x /usr/sbin/ip ] || [ -x /sbin/ip ] || printf ' iproute2'
 }
 
 # Installs them where there is apt. Neither an sshd nor a PostgreSQL cluster of

@@ -1,0 +1,157 @@
+//! The daemon: a socket, a line in, a line out.
+
+mod destroy;
+mod disks;
+mod make;
+mod power;
+mod world;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use nix::unistd::User;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
+
+pub use self::world::{Settings, World};
+use crate::protocol::{Answer, Problem, Reply, Request};
+
+/// The longest request: user data are at most 16 KiB on EC2, and input of a command more.
+const LONGEST: u64 = 4 << 20;
+
+/// Serves until SIGTERM or Ctrl-C. Machines live on.
+///
+/// # Errors
+/// If the folder is another daemon's, or the socket cannot be made.
+pub async fn serve(settings: Settings, socket: &Path, owner: Option<&str>) -> anyhow::Result<()> {
+    let world = World::open(settings).await?;
+    world.take_up().await;
+    let listener = listen(socket, owner)?;
+    let mut term = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tracing::info!(socket = %socket.display(), "ready");
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => drop(tokio::spawn(talk(Arc::clone(&world), stream))),
+                Err(error) => {
+                    tracing::warn!(%error, "a client could not be let in");
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                }
+            },
+            _ = term.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    let _ = fs::remove_file(socket);
+    Ok(())
+}
+
+fn listen(socket: &Path, owner: Option<&str>) -> anyhow::Result<UnixListener> {
+    if let Some(folder) = socket.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    // The lock of the folder says that no daemon of ours is there; a socket that is there
+    // was left by a dead one.
+    let _ = fs::remove_file(socket);
+    let listener = UnixListener::bind(socket).with_context(|| socket.display().to_string())?;
+    fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
+    if let Some(owner) = owner {
+        let user = User::from_name(owner)?.with_context(|| format!("there is no user {owner}"))?;
+        std::os::unix::fs::chown(socket, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+    }
+    Ok(listener)
+}
+
+/// One client, for as many requests as it has.
+async fn talk(world: Arc<World>, stream: UnixStream) {
+    let (reads, mut writes) = stream.into_split();
+    let mut reads = BufReader::new(reads);
+    loop {
+        let mut line = String::new();
+        match (&mut reads).take(LONGEST).read_line(&mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        // In a task of its own: what was begun is ended, though the client goes away.
+        let world = Arc::clone(&world);
+        let reply = match tokio::spawn(async move { reply(&world, &line).await }).await {
+            Ok(reply) => reply,
+            Err(error) => Reply::Error(anyhow::anyhow!("a fault of the daemon: {error}").into()),
+        };
+        let mut text = serde_json::to_string(&reply).expect("replies are JSON");
+        text.push('\n');
+        if writes.write_all(text.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn reply(world: &Arc<World>, line: &str) -> Reply {
+    let request: Request = match serde_json::from_str(line) {
+        Ok(request) => request,
+        Err(error) => return Reply::Error(Problem::invalid(format!("no request: {error}"))),
+    };
+    match answer(world, request).await {
+        Ok(answer) => Reply::Ok(answer),
+        Err(problem) => Reply::Error(problem),
+    }
+}
+
+/// Carries out a request.
+///
+/// # Errors
+/// If it is refused, or fails.
+pub async fn answer(world: &Arc<World>, request: Request) -> Result<Answer, Problem> {
+    let done = |(): ()| Answer::Done;
+    match request {
+        Request::About => Ok(world.about().await),
+        Request::Make(make) => world.make(make).await,
+        Request::List { group } => world.list(group.as_deref()).await,
+        Request::Show { machine } => {
+            let machine = world.find(&machine).await?;
+            Ok(Answer::Machine(Box::new(
+                world.view(&*machine.lock().await).await,
+            )))
+        }
+        Request::Console { machine } => {
+            let machine = world.find(&machine).await?;
+            let text = machine.lock().await.machine.console();
+            Ok(Answer::Text(text))
+        }
+        Request::Exec(exec) => world.exec(exec).await,
+        Request::Start { machine } => world.start(&machine).await.map(done),
+        Request::Stop { machine, takes } => world.stop(&machine, takes).await.map(done),
+        Request::Reboot { machine } => world.reboot(&machine).await.map(done),
+        Request::Kill { machine } => world.kill(&machine).await.map(done),
+        Request::Freeze { machine } => world.freeze(&machine, true).await.map(done),
+        Request::Thaw { machine } => world.freeze(&machine, false).await.map(done),
+        Request::Destroy { machine } => world.destroy(&machine).await.map(done),
+        Request::DestroyGroup { group } => world.destroy_group(Some(&group)).await.map(done),
+        Request::DestroyAll => world.destroy_group(None).await.map(done),
+        Request::Break(fault) => world.break_network(fault).await.map(done),
+        Request::Heal { from, to } => world.heal(&from, &to).await.map(done),
+        Request::Clock { machine, offset } => world.set_clock(&machine, offset).await.map(done),
+        Request::MakeVolume(new) => world.make_volume(new).await,
+        Request::ListVolumes { group } => world.list_volumes(group.as_deref()).await,
+        Request::Attach { volume, machine } => world.attach(&volume, &machine).await,
+        Request::Detach { volume, force } => world.detach(&volume, force).await,
+        Request::Grow { volume, size } => world.grow(&volume, size).await,
+        Request::SetVolume { volume, health } => world.set_volume(&volume, health).await,
+        Request::DestroyVolume { volume } => world.destroy_volume(&volume).await.map(done),
+        Request::Images => Ok(Answer::Images(world.settings.cache.list())),
+        Request::MakeImage { image } => {
+            world.settings.cache.ensure(image).await?;
+            Ok(Answer::Images(world.settings.cache.list()))
+        }
+    }
+}
+
+/// The default socket of the daemon that keeps its machines in this folder.
+pub fn socket_in(folder: &Path) -> PathBuf {
+    folder.join("socket")
+}

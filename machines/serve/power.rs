@@ -1,0 +1,146 @@
+//! On, off, frozen; and what is done in a machine that is on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::world::{Kept, World, now, power_of};
+use crate::machine::Stopping;
+use crate::protocol::{Answer, Exec, Power, Problem};
+
+/// What an orderly shutdown may take before the power is cut.
+const SHUTDOWN: Duration = Duration::from_secs(90);
+/// How often a machine that shuts down is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+fn must_be_on(kept: &Kept) -> Result<(), Problem> {
+    match power_of(kept) {
+        Power::On | Power::Stopping => Ok(()),
+        power @ (Power::Off | Power::Frozen) => Err(Problem::conflict(format!(
+            "machine {} is {power}",
+            kept.record.name
+        ))),
+    }
+}
+
+impl World {
+    pub(super) async fn start(&self, name: &str) -> Result<(), Problem> {
+        let kept = self.find(name).await?;
+        let mut kept = kept.lock().await;
+        match power_of(&kept) {
+            Power::On => return Ok(()),
+            power @ (Power::Frozen | Power::Stopping) => {
+                return Err(Problem::conflict(format!("machine {name} is {power}")));
+            }
+            Power::Off => {}
+        }
+        kept.record.stopping = None;
+        kept.machine.write_record(&kept.record)?;
+        self.restore(&mut kept).await?;
+        let devices = self.plug_in(&kept).await?;
+        kept.machine.write_boot(&kept.record, &devices)?;
+        kept.machine.start().await?;
+        Ok(())
+    }
+
+    /// Returns at once; the machine is off when it is.
+    pub(super) async fn stop(self: &Arc<Self>, name: &str, takes: u64) -> Result<(), Problem> {
+        let kept = self.find(name).await?;
+        let mut kept = kept.lock().await;
+        match power_of(&kept) {
+            Power::Off | Power::Stopping => return Ok(()),
+            Power::On | Power::Frozen => {}
+        }
+        let takes = Duration::from_secs(takes);
+        let after =
+            |time: Duration| now() + u64::try_from(time.as_millis()).unwrap_or(u64::MAX / 2);
+        kept.record.stopping = Some(Stopping {
+            until: after(takes),
+            cut: after(takes.max(SHUTDOWN)),
+        });
+        kept.machine.write_record(&kept.record)?;
+        // One that is frozen does not hear it, until its power is cut.
+        kept.machine.shut_down()?;
+        self.see_it_off(&kept.record.name);
+        Ok(())
+    }
+
+    /// Waits for a machine that shuts down, and cuts its power when its time is up.
+    pub(super) fn see_it_off(self: &Arc<Self>, name: &str) {
+        let (world, name) = (Arc::clone(self), name.to_owned());
+        tokio::spawn(async move {
+            while let Ok(kept) = world.find(&name).await {
+                let mut kept = kept.lock().await;
+                let Some(stopping) = kept.record.stopping else {
+                    return;
+                };
+                let on = kept.machine.is_on();
+                if on && now() >= stopping.cut {
+                    tracing::warn!(machine = name, "it did not shut down: its power is cut");
+                    if let Err(error) = kept.machine.cut_power().await {
+                        tracing::error!(machine = name, error = format!("{error:#}"), "not off");
+                    }
+                } else if !on && now() >= stopping.until {
+                    kept.record.stopping = None;
+                    if let Err(error) = kept.machine.write_record(&kept.record) {
+                        tracing::error!(machine = name, error = format!("{error:#}"), "not noted");
+                    }
+                    return;
+                }
+                drop(kept);
+                tokio::time::sleep(LOOK).await;
+            }
+        });
+    }
+
+    pub(super) async fn reboot(&self, name: &str) -> Result<(), Problem> {
+        let kept = self.find(name).await?;
+        let kept = kept.lock().await;
+        must_be_on(&kept)?;
+        Ok(kept.machine.reboot()?)
+    }
+
+    pub(super) async fn kill(&self, name: &str) -> Result<(), Problem> {
+        let kept = self.find(name).await?;
+        let mut kept = kept.lock().await;
+        kept.machine.cut_power().await?;
+        if kept.record.stopping.take().is_some() {
+            kept.machine.write_record(&kept.record)?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn freeze(&self, name: &str, frozen: bool) -> Result<(), Problem> {
+        let kept = self.find(name).await?;
+        let kept = kept.lock().await;
+        if power_of(&kept) == Power::Off {
+            return Err(Problem::conflict(format!("machine {name} is off")));
+        }
+        Ok(kept.machine.freeze(frozen).await?)
+    }
+
+    pub(super) async fn exec(&self, exec: Exec) -> Result<Answer, Problem> {
+        if exec.command.is_empty() {
+            return Err(Problem::invalid("there is no command"));
+        }
+        let kept = self.find(&exec.machine).await?;
+        // Not held while the command runs: a machine may be killed meanwhile.
+        let machine = {
+            let kept = kept.lock().await;
+            must_be_on(&kept)?;
+            kept.machine.clone()
+        };
+        let limit = Duration::from_secs(exec.limit.clamp(1, 3600));
+        Ok(Answer::Output(
+            machine.exec(&exec.command, exec.input, limit).await?,
+        ))
+    }
+
+    pub(super) async fn set_clock(&self, name: &str, offset: i64) -> Result<(), Problem> {
+        let kept = self.find(name).await?;
+        let mut kept = kept.lock().await;
+        kept.machine.restore(&kept.record).await?;
+        kept.machine.set_clock(offset).await?;
+        kept.record.clock = offset;
+        Ok(kept.machine.write_record(&kept.record)?)
+    }
+}

@@ -1,0 +1,9 @@
+//! Real machines: made, used and destroyed. Needs root; see `drover-machines check`.
+
+mod clock;
+mod daemon;
+mod disks;
+mod harness;
+mod login;
+mod network;
+mod power;

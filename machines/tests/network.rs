@@ -1,0 +1,169 @@
+//! Who hears whom.
+
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
+use drover_machines::network::{End, Fault, What};
+
+use super::harness::{Daemon, connect};
+
+fn end(name: &str) -> End {
+    name.to_owned().into()
+}
+
+/// Listens at a port of the machine's, and prints how many datagrams came.
+const LISTEN: &str = "perl -MIO::Socket::INET -e '
+    $s = IO::Socket::INET->new(Proto => \"udp\", LocalPort => 7777) or die;
+    $SIG{ALRM} = sub { print $n + 0; exit };
+    while (1) { alarm($n ? 1 : 4); $s->recv($b, 99); $n++ }'";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_cut_is_cut_both_ways_and_heals() {
+    let daemon = Daemon::start().await;
+    let a = daemon.up(daemon.plain("a")).await;
+    let b = daemon.up(daemon.plain("b")).await;
+    let hears = async |from: &str, to: &drover_machines::protocol::Machine| {
+        let reach = format!("timeout 2 bash -c '</dev/tcp/{}/22'", to.address);
+        daemon.can(from, &reach).await
+    };
+    let host_hears = async || {
+        connect(a.address, 22)
+            .await
+            .is_some_and(|result| result.is_ok())
+    };
+    assert!(hears("a", &b).await && hears("b", &a).await && host_hears().await);
+
+    daemon
+        .client
+        .break_network(Fault::cut(end("a"), end("b")))
+        .await
+        .unwrap();
+    assert!(!hears("a", &b).await && !hears("b", &a).await);
+    assert!(host_hears().await, "the host is not between them");
+    assert_eq!(daemon.client.show("b").await.unwrap().faults.len(), 1);
+    // Its root finds no rule to take away.
+    let rules = "ip link set eth0 down; ip link set eth0 up; ip route replace default dev eth0; \
+        command -v nft; true";
+    daemon.sh("a", rules).await;
+    assert!(!hears("a", &b).await);
+
+    daemon.client.heal(end("b"), end("a")).await.unwrap();
+    assert!(hears("a", &b).await);
+    daemon
+        .client
+        .break_network(Fault::cut(end("host"), end("a")))
+        .await
+        .unwrap();
+    assert!(!host_hears().await && hears("a", &b).await);
+    daemon
+        .client
+        .break_network(Fault::cut(end("a"), end("all")))
+        .await
+        .unwrap();
+    daemon.client.heal(end("host"), end("a")).await.unwrap();
+    assert!(!host_hears().await && !hears("a", &b).await);
+    daemon.client.heal(end("a"), end("all")).await.unwrap();
+    assert!(host_hears().await && hears("a", &b).await && hears("b", &a).await);
+}
+
+/// How many of these datagrams arrive in a machine.
+async fn arriving(daemon: &Daemon, machine: &str, count: u32) -> u32 {
+    let address = daemon.client.show(machine).await.unwrap().address;
+    let listen = daemon.client.sh(machine, LISTEN, Duration::from_secs(20));
+    let send = async {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        for _ in 0..count {
+            socket.send_to(b"x", (address, 7777)).unwrap();
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let (heard, ()) = tokio::join!(listen, send);
+    heard.unwrap().stdout.parse().unwrap()
+}
+
+/// Whether a datagram of a machine's arrives at this host.
+async fn speaks(daemon: &Daemon, machine: &str) -> bool {
+    let socket = tokio::net::UdpSocket::bind("0.0.0.0:0").await.unwrap();
+    let port = socket.local_addr().unwrap().port();
+    let gateway = daemon.client.show(machine).await.unwrap().address.to_bits() & !0x3ff | 1;
+    let to = std::net::Ipv4Addr::from_bits(gateway);
+    daemon
+        .sh(
+            machine,
+            &format!("bash -c 'for i in 1 2 3; do echo x >/dev/udp/{to}/{port}; done'"),
+        )
+        .await;
+    let mut bytes = [0; 9];
+    tokio::time::timeout(Duration::from_secs(1), socket.recv(&mut bytes))
+        .await
+        .is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_way_lossy_and_slow() {
+    let daemon = Daemon::start().await;
+    let a = daemon.up(daemon.plain("a")).await;
+    assert!(speaks(&daemon, "a").await);
+    assert_eq!(arriving(&daemon, "a", 20).await, 20);
+
+    daemon
+        .client
+        .break_network(Fault::cut(end("a"), end("host")).one_way())
+        .await
+        .unwrap();
+    assert!(!speaks(&daemon, "a").await, "it hears, and is not heard");
+    assert_eq!(arriving(&daemon, "a", 20).await, 20);
+    daemon.client.heal(end("a"), end("host")).await.unwrap();
+    daemon
+        .client
+        .break_network(Fault::cut(end("host"), end("a")).one_way())
+        .await
+        .unwrap();
+    assert!(speaks(&daemon, "a").await, "it is heard, and does not hear");
+    assert_eq!(arriving(&daemon, "a", 20).await, 0);
+    daemon.client.heal(end("a"), end("host")).await.unwrap();
+
+    let lossy = Fault {
+        what: What::Loss(50),
+        ..Fault::cut(end("a"), end("host"))
+    };
+    daemon.client.break_network(lossy).await.unwrap();
+    let heard = arriving(&daemon, "a", 400).await;
+    assert!((120..280).contains(&heard), "{heard} of 400");
+    daemon.client.heal(end("a"), end("host")).await.unwrap();
+
+    // 2 Mbit/s: half a megabyte takes two seconds, either way.
+    let slow = Fault {
+        what: What::Slow(2000),
+        ..Fault::cut(end("a"), end("all"))
+    };
+    daemon.client.break_network(slow).await.unwrap();
+    let to = format!("debian@{}", a.address);
+    for copy in [
+        "head -c 500000 /dev/zero | cat",
+        "cat </dev/null; head -c 500000 /dev/zero",
+    ] {
+        let begun = Instant::now();
+        let output = daemon.ssh(&to, 22, None, copy);
+        assert_eq!(output.stdout.len(), 500_000, "{output:?}");
+        assert!(
+            begun.elapsed() > Duration::from_millis(1200),
+            "{:?}",
+            begun.elapsed()
+        );
+    }
+    daemon.client.heal(end("a"), end("all")).await.unwrap();
+    let begun = Instant::now();
+    assert!(
+        daemon
+            .ssh(&to, 22, None, "head -c 500000 /dev/zero")
+            .status
+            .success()
+    );
+    assert!(
+        begun.elapsed() < Duration::from_millis(1200),
+        "{:?}",
+        begun.elapsed()
+    );
+}
