@@ -9,7 +9,6 @@ delete=
 [ "$1" != remove ] || delete=-delete
 ports=$2
 shift 2
-set -f
 
 # wanted MOUNT OF …
 wanted() {

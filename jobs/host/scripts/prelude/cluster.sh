@@ -3,9 +3,15 @@
 # $d its data directory, $l its log; it belongs to $o (prelude/owner.sh). Status 3: there is
 # none.
 
+all=yes
+one=$(known "$1") || all=''
 take <<END
-$(known "$1" | head -n 1)
+$one
 END
+if [ -z "$v" ] && [ -z "$all" ]; then
+  echo "not proved: which cluster is at port $1; the configuration of one cannot be read"
+  exit 77
+fi
 if [ -z "$v" ]; then
   echo "no cluster is set up for port $1"
   exit 3

@@ -39,15 +39,11 @@ in_dir() {
 # prove_owner has $d be the real path of the data, and ends the script (77) unless the login
 # may act as their owner, and that is proved: the data are theirs, the configuration theirs
 # or root's, and so is every link on the way. Otherwise the owner of one cluster could have
-# drover act as another's.
+# drover act as another's, or as the login itself.
 prove_owner() {
   if [ "$u" = 0 ] || [ -z "$o" ]; then
     echo "not proved: cluster $v/$c belongs to ${o:-user $u}, as whom drover does nothing"
     exit 77
-  fi
-  if [ "$(id -u)" = "$u" ]; then
-    d=$(readlink -f -- "$d")
-    return
   fi
   # shellcheck disable=SC2016  # perl's
   r=$(as_owner perl -e '

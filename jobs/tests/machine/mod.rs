@@ -1,0 +1,256 @@
+//! A Debian of its own, with PostgreSQL as Debian lays it out, and four who log in to it.
+
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use drover::model::secret;
+use drover_jobs::host::scripts::STREAMS_FROM;
+use drover_jobs::host::{self, Host, Report, Script, ScriptError, Word};
+use drover_jobs::ssh::{self, Limits, Target};
+
+/// Who logs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Login {
+    Root,
+    /// Somebody who may become anybody.
+    Sudo,
+    /// Whom the clusters belong to: `postgres`.
+    Owner,
+    /// Somebody who may do nothing.
+    Stranger,
+}
+
+impl Login {
+    pub const ALL: [Self; 4] = [Self::Root, Self::Sudo, Self::Owner, Self::Stranger];
+    /// Who may change a server.
+    pub const MIGHTY: [Self; 2] = [Self::Root, Self::Sudo];
+
+    fn user(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Sudo => "sudoer",
+            Self::Owner => "postgres",
+            Self::Stranger => "stranger",
+        }
+    }
+}
+
+/// What a script came to: its report, or its status and its last words.
+pub type Ended = Result<Report, (Option<u32>, String)>;
+
+pub struct Machine {
+    root: Target,
+}
+
+/// How soon what goes on is looked at again.
+const SOON: Duration = Duration::from_millis(500);
+
+/// No two clusters of these tests have the same port.
+static NEXT: AtomicU16 = AtomicU16::new(6001);
+
+impl Machine {
+    /// The machine that root logs in to at this address, with this key.
+    pub async fn at(address: &str, port: u16, key: &str) -> Self {
+        let host_key = ssh::read_host_key(address, port, Duration::from_secs(20)).await;
+        let this = Self {
+            root: Target {
+                address: address.to_owned(),
+                port,
+                user: "root".to_owned(),
+                key: secret(key),
+                host_key: Some(host_key.unwrap()),
+            },
+        };
+        this.root(
+            "exec 9>/run/logins.lock; flock 9
+             for u in sudoer stranger; do id -u $u >/dev/null 2>&1 || useradd -m -s /bin/bash $u; done
+             echo 'sudoer ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/sudoer
+             for u in sudoer stranger postgres; do
+               h=$(getent passwd $u | cut -d: -f6)
+               install -d -m 700 -o $u -g $u $h/.ssh
+               install -m 600 -o $u -g $u ~/.ssh/authorized_keys $h/.ssh/authorized_keys
+             done
+             umask 077
+             [ -e /etc/secret ] || echo 'what only root may know' >/etc/secret",
+        )
+        .await;
+        this
+    }
+
+    /// Runs a command as root, which has to succeed, and gives what it prints.
+    pub async fn root(&self, command: &str) -> String {
+        let limits = Limits {
+            time: Duration::from_secs(60),
+            ..Limits::default()
+        };
+        let said = ssh::run(&self.root, command, limits).await.unwrap();
+        let error = String::from_utf8_lossy(&said.stderr);
+        assert_eq!(said.status, Some(0), "{command}: {error}");
+        String::from_utf8_lossy(&said.stdout).trim().to_owned()
+    }
+
+    /// Runs a script, as this one, at the cluster of this port, if one is given.
+    pub async fn run(
+        &self,
+        login: Login,
+        script: &Script,
+        port: Option<u16>,
+        arguments: &[&str],
+        input: &str,
+    ) -> Ended {
+        let host = Host {
+            name: "debian",
+            target: Target {
+                user: login.user().to_owned(),
+                ..self.root.clone()
+            },
+            time: Duration::from_secs(60),
+            connect: Duration::from_secs(20),
+            port,
+        };
+        let said = host::run(&host, script, &Word::default(), arguments, input.as_bytes()).await;
+        said.map_err(|e: ScriptError| (e.status(), e.to_string()))
+    }
+
+    /// Runs a script that has to succeed; what goes on by itself is waited for.
+    pub async fn does(
+        &self,
+        login: Login,
+        script: &Script,
+        arguments: &[&str],
+        input: &str,
+    ) -> Report {
+        loop {
+            match self.run(login, script, None, arguments, input).await {
+                Err((Some(ScriptError::GOES_ON), _)) => tokio::time::sleep(SOON).await,
+                said => {
+                    return said.unwrap_or_else(|e| panic!("{} as {login:?}: {e:?}", script.name));
+                }
+            }
+        }
+    }
+
+    /// The version of PostgreSQL that is installed.
+    pub async fn version(&self) -> String {
+        self.root("ls /usr/lib/postgresql | sort -n | tail -n 1")
+            .await
+    }
+
+    /// A cluster that a script makes, or has made.
+    pub fn made(&self, name: &str, version: &str) -> Cluster<'_> {
+        Cluster {
+            machine: self,
+            name: name.to_owned(),
+            conf: format!("/etc/postgresql/{version}/{name}"),
+            data: format!("/var/lib/postgresql/{version}/{name}"),
+            version: version.to_owned(),
+            port: NEXT.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    pub fn address(&self) -> &str {
+        &self.root.address
+    }
+
+    /// A cluster that runs, of the version that is installed.
+    pub async fn cluster(&self, name: &str) -> Cluster<'_> {
+        let cluster = self.made(name, &self.version().await);
+        cluster
+            .root(
+                "pg_lsclusters -h $V $N >/dev/null 2>&1 && pg_dropcluster --stop $V $N
+                 rm -rf $C $D
+                 pg_createcluster -p $P --start $V $N >/dev/null",
+            )
+            .await;
+        cluster
+    }
+}
+
+pub struct Cluster<'a> {
+    machine: &'a Machine,
+    pub name: String,
+    pub version: String,
+    pub conf: String,
+    pub data: String,
+    pub port: u16,
+}
+
+impl Cluster<'_> {
+    /// Runs a script at it.
+    pub async fn run(
+        &self,
+        login: Login,
+        script: &Script,
+        arguments: &[&str],
+        input: &str,
+    ) -> Ended {
+        let port = Some(self.port);
+        self.machine
+            .run(login, script, port, arguments, input)
+            .await
+    }
+
+    /// Runs a script at it that has to succeed; what goes on by itself is waited for.
+    pub async fn does(&self, login: Login, script: &Script, arguments: &[&str]) -> Report {
+        self.ends(login, script, arguments, "").await
+    }
+
+    /// The same, with an input.
+    pub async fn ends(
+        &self,
+        login: Login,
+        script: &Script,
+        arguments: &[&str],
+        input: &str,
+    ) -> Report {
+        loop {
+            match self.run(login, script, arguments, input).await {
+                Err((Some(ScriptError::GOES_ON), _)) => tokio::time::sleep(SOON).await,
+                said => {
+                    return said.unwrap_or_else(|e| panic!("{} as {login:?}: {e:?}", script.name));
+                }
+            }
+        }
+    }
+
+    /// Waits until it streams.
+    pub async fn streams(&self, login: Login) {
+        for _ in 0..30 {
+            let said = self.run(login, STREAMS_FROM, &[], "").await;
+            if said.is_ok_and(|said| said.text().starts_with("streaming from")) {
+                return;
+            }
+            tokio::time::sleep(SOON).await;
+        }
+        panic!("{} does not stream", self.name);
+    }
+
+    /// As root, with `$D`, `$C`, `$P`, `$V` and `$N`: its data, its configuration, its port,
+    /// its version and its name.
+    pub async fn root(&self, command: &str) -> String {
+        let Self {
+            data,
+            conf,
+            port,
+            version,
+            name,
+            ..
+        } = self;
+        let command = format!("D={data} C={conf} P={port} V={version} N={name}\n{command}");
+        self.machine.root(&command).await
+    }
+
+    /// All that would show that somebody changed it.
+    pub async fn standing(&self) -> String {
+        self.root(
+            "head -n 3 $D/postmaster.pid; find $C -type f -exec md5sum {} + | sort
+             find $C $D -maxdepth 1 -printf '%p %U %m %y %l\\n' | sort",
+        )
+        .await
+    }
+}
+
+/// Ends with "not proved", and has changed nothing.
+pub fn is_not_proved(ended: &Ended) -> bool {
+    matches!(ended, Err((Some(77), words)) if words.starts_with("not proved: "))
+}
