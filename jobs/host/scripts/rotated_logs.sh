@@ -1,9 +1,9 @@
-# shellcheck shell=sh disable=SC2154  # l, d, o: prelude/clusters.sh
+# shellcheck shell=sh disable=SC2154  # l, d, u: prelude/clusters.sh
 # $1 is `look` or `remove`, $2 the ports of the clusters whose logs may go; the mount points
 # follow. Only files that logrotate leaves behind, `*.log.N` and `.gz`, on those mounts: of a
 # cluster's own log by its name, for other clusters log to the same directory; and in the
-# log directories within its data. They are the owner's, and so is the look. The last line:
-# how many, and how many bytes.
+# log directories within its data; what the owner may remove. The last line: how many, and
+# how many bytes.
 
 delete=
 [ "$1" != remove ] || delete=-delete
@@ -26,8 +26,11 @@ logs_in() {
   shift 2
   as_owner test -d "$dir" || return
   wanted "$(as_owner timeout 3 df --output=target -- "$dir" 2>/dev/null | tail -n 1)" "$@" || return
-  # shellcheck disable=SC2086  # nothing, or one word
-  as_owner timeout 10 find -P "$dir" -maxdepth 1 -type f -user "$o" -regextype posix-extended \
+  # In a folder like Debian's own, everybody's files are theirs alone.
+  theirs=
+  ! as_owner test -k "$dir" || theirs="-user $u"
+  # shellcheck disable=SC2086  # nothing, or some words
+  as_owner timeout 10 find -P "$dir" -maxdepth 1 -type f $theirs -regextype posix-extended \
     -regex ".*/$name"'(\.[0-9]+|\.gz|\.[0-9]+\.gz)' $delete -printf '%s\n' 2>/dev/null
 }
 
