@@ -10,12 +10,6 @@ use drover_jobs::host::scripts::*;
 use drover_jobs::host::{Script, Sees};
 use machine::{Cluster, Login, Machine, is_not_proved};
 
-async fn machine() -> Machine {
-    let told = std::env::var("DROVER_TEST_MACHINE").unwrap();
-    let (address, key) = told.split_once(' ').unwrap();
-    Machine::at(address, 22, &std::fs::read_to_string(key).unwrap()).await
-}
-
 /// Whether this one may do what the script does.
 fn may(login: Login, script: &Script) -> bool {
     let at_a_cluster = script.name.starts_with("gameday_") || script.name.starts_with("restart_");
@@ -28,7 +22,7 @@ fn may(login: Login, script: &Script) -> bool {
 
 #[tokio::test]
 async fn who_may_not_see_is_told_so_and_changes_nothing() {
-    let machine = machine().await;
+    let machine = Machine::make().await;
     let cluster = machine.cluster("unseen").await;
     let before = cluster.standing().await;
     for hidden in ["0", "2"] {
@@ -132,19 +126,19 @@ async fn is_managed(cluster: &Cluster<'_>, login: Login) {
 
 #[tokio::test]
 async fn root_manages_a_cluster() {
-    let machine = machine().await;
+    let machine = Machine::make().await;
     is_managed(&machine.cluster("of_root").await, Login::Root).await;
 }
 
 #[tokio::test]
 async fn who_may_become_root_manages_a_cluster() {
-    let machine = machine().await;
+    let machine = Machine::make().await;
     is_managed(&machine.cluster("of_sudo").await, Login::Sudo).await;
 }
 
 #[tokio::test]
 async fn its_owner_manages_a_cluster() {
-    let machine = machine().await;
+    let machine = Machine::make().await;
     is_managed(&machine.cluster("of_owner").await, Login::Owner).await;
 }
 
@@ -256,12 +250,12 @@ async fn lives_and_goes(machine: &Machine, login: Login, tag: &str) {
 
 #[tokio::test]
 async fn root_makes_and_drops_clusters() {
-    lives_and_goes(&machine().await, Login::Root, "root").await;
+    lives_and_goes(&Machine::make().await, Login::Root, "root").await;
 }
 
 #[tokio::test]
 async fn who_may_become_root_makes_and_drops_clusters() {
-    lives_and_goes(&machine().await, Login::Sudo, "sudo").await;
+    lives_and_goes(&Machine::make().await, Login::Sudo, "sudo").await;
 }
 
 /// What the owner of a cluster puts in the way: under each name that a script writes to, a
@@ -296,7 +290,7 @@ async fn nobody_has_the_secret(cluster: &Cluster<'_>, what: &str) {
 
 #[tokio::test]
 async fn a_link_gives_nobody_what_is_roots() {
-    let machine = machine().await;
+    let machine = Machine::make().await;
     for (login, name) in [(Login::Root, "links_root"), (Login::Sudo, "links_sudo")] {
         let cluster = machine.cluster(name).await;
         cluster
@@ -372,7 +366,7 @@ async fn a_link_gives_nobody_what_is_roots() {
 
 #[tokio::test]
 async fn a_folder_that_is_dropped_may_be_a_link() {
-    let machine = machine().await;
+    let machine = Machine::make().await;
     for login in Login::MIGHTY {
         let name = format!(
             "d_trap_{}",
@@ -399,7 +393,7 @@ async fn a_folder_that_is_dropped_may_be_a_link() {
 
 #[tokio::test]
 async fn a_lock_file_names_nobody_to_be_killed() {
-    let machine = machine().await;
+    let machine = Machine::make().await;
     let none: &[&str] = &[];
     let cluster = machine.cluster("forged").await;
     let made: &[(&Script, &[&str])] = &[
@@ -436,7 +430,7 @@ async fn a_lock_file_names_nobody_to_be_killed() {
 
 #[tokio::test]
 async fn nobody_acts_as_the_owner_of_anothers_cluster() {
-    let machine = machine().await;
+    let machine = Machine::make().await;
     let cluster = machine.cluster("of_another").await;
     // postgres says that its data are another's folder, by a setting and by a link.
     cluster.root("install -d -m 700 -o sudoer -g sudoer /home/sudoer/data; touch /home/sudoer/data/PG_VERSION
@@ -474,7 +468,7 @@ async fn nobody_acts_as_the_owner_of_anothers_cluster() {
 
 #[tokio::test]
 async fn nothing_is_accepted_behind_a_proof_that_a_leader_is_stopped() {
-    let machine = machine().await;
+    let machine = Machine::make().await;
     for (login, name) in Login::ALL
         .into_iter()
         .zip(["w_root", "w_sudo", "w_owner", "w_stranger"])

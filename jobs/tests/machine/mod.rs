@@ -1,5 +1,7 @@
 //! A Debian of its own, with PostgreSQL as Debian lays it out, and four who log in to it.
 
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
@@ -7,6 +9,8 @@ use drover::model::secret;
 use drover_jobs::host::scripts::STREAMS_FROM;
 use drover_jobs::host::{self, Host, Report, Script, ScriptError, Word};
 use drover_jobs::ssh::{self, Limits, Target};
+use russh::keys::ssh_key::LineEnding;
+use russh::keys::{Algorithm, PrivateKey};
 
 /// Who logs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +44,7 @@ pub type Ended = Result<Report, (Option<u32>, String)>;
 
 pub struct Machine {
     root: Target,
+    _daemon: Daemon,
 }
 
 /// How soon what goes on is looked at again.
@@ -48,33 +53,98 @@ const SOON: Duration = Duration::from_millis(500);
 /// No two clusters of these tests have the same port.
 static NEXT: AtomicU16 = AtomicU16::new(6001);
 
+/// A daemon of `drover-machines`, with all its machines.
+struct Daemon {
+    folder: PathBuf,
+    process: Option<Child>,
+}
+
+impl Daemon {
+    fn command(&self, arguments: &[&str]) -> Command {
+        let program = std::env::current_exe().unwrap();
+        let program = program.ancestors().nth(2).unwrap().join("drover-machines");
+        assert!(
+            program.exists(),
+            "{} is not there: cargo build -p drover-machines",
+            program.display()
+        );
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .env("DROVER_MACHINES_DIR", &self.folder);
+        command
+    }
+
+    /// What a command prints, which has to succeed.
+    fn says(&self, arguments: &[&str]) -> String {
+        let said = self.command(arguments).output().unwrap();
+        assert!(said.status.success(), "{arguments:?}: {said:?}");
+        String::from_utf8(said.stdout).unwrap().trim().to_owned()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+        let _ = self.command(&["destroy", "--all"]).status();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
 impl Machine {
-    /// The machine that root logs in to at this address, with this key.
-    pub async fn at(address: &str, port: u16, key: &str) -> Self {
-        let host_key = ssh::read_host_key(address, port, Duration::from_secs(20)).await;
-        let this = Self {
-            root: Target {
-                address: address.to_owned(),
-                port,
-                user: "root".to_owned(),
-                key: secret(key),
-                host_key: Some(host_key.unwrap()),
-            },
+    /// A new one, with PostgreSQL and without a cluster.
+    pub async fn make() -> Self {
+        static MADE: AtomicU16 = AtomicU16::new(0);
+        let n = MADE.fetch_add(1, Ordering::Relaxed);
+        let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let folder = tmp.join(format!("l{}-{n}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut daemon = Daemon {
+            folder,
+            process: None,
         };
-        this.root(
-            "exec 9>/run/logins.lock; flock 9
-             for u in sudoer stranger; do id -u $u >/dev/null 2>&1 || useradd -m -s /bin/bash $u; done
+        let log = std::fs::File::create(daemon.folder.join("log")).unwrap();
+        let mut serve = daemon.command(&["serve"]);
+        let serve = serve.stdout(log.try_clone().unwrap()).stderr(log).spawn();
+        daemon.process = Some(serve.unwrap());
+        while !daemon.folder.join("socket").exists() {
+            tokio::time::sleep(SOON / 10).await;
+        }
+
+        let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap();
+        let public = key.public_key().to_openssh().unwrap();
+        daemon.says(&["make", "logins", "--wait", "22"]);
+        let lay_out = format!(
+            "set -e
+             for u in sudoer stranger; do useradd -m -s /bin/bash $u; done
              echo 'sudoer ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/sudoer
-             for u in sudoer stranger postgres; do
+             for u in root sudoer stranger postgres; do
                h=$(getent passwd $u | cut -d: -f6)
                install -d -m 700 -o $u -g $u $h/.ssh
-               install -m 600 -o $u -g $u ~/.ssh/authorized_keys $h/.ssh/authorized_keys
+               echo '{public}' >$h/.ssh/authorized_keys
+               chown $u: $h/.ssh/authorized_keys
              done
              umask 077
-             [ -e /etc/secret ] || echo 'what only root may know' >/etc/secret",
-        )
-        .await;
-        this
+             echo 'what only root may know' >/etc/secret"
+        );
+        daemon.says(&["exec", "logins", "--", "sh", "-c", &lay_out]);
+        let listed: serde_json::Value =
+            serde_json::from_str(&daemon.says(&["ls", "--json"])).unwrap();
+        let address = listed[0]["address"].as_str().unwrap();
+        let host_key = ssh::read_host_key(address, 22, Duration::from_secs(20)).await;
+        Self {
+            root: Target {
+                address: address.to_owned(),
+                port: 22,
+                user: "root".to_owned(),
+                key: secret(key.to_openssh(LineEnding::LF).unwrap().to_string()),
+                host_key: Some(host_key.unwrap()),
+            },
+            _daemon: daemon,
+        }
     }
 
     /// Runs a command as root, which has to succeed, and gives what it prints.
