@@ -376,7 +376,7 @@ async fn a_folder_that_is_dropped_may_be_a_link() {
         let trap = machine.made(&name, &version);
         trap.root(
             "rm -rf /srv/precious; mkdir -p /srv/precious/$N; touch /srv/precious/$N/PG_VERSION
-             install -d -o postgres -g postgres $C; ln -sfn /srv/precious/$N $D
+             install -d -o postgres -g postgres ${C%/*} $C ${D%/*}; ln -sfn /srv/precious/$N $D
              ln -sfn /srv/precious $C/conf.d
              echo \"data_directory = '$D'\" >$C/postgresql.conf; chown -hR postgres: $C $D",
         )
