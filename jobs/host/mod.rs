@@ -29,31 +29,57 @@ pub struct Script {
     pub needs: &'static [&'static str],
 }
 
-/// Whom a script has to be to see what it is about: a process shows itself to its owner and
-/// to root only.
+/// As whom a script runs: a process shows itself to its owner and to root only. A login that
+/// cannot become that one is told "not proved" (status 77), and nothing is done.
+///
+/// Architecture Invariant: what is below a cluster's data or its configuration is read and
+/// written as its owner, whoever logs in: their folders may hold links to anybody's files.
 #[derive(Clone, Copy, Debug)]
 pub enum Sees {
-    /// Whoever logs in.
+    /// Whoever logs in. What it does at a cluster it does as the owner (`as_owner`).
     Anyone,
-    /// The owner of the cluster.
+    /// The owner of the cluster: all of it runs as that user.
     Owner,
-    /// Root. Where the login cannot become root the script says "not proved", and does
-    /// nothing.
+    /// Somebody who may become root, for the verbs of `prelude/root.sh`. What it does at a
+    /// cluster it does as the owner all the same.
     Root,
 }
 
 impl Script {
     /// The whole text: the one place where it is put together.
-    fn whole(&self) -> String {
-        let sees = match self.sees {
-            Sees::Anyone => include_str!("scripts/prelude/sees_anyone.sh"),
-            Sees::Owner => include_str!("scripts/prelude/sees_owner.sh"),
-            Sees::Root => include_str!("scripts/prelude/sees_root.sh"),
+    ///
+    /// # Errors
+    /// If it holds a NUL.
+    fn whole(&self) -> anyhow::Result<String> {
+        let body = match self.sees {
+            Sees::Anyone => self.body(),
+            Sees::Root => {
+                let root = include_str!("scripts/prelude/root.sh");
+                let may = include_str!("scripts/prelude/sees_root.sh");
+                format!("{root}{may}{}", self.body())
+            }
+            Sees::Owner => {
+                let found = scripts::A_CLUSTER.concat();
+                let body = self.body();
+                let (body, name) = (ssh::quote(&body)?, ssh::quote(self.name)?);
+                format!(
+                    "{found}as_owner sh -c {body} {name} \"$clock\" \"$v\" \"$c\" \"$d\" \"$l\" \
+                     \"$o\" \"$conf\" \"$@\" <&3"
+                )
+            }
         };
-        let needs = self.needs.concat();
         let head = include_str!("scripts/prelude/head.sh");
         let tail = include_str!("scripts/prelude/tail.sh");
-        format!("{head}(\n{sees}{needs}{}\n)\n{tail}", self.text)
+        Ok(format!("{head}(\n{body}\n)\n{tail}"))
+    }
+
+    /// What runs as [`Sees`] says.
+    fn body(&self) -> String {
+        let head = match self.sees {
+            Sees::Owner => include_str!("scripts/prelude/owned.sh"),
+            Sees::Anyone | Sees::Root => "",
+        };
+        format!("{head}{}{}", self.needs.concat(), self.text)
     }
 }
 
@@ -153,7 +179,8 @@ pub async fn run(
         ScriptError::Ssh { host, why }
     };
     let mark = format!("drover-{:032x}", rand::random::<u128>());
-    let (text, word) = (script.whole(), word.arguments());
+    let odd = |e: anyhow::Error| failed(SshError::new(Cause::Error, e.to_string()));
+    let (text, word) = (script.whole().map_err(odd)?, word.arguments());
     let port = host.port.map(|port| port.to_string());
     let words = [text.as_str(), script.name, mark.as_str()].into_iter();
     let words = words.chain(word.iter().map(String::as_str));
@@ -162,8 +189,7 @@ pub async fn run(
         .chain(arguments.iter().copied());
     // The login shell may be any; the script is for `sh`.
     let quoted: anyhow::Result<Vec<_>> = words.map(ssh::quote).collect();
-    let quoted = quoted.map_err(|e| failed(SshError::new(Cause::Error, e.to_string())))?;
-    let command = format!("sh -c {}", quoted.join(" "));
+    let command = format!("sh -c {}", quoted.map_err(odd)?.join(" "));
     let limits = Limits {
         time: host.time,
         connect: host.connect,
@@ -177,6 +203,7 @@ pub async fn run(
 mod tests {
     use std::process::Command;
 
+    use super::Sees;
     use super::scripts::ALL;
 
     /// A file that names what it takes from others is believed when it is checked by itself;
@@ -186,7 +213,11 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("drover-scripts-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let files = ALL.iter().map(|script| {
-            let whole = script.whole();
+            let whole = match script.sees {
+                // All of it is one word of what is sent.
+                Sees::Owner => script.body(),
+                Sees::Anyone | Sees::Root => script.whole().unwrap(),
+            };
             let names_what_it_takes = |line: &&str| line.starts_with("# shellcheck shell=sh");
             let lines: Vec<&str> = whole.lines().filter(|l| !names_what_it_takes(l)).collect();
             let file = dir.join(script.name);

@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154  # conf, data: prelude/new_cluster.sh
+# shellcheck shell=sh disable=SC2154  # conf, d: prelude/new_cluster.sh
 # Makes the cluster that prelude/new_cluster.sh speaks of as a copy of its leader. What was
 # left half made is made anew: the file that is written last tells. The password file and
 # the certificate that the leader is known by come as the input.
@@ -25,18 +25,18 @@ umask 022
 
 copy_cluster() {
   create_cluster
-  put "$conf/leader.crt" 644 <"$t/$n.crt"
-  put "$conf/replication.pass" 600 <"$t/$n.pass"
+  put leader.crt 644 <"$t/$n.crt"
+  put replication.pass 600 <"$t/$n.pass"
   rm -f -- "$t/$n.crt" "$t/$n.pass"
   certify
-  as_root find "$data" -mindepth 1 -delete
+  as_owner find "$d" -mindepth 1 -delete
   # Not under its own name: what a copy confirms is no copy of a commit yet.
   # shellcheck disable=SC2046  # an option, or none
-  as_owner_of "$data" "/usr/lib/postgresql/$v/bin/pg_basebackup" -d "$(conninfo drover_copy)" \
-    -D "$data" -X stream -S "$slot" -c fast -r "${rate}M" $(no_sync "$data")
-  as_owner_of "$data" touch "$data/standby.signal"
-  as_root mkdir -p "$conf/conf.d"
-  follower_conf | put "$conf/conf.d/follower.conf" 600
+  as_owner "/usr/lib/postgresql/$v/bin/pg_basebackup" -d "$(conninfo drover_copy)" \
+    -D "$d" -X stream -S "$slot" -c fast -r "${rate}M" $(no_sync)
+  be_standby
+  in_conf mkdir -p conf.d
+  follower_conf | put conf.d/follower.conf 600
   finish
 }
 background "cluster-$n" copy_cluster

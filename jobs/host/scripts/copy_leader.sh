@@ -2,19 +2,19 @@
 # Copies the leader anew, at most $6 MiB a second; $5 is the name of the job. What was begun
 # is begun anew.
 
-[ -z "$(alive)" ] || { echo "cluster $v/$c runs"; exit 1; }
+! alive || { echo "cluster $v/$c runs"; exit 1; }
 rate=$6
 
 copy() {
-  as_owner_of "$d" find "$d" -mindepth 1 -delete
+  as_owner find "$d" -mindepth 1 -delete
   # Under a name of its own: what confirms WAL in the follower's would stand for its disk.
   # shellcheck disable=SC2046  # an option, or none
-  as_owner_of "$d" "/usr/lib/postgresql/$v/bin/pg_basebackup" -d "$(conninfo drover_copy)" \
-    -D "$d" -X stream -S "$slot" -c fast -r "${rate}M" $(no_sync "$d")
-  as_owner_of "$d" touch "$d/standby.signal"
+  as_owner "/usr/lib/postgresql/$v/bin/pg_basebackup" -d "$(conninfo drover_copy)" \
+    -D "$d" -X stream -S "$slot" -c fast -r "${rate}M" $(no_sync)
+  be_standby
 }
 background "$5" copy
 
-as_root test -e "$d/standby.signal" || { echo "cluster $v/$c would lead"; exit 1; }
+is_standby || { echo "cluster $v/$c would lead"; exit 1; }
 rm -f -- "$j/$job.log" "$j/$job.lock"
 echo "cluster $v/$c is a copy of its leader"

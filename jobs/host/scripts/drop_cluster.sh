@@ -1,32 +1,52 @@
-# shellcheck shell=sh
-# Drops every cluster of the name $1, running or not, with its files; a job that is just
-# making it is waited for.
+# shellcheck shell=sh disable=SC2034,SC2154  # v, c, d: prelude/clusters.sh
+# Drops every cluster of the name $1, running or not, with its files, as its owner; a job
+# that is just making it is waited for.
 
 n=$1
 case $n in
-  d_*) ;;
+  d_*) is_name "$n" || exit 78 ;;
   *) echo "no name of a cluster that drover made"; exit 78 ;;
 esac
-conf=${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}
+root=${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}
 j=$HOME/.drover-jobs
 
 if [ -e "$j/cluster-$n.lock" ]; then
   exec 9>"$j/cluster-$n.lock"
   flock -n 9 || { echo "it is just being made"; exit 75; }
 fi
-for d in "$conf"/*/"$n"; do
-  [ -d "$d" ] || continue
-  v=${d%/*}
-  v=${v##*/}
-  if [ -e "$d/postgresql.conf" ]; then as_root pg_dropcluster --stop "$v" "$n" || exit 1; fi
+
+# one_of VERSION sets what is known of the cluster. What is half made is Debian's.
+one_of() {
+  take <<END
+$(known all | awk -F '\037' -v v="$1" -v n="$n" '$1 == v && $2 == n')
+END
+  if [ -n "$v" ]; then
+    prove_owner
+  else
+    v=$1 c=$n d=/var/lib/postgresql/$1/$n conf=$root/$1/$n
+    debians_owner
+  fi
+}
+
+debians_owner
+for conf in "$root"/*/"$n"; do
+  [ -d "$conf" ] || continue
+  v=${conf%/*}
+  is_version "${v##*/}" || exit 1
+  one_of "${v##*/}"
+  if as_owner test -e "$conf/postgresql.conf"; then
+    if alive; then ctl 60 stop fast >/dev/null 2>&1; fi
+    as_owner pg_dropcluster --stop "$v" "$n" || exit 1
+    if by_unit; then drop_unit "$v" "$n"; fi
+  fi
   # It leaves what drover has put there.
-  as_root rm -rf -- "$d"
+  as_owner rm -rf -- "$conf"
 done
-for d in "$conf"/*/"$n"; do
-  [ ! -e "$d" ] || { echo "$d is still there"; exit 1; }
+for conf in "$root"/*/"$n"; do
+  [ ! -e "$conf" ] || { echo "$conf is still there"; exit 1; }
 done
 for d in /var/lib/postgresql/*/"$n"; do
-  [ ! -d "$d" ] || as_root rm -rf -- "$d"
+  [ ! -d "$d" ] || as_owner rm -rf -- "$d"
 done
 rm -f -- "$j/cluster-$n.lock" "$j/cluster-$n.log" "$j/cluster-$n.rc"
 echo "cluster $n is gone"

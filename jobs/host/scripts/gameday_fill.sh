@@ -5,7 +5,7 @@ if [ "$(stat -c %d -- "$m")" = "$(stat -c %d /)" ]; then
   echo "$d is on the machine's own filesystem, which drover does not fill: only a data volume"
   exit 5
 fi
-as_root rm -f -- "$file"
+as_owner rm -f -- "$file"
 { read -r size left; } <<END
 $(df -B1 --output=size,avail -- "$m" | tail -n 1)
 END
@@ -21,8 +21,8 @@ if [ "$(stat -f -c %T -- "$m")" = tmpfs ]; then
     exit 5
   fi
 fi
-if ! as_root fallocate -l "$bytes" -- "$file"; then
-  as_root rm -f -- "$file"
+if ! as_owner fallocate -l "$bytes" -- "$file"; then
+  as_owner rm -f -- "$file"
   echo "$file cannot be written"
   exit 5
 fi

@@ -1,26 +1,33 @@
-# shellcheck shell=sh
-# Sends signal $2 to what prelude/gameday_clusters.sh has found. A process that is just being
-# started is met in the next round.
+# shellcheck shell=sh disable=SC2154  # pids: prelude/processes.sh
+# Sends signal $2 to what PostgreSQL runs in the clusters of prelude/gameday_clusters.sh. A
+# process that is just being started is met in the next round.
 
-n=0 i=0
+signal=$2 n=0 i=0 found=''
+send() {
+  look
+  [ -n "$pids" ] || return 0
+  found=yes
+  # shellcheck disable=SC2086  # a word for each
+  set -- $pids
+  if [ "$i" = 0 ] || [ "$signal" != KILL ]; then sent=$((sent + $#)); fi
+  signal "$signal" "$@"
+}
+
 while [ $i -lt 40 ]; do
-  p=$(pids)
-  [ -n "$p" ] || break
-  # shellcheck disable=SC2086  # a word for each
-  set -- "$1" "$2" $p
-  if [ $i = 0 ] || [ "$2" != KILL ]; then n=$(($# - 2)); fi
-  # shellcheck disable=SC2086  # a word for each
-  as_root kill -s "$2" $p 2>/dev/null
+  sent=0 found=''
+  each_cluster send
+  [ -n "$found" ] || break
+  if [ $i = 0 ] || [ "$signal" != KILL ]; then n=$sent; fi
   i=$((i + 1))
-  if [ "$2" != KILL ] && [ $i -ge 3 ]; then break; fi
+  if [ "$signal" != KILL ] && [ $i -ge 3 ]; then break; fi
   sleep 0.05
 done
-if [ $n = 0 ] && [ "$2" != CONT ]; then
+if [ $n = 0 ] && [ "$signal" != CONT ]; then
   echo "nothing of PostgreSQL runs there"
   exit 5
 fi
-if [ "$2" = KILL ] && [ -n "$(pids)" ]; then
-  echo "something survives SIGKILL"
-  exit 5
-fi
-echo "SIG$2 to $n processes"
+found=
+remains() { if alive; then found=yes; fi; }
+if [ "$signal" = KILL ]; then each_cluster remains; fi
+[ -z "$found" ] || { echo "something survives SIGKILL"; exit 5; }
+echo "SIG$signal to $n processes"

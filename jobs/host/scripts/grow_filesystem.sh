@@ -13,29 +13,13 @@ if [ -z "$m" ]; then
 fi
 [ -n "$m" ] || m=$(findmnt -nro TARGET --target /var/lib/postgresql)
 [ -n "$m" ] || { echo "nobody knows where volume $1 is mounted"; exit 5; }
-{ read -r src fs; } <<END
-$(findmnt -nro SOURCE,FSTYPE --target "$m")
-END
-
 room() { df -B1 --output=size -- "$m" | tail -n 1 | tr -d ' '; }
 enough() { [ "$(room)" -ge "$1" ]; }
 
-# What the command says is for people only where it fails.
-grow() { out=$(as_root "$@" 2>&1) || { echo "$out"; exit 5; }; }
-
 if ! enough "$4"; then
-  case $src in
-    /dev/*)
-      disk=$(lsblk -no PKNAME "$src" 2>/dev/null | head -n 1)
-      part=$(cat "/sys/class/block/${src##*/}/partition" 2>/dev/null)
-      [ -n "$disk" ] && [ -n "$part" ] && as_root growpart "/dev/$disk" "$part" >/dev/null 2>&1
-      case $fs in
-        ext2 | ext3 | ext4) grow resize2fs "$src" ;;
-        xfs) grow xfs_growfs "$m" ;;
-        btrfs) grow btrfs filesystem resize max "$m" ;;
-        *) echo "drover does not know how to make $fs larger"; exit 5 ;;
-      esac
-      ;;
+  case $(findmnt -nro SOURCE --target "$m") in
+    # What the commands say is for people only where they fail.
+    /dev/*) out=$(grow_mounted "$m" 2>&1) || { echo "$out"; exit 5; } ;;
   esac
 fi
 enough "$4" || { echo "$m has $(room) bytes, and not yet those of its volume"; exit 75; }

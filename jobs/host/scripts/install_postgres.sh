@@ -13,15 +13,5 @@ if [ -n "$v" ] && [ -x "/usr/lib/postgresql/$v/bin/postgres" ] &&
   exit 0
 fi
 
-apt() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 "$@"; }
-
-install() {
-  apt update
-  apt install -y --no-install-recommends postgresql-common libjson-perl openssl
-  as_root mkdir -p /etc/postgresql-common/createcluster.d
-  echo "create_main_cluster = false" |
-    as_root tee /etc/postgresql-common/createcluster.d/drover.conf >/dev/null
-  apt install -y "postgresql${wanted:+-$wanted}"
-}
-background install install
+background install install_packages "$wanted"
 echo "installed PostgreSQL ${wanted:-of the distribution}"

@@ -4,6 +4,6 @@
 
 tell clock "${clock%.*}"
 tell cluster "$v/$c"
-if [ -n "$(alive)" ]; then tell alive alive; else tell alive dead; fi
+if alive; then tell alive alive; else tell alive dead; fi
 answers "$1" "$2"
 tell answers $?

@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154  # conf, data, owner: prelude/new_cluster.sh
+# shellcheck shell=sh disable=SC2154  # conf, d, owner: prelude/new_cluster.sh
 # Makes the cluster that prelude/new_cluster.sh speaks of. What was left half made is made
 # anew: the file that is written last tells.
 
@@ -15,7 +15,7 @@ make_cluster() {
     # pg_ctlcluster looks whether a start has come about by logging in as the owner, and
     # takes 5 s to believe that it cannot.
     echo "create role \"$owner\" login" |
-      as_owner_of "$data" "/usr/lib/postgresql/$v/bin/postgres" --single -D "$data" \
+      as_owner "/usr/lib/postgresql/$v/bin/postgres" --single -D "$d" \
         -c config_file="$conf/postgresql.conf" -c exit_on_error=on postgres >/dev/null
   fi
   finish

@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154  # v, c: prelude/cluster.sh
+# shellcheck shell=sh
 # A role that may stream, and read what pg_rewind compares, and do nothing else; and slot $2,
 # which keeps WAL for a follower: reserved at once, so that a copy can catch up however long
 # it takes, up to $3 MiB. What is read first sets psql's variables `replication`, `verifier`
@@ -24,6 +24,5 @@ SQL
 } | sql -o /dev/null -v keep="${3}MB" || exit 1
 
 # Who leads others does not start by itself: meanwhile another may have come to lead.
-conf=${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}/$v/$c
-echo manual | as_root tee "$conf/start.conf" >/dev/null || exit 1
+echo manual | put start.conf 644 || exit 1
 echo "slot $2 keeps WAL for it"

@@ -12,18 +12,9 @@ for l in /dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_"$serial" /dev/sdf /dev
 done
 [ -n "$dev" ] || { echo "volume $1 is not attached yet"; exit 75; }
 
-what=$(as_root blkid -p -o export "$dev" 2>/dev/null | grep -E '^(TYPE|PTTYPE)=')
-case $what in
-  '') as_root mkfs.ext4 -q -L drover-data "$dev" || exit 1 ;;
-  TYPE=ext4) ;;
-  *) echo "volume $1 holds something that drover did not put there ($what)"; exit 78 ;;
+out=$(mount_data "$dev")
+case $? in
+  0) echo "it is mounted at $m" ;;
+  78) echo "volume $1: $out"; exit 78 ;;
+  *) echo "volume $1 cannot be mounted: $out"; exit 1 ;;
 esac
-u=$(as_root blkid -o value -s UUID "$dev")
-[ -n "$u" ] || { echo "volume $1 has no filesystem"; exit 1; }
-
-as_root mkdir -p "$m"
-grep -q " $m " /etc/fstab ||
-  printf 'UUID=%s %s ext4 defaults,nofail,noatime 0 2\n' "$u" "$m" |
-  as_root tee -a /etc/fstab >/dev/null
-as_root mount "$m" || exit 1
-echo "it is mounted at $m"

@@ -3,7 +3,8 @@
 #
 # It writes one file of 4 KiB for each filesystem, beside the data directory if that is the
 # same filesystem and the login may write there, else in it; there under a name that base
-# backups leave out. A write that hangs cannot be ended from outside, so each has a process
+# backups leave out. Root writes as the owner of the data, who could lead it elsewhere, and
+# not at all where that is root. A write that hangs cannot be ended from outside, so each has a process
 # of its own that holds on to nothing of ours. After 5.5 s it is left behind (to be killed
 # when the disk returns), and as long as it is there, no other is sent after it. Nothing here
 # but those processes touches the disk; `df` did before, so looking up a path does not hang.
@@ -13,6 +14,7 @@ use IO::Handle;
 use Time::HiRes qw(time sleep);
 use Errno qw(EROFS ENOSPC EDQUOT EACCES EPERM);
 use Cwd qw(realpath);
+use POSIX ();
 
 # The files whose earlier write still hangs, by the names of those processes.
 my %hung;
@@ -31,16 +33,20 @@ my (%on, @of, @at);
 for my $d (@ARGV) {
   my $real = realpath($d);
   my @s = stat $d;
-  push @of, [$d, $real, $s[0]] if defined $real && @s && $real !~ /[\n\t]/;
+  next if @s && !$> && !$s[4];
+  push @of, [$d, $real, $s[0], @s[4, 5]] if defined $real && @s && $real !~ /[\n\t]/;
 }
 
 for my $o (@of) {
-  my ($d, $real, $dev) = @$o;
+  my ($d, $real, $dev, $uid, $gid) = @$o;
   next if $on{$dev};
   my $parent = $real;
   $parent =~ s{/[^/]+$}{};
+  my $root = !$>;
+  if ($root) { $) = "$gid $gid"; $> = $uid }
   my @s = length $parent ? stat $parent : ();
   my $beside = @s && $s[0] == $dev && -w _;
+  if ($root) { $> = 0; $) = "0 0" }
   my $file = $beside ? "$parent/.drover-probe" : "$real/pgsql_tmp.drover-probe";
   if ($hung{$file}) {
     $on{$dev} = "stuck -";
@@ -51,6 +57,12 @@ for my $o (@of) {
   next unless defined $kid;
   if (!$kid) {
     close $in;
+    if ($root) {
+      $( = $gid;
+      $) = "$gid $gid";
+      POSIX::setuid($uid);
+      exit 1 if $> != $uid;
+    }
     write_it($file, $out);
   }
   close $out;
@@ -96,6 +108,5 @@ sub write_it {
     : "failed";
   unlink $file if $word ne "denied";
   syswrite $out, "$word $ms\n";
-  require POSIX;
   POSIX::_exit(0);
 }

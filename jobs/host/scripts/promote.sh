@@ -8,7 +8,7 @@ if [ "$(in_recovery)" = t ]; then
   sql -o /dev/null -c 'select pg_promote(true, 15)' </dev/null || exit 1
 fi
 [ "$(in_recovery)" = f ] || { echo "it is still in recovery"; exit 75; }
-as_root rm -f -- "${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}/$v/$c/conf.d/follower.conf"
+in_conf rm -f conf.d/follower.conf
 sql -o /dev/null -c "select pg_reload_conf()" </dev/null
 sql -o /dev/null -c "select txid_current()" </dev/null || exit 1
 sql -o /dev/null -c "checkpoint" </dev/null

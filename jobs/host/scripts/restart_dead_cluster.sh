@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154  # v, c, d: prelude/cluster.sh
+# shellcheck shell=sh disable=SC2154  # v, c: prelude/cluster.sh; pids: prelude/processes.sh
 # Restarts the cluster of port $1. $2 is the stop mode, $3 the server's clock before the
 # attempt, $4 why drover could not get in. A postmaster that was started since is the work
 # of a turn that was cut off. One that answers is not touched, whatever `look` has found.
@@ -16,17 +16,10 @@
 #
 # What each part may take adds up to less than the step's limit.
 
-# shellcheck disable=SC3067  # not of POSIX, but of every sh that a server has
-if [ "$(id -u)" != 0 ] && [ ! -O "$d" ]; then
-  echo "$(id -un) is neither root nor the owner of $v/$c"
-  exit 4
-fi
-exec 9<"$d"
-flock -w 1 9 || { echo "another restart is at work"; exit 6; }
+lock_data 1 || { echo "another restart is at work"; exit 6; }
 
-lock=$d/postmaster.pid
-started=$(sed -n 3p -- "$lock" 2>/dev/null)
-if [ -n "$(alive)" ] && [ -n "$started" ] && [ "$started" -ge "$3" ] 2>/dev/null; then
+started=$(lock_line 3)
+if alive && [ -n "$started" ] && [ "$started" -ge "$3" ] 2>/dev/null; then
   echo "was started already"
   exit 0
 fi
@@ -36,43 +29,33 @@ case $? in
   1) exit 8 ;;
 esac
 
-# gone TENTHS waits until nothing is alive.
-gone() {
-  n=$1
-  while [ -n "$(alive)" ]; do
-    n=$((n - 1))
-    [ $n -gt 0 ] || return 1
-    sleep 0.1
-  done
-}
-
 # No signal but the last one reaches one that is frozen.
 stop() {
   if ! frozen; then
-    timeout 5 pg_ctlcluster "$v" "$c" stop -m "$1" >/dev/null 2>&1 9<&-
+    ctl 5 stop "$1" >/dev/null 2>&1
     if gone 10; then return; fi
     [ "$1" = immediate ] || { echo "it does not stop"; exit 4; }
   fi
-  # shellcheck disable=SC2046  # a word for each
-  kill -9 $(alive) 2>/dev/null
+  # shellcheck disable=SC2086  # a word for each
+  signal KILL $pids
   gone 20 || { echo "it survives SIGKILL: a process hangs in the kernel"; exit 4; }
 }
-if [ -n "$(alive)" ]; then stop "$2"; fi
+if alive; then stop "$2"; fi
 
-if [ -e "$lock" ] && [ -z "$(alive)" ]; then
-  port=$(sed -n 4p -- "$lock")
-  sockets=$(sed -n 5p -- "$lock")
-  rm -f -- "$lock"
+if in_data test -e postmaster.pid && ! alive; then
+  port=$(lock_line 4)
+  sockets=$(lock_line 5)
+  in_data rm -f postmaster.pid
   if [ -n "$sockets" ] && [ -n "$port" ]; then
-    rm -f -- "$sockets/.s.PGSQL.$port" "$sockets/.s.PGSQL.$port.lock"
+    as_owner rm -f -- "$sockets/.s.PGSQL.$port" "$sockets/.s.PGSQL.$port.lock"
   fi
 fi
 
-out=$(timeout 8 pg_ctlcluster "$v" "$c" start 2>&1 9<&-)
+out=$(ctl 8 start 2>&1)
 status=$?
 [ $status -eq 0 ] && { echo "started"; exit 0; }
 [ $status -eq 2 ] && { echo "runs already"; exit 0; }
-[ $status -eq 124 ] && [ -n "$(alive)" ] && { echo "is starting"; exit 0; }
+[ $status -eq 124 ] && alive && { echo "is starting"; exit 0; }
 # Of what a failed start says, the postmaster's own reason is passed on.
 why=$(printf '%s\n' "$out" |
   grep -aE '(FATAL|PANIC): |could not (open|read|find|access|create|load|bind|write)' |

@@ -7,38 +7,37 @@
 # It tells `end`, LSN and length of the last record, and where it `parted`; nothing, where
 # nobody can tell.
 
-[ -z "$(alive)" ] || { echo "cluster $v/$c runs"; exit 1; }
+! alive || { echo "cluster $v/$c runs"; exit 1; }
 b=/usr/lib/postgresql/$v/bin
 
-o() { as_owner_of "$d" "$@"; }
-told() { o "$b/pg_controldata" "$d" | sed -n "s/^$1: *//p"; }
+told() { as_owner "$b/pg_controldata" "$d" | sed -n "s/^$1: *//p"; }
 
 last_record() {
-  o timeout 20 "$b/pg_waldump" -p "$d/pg_wal" -t "$(told "Latest checkpoint.s TimeLineID")" \
+  as_owner timeout 20 "$b/pg_waldump" -p "$d/pg_wal" -t "$(told "Latest checkpoint.s TimeLineID")" \
     -s "$(told "Latest checkpoint.s REDO location")" 2>/dev/null |
     sed -n 's/^.*len (rec\/tot): *[0-9]*\/ *\([0-9]*\),.* lsn: \([0-9A-F/]*\),.*$/\2 \1/p' |
     tail -n 1
 }
 
 rewind() {
-  trap 'o touch "$d/standby.signal"' EXIT
+  trap be_standby EXIT
   end=$(last_record)
   [ -z "$end" ] || echo "end $end"
   case $(told "Database cluster state") in
     "shut down"*) ;;
     *)
-      o rm -f -- "$d/standby.signal"
-      o timeout 900 "$b/postgres" --single -F -D "$d" -c config_file="$conf/postgresql.conf" \
+      lead
+      as_owner timeout 900 "$b/postgres" --single -F -D "$d" -c config_file="$conf/postgresql.conf" \
         template1 </dev/null >/dev/null
       ;;
   esac
   # shellcheck disable=SC2046  # an option, or none
-  o timeout 3600 "$b/pg_rewind" -D "$d" --source-server="$(conninfo "$slot") dbname=postgres" \
-    $(no_sync "$d")
+  as_owner timeout 3600 "$b/pg_rewind" -D "$d" --source-server="$(conninfo "$slot") dbname=postgres" \
+    $(no_sync)
 }
 background "$5" rewind
 
-as_root test -e "$d/standby.signal" || { echo "cluster $v/$c would lead"; exit 1; }
+is_standby || { echo "cluster $v/$c would lead"; exit 1; }
 tell end "$(sed -n 's/^end //p' "$j/$job.log")"
 tell parted "$(sed -n 's/^.*diverged at WAL location \([0-9A-F/]*\) .*$/\1/p' "$j/$job.log")"
 rm -f -- "$j/$job.log" "$j/$job.lock"

@@ -3,13 +3,12 @@
 # they end. From then on it starts as a standby that knows no leader, and takes no writes
 # whoever starts it. Prints where its WAL ends.
 
-if [ -n "$(alive)" ]; then
-  as_root pg_ctlcluster "$v" "$c" stop -m fast >/dev/null 2>&1
-  [ -z "$(alive)" ] || { echo "cluster $v/$c is shutting down"; exit 75; }
+if alive; then
+  ctl 300 stop fast >/dev/null 2>&1
+  ! alive || { echo "cluster $v/$c is shutting down"; exit 75; }
 fi
-as_root touch "$d/standby.signal" || exit 1
-as_root chown --reference="$d" "$d/standby.signal" || exit 1
-s=$(as_root "/usr/lib/postgresql/$v/bin/pg_controldata" "$d")
+be_standby || exit 1
+s=$(as_owner "/usr/lib/postgresql/$v/bin/pg_controldata" "$d")
 case $s in
   *"shut down"*) ;;
   *) echo "cluster $v/$c was not shut down in good order"; exit 1 ;;

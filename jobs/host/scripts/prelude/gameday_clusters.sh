@@ -1,24 +1,15 @@
 # shellcheck shell=sh
-# $1 is a cluster's port or `all`; $dirs are the data directories, and pids prints what
-# PostgreSQL runs there, as root sees it. Status 3: there is no such cluster.
+# each_cluster COMMAND … does something for the cluster at the port $1, or for all: $v, $c,
+# $d, $conf, $o are its. Status 3: there is none.
 
-dirs=$(timeout 4 pg_lsclusters --json 2>/dev/null | PORT=$1 perl -MJSON -e '
-  local $/;
-  for (@{ JSON::decode_json(<STDIN>) }) {
-    print $_->{pgdata}, "\n" if $ENV{PORT} eq "all" || $_->{port} == $ENV{PORT};
-  }
-' 2>/dev/null)
-[ -n "$dirs" ] || { echo "no cluster is set up there"; exit 3; }
+clusters=$(known "$1")
+[ -n "$clusters" ] || { echo "no cluster is set up there"; exit 3; }
 
-pids() {
-  # shellcheck disable=SC2016  # the root's shell expands it
-  printf '%s\n' "$dirs" | as_root sh -c '
-    while IFS= read -r d; do
-      for p in /proc/[0-9]*; do
-        [ "$p/cwd" -ef "$d" ] || continue
-        case $(readlink "$p/exe") in
-          */postgres | */postgres\ *) echo "${p#/proc/}" ;;
-        esac
-      done
-    done'
+each_cluster() {
+  while take <&4; do
+    prove_owner
+    "$@" 4<&-
+  done 4<<END
+$clusters
+END
 }

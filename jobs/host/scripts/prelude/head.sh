@@ -19,16 +19,3 @@ printf '%s\n' "$mark"
 
 # tell KEY VALUE is a line of the report that the runner finds by its key.
 tell() { printf '%s\t%s\n' "$1" "$2"; }
-
-# as_root COMMAND … does something as root; as_owner_of PATH COMMAND … as whoever owns it.
-as_root() {
-  if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n -- "$@"; fi
-}
-
-as_owner_of() {
-  of=$(stat -c %U -- "$1" 2>/dev/null) || of=$(as_root stat -c %U -- "$1") || return 1
-  shift
-  if [ "$(id -un)" = "$of" ]; then "$@"
-  elif [ "$(id -u)" = 0 ]; then runuser -u "$of" -- "$@"
-  else sudo -n -u "$of" -- "$@"; fi
-}

@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154  # v, conf, host, from, slot: the script behind this
+# shellcheck shell=sh disable=SC2154  # v, d, conf, host, from, slot: the script behind this
 # How the leader at $host port $from is reached, from slot $slot, with the password and the
 # certificate that lie beside the configuration $conf.
 
@@ -19,8 +19,8 @@ follower_conf() {
     "wal_retrieve_retry_interval = '1s'"
 }
 
-# no_sync DATA prints an option for what copies into a cluster that runs without fsync.
+# no_sync prints an option for what copies into a cluster that runs without fsync.
 no_sync() {
-  [ "$(as_owner_of "$1" "/usr/lib/postgresql/$v/bin/postgres" -C fsync -D "$1" \
+  [ "$(as_owner "/usr/lib/postgresql/$v/bin/postgres" -C fsync -D "$d" \
     -c config_file="$conf/postgresql.conf")" != off ] || echo --no-sync
 }

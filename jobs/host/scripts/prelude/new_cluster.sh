@@ -1,28 +1,31 @@
-# shellcheck shell=sh disable=SC2154  # v, n, port, address, most, libraries: the script behind this
+# shellcheck shell=sh disable=SC2034,SC2154  # c, d: prelude/owner.sh; v, n, port, address, most, libraries: the script behind this
 # What goes into a new cluster $n of the major version $v, for port $port at the address
 # $address, with $most connections and $libraries loaded at its start. $conf is where its
-# configuration is, $data its data.
+# configuration is, $d its data; its owner is Debian's.
 
-conf=${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}/$v/$n
+c=$n conf=${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}/$v/$n
+debians_owner
 
 # What was left half made goes. Folders, owner and the way in by the socket are as the
-# server's pg_createcluster makes them; the superuser is postgres, whoever the owner is.
+# server's pg_createcluster makes them; the superuser is postgres, whoever the owner is. The
+# owner makes it: root would follow whatever links the owner puts in its way meanwhile.
 create_cluster() {
-  if as_root test -e "$conf/postgresql.conf"; then as_root pg_dropcluster --stop "$v" "$n"; fi
-  as_root rm -rf -- "$conf" "/var/lib/postgresql/$v/$n"
-  as_root pg_createcluster -p "$port" "$v" "$n" -- \
+  [ -n "$PG_CLUSTER_CONF_ROOT" ] || make_trees "$v"
+  if as_owner test -e "$conf/postgresql.conf"; then as_owner pg_dropcluster --stop "$v" "$n"; fi
+  as_owner rm -rf -- "$conf" "/var/lib/postgresql/$v/$n"
+  as_owner pg_createcluster -p "$port" "$v" "$n" -- \
     --username=postgres --encoding=UTF8 --locale=C.UTF-8 --data-checksums \
     --auth-local=peer --auth-host=scram-sha-256
-  data=$(as_root sed -n "s/^data_directory *= *'\([^']*\)'.*/\1/p" "$conf/postgresql.conf")
-  owner=$(as_root stat -c %U -- "$data")
-  method=$(as_root sed -n 's/^local  *all  *all  *//p' "$conf/pg_hba.conf")
+  d=$(as_owner sed -n "s/^data_directory *= *'\([^']*\)'.*/\1/p" "$conf/postgresql.conf")
+  owner=$(as_owner id -un)
+  method=$(as_owner sed -n 's/^local  *all  *all  *//p' "$conf/pg_hba.conf")
   who=postgres
   [ "$owner" = postgres ] || who=postgres,$owner
   printf '%s\n' "# Written by drover." \
     "local all $who $method" \
     "hostssl all all all scram-sha-256" \
     "hostssl replication drover_replication all scram-sha-256" \
-    "hostnossl all all all reject" | put "$conf/pg_hba.conf" 640
+    "hostnossl all all all reject" | put pg_hba.conf 640
 }
 
 # Its certificate; the private half never leaves the server.
@@ -37,13 +40,13 @@ certify() {
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 -sha256 \
     -subj "/CN=$n" -addext "subjectAltName=$san" -addext "basicConstraints=critical,CA:FALSE" \
     -keyout "$k/key" -out "$k/crt" 2>/dev/null
-  put "$conf/server.crt" 644 <"$k/crt"
-  put "$conf/server.key" 600 <"$k/key"
+  put server.crt 644 <"$k/crt"
+  put server.key 600 <"$k/key"
 }
 
 # The file that is written last of all tells that a cluster is whole.
 finish() {
-  as_root mkdir -p "$conf/conf.d"
+  in_conf mkdir -p conf.d
   printf '%s\n' "# Written by drover, last of all: what it made is whole." \
     "listen_addresses = '*'" \
     "max_connections = $most" \
@@ -52,6 +55,7 @@ finish() {
     "hot_standby = on" \
     "ssl_cert_file = '$conf/server.crt'" \
     "ssl_key_file = '$conf/server.key'" \
-    "shared_preload_libraries = '$libraries'" | put "$conf/conf.d/drover.conf" 644
+    "shared_preload_libraries = '$libraries'" | put conf.d/drover.conf 644
+  [ -n "$PG_CLUSTER_CONF_ROOT" ] || clusters_changed
 }
-is_whole() { as_root test -e "$conf/conf.d/drover.conf"; }
+is_whole() { as_owner test -e "$conf/conf.d/drover.conf"; }

@@ -1,10 +1,13 @@
-# shellcheck shell=sh disable=SC2154  # conf: the script behind this
-# put FILE MODE writes what it reads to a file of the configuration $conf, whole or not at
-# all; the file belongs to whom postgresql.conf belongs to.
+# shellcheck shell=sh
+# put FILE MODE writes what it reads to a file of the configuration, whole or not at all, as
+# its owner.
 
+# shellcheck disable=SC2016  # the owner's shell expands it
 put() {
-  as_root tee "$1.new" >/dev/null &&
-    as_root chmod "$2" "$1.new" &&
-    as_root chown --reference="$conf/postgresql.conf" "$1.new" &&
-    as_root mv "$1.new" "$1"
+  in_conf sh -c '
+    umask 077
+    rm -f -- "$1.new" &&
+      cat >"$1.new" &&
+      chmod -- "$2" "$1.new" &&
+      mv -fT -- "$1.new" "$1"' put "$@"
 }

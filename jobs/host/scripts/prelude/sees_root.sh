@@ -1,8 +1,7 @@
 # shellcheck shell=sh
-# seeing COMMAND … looks as root, who sees everybody's processes.
+# Before a script that needs root, or may only change a server on which drover has it.
 
-seeing() { as_root "$@"; }
-if ! seeing true 2>/dev/null; then
+if ! may_root; then
   echo "not proved: $(id -un) cannot become root, and does not see what others run"
   exit 77
 fi

@@ -1,19 +1,10 @@
-# shellcheck shell=sh disable=SC2154  # d, v, c: prelude/cluster.sh
-# as_owner COMMAND … does something as the cluster's owner; sql runs the SQL that it reads,
-# with psql's options as its arguments. $s is the socket's directory, $u the superuser, $q
-# psql. Status 5: there is no way in.
+# shellcheck shell=sh disable=SC2154  # d, v, c, o: prelude/owned.sh
+# sql runs the SQL that it reads, with psql's options as its arguments. $s is the socket's
+# directory, $u the superuser, $q psql. Status 5: there is no way in.
 #
 # The settings of these sessions are their own: a cluster that was made read-only or waits
 # for a lost standby is mended all the same, and no setting of the role's puts other
 # functions before PostgreSQL's.
-
-o=$(stat -c %U -- "$d")
-
-as_owner() {
-  if [ "$(id -un)" = "$o" ]; then "$@"
-  elif [ "$(id -u)" = 0 ]; then runuser -u "$o" -- "$@"
-  else sudo -n -u "$o" -- "$@"; fi
-}
 
 s=$(as_owner sed -n 5p -- "$d/postmaster.pid" 2>/dev/null)
 port=$1

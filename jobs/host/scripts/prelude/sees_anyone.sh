@@ -1,4 +1,0 @@
-# shellcheck shell=sh
-# seeing COMMAND … looks as the login.
-
-seeing() { "$@"; }

@@ -1,0 +1,326 @@
+//! A Debian of its own, with PostgreSQL as Debian lays it out, and four who log in to it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use drover::model::secret;
+use drover_jobs::host::scripts::STREAMS_FROM;
+use drover_jobs::host::{self, Host, Report, Script, ScriptError, Word};
+use drover_jobs::ssh::{self, Limits, Target};
+use russh::keys::ssh_key::LineEnding;
+use russh::keys::{Algorithm, PrivateKey};
+
+/// Who logs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Login {
+    Root,
+    /// Somebody who may become anybody.
+    Sudo,
+    /// Whom the clusters belong to: `postgres`.
+    Owner,
+    /// Somebody who may do nothing.
+    Stranger,
+}
+
+impl Login {
+    pub const ALL: [Self; 4] = [Self::Root, Self::Sudo, Self::Owner, Self::Stranger];
+    /// Who may change a server.
+    pub const MIGHTY: [Self; 2] = [Self::Root, Self::Sudo];
+
+    fn user(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Sudo => "sudoer",
+            Self::Owner => "postgres",
+            Self::Stranger => "stranger",
+        }
+    }
+}
+
+/// What a script came to: its report, or its status and its last words.
+pub type Ended = Result<Report, (Option<u32>, String)>;
+
+pub struct Machine {
+    root: Target,
+    _daemon: Daemon,
+}
+
+/// How soon what goes on is looked at again.
+const SOON: Duration = Duration::from_millis(500);
+
+/// No two clusters of these tests have the same port.
+static NEXT: AtomicU16 = AtomicU16::new(6001);
+
+/// A daemon of `drover-machines`, with all its machines.
+struct Daemon {
+    folder: PathBuf,
+    process: Option<Child>,
+}
+
+impl Daemon {
+    fn command(&self, arguments: &[&str]) -> Command {
+        let program = std::env::current_exe().unwrap();
+        let program = program.ancestors().nth(2).unwrap().join("drover-machines");
+        assert!(
+            program.exists(),
+            "{} is not there: cargo build -p drover-machines",
+            program.display()
+        );
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .env("DROVER_MACHINES_DIR", &self.folder);
+        command
+    }
+
+    /// What a command prints, which has to succeed.
+    fn says(&self, arguments: &[&str]) -> String {
+        let said = self.command(arguments).output().unwrap();
+        assert!(said.status.success(), "{arguments:?}: {said:?}");
+        String::from_utf8(said.stdout).unwrap().trim().to_owned()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+        let _ = self.command(&["destroy", "--all"]).status();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Machine {
+    /// A new one, with PostgreSQL and without a cluster.
+    pub async fn make() -> Self {
+        static MADE: AtomicU16 = AtomicU16::new(0);
+        let n = MADE.fetch_add(1, Ordering::Relaxed);
+        let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let folder = tmp.join(format!("l{}-{n}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut daemon = Daemon {
+            folder,
+            process: None,
+        };
+        let log = std::fs::File::create(daemon.folder.join("log")).unwrap();
+        let mut serve = daemon.command(&["serve"]);
+        let serve = serve.stdout(log.try_clone().unwrap()).stderr(log).spawn();
+        daemon.process = Some(serve.unwrap());
+        while !daemon.folder.join("socket").exists() {
+            tokio::time::sleep(SOON / 10).await;
+        }
+
+        let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap();
+        let public = key.public_key().to_openssh().unwrap();
+        daemon.says(&["make", "logins", "--wait", "22"]);
+        let lay_out = format!(
+            "set -e
+             for u in sudoer stranger; do useradd -m -s /bin/bash $u; done
+             echo 'sudoer ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/sudoer
+             for u in root sudoer stranger postgres; do
+               h=$(getent passwd $u | cut -d: -f6)
+               install -d -m 700 -o $u -g $u $h/.ssh
+               echo '{public}' >$h/.ssh/authorized_keys
+               chown $u: $h/.ssh/authorized_keys
+             done
+             umask 077
+             echo 'what only root may know' >/etc/secret"
+        );
+        daemon.says(&["exec", "logins", "--", "sh", "-c", &lay_out]);
+        let listed: serde_json::Value =
+            serde_json::from_str(&daemon.says(&["ls", "--json"])).unwrap();
+        let address = listed[0]["address"].as_str().unwrap();
+        let host_key = ssh::read_host_key(address, 22, Duration::from_secs(20)).await;
+        Self {
+            root: Target {
+                address: address.to_owned(),
+                port: 22,
+                user: "root".to_owned(),
+                key: secret(key.to_openssh(LineEnding::LF).unwrap().to_string()),
+                host_key: Some(host_key.unwrap()),
+            },
+            _daemon: daemon,
+        }
+    }
+
+    /// Runs a command as root, which has to succeed, and gives what it prints.
+    pub async fn root(&self, command: &str) -> String {
+        let limits = Limits {
+            time: Duration::from_secs(60),
+            ..Limits::default()
+        };
+        let said = ssh::run(&self.root, command, limits).await.unwrap();
+        let error = String::from_utf8_lossy(&said.stderr);
+        assert_eq!(said.status, Some(0), "{command}: {error}");
+        String::from_utf8_lossy(&said.stdout).trim().to_owned()
+    }
+
+    /// Runs a script, as this one, at the cluster of this port, if one is given.
+    pub async fn run(
+        &self,
+        login: Login,
+        script: &Script,
+        port: Option<u16>,
+        arguments: &[&str],
+        input: &str,
+    ) -> Ended {
+        let host = Host {
+            name: "debian",
+            target: Target {
+                user: login.user().to_owned(),
+                ..self.root.clone()
+            },
+            time: Duration::from_secs(60),
+            connect: Duration::from_secs(20),
+            port,
+        };
+        let said = host::run(&host, script, &Word::default(), arguments, input.as_bytes()).await;
+        said.map_err(|e: ScriptError| (e.status(), e.to_string()))
+    }
+
+    /// Runs a script that has to succeed; what goes on by itself is waited for.
+    pub async fn does(
+        &self,
+        login: Login,
+        script: &Script,
+        arguments: &[&str],
+        input: &str,
+    ) -> Report {
+        loop {
+            match self.run(login, script, None, arguments, input).await {
+                Err((Some(ScriptError::GOES_ON), _)) => tokio::time::sleep(SOON).await,
+                said => {
+                    return said.unwrap_or_else(|e| panic!("{} as {login:?}: {e:?}", script.name));
+                }
+            }
+        }
+    }
+
+    /// The version of PostgreSQL that is installed.
+    pub async fn version(&self) -> String {
+        self.root("ls /usr/lib/postgresql | sort -n | tail -n 1")
+            .await
+    }
+
+    /// A cluster that a script makes, or has made.
+    pub fn made(&self, name: &str, version: &str) -> Cluster<'_> {
+        Cluster {
+            machine: self,
+            name: name.to_owned(),
+            conf: format!("/etc/postgresql/{version}/{name}"),
+            data: format!("/var/lib/postgresql/{version}/{name}"),
+            version: version.to_owned(),
+            port: NEXT.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    pub fn address(&self) -> &str {
+        &self.root.address
+    }
+
+    /// A cluster that runs, of the version that is installed.
+    pub async fn cluster(&self, name: &str) -> Cluster<'_> {
+        let cluster = self.made(name, &self.version().await);
+        cluster
+            .root(
+                "pg_lsclusters -h $V $N >/dev/null 2>&1 && pg_dropcluster --stop $V $N
+                 rm -rf $C $D
+                 pg_createcluster -p $P --start $V $N >/dev/null",
+            )
+            .await;
+        cluster
+    }
+}
+
+pub struct Cluster<'a> {
+    machine: &'a Machine,
+    pub name: String,
+    pub version: String,
+    pub conf: String,
+    pub data: String,
+    pub port: u16,
+}
+
+impl Cluster<'_> {
+    /// Runs a script at it.
+    pub async fn run(
+        &self,
+        login: Login,
+        script: &Script,
+        arguments: &[&str],
+        input: &str,
+    ) -> Ended {
+        let port = Some(self.port);
+        self.machine
+            .run(login, script, port, arguments, input)
+            .await
+    }
+
+    /// Runs a script at it that has to succeed; what goes on by itself is waited for.
+    pub async fn does(&self, login: Login, script: &Script, arguments: &[&str]) -> Report {
+        self.ends(login, script, arguments, "").await
+    }
+
+    /// The same, with an input.
+    pub async fn ends(
+        &self,
+        login: Login,
+        script: &Script,
+        arguments: &[&str],
+        input: &str,
+    ) -> Report {
+        loop {
+            match self.run(login, script, arguments, input).await {
+                Err((Some(ScriptError::GOES_ON), _)) => tokio::time::sleep(SOON).await,
+                said => {
+                    return said.unwrap_or_else(|e| panic!("{} as {login:?}: {e:?}", script.name));
+                }
+            }
+        }
+    }
+
+    /// Waits until it streams.
+    pub async fn streams(&self, login: Login) {
+        for _ in 0..30 {
+            let said = self.run(login, STREAMS_FROM, &[], "").await;
+            if said.is_ok_and(|said| said.text().starts_with("streaming from")) {
+                return;
+            }
+            tokio::time::sleep(SOON).await;
+        }
+        panic!("{} does not stream", self.name);
+    }
+
+    /// As root, with `$D`, `$C`, `$P`, `$V` and `$N`: its data, its configuration, its port,
+    /// its version and its name.
+    pub async fn root(&self, command: &str) -> String {
+        let Self {
+            data,
+            conf,
+            port,
+            version,
+            name,
+            ..
+        } = self;
+        let command = format!("D={data} C={conf} P={port} V={version} N={name}\n{command}");
+        self.machine.root(&command).await
+    }
+
+    /// All that would show that somebody changed it.
+    pub async fn standing(&self) -> String {
+        self.root(
+            "head -n 3 $D/postmaster.pid; find $C -type f -exec md5sum {} + | sort
+             find $C $D -maxdepth 1 -printf '%p %U %m %y %l\\n' | sort",
+        )
+        .await
+    }
+}
+
+/// Ends with "not proved", and has changed nothing.
+pub fn is_not_proved(ended: &Ended) -> bool {
+    matches!(ended, Err((Some(77), words)) if words.starts_with("not proved: "))
+}
