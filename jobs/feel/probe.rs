@@ -53,7 +53,8 @@ fn probed(line: &str) -> Option<Probed> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use std::os::unix::fs::MetadataExt as _;
+    use std::path::{Path, PathBuf};
     use std::process::Command;
     use std::time::{Duration, Instant};
 
@@ -96,6 +97,14 @@ mod tests {
         }
     }
 
+    /// What root's are, the probe leaves alone.
+    fn give_away(path: &Path) {
+        const NOBODY: u32 = 65_534;
+        if std::fs::metadata(path).unwrap().uid() == 0 {
+            std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+    }
+
     /// A data directory in a place of its own, gone when it is dropped.
     struct Data(PathBuf);
 
@@ -103,6 +112,8 @@ mod tests {
         fn new(name: &str) -> Self {
             let dir = std::env::temp_dir().join(format!("drover-{name}-{}", std::process::id()));
             std::fs::create_dir_all(dir.join("main")).unwrap();
+            give_away(&dir.join("main"));
+            give_away(&dir);
             Self(dir.canonicalize().unwrap())
         }
 
@@ -145,6 +156,7 @@ mod tests {
         let data = Data::new("hangs");
         // Opening a pipe that nobody reads hangs as a dead disk does.
         nix::unistd::mkfifo(&data.file(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        give_away(&data.file());
         let (seen, took) = data.probe();
         assert_eq!(
             (seen[0].fsync, seen[0].fsync_ms),
