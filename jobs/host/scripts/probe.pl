@@ -4,8 +4,8 @@
 # It writes one file of 4 KiB for each filesystem, beside the data directory if that is the
 # same filesystem and the login may write there, else in it; there under a name that base
 # backups leave out. Root writes as the owner of the data, who could lead it elsewhere, and
-# not at all where that is root. A write that hangs cannot be ended from outside, so each has a process
-# of its own that holds on to nothing of ours. After 5.5 s it is left behind (to be killed
+# not at all where that is root. A write that hangs cannot be ended from outside, so each has
+# a process of its own that holds on to nothing of ours. After 5.5 s it is left behind (to be killed
 # when the disk returns), and as long as it is there, no other is sent after it. Nothing here
 # but those processes touches the disk; `df` did before, so looking up a path does not hang.
 

@@ -190,8 +190,19 @@ impl Machine {
         arguments: &[&str],
         input: &str,
     ) -> Report {
+        self.does_at(None, login, script, arguments, input).await
+    }
+
+    async fn does_at(
+        &self,
+        port: Option<u16>,
+        login: Login,
+        script: &Script,
+        arguments: &[&str],
+        input: &str,
+    ) -> Report {
         loop {
-            match self.run(login, script, None, arguments, input).await {
+            match self.run(login, script, port, arguments, input).await {
                 Err((Some(ScriptError::GOES_ON), _)) => tokio::time::sleep(SOON).await,
                 said => {
                     return said.unwrap_or_else(|e| panic!("{} as {login:?}: {e:?}", script.name));
@@ -273,14 +284,9 @@ impl Cluster<'_> {
         arguments: &[&str],
         input: &str,
     ) -> Report {
-        loop {
-            match self.run(login, script, arguments, input).await {
-                Err((Some(ScriptError::GOES_ON), _)) => tokio::time::sleep(SOON).await,
-                said => {
-                    return said.unwrap_or_else(|e| panic!("{} as {login:?}: {e:?}", script.name));
-                }
-            }
-        }
+        self.machine
+            .does_at(Some(self.port), login, script, arguments, input)
+            .await
     }
 
     /// Waits until it streams.
