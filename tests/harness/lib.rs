@@ -6,6 +6,7 @@
 //! where what is waited for is not there by its deadline. The rest fails the test.
 
 pub mod aws;
+pub mod daemon;
 pub mod deployment;
 pub mod flood;
 pub mod ledger;
@@ -23,6 +24,7 @@ mod standin;
 pub mod webhook;
 pub mod zendesk;
 
+pub use daemon::Daemon;
 pub use deployment::Deployment;
 pub use ledger::{Account, Ledger};
 pub use machines::Machines;
