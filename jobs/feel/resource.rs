@@ -34,6 +34,7 @@ select jsonb_build_object(
     'in_recovery', pg_is_in_recovery(),
     'read_only', current_setting('default_transaction_read_only')::bool,
     'server_version', current_setting('server_version'),
+    'system_identifier', (select system_identifier::text from pg_control_system()),
     'started_at', pg_postmaster_start_time(),
     'lsn', case when pg_is_in_recovery() then pg_last_wal_replay_lsn()
                 else pg_current_wal_lsn() end,
@@ -115,9 +116,15 @@ pub(super) async fn feel(resource: &Resource, server: &Server) -> Attributes {
     let seen = match timeout(STATEMENT + GRACE, session.ask("select 1")).await {
         Ok(Ok(one)) if one == "1" => {
             let latency_ms = began.elapsed().as_secs_f64() * 1000.0;
+            let mut figures = figures(&mut session).await;
+            let known = resource.system_identifier.as_deref();
+            let told = match told_apart(known, &mut figures) {
+                Ok(()) => Attributes::available((latency_ms * 100.0).round() / 100.0),
+                Err(words) => Attributes::failed(Cause::AnotherCluster, words),
+            };
             Attributes {
-                resource: Box::new(figures(&mut session).await),
-                ..Attributes::available((latency_ms * 100.0).round() / 100.0)
+                resource: Box::new(figures),
+                ..told
             }
         }
         Ok(Ok(other)) => {
@@ -133,6 +140,24 @@ pub(super) async fn feel(resource: &Resource, server: &Server) -> Attributes {
     // Politely if it can be done at once; the socket closes either way.
     let _ = timeout(Duration::from_millis(500), session.close()).await;
     seen
+}
+
+/// Whether it may be the cluster that is known: one that does not say who it is may. What is
+/// known already is not told again.
+fn told_apart(known: Option<&str>, figures: &mut ResourceFigures) -> Result<(), String> {
+    let seen = figures.system_identifier.as_deref();
+    let seen = seen.filter(|seen| (1..=20).contains(&seen.len()));
+    let seen = seen.filter(|seen| seen.bytes().all(|b| b.is_ascii_digit()));
+    match (known, seen) {
+        (Some(known), Some(seen)) if known != seen => Err(format!(
+            "another cluster answers: its system identifier is {seen}, not {known}"
+        )),
+        (None, Some(_)) => Ok(()),
+        (Some(_) | None, _) => {
+            figures.system_identifier = None;
+            Ok(())
+        }
+    }
 }
 
 /// How the cluster is. That it cannot be told does not make it unavailable.

@@ -94,7 +94,8 @@ fn other_kind(kind: IncidentKind, scene: &Scene, newest: &Observation) -> Option
     match kind {
         IncidentKind::ResourceDown
         | IncidentKind::ConnectionsExhausted
-        | IncidentKind::CredentialsRefused => {
+        | IncidentKind::CredentialsRefused
+        | IncidentKind::AnotherCluster => {
             let now = resource::incident(newest);
             let opened = scene.subject.kind == Kind::Resource
                 && scene.subject.state == State::Unavailable
@@ -165,6 +166,7 @@ fn condition(kind: IncidentKind, newest: &Observation, limits: &Limits) -> Optio
         | IncidentKind::ResourceDown
         | IncidentKind::ServerDown
         | IncidentKind::CredentialsRefused
+        | IncidentKind::AnotherCluster
         | IncidentKind::HostKeyChanged
         | IncidentKind::CreationStuck
         | IncidentKind::ChangeStuck

@@ -61,6 +61,7 @@ pub(super) fn wrong(
         IncidentKind::ResourceDown
         | IncidentKind::ServerDown
         | IncidentKind::CredentialsRefused
+        | IncidentKind::AnotherCluster
         | IncidentKind::HostKeyChanged
         | IncidentKind::CreationStuck
         | IncidentKind::ChangeStuck

@@ -25,6 +25,7 @@ pub use assess::{Assessment, assess};
 use drover::model::{
     Cause, IncidentKind, Kind, Observation, ObservationId, Opening, Rules, State, SubjectId,
 };
+use drover::store::queue::Pin;
 pub use drover::store::scenes::{Host, Leader, Position, Scene};
 pub(crate) use figures::{Scheduled, scheduled};
 
@@ -37,8 +38,8 @@ pub struct Decision {
     pub after: Duration,
     /// A subject to be felt at once: its word is needed.
     pub wake: Option<SubjectId>,
-    /// The host key to pin, read at the first contact.
-    pub pin: Option<String>,
+    /// What to pin, as the first contact showed it.
+    pub pin: Option<Pin>,
     /// What is wrong enough for an incident. It is named at every thought while
     /// it lasts: one that is open already stays the only one.
     pub opens: Vec<Opening>,

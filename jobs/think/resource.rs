@@ -3,7 +3,7 @@
 use drover::model::{Cause, IncidentKind, Observation, Opening, Rules, State};
 
 use super::evidence::{Weight, cause, convicts, run_of, weigh};
-use super::{Decision, Scene, Verdict, host_is_available, recover};
+use super::{Decision, Pin, Scene, Verdict, host_is_available, recover};
 
 pub(super) fn think(scene: &Scene, rules: &Rules) -> Decision {
     let stay = || Decision::stay(scene, rules);
@@ -12,7 +12,14 @@ pub(super) fn think(scene: &Scene, rules: &Rules) -> Decision {
     };
     let well = newest.attributes.service_available;
     match scene.subject.state {
-        State::Available if well => stay(),
+        State::Available if well => first_contact(scene, rules, newest),
+        // No flicker that a second look would see gone.
+        State::Available | State::Uncertain
+            if newest.attributes.cause == Some(Cause::AnotherCluster)
+                && host_is_available(scene) =>
+        {
+            convict(rules, newest, cause(&newest.attributes))
+        }
         State::Available => suspect(scene, rules, newest),
         State::Uncertain if well => super::back_in_service(rules, newest),
         State::Uncertain => doubt(scene, rules, newest),
@@ -22,6 +29,15 @@ pub(super) fn think(scene: &Scene, rules: &Rules) -> Decision {
             recover(scene, rules, newest, kind)
         }
         State::Creating | State::Destroying | State::Destroyed => stay(),
+    }
+}
+
+/// Nothing changes; whose system identifier was not known yet is known by it now.
+fn first_contact(scene: &Scene, rules: &Rules, newest: &Observation) -> Decision {
+    let number = newest.attributes.resource.system_identifier.clone();
+    Decision {
+        pin: number.map(Pin::SystemIdentifier),
+        ..Decision::stay(scene, rules)
     }
 }
 
@@ -47,15 +63,7 @@ fn doubt(scene: &Scene, rules: &Rules, failure: &Observation) -> Decision {
         };
     }
     match convicts(scene, failure, &rules.patience) {
-        Some(reason) => Decision::turn(
-            rules,
-            Verdict {
-                to: State::Unavailable,
-                reason,
-                because: failure.id,
-                opens: Some(incident(failure)),
-            },
-        ),
+        Some(reason) => convict(rules, failure, reason),
         None => {
             let stay = Decision {
                 opens: crowded_out(scene, failure).into_iter().collect(),
@@ -64,6 +72,18 @@ fn doubt(scene: &Scene, rules: &Rules, failure: &Observation) -> Decision {
             ask_the_host(scene, failure, stay)
         }
     }
+}
+
+fn convict(rules: &Rules, failure: &Observation, reason: String) -> Decision {
+    Decision::turn(
+        rules,
+        Verdict {
+            to: State::Unavailable,
+            reason,
+            because: failure.id,
+            opens: Some(incident(failure)),
+        },
+    )
 }
 
 /// PostgreSQL itself says that no connection is left: that needs no patience, only to
@@ -90,6 +110,7 @@ pub(super) fn incident(failure: &Observation) -> IncidentKind {
     match failure.attributes.cause {
         Some(Cause::TooManyConnections) => IncidentKind::ConnectionsExhausted,
         Some(Cause::Authentication) => IncidentKind::CredentialsRefused,
+        Some(Cause::AnotherCluster) => IncidentKind::AnotherCluster,
         Some(
             Cause::Refused
             | Cause::Timeout

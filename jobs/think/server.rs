@@ -5,7 +5,7 @@ use std::time::Duration;
 use drover::model::{Cause, IncidentKind, Observation, Rules, State};
 
 use super::evidence::{cause, convicts};
-use super::{Decision, Scene, Verdict, recover, suspect};
+use super::{Decision, Pin, Scene, Verdict, recover, suspect};
 
 /// How soon a server is felt again whose host key has just been read.
 const AFTER_PINNING: Duration = Duration::from_millis(100);
@@ -36,7 +36,7 @@ pub(super) fn think(scene: &Scene, rules: &Rules) -> Decision {
 fn first_contact(scene: &Scene, rules: &Rules, newest: &Observation) -> Decision {
     Decision {
         after: AFTER_PINNING,
-        pin: newest.attributes.server.host_key.clone(),
+        pin: newest.attributes.server.host_key.clone().map(Pin::HostKey),
         ..Decision::stay(scene, rules)
     }
 }

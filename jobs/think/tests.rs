@@ -8,7 +8,7 @@ use drover::model::{
     Subject, SubjectId, Witness,
 };
 
-use super::{Decision, Host, Leader, Position, Scene, think};
+use super::{Decision, Host, Leader, Pin, Position, Scene, think};
 
 mod assessments;
 mod evidence;
@@ -229,6 +229,7 @@ fn one_observation_decides_only_in_available_and_uncertain() {
                 .copied()
                 .filter(|c| *c != Cause::HostKeyUnknown)
                 .filter(|c| kind == Kind::Resource || *c != Cause::HostKeyChanged)
+                .filter(|c| kind == Kind::Server || *c != Cause::AnotherCluster)
             {
                 let nobody_looked = matches!(cause, Cause::Creating | Cause::Destroying);
                 let on_bad = on_bad.filter(|_| !nobody_looked);
@@ -309,12 +310,39 @@ fn each_incident_bears_its_kind() {
 }
 
 #[test]
+fn another_cluster_needs_no_second_look() {
+    for state in [State::Available, State::Uncertain] {
+        let play = Play::resource(state).seen(0.0, "a", bad(Cause::AnotherCluster));
+        let decision = play.think();
+        let kinds: Vec<_> = decision.opens.iter().map(|o| o.kind).collect();
+        assert_eq!(kinds, [IncidentKind::AnotherCluster], "{state}");
+        let verdict = decision.change.expect("a change");
+        assert_eq!(verdict.to, State::Unavailable, "{state}");
+    }
+}
+
+#[test]
+fn the_first_feel_in_service_pins_the_system_identifier() {
+    let number = || Some(Pin::SystemIdentifier("7712455769142313315".into()));
+    let seen = |mut seen: Attributes| {
+        seen.resource.system_identifier = Some("7712455769142313315".into());
+        let decision = Play::resource(State::Available)
+            .seen(0.0, "a", seen)
+            .think();
+        (decision.pin, decision.change.map(|change| change.to))
+    };
+    assert_eq!(seen(good()), (number(), None));
+    let another = seen(bad(Cause::AnotherCluster));
+    assert_eq!(another, (None, Some(State::Unavailable)));
+}
+
+#[test]
 fn the_first_contact_pins_the_key_it_saw() {
     let mut seen = bad(Cause::HostKeyUnknown);
     seen.server.host_key = Some("ssh-ed25519 AAAA".into());
     for state in [State::Uncertain, State::Available, State::Unavailable] {
         let decision = Play::server(state).seen(0.0, "a", seen.clone()).think();
-        assert_eq!(decision.pin.as_deref(), Some("ssh-ed25519 AAAA"));
+        assert_eq!(decision.pin, Some(Pin::HostKey("ssh-ed25519 AAAA".into())));
         assert_eq!(decision.change, None);
         assert!(decision.after < Duration::from_secs(1));
     }

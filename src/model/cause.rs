@@ -56,6 +56,13 @@ impl Cause {
                 its_own_word: true,
                 ..NOTHING
             },
+            // Ours may be stopped, or elsewhere.
+            Self::AnotherCluster => CauseProfile {
+                answered: true,
+                serves_nobody: true,
+                not_silent: true,
+                its_own_word: true,
+            },
             Self::DiskFull => CauseProfile {
                 its_own_word: true,
                 ..NOTHING

@@ -168,6 +168,8 @@ figures! {
         read_only: bool,
         /// PostgreSQL's version.
         server_version: String,
+        /// Its cluster's system identifier, where another is pinned or none.
+        system_identifier: String,
         /// When its postmaster started.
         started_at: DateTime<Utc>,
         /// Where its WAL ends: written by a leader, replayed by a follower.

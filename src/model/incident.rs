@@ -31,6 +31,8 @@ named! {
         CredentialsRefused = "credentials_refused",
         /// A server shows another host key than the pinned one.
         HostKeyChanged = "host_key_changed",
+        /// Another cluster answers at a resource's port.
+        AnotherCluster = "another_cluster",
         /// What was asked for is not being made.
         CreationStuck = "creation_stuck",
         /// A change that was asked for does not come to its end; destroying too.
@@ -112,7 +114,7 @@ impl IncidentKind {
                 covers_databases: true,
                 ..Is::seen_by(Evidence::Service)
             },
-            Self::CredentialsRefused => Is::seen_by(Evidence::Service),
+            Self::CredentialsRefused | Self::AnotherCluster => Is::seen_by(Evidence::Service),
             Self::ConnectionsExhausted => Is::seen_by(Evidence::Connections),
             Self::VolumeStuck => Is {
                 covers_databases: true,

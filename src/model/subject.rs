@@ -208,6 +208,8 @@ pub struct Resource {
     pub server_id: SubjectId,
     /// Port PostgreSQL listens on, at the server's address.
     pub port: u16,
+    /// Its cluster's system identifier; `None` until it is first felt.
+    pub system_identifier: Option<String>,
     /// Database to connect to.
     pub database: String,
     /// Role to connect as.

@@ -7,7 +7,7 @@ use drover::model::{
     Attributes, Cloud, IncidentId, ObservationId, PublicId, SecretKey, TransitionId, secret,
 };
 use drover::store::places;
-use drover::store::queue::{self, Change, FeelStep, Lock, ThinkStep, Token};
+use drover::store::queue::{self, Change, FeelStep, Lock, Pin, ThinkStep, Token};
 use drover::web::{Web, serve};
 use drover_tests::sql;
 use serde_json::{Value, json};
@@ -231,7 +231,7 @@ impl Deployment {
             after: std::time::Duration::from_secs(30),
             change,
             wake: None,
-            pin: pin.map(str::to_owned),
+            pin: pin.map(|key| Pin::HostKey(key.to_owned())),
             opens: vec![],
         };
         let mut db = self.pool.begin().await.unwrap();

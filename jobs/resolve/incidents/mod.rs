@@ -5,6 +5,7 @@
 //! Architecture Invariant: a resolver never says that something is well again. What it
 //! asks for acts, and the next observation tells.
 
+mod another_cluster;
 mod archiving_stalled;
 mod blind;
 mod change_stuck;
@@ -55,6 +56,7 @@ pub fn playbook(kind: IncidentKind) -> &'static Playbook {
         IncidentKind::XidWraparound => &xid_wraparound::PLAYBOOK,
         IncidentKind::ArchivingStalled => &archiving_stalled::PLAYBOOK,
         IncidentKind::CredentialsRefused => &credentials_refused::PLAYBOOK,
+        IncidentKind::AnotherCluster => &another_cluster::PLAYBOOK,
     }
 }
 
@@ -77,6 +79,7 @@ pub fn urgent(
         | IncidentKind::ConnectionsExhausted
         | IncidentKind::ArchivingStalled
         | IncidentKind::CredentialsRefused
+        | IncidentKind::AnotherCluster
         | IncidentKind::HostKeyChanged
         | IncidentKind::CreationStuck
         | IncidentKind::ChangeStuck

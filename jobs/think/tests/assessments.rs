@@ -26,6 +26,7 @@ fn service_is_back_only_when_the_state_says_so() {
     for (kind, of) in [
         (IncidentKind::ResourceDown, Kind::Resource),
         (IncidentKind::CredentialsRefused, Kind::Resource),
+        (IncidentKind::AnotherCluster, Kind::Resource),
         (IncidentKind::ServerDown, Kind::Server),
         (IncidentKind::HostKeyChanged, Kind::Server),
     ] {

@@ -86,11 +86,17 @@ proptest! {
             let index = history.iter().position(|r| r.seen.created_at == *when).unwrap();
             let newest = &history[index];
             prop_assert_eq!(verdict.because, newest.seen.id);
-            let distrust = kind == Kind::Server
-                && newest.seen.attributes.cause == Some(Cause::HostKeyChanged);
+            // A resource whose server is not in service is not judged.
+            let judged = newest.server.is_none_or(|host| host.state == State::Available);
+            let distrust = match kind {
+                Kind::Server => newest.seen.attributes.cause == Some(Cause::HostKeyChanged),
+                Kind::Resource => {
+                    judged && newest.seen.attributes.cause == Some(Cause::AnotherCluster)
+                }
+            };
             let legal = match (before, verdict.to) {
                 (State::Available, State::Uncertain) => !distrust,
-                // Only another host key needs no doubt first.
+                // Only another host key, or another cluster, needs no doubt first.
                 (State::Available, State::Unavailable) => distrust,
                 (from, to) => matches!(
                     (from, to),

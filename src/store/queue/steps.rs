@@ -25,6 +25,15 @@ pub struct FeelStep {
     pub attributes: Attributes,
 }
 
+/// What the first contact has shown, and a subject is known by from then on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Pin {
+    /// A server's host key.
+    HostKey(String),
+    /// The system identifier of a resource's cluster.
+    SystemIdentifier(String),
+}
+
 /// A think that is done: a change of state or none, and the token on.
 #[derive(Clone, Debug)]
 pub struct ThinkStep {
@@ -41,8 +50,8 @@ pub struct ThinkStep {
     pub change: Option<Change>,
     /// A subject to be felt now: its token's wait is cut short.
     pub wake: Option<SubjectId>,
-    /// The host key to pin for a server that has none yet.
-    pub pin: Option<String>,
+    /// What to pin where nothing is yet.
+    pub pin: Option<Pin>,
     /// What is wrong enough for an incident.
     pub opens: Vec<Opening>,
 }
@@ -225,8 +234,18 @@ pub async fn commit_thinks(
     {
         let id = step.lock.token.to_string();
         if moved.contains(&id) {
-            let sql = "update servers set host_key = $2 where id = $1 and host_key is null";
-            run(db, sql, (id, pin)).await?;
+            let (sql, seen) = match pin {
+                Pin::HostKey(key) => (
+                    "update servers set host_key = $2 where id = $1 and host_key is null",
+                    key,
+                ),
+                Pin::SystemIdentifier(number) => (
+                    "update resources set system_identifier = $2
+                     where id = $1 and system_identifier is null",
+                    number,
+                ),
+            };
+            run(db, sql, (id, seen)).await?;
         }
     }
     let took_effect = |step: &&ThinkStep| moved.contains(&step.lock.token.to_string());

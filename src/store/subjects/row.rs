@@ -38,6 +38,7 @@ pub struct SubjectRow {
     for_plan: Option<String>,
     host_key_changed_at: Option<DateTime<Utc>>,
     port: Option<i32>,
+    system_identifier: Option<String>,
     database: Option<String>,
     role: Option<String>,
     password: Option<Vec<u8>>,
@@ -65,7 +66,7 @@ pub(super) const COLUMNS: &str =
         (select i.opened_at from incidents i
          where coalesce(i.subject_id, '') = v.id and i.kind = 'host_key_changed'
            and i.state <> 'resolved') as host_key_changed_at,
-        r.port, r.database, r.role, r.password, r.tls_mode, r.tls_root_cert, r.plan,
+        r.port, r.system_identifier, r.database, r.role, r.password, r.tls_mode, r.tls_root_cert, r.plan,
         r.customer_role, r.customer_database, r.customer_password, r.maintenance_window,
         r.leader_id, r.epoch, r.durability, r.max_lag_bytes, r.replication_password
     from subjects s
@@ -181,6 +182,7 @@ impl SubjectRow {
                     subject,
                     server_id: server.subject.id,
                     port: port(self.port.ok_or_else(missing)?)?,
+                    system_identifier: self.system_identifier,
                     database: self.database.ok_or_else(missing)?,
                     role: self.role.ok_or_else(missing)?,
                     password: secrets.password.ok_or_else(missing)?,

@@ -6,6 +6,7 @@ use drover::model::{Cause, TlsMode};
 use drover_tests::Says;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::json;
 
 use super::world::{at, cluster, own_cluster, session};
 
@@ -24,6 +25,28 @@ async fn a_name_without_an_address_has_no_route() {
         .feel()
         .await
         .failed(Cause::NoRoute);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_cluster_than_the_one_that_is_known_is_told() {
+    let cluster = cluster().await;
+    let first = at(cluster.port).role("watcher").feel().await.available();
+    let number = first["system_identifier"].as_str().unwrap();
+    let known = at(cluster.port)
+        .role("watcher")
+        .cluster(number)
+        .feel()
+        .await;
+    // What is pinned is not told at each lap.
+    assert_eq!(known.available()["system_identifier"], json!(null));
+    let other = at(cluster.port)
+        .role("watcher")
+        .cluster("7000000000000000001");
+    let message = other.feel().await.failed(Cause::AnotherCluster);
+    assert!(
+        message.contains(number) && message.contains("7000000000000000001"),
+        "{message}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -122,6 +122,7 @@ pub fn at(port: u16) -> Target {
             subject: subject(Kind::Resource),
             server_id: SubjectId::generate(),
             port,
+            system_identifier: None,
             database: "postgres".into(),
             role: "drover".into(),
             password: secret(PASSWORD),
@@ -161,6 +162,12 @@ impl Target {
     /// Its server shows another host key than the pinned one.
     pub fn distrusted(mut self) -> Self {
         self.host_key_changed = true;
+        self
+    }
+
+    /// The system identifier of its cluster is known.
+    pub fn cluster(mut self, number: &str) -> Self {
+        self.resource.system_identifier = Some(number.into());
         self
     }
 
