@@ -9,8 +9,8 @@ use tokio::net::UnixStream;
 
 use crate::network::{End, Fault};
 use crate::protocol::{
-    Answer, Exec, Machine, Make, NewVolume, Output, Power, Problem, ProblemKind, Reply, Request,
-    Volume,
+    About, Answer, Exec, Health, Machine, Make, NewVolume, Output, Power, Problem, ProblemKind,
+    Reply, Request, Volume,
 };
 
 /// What an answer may take; making an image takes minutes, and may be waited for.
@@ -103,8 +103,17 @@ impl Client {
         serde_json::from_str(&line).map_err(|error| ClientError::Strange(error.to_string()))
     }
 
+    /// What daemon it is.
+    ///
     /// # Errors
     /// As [`Client::call`], and so are those of all below.
+    pub async fn about(&self) -> Result<About> {
+        let Answer::About(about) = self.call(Request::About).await? else {
+            return Err(strange());
+        };
+        Ok(about)
+    }
+
     pub async fn make(&self, make: Make) -> Result<Machine> {
         self.machine(Request::Make(make)).await
     }
@@ -141,9 +150,11 @@ impl Client {
         .await
     }
 
-    pub async fn reboot(&self, machine: &str) -> Result<()> {
+    /// Restarts it; once only for each token, if one is given.
+    pub async fn reboot(&self, machine: &str, token: Option<&str>) -> Result<()> {
         self.done(Request::Reboot {
             machine: machine.into(),
+            token: token.map(str::to_owned),
         })
         .await
     }
@@ -199,7 +210,7 @@ impl Client {
         Ok(text)
     }
 
-    /// Runs a shell's words in it, as root.
+    /// Runs a shell's words in it, as [`Request::Exec`] does.
     pub async fn sh(&self, machine: &str, script: &str, limit: Duration) -> Result<Output> {
         self.exec(Exec {
             machine: machine.into(),
@@ -251,9 +262,24 @@ impl Client {
     }
 
     pub async fn detach(&self, volume: &str) -> Result<Volume> {
-        self.volume(Request::Detach {
+        let (volume, force) = (volume.into(), false);
+        self.volume(Request::Detach { volume, force }).await
+    }
+
+    /// Detaches it though it is mounted and written to.
+    pub async fn detach_by_force(&self, volume: &str) -> Result<Volume> {
+        let (volume, force) = (volume.into(), true);
+        self.volume(Request::Detach { volume, force }).await
+    }
+
+    pub async fn set_volume(&self, volume: &str, health: Health) -> Result<Volume> {
+        let volume = volume.into();
+        self.volume(Request::SetVolume { volume, health }).await
+    }
+
+    pub async fn destroy_volume(&self, volume: &str) -> Result<()> {
+        self.done(Request::DestroyVolume {
             volume: volume.into(),
-            force: false,
         })
         .await
     }

@@ -26,7 +26,7 @@ pub enum Request {
     Console {
         machine: String,
     },
-    /// Runs a command in it, as root
+    /// Runs a command in it: as root in a Debian of its own, as the owner where it is processes
     Exec(Exec),
     Start {
         machine: String,
@@ -37,9 +37,13 @@ pub enum Request {
         machine: String,
         takes: u64,
     },
-    /// Restarts it in an orderly way
+    /// Restarts it in an orderly way; one that is frozen hears nothing, and has its power cut.
+    /// Once only for each token: with that of the last reboot, nothing happens, but that one
+    /// that was cut off is carried on
     Reboot {
         machine: String,
+        #[serde(default)]
+        token: Option<String>,
     },
     /// Cuts its power
     Kill {
@@ -150,10 +154,7 @@ pub struct Exec {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    About {
-        version: String,
-        network: Option<String>,
-    },
+    About(About),
     Machine(Box<Machine>),
     Machines(Vec<Machine>),
     Volume(Volume),
@@ -162,6 +163,31 @@ pub enum Answer {
     Output(Output),
     Images(Vec<Made>),
     Done,
+}
+
+/// What daemon this is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    pub version: String,
+    pub kind: Kind,
+    /// Where its machines have their addresses, once there are any
+    pub network: Option<String>,
+    /// The one user that may log in; None where that is whomever the user data name
+    pub login: Option<String>,
+    /// Where sshd listens, unless the user data say otherwise
+    pub ssh_port: u16,
+    /// Whether machines can have volumes here
+    pub volumes: bool,
+}
+
+/// What a daemon's machines are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Each a Debian of its own
+    Machines,
+    /// Each a folder, an address and processes of one user of this host
+    Processes,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,7 +201,9 @@ pub struct Machine {
     /// The address that it was asked to have besides
     pub second_address: Option<Ipv4Addr>,
     pub power: Power,
-    /// Its init, as this host counts
+    /// Another after each boot; None while it is off, or on its way up
+    pub boot: Option<String>,
+    /// Its init (or sshd, where it is processes), as this host counts
     pub pid: Option<i32>,
     pub volumes: Vec<String>,
     /// How far its wall clock is off, in seconds

@@ -107,7 +107,12 @@ pub(crate) enum Command {
         no_wait: bool,
     },
     /// Restarts a machine in an orderly way
-    Reboot { machine: String },
+    Reboot {
+        machine: String,
+        /// Once only for each token: the last that was asked for is not done again
+        #[arg(long)]
+        token: Option<String>,
+    },
     /// Cuts a machine's power
     Kill { machine: String },
     /// Stops all processes of a machine where they are
@@ -349,7 +354,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             }
             Ok(())
         }
-        Command::Reboot { machine } => client.reboot(&machine).await,
+        Command::Reboot { machine, token } => client.reboot(&machine, token.as_deref()).await,
         Command::Kill { machine } => client.kill(&machine).await,
         Command::Freeze { machine } => client.freeze(&machine).await,
         Command::Thaw { machine } => client.thaw(&machine).await,

@@ -170,6 +170,14 @@ pub fn parent_of(pid: i32) -> Option<i32> {
         .ok()
 }
 
+/// When it began, in clock ticks after the host did.
+pub fn start_of(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in brackets may hold anything, brackets and spaces too.
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
 /// Waits until something is so.
 pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) -> anyhow::Result<()> {
     let begun = Instant::now();

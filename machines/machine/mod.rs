@@ -46,6 +46,26 @@ pub struct Record {
     /// Seconds that its wall clock is off
     pub clock: i64,
     pub stopping: Option<Stopping>,
+    /// The last reboot that was asked for with a token
+    #[serde(default)]
+    pub reboot: Option<Reboot>,
+}
+
+impl Record {
+    /// Whatever has become of the last reboot: the machine is turned off on purpose.
+    pub fn reboot_is_over(&mut self) {
+        if let Some(last) = &mut self.reboot {
+            last.from = None;
+        }
+    }
+}
+
+/// A reboot that happens once.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Reboot {
+    pub token: String,
+    /// The boot that it ends; None once it has
+    pub from: Option<String>,
 }
 
 /// A stop under way. Times are milliseconds since 1970.
@@ -89,6 +109,13 @@ impl Machine {
     /// Its init, as this host counts.
     pub fn init(&self) -> Option<i32> {
         self.cgroup.init()
+    }
+
+    /// Another after each boot; None while it is off, or between two boots.
+    pub fn boot(&self) -> Option<String> {
+        let init = self.init()?;
+        // A pid is used again, a pid and its start are not.
+        Some(format!("{init}-{}", cgroup::start_of(init)?))
     }
 
     /// Makes its root, and tells it its name.

@@ -91,6 +91,7 @@ impl World {
             public_keys: make.public_keys.clone(),
             clock: 0,
             stopping: None,
+            reboot: None,
         };
         let machine = Machine::at(folder_of(&self.settings, &name), port)?;
         fs::create_dir_all(&machine.folder)?;

@@ -126,7 +126,7 @@ pub async fn answer(world: &Arc<World>, request: Request) -> Result<Answer, Prob
         Request::Exec(exec) => world.exec(exec).await,
         Request::Start { machine } => world.start(&machine).await.map(done),
         Request::Stop { machine, takes } => world.stop(&machine, takes).await.map(done),
-        Request::Reboot { machine } => world.reboot(&machine).await.map(done),
+        Request::Reboot { machine, token } => world.reboot(&machine, token).await.map(done),
         Request::Kill { machine } => world.kill(&machine).await.map(done),
         Request::Freeze { machine } => world.freeze(&machine, true).await.map(done),
         Request::Thaw { machine } => world.freeze(&machine, false).await.map(done),

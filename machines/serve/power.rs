@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::world::{Kept, World, now, power_of};
-use crate::machine::Stopping;
+use crate::machine::{Reboot, Stopping};
 use crate::protocol::{Answer, Exec, Power, Problem};
 
 /// What an orderly shutdown may take before the power is cut.
@@ -12,14 +12,13 @@ const SHUTDOWN: Duration = Duration::from_secs(90);
 /// How often a machine that shuts down is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
-fn must_be_on(kept: &Kept) -> Result<(), Problem> {
-    match power_of(kept) {
-        Power::On | Power::Stopping => Ok(()),
-        power @ (Power::Off | Power::Frozen) => Err(Problem::conflict(format!(
-            "machine {} is {power}",
-            kept.record.name
-        ))),
+fn must_be(kept: &Kept, fit: &[Power]) -> Result<(), Problem> {
+    let power = power_of(kept);
+    if fit.contains(&power) {
+        return Ok(());
     }
+    let name = &kept.record.name;
+    Err(Problem::conflict(format!("machine {name} is {power}")))
 }
 
 impl World {
@@ -33,10 +32,14 @@ impl World {
             }
             Power::Off => {}
         }
+        self.boot(&mut kept).await
+    }
+
+    async fn boot(&self, kept: &mut Kept) -> Result<(), Problem> {
         kept.record.stopping = None;
         kept.machine.write_record(&kept.record)?;
-        self.restore(&mut kept).await?;
-        let devices = self.plug_in(&kept).await?;
+        self.restore(kept).await?;
+        let devices = self.plug_in(kept).await?;
         kept.machine.write_boot(&kept.record, &devices)?;
         kept.machine.start().await?;
         Ok(())
@@ -57,6 +60,7 @@ impl World {
             until: after(takes),
             cut: after(takes.max(SHUTDOWN)),
         });
+        kept.record.reboot_is_over();
         kept.machine.write_record(&kept.record)?;
         // One that is frozen does not hear it, until its power is cut.
         kept.machine.shut_down()?;
@@ -92,10 +96,28 @@ impl World {
         });
     }
 
-    pub(super) async fn reboot(&self, name: &str) -> Result<(), Problem> {
+    /// Restarts it; with the token of the last reboot, only if that one has not come about.
+    pub(super) async fn reboot(&self, name: &str, token: Option<String>) -> Result<(), Problem> {
         let kept = self.find(name).await?;
-        let kept = kept.lock().await;
-        must_be_on(&kept)?;
+        let mut kept = kept.lock().await;
+        let boot = kept.machine.boot();
+        let asked_before = kept.record.reboot.as_ref();
+        let asked_before = asked_before.filter(|last| Some(&last.token) == token.as_ref());
+        match asked_before.map(|last| last.from.clone()) {
+            // The power was cut for it, and the daemon ended before it was back.
+            Some(Some(_)) if !kept.machine.is_on() => return self.boot(&mut kept).await,
+            Some(from) if from.is_none() || from != boot => return Ok(()),
+            Some(_) => {}
+            None => must_be(&kept, &[Power::On, Power::Frozen])?,
+        }
+        if let Some(token) = token {
+            kept.record.reboot = Some(Reboot { token, from: boot });
+            kept.machine.write_record(&kept.record)?;
+        }
+        if kept.machine.is_frozen() {
+            kept.machine.cut_power().await?;
+            return self.boot(&mut kept).await;
+        }
         Ok(kept.machine.reboot()?)
     }
 
@@ -103,10 +125,9 @@ impl World {
         let kept = self.find(name).await?;
         let mut kept = kept.lock().await;
         kept.machine.cut_power().await?;
-        if kept.record.stopping.take().is_some() {
-            kept.machine.write_record(&kept.record)?;
-        }
-        Ok(())
+        kept.record.stopping = None;
+        kept.record.reboot_is_over();
+        Ok(kept.machine.write_record(&kept.record)?)
     }
 
     pub(super) async fn freeze(&self, name: &str, frozen: bool) -> Result<(), Problem> {
@@ -126,7 +147,7 @@ impl World {
         // Not held while the command runs: a machine may be killed meanwhile.
         let machine = {
             let kept = kept.lock().await;
-            must_be_on(&kept)?;
+            must_be(&kept, &[Power::On, Power::Stopping])?;
             kept.machine.clone()
         };
         let limit = Duration::from_secs(exec.limit.clamp(1, 3600));

@@ -14,7 +14,7 @@ use crate::image::Cache;
 use crate::machine::{self, Machine};
 use crate::metadata::{self, Facts, Serving};
 use crate::network::{End, Fault, Network, Range};
-use crate::protocol::{self, Answer, Power, Problem};
+use crate::protocol::{self, About, Answer, Kind, Power, Problem};
 use crate::record::private_folder;
 use crate::{record, volume};
 
@@ -167,10 +167,14 @@ impl World {
             .await
             .range()
             .map(|range| range.to_string());
-        Answer::About {
+        Answer::About(About {
             version: env!("CARGO_PKG_VERSION").into(),
+            kind: Kind::Machines,
             network,
-        }
+            login: None,
+            ssh_port: 22,
+            volumes: true,
+        })
     }
 
     pub(super) async fn list(&self, group: Option<&str>) -> Result<Answer, Problem> {
@@ -207,6 +211,7 @@ impl World {
             address: kept.machine.port.address,
             second_address: record.second_address,
             power: power_of(kept),
+            boot: kept.machine.boot(),
             pid: kept.machine.init(),
             volumes,
             clock: record.clock,

@@ -33,7 +33,7 @@ async fn a_clusters_data_live_through_reboot_and_power_cut() {
     daemon.sh("pg", WRITE).await;
     let before = daemon.boot_id("pg").await;
 
-    daemon.client.reboot("pg").await.unwrap();
+    daemon.client.reboot("pg", None).await.unwrap();
     let after = until_other_boot(&daemon, "pg", &before).await;
     daemon.booted("pg").await;
     assert_eq!(daemon.sh("pg", COUNT).await, "1");
