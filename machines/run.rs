@@ -36,7 +36,21 @@ pub fn tool(name: &str) -> Tool {
     }
 }
 
+/// A tool that needs root: through sudo, where we are not.
+pub fn as_root(name: &str) -> Tool {
+    if nix::unistd::geteuid().is_root() {
+        return tool(name);
+    }
+    tool("sudo").args(["-n", "--", name])
+}
+
 impl Tool {
+    /// It runs as this user, and in no other group than this.
+    pub fn user(mut self, uid: u32, gid: u32) -> Self {
+        self.command.uid(uid).gid(gid);
+        self
+    }
+
     pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
         for arg in args {
             self.shown += " ";

@@ -14,8 +14,8 @@ use drover_machines::check;
 use drover_machines::client::{Client, ClientError};
 use drover_machines::image::{Cache, Image};
 use drover_machines::network::{End, FOR_TESTS, Fault, Range, What};
-use drover_machines::protocol::{Answer, Exec, Health, Make, NewVolume, Power, Request};
-use drover_machines::serve::{Settings, World, serve, socket_in};
+use drover_machines::protocol::{Answer, Exec, Health, Kind, Make, NewVolume, Power, Request};
+use drover_machines::serve::{Settings, destroy_all, serve, socket_in};
 
 use self::size::{offset, size};
 
@@ -63,6 +63,10 @@ pub(crate) enum Command {
     Check,
     /// Runs the daemon, as root; machines outlive it
     Serve {
+        /// Where machines cannot be had: each is processes of one user, and needs no root. As
+        /// root, of the user `drover`
+        #[arg(long)]
+        processes: bool,
         /// Whose processes may use the socket, besides root's: they can do all that root
         /// can with machines
         #[arg(long, value_name = "USER")]
@@ -85,7 +89,7 @@ pub(crate) enum Command {
     },
     /// Prints what a machine said on its console last
     Console { machine: String },
-    /// Runs a command in a machine, as root
+    /// Runs a command in a machine, as root (or as the one user whose processes it is)
     Exec {
         machine: String,
         /// After this it is killed
@@ -270,14 +274,23 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let missing = check::missing(&std::env::temp_dir()).await;
             missing.iter().for_each(|line| println!("{line}"));
             if !missing.is_empty() {
-                bail!("no machines can be had here");
+                bail!("no machines can be had here; `serve --processes` makes them of processes");
             }
             println!("machines can be had here");
             return Ok(ExitCode::SUCCESS);
         }
-        Command::Serve { owner, network } => {
+        Command::Serve {
+            processes,
+            owner,
+            network,
+        } => {
             log();
-            serve(settings(network), &socket, owner.as_deref()).await?;
+            let kind = if processes {
+                Kind::Processes
+            } else {
+                Kind::Machines
+            };
+            serve(settings(network), kind, &socket, owner.as_deref()).await?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Keep { .. } => unreachable!("main does it"),
@@ -293,8 +306,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Destroy { all: true, .. } => {
             match client.destroy_all().await {
                 Err(ClientError::NoDaemon(..)) => {
-                    let world = World::open(settings(FOR_TESTS)).await?;
-                    world.destroy_group(None).await?;
+                    destroy_all(settings(FOR_TESTS)).await?;
                 }
                 other => other?,
             }

@@ -35,6 +35,15 @@ impl Console {
     }
 }
 
+/// Begins another file, if this one is large: for a console that others write to.
+pub fn rotate(folder: &Path) -> io::Result<()> {
+    let path = folder.join("console");
+    if fs::metadata(&path).is_ok_and(|seen| seen.len() > LARGE) {
+        fs::rename(&path, path.with_extension("before"))?;
+    }
+    Ok(())
+}
+
 /// The last of what it said.
 pub fn read(folder: &Path) -> String {
     let part = |name: &str| fs::read(folder.join(name)).unwrap_or_default();

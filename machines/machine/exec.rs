@@ -8,9 +8,6 @@ use super::Machine;
 use crate::protocol::Output;
 use crate::run::{Tool, tool};
 
-/// What is kept of what a command says.
-const MOST: usize = 4 << 20;
-
 impl Machine {
     /// A tool of the machine's own, run there as root, among its processes: frozen and
     /// killed with them.
@@ -47,13 +44,7 @@ impl Machine {
             .limit(limit + Duration::from_secs(5))
             .output()
             .await?;
-        let text =
-            |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(MOST)]).into_owned();
-        Ok(Output {
-            status: output.status.code(),
-            stdout: text(&output.stdout),
-            stderr: text(&output.stderr),
-        })
+        Ok(output.into())
     }
 
     /// Runs a script of ours there.

@@ -25,6 +25,7 @@ use crate::run::tool;
 use crate::{network, record};
 
 pub use self::cgroup::root as cgroups;
+pub use self::console::{read as console_of, rotate};
 pub use self::keeper::run as keep;
 pub use self::root::is_mounted;
 

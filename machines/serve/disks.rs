@@ -6,7 +6,7 @@ use crate::protocol::{self, Answer, Health, NewVolume, Power, Problem};
 use crate::volume::{self, Record};
 
 /// The smallest that a filesystem and its journal fit into.
-const SMALLEST: u64 = 8 << 20;
+pub const SMALLEST: u64 = 8 << 20;
 
 impl World {
     pub(super) async fn make_volume(&self, new: NewVolume) -> Result<Answer, Problem> {

@@ -15,7 +15,7 @@ use crate::protocol::{Answer, Make, Problem};
 use crate::run::tool;
 
 /// Where EC2 would have it, unless it is said.
-const ZONE: &str = "local-1a";
+pub const ZONE: &str = "local-1a";
 
 impl World {
     pub(super) async fn make(self: &Arc<Self>, make: Make) -> Result<Answer, Problem> {
@@ -138,7 +138,7 @@ fn free(numbers: std::ops::Range<u16>, taken: &BTreeSet<u16>) -> Option<u16> {
 }
 
 /// An id as EC2 gives them.
-pub(super) fn new_id(kind: &str) -> String {
+pub fn new_id(kind: &str) -> String {
     let random: u128 = rand::rng().random();
     format!("{kind}-{:017x}", random & ((1 << 68) - 1))
 }

@@ -11,25 +11,112 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use nix::unistd::User;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 
+pub(crate) use self::disks::SMALLEST;
+pub(crate) use self::make::{ZONE, new_id};
 pub use self::world::{Settings, World};
-use crate::protocol::{Answer, Problem, Reply, Request};
+pub(crate) use self::world::{is_name, lock_folder, now};
+use crate::check;
+use crate::processes::{self, Processes};
+use crate::protocol::{Answer, Kind, Problem, Reply, Request};
 
 /// The longest request: user data are at most 16 KiB on EC2, and input of a command more.
 const LONGEST: u64 = 4 << 20;
 
+/// The machines of either kind.
+#[derive(Clone)]
+enum Served {
+    Machines(Arc<World>),
+    Processes(Arc<Processes>),
+}
+
+impl Served {
+    async fn take_up(settings: Settings, kind: Kind) -> anyhow::Result<Self> {
+        match kind {
+            Kind::Machines => {
+                refuse_other_kind(&processes::machines_in(&settings.folder))?;
+                fs::create_dir_all(&settings.folder)?;
+                complain(
+                    "no machines can be had here",
+                    &check::missing(&settings.folder).await,
+                )
+                .context(
+                    "with `serve --processes`, machines are processes of one user instead: \
+                         no root, no systemd, no network of their own",
+                )?;
+                let world = World::open(settings).await?;
+                world.take_up().await;
+                Ok(Self::Machines(world))
+            }
+            Kind::Processes => {
+                refuse_other_kind(&settings.folder.join("machines"))?;
+                complain("not even processes can be had here", &processes::missing())?;
+                let world = Processes::open(&settings.folder).await?;
+                world.take_up().await;
+                Ok(Self::Processes(world))
+            }
+        }
+    }
+
+    async fn answer(&self, request: Request) -> Result<Answer, Problem> {
+        match self {
+            Self::Machines(world) => answer(world, request).await,
+            Self::Processes(world) => world.answer(request).await,
+        }
+    }
+}
+
+/// A folder has machines of one kind.
+fn refuse_other_kind(machines: &Path) -> anyhow::Result<()> {
+    if fs::read_dir(machines).is_ok_and(|mut machines| machines.next().is_some()) {
+        bail!(
+            "{} has machines of the other kind; destroy them first (drover-machines destroy --all)",
+            machines.display()
+        );
+    }
+    Ok(())
+}
+
+fn complain(what: &str, missing: &[String]) -> anyhow::Result<()> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    bail!("{what}: {}", missing.join("; "))
+}
+
+/// Destroys all machines in a folder that no daemon has.
+///
+/// # Errors
+/// If a daemon has it, or something resists.
+pub async fn destroy_all(settings: Settings) -> anyhow::Result<()> {
+    if processes::machines_in(&settings.folder).exists() {
+        let world = Processes::open(&settings.folder).await?;
+        world.destroy_group(None).await?;
+    }
+    if settings.folder.join("machines").exists() {
+        let world = World::open(settings).await?;
+        world.destroy_group(None).await?;
+    }
+    Ok(())
+}
+
 /// Serves until SIGTERM or Ctrl-C. Machines live on.
 ///
 /// # Errors
-/// If the folder is another daemon's, or the socket cannot be made.
-pub async fn serve(settings: Settings, socket: &Path, owner: Option<&str>) -> anyhow::Result<()> {
-    let world = World::open(settings).await?;
-    world.take_up().await;
+/// If machines of this kind cannot be had, the folder is another daemon's, or the socket
+/// cannot be made.
+pub async fn serve(
+    settings: Settings,
+    kind: Kind,
+    socket: &Path,
+    owner: Option<&str>,
+) -> anyhow::Result<()> {
+    let world = Served::take_up(settings, kind).await?;
     let listener = listen(socket, owner)?;
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -37,7 +124,7 @@ pub async fn serve(settings: Settings, socket: &Path, owner: Option<&str>) -> an
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => drop(tokio::spawn(talk(Arc::clone(&world), stream))),
+                Ok((stream, _)) => drop(tokio::spawn(talk(world.clone(), stream))),
                 Err(error) => {
                     tracing::warn!(%error, "a client could not be let in");
                     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -68,7 +155,7 @@ fn listen(socket: &Path, owner: Option<&str>) -> anyhow::Result<UnixListener> {
 }
 
 /// One client, for as many requests as it has.
-async fn talk(world: Arc<World>, stream: UnixStream) {
+async fn talk(world: Served, stream: UnixStream) {
     let (reads, mut writes) = stream.into_split();
     let mut reads = BufReader::new(reads);
     loop {
@@ -78,7 +165,7 @@ async fn talk(world: Arc<World>, stream: UnixStream) {
             Ok(_) => {}
         }
         // In a task of its own: what was begun is ended, though the client goes away.
-        let world = Arc::clone(&world);
+        let world = world.clone();
         let reply = match tokio::spawn(async move { reply(&world, &line).await }).await {
             Ok(reply) => reply,
             Err(error) => Reply::Error(anyhow::anyhow!("a fault of the daemon: {error}").into()),
@@ -91,22 +178,18 @@ async fn talk(world: Arc<World>, stream: UnixStream) {
     }
 }
 
-async fn reply(world: &Arc<World>, line: &str) -> Reply {
+async fn reply(world: &Served, line: &str) -> Reply {
     let request: Request = match serde_json::from_str(line) {
         Ok(request) => request,
         Err(error) => return Reply::Error(Problem::invalid(format!("no request: {error}"))),
     };
-    match answer(world, request).await {
+    match world.answer(request).await {
         Ok(answer) => Reply::Ok(answer),
         Err(problem) => Reply::Error(problem),
     }
 }
 
-/// Carries out a request.
-///
-/// # Errors
-/// If it is refused, or fails.
-pub async fn answer(world: &Arc<World>, request: Request) -> Result<Answer, Problem> {
+async fn answer(world: &Arc<World>, request: Request) -> Result<Answer, Problem> {
     let done = |(): ()| Answer::Done;
     match request {
         Request::About => Ok(world.about().await),

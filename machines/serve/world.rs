@@ -60,13 +60,7 @@ impl World {
         for part in ["machines", "volumes"] {
             private_folder(&folder.join(part))?;
         }
-        let lock = File::create(folder.join("lock"))?;
-        let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|_| {
-            anyhow!(
-                "another daemon has {}; choose another --dir",
-                folder.display()
-            )
-        })?;
+        let lock = lock_folder(folder)?;
         let mut network = Network::load(folder, settings.range)?;
         let store = volume::Store::at(folder.join("volumes"));
         let volumes = store
@@ -263,6 +257,20 @@ impl World {
     }
 }
 
+/// One daemon at a time has a folder.
+///
+/// # Errors
+/// If another has it.
+pub fn lock_folder(folder: &Path) -> anyhow::Result<Flock<File>> {
+    let lock = File::create(folder.join("lock"))?;
+    Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|_| {
+        anyhow!(
+            "another daemon has {}; choose another --dir",
+            folder.display()
+        )
+    })
+}
+
 /// What a machine's cloud-init is told.
 fn facts(kept: &Kept) -> Facts {
     let record = &kept.record;
@@ -290,7 +298,7 @@ pub(super) fn power_of(kept: &Kept) -> Power {
 }
 
 /// Milliseconds since 1970.
-pub(super) fn now() -> u64 {
+pub fn now() -> u64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or(Duration::ZERO);
@@ -299,7 +307,7 @@ pub(super) fn now() -> u64 {
 
 /// Whether this may name a machine, a volume or an instance: it becomes a file's name, a
 /// host's, and part of a rule.
-pub(super) fn is_name(name: &str) -> bool {
+pub fn is_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=63).contains(&name.len())
         && name.bytes().all(plain)

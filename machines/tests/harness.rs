@@ -1,6 +1,7 @@
 //! A daemon of the test's own, and what is done with its machines.
 
 use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ pub(crate) const MIB: u64 = 1 << 20;
 pub(crate) struct Daemon {
     pub(crate) client: Client,
     folder: TempDir,
+    serve: &'static str,
     process: Option<Child>,
     /// The key that its machines' users are reached by
     key: PathBuf,
@@ -26,21 +28,29 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) async fn start() -> Self {
-        let missing = drover_machines::check::missing(Path::new(env!("CARGO_TARGET_TMPDIR"))).await;
-        assert!(
-            missing.is_empty(),
-            "no machines can be had here: {missing:#?}"
-        );
+        Self::of("serve").await
+    }
+
+    /// One whose machines are processes.
+    pub(crate) async fn of_processes() -> Self {
+        Self::of("serve --processes").await
+    }
+
+    async fn of(serve: &'static str) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("m")
             .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
             .unwrap();
+        // Machines that are processes are another user's.
+        let open = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(folder.path(), open).unwrap();
         let key = folder.path().join("key");
         let public_key = new_key(&key);
         let client = Client::at(folder.path().join("socket"));
         let mut daemon = Self {
             client,
             folder,
+            serve,
             process: None,
             key,
             public_key,
@@ -75,7 +85,7 @@ impl Daemon {
             .open(self.folder().join("log"))
             .unwrap();
         self.process = Some(
-            self.command("serve")
+            self.command(self.serve)
                 .stdout(log.try_clone().unwrap())
                 .stderr(log)
                 .spawn()

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::harness::{BOOT, Daemon, new_key};
 
 /// As drover writes it for EC2.
-fn user_data(private: &str, public: &str, authorized: &str) -> String {
+pub(crate) fn user_data(user: &str, private: &str, public: &str, authorized: &str) -> String {
     let sshd = "Port 2222\nHostKey /etc/ssh/ssh_host_ed25519_key\nPermitRootLogin no\n\
         PasswordAuthentication no\nKbdInteractiveAuthentication no\n";
     let body = json!({
@@ -20,7 +20,7 @@ fn user_data(private: &str, public: &str, authorized: &str) -> String {
         "ssh_pwauth": false,
         "disable_root": true,
         "users": [{
-            "name": "drover",
+            "name": user,
             "shell": "/bin/bash",
             "lock_passwd": true,
             "sudo": "ALL=(ALL) NOPASSWD:ALL",
@@ -49,7 +49,7 @@ async fn drovers_user_data_give_login_sudo_port_and_host_key() {
             instance_id: Some("i-0123456789abcdef0".into()),
             zone: Some("us-east-1b".into()),
             address: Some(second),
-            user_data: Some(user_data(&private, &public, daemon.public_key())),
+            user_data: Some(user_data("drover", &private, &public, daemon.public_key())),
             ..Make::default()
         })
         .await;

@@ -7,3 +7,4 @@ mod harness;
 mod login;
 mod network;
 mod power;
+mod processes;

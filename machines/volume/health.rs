@@ -7,8 +7,8 @@ use super::node::is_mounted_in;
 use crate::machine::Machine;
 use crate::protocol::Health;
 
-/// A file of the root's that takes every block that is left.
-const FILL: &str = "
+/// A script: a file that takes every block that is left.
+pub const FILL: &str = "
 f=$1/.full end=0
 s=$(stat -f -c '%f * %S' -- \"$1\"); s=$(($s))
 : >\"$f\"

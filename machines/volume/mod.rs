@@ -17,7 +17,7 @@ use crate::protocol::Health;
 use crate::record;
 use crate::run::tool;
 
-pub use self::health::set as set_health;
+pub use self::health::{FILL, set as set_health};
 pub use self::node::{hide, is_mounted_in, link, show, unlink};
 
 /// What is known of a volume.
