@@ -61,7 +61,7 @@ impl Filter {
             let cut = cut.join(", ");
             rules += &format!(
                 "{table} {{ chain in {{ type filter hook input priority 0;\n\
-                 ip daddr {{ {cut} }} drop\nip saddr {{ {cut} }} drop\n}} }}\n"
+                 ip daddr {{ {cut} }} drop\nip saddr {{ {cut} }} drop\n}}\n}}\n"
             );
         }
         rules

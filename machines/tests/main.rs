@@ -1,4 +1,5 @@
-//! Real machines: made, used and destroyed. Needs root; see `drover-machines check`.
+//! Real machines: made, used and destroyed. Needs root, see `drover-machines check`; those in
+//! `processes` do not.
 
 mod clock;
 mod daemon;

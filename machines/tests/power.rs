@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use drover_machines::client::ClientError;
-use drover_machines::protocol::Power;
+use drover_machines::protocol::{Kind, Power};
 
 use super::harness::{BOOT, Daemon, connect};
 
@@ -65,6 +65,43 @@ async fn a_power_cut_asks_nobody() {
     assert!(connect(machine.address, 22).await.is_none());
     let console = daemon.client.console("a").await.unwrap();
     assert!(!console.contains("System Shutdown"), "{console}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reboot_happens_once_for_each_token() {
+    let mut daemon = Daemon::start().await;
+    let about = daemon.client.about().await.unwrap();
+    assert_eq!((about.kind, about.login), (Kind::Machines, None));
+    let first = daemon.up(daemon.plain("a")).await.boot.unwrap();
+    daemon.client.reboot("a", Some("one")).await.unwrap();
+    let second = next_boot(&daemon, &first).await;
+    daemon.client.reboot("a", Some("one")).await.unwrap();
+    daemon.restart().await;
+    daemon.client.reboot("a", Some("one")).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let seen = daemon.client.show("a").await.unwrap();
+    assert_eq!(seen.boot.as_ref(), Some(&second));
+    // One that is frozen hears nothing, and reboots.
+    daemon.client.freeze("a").await.unwrap();
+    daemon.client.reboot("a", Some("two")).await.unwrap();
+    assert_ne!(next_boot(&daemon, &second).await, first);
+    daemon.client.kill("a").await.unwrap();
+    assert_eq!(daemon.client.show("a").await.unwrap().boot, None);
+    daemon.client.reboot("a", Some("two")).await.unwrap();
+    assert_eq!(daemon.client.show("a").await.unwrap().power, Power::Off);
+    assert!(is_refused(daemon.client.reboot("a", Some("three")).await));
+}
+
+async fn next_boot(daemon: &Daemon, before: &str) -> String {
+    let begun = Instant::now();
+    loop {
+        let seen = daemon.client.show("a").await.unwrap();
+        match seen.boot {
+            Some(boot) if boot != before => return boot,
+            _ => assert!(begun.elapsed() < BOOT, "{seen:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
