@@ -22,7 +22,7 @@ macro_rules! scripts {
 
 scripts! {
     // What only looks at a server.
-    FEEL_SERVER = feel_server, Anyone, [clusters];
+    FEEL_SERVER = feel_server, Anyone, [clusters, owner];
     WITNESS = witness, Anyone, [clusters, owner];
     BOOT_ID = boot_id, Anyone, [];
     REACHES = reaches, Anyone, [];

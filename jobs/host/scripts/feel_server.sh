@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154  # clock: prelude/head.sh
+# shellcheck shell=sh disable=SC2154,SC2034  # clock: prelude/head.sh; o, u: prelude/owner.sh
 # How a server is: sections, each behind a line `@@ name status`. $1 is probe.pl.
 #
 # What may hang (`df` on a dead network filesystem, a write to a dead disk) is bounded by
@@ -10,6 +10,24 @@ take() {
   shift
   r=$("$@" 2>/dev/null)
   say "$n" $? "$r"
+}
+
+# Where the login may become the owner of data, the owner writes: nobody else may, there. As
+# root, the probe does that by itself.
+probed() {
+  # shellcheck disable=SC2086
+  for u in $(stat -c %u -- $d | sort -u); do
+    o=$(id -un -- "$u")
+    set --
+    for one in $d; do
+      [ "$(stat -c %u -- "$one")" != "$u" ] || set -- "$@" "$one"
+    done
+    if [ "$(id -u)" != 0 ] && [ "$u" != 0 ] && as_owner true; then
+      as_owner perl -e "$probe" -- "$@"
+    else
+      perl -e "$probe" -- "$@"
+    fi
+  done
 }
 
 probe=$1
@@ -43,8 +61,7 @@ IFS='
 # shellcheck disable=SC2086
 take df timeout 3 df --output=source,fstype,size,used,avail,itotal,iused,target -B1 / $d
 if [ -n "$d" ] && [ -n "$r" ]; then
-  # shellcheck disable=SC2086
-  take probe perl -e "$probe" -- $d
+  take probe probed
 else
   say probe 0 ''
 fi
