@@ -5,18 +5,18 @@ mod adopt;
 mod harm;
 mod listing;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use drover::api::{Page, Subject};
 use drover::client::Client;
-use drover::config::{ClientConfig, Env, ssh_key};
+use drover::config::{ClientConfig, Env, LocalConfig, ssh_key};
 use drover::model::Secret;
 use futures::{StreamExt, TryStreamExt};
 
-use crate::cloud::local::{Boot, Cluster, LocalCloud, LocalServer, NewServer, ZONES};
+use crate::cloud::local::{Cluster, LocalCloud, LocalServer, NewServer, ZONES};
 
 /// More at once only makes two cores slower.
 const AT_ONCE: usize = 2;
@@ -27,7 +27,7 @@ const AT_ONCE: usize = 2;
 pub enum Command {
     /// Makes servers with databases, and adopts them; what is there is kept.
     Create(Create),
-    /// Lists them, as their directories and processes show them.
+    /// Lists them, as this machine sees them.
     Ls {
         /// As JSON.
         #[arg(long)]
@@ -53,7 +53,7 @@ pub enum Command {
         /// `srv_…` or a name.
         server: String,
     },
-    /// Plugs a server in again: its sshd and its databases start.
+    /// Plugs a server in again: it boots, and its databases start.
     Plug {
         /// `srv_…` or a name.
         server: String,
@@ -81,8 +81,7 @@ pub struct Create {
     /// What their names begin with.
     #[arg(long, default_value = "pg")]
     prefix: String,
-    /// Gives each new server a volume of this size, a tmpfs that its databases
-    /// live on. Needs root, or sudo without a password.
+    /// Gives each new server a volume of this size that its databases live on.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(128..=1_048_576))]
     volume_mib: Option<u32>,
 }
@@ -110,42 +109,42 @@ pub fn dir(env: Env<'_>) -> PathBuf {
 /// # Errors
 /// Says what could not be done, to what.
 pub async fn run(command: Command, env: Env<'_>) -> anyhow::Result<()> {
-    let herd = Herd::open(&dir(env), ssh_key(env)?)?;
+    let herd = Herd::open(&LocalConfig::from_env(env, dir(env)), ssh_key(env)?)?;
     match command {
         Command::Create(wanted) => create(&herd, &wanted, &client(env)?).await,
-        Command::Ls { json: true } => listing::json(&herd.servers()?),
-        Command::Ls { json: false } => listing::table(&herd.servers()?),
+        Command::Ls { json: true } => listing::json(&herd.servers().await?).await,
+        Command::Ls { json: false } => listing::table(&herd.servers().await?).await,
         Command::Kill { database } => {
-            let (server, cluster) = herd.cluster(&database)?;
+            let (server, cluster) = herd.cluster(&database).await?;
             let n = server.kill(&cluster).await?;
             say(&format!("{} killed: {n} processes", cluster.name))
         }
         Command::Start { database } => {
-            let (server, cluster) = herd.cluster(&database)?;
-            server.start(&cluster).await?;
+            let (server, cluster) = herd.cluster(&database).await?;
+            let started = server.start(&cluster).await;
+            started.with_context(|| format!("cannot start {}", cluster.name))?;
             say(&format!("{} runs", cluster.name))
         }
         Command::Stop { database } => {
-            let (server, cluster) = herd.cluster(&database)?;
+            let (server, cluster) = herd.cluster(&database).await?;
             server.stop(&cluster).await?;
             say(&format!("{} stopped", cluster.name))
         }
-        Command::Unplug { server } => unplug(&herd.server(&server)?).await,
-        Command::Plug { server } => plug(&herd.server(&server)?).await,
+        Command::Unplug { server } => unplug(&herd.server(&server).await?).await,
+        Command::Plug { server } => plug(&herd.server(&server).await?).await,
         Command::Reboot { server } => {
-            let server = herd.server(&server)?;
-            // A token of its own: this person wants a reboot each time.
-            let booted = server.reboot(&ulid::Ulid::generate().to_string()).await?;
-            up(&server, booted)
+            let server = herd.server(&server).await?;
+            server.unplug().await?;
+            plug(&server).await
         }
         Command::Harm(harm) => harm::run(harm, &herd).await,
         Command::Destroy(Destroy {
             server: Some(server),
             ..
-        }) => destroy(herd.server(&server)?, client(env).ok().as_ref()).await,
+        }) => destroy(herd.server(&server).await?, client(env).ok().as_ref()).await,
         Command::Destroy(Destroy { server: None, .. }) => {
             let client = client(env).ok();
-            for server in herd.servers()? {
+            for server in herd.servers().await? {
                 destroy(server, client.as_ref()).await?;
             }
             herd.cloud.clear()
@@ -160,27 +159,27 @@ struct Herd {
 }
 
 impl Herd {
-    fn open(dir: &Path, key: Option<Secret>) -> anyhow::Result<Self> {
+    fn open(config: &LocalConfig, key: Option<Secret>) -> anyhow::Result<Self> {
         Ok(Self {
             keyed: key.is_some(),
-            cloud: LocalCloud::new(dir, key)?,
+            cloud: LocalCloud::new(config, key)?,
         })
     }
 
-    fn servers(&self) -> anyhow::Result<Vec<LocalServer>> {
-        self.cloud.servers()
+    async fn servers(&self) -> anyhow::Result<Vec<LocalServer>> {
+        self.cloud.servers().await
     }
 
-    fn server(&self, wanted: &str) -> anyhow::Result<LocalServer> {
-        let is = |s: &LocalServer| s.name == wanted || s.settings.id.as_deref() == Some(wanted);
-        let found = self.servers()?.into_iter().find(is);
+    async fn server(&self, wanted: &str) -> anyhow::Result<LocalServer> {
+        let is = |s: &LocalServer| s.name == wanted || s.kept.id.as_deref() == Some(wanted);
+        let found = self.servers().await?.into_iter().find(is);
         found.with_context(|| format!("no local server `{wanted}`; `local ls` lists them"))
     }
 
-    fn cluster(&self, wanted: &str) -> anyhow::Result<(LocalServer, Cluster)> {
-        for server in self.servers()? {
+    async fn cluster(&self, wanted: &str) -> anyhow::Result<(LocalServer, Cluster)> {
+        for server in self.servers().await? {
             let is = |c: &Cluster| c.name == wanted || c.id.as_deref() == Some(wanted);
-            if let Some(cluster) = server.clusters()?.into_iter().find(is) {
+            if let Some(cluster) = server.clusters().await?.into_iter().find(is) {
                 return Ok((server, cluster));
             }
         }
@@ -207,6 +206,13 @@ async fn create(herd: &Herd, wanted: &Create, client: &Client) -> anyhow::Result
             volume_mib: wanted.volume_mib,
         })
         .collect();
+    if herd.cloud.lacks_image().await? {
+        say("making the image that machines start from: some two minutes, once")?;
+    }
+    say(&format!(
+        "making {} servers; each boots in some 5 s",
+        new.len()
+    ))?;
     let servers = herd.cloud.create(&new).await?;
     say(&format!(
         "{} servers are up; now their databases",
@@ -249,7 +255,7 @@ async fn fill(
     ))?;
     for n in 1..=databases {
         let cluster = server.create(&format!("{}-db-{n}", server.name)).await?;
-        let id = adopt::resource(client, &server, server_id, &cluster).await?;
+        let id = adopt::resource(client, &mut server, server_id, &cluster).await?;
         say(&format!(
             "{} {id} at {}:{}",
             cluster.name, server.settings.address, cluster.port
@@ -259,20 +265,21 @@ async fn fill(
 }
 
 async fn unplug(server: &LocalServer) -> anyhow::Result<()> {
-    let n = server.unplug().await?;
-    say(&format!("{} unplugged: {n} processes killed", server.name))
+    server.unplug().await?;
+    say(&format!("{} unplugged", server.name))
 }
 
 async fn plug(server: &LocalServer) -> anyhow::Result<()> {
-    up(server, server.plug().await?)
-}
-
-fn up(server: &LocalServer, booted: Boot) -> anyhow::Result<()> {
-    booted.complete()?;
+    server.plug().await?;
+    let clusters = server.clusters().await?;
+    for cluster in &clusters {
+        let started = server.start(cluster).await;
+        started.with_context(|| format!("cannot start {}", cluster.name))?;
+    }
     say(&format!(
         "{} is up, with {} databases",
         server.name,
-        server.clusters()?.len()
+        clusters.len()
     ))
 }
 

@@ -34,7 +34,9 @@ use tokio_util::sync::CancellationToken;
         DROVER_CONCURRENCY     jobs at work at once per queue (100)\n  \
         DROVER_POLL_MS         longest wait of an idle worker, in ms (100)\n  \
         DROVER_RULES           what differs from the built-in rules, as JSON\n  \
-        DROVER_LOCAL_DIR       where the local cloud keeps its servers\n  \
+        DROVER_LOCAL_DIR       where the local cloud keeps what it knows of its machines\n  \
+        DROVER_MACHINES        the socket of their daemon (machines/socket in there)\n  \
+        DROVER_LOCAL_IMAGE     what they start from (bookworm)\n  \
         DROVER_EC2_REGIONS     regions of EC2, with commas between (AWS_REGION); the AWS\n  \
                                SDK reads its own AWS_* variables for credentials\n  \
         DROVER_DEPLOYMENT      marks what drover makes in a cloud as its own (drover)\n  \
@@ -158,14 +160,14 @@ async fn work(queues: &str) -> Result<(), Failure> {
         stopper.cancel();
     });
     let pool = drover::store::connect_migrated(&url, pool_size(&queues)).await?;
-    let local = config.local_dir.as_deref();
-    let local = local.map(|dir| LocalCloud::new(dir, config.ssh_key.clone()));
+    let local = config.local.as_ref();
+    let local = local.map(|local| LocalCloud::new(local, config.ssh_key.clone()));
     let context = FeelContext {
         ssh_key: config.ssh_key.clone(),
         clouds: Clouds {
             local: local
                 .transpose()
-                .map_err(|e| Failure::Usage(format!("DROVER_LOCAL_DIR: {e:#}")))?,
+                .map_err(|e| Failure::Usage(format!("the local cloud: {e:#}")))?,
             #[cfg(feature = "ec2")]
             ec2: match &config.ec2 {
                 Some(config) => Some(Ec2::new(config, Access::Own).await),

@@ -255,8 +255,8 @@ pub struct WorkerConfig {
     /// The deployment's own SSH key: `DROVER_SSH_KEY`, or the file that
     /// `DROVER_SSH_KEY_FILE` names.
     pub ssh_key: Option<Secret>,
-    /// Where the local cloud keeps its servers: `DROVER_LOCAL_DIR`.
-    pub local_dir: Option<std::path::PathBuf>,
+    /// The local cloud, where `DROVER_LOCAL_DIR` is set.
+    pub local: Option<LocalConfig>,
     /// Amazon EC2, where a region is set.
     pub ec2: Option<Ec2Config>,
     /// Whom messages go to.
@@ -281,13 +281,37 @@ impl WorkerConfig {
             secret_key: secret_key(env)?,
             rules: rules(env)?,
             ssh_key: ssh_key(env)?,
-            local_dir: env.get("DROVER_LOCAL_DIR").map(Into::into),
+            local: env
+                .get("DROVER_LOCAL_DIR")
+                .map(|dir| LocalConfig::from_env(env, dir.into())),
             ec2: Ec2Config::from_env(env)?,
             notify: NotifyConfig::from_env(env)?,
             gameday: GamedayMark::from_env(env)?,
             drain: Duration::from_secs(20),
             poll: Duration::from_millis(env.number("DROVER_POLL_MS", 100, 5, 10_000)?.into()),
         })
+    }
+}
+
+/// The local cloud: machines on this host.
+#[derive(Clone, Debug)]
+pub struct LocalConfig {
+    /// Where it keeps what their daemon has no business with: `DROVER_LOCAL_DIR`.
+    pub dir: std::path::PathBuf,
+    /// The daemon's socket: `DROVER_MACHINES` (default: `machines/socket` in that folder).
+    pub machines: Option<std::path::PathBuf>,
+    /// What they start from: `DROVER_LOCAL_IMAGE` (default: `bookworm`).
+    pub image: Option<String>,
+}
+
+impl LocalConfig {
+    /// With this folder.
+    pub fn from_env(env: Env<'_>, dir: std::path::PathBuf) -> Self {
+        Self {
+            dir,
+            machines: env.get("DROVER_MACHINES").map(Into::into),
+            image: env.get("DROVER_LOCAL_IMAGE"),
+        }
     }
 }
 

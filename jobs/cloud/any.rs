@@ -14,7 +14,7 @@ use super::{
 /// The clouds of one deployment.
 #[derive(Clone, Debug, Default)]
 pub struct Clouds {
-    /// Directories and loopback addresses of this machine.
+    /// The machines that a daemon keeps on this host.
     pub local: Option<LocalCloud>,
     /// Amazon EC2, by region.
     #[cfg(feature = "ec2")]
@@ -76,7 +76,7 @@ impl Clouds {
 
 /// To ask takes no longer than this.
 const ASK: Duration = Duration::from_secs(10);
-/// To reboot, stop or start; a local server's clusters start meanwhile.
+/// To reboot, stop or start.
 const POWER: Duration = Duration::from_secs(120);
 /// To change a volume.
 const VOLUME: Duration = Duration::from_secs(60);
@@ -112,12 +112,8 @@ impl Cloud for AnyCloud<'_> {
         at!(self, ASK, cloud => cloud.zones())
     }
 
-    fn login(&self) -> anyhow::Result<Login> {
-        match self {
-            AnyCloud::Local(cloud) => cloud.login(),
-            #[cfg(feature = "ec2")]
-            AnyCloud::Ec2(cloud) => cloud.login(),
-        }
+    async fn login(&self) -> Done<Login> {
+        at!(self, ASK, cloud => cloud.login())
     }
 
     async fn find(&self, id: SubjectId) -> Done<Option<Instance>> {

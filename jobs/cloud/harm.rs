@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::anyhow;
-
 use super::any::within;
-use super::{AnyCloud, Done};
+use super::{AnyCloud, Cloud as _, Done};
 #[cfg(feature = "ec2")]
 use super::{CloudError, Unsupported};
 
@@ -24,14 +22,7 @@ impl AnyCloud<'_> {
     /// # Errors
     /// [`super::CloudError`].
     pub async fn unplug(&self, instance_id: &str) -> Done {
-        match self {
-            AnyCloud::Local(cloud) => {
-                let server = cloud.instance(instance_id)?;
-                within(TIME, async { Ok(server.unplug().await.map(drop)?) }).await
-            }
-            #[cfg(feature = "ec2")]
-            AnyCloud::Ec2(region) => within(TIME, region.cut_power(instance_id)).await,
-        }
+        within(TIME, self.cut_power(instance_id)).await
     }
 
     /// Stops every process of it, its sshd too.
@@ -40,10 +31,7 @@ impl AnyCloud<'_> {
     /// [`super::CloudError`].
     pub async fn freeze(&self, instance_id: &str) -> Done {
         match self {
-            AnyCloud::Local(cloud) => match cloud.instance(instance_id)?.freeze() {
-                0 => Err(anyhow!("nothing runs on {instance_id}").into()),
-                _ => Ok(()),
-            },
+            AnyCloud::Local(cloud) => within(TIME, cloud.freeze(instance_id)).await,
             #[cfg(feature = "ec2")]
             AnyCloud::Ec2(_) => Err(CloudError::Unsupported(NOT_FROZEN)),
         }
@@ -55,10 +43,7 @@ impl AnyCloud<'_> {
     /// [`super::CloudError`].
     pub async fn thaw(&self, instance_id: &str) -> Done {
         match self {
-            AnyCloud::Local(cloud) => {
-                cloud.instance(instance_id)?.thaw();
-                Ok(())
-            }
+            AnyCloud::Local(cloud) => within(TIME, cloud.thaw(instance_id)).await,
             #[cfg(feature = "ec2")]
             AnyCloud::Ec2(_) => Err(CloudError::Unsupported(NOT_FROZEN)),
         }
@@ -70,10 +55,7 @@ impl AnyCloud<'_> {
     /// [`super::CloudError`].
     pub async fn partition(&self, instance_id: &str) -> Done {
         match self {
-            AnyCloud::Local(cloud) => {
-                let server = cloud.instance(instance_id)?;
-                within(TIME, async { Ok(server.partition().await?) }).await
-            }
+            AnyCloud::Local(cloud) => within(TIME, cloud.partition(instance_id)).await,
             #[cfg(feature = "ec2")]
             AnyCloud::Ec2(_) => Err(CloudError::Unsupported(NOT_CUT_OFF)),
         }
@@ -85,10 +67,7 @@ impl AnyCloud<'_> {
     /// [`super::CloudError`].
     pub async fn heal(&self, instance_id: &str) -> Done {
         match self {
-            AnyCloud::Local(cloud) => match cloud.server(instance_id)? {
-                Some(server) => within(TIME, async { Ok(server.heal().await?) }).await,
-                None => Ok(()),
-            },
+            AnyCloud::Local(cloud) => within(TIME, cloud.heal(instance_id)).await,
             #[cfg(feature = "ec2")]
             AnyCloud::Ec2(_) => Err(CloudError::Unsupported(NOT_CUT_OFF)),
         }

@@ -9,6 +9,7 @@ mod any;
 pub mod ec2;
 mod harm;
 pub mod local;
+mod user_data;
 
 use std::time::Duration;
 
@@ -259,8 +260,8 @@ pub trait Cloud {
     /// How to log in to what [`Cloud::create`] makes.
     ///
     /// # Errors
-    /// If the cloud's settings or this machine lack something.
-    fn login(&self) -> anyhow::Result<Login>;
+    /// If the cloud cannot be asked, or its settings lack something.
+    fn login(&self) -> impl Future<Output = Done<Login>> + Send;
 
     /// The instance that was made for this server, if it is not terminated. For how
     /// long after an answer of [`Cloud::create`] this may not know of it yet, says

@@ -6,7 +6,7 @@ use drover::client::{Client, ClientError};
 use drover::model::{Cloud, ExposeSecret, PublicId, TlsMode};
 use serde::de::DeserializeOwned;
 
-use crate::cloud::local::{Cluster, DATABASE, LocalServer, ROLE, SSH_PORT};
+use crate::cloud::local::{Cluster, DATABASE, LocalServer, ROLE};
 
 /// Adopts a server, unless it is in the herd already, and keeps its id.
 pub(super) async fn server(
@@ -16,16 +16,16 @@ pub(super) async fn server(
 ) -> anyhow::Result<PublicId> {
     let address = server.settings.address.to_string();
     let is = |known: &api::Server| known.address.as_ref() == Some(&address);
-    if let Some(id) = server.settings.id.as_ref().and_then(|id| id.parse().ok())
+    if let Some(id) = server.kept.id.as_ref().and_then(|id| id.parse().ok())
         && knows(client, id, is).await?
     {
         return Ok(id);
     }
-    let target = server.target()?;
+    let target = server.target().await?;
     let body = AdoptServer {
         name: server.name.clone(),
         address: address.clone(),
-        ssh_port: Some(SSH_PORT),
+        ssh_port: Some(target.port),
         ssh_user: Some(target.user),
         ssh_key: key.map(str::to_owned),
         host_key: target.host_key,
@@ -42,15 +42,15 @@ pub(super) async fn server(
             .await
             .with_context(|| format!("cannot adopt {}", server.name))?,
     };
-    server.settings.id = Some(id.to_string());
-    server.save()?;
+    server.kept.id = Some(id.to_string());
+    server.keep()?;
     Ok(id)
 }
 
 /// Adopts a database, unless it is in the herd already, and keeps its id.
 pub(super) async fn resource(
     client: &Client,
-    server: &LocalServer,
+    server: &mut LocalServer,
     server_id: PublicId,
     cluster: &Cluster,
 ) -> anyhow::Result<PublicId> {
@@ -78,11 +78,11 @@ pub(super) async fn resource(
             .await
             .with_context(|| format!("cannot adopt {}", cluster.name))?,
     };
-    let mut clusters = server.clusters()?;
-    for one in clusters.iter_mut().filter(|c| c.name == cluster.name) {
+    let clusters = server.kept.clusters.iter_mut();
+    for one in clusters.filter(|c| c.name == cluster.name) {
         one.id = Some(id.to_string());
     }
-    server.keep(&clusters)?;
+    server.keep()?;
     Ok(id)
 }
 
@@ -92,11 +92,11 @@ pub(super) async fn forget(
     client: Option<&Client>,
     server: &LocalServer,
 ) -> anyhow::Result<Option<String>> {
-    let clusters = server.clusters()?;
+    let clusters = &server.kept.clusters;
     let databases = clusters
         .iter()
         .filter_map(|c| Some(("resources", c.id.as_ref()?)));
-    let servers = server.settings.id.iter().map(|id| ("servers", id));
+    let servers = server.kept.id.iter().map(|id| ("servers", id));
     for (kind, id) in databases.chain(servers) {
         let Some(client) = client else {
             return Ok(Some("DROVER_API_TOKEN is not set".into()));

@@ -1,6 +1,5 @@
 //! `drover-worker local …`: breaking things in earnest, and undoing it.
 
-use anyhow::bail;
 use clap::Subcommand;
 
 use super::{Herd, say};
@@ -39,8 +38,7 @@ pub enum Command {
         /// `srv_…` or a name.
         server: String,
     },
-    /// Cuts a server off: nobody reaches its address. Needs root, or sudo without a
-    /// password, and nft or iptables.
+    /// Cuts a server off from everybody.
     Partition {
         /// `srv_…` or a name.
         server: String,
@@ -81,54 +79,50 @@ pub enum Command {
 pub(super) async fn run(command: Command, herd: &Herd) -> anyhow::Result<()> {
     match command {
         Command::Break { database } => {
-            let (server, cluster) = herd.cluster(&database)?;
+            let (server, cluster) = herd.cluster(&database).await?;
             server.spoil(&cluster).await?;
             say(&format!("{} killed, and its data unreadable", cluster.name))
         }
         Command::Mend { database } => {
-            let (server, cluster) = herd.cluster(&database)?;
-            server.mend(&cluster)?;
+            let (server, cluster) = herd.cluster(&database).await?;
+            server.mend(&cluster).await?;
             say(&format!("the data of {} is readable", cluster.name))
         }
         Command::Hang { database } => {
-            let (server, cluster) = herd.cluster(&database)?;
-            let n = server.hang(&cluster)?;
+            let (server, cluster) = herd.cluster(&database).await?;
+            let n = server.hang(&cluster).await?;
             say(&format!("{} hangs: {n} processes stopped", cluster.name))
         }
         Command::Resume { database } => {
-            let (server, cluster) = herd.cluster(&database)?;
-            let n = server.resume(&cluster)?;
+            let (server, cluster) = herd.cluster(&database).await?;
+            let n = server.resume(&cluster).await?;
             say(&format!("{} goes on: {n} processes", cluster.name))
         }
         Command::Freeze { server } => {
-            let server = herd.server(&server)?;
-            match server.freeze() {
-                0 => bail!("nothing runs on {}", server.name),
-                n => say(&format!("{} is frozen: {n} processes stopped", server.name)),
-            }
+            let server = herd.server(&server).await?;
+            herd.cloud.freeze(&server.name).await?;
+            say(&format!("{} is frozen", server.name))
         }
         Command::Thaw { server } => {
-            let server = herd.server(&server)?;
-            match server.thaw() {
-                0 => bail!("nothing runs on {}", server.name),
-                n => say(&format!("{} goes on: {n} processes", server.name)),
-            }
+            let server = herd.server(&server).await?;
+            herd.cloud.thaw(&server.name).await?;
+            say(&format!("{} goes on", server.name))
         }
         Command::Partition { server } => {
-            let server = herd.server(&server)?;
-            server.partition().await?;
+            let server = herd.server(&server).await?;
+            herd.cloud.partition(&server.name).await?;
             say(&format!(
                 "{} is cut off: nobody reaches {}",
                 server.name, server.settings.address
             ))
         }
         Command::Heal { server } => {
-            let server = herd.server(&server)?;
-            server.heal().await?;
+            let server = herd.server(&server).await?;
+            herd.cloud.heal(&server.name).await?;
             say(&format!("{} can be reached", server.name))
         }
         Command::Readonly { server, stuck } => {
-            let server = herd.server(&server)?;
+            let server = herd.server(&server).await?;
             let cure = match stuck {
                 true => Cure::Reattach,
                 false => Cure::Boot,
@@ -137,21 +131,21 @@ pub(super) async fn run(command: Command, herd: &Herd) -> anyhow::Result<()> {
             say(&format!("the volume of {} is read-only", server.name))
         }
         Command::Writable { server } => {
-            let server = herd.server(&server)?;
+            let server = herd.server(&server).await?;
             server.make_volume_writable().await?;
             say(&format!("the volume of {} is writable", server.name))
         }
         Command::Fill { server, leave_mib } => {
-            let server = herd.server(&server)?;
-            let mib = server.fill_volume(leave_mib)? / MIB;
+            let server = herd.server(&server).await?;
+            let mib = server.fill_volume(leave_mib).await? / MIB;
             say(&format!(
                 "the volume of {} has {mib} MiB of nothing on it, and {leave_mib} MiB left",
                 server.name
             ))
         }
         Command::Unfill { server } => {
-            let server = herd.server(&server)?;
-            server.empty_volume()?;
+            let server = herd.server(&server).await?;
+            server.empty_volume().await?;
             say(&format!("the volume of {} has its room back", server.name))
         }
     }

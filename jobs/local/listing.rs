@@ -5,52 +5,52 @@ use comfy_table::presets::NOTHING;
 use serde_json::{Value, json};
 
 use super::say;
-use crate::cloud::local::{LocalServer, MIB, SSH_PORT};
+use crate::cloud::local::{LocalServer, SSH_PORT};
 
 /// One object per server.
-pub(super) fn json(servers: &[LocalServer]) -> anyhow::Result<()> {
-    let servers = servers
-        .iter()
-        .map(one)
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    say(&serde_json::to_string_pretty(&servers)?)
+pub(super) async fn json(servers: &[LocalServer]) -> anyhow::Result<()> {
+    let mut all = Vec::new();
+    for server in servers {
+        all.push(one(server).await?);
+    }
+    say(&serde_json::to_string_pretty(&all)?)
 }
 
-fn one(server: &LocalServer) -> anyhow::Result<Value> {
-    let clusters = server.clusters()?;
-    let clusters = clusters.iter().map(|c| {
-        json!({
-            "id": c.id,
-            "name": c.name,
-            "version": c.version,
-            "port": c.port,
-            "running": server.runs(c),
-        })
-    });
-    // One that is not mounted is a size without a place.
-    let volume = server.settings.volume_mib.map(|mib| match server.volume() {
-        Ok(volume) => json!({
-            "id": volume.as_ref().map(|v| &v.id),
-            "mount": volume.as_ref().and_then(|v| v.mount.as_deref()),
-            "size_bytes": volume.as_ref().map(|v| v.size_bytes),
-            "writable": server.volume_is_writable().ok(),
+async fn one(server: &LocalServer) -> anyhow::Result<Value> {
+    let mut clusters = Vec::new();
+    for cluster in server.clusters().await? {
+        clusters.push(json!({
+            "id": cluster.id,
+            "name": cluster.name,
+            "version": cluster.version,
+            "port": cluster.port,
+            "running": server.runs(&cluster).await?,
+        }));
+    }
+    let volume = match server.volume().await? {
+        Some(volume) => json!({
+            "id": volume.id,
+            "device": volume.device,
+            "size_bytes": volume.size,
+            // Nobody sees it while the server is off.
+            "writable": server.volume_is_writable().await.ok(),
         }),
-        Err(_) => json!({"size_bytes": u64::from(mib) * MIB}),
-    });
+        None => Value::Null,
+    };
     Ok(json!({
-        "id": server.settings.id,
+        "id": server.kept.id,
         "name": server.name,
         "address": server.settings.address,
         "ssh_port": SSH_PORT,
         "zone": server.settings.zone,
-        "running": server.is_up(),
+        "running": server.is_up().await?,
         "volume": volume,
-        "resources": clusters.collect::<Vec<_>>(),
+        "resources": clusters,
     }))
 }
 
 /// A line per server, and one per database under it.
-pub(super) fn table(servers: &[LocalServer]) -> anyhow::Result<()> {
+pub(super) async fn table(servers: &[LocalServer]) -> anyhow::Result<()> {
     if servers.is_empty() {
         return say("no local servers; `drover-worker local create` makes some");
     }
@@ -63,18 +63,18 @@ pub(super) fn table(servers: &[LocalServer]) -> anyhow::Result<()> {
         let address = server.settings.address.to_string();
         table.add_row([
             server.name.clone(),
-            server.settings.id.clone().unwrap_or_default(),
+            server.kept.id.clone().unwrap_or_default(),
             address.clone(),
             SSH_PORT.to_string(),
-            word(server.is_up()),
+            server.machine().await?.power.to_string(),
         ]);
-        for cluster in server.clusters()? {
+        for cluster in server.clusters().await? {
             table.add_row([
                 format!("  {}", cluster.name),
                 cluster.id.clone().unwrap_or_default(),
                 address.clone(),
                 cluster.port.to_string(),
-                word(server.runs(&cluster)),
+                word(server.runs(&cluster).await?),
             ]);
         }
     }

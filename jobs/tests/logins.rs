@@ -2,6 +2,7 @@
 //! does it, whoever may not is told "not proved", and no link that the owner of a cluster
 //! plants gives them what is root's.
 
+mod daemon;
 mod machine;
 
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! SSH and the local cloud, against real sshds and real clusters.
 
+mod daemon;
 mod world;
 
 use std::time::{Duration, Instant};
@@ -9,6 +10,8 @@ use drover_jobs::cloud::local::{LocalServer, SSH_PORT};
 use drover_jobs::cloud::{Cloud as _, Clouds, InstanceState};
 use drover_jobs::feel::{context::FeelContext, server, witness};
 use drover_jobs::ssh::{self, Limits, SshError, Target};
+use russh::keys::ssh_key::LineEnding;
+use russh::keys::{Algorithm, PrivateKey};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use world::Cloud;
@@ -22,7 +25,7 @@ fn context(cloud: &Cloud) -> FeelContext {
     }
 }
 
-fn subject(local: &LocalServer) -> Server {
+async fn subject(local: &LocalServer) -> Server {
     let now = chrono::Utc::now();
     Server {
         subject: Subject {
@@ -37,7 +40,7 @@ fn subject(local: &LocalServer) -> Server {
         },
         address: local.settings.address.to_string(),
         ssh_port: SSH_PORT,
-        ssh_user: local.target().unwrap().user,
+        ssh_user: local.target().await.unwrap().user,
         ssh_key: None,
         host_key: Some(local.host_key().unwrap()),
         cloud: Some(drover::model::Cloud::Local),
@@ -57,6 +60,13 @@ fn quick() -> Limits {
         bytes: 64 * 1024,
         ..Limits::default()
     }
+}
+
+/// A key of nobody's: the private half, and the public one.
+fn key_pair() -> (String, String) {
+    let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap();
+    let private = key.to_openssh(LineEnding::LF).unwrap().to_string();
+    (private, key.public_key().to_openssh().unwrap())
 }
 
 /// A listener that does with each connection what `serve` does.
@@ -148,9 +158,9 @@ async fn giving_up_closes_the_connection() {
 
 #[tokio::test]
 async fn only_the_pinned_host_is_let_in_and_only_with_its_key() {
-    let cloud = Cloud::new("keys");
+    let cloud = Cloud::new().await;
     let server = cloud.server("pg-1").await;
-    let target = server.target().unwrap();
+    let target = server.target().await.unwrap();
 
     let output = ssh::run(&target, "echo out; echo err >&2; exit 3", quick())
         .await
@@ -176,7 +186,7 @@ async fn only_the_pinned_host_is_let_in_and_only_with_its_key() {
         (Cause::HostKeyUnknown, Some(key.clone()))
     );
 
-    let other = cloud.server("pg-2").await.host_key().unwrap();
+    let (stranger, other) = key_pair();
     let wrong = Target {
         host_key: Some(other),
         ..target.clone()
@@ -190,7 +200,6 @@ async fn only_the_pinned_host_is_let_in_and_only_with_its_key() {
     );
     assert!(error.message.contains("SHA256:"), "{}", error.message);
 
-    let stranger = std::fs::read_to_string(cloud.root.join("servers/pg-2/host_key")).unwrap();
     let stranger = Target {
         key: secret(stranger),
         ..target.clone()
@@ -220,8 +229,8 @@ async fn only_the_pinned_host_is_let_in_and_only_with_its_key() {
 
 #[tokio::test]
 async fn input_reaches_a_command_and_ends() {
-    let cloud = Cloud::new("input");
-    let target = cloud.server("pg-1").await.target().unwrap();
+    let cloud = Cloud::new().await;
+    let target = cloud.server("pg-1").await.target().await.unwrap();
     let run = async |command: &str, input: &[u8]| {
         let limits = Limits {
             bytes: 8 * 1024 * 1024,
@@ -260,10 +269,10 @@ async fn input_reaches_a_command_and_ends() {
 
 #[tokio::test]
 async fn a_local_server_lives_dies_and_comes_back() {
-    let cloud = Cloud::new("life");
-    let local = cloud.server("pg-1").await;
+    let cloud = Cloud::new().await;
+    let mut local = cloud.server("pg-1").await;
     let cx = context(&cloud);
-    let subject = subject(&local);
+    let subject = subject(&local).await;
     let describe = async || cloud.local.describe("pg-1").await.unwrap().state;
 
     let one = local.create("pg-1-db-1").await.unwrap();
@@ -302,15 +311,15 @@ async fn a_local_server_lives_dies_and_comes_back() {
     let up = witness::ask_server(&subject, one.port, &cx).await;
     assert!(matches!(up, Witness::Up { .. }), "{up:?}");
     assert!(local.kill(&one).await.unwrap() > 3);
-    assert!(!local.runs(&one) && local.runs(&two));
+    assert!(!local.runs(&one).await.unwrap() && local.runs(&two).await.unwrap());
     let down = witness::ask_server(&subject, one.port, &cx).await;
     assert!(
-        matches!(&down, Witness::Down { detail } if detail.contains("pg-1-db-1")),
+        matches!(&down, Witness::Down { detail } if detail.contains("pg_1_db_1")),
         "{down:?}"
     );
     local.start(&one).await.unwrap();
     local.start(&one).await.unwrap();
-    assert!(local.runs(&one));
+    assert!(local.runs(&one).await.unwrap());
     local.stop(&one).await.unwrap();
     let down = witness::ask_server(&subject, one.port, &cx).await;
     assert!(
@@ -321,14 +330,17 @@ async fn a_local_server_lives_dies_and_comes_back() {
 
     assert_eq!(describe().await, InstanceState::Running);
     local.unplug().await.unwrap();
-    assert!(!local.is_up() && !local.runs(&one) && !local.runs(&two));
-    assert_eq!(describe().await, InstanceState::Stopped);
-    // A pid that is another program's by now: this test's.
-    let recycled = std::process::id().to_string();
-    std::fs::write(cloud.root.join("servers/pg-1/sshd.pid"), recycled).unwrap();
+    assert!(
+        !local.is_up().await.unwrap()
+            && !local.runs(&one).await.unwrap()
+            && !local.runs(&two).await.unwrap()
+    );
     assert_eq!(describe().await, InstanceState::Stopped);
     let dead = server::feel(&subject, &cx).await;
-    assert_eq!(dead.cause, Some(Cause::Refused), "{dead:?}");
+    assert!(
+        matches!(dead.cause, Some(Cause::NoRoute | Cause::Timeout)),
+        "{dead:?}"
+    );
     assert_eq!(
         dead.server.cloud.as_ref().unwrap().state.as_deref(),
         Some("stopped")
@@ -338,8 +350,12 @@ async fn a_local_server_lives_dies_and_comes_back() {
         "{dead:?}"
     );
 
-    local.plug().await.unwrap().complete().unwrap();
-    assert!(local.is_up() && local.runs(&one) && local.runs(&two));
+    local.plug().await.unwrap();
+    assert!(
+        local.is_up().await.unwrap()
+            && local.runs(&one).await.unwrap()
+            && local.runs(&two).await.unwrap()
+    );
     let unpinned = Server {
         host_key: None,
         ..subject.clone()

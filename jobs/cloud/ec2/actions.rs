@@ -43,7 +43,7 @@ impl Cloud for Region {
         self.open_zones().await
     }
 
-    fn login(&self) -> anyhow::Result<Login> {
+    async fn login(&self) -> Done<Login> {
         Ok(Login {
             user: self.config.user.clone(),
             port: self.config.ssh_port,

@@ -9,11 +9,13 @@ use aws_sdk_ec2::types::{
     InstanceNetworkInterfaceSpecification, InstanceStateName, InstanceType, Placement,
     ResourceType, Tag, TagSpecification, VolumeType,
 };
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use drover::config::{Ec2Address, Ec2Image};
 
 use super::network::Network;
-use super::{DEPLOYMENT, Region, SERVER, filter, user_data};
-use crate::cloud::{CloudError, Done, Instance, NewInstance};
+use super::{DEPLOYMENT, Region, SERVER, filter};
+use crate::cloud::{CloudError, Done, Instance, NewInstance, user_data};
 
 /// The data volume, as EC2 calls its place; on Nitro, the instance itself sees it
 /// as `/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_vol…`.
@@ -43,7 +45,12 @@ impl Region {
         }
         let image = self.chosen_image().await?;
         let network = self.network().await?;
-        let user_data = user_data::encoded(new, &self.config.user, self.config.ssh_port)?;
+        let told = user_data::document(
+            &new.host_key,
+            &new.authorized_key,
+            &self.config.user,
+            self.config.ssh_port,
+        )?;
         let call = self
             .ec2
             .run_instances()
@@ -57,7 +64,7 @@ impl Region {
             .set_tag_specifications(Some(self.tags(new)))
             .metadata_options(metadata())
             .set_iam_instance_profile(self.profile())
-            .user_data(user_data);
+            .user_data(STANDARD.encode(told));
         let call = self.place(call, network, &new.zone)?;
         let answer = match self.ask("RunInstances", call.send()).await {
             Ok(answer) => answer,

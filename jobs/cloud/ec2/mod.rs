@@ -15,7 +15,6 @@ mod instances;
 mod network;
 mod status;
 mod throttle;
-mod user_data;
 mod volumes;
 
 use std::error::Error;

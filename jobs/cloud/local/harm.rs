@@ -1,23 +1,16 @@
-//! What can be done to a cluster of a local server so that it is broken in
-//! earnest, and undone again.
-
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+//! What can be done to a machine and its clusters so that it is broken in earnest, and undone
+//! again.
 
 use anyhow::{Context, bail};
-use nix::sys::signal::Signal;
+use drover_machines::network::{End, Fault};
 
 use super::LocalCloud;
 use super::cluster::Cluster;
-use super::processes::{self, Process};
 use super::server::LocalServer;
 use crate::cloud::{CloudError, Done};
 
-/// Rounds after which nothing new can have been started.
-const ROUNDS: usize = 3;
-
 impl LocalCloud {
-    fn sold_out(&self) -> PathBuf {
+    fn sold_out(&self) -> std::path::PathBuf {
         self.root.join("sold-out")
     }
 
@@ -45,6 +38,45 @@ impl LocalCloud {
             Some(_) | None => Ok(()),
         }
     }
+
+    /// Stops every process of a machine, its sshd too: it takes connections, and never
+    /// answers.
+    ///
+    /// # Errors
+    /// If it is off.
+    pub async fn freeze(&self, name: &str) -> Done {
+        let frozen = self.client.freeze(name).await;
+        frozen.map_err(|e| self.told(e))
+    }
+
+    /// Undoes [`LocalCloud::freeze`].
+    ///
+    /// # Errors
+    /// If it is off.
+    pub async fn thaw(&self, name: &str) -> Done {
+        let thawed = self.client.thaw(name).await;
+        thawed.map_err(|e| self.told(e))
+    }
+
+    /// Cuts a machine off from everybody, and everybody from it. It lasts over reboots, until
+    /// [`LocalCloud::heal`].
+    ///
+    /// # Errors
+    /// If it is gone.
+    pub async fn partition(&self, name: &str) -> Done {
+        let cut = Fault::cut(End::Machine(name.into()), End::All);
+        let cut = self.client.break_network(cut).await;
+        cut.map_err(|e| self.told(e))
+    }
+
+    /// Undoes [`LocalCloud::partition`]; one that is not cut off stays as it is.
+    ///
+    /// # Errors
+    /// If the daemon cannot.
+    pub async fn heal(&self, name: &str) -> Done {
+        let healed = self.client.heal(End::Machine(name.into()), End::All).await;
+        healed.map_err(|e| self.told(e))
+    }
 }
 
 impl LocalServer {
@@ -52,10 +84,10 @@ impl LocalServer {
     /// no start can succeed.
     ///
     /// # Errors
-    /// If something survives, or there is no such data.
+    /// If there is no such data.
     pub async fn spoil(&self, cluster: &Cluster) -> anyhow::Result<()> {
         // First the data: nobody is to start it in between.
-        self.set_mode(cluster, 0o000)?;
+        self.set_mode(cluster, "000").await?;
         self.kill(cluster).await.map(drop)
     }
 
@@ -63,16 +95,13 @@ impl LocalServer {
     ///
     /// # Errors
     /// If there is no such data.
-    pub fn mend(&self, cluster: &Cluster) -> anyhow::Result<()> {
-        self.set_mode(cluster, 0o700)
+    pub async fn mend(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        self.set_mode(cluster, "700").await
     }
 
-    /// Its own directory stays readable: it is the start that has to fail, and not
-    /// those who only look.
-    fn set_mode(&self, cluster: &Cluster, mode: u32) -> anyhow::Result<()> {
-        let path = self.data_dir(cluster).join("global");
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode))
-            .with_context(|| format!("cannot change the mode of {}", path.display()))
+    async fn set_mode(&self, cluster: &Cluster, mode: &str) -> anyhow::Result<()> {
+        let script = include_str!("scripts/set_mode.sh");
+        self.control(cluster, script, &[mode]).await.map(drop)
     }
 
     /// SIGSTOP to the cluster's postmaster and all its children: it takes
@@ -80,62 +109,22 @@ impl LocalServer {
     ///
     /// # Errors
     /// If nothing of it runs.
-    pub fn hang(&self, cluster: &Cluster) -> anyhow::Result<usize> {
-        self.signal(cluster, Signal::SIGSTOP)
+    pub async fn hang(&self, cluster: &Cluster) -> anyhow::Result<u32> {
+        self.reach(cluster, "STOP").await
     }
 
     /// Undoes [`LocalServer::hang`].
     ///
     /// # Errors
     /// If nothing of it runs.
-    pub fn resume(&self, cluster: &Cluster) -> anyhow::Result<usize> {
-        self.signal(cluster, Signal::SIGCONT)
+    pub async fn resume(&self, cluster: &Cluster) -> anyhow::Result<u32> {
+        self.reach(cluster, "CONT").await
     }
 
-    /// SIGSTOP to everything that runs on it, its sshd and all sessions too: it takes
-    /// connections, and never answers. Gives how many processes that were.
-    pub fn freeze(&self) -> usize {
-        self.signal_all(Signal::SIGSTOP)
-    }
-
-    /// Undoes [`LocalServer::freeze`].
-    pub fn thaw(&self) -> usize {
-        self.signal_all(Signal::SIGCONT)
-    }
-
-    fn signal_all(&self, signal: Signal) -> usize {
-        let config = self.config();
-        // One that cannot be read has no clusters; its sshd stops all the same.
-        let clusters = self.clusters().unwrap_or_default();
-        let data: Vec<_> = clusters.iter().map(|c| self.data_dir(c)).collect();
-        let mut reached = 0;
-        for _ in 0..ROUNDS {
-            let all = processes::family(|p| {
-                p.listens_by(&config) || data.iter().any(|data| p.serves(data))
-            });
-            all.iter().for_each(|p| p.signal(signal));
-            reached = all.len();
+    async fn reach(&self, cluster: &Cluster, signal: &str) -> anyhow::Result<u32> {
+        match self.signal(cluster, signal).await? {
+            0 => bail!("nothing of {} runs", cluster.name),
+            reached => Ok(reached),
         }
-        reached
-    }
-
-    fn signal(&self, cluster: &Cluster, signal: Signal) -> anyhow::Result<usize> {
-        let data = self.data_dir(cluster);
-        let serves = |p: &Process| p.serves(&data);
-        // The postmaster first: stopped, it starts no more children. One that it
-        // was just starting is seen in the next round.
-        for postmaster in processes::eldest(serves) {
-            postmaster.signal(signal);
-        }
-        let mut reached = 0;
-        for _ in 0..ROUNDS {
-            let all: Vec<_> = processes::all().into_iter().filter(serves).collect();
-            all.iter().for_each(|p| p.signal(signal));
-            reached = all.len();
-        }
-        if reached == 0 {
-            bail!("nothing of {} runs", cluster.name);
-        }
-        Ok(reached)
     }
 }

@@ -229,9 +229,7 @@ async fn await_address(turn: &mut Turn<'_, CreateServer>) -> Work {
     let instance = cloud.describe(id).await?;
     match (&instance.state, instance.address) {
         (InstanceState::Running, Some(address)) => {
-            let login = cloud
-                .login()
-                .map_err(|e| Outcome::hopeless(format!("{e:#}")))?;
+            let login = cloud.login().await?;
             let mut outcome =
                 Outcome::done(format!("{id} runs at {address}")).with(Fact::Address {
                     address,

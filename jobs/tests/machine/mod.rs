@@ -1,7 +1,5 @@
 //! A Debian of its own, with PostgreSQL as Debian lays it out, and four who log in to it.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
@@ -11,6 +9,8 @@ use drover_jobs::host::{self, Host, Report, Script, ScriptError, Word};
 use drover_jobs::ssh::{self, Limits, Target};
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::{Algorithm, PrivateKey};
+
+use crate::daemon::Daemon;
 
 /// Who logs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,28 +53,7 @@ const SOON: Duration = Duration::from_millis(500);
 /// No two clusters of these tests have the same port.
 static NEXT: AtomicU16 = AtomicU16::new(6001);
 
-/// A daemon of `drover-machines`, with all its machines.
-struct Daemon {
-    folder: PathBuf,
-    process: Option<Child>,
-}
-
 impl Daemon {
-    fn command(&self, arguments: &[&str]) -> Command {
-        let program = std::env::current_exe().unwrap();
-        let program = program.ancestors().nth(2).unwrap().join("drover-machines");
-        assert!(
-            program.exists(),
-            "{} is not there: cargo build -p drover-machines",
-            program.display()
-        );
-        let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .env("DROVER_MACHINES_DIR", &self.folder);
-        command
-    }
-
     /// What a command prints, which has to succeed.
     fn says(&self, arguments: &[&str]) -> String {
         let said = self.command(arguments).output().unwrap();
@@ -83,37 +62,10 @@ impl Daemon {
     }
 }
 
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
-        let _ = self.command(&["destroy", "--all"]).status();
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
 impl Machine {
     /// A new one, with PostgreSQL and without a cluster.
     pub async fn make() -> Self {
-        static MADE: AtomicU16 = AtomicU16::new(0);
-        let n = MADE.fetch_add(1, Ordering::Relaxed);
-        let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let folder = tmp.join(format!("l{}-{n}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let mut daemon = Daemon {
-            folder,
-            process: None,
-        };
-        let log = std::fs::File::create(daemon.folder.join("log")).unwrap();
-        let mut serve = daemon.command(&["serve"]);
-        let serve = serve.stdout(log.try_clone().unwrap()).stderr(log).spawn();
-        daemon.process = Some(serve.unwrap());
-        while !daemon.folder.join("socket").exists() {
-            tokio::time::sleep(SOON / 10).await;
-        }
-
+        let daemon = Daemon::start().await;
         let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap();
         let public = key.public_key().to_openssh().unwrap();
         daemon.says(&["make", "logins", "--wait", "22"]);

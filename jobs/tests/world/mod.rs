@@ -1,23 +1,27 @@
-//! What the tests on real servers stand on.
+//! What the tests on real machines stand on.
 
-use std::path::PathBuf;
-
+use drover::config::LocalConfig;
 use drover_jobs::cloud::local::{LocalCloud, LocalServer, NewServer};
 
-/// A local cloud that takes its servers away again, whatever a test does.
+use crate::daemon::Daemon;
+
+/// A local cloud, whose machines go with it.
 pub struct Cloud {
     pub local: LocalCloud,
-    pub root: PathBuf,
+    _daemon: Daemon,
 }
 
 impl Cloud {
-    pub fn new(name: &str) -> Self {
-        // Where the user that local servers run as can reach it.
-        let root = PathBuf::from(format!("/tmp/drover-test-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&root).unwrap();
+    pub async fn new() -> Self {
+        let daemon = Daemon::start().await;
+        let config = LocalConfig {
+            dir: daemon.folder.join("cloud"),
+            machines: Some(daemon.folder.join("socket")),
+            image: None,
+        };
         Self {
-            local: LocalCloud::new(&root, None).unwrap(),
-            root,
+            local: LocalCloud::new(&config, None).unwrap(),
+            _daemon: daemon,
         }
     }
 
@@ -32,23 +36,5 @@ impl Cloud {
             volume_mib: mib,
         };
         self.local.create(&[wanted]).await.unwrap().remove(0)
-    }
-}
-
-impl Drop for Cloud {
-    fn drop(&mut self) {
-        let servers = self.local.servers().unwrap_or_default();
-        // A runtime of its own: the test's may be the one that panics.
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
-            for server in servers {
-                let _ = runtime.as_ref().unwrap().block_on(server.destroy());
-            }
-        })
-        .join()
-        .unwrap();
-        let _ = std::fs::remove_dir_all(&self.root);
     }
 }
