@@ -126,7 +126,7 @@ async fn one(drover: &Deployment, ledger: &Ledger, options: &Options) -> Result<
     let moment = Instant::now();
     match options.how {
         How::Unplug => drover.unplug(&old.instance).await?,
-        How::Freeze => drover.signal(&old.instance, "-STOP"),
+        How::Freeze => drover.freeze(&old.instance).await?,
         How::Switchover => hand_over(drover, &old).await?,
     }
     let written = until("a write at the new leader", GIVE_UP, || async {

@@ -4,10 +4,10 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 use drover::model::ExposeSecret;
-use drover_jobs::cloud::local::{Cluster, LocalCloud, LocalServer};
+use drover_jobs::cloud::local::{Cluster, LocalServer};
 use drover_tests::Deployment;
 use rand::RngExt;
 use serde_json::json;
@@ -47,7 +47,7 @@ pub async fn run(options: Options, as_json: bool) -> Result<()> {
     drover
         .all_available(subjects, Duration::from_secs(120))
         .await?;
-    let herd = herd(&drover)?;
+    let herd = herd(&drover).await?;
 
     let mut seconds = Vec::new();
     for run in 0..options.runs {
@@ -103,10 +103,10 @@ fn round(seconds: Option<&f64>) -> Option<f64> {
     seconds.map(|s| (s * 100.0).round() / 100.0)
 }
 
-fn herd(drover: &Deployment) -> Result<Vec<(LocalServer, Cluster)>> {
+async fn herd(drover: &Deployment) -> Result<Vec<(LocalServer, Cluster)>> {
     let mut herd = Vec::new();
-    for server in LocalCloud::new(&drover.local_dir(), None)?.servers()? {
-        for cluster in server.clusters()? {
+    for server in drover.cloud().servers().await? {
+        for cluster in server.clusters().await? {
             herd.push((server.clone(), cluster));
         }
     }
@@ -118,11 +118,8 @@ fn herd(drover: &Deployment) -> Result<Vec<(LocalServer, Cluster)>> {
 /// writes until a write is taken.
 async fn kill_and_wait(server: &LocalServer, cluster: &Cluster) -> Result<f64> {
     let before = connect(server, cluster).await?;
-    let pid: i32 = postmaster(server, cluster)?;
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(pid),
-        nix::sys::signal::Signal::SIGKILL,
-    )?;
+    let pid = postmaster(server, cluster).await?;
+    server.does("kill -KILL \"$1\"", &[&pid], "").await?;
     let began = Instant::now();
     drop(before);
     while began.elapsed() < GIVE_UP {
@@ -138,23 +135,21 @@ async fn kill_and_wait(server: &LocalServer, cluster: &Cluster) -> Result<f64> {
         };
         // A backend that has not noticed yet may still take a write.
         let written = tokio::time::timeout(Duration::from_secs(2), write).await;
-        if matches!(written, Ok(Ok(()))) && postmaster(server, cluster).is_ok_and(|p| p != pid) {
-            return Ok(began.elapsed().as_secs_f64());
+        let took = began.elapsed();
+        if matches!(written, Ok(Ok(())))
+            && postmaster(server, cluster).await.is_ok_and(|p| p != pid)
+        {
+            return Ok(took.as_secs_f64());
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     bail!("{} was not writable within {GIVE_UP:?}", cluster.name)
 }
 
-fn postmaster(server: &LocalServer, cluster: &Cluster) -> Result<i32> {
-    let file = server.data_dir(cluster).join("postmaster.pid");
-    let text = std::fs::read_to_string(&file)
-        .with_context(|| format!("cannot read {}", file.display()))?;
-    Ok(text
-        .lines()
-        .next()
-        .context("an empty postmaster.pid")?
-        .parse()?)
+async fn postmaster(server: &LocalServer, cluster: &Cluster) -> Result<String> {
+    let file = "head -n 1 \"/var/lib/postgresql/$1/$2/postmaster.pid\"";
+    let words = [cluster.version.as_str(), &cluster.debian()];
+    server.does(file, &words, "").await
 }
 
 async fn connect(server: &LocalServer, cluster: &Cluster) -> sqlx::Result<sqlx::PgConnection> {

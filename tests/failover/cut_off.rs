@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use drover_jobs::cloud::local::LocalCloud;
-
 use crate::scene::Scene;
 
 /// All of drover's workers lose sight of the whole herd: nothing fails over, for nobody
@@ -59,17 +57,16 @@ async fn a_control_plane_without_a_network_takes_no_lead_from_anybody() {
 async fn a_leader_that_is_cut_off_alone_is_fenced_by_its_cloud_and_heals_when_it_is_back() {
     let scene = Scene::start("async", 1).await;
     let old = scene.lead().await;
-    let cloud = LocalCloud::new(&scene.drover.local_dir(), None).unwrap();
-    let machine = cloud.server(&old.instance).unwrap().unwrap();
+    let cloud = scene.drover.cloud();
     let moment = Instant::now();
-    machine.partition().await.unwrap();
+    cloud.partition(&old.instance).await.unwrap();
     // Whatever becomes of the test, the machine gets its network back.
     let written = tokio::time::timeout(
         Duration::from_secs(170),
         scene.written_by_another(moment, &old),
     )
     .await;
-    machine.heal().await.unwrap();
+    cloud.heal(&old.instance).await.unwrap();
     println!("after {:?}", written.expect("a write at another"));
     let new = scene.another_leads(&old).await;
     assert_eq!(scene.fenced_by(&old).await, "cloud");

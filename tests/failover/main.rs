@@ -52,11 +52,11 @@ async fn one_whose_server_is_frozen_is_fenced_before_it_could_go_on() {
     let scene = Scene::start("async", 1).await;
     let old = scene.lead().await;
     let moment = Instant::now();
-    scene.drover.signal(&old.instance, "-STOP");
+    scene.drover.freeze(&old.instance).await.unwrap();
     let took = scene.written_by_another(moment, &old).await;
     assert!(took < Duration::from_secs(150), "{took:?}");
     // Nothing that was frozen is left to go on.
-    scene.drover.signal(&old.instance, "-CONT");
+    scene.drover.thaw(&old.instance).await;
     scene.settled().await;
     assert_eq!(
         scene.resource(&old.id).await["leader"],
@@ -88,12 +88,12 @@ async fn leader_and_one_of_two_followers_die_together() {
     let followers = scene.followers().await;
     let dies = scene.drover.node(&followers[0]).await.unwrap();
     // It is rebooted within seconds, and may be the better one: it does not start.
-    scene.break_configuration(&dies);
+    scene.break_configuration(&dies).await;
     let moment = Instant::now();
     scene.unplug_both(&dies, &old).await;
     scene.written_by_another(moment, &old).await;
     assert_eq!(scene.another_leads(&old).await.id, followers[1]);
-    scene.mend_configuration(&dies);
+    scene.mend_configuration(&dies).await;
     // Both come back, and follow who leads now.
     scene.settled().await;
     let mut now = scene.followers().await;

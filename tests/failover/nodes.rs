@@ -1,8 +1,5 @@
 //! What a test does to a node itself, past drover.
 
-use std::path::PathBuf;
-use std::process::Command;
-
 use drover_tests::{Lead, until};
 
 use crate::scene::{LONG, Scene};
@@ -21,84 +18,47 @@ impl Scene {
     }
 
     /// Stops a follower's receiver where it is.
-    pub fn hold_receiver(&self, node: &Lead) {
-        assert!(self.signal_receiver(node, "-STOP"), "it has no receiver");
+    pub async fn hold_receiver(&self, node: &Lead) {
+        self.at(node, "pkill -STOP -f walreceiver").await;
     }
 
     /// Has one that was stopped end where it is, and another begin: what it was sent
     /// meanwhile, and has not read, is lost.
-    pub fn end_receiver(&self, node: &Lead) {
-        self.signal_receiver(node, "-TERM");
-        self.signal_receiver(node, "-CONT");
+    pub async fn end_receiver(&self, node: &Lead) {
+        let end = "pkill -TERM -f walreceiver; pkill -CONT -f walreceiver; true";
+        self.at(node, end).await;
     }
 
-    /// Tells whether there was any.
-    fn signal_receiver(&self, node: &Lead, signal: &str) -> bool {
-        let postmaster = self.lock_file(node).lines().next().unwrap().to_owned();
-        let found = Command::new("pgrep")
-            .args(["-P", &postmaster, "-f", "walreceiver"])
-            .output()
-            .unwrap();
-        let pids = String::from_utf8(found.stdout).unwrap();
-        for pid in pids.split_whitespace() {
-            let _ = Command::new("kill").args([signal, pid]).status();
-        }
-        !pids.trim().is_empty()
+    /// Runs a shell's words on a node's machine as root, past drover.
+    async fn at(&self, node: &Lead, script: &str) -> String {
+        let said = self.drover.at(node, script).await.unwrap();
+        said.trim().to_owned()
     }
 
-    fn lock_file(&self, node: &Lead) -> String {
-        let dir = self.drover.local_dir().join("servers").join(&node.instance);
-        let found = Command::new("find")
-            .arg(&dir)
-            .args(["-name", "postmaster.pid"])
-            .output()
-            .unwrap();
-        let file = String::from_utf8(found.stdout).unwrap();
-        std::fs::read_to_string(file.trim()).unwrap()
-    }
-
-    pub fn kill_postmaster(&self, node: &Lead) {
-        let pid = self.lock_file(node).lines().next().unwrap().to_owned();
-        let killed = Command::new("kill").args(["-KILL", &pid]).status().unwrap();
-        assert!(killed.success());
-    }
-
-    fn configuration(&self, node: &Lead) -> PathBuf {
-        let dir = self.drover.local_dir().join("servers").join(&node.instance);
-        let found = Command::new("find")
-            .arg(&dir)
-            .args(["-name", "drover.conf", "-path", "*conf.d*"])
-            .output()
-            .unwrap();
-        String::from_utf8(found.stdout).unwrap().trim().into()
+    pub async fn kill_postmaster(&self, node: &Lead) {
+        let kill = "kill -KILL \"$(head -n 1 /var/lib/postgresql/*/*/postmaster.pid)\"";
+        self.at(node, kill).await;
     }
 
     /// A line that PostgreSQL refuses to start with.
-    pub fn break_configuration(&self, node: &Lead) {
-        let path = self.configuration(node);
-        let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, format!("{text}shared_buffers = 'broken'\n")).unwrap();
+    pub async fn break_configuration(&self, node: &Lead) {
+        let line = "echo \"shared_buffers = 'broken'\" | \
+            tee -a /etc/postgresql/*/*/conf.d/drover.conf";
+        self.at(node, line).await;
     }
 
-    pub fn mend_configuration(&self, node: &Lead) {
-        let path = self.configuration(node);
-        let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, text.replace("shared_buffers = 'broken'\n", "")).unwrap();
+    pub async fn mend_configuration(&self, node: &Lead) {
+        let sed = "sed -i '/broken/d' /etc/postgresql/*/*/conf.d/drover.conf";
+        self.at(node, sed).await;
     }
 
     /// Runs SQL as a node's superuser, past drover.
     pub async fn sql(&self, node: &Lead, sql: &str) -> String {
-        let lock = self.lock_file(node);
-        let lines: Vec<&str> = lock.lines().collect();
-        let (port, sockets) = (lines[3], lines[4]);
-        let done = Command::new("psql")
-            .args([
-                "-XAtqc", sql, "-h", sockets, "-p", port, "-U", "postgres", "postgres",
-            ])
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&done.stderr).into_owned();
-        assert!(done.status.success(), "{said}");
-        String::from_utf8(done.stdout).unwrap().trim().to_owned()
+        let sql = drover_jobs::ssh::quote(sql).unwrap();
+        let psql = format!(
+            "cd / && sudo -n -u postgres psql -XAtqc {sql} \
+             -p \"$(sed -n 4p /var/lib/postgresql/*/*/postmaster.pid)\" postgres"
+        );
+        self.at(node, &psql).await
     }
 }

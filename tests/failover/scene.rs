@@ -26,8 +26,7 @@ impl Scene {
         let mut drover = Deployment::new(&rules).await.unwrap();
         let all = ["web", "clock", "feel", "think", "resolve", "notify"];
         drover.start(&all).await.unwrap();
-        // What the local cloud holds goes with the deployment.
-        drover.local(&["ls"]).await.unwrap();
+        drover.with_machines().await.unwrap();
         let body = json!({"name": "orders", "plan": "premium"});
         let id = drover.ask_for(&body).await.unwrap();
         drover.all_available(4, LONG).await.unwrap();

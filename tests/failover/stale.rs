@@ -14,7 +14,7 @@ async fn a_follower_that_is_too_far_behind_leads_by_a_humans_word_alone() {
     let scene = Scene::start("async", 1).await;
     let (old, its) = scene.pair().await;
     scene.limit_lag(100_000).await;
-    scene.hold_receiver(&its);
+    scene.hold_receiver(&its).await;
     let much = "create table much as select repeat('x', 100) x from generate_series(1, 20000)";
     scene.sql(&old, much).await;
     // Where the leader's WAL ends is known from an observation alone, once it is dead.
@@ -22,7 +22,7 @@ async fn a_follower_that_is_too_far_behind_leads_by_a_humans_word_alone() {
     scene.observed_beyond(&old, &end).await;
     let moment = Instant::now();
     scene.drover.unplug(&old.instance).await.unwrap();
-    scene.end_receiver(&its);
+    scene.end_receiver(&its).await;
     let (id, why) = scene.stuck("failover").await;
     assert!(why.contains("at most may be lost"), "{why}");
     assert_eq!(scene.resource(&old.id).await["epoch"], 1);
@@ -42,14 +42,14 @@ async fn a_follower_that_is_too_far_behind_leads_by_a_humans_word_alone() {
 async fn one_that_did_not_stream_any_more_leads_by_a_humans_word_alone() {
     let scene = Scene::start("async", 1).await;
     let (old, its) = scene.pair().await;
-    scene.hold_receiver(&its);
+    scene.hold_receiver(&its).await;
     scene.observed_with_a_silent_follower(&old).await;
     let moment = Instant::now();
     scene.drover.unplug(&old.instance).await.unwrap();
     let (id, why) = scene.stuck("failover").await;
     assert!(why.contains("did not stream any more"), "{why}");
     assert_eq!(scene.resource(&old.id).await["epoch"], 1);
-    scene.end_receiver(&its);
+    scene.end_receiver(&its).await;
     let only = "it is the only one";
     scene.led_by_a_humans_word(&id, only, moment, &old).await;
 }
@@ -62,7 +62,7 @@ async fn one_that_is_told_to_follow_another_leads_by_a_humans_word_alone() {
     let scene = Scene::start_with("async", 1, rules).await;
     let (old, its) = scene.pair().await;
     scene.observed_with_a_follower(&old).await;
-    scene.drover.lead_astray(&its).unwrap();
+    scene.drover.lead_astray(&its).await.unwrap();
     let moment = Instant::now();
     scene.drover.unplug(&old.instance).await.unwrap();
     let (id, why) = scene.stuck("failover").await;
@@ -110,21 +110,21 @@ async fn a_follower_beyond_the_fork_is_made_to_follow_all_the_same() {
     let far = scene.drover.node(&followers[1]).await.unwrap();
     // That one dies with the leader and is rebooted within seconds: it would be the
     // better one, and does not start.
-    scene.break_configuration(&far);
+    scene.break_configuration(&far).await;
     // The one that will lead gets nothing of this, and the other one all of it. Nobody
     // sees that: one that was seen not to stream would need a human's word.
     scene.hold_feelers(true);
-    scene.hold_receiver(&near);
+    scene.hold_receiver(&near).await;
     let beyond = "create table beyond as select generate_series(1, 1000) x";
     scene.sql(&old, beyond).await;
     let end = scene.sql(&old, "select pg_current_wal_lsn()").await;
     scene.has_received(&far, &end).await;
     scene.unplug_both(&far, &old).await;
-    scene.end_receiver(&near);
+    scene.end_receiver(&near).await;
     scene.hold_feelers(false);
     let new = scene.another_leads(&old).await;
     assert_eq!(new.id, near.id);
-    scene.mend_configuration(&far);
+    scene.mend_configuration(&far).await;
     scene.settled_with_help().await;
     scene.assert_one_leader().await;
     assert_eq!(scene.followers().await.len(), 2);
@@ -171,8 +171,8 @@ async fn a_follower_destroyed_while_it_is_rebuilt_leaves_nothing() {
                   + (select count(*) from operations where state = 'open' and kind <> 'reconcile')";
     until("it is gone", LONG, || async {
         let left: i64 = sql::scalar(pool, sql, ()).await;
-        let dir = scene.drover.local_dir().join("servers").join(&old.instance);
-        when(left == 2 && !dir.exists(), format!("{left} are left"))
+        let there = scene.drover.cloud().server(&old.instance).await?;
+        when(left == 2 && there.is_none(), format!("{left} are left"))
     })
     .await
     .unwrap();

@@ -52,7 +52,7 @@ async fn whatever_is_being_done_with_a_leader_gives_way() {
 async fn a_leader_that_is_just_being_mended_is_taken_over_from() {
     let scene = Scene::start("async", 1).await;
     let old = scene.lead().await;
-    scene.kill_postmaster(&old);
+    scene.kill_postmaster(&old).await;
     scene.incident(&["resource_down"]).await;
     let moment = Instant::now();
     scene.drover.unplug(&old.instance).await.unwrap();
@@ -67,11 +67,11 @@ async fn a_database_that_no_restart_brings_back_is_taken_over_from() {
     let scene = Scene::start("async", 1).await;
     let old = scene.lead().await;
     // No line of it can be read: PostgreSQL refuses to start.
-    scene.break_configuration(&old);
-    scene.kill_postmaster(&old);
+    scene.break_configuration(&old).await;
+    scene.kill_postmaster(&old).await;
     let moment = Instant::now();
     scene.written_by_another(moment, &old).await;
-    scene.mend_configuration(&old);
+    scene.mend_configuration(&old).await;
     scene.settled_with_help().await;
     scene.assert_one_leader().await;
 }

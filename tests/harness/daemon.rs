@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use drover_machines::client::Client;
+use tokio::net::UnixStream;
 
 use crate::{program, until};
 
@@ -19,6 +20,8 @@ pub struct Daemon {
     pub client: Client,
     folder: PathBuf,
     process: Child,
+    /// As itself says: where sudo started it, that is no child of ours.
+    pid: Option<i32>,
 }
 
 impl Daemon {
@@ -33,11 +36,15 @@ impl Daemon {
         let log = File::create(folder.join("log"))?;
         let mut serve = command(folder)?;
         serve.arg("serve").stdin(Stdio::null());
+        if std::env::var_os("DROVER_TEST_PROCESSES").is_some() {
+            serve.arg("--processes");
+        }
         if let Some(owner) = owner {
             serve.args(["--owner", &owner.name]);
         }
         let process = serve.stdout(log.try_clone()?).stderr(log).spawn()?;
-        let daemon = Self {
+        let mut daemon = Self {
+            pid: None,
             client: Client::at(folder.join("socket")),
             folder: folder.to_owned(),
             process,
@@ -48,6 +55,8 @@ impl Daemon {
             Ok(listed.map_err(|e| format!("{e}; {said}")))
         })
         .await?;
+        let stream = UnixStream::connect(daemon.socket()).await?;
+        daemon.pid = stream.peer_cred()?.pid();
         Ok(daemon)
     }
 
@@ -68,21 +77,27 @@ impl Daemon {
 }
 
 fn command(folder: &Path) -> Result<Command> {
-    let program = program("drover-machines")?;
-    let mut command = if nix::unistd::getuid().is_root() {
-        Command::new(program)
-    } else {
-        let mut sudo = Command::new("sudo");
-        sudo.args(["-n", "--preserve-env=DROVER_MACHINES_DIR"])
-            .arg(program);
-        sudo
-    };
+    let mut command = as_root(program("drover-machines")?);
     command.env("DROVER_MACHINES_DIR", folder);
     Ok(command)
 }
 
+/// With root's rights, by sudo where the test has none.
+fn as_root(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    if nix::unistd::getuid().is_root() {
+        return Command::new(program);
+    }
+    let mut sudo = Command::new("sudo");
+    sudo.args(["-n", "--preserve-env=DROVER_MACHINES_DIR"])
+        .arg(program);
+    sudo
+}
+
 impl Drop for Daemon {
     fn drop(&mut self) {
+        if let Some(pid) = self.pid {
+            let _ = as_root("kill").args(["-KILL", &pid.to_string()]).output();
+        }
         let _ = self.process.kill();
         let _ = self.process.wait();
         if let Ok(mut destroy) = command(&self.folder) {

@@ -8,17 +8,18 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use drover::api::{AdoptResource, Page, Ring as RingAnswer, Server, Subject};
+use drover::api::{AdoptResource, Page, Ring as RingAnswer, Subject};
 use drover::client::Client;
-use drover::config::ClientConfig;
-use drover::model::{PublicId, State, TlsMode, secret};
+use drover::config::{ClientConfig, LocalConfig};
+use drover::model::{ExposeSecret, PublicId, State, TlsMode, secret};
 use drover::store::ring::Ring;
+use drover_jobs::cloud::local::LocalCloud;
 use serde_json::Value;
 use sqlx::PgPool;
 use tempfile::TempDir;
 
 use crate::records::SECRET_KEY;
-use crate::{Postgres, Processes, postgres, sql, until, when};
+use crate::{Daemon, Postgres, Processes, postgres, sql, until, when};
 
 const TOKEN: &str = "a-token-of-the-tests-0123456789";
 
@@ -34,7 +35,8 @@ pub struct Deployment {
     pub url: String,
     /// The cluster that holds the control database.
     pub postgres: Postgres,
-    herd: bool,
+    /// Keeps the machines of the local herd, once there is to be one.
+    machines: Option<Daemon>,
     _dir: TempDir,
 }
 
@@ -82,7 +84,7 @@ impl Deployment {
             })?,
             url,
             postgres,
-            herd: false,
+            machines: None,
             _dir: dir,
         })
     }
@@ -107,9 +109,38 @@ impl Deployment {
         Ok(())
     }
 
+    /// Starts the daemon that keeps the local herd's machines, where drover looks for it.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn with_machines(&mut self) -> Result<()> {
+        if self.machines.is_none() {
+            self.machines = Some(Daemon::start(&self.local_dir().join("machines")).await?);
+        }
+        Ok(())
+    }
+
+    /// The daemon of the local herd's machines.
+    ///
+    /// # Panics
+    /// Where nobody has started it.
+    pub fn machines(&self) -> &Daemon {
+        self.machines.as_ref().expect("a daemon of machines")
+    }
+
+    /// The local cloud, as the processes see it.
+    pub fn cloud(&self) -> LocalCloud {
+        let config = LocalConfig {
+            dir: self.local_dir(),
+            machines: None,
+            image: None,
+        };
+        LocalCloud::new(&config, None).expect("a local cloud")
+    }
+
     /// Runs `drover-worker local …` and returns what it printed.
     pub async fn local(&mut self, arguments: &[&str]) -> Result<String> {
-        self.herd = true;
+        self.with_machines().await?;
         let line = [&["drover-worker", "local"], arguments].concat();
         self.run(&line).await
     }
@@ -133,40 +164,39 @@ impl Deployment {
         Ok(out)
     }
 
-    /// A herd without clusters of its own: databases of the cluster that holds the
-    /// control database, on one local server with a real sshd. Returns how many
-    /// subjects that makes, once all are available.
+    /// A herd of many databases in one cluster, on one server. Returns how many subjects that
+    /// makes, once all are available.
     ///
     /// # Errors
     /// If they cannot be made, or are not available within two minutes.
     pub async fn adopt_own_databases(&mut self, count: usize) -> Result<usize> {
         self.local(&["create", "--servers", "1", "--resources-per-server", "0"])
             .await?;
-        let servers: Page<Server> = self.api.get("/v1/servers").await?;
-        let server = servers.items.into_iter().next().context("no server")?;
-        let address = server.address.context("no address")?;
-        for setting in [
-            format!("listen_addresses = '127.0.0.1,{address}'"),
-            "max_connections = 600".to_owned(),
-        ] {
-            let set = format!("alter system set {setting}");
-            sql::run(&self.pool, sqlx::AssertSqlSafe(set), ()).await;
-        }
-        self.postgres.pg_ctl(&["restart", "-m", "fast"])?;
-        until("the API back", Duration::from_secs(20), || async {
-            Ok(Ok(self.api.get::<RingAnswer>("/v1/ring").await?))
-        })
-        .await?;
+        let mut server = self.cloud().server("pg-1").await?.context("no server")?;
+        let id = server.kept.id.as_ref().context("not adopted")?.parse()?;
+        let cluster = server.create("herd").await?;
+        let databases = (0..count).map(|n| format!("create database herd_{n};\n"));
+        let sql = format!(
+            "alter system set max_connections = 600;\n{}",
+            databases.collect::<String>()
+        );
+        server
+            .does(
+                r#"sudo -n -u postgres psql --cluster "$1" -U postgres -Xq -v ON_ERROR_STOP=1"#,
+                &[&format!("{}/{}", cluster.version, cluster.name)],
+                &sql,
+            )
+            .await?;
+        server.stop(&cluster).await?;
+        server.start(&cluster).await?;
         for n in 0..count {
-            let create = format!("create database herd_{n}");
-            sql::run(&self.pool, sqlx::AssertSqlSafe(create), ()).await;
             let body = AdoptResource {
-                server: server.core.id,
+                server: id,
                 name: format!("herd-{n}"),
-                port: self.postgres.port,
+                port: cluster.port,
                 database: format!("herd_{n}"),
                 user: "drover".into(),
-                password: "unused with trust".into(),
+                password: cluster.password.expose_secret().to_owned(),
                 tls_mode: Some(TlsMode::Prefer),
                 tls_root_cert: None,
                 plan: None,
@@ -309,13 +339,6 @@ impl Drop for Deployment {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("{}", self.processes.logs());
-        }
-        if self.herd
-            && let Ok(mut command) =
-                self.processes
-                    .command(&["drover-worker", "local", "destroy", "--all"])
-        {
-            let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
         }
     }
 }

@@ -1,16 +1,13 @@
 //! A leader with its followers, and what can be done to the machine of one of them.
 
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use drover::api::{ConnectionUrl, Credentials, Page, Resource, Server, Subject};
 use drover::model::PublicId;
-use drover_jobs::cloud::local::LocalCloud;
 use serde_json::{Value, json};
 
 use crate::ledger::Account;
-use crate::machines::processes_of;
 use crate::{Deployment, until, when};
 
 /// Who leads a resource, and where.
@@ -94,35 +91,41 @@ impl Deployment {
     /// Pulls the plug of a local server.
     ///
     /// # Errors
-    /// If something survives.
+    /// If it stays on.
     pub async fn unplug(&self, instance: &str) -> Result<()> {
-        let cloud = LocalCloud::new(&self.local_dir(), None)?;
-        let server = cloud.server(instance)?;
-        server.context("no such server")?.unplug().await?;
-        Ok(())
+        Ok(self.machines().client.kill(instance).await?)
     }
 
-    /// Sends a signal to every process of a local server: SIGSTOP freezes it.
-    pub fn signal(&self, instance: &str, signal: &str) {
-        let dir = self.local_dir().join("servers").join(instance);
-        for pid in processes_of(&dir) {
-            let _ = Command::new("kill")
-                .args([signal, &pid.to_string()])
-                .status();
-        }
+    /// Stops all that runs on a local server where it is.
+    ///
+    /// # Errors
+    /// If it is off.
+    pub async fn freeze(&self, instance: &str) -> Result<()> {
+        Ok(self.machines().client.freeze(instance).await?)
+    }
+
+    /// What was frozen goes on; one that was turned off meanwhile stays off.
+    pub async fn thaw(&self, instance: &str) {
+        let _ = self.machines().client.thaw(instance).await;
+    }
+
+    /// What a shell's words print on a node's server, as root; they have to succeed.
+    ///
+    /// # Errors
+    /// If they do not, with what they had to say.
+    pub async fn at(&self, node: &Lead, script: &str) -> Result<String> {
+        self.machines().sh(&node.instance, script).await
     }
 
     /// Has a follower look for its leader where nobody is.
-    pub fn lead_astray(&self, follower: &Lead) -> Result<()> {
-        let dir = self.local_dir().join("servers").join(&follower.instance);
-        let script = r#"f=$(find "$1" -name follower.conf) && sed -i 's/host=[0-9.]*/host=127.77.255.254/' "$f" &&
-            for p in $(find "$1" -name postmaster.pid); do kill -HUP "$(head -n 1 "$p")"; done"#;
-        let mut shell = Command::new("sh");
-        let done = shell.args(["-c", script, "sh"]).arg(dir).output()?;
-        if !done.status.success() {
-            bail!("it cannot be led astray: {done:?}");
-        }
-        Ok(())
+    ///
+    /// # Errors
+    /// If it follows nobody.
+    pub async fn lead_astray(&self, follower: &Lead) -> Result<()> {
+        let script = r#"f=$(find /etc/postgresql/ -name follower.conf) &&
+            sed -i 's/host=[0-9.]*/host=198.19.255.254/' "$f" &&
+            pg_lsclusters -h | while read -r v n _; do pg_ctlcluster "$v" "$n" reload; done"#;
+        self.at(follower, script).await.map(drop)
     }
 
     /// Waits for this, with a human who has drover try again where one is called; but for

@@ -1,13 +1,10 @@
 //! Durability `sync`: what was acknowledged is in two places, and what cannot be is
 //! not acknowledged.
 
-use std::path::PathBuf;
 use std::process::Child;
 use std::time::Duration;
 
-use drover_tests::{sql, until, when};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use drover_tests::{Lead, until, when};
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -27,7 +24,7 @@ async fn a_commit_waits_for_a_follower_or_for_whoever_frees_it() {
 
     // Its only follower gets nothing more: the commit is not acknowledged, while what
     // drover itself does at the leader waits for nobody.
-    let receiver = world.freeze_receiver(&follower);
+    let receiver = world.freeze_receiver(&follower).await;
     let mut one = customer.begin("insert into t values (1)").unwrap();
     tokio::time::sleep(LONG).await;
     assert!(one.try_wait().unwrap().is_none(), "acknowledged too early");
@@ -36,13 +33,13 @@ async fn a_commit_waits_for_a_follower_or_for_whoever_frees_it() {
     assert_eq!(customer.psql("select count(*) from t").unwrap(), "0");
     let secret = json!({"action": "rotate_password", "password": "another-password-1"});
     world.act(&id, secret).await;
-    receiver.thaw();
+    receiver.thaw().await;
     acknowledged(one).await;
     let customer = world.customer(&id).await;
     assert_eq!(customer.psql("select x from t").unwrap(), "1");
 
     // Whoever would rather write than be safe says so, and what waits goes on.
-    let receiver = world.freeze_receiver(&follower);
+    let receiver = world.freeze_receiver(&follower).await;
     let mut two = customer.begin("insert into t values (2)").unwrap();
     tokio::time::sleep(LONG).await;
     assert!(two.try_wait().unwrap().is_none(), "acknowledged too early");
@@ -51,16 +48,16 @@ async fn a_commit_waits_for_a_follower_or_for_whoever_frees_it() {
     customer.psql("insert into t values (3)").unwrap();
     let both = [id.as_str(), &follower];
     assert_eq!(world.durabilities(&both).await, ["async"; 2]);
-    receiver.thaw();
+    receiver.thaw().await;
 
     // And back: from the operation's end on, it waits again.
     world.act(&id, set("sync")).await;
     assert_eq!(world.durabilities(&both).await, ["sync"; 2]);
-    let receiver = world.freeze_receiver(&follower);
+    let receiver = world.freeze_receiver(&follower).await;
     let mut four = customer.begin("insert into t values (4)").unwrap();
     tokio::time::sleep(LONG).await;
     assert!(four.try_wait().unwrap().is_none(), "acknowledged too early");
-    receiver.thaw();
+    receiver.thaw().await;
     acknowledged(four).await;
 
     // The last follower stays, until nobody waits for it; then it writes by itself,
@@ -106,11 +103,11 @@ async fn a_sync_pair_hands_its_lead_over_and_the_new_leader_waits_in_its_turn() 
     assert_eq!(world.names(&follower).await, waits_for);
     world.hold().await;
     let customer = world.customer(&follower).await;
-    let receiver = world.freeze_receiver(&id);
+    let receiver = world.freeze_receiver(&id).await;
     let mut one = customer.begin("insert into ledger values (-1)").unwrap();
     tokio::time::sleep(LONG).await;
     assert!(one.try_wait().unwrap().is_none(), "acknowledged too early");
-    receiver.thaw();
+    receiver.thaw().await;
     acknowledged(one).await;
 
     // A second follower is waited for too, and no more once it is gone.
@@ -121,9 +118,9 @@ async fn a_sync_pair_hands_its_lead_over_and_the_new_leader_waits_in_its_turn() 
     world.until_idle(&second).await;
     let of_both = format!("ANY 1 (\"{}\", \"{}\")", slot(&id), slot(&second));
     assert_eq!(world.names(&follower).await, of_both);
-    let receiver = world.freeze_receiver(&id);
+    let receiver = world.freeze_receiver(&id).await;
     customer.psql("insert into ledger values (-2)").unwrap();
-    receiver.thaw();
+    receiver.thaw().await;
     let path = format!("/v1/resources/{second}?confirm=orders-second");
     world.drover.delete(&path).await.unwrap();
     until("its list is as before", SOON, || async {
@@ -155,16 +152,17 @@ async fn acknowledged(mut psql: Child) {
     assert!(ended.is_some_and(|status| status.success()), "{ended:?}");
 }
 
-/// A process that is stopped; it goes on when this is dropped, however that comes.
-pub struct Frozen(Pid);
-
-impl Frozen {
-    fn thaw(self) {}
+/// A process of a node's that is stopped.
+struct Frozen<'a> {
+    world: &'a World,
+    node: Lead,
+    pid: String,
 }
 
-impl Drop for Frozen {
-    fn drop(&mut self) {
-        let _ = kill(self.0, Signal::SIGCONT);
+impl Frozen<'_> {
+    async fn thaw(self) {
+        let go_on = format!("kill -CONT {}", self.pid);
+        self.world.drover.at(&self.node, &go_on).await.unwrap();
     }
 }
 
@@ -220,31 +218,14 @@ impl World {
 
     /// Stops the process of a follower that gets WAL: it stays connected, and confirms
     /// nothing.
-    fn freeze_receiver(&self, follower: &str) -> Frozen {
-        let server = self.directory_of(follower);
-        let all = std::fs::read_dir("/proc").unwrap().flatten();
-        let found = all.map(|entry| entry.path()).find(|process| {
-            let line = std::fs::read(process.join("cmdline")).unwrap_or_default();
-            let cwd = std::fs::read_link(process.join("cwd")).unwrap_or_default();
-            String::from_utf8_lossy(&line).contains("walreceiver") && cwd.starts_with(&server)
-        });
-        let process = found.expect("a walreceiver");
-        let pid = process.file_name().unwrap().to_str().unwrap();
-        let pid = Pid::from_raw(pid.parse().unwrap());
-        kill(pid, Signal::SIGSTOP).unwrap();
-        Frozen(pid)
-    }
-
-    /// The directory of the local server that a resource is on.
-    pub fn directory_of(&self, resource: &str) -> PathBuf {
-        let instance: String = tokio::task::block_in_place(|| {
-            tokio::runtime::Handle::current().block_on(async {
-                let sql =
-                    "select v.instance_id from servers v join resources r on r.server_id = v.id
-                     where r.id = $1";
-                sql::scalar(&self.drover.pool, sql, [&resource[3..]]).await
-            })
-        });
-        self.drover.local_dir().join("servers").join(instance)
+    async fn freeze_receiver(&self, follower: &str) -> Frozen<'_> {
+        let node = self.drover.node(follower).await.unwrap();
+        let stop = "p=$(pgrep -f walreceiver) && kill -STOP $p && echo $p";
+        let pid = self.drover.at(&node, stop).await.expect("a walreceiver");
+        Frozen {
+            world: self,
+            node,
+            pid,
+        }
     }
 }

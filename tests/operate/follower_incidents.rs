@@ -1,10 +1,8 @@
 //! What goes wrong with followers, broken in earnest, and mended.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use drover::model::{IncidentKind, SubjectId};
-use drover_jobs::cloud::local::LocalCloud;
 use drover_tests::{sql, until, when};
 use serde_json::json;
 
@@ -55,39 +53,23 @@ impl Pair {
         self.world.seen(&self.follower, streams).await;
     }
 
-    /// Where a node's configuration is, and what its cluster is called.
-    async fn cluster(&self, id: &str) -> (PathBuf, String) {
-        let instance = self.world.drover.node(id).await.unwrap().instance;
-        let conf = self.world.drover.local_dir().join("servers").join(instance);
-        let only = |dir: PathBuf| {
-            let mut found = std::fs::read_dir(dir).unwrap().flatten();
-            found.next().unwrap().path()
-        };
-        let version = only(conf.join("pg/conf"));
-        let cluster = only(version.clone());
-        let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
-        let called = format!("{}/{}", name(&version), name(&cluster));
-        (cluster, called)
+    /// What a node's cluster is called: `15/orders`.
+    async fn cluster(&self, id: &str) -> String {
+        let only = "pg_lsclusters -h | { read -r v n _; echo \"$v/$n\"; }";
+        self.at(id, only).await
     }
 
-    /// What a shell's command says on a node's server, as the owner of its cluster.
+    /// What a shell's command says on a node's server, as root.
     async fn at(&self, id: &str, command: &str) -> String {
         let said = self.tried_at(id, command).await;
         said.unwrap_or_else(|error| panic!("{command}: {error}"))
     }
 
     async fn tried_at(&self, id: &str, command: &str) -> Result<String, String> {
-        let instance = self.world.drover.node(id).await.unwrap().instance;
-        let cloud = LocalCloud::new(&self.world.drover.local_dir(), None).unwrap();
-        let target = cloud.server(&instance).unwrap().unwrap().target().unwrap();
-        let limits = drover_jobs::ssh::Limits::default();
-        let output = drover_jobs::ssh::run(&target, command, limits).await;
-        let output = output.unwrap();
-        let of = |stream: &[u8]| String::from_utf8_lossy(stream).trim().to_owned();
-        match output.status {
-            Some(0) => Ok(of(&output.stdout)),
-            Some(_) | None => Err(of(&output.stderr)),
-        }
+        let node = self.world.drover.node(id).await.unwrap();
+        let said = self.world.drover.at(&node, command).await;
+        let said = said.map_err(|e| format!("{e:#}"))?;
+        Ok(said.trim().to_owned())
     }
 
     /// What a superuser's statements say at a node.
@@ -97,10 +79,10 @@ impl Pair {
     }
 
     async fn tried_as_superuser(&self, id: &str, sql: &str) -> Result<String, String> {
-        let (_, cluster) = self.cluster(id).await;
+        let cluster = self.cluster(id).await;
         let database = cluster.split('/').nth(1).unwrap();
         let sql = drover_jobs::ssh::quote(sql).unwrap();
-        let psql = "psql -U postgres -XAtq -v ON_ERROR_STOP=1";
+        let psql = "sudo -n -u postgres psql -U postgres -XAtq -v ON_ERROR_STOP=1";
         let command = format!("{psql} --cluster {cluster} -d {database} -c {sql}");
         self.tried_at(id, &command).await
     }
@@ -148,10 +130,11 @@ impl Pair {
 
     /// Its slot is dropped, and the WAL that it needs is gone before it comes back.
     async fn lose_the_slot(&self) {
-        let (conf, cluster) = self.cluster(&self.follower).await;
-        let settings = conf.join("conf.d/follower.conf");
-        let told = std::fs::read_to_string(&settings).unwrap();
-        std::fs::write(&settings, "").unwrap();
+        let cluster = self.cluster(&self.follower).await;
+        let settings = format!("/etc/postgresql/{cluster}/conf.d/follower.conf");
+        let hide =
+            format!("mv {settings} /root/told && install -o postgres -m 600 /dev/null {settings}");
+        self.at(&self.follower, &hide).await;
         let ctl = cluster.replace('/', " ");
         let reload = format!("pg_ctlcluster {ctl} reload");
         self.at(&self.follower, &reload).await;
@@ -170,7 +153,8 @@ impl Pair {
             self.superuser(&self.leader, "select pg_switch_wal()").await;
             self.superuser(&self.leader, "checkpoint").await;
         }
-        std::fs::write(&settings, told).unwrap();
+        let show = format!("mv /root/told {settings}");
+        self.at(&self.follower, &show).await;
         // drover may have seen it and stopped the cluster by now, which then reads this
         // when it starts.
         let _ = self.tried_at(&self.follower, &reload).await;
@@ -209,8 +193,9 @@ impl Pair {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_that_is_refused_by_its_leader_is_told_the_password_anew() {
     let pair = Pair::start().await;
-    let (conf, _) = pair.cluster(&pair.follower).await;
-    std::fs::write(conf.join("replication.pass"), "*:*:*:*:of-another\n").unwrap();
+    let cluster = pair.cluster(&pair.follower).await;
+    let other = format!("echo '*:*:*:*:of-another' >/etc/postgresql/{cluster}/replication.pass");
+    pair.at(&pair.follower, &other).await;
     let receiver = "select pid from pg_stat_wal_receiver";
     let receiver = pair.superuser(&pair.follower, receiver).await;
     pair.at(&pair.follower, &format!("kill {receiver}")).await;
@@ -272,10 +257,8 @@ async fn a_follower_that_cannot_be_made_anew_where_it_is_is_made_elsewhere() {
     let pair = Pair::with_patience(json!({"change": "8s"})).await;
     // Neither read nor removed by the cluster's owner.
     let data = pair.superuser(&pair.follower, "show data_directory").await;
-    let stone = PathBuf::from(data).join("stone");
-    std::fs::create_dir(&stone).unwrap();
-    std::fs::write(stone.join("heavy"), "").unwrap();
-    std::fs::set_permissions(&stone, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let stone = format!("install -d -m 700 {data}/stone && touch {data}/stone/heavy");
+    pair.at(&pair.follower, &stone).await;
     pair.lose_the_slot().await;
     let sql = "select state from subjects where id = $1";
     let (pool, id) = (&pair.world.drover.pool, pair.id());
@@ -289,7 +272,6 @@ async fn a_follower_that_cannot_be_made_anew_where_it_is_is_made_elsewhere() {
         panic!("{e:#}; {}", pair.timeline().await);
     }
     // Now the other one follows.
-    std::fs::remove_dir_all(&stone).unwrap_or_default();
     until("one follower is left, and it streams", SOON, || async {
         let followers = pair.world.drover.followers_of(&pair.leader).await?;
         Ok(match followers.as_slice() {
@@ -312,7 +294,7 @@ async fn a_follower_that_does_not_start_is_made_anew() {
     let pair = Pair::start().await;
     pair.write("insert into ledger values (1)").await;
     let data = pair.superuser(&pair.follower, "show data_directory").await;
-    let (_, cluster) = pair.cluster(&pair.follower).await;
+    let cluster = pair.cluster(&pair.follower).await;
     let ctl = cluster.replace('/', " ");
     let stop = format!("rm {data}/global/pg_control; pg_ctlcluster {ctl} stop -m immediate");
     pair.at(&pair.follower, &stop).await;

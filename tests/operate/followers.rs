@@ -1,6 +1,5 @@
 //! Followers: made with their leader or later, close to it, parted from it, destroyed.
 
-use std::process::Command;
 use std::time::Duration;
 
 use drover_tests::{Account, Shows, until, when};
@@ -18,7 +17,7 @@ async fn a_premium_database_has_a_follower_in_another_zone_that_clients_find() {
     // What the leader takes is there at the follower, which takes nothing itself.
     let writer = world.customer(&id).await;
     let reader = world.drover.account_for(&id, "follower").await.unwrap();
-    let nodes = writer.url.matches("127.77.").count();
+    let nodes = writer.url.matches("198.18.").count();
     assert_eq!(nodes, 2, "both nodes: {}", writer.url);
     writer.psql("create table t as select 7 as x").unwrap();
     until("the row at the follower", SOON, || async {
@@ -40,13 +39,9 @@ async fn a_premium_database_has_a_follower_in_another_zone_that_clients_find() {
     seen.shows(json!({"timeline": 1, "in_recovery": true}));
 
     // No password of a follower's can be read from what a server tells of itself.
-    let dir = world.drover.local_dir().join("servers");
-    let auto = Command::new("grep")
-        .args(["-rIl", "password=", "--include=*.conf"])
-        .arg(&dir)
-        .output()
-        .unwrap();
-    assert_eq!(String::from_utf8_lossy(&auto.stdout), "");
+    let its = world.drover.node(&follower).await.unwrap();
+    let told = "grep -rIl password= --include='*.conf' /etc/postgresql /var/lib/postgresql || true";
+    assert_eq!(world.drover.at(&its, told).await.unwrap(), "");
 
     // A second one, then the first parted from the leader: it writes by itself.
     let more = json!({"name": "orders-reader", "zone": world.zone(&follower).await});

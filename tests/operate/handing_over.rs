@@ -52,7 +52,7 @@ async fn a_leader_without_a_follower_that_would_do_goes_down_with_its_server() {
 
     // Its follower answers, and gets nothing: that is found out, and waited for.
     let its = world.drover.node(&follower).await.unwrap();
-    world.drover.lead_astray(&its).unwrap();
+    world.drover.lead_astray(&its).await.unwrap();
     let stands = |seen: &Value| seen["receiver"]["status"] == "not running";
     world.seen(&follower, stands).await;
     let reboot = json!({"action": "reboot", "now": true, "reason": "a test"});
@@ -64,10 +64,7 @@ async fn a_leader_without_a_follower_that_would_do_goes_down_with_its_server() {
 
     // One that is down is not even asked.
     let server = world.server_of(&follower).await;
-    let instance = world.directory_of(&follower);
-    let instance = instance.file_name().unwrap().to_str().unwrap();
-    let unplug = ["drover-worker", "local", "unplug", instance];
-    world.drover.run(&unplug).await.unwrap();
+    world.drover.unplug(&its.instance).await.unwrap();
     let down = world.drover.turn_until(&server, "unavailable", SOON);
     down.await.unwrap();
     let reboot = json!({"action": "reboot", "now": true, "reason": "a test"});

@@ -1,17 +1,20 @@
 //! Real local servers with real clusters, and a record that knows of them.
 
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use drover::config::LocalConfig;
 use drover::model::{self, ExposeSecret, Rules, SubjectId, TlsMode, secret};
 use drover::store::subjects::{self, Known};
 use drover_jobs::cloud::Clouds;
 use drover_jobs::cloud::local::{self, Cluster, LocalCloud, LocalServer, SSH_PORT};
 use drover_jobs::feel::FeelContext;
 use drover_jobs::resolve::Tools;
+use drover_tests::Daemon;
 use serde_json::Value;
 use sqlx::{Connection, PgConnection, PgPool};
+use tempfile::TempDir;
 
 /// So many turns are taken at most: a step that never ends fails its test.
 pub const MOST_TURNS: usize = 120;
@@ -41,22 +44,31 @@ impl Cut {
 /// A local cloud and a record of what is in it. Both go with it.
 pub struct World {
     pub cloud: LocalCloud,
+    _daemon: Daemon,
     pub pool: PgPool,
     pub tools: Tools,
     pub rules: Rules,
-    pub root: PathBuf,
+    /// Last, so that it goes when the machines in it have gone.
+    pub root: TempDir,
 }
 
 impl World {
     /// `rules` are laid over the built-in ones.
     pub async fn new(name: &str, rules: &Value) -> Self {
         drover_tests::init();
-        // Where the user that local servers run as can reach it.
-        static NEXT: AtomicU32 = AtomicU32::new(1);
-        let (pid, n) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let root = PathBuf::from(format!("/tmp/drover-book-{name}-{pid}-{n}"));
-        std::fs::create_dir_all(&root).unwrap();
-        let cloud = LocalCloud::new(&root, None).unwrap();
+        let root = tempfile::Builder::new()
+            .prefix(&format!("drover-book-{name}-"))
+            .permissions(PermissionsExt::from_mode(0o755))
+            .tempdir()
+            .unwrap();
+        let folder = root.path().join("machines");
+        let daemon = Daemon::start(&folder).await.unwrap();
+        let config = LocalConfig {
+            dir: root.path().to_owned(),
+            machines: None,
+            image: None,
+        };
+        let cloud = LocalCloud::new(&config, None).unwrap();
         // The first server makes the key that all of them let in.
         Box::pin(cloud.create(&[])).await.unwrap();
         let key = std::fs::read_to_string(cloud.key_file()).unwrap();
@@ -75,6 +87,7 @@ impl World {
         Self {
             rules: Rules::layered(&[rules]).unwrap(),
             cloud,
+            _daemon: daemon,
             pool,
             tools,
             root,
@@ -93,15 +106,17 @@ impl World {
         made.unwrap().remove(0)
     }
 
-    /// Where all that is of a server lies.
-    pub fn dir(&self, server: &LocalServer) -> PathBuf {
-        self.root.join("servers").join(&server.name)
-    }
-
-    /// How often its sshd was started.
-    pub fn boots(&self, server: &LocalServer) -> usize {
-        let log = std::fs::read_to_string(self.dir(server).join("sshd.log")).unwrap();
-        log.matches("Server listening").count()
+    /// How often it has booted, once it has done so and nothing has it go down.
+    pub async fn boots(&self, server: &LocalServer) -> usize {
+        let count = "s=$(systemctl is-system-running --wait)
+            case $s in running | degraded) last -x reboot ;; *) exit 1 ;; esac";
+        for _ in 0..300 {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            if let Ok(said) = server.does(count, &[], "").await {
+                return said.matches("system boot").count();
+            }
+        }
+        panic!("{} does not boot", server.name);
     }
 
     /// Takes a server into the herd.
@@ -111,7 +126,7 @@ impl World {
             tier: "standard".into(),
             address: local.settings.address.to_string(),
             ssh_port: SSH_PORT,
-            ssh_user: local.target().unwrap().user,
+            ssh_user: local.target().await.unwrap().user,
             ssh_key: None,
             host_key: Some(local.host_key().unwrap()),
             instance: Some((model::Cloud::Local, local.name.clone())),
@@ -146,7 +161,7 @@ impl World {
         &self,
         volume_mib: Option<u32>,
     ) -> (LocalServer, Cluster, SubjectId, SubjectId) {
-        let server = self.server(volume_mib).await;
+        let mut server = self.server(volume_mib).await;
         let cluster = server.create(&format!("{}-db", server.name)).await.unwrap();
         let server_id = self.adopt(&server).await;
         let resource_id = self.adopt_cluster(server_id, &cluster).await;
@@ -158,24 +173,6 @@ impl World {
         let mut db = self.pool.acquire().await.unwrap();
         let row = subjects::load(&mut db, &[id]).await.unwrap().remove(0);
         row.open(&self.tools.secret_key).unwrap()
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        let servers = self.cloud.servers().unwrap_or_default();
-        // A runtime of its own: the test's may be the one that panics.
-        let destroyed = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
-            for server in servers {
-                let _ = runtime.block_on(server.destroy());
-            }
-        });
-        let _ = destroyed.join();
-        let _ = std::fs::remove_dir_all(&self.root);
     }
 }
 
@@ -191,19 +188,11 @@ pub async fn session(server: &LocalServer, cluster: &Cluster) -> sqlx::Result<Pg
     PgConnection::connect(&url).await
 }
 
-/// What a superuser's statement says, through the local socket over SSH.
+/// What a superuser's statement says, through the local socket.
 pub async fn superuser(server: &LocalServer, cluster: &Cluster, sql: &str) -> String {
-    let command = format!(
-        "psql --cluster {}/{} -U postgres -XAtq -v ON_ERROR_STOP=1 -c {}",
-        cluster.version,
-        cluster.name,
-        drover_jobs::ssh::quote(sql).unwrap()
-    );
-    let target = server.target().unwrap();
-    let limits = drover_jobs::ssh::Limits::default();
-    let output = drover_jobs::ssh::run(&target, &command, limits).await;
-    let output = output.unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status, Some(0), "{sql}: {said}");
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    let psql = "sudo -n -u postgres psql --cluster \"$1\" -U postgres -XAtq -v ON_ERROR_STOP=1 \
+                -c \"$2\"";
+    let name = format!("{}/{}", cluster.version, cluster.debian());
+    let said = server.does(psql, &[&name, sql], "").await;
+    said.unwrap_or_else(|e| panic!("{sql}: {e:#}"))
 }

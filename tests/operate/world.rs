@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use drover::model::{Cloud, Durability, ExposeSecret, Kind, SubjectId, secret};
 use drover::store::subjects::Known;
 use drover::store::{creation, plans, subjects};
-use drover_tests::machines::processes_of;
 use drover_tests::records::key;
 use drover_tests::{Deployment, Ledger, sql, until, when};
 use serde_json::{Value, json};
@@ -27,8 +26,7 @@ impl World {
         for _ in 0..resolvers {
             drover.processes.start("resolve").unwrap();
         }
-        // What the local cloud holds goes with the deployment.
-        drover.local(&["ls"]).await.unwrap();
+        drover.with_machines().await.unwrap();
         Self { drover }
     }
 
@@ -97,16 +95,15 @@ impl World {
         self.or_tell(settled).await;
     }
 
-    /// No row of the ring, no directory and no process.
+    /// No row of the ring and no machine.
     pub async fn until_nothing_is_left(&self, within: Duration) {
         let sql = "select (select count(*) from subjects where forgotten_at is null),
                         (select count(*) from apalis.jobs where job_type <> 'notify')";
         let gone = until("nothing left", within, || async {
             let (live, tokens): (i64, i64) = sql::row(&self.drover.pool, sql, ()).await;
-            let dirs = self.directories();
-            let processes = processes_of(&self.drover.local_dir().join("servers")).len();
-            let nothing = live == 0 && tokens == 0 && dirs.is_empty() && processes == 0;
-            let left = format!("{live} subjects, {tokens} tokens, {dirs:?}, {processes} processes");
+            let machines = self.machines().await;
+            let nothing = live == 0 && tokens == 0 && machines.is_empty();
+            let left = format!("{live} subjects, {tokens} tokens, {machines:?}");
             when(nothing, left)
         })
         .await;
@@ -119,25 +116,19 @@ impl World {
         let sql = "select instance_id from servers v join subjects s using (id)
              where s.forgotten_at is null order by 1";
         let recorded: Vec<String> = sql::scalars(&self.drover.pool, sql, ()).await;
-        assert_eq!(self.directories(), recorded);
+        assert_eq!(self.machines().await, recorded);
         let sql = "select customer_database from resources r join subjects s using (id)
              where s.forgotten_at is null";
         let mut wanted: Vec<String> = sql::scalars(&self.drover.pool, sql, ()).await;
-        let mut clusters: Vec<String> = self
-            .directories()
-            .iter()
-            .flat_map(|server| {
-                let servers = self.drover.local_dir().join("servers");
-                let conf = servers.join(server).join("pg/conf");
-                // Below it, a directory for each of PostgreSQL's major versions.
-                std::fs::read_dir(conf).into_iter().flatten().flatten()
-            })
-            .flat_map(|version| {
-                let names = std::fs::read_dir(version.path());
-                names.into_iter().flatten().flatten()
-            })
-            .map(|e| e.file_name().into_string().unwrap())
-            .collect();
+        let mut clusters = Vec::new();
+        for machine in &recorded {
+            let list = self.drover.machines().sh(machine, "pg_lsclusters -h").await;
+            let list = list.unwrap();
+            let names = list
+                .lines()
+                .filter_map(|line| line.split_whitespace().nth(1));
+            clusters.extend(names.map(str::to_owned));
+        }
         wanted.sort();
         clusters.sort();
         assert_eq!(clusters, wanted);
@@ -233,12 +224,9 @@ impl World {
         assert!(opened.is_empty(), "{opened:?}");
     }
 
-    fn directories(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(self.drover.local_dir().join("servers"));
-        let entries = entries.into_iter().flatten().flatten();
-        let mut names: Vec<String> = entries
-            .map(|e| e.file_name().into_string().unwrap())
-            .collect();
+    async fn machines(&self) -> Vec<String> {
+        let machines = self.drover.machines().client.list(None).await.unwrap();
+        let mut names: Vec<String> = machines.into_iter().map(|machine| machine.name).collect();
         names.sort();
         names
     }

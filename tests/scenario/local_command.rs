@@ -48,10 +48,10 @@ async fn each_failure_is_real_and_undone() {
     }
 
     let one = ["--servers", "1", "--resources-per-server", "1"];
-    let create = [&["create", "--volume-mib", "128"], &one[..]].concat();
+    let create = [&["create", "--volume-mib", "320"], &one[..]].concat();
     it.local(&create).await.unwrap();
     let volume = ls(&mut it).await["volume"].clone();
-    assert_eq!(volume["size_bytes"], 128 * 1024 * 1024);
+    assert_eq!(volume["size_bytes"], 320 * 1024 * 1024);
     assert_eq!(volume["writable"], true);
 
     it.local(&["break", "pg-1-db-1"]).await.unwrap();
@@ -90,9 +90,9 @@ async fn each_failure_is_real_and_undone() {
     fails(&mut it, &["unfill", "pg-2"], 1, &none).await;
 
     it.local(&["destroy", "--all"]).await.unwrap();
-    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
-    let dir = it.dir().to_string_lossy();
-    assert!(!mounts.contains(dir.as_ref()), "{mounts}");
+    let client = &it.machines().client;
+    assert!(client.list(None).await.unwrap().is_empty());
+    assert!(client.volumes(None).await.unwrap().is_empty());
 }
 
 /// Whether somebody answers at this address within two seconds.
@@ -136,15 +136,8 @@ async fn a_server_is_frozen_and_cut_off_and_both_end() {
     it.local(&["freeze", "pg-1"]).await.unwrap();
     it.local(&["unplug", "pg-1"]).await.unwrap();
     assert!(!reached(&address, 2222) && !runs(&mut it).await);
-    fails(&mut it, &["freeze", "pg-1"], 1, &["nothing runs on pg-1"]).await;
+    fails(&mut it, &["freeze", "pg-1"], 1, &["pg-1 is off"]).await;
     it.local(&["plug", "pg-1"]).await.unwrap();
-
-    let filters = ["/usr/sbin/nft", "/usr/sbin/iptables"];
-    if !filters.iter().any(|f| std::path::Path::new(f).exists()) {
-        let why = ["neither nft nor iptables", "nftables"];
-        fails(&mut it, &["partition", "pg-1"], 1, &why).await;
-        return;
-    }
     for _ in 0..2 {
         it.local(&["partition", "pg-1"]).await.unwrap();
         assert!(!reached(&address, 2222));
@@ -160,6 +153,5 @@ async fn a_server_is_frozen_and_cut_off_and_both_end() {
     it.local(&["destroy", "pg-1"]).await.unwrap();
     it.local(&one).await.unwrap();
     let next = ls(&mut it).await["address"].as_str().unwrap().to_owned();
-    assert_eq!(next, address);
     assert!(speaks(&next).await);
 }

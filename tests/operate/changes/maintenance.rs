@@ -91,7 +91,7 @@ async fn a_server_is_moved_in_its_window_before_the_cloud_takes_its_hardware() {
     assert_eq!(operation.deadline, None, "it has begun before its time");
 
     // Its time has come.
-    let before = world.boots(&server);
+    let before = world.boots(&server).await;
     let mut db = world.pool.acquire().await.unwrap();
     let sql = "update operations set not_before = now() where id = $1";
     sql::run(&mut *db, sql, [operation.id]).await;
@@ -101,7 +101,7 @@ async fn a_server_is_moved_in_its_window_before_the_cloud_takes_its_hardware() {
     let timeline = until(&world, id, "waiting").await;
     assert!(timeline.contains("is started"), "{timeline}");
     assert!(!timeline.contains("resting"), "{timeline}");
-    assert_eq!(world.boots(&server), before + 1);
+    assert_eq!(world.boots(&server).await, before + 1);
     let done = operations::load(&mut db, operation.id)
         .await
         .unwrap()
@@ -118,12 +118,12 @@ async fn without_a_window_in_time_it_is_moved_at_once_and_that_is_said() {
     let world = world("urgent").await;
     let (server, _, id, resource) = world.made().await;
     set_window(&world, resource, window_in(TimeDelta::days(2))).await;
-    let before = world.boots(&server);
+    let before = world.boots(&server).await;
     let (feeler, events) = announcing(&world, Utc::now() + TimeDelta::minutes(20));
     let _ring = world.ring_with(ALL, feeler);
     let timeline = until(&world, id, "waiting").await;
     assert!(timeline.contains("urgent"), "{timeline}");
-    assert_eq!(world.boots(&server), before + 1);
+    assert_eq!(world.boots(&server).await, before + 1);
     *events.lock().unwrap() = json!([]);
     until(&world, id, "resolved").await;
 }
@@ -139,7 +139,7 @@ async fn what_the_cloud_calls_off_is_called_off() {
     let Some(operation) = planned(&world, id).await.filter(|o| o.deadline.is_none()) else {
         return;
     };
-    let before = world.boots(&server);
+    let before = world.boots(&server).await;
     *events.lock().unwrap() = json!([]);
     tokio::time::sleep(Duration::from_secs(2)).await;
     let mut db = world.pool.acquire().await.unwrap();
@@ -155,7 +155,7 @@ async fn what_the_cloud_calls_off_is_called_off() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(given_up.state, OperationState::Skipped, "{timeline}");
-    assert_eq!(world.boots(&server), before);
+    assert_eq!(world.boots(&server).await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,24 +9,16 @@ use drover_tests::sql;
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
-use super::driver::{CUTS, Cut, EYES, World, session, superuser, world};
+use super::driver::{CUTS, Cut, EYES, session, superuser, world};
 
-fn log(world: &World, server: &LocalServer) -> String {
-    let dir = world.dir(server);
-    let logs = ["pg/log", "volume/log"].map(|logs| dir.join(logs));
-    let mut all = String::new();
-    for entry in logs
-        .iter()
-        .flat_map(|logs| std::fs::read_dir(logs).into_iter().flatten())
-    {
-        all += &std::fs::read_to_string(entry.unwrap().path()).unwrap_or_default();
-    }
-    all
+async fn log(server: &LocalServer) -> String {
+    let all = server.does("cat /var/log/postgresql/*", &[], "").await;
+    all.unwrap()
 }
 
 /// How often a postmaster of the server's only cluster was started.
-fn starts(world: &World, server: &LocalServer) -> usize {
-    log(world, server).matches("starting PostgreSQL").count()
+async fn starts(server: &LocalServer) -> usize {
+    log(server).await.matches("starting PostgreSQL").count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -35,15 +27,15 @@ async fn a_cluster_is_restarted_once_however_often_a_worker_dies() {
     let (server, cluster, id, resource) = world.pair(None).await;
     let _ring = world.ring(EYES);
     world.in_service(&[id, resource]).await;
-    assert_eq!(starts(&world, &server), 1);
+    assert_eq!(starts(&server).await, 1);
     for (n, cut) in CUTS.into_iter().enumerate() {
         let change = world.done(resource, Restart, json!({}), cut).await;
-        assert_eq!(starts(&world, &server), n + 2, "{cut:?} {}", change.story());
+        assert_eq!(starts(&server).await, n + 2, "{cut:?} {}", change.story());
         session(&server, &cluster).await.unwrap();
         let late = change.again("restart").await;
         assert_eq!(late.ended, Ended::Done);
         assert!(late.note.contains("was restarted already"), "{late:?}");
-        assert_eq!(starts(&world, &server), n + 2, "{late:?}");
+        assert_eq!(starts(&server).await, n + 2, "{late:?}");
     }
     // One that does not run is started.
     server.kill(&cluster).await.unwrap();
@@ -63,7 +55,7 @@ async fn sessions_that_hold_on_do_not_keep_a_cluster_from_its_restart() {
     });
     let change = world.done(resource, Restart, json!({}), Cut::Never).await;
     busy.await.unwrap();
-    assert_eq!(starts(&world, &server), 2, "{}", change.story());
+    assert_eq!(starts(&server).await, 2, "{}", change.story());
 }
 
 async fn log_in(server: &LocalServer, cluster: &Cluster, password: &str) -> sqlx::Result<()> {
@@ -122,7 +114,7 @@ async fn a_new_password_is_let_in_the_old_one_is_not_and_neither_is_written_anyw
         assert!(!change.story().contains("zq7-"), "{}", change.story());
         old = new;
     }
-    let log = log(&world, &server);
+    let log = log(&server).await;
     assert!(log.contains("statement:"), "nothing is logged at all");
     assert!(!log.contains("zq7-"));
     assert!(!log.contains("SCRAM-SHA-256$4096"), "a verifier was logged");

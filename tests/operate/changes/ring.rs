@@ -9,6 +9,7 @@ use drover::store::{queue, subjects};
 use drover_jobs::cloud::local::{Cluster, LocalServer};
 use drover_jobs::cloud::{Cloud, NewInstance};
 use drover_jobs::feel::{self, Feeler};
+use drover_jobs::ssh::public_half;
 use drover_jobs::verbs::{self, Config};
 use drover_tests::sql;
 use serde_json::Value;
@@ -49,7 +50,9 @@ impl World {
     /// one cluster; written down as if drover had made all of it.
     pub async fn made(&self) -> (LocalServer, Cluster, SubjectId, SubjectId) {
         let id = SubjectId::generate();
-        let key = self.root.join(format!("host-{id}"));
+        let keys = self.root.path().join(format!("host-{id}"));
+        drover_tests::postgres::owned_dir(&keys).unwrap();
+        let key = keys.join("key");
         drover_tests::postgres::ssh_key(&key).unwrap();
         let new = NewInstance {
             id,
@@ -59,10 +62,14 @@ impl World {
             volume_gib: 1,
             volume_type: "gp3".into(),
             host_key: drover::model::secret(std::fs::read_to_string(&key).unwrap()),
-            authorized_key: std::fs::read_to_string(key.with_extension("pub")).unwrap(),
+            // It lets in whom the record says nothing else of: the deployment's own key.
+            authorized_key: public_half(self.tools.context.ssh_key.as_ref().unwrap()).unwrap(),
         };
         let instance = Box::pin(Cloud::create(&self.cloud, &new)).await.unwrap();
-        let server = self.cloud.server(&instance.id).unwrap().unwrap();
+        let server = self.cloud.server(&instance.id).await.unwrap();
+        let mut server = server.unwrap();
+        server.answers().await.unwrap();
+        server.mount_volume().await.unwrap();
         let mut tx = self.pool.begin().await.unwrap();
         let sql = "insert into subjects (id, kind, name, state, origin, tier)
              values ($1, 'server', $2, 'uncertain', 'created', 'standard')";
@@ -77,10 +84,10 @@ impl World {
             (
                 id,
                 server.settings.address.to_string(),
-                server.target().unwrap().user,
+                server.target().await.unwrap().user,
                 server.host_key().unwrap(),
                 &instance.id,
-                server.volume().unwrap().map(|volume| volume.id),
+                server.volume().await.unwrap().map(|volume| volume.id),
             ),
         )
         .await;

@@ -29,15 +29,15 @@ async fn a_server_is_rebooted_once_however_often_a_worker_dies() {
     let world = world("reboot").await;
     let (server, cluster, id, resource, _ring) = world.made_and_seen().await;
     for cut in CUTS {
-        let before = world.boots(&server);
+        let before = world.boots(&server).await;
         let change = world.done(id, Reboot, json!({}), cut).await;
         let story = change.story();
-        assert_eq!(world.boots(&server), before + 1, "{cut:?} {story}");
+        assert_eq!(world.boots(&server).await, before + 1, "{cut:?} {story}");
         session(&server, &cluster).await.unwrap();
         // Long after, the step that was begun is done once more: nothing happens.
         let late = change.again("reboot").await;
         assert_eq!(late.ended, Ended::Done, "{late:?}");
-        assert_eq!(world.boots(&server), before + 1, "{late:?}");
+        assert_eq!(world.boots(&server).await, before + 1, "{late:?}");
         let known = world.known(resource).await;
         assert_eq!(
             known.subject().state,
@@ -53,10 +53,10 @@ async fn a_stopped_server_is_started_by_what_was_to_reboot_it() {
     let world = world("reboot-stopped").await;
     let (server, _, id, _) = world.made().await;
     let _ring = world.ring(EYES);
+    let before = world.boots(&server).await;
     world.cloud.stop(&server.name).await.unwrap();
-    let before = world.boots(&server);
     let change = world.done(id, Reboot, json!({}), Cut::AfterEffect).await;
-    assert_eq!(world.boots(&server), before + 1, "{}", change.story());
+    assert_eq!(world.boots(&server).await, before + 1, "{}", change.story());
 }
 
 /// Its own playbook mends it, which rests until the reboot gives it up.
@@ -91,10 +91,10 @@ async fn a_server_is_stopped_and_started_once_however_often_a_worker_dies() {
     let world = world("stop-start").await;
     let (server, cluster, id, _, _ring) = world.made_and_seen().await;
     for cut in CUTS {
-        let before = world.boots(&server);
+        let before = world.boots(&server).await;
         let change = world.done(id, StopStart, json!({}), cut).await;
         let story = change.story();
-        assert_eq!(world.boots(&server), before + 1, "{cut:?} {story}");
+        assert_eq!(world.boots(&server).await, before + 1, "{cut:?} {story}");
         session(&server, &cluster).await.unwrap();
     }
 }
@@ -105,21 +105,21 @@ async fn a_server_gets_another_size_however_often_a_worker_dies() {
     let (server, cluster, id, _, _ring) = world.made_and_seen().await;
     let sizes = ["medium", "large", "medium", "small"];
     for (cut, size) in CUTS.into_iter().zip(sizes) {
-        let before = world.boots(&server);
+        let before = world.boots(&server).await;
         let change = world.done(id, Resize, json!({"size": size}), cut).await;
         let instance = world.cloud.describe(&server.name).await.unwrap();
         assert_eq!(instance.size.as_deref(), Some(size), "{}", change.story());
         assert_eq!(size_in_record(&change).await.as_deref(), Some(size));
         let story = change.story();
-        assert_eq!(world.boots(&server), before + 1, "{cut:?} {story}");
+        assert_eq!(world.boots(&server).await, before + 1, "{cut:?} {story}");
         session(&server, &cluster).await.unwrap();
     }
     // It has that size already: nothing is disturbed.
-    let before = world.boots(&server);
+    let before = world.boots(&server).await;
     let change = world
         .done(id, Resize, json!({"size": "small"}), Cut::Never)
         .await;
-    assert_eq!(world.boots(&server), before, "{}", change.story());
+    assert_eq!(world.boots(&server).await, before, "{}", change.story());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,10 +141,10 @@ async fn a_size_without_room_is_told_of_and_the_server_runs_with_its_old_one() {
         session(&server, &cluster).await.unwrap();
 
         // While a human is needed, nothing is tried: the server would be stopped.
-        let before = world.boots(&server);
+        let before = world.boots(&server).await;
         let waits = change.again("conclude").await;
         assert!(matches!(waits.ended, Ended::Again(_)), "{waits:?}");
-        assert_eq!(world.boots(&server), before);
+        assert_eq!(world.boots(&server).await, before);
 
         // A human says `retry`, and by now there is room.
         if cut == CUTS[3] {
@@ -187,17 +187,12 @@ async fn a_server_that_nothing_can_start_is_started_as_soon_as_it_can() {
 async fn a_volume_grows_while_its_server_is_in_service() {
     let world = world("grow").await;
     let (server, cluster, id, _, _ring) = world.made_and_seen().await;
-    let before = world.boots(&server);
+    let before = world.boots(&server).await;
     for (n, cut) in CUTS.into_iter().enumerate() {
         let gib = 2 + u32::try_from(n).unwrap();
         let change = world.done(id, Grow, json!({"volume_gib": gib}), cut).await;
-        let mount = world.dir(&server).join("volume");
-        let df = std::process::Command::new("df")
-            .args(["-BG", "--output=size"])
-            .arg(mount)
-            .output()
-            .unwrap();
-        let df = String::from_utf8(df.stdout).unwrap();
+        let df = "df -BG --output=size /var/lib/postgresql";
+        let df = server.does(df, &[], "").await.unwrap();
         assert!(df.contains(&format!("{gib}G")), "{df} {}", change.story());
         let Known::Server(known) = world.known(id).await else {
             panic!("a server is wanted");
@@ -205,7 +200,7 @@ async fn a_volume_grows_while_its_server_is_in_service() {
         assert_eq!(known.volume.unwrap().gib, gib);
         session(&server, &cluster).await.unwrap();
     }
-    assert_eq!(world.boots(&server), before);
+    assert_eq!(world.boots(&server).await, before);
     // It never shrinks.
     let change = world
         .done(id, Grow, json!({"volume_gib": 1}), Cut::Never)

@@ -44,10 +44,12 @@ async fn a_hung_archive_command_is_ended_and_archiving_goes_on() {
     // Neither is the archiver's, though both are as old; one is a child of a backend
     // whose role is called like it.
     let others = format!(
-        "setsid sleep {third} </dev/null >/dev/null 2>&1 & \
-         setsid psql --cluster {}/{} -U archiver -Xqc \
-         \"copy (select 1) to program 'sleep {fourth}'\" postgres </dev/null >/dev/null 2>&1 &",
-        cluster.version, cluster.name
+        "setsid sudo -n -u postgres sleep {third} </dev/null >/dev/null 2>&1 & \
+         setsid sudo -n -u postgres psql --cluster {}/{} -Xqc \
+         \"set role archiver; copy (select 1) to program 'sleep {fourth}'\" \
+         postgres </dev/null >/dev/null 2>&1 &",
+        cluster.version,
+        cluster.debian()
     );
     superuser(&server, &cluster, "create role archiver superuser login").await;
     shell(&server, &others).await;

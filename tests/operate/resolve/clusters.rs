@@ -17,6 +17,11 @@ async fn started_at(server: &LocalServer, cluster: &Cluster) -> String {
     superuser(server, cluster, "select pg_postmaster_start_time()").await
 }
 
+async fn signal(server: &LocalServer, signal: &str, pid: &str) {
+    let sent = server.does("kill \"-$1\" \"$2\"", &[signal, pid], "").await;
+    sent.unwrap();
+}
+
 #[tokio::test]
 async fn a_killed_cluster_is_started_once_however_often_a_worker_dies() {
     let (world, server, cluster, _, resource) = world("killed").await;
@@ -31,7 +36,7 @@ async fn a_killed_cluster_is_started_once_however_often_a_worker_dies() {
         // The step that was begun is done once more, long after: nothing happens.
         let restart = case.done.iter().rfind(|done| done.step == "restart");
         let touched = &restart.unwrap().touched;
-        assert!(touched[0].contains(&cluster.name), "{}", case.story());
+        assert!(touched[0].contains(&cluster.debian()), "{}", case.story());
         let late = case.again("restart").await;
         assert!(late.note.contains("was started already"), "{late:?}");
         assert_eq!(started_at(&server, &cluster).await, started);
@@ -41,7 +46,7 @@ async fn a_killed_cluster_is_started_once_however_often_a_worker_dies() {
 #[tokio::test]
 async fn a_cluster_that_a_signal_has_frozen_is_killed_and_started_at_once() {
     let (world, server, cluster, _, resource) = world("hang").await;
-    assert!(server.hang(&cluster).unwrap() > 3);
+    assert!(server.hang(&cluster).await.unwrap() > 3);
     let mut case = world.incident(resource, ResourceDown).await;
     // No signal but the last one reaches it, so no other is tried first.
     assert_eq!(case.until_done().await, "restart_fast", "{}", case.story());
@@ -52,6 +57,11 @@ async fn a_cluster_that_a_signal_has_frozen_is_killed_and_started_at_once() {
 #[tokio::test]
 async fn what_a_dead_postmaster_left_is_not_in_the_way() {
     let (world, server, cluster, _, resource) = world("left").await;
+    // As its owner starts it: systemd would end what is left of it.
+    server.stop(&cluster).await.unwrap();
+    let start = "sudo -n -u postgres pg_ctlcluster --skip-systemctl-redirect \"$1\" \"$2\" start";
+    let words = [cluster.version.as_str(), &cluster.debian()];
+    server.does(start, &words, "").await.unwrap();
     // A backend that is at work does not notice that its postmaster is gone.
     let mut busy = session(&server, &cluster).await.unwrap();
     let busy = tokio::spawn(async move {
@@ -61,10 +71,12 @@ async fn what_a_dead_postmaster_left_is_not_in_the_way() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     let postmaster = "select (string_to_array(pg_read_file('postmaster.pid'), chr(10)))[1]";
     let postmaster = superuser(&server, &cluster, postmaster).await;
-    let postmaster = nix::unistd::Pid::from_raw(postmaster.parse().unwrap());
-    nix::sys::signal::kill(postmaster, nix::sys::signal::Signal::SIGKILL).unwrap();
+    signal(&server, "KILL", &postmaster).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert!(server.runs(&cluster), "the backend has noticed");
+    assert!(
+        server.runs(&cluster).await.unwrap(),
+        "the backend has noticed"
+    );
 
     let mut case = world.incident(resource, ResourceDown).await;
     let remedy = case.until_done().await;
@@ -85,7 +97,7 @@ async fn a_cluster_that_cannot_start_is_a_humans_and_says_why() {
     for done in tried {
         assert!(done.failed().is_some_and(denied), "{done:?}");
     }
-    server.mend(&cluster).unwrap();
+    server.mend(&cluster).await.unwrap();
 }
 
 #[tokio::test]
@@ -94,17 +106,21 @@ async fn a_cluster_that_takes_long_to_start_is_left_to_it() {
     let sql = "alter system set restore_command = 'sleep 300; false'";
     superuser(&server, &cluster, sql).await;
     server.kill(&cluster).await.unwrap();
-    let data = world.dir(&server).join("pg/data");
-    std::fs::write(data.join(&cluster.name).join("recovery.signal"), "").unwrap();
+    let data = format!(
+        "/var/lib/postgresql/{}/{}",
+        cluster.version,
+        cluster.debian()
+    );
+    let signal_file = "install -o postgres -g postgres -m 600 /dev/null \"$1/recovery.signal\"";
+    server.does(signal_file, &[&data], "").await.unwrap();
     let mut case = world.incident(resource, ResourceDown).await;
     assert_eq!(case.until_done().await, "restart_fast", "{}", case.story());
     assert!(case.story().contains("is starting"), "{}", case.story());
-    let postmaster = || {
-        let file = data.join(&cluster.name).join("postmaster.pid");
-        let text = std::fs::read_to_string(file).unwrap();
-        text.lines().next().unwrap().to_owned()
+    let postmaster = async || {
+        let head = "head -n 1 \"$1/postmaster.pid\"";
+        server.does(head, &[&data], "").await.unwrap()
     };
-    let started = postmaster();
+    let started = postmaster().await;
     let late = case.again("restart").await;
     assert!(late.note.contains("was started already"), "{late:?}");
     let long_ago = case.operation().memo["clock"].as_i64().unwrap();
@@ -121,8 +137,8 @@ async fn a_cluster_that_takes_long_to_start_is_left_to_it() {
         let late = case.again("restart").await;
         assert!(matches!(late.ended, Ended::Again(_)), "{how}: {late:?}");
     }
-    assert_eq!(postmaster(), started, "{}", case.story());
-    assert!(server.runs(&cluster), "{}", case.story());
+    assert_eq!(postmaster().await, started, "{}", case.story());
+    assert!(server.runs(&cluster).await.unwrap(), "{}", case.story());
 }
 
 #[tokio::test]
@@ -155,9 +171,8 @@ async fn a_cluster_that_shuts_down_for_ever_is_restarted() {
     let open = session(&server, &cluster).await.unwrap();
     let started = started_at(&server, &cluster).await;
     let pid = "select (string_to_array(pg_read_file('postmaster.pid'), chr(10)))[1]";
-    let pid: i32 = superuser(&server, &cluster, pid).await.parse().unwrap();
-    let postmaster = nix::unistd::Pid::from_raw(pid);
-    nix::sys::signal::kill(postmaster, nix::sys::signal::Signal::SIGTERM).unwrap();
+    let postmaster = superuser(&server, &cluster, pid).await;
+    signal(&server, "TERM", &postmaster).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(session(&server, &cluster).await.is_err());
     let mut case = world.incident(resource, ResourceDown).await;

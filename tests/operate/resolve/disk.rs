@@ -1,6 +1,5 @@
 //! `disk_critical` on a volume that really is full.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use drover::model::{IncidentKind, Mode, SubjectId};
@@ -26,21 +25,23 @@ struct Disk {
     resource: SubjectId,
 }
 
-/// A server with a volume of 256 MiB, which has too little room with 30 MiB free.
+/// A server with a volume of 320 MiB, which has too little room with 30 MiB free.
 async fn disk(name: &str) -> Disk {
     let limits = json!({"limits": {
         "disk_used_ratio": 0.9, "disk_free_bytes": 10 * MIB, "disk_read_only_free_ratio": 0.03,
         "slot_retained_bytes": 20 * MIB,
     }});
     let world = World::new(name, &limits).await;
-    let (server, cluster, id, resource) = world.pair(Some(256)).await;
-    Disk {
+    let (server, cluster, id, resource) = world.pair(Some(320)).await;
+    let disk = Disk {
         world,
         server,
         cluster,
         id,
         resource,
-    }
+    };
+    disk.log_there(&disk.cluster).await;
+    disk
 }
 
 impl Disk {
@@ -49,9 +50,31 @@ impl Disk {
         case.await.cut(cut)
     }
 
-    fn volume(&self) -> PathBuf {
-        let server = self.world.dir(&self.server);
-        server.join("volume")
+    /// Has a cluster log to the volume, in the way that Debian has for it.
+    async fn log_there(&self, cluster: &Cluster) {
+        let script = "install -d -o postgres -g postgres /var/lib/postgresql/log
+            pg_ctlcluster \"$1\" \"$2\" stop
+            ln -sfn \"/var/lib/postgresql/log/$2.log\" \"/etc/postgresql/$1/$2/log\"
+            pg_ctlcluster \"$1\" \"$2\" start";
+        let words = [cluster.version.as_str(), &cluster.debian()];
+        self.server.does(script, &words, "").await.unwrap();
+    }
+
+    /// Writes 8 MiB into each of these files beside its log.
+    async fn write_logs(&self, names: &[impl AsRef<str>]) {
+        let write = "cd /var/lib/postgresql/log && for f; do
+            head -c 8388608 /dev/zero >\"$f\" && chown postgres:adm \"$f\" || exit; done";
+        let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+        self.server.does(write, &names, "").await.unwrap();
+    }
+
+    /// The files there.
+    async fn logs(&self) -> Vec<String> {
+        let list = self
+            .server
+            .does("ls /var/lib/postgresql/log", &[], "")
+            .await;
+        list.unwrap().lines().map(str::to_owned).collect()
     }
 
     async fn sql(&self, sql: &str) -> String {
@@ -98,8 +121,8 @@ impl Disk {
         false
     }
 
-    fn size(&self) -> u64 {
-        self.server.volume().unwrap().unwrap().size_bytes / MIB
+    async fn size(&self) -> u64 {
+        self.server.volume().await.unwrap().unwrap().size / MIB
     }
 }
 
@@ -113,55 +136,56 @@ fn names<'a>(case: &'a Case<'_>) -> Vec<(&'a str, bool)> {
 async fn rotated_logs_go_first_and_nothing_else_goes_with_them() {
     let disk = disk("logs").await;
     for cut in CUTS {
-        let log = disk.volume().join("log");
-        let name = &disk.cluster.name;
+        let name = disk.cluster.debian();
         let rotated = ["1", "12", "2.gz"].map(|end| format!("{name}.log.{end}"));
         let kept = ["notes.gz", "app.log.old", "app.log.1.txt", "dump.sql.gz"];
-        for file in rotated.iter().map(String::as_str).chain(kept) {
-            std::fs::write(log.join(file), vec![b'x'; 8 * MIB as usize]).unwrap();
-        }
-        disk.server.fill_volume(12).unwrap();
+        disk.write_logs(&rotated).await;
+        disk.write_logs(&kept).await;
+        disk.server.fill_volume(12).await.unwrap();
         let mut case = disk.case(cut).await;
         assert_eq!(case.until_done().await, "remove_logs", "{}", case.story());
         assert!(case.story().contains("of 24.0 MiB"), "{}", case.story());
         assert_eq!(names(&case)[0], ("read_only", true), "{}", case.story());
+        let left = disk.logs().await;
         for file in rotated {
-            assert!(!log.join(&file).exists(), "{file}");
+            assert!(!left.contains(&file), "{left:?}");
         }
-        for file in kept {
-            assert!(log.join(file).exists(), "{file}");
+        for file in kept
+            .map(str::to_owned)
+            .into_iter()
+            .chain([format!("{name}.log")])
+        {
+            assert!(left.contains(&file), "{file}: {left:?}");
         }
-        assert!(log.join(format!("{name}.log")).exists());
         // Now there is room, and the rest of the playbook leaves it at that.
-        disk.server.empty_volume().unwrap();
+        disk.server.empty_volume().await.unwrap();
         case.waits().await;
         assert!(matches!(case.next(&cleared()), NextAction::Close(_)));
         if cut == Cut::Never {
             case.calls_a_human().await;
         }
-        assert_eq!(disk.size(), 256, "{}", case.story());
+        assert_eq!(disk.size().await, 320, "{}", case.story());
         assert_eq!(case.touched().len(), 1, "{}", case.story());
     }
 }
 
 #[tokio::test]
 async fn logs_of_clusters_that_are_not_drovers_to_change_stay() {
-    let disk = disk("logs-of").await;
+    let mut disk = disk("logs-of").await;
     // It logs to the same directory.
     let foreign = disk.server.create("app2").await.unwrap();
-    let log = disk.volume().join("log");
-    let ours = log.join(format!("{}.log.1", disk.cluster.name));
+    disk.log_there(&foreign).await;
+    let name = disk.cluster.debian();
+    let ours = format!("{name}.log.1");
     let others = [
         format!("{}.log.1", foreign.name),
         format!("{}.log.2.gz", foreign.name),
         "pg_upgrade.log.1".to_owned(),
-        format!("{}-old.log.1", disk.cluster.name),
+        format!("{name}-old.log.1"),
     ];
-    let others = others.map(|name| log.join(name));
-    for file in others.iter().chain([&ours]) {
-        std::fs::write(file, vec![b'x'; 8 * MIB as usize]).unwrap();
-    }
-    disk.server.fill_volume(12).unwrap();
+    disk.write_logs(&others).await;
+    disk.write_logs(&[&ours]).await;
+    disk.server.fill_volume(12).await.unwrap();
     let mut db = disk.world.pool.acquire().await.unwrap();
     let scope = format!("subject:{}", disk.resource);
     let mode = async |db: &mut sqlx::PgConnection, mode| {
@@ -172,14 +196,15 @@ async fn logs_of_clusters_that_are_not_drovers_to_change_stay() {
     let mut case = disk.case(Cut::Never).await;
     case.until_tried("remove_logs").await;
     case.story().says(["is in mode advise"]);
-    assert!(ours.exists(), "{}", case.story());
+    assert!(disk.logs().await.contains(&ours), "{}", case.story());
 
     mode(&mut db, Mode::Act).await;
     let mut case = disk.case(Cut::Never).await;
     assert_eq!(case.until_done().await, "remove_logs", "{}", case.story());
-    assert!(!ours.exists(), "{}", case.story());
+    let left = disk.logs().await;
+    assert!(!left.contains(&ours), "{}", case.story());
     for file in others {
-        assert!(file.exists(), "{file:?}");
+        assert!(left.contains(&file), "{file}: {left:?}");
     }
 }
 
@@ -191,7 +216,7 @@ async fn only_inactive_slots_that_hold_too_much_are_dropped_and_each_is_named() 
         disk.write_wal().await;
         disk.sql("checkpoint").await;
         disk.slot("young").await;
-        disk.server.fill_volume(12).unwrap();
+        disk.server.fill_volume(12).await.unwrap();
         let mut case = disk.case(cut).await;
         assert_eq!(case.until_done().await, "drop_slots", "{}", case.story());
         let resource = &disk.cluster.name;
@@ -203,7 +228,7 @@ async fn only_inactive_slots_that_hold_too_much_are_dropped_and_each_is_named() 
         let slots = "select string_agg(slot_name, ',') from pg_replication_slots";
         assert_eq!(disk.sql(slots).await, "young", "{}", case.story());
         disk.sql("select pg_drop_replication_slot('young')").await;
-        disk.server.empty_volume().unwrap();
+        disk.server.empty_volume().await.unwrap();
     }
 }
 
@@ -229,7 +254,7 @@ async fn the_slot_of_a_live_follower_stays_for_as_long_as_a_limit_holds_for_it()
     disk.sql(limit).await;
     disk.sql("select pg_reload_conf()").await;
     disk.sql("checkpoint").await;
-    disk.server.fill_volume(12).unwrap();
+    disk.server.fill_volume(12).await.unwrap();
     let slots = "select string_agg(slot_name, ',') from pg_replication_slots";
     let mut case = disk.case(Cut::Never).await;
     assert_eq!(case.until_done().await, "drop_slots", "{}", case.story());
@@ -249,7 +274,7 @@ async fn slots_go_by_the_rules_and_the_mode_of_their_own_database() {
     disk.slot("left_behind").await;
     disk.write_wal().await;
     disk.sql("checkpoint").await;
-    disk.server.fill_volume(12).unwrap();
+    disk.server.fill_volume(12).await.unwrap();
     let slots = "select count(*) from pg_replication_slots";
 
     // Its tier lets slots hold more than the server's does.
@@ -281,15 +306,15 @@ async fn slots_go_by_the_rules_and_the_mode_of_their_own_database() {
 async fn a_volume_grows_once_however_often_a_worker_dies() {
     let disk = disk("grow").await;
     // A quarter more, but the tiny ones double.
-    for (cut, size) in CUTS.into_iter().zip([512, 1024, 2048]) {
-        let left = u32::try_from(disk.size() / 25).unwrap();
-        disk.server.fill_volume(left).unwrap();
+    for (cut, size) in CUTS.into_iter().zip([640, 1280, 2560]) {
+        let left = u32::try_from(disk.size().await / 25).unwrap();
+        disk.server.fill_volume(left).await.unwrap();
         let mut case = disk.case(cut).await;
         assert_eq!(case.until_done().await, "grow_volume", "{}", case.story());
-        assert_eq!(disk.size(), size, "{}", case.story());
+        assert_eq!(disk.size().await, size, "{}", case.story());
         case.again("grow").await;
-        assert_eq!(disk.size(), size, "{}", case.story());
-        disk.server.empty_volume().unwrap();
+        assert_eq!(disk.size().await, size, "{}", case.story());
+        disk.server.empty_volume().await.unwrap();
     }
 }
 
@@ -297,7 +322,7 @@ async fn a_volume_grows_once_however_often_a_worker_dies() {
 async fn with_next_to_nothing_free_databases_are_read_only_until_there_is_room() {
     let disk = disk("readonly").await;
     for cut in CUTS {
-        disk.server.fill_volume(5).unwrap();
+        disk.server.fill_volume(5).await.unwrap();
         let mut case = disk.case(cut).await;
         assert_eq!(case.until_done().await, "read_only", "{}", case.story());
         assert!(disk.is("on").await, "{}", case.story());
@@ -309,7 +334,7 @@ async fn with_next_to_nothing_free_databases_are_read_only_until_there_is_room()
             panic!("{wanted:?}");
         };
         assert_eq!(remedy, "remove_logs");
-        disk.server.empty_volume().unwrap();
+        disk.server.empty_volume().await.unwrap();
         while matches!(case.next(&cleared()), NextAction::Ask { .. }) {
             case.remedy(&cleared()).await;
         }
@@ -323,7 +348,7 @@ async fn with_next_to_nothing_free_databases_are_read_only_until_there_is_room()
 #[tokio::test]
 async fn what_the_customer_had_set_stays_his() {
     let disk = disk("his").await;
-    disk.server.fill_volume(5).unwrap();
+    disk.server.fill_volume(5).await.unwrap();
     // On, by himself: nothing to do, and nothing to take back.
     disk.set("on").await;
     let mut case = disk.case(Cut::Never).await;
@@ -352,7 +377,7 @@ async fn what_the_customer_had_set_stays_his() {
 #[tokio::test]
 async fn a_database_in_another_mode_is_left_alone() {
     let disk = disk("mode").await;
-    disk.server.fill_volume(5).unwrap();
+    disk.server.fill_volume(5).await.unwrap();
     let sql = "insert into modes (scope, mode, reason) values ($1, 'advise', 'the test')";
     let binds = [format!("subject:{}", disk.resource)];
     sql::run(&disk.world.pool, sql, binds).await;

@@ -70,8 +70,9 @@ async fn freezing_that_is_under_way_is_not_begun_again() {
     // A table that cannot be vacuumed for now.
     let hold = format!(
         "setsid sh -c \"(echo 'begin; lock table public.old;'; sleep 20) | \
-         psql --cluster {}/{} -U postgres -Xq postgres\" </dev/null >/dev/null 2>&1 &",
-        cluster.version, cluster.name
+         sudo -n -u postgres psql --cluster {}/{} -Xq postgres\" </dev/null >/dev/null 2>&1 &",
+        cluster.version,
+        cluster.debian()
     );
     super::sessions::shell(&server, &hold).await;
     tokio::time::sleep(Duration::from_secs(1)).await;

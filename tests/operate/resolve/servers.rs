@@ -46,11 +46,11 @@ async fn a_dead_server_is_booted_once_however_often_a_worker_dies() {
     let (world, server, cluster, id, _) = world("dead").await;
     let midway = Cut::Midway(Duration::from_millis(1500));
     for cut in [Cut::Never, Cut::AfterEffect, midway] {
-        let before = world.boots(&server);
+        let before = world.boots(&server).await;
         server.unplug().await.unwrap();
         let mut case = world.incident(id, ServerDown).await.cut(cut);
         let story = through(&mut case, "reboot").await;
-        assert_eq!(world.boots(&server), before + 1, "{cut:?} {story}");
+        assert_eq!(world.boots(&server).await, before + 1, "{cut:?} {story}");
         session(&server, &cluster).await.unwrap();
         assert_eq!(case.touched(), [format!("server {}", server.name)]);
     }
@@ -65,34 +65,30 @@ async fn a_dead_server_is_booted_once_however_often_a_worker_dies() {
 async fn a_server_that_hangs_is_rebooted_once() {
     let (world, server, cluster, id, _) = world("hung").await;
     for cut in [Cut::AfterEffect, Cut::Midway(Duration::from_millis(1500))] {
-        let before = world.boots(&server);
+        let before = world.boots(&server).await;
         // Its sshd takes connections and says nothing; its cloud says that it runs.
-        signal_sshd(&world, &server, nix::sys::signal::Signal::SIGSTOP);
+        signal_sshd(&server, "STOP").await;
         let mut case = world.incident(id, ServerDown).await.cut(cut);
         let story = through(&mut case, "reboot").await;
-        assert_eq!(world.boots(&server), before + 1, "{story}");
+        assert_eq!(world.boots(&server).await, before + 1, "{story}");
         session(&server, &cluster).await.unwrap();
     }
 }
 
-fn signal_sshd(world: &World, server: &LocalServer, signal: nix::sys::signal::Signal) {
-    let pid = world.dir(server).join("sshd.pid");
-    let pid = std::fs::read_to_string(pid)
-        .unwrap()
-        .trim()
-        .parse()
-        .unwrap();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
+/// Its sessions, too: one that is open would still be answered.
+async fn signal_sshd(server: &LocalServer, signal: &str) {
+    let script = "pkill \"-$1\" -x sshd";
+    server.does(script, &[signal], "").await.unwrap();
 }
 
 #[tokio::test]
 async fn a_server_that_answers_again_is_not_rebooted_at_once() {
     let (world, server, _, id, _) = world("answers").await;
-    let before = world.boots(&server);
+    let before = world.boots(&server).await;
     let mut case = world.incident(id, ServerDown).await;
     case.waits().await;
     assert!(matches!(case.next(&cleared()), NextAction::Close(_)));
-    assert_eq!(world.boots(&server), before);
+    assert_eq!(world.boots(&server).await, before);
 }
 
 /// Both remedies are passed over, each at its first look and for this.
@@ -117,9 +113,9 @@ fn again() -> Ended {
 #[tokio::test]
 async fn a_server_that_answered_or_that_nobody_asked_keeps_its_power() {
     let (mut world, server, _, id, _) = world("answered").await;
-    let before = world.boots(&server);
+    let before = world.boots(&server).await;
     // Nothing of it is seen from outside: only what was seen last keeps it.
-    signal_sshd(&world, &server, nix::sys::signal::Signal::SIGSTOP);
+    signal_sshd(&server, "STOP").await;
     for cause in [
         Cause::Authentication,
         Cause::Protocol,
@@ -134,15 +130,15 @@ async fn a_server_that_answered_or_that_nobody_asked_keeps_its_power() {
     world.tools.context.ssh_key = None;
     let mut case = world.incident(id, ServerDown).await;
     spared(&mut case, "there is no SSH key").await;
-    signal_sshd(&world, &server, nix::sys::signal::Signal::SIGCONT);
-    assert_eq!(world.boots(&server), before);
+    signal_sshd(&server, "CONT").await;
+    assert_eq!(world.boots(&server).await, before);
 }
 
 #[tokio::test]
 async fn a_server_whose_databases_answer_keeps_its_power() {
     let (world, server, _, id, resource) = world("serves").await;
-    let before = world.boots(&server);
-    signal_sshd(&world, &server, nix::sys::signal::Signal::SIGSTOP);
+    let before = world.boots(&server).await;
+    signal_sshd(&server, "STOP").await;
     let sql = "update subjects set state = 'available' where id = $1";
     sql::run(&world.pool, sql, [resource]).await;
     observe(&world, resource, true).await;
@@ -158,7 +154,7 @@ async fn a_server_whose_databases_answer_keeps_its_power() {
         assert_eq!(ended, skipped, "{}", case.story());
     }
     spared(&mut case, "its databases answer").await;
-    assert_eq!(world.boots(&server), before);
+    assert_eq!(world.boots(&server).await, before);
 
     // Its databases are gone, too.
     observe(&world, resource, false).await;
@@ -167,7 +163,7 @@ async fn a_server_whose_databases_answer_keeps_its_power() {
     assert_eq!(done.unwrap().ended, again(), "{}", case.story());
     observe(&world, resource, false).await;
     assert_eq!(case.until_done().await, "reboot", "{}", case.story());
-    assert_eq!(world.boots(&server), before + 1);
+    assert_eq!(world.boots(&server).await, before + 1);
 }
 
 /// Writes an observation of a resource into the record.
@@ -191,7 +187,7 @@ async fn a_server_that_was_stopped_is_started_whatever_comes_in_between() {
     let (world, server, cluster, id, _) = world("half").await;
     let mut case = world.incident(id, VolumeStuck).await;
     case.run_to("stop_start", "start").await;
-    assert!(!server.is_up(), "{}", case.story());
+    assert!(!server.is_up().await.unwrap(), "{}", case.story());
     // All is well, says an observation of before; the time is up; hands off, says
     // the herd's mode.
     case.mode = Mode::Hold;
@@ -203,7 +199,8 @@ async fn a_server_that_was_stopped_is_started_whatever_comes_in_between() {
         assert!(done.is_some(), "{}", case.story());
     }
     assert_eq!(case.operation().state, OperationState::Done);
-    assert!(server.is_up(), "{}", case.story());
+    assert!(server.is_up().await.unwrap(), "{}", case.story());
+    server.answers().await.unwrap();
     session(&server, &cluster).await.unwrap();
     assert!(matches!(case.next(&cleared()), NextAction::Close(_)));
 }
@@ -230,23 +227,29 @@ async fn a_remedy_that_no_cloud_can_do_is_passed_over() {
 #[tokio::test]
 async fn a_stuck_volume_is_mended_by_a_boot_or_by_being_attached_again() {
     let world = World::new("stuck", &json!({})).await;
-    let (server, cluster, id, _) = world.pair(Some(256)).await;
+    let (server, cluster, id, _) = world.pair(Some(320)).await;
     for (cure, remedy) in [(Cure::Boot, "stop_start"), (Cure::Reattach, "reattach")] {
         for cut in [Cut::Never, Cut::AfterEffect] {
             server.make_volume_read_only(cure).await.unwrap();
-            let before = world.boots(&server);
+            let before = world.boots(&server).await;
             let case = world.incident(id, VolumeStuck).await;
             let mut case = case.cut(cut);
             assert_eq!(case.until_done().await, "stop_start", "{}", case.story());
-            let cured = server.volume_is_writable().unwrap();
+            server.answers().await.unwrap();
+            let cured = server.volume_is_writable().await.unwrap();
             assert_eq!(cured, cure == Cure::Boot, "{}", case.story());
             if !cured {
                 through(&mut case, "reattach").await;
-                assert!(server.volume_is_writable().unwrap(), "{}", case.story());
+                server.answers().await.unwrap();
+                assert!(
+                    server.volume_is_writable().await.unwrap(),
+                    "{}",
+                    case.story()
+                );
             }
             let story = case.story();
             let expected = if remedy == "reattach" { 2 } else { 1 };
-            assert_eq!(world.boots(&server), before + expected, "{story}");
+            assert_eq!(world.boots(&server).await, before + expected, "{story}");
             session(&server, &cluster).await.unwrap();
         }
     }

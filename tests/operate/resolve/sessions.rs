@@ -6,25 +6,16 @@ use drover::model::IncidentKind::{ConnectionsExhausted, CredentialsRefused};
 use drover::model::{ExposeSecret, OperationState};
 use drover_jobs::cloud::local::{Cluster, LocalServer};
 use drover_jobs::resolve::operations::Ended;
-use drover_jobs::ssh::{self, Limits};
 use drover_tests::Says;
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
 use super::driver::{Cut, World, holds, session, superuser};
 
-/// What a command says on the server.
+/// What a command says on the server, as root.
 pub async fn shell(server: &LocalServer, command: &str) -> String {
-    let limits = Limits {
-        time: Duration::from_secs(60),
-        bytes: 64 << 20,
-        ..Limits::default()
-    };
-    let output = ssh::run(&server.target().unwrap(), command, limits).await;
-    let output = output.unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status, Some(0), "{command}: {said}");
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    let said = server.does(command, &[], "").await;
+    said.unwrap_or_else(|e| panic!("{command}: {e:#}"))
 }
 
 async fn run(session: &mut PgConnection, sql: &'static str) -> sqlx::Result<()> {
@@ -64,7 +55,8 @@ async fn only_sessions_that_idle_in_a_transaction_for_long_are_ended() {
     let held = "(echo 'begin;'; sleep 60) | psql --cluster";
     let superusers = format!(
         "setsid sh -c \"{held} {}/{} -U postgres -Xq postgres\" </dev/null >/dev/null 2>&1 &",
-        cluster.version, cluster.name
+        cluster.version,
+        cluster.debian()
     );
     shell(&server, &superusers).await;
     tokio::time::sleep(IDLE).await;
@@ -140,7 +132,8 @@ async fn with_nothing_to_end_people_are_told_who_holds_the_connections() {
 async fn nothing_is_told(server: &LocalServer, cluster: &Cluster, story: &str) {
     let log = format!(
         "cat $(pg_lsclusters -h {} {} | awk '{{ print $NF }}')",
-        cluster.version, cluster.name
+        cluster.version,
+        cluster.debian()
     );
     let log = shell(server, &log).await;
     // That statements are logged at all.
@@ -216,7 +209,7 @@ async fn what_pg_hba_forbids_is_said_and_left_alone() {
     let password = "select rolpassword from pg_authid where rolname = 'drover'";
     let before = superuser(&server, &cluster, password).await;
     let file = superuser(&server, &cluster, "show hba_file").await;
-    shell(&server, &format!("echo local all all trust >{file}")).await;
+    shell(&server, &format!("echo local all all peer >{file}")).await;
     superuser(&server, &cluster, "select pg_reload_conf()").await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     session(&server, &cluster).await.unwrap_err();

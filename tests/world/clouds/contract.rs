@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use drover::config::LocalConfig;
 use drover::model::SubjectId;
 use drover_jobs::cloud::local::{LocalCloud, ZONES};
 use drover_jobs::cloud::{
     AnyCloud, Cloud, CloudAction, CloudError, Instance, InstanceState, MarkedSort, NewInstance,
 };
-use drover_tests::{until, when};
+use drover_tests::{Daemon, until, when};
 
 use super::set_up::key_pair;
 
@@ -53,7 +54,7 @@ async fn keeps_the_contract(cloud: AnyCloud<'_>, names: Names) {
     let new = wanted(&names, zones.first().unwrap());
     nothing_is_known_of_what_never_was(cloud, &names).await;
     assert!(cloud.marked().await.unwrap().is_empty());
-    assert!(!cloud.login().unwrap().user.is_empty());
+    assert!(!cloud.login().await.unwrap().user.is_empty());
 
     // One server, one instance, however often it is asked for.
     let made = cloud.create(&new).await.unwrap();
@@ -177,26 +178,21 @@ async fn nothing_is_known_of_what_never_was(cloud: AnyCloud<'_>, names: &Names) 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_local_cloud_keeps_the_contract() {
     drover_tests::init();
-    let root = std::path::PathBuf::from(format!("/tmp/drover-contract-{}", std::process::id()));
-    std::fs::create_dir_all(&root).unwrap();
-    let local = LocalCloud::new(&root, None).unwrap();
+    let root = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(&root.path().join("machines")).await.unwrap();
+    let config = LocalConfig {
+        dir: root.path().to_owned(),
+        machines: Some(daemon.socket()),
+        image: None,
+    };
+    let cloud = LocalCloud::new(&config, None).unwrap();
     let names = Names {
         size: "small",
         other_size: "medium",
         nothing: ("i-0123456789abcdef0", "vol-0123456789abcdef0"),
     };
-    // In a task, so that what it made goes whatever becomes of it.
-    let cloud = local.clone();
-    let done = tokio::spawn(async move {
-        assert_eq!(AnyCloud::Local(&cloud).zones().await.unwrap(), ZONES);
-        keeps_the_contract(AnyCloud::Local(&cloud), names).await;
-    });
-    let done = done.await;
-    for server in local.servers().unwrap() {
-        server.destroy().await.unwrap();
-    }
-    std::fs::remove_dir_all(&root).unwrap();
-    done.unwrap();
+    assert_eq!(AnyCloud::Local(&cloud).zones().await.unwrap(), ZONES);
+    keeps_the_contract(AnyCloud::Local(&cloud), names).await;
 }
 
 #[cfg(feature = "ec2")]
@@ -252,7 +248,7 @@ mod ec2 {
         let ec2 = cloud(&config, moto.endpoint()).await;
         let cloud = AnyCloud::Ec2(ec2.region(None).unwrap());
         assert_eq!(cloud.zones().await.unwrap(), ["us-east-1a", "us-east-1b"]);
-        assert_eq!(cloud.login().unwrap().port, 2222);
+        assert_eq!(cloud.login().await.unwrap().port, 2222);
 
         let new = wanted(&NAMES, "us-east-1b");
         let made = cloud.create(&new).await.unwrap();
