@@ -32,16 +32,16 @@ missing_packages() {
     if [ "${1:-}" = test ]; then
         # For moto.
         python3 -c 'import ensurepip, venv' 2>/dev/null || printf ' python3-venv'
-        # What cuts a local server off, and a machine.
-        [ -x /usr/sbin/nft ] || printf ' nftables'
         missing_for_machines
         command -v shellcheck >/dev/null || printf ' shellcheck'
     fi
-    if [ "${1:-}" = foreman ] && ! command -v foreman >/dev/null; then printf ' ruby-foreman'; fi
+    if [[ ${1:-} == demo* ]]; then missing_for_machines; fi
+    if [ "${1:-}" = demo ] && ! command -v foreman >/dev/null; then printf ' ruby-foreman'; fi
 }
 
-# Which of them drover-machines needs, beside util-linux and mount; nftables is above.
+# Which of them drover-machines needs, beside util-linux and mount.
 missing_for_machines() {
+    [ -x /usr/sbin/nft ] || printf ' nftables'
     command -v systemd-nspawn >/dev/null || printf ' systemd-container'
     [ -x /usr/sbin/debootstrap ] || printf ' debootstrap'
     [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || printf ' debian-archive-keyring'
@@ -90,6 +90,42 @@ need_rust() {
             rustup component add "${part/fmt/rustfmt}" ||
             die "cargo $part is missing; run: rustup component add ${part/fmt/rustfmt}"
     done
+}
+
+# Whether something can be done as root; asks for a password where there is somebody to ask.
+may_be_root() {
+    is_root || sudo -n true 2>/dev/null || { [ -t 0 ] && command -v sudo >/dev/null && sudo -v; }
+}
+
+# Builds drover-machines, says whether it can make machines here, and if so begins to make their
+# image in the background: wait_for_image. Sets `kind`. The arguments are cargo's for all that
+# is built: with other packages, all of ours would be compiled once more.
+begin_machines() {
+    local why
+    cargo build --quiet "$@" --package drover-machines --bin drover-machines
+    kind=processes image=
+    if ! may_be_root; then
+        why="nobody is root here, and sudo does not let us"
+    elif why=$(privileged "$target/${profile:-debug}/drover-machines" check 2>&1); then
+        kind=machines
+    fi
+    if [ $kind = processes ]; then
+        say "the herd: processes of one user, for machines cannot be had here ($(tr '\n' ' ' <<<"$why"))"
+        return
+    fi
+    say "the herd: real Debian machines, by systemd-nspawn; their image is made meanwhile, if need be"
+    image_log=$(mktemp)
+    privileged "$target/${profile:-debug}/drover-machines" image bookworm >"$image_log" 2>&1 &
+    image=$!
+}
+
+wait_for_image() {
+    [ -n "$image" ] || return 0
+    local began=$SECONDS
+    wait "$image" || { cat "$image_log"; die "the image of the machines could not be made"; }
+    [ $((SECONDS - began)) -lt 2 ] || say "the image was waited for $((SECONDS - began)) s more"
+    rm -f "$image_log"
+    image=
 }
 
 # PostgreSQL refuses to run as root: as root, this user runs it.
