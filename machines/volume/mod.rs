@@ -124,6 +124,8 @@ impl Store {
         if !Path::new(&device).exists() {
             bail!("losetup made no device for volume {id}");
         }
+        // The kernel leaves it as read-only as whoever had it before has made it.
+        tool("blockdev").args(["--setrw", &device]).run().await?;
         Ok(device)
     }
 
