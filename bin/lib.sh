@@ -36,6 +36,7 @@ missing_packages() {
         [ -x /usr/sbin/nft ] || printf ' nftables'
         missing_for_machines
         command -v shellcheck >/dev/null || printf ' shellcheck'
+        command -v strace >/dev/null || printf ' strace'
     fi
     if [ "${1:-}" = foreman ] && ! command -v foreman >/dev/null; then printf ' ruby-foreman'; fi
 }

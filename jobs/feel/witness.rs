@@ -9,7 +9,7 @@ use super::lsclusters;
 use super::sections::{Malformed, Sections};
 use super::server_log;
 use crate::host::scripts::WITNESS;
-use crate::host::{self, Host, Report, ScriptError, Word};
+use crate::host::{self, Host, Report, ScriptError};
 use crate::ssh::SshError;
 
 const TIME: Duration = Duration::from_secs(5);
@@ -39,7 +39,7 @@ async fn ask(server: &Server, port: u16, cx: &FeelContext) -> Result<Report, Ssh
         ..cx.host(server, TIME)?
     };
     let arguments = [server_log::PATTERN];
-    let said = host::run(&host, WITNESS, &Word::default(), &arguments, b"").await;
+    let said = host::look(&host, WITNESS, &arguments, b"").await;
     said.map_err(ScriptError::into_ssh)
 }
 

@@ -2,7 +2,11 @@
 //! does it, whoever may not is told "not proved", and no link that the owner of a cluster
 //! plants gives them what is root's.
 
+#[path = "logins/helper.rs"]
+mod helper;
 mod machine;
+#[path = "logins/words.rs"]
+mod words;
 
 use std::time::Duration;
 
@@ -14,7 +18,7 @@ use machine::{Cluster, Login, Machine, is_not_proved};
 fn may(login: Login, script: &Script) -> bool {
     let at_a_cluster = script.name.starts_with("gameday_") || script.name.starts_with("restart_");
     match (login, script.sees) {
-        (Login::Root | Login::Sudo, _) => true,
+        (Login::Root | Login::Sudo | Login::Helper, _) => true,
         (Login::Owner, sees) => !matches!(sees, Sees::Root),
         (Login::Stranger, sees) => matches!(sees, Sees::Anyone) && !at_a_cluster,
     }
@@ -29,7 +33,7 @@ async fn who_may_not_see_is_told_so_and_changes_nothing() {
         let hide = format!("mount -o remount,hidepid={hidden} /proc");
         machine.root(&hide).await;
         for login in [Login::Owner, Login::Stranger] {
-            for script in ALL.iter().filter(|script| !may(login, script)) {
+            for script in ALL.iter().copied().filter(|script| !may(login, script)) {
                 let ended = cluster.run(login, script, &["x", "y", "z"], "").await;
                 assert!(
                     is_not_proved(&ended),
@@ -39,7 +43,7 @@ async fn who_may_not_see_is_told_so_and_changes_nothing() {
             }
             assert_eq!(cluster.standing().await, before, "{login:?}");
         }
-        for login in [Login::Root, Login::Sudo, Login::Owner] {
+        for login in [Login::Root, Login::Sudo, Login::Helper, Login::Owner] {
             let said = cluster.does(login, LOOK_CLUSTER, &[""]).await;
             let told = (said.value("alive").unwrap(), said.value("answers").unwrap());
             assert_eq!(told, ("alive", "0"), "{login:?}");
@@ -69,7 +73,7 @@ async fn is_managed(cluster: &Cluster<'_>, login: Login) {
     cluster
         .root("runuser -u postgres -- createuser -p $P customer")
         .await;
-    let all: &[(&Script, &[&str])] = &[
+    let all: &[(&'static Script, &[&str])] = &[
         (VERSION, none),
         (LOOK_SLOTS, &["0", ""]),
         (DROP_SLOT_IF_UNREAD, &["none", "0", ""]),
@@ -104,10 +108,11 @@ async fn is_managed(cluster: &Cluster<'_>, login: Login) {
         (GAMEDAY_SIGNAL, &["KILL"]),
         (RESTART_DEAD_CLUSTER, &["fast", "9999999999", "refused"]),
     ];
-    for (script, arguments) in all {
+    for (script, arguments) in all.iter().filter(|(script, _)| may(login, script)) {
         cluster.does(login, script, arguments).await;
     }
-    for script in [SET_PASSWORD, RESTORE_LOGIN] {
+    let scripts: [&'static Script; 2] = [SET_PASSWORD, RESTORE_LOGIN];
+    for script in scripts {
         let ended = cluster
             .run(login, script, &["customer", "true"], VERIFIER)
             .await;
@@ -134,6 +139,12 @@ async fn root_manages_a_cluster() {
 async fn who_may_become_root_manages_a_cluster() {
     let machine = Machine::make().await;
     is_managed(&machine.cluster("of_sudo").await, Login::Sudo).await;
+}
+
+#[tokio::test]
+async fn who_may_use_drover_root_manages_a_cluster() {
+    let machine = Machine::make().await;
+    is_managed(&machine.cluster("of_helper").await, Login::Helper).await;
 }
 
 #[tokio::test]
@@ -258,6 +269,11 @@ async fn who_may_become_root_makes_and_drops_clusters() {
     lives_and_goes(&Machine::make().await, Login::Sudo, "sudo").await;
 }
 
+#[tokio::test]
+async fn who_may_use_drover_root_makes_and_drops_clusters() {
+    lives_and_goes(&Machine::make().await, Login::Helper, "helper").await;
+}
+
 /// What the owner of a cluster puts in the way: under each name that a script writes to, a
 /// link to what is root's.
 const TRAPS: &str = "
@@ -291,14 +307,16 @@ async fn nobody_has_the_secret(cluster: &Cluster<'_>, what: &str) {
 #[tokio::test]
 async fn a_link_gives_nobody_what_is_roots() {
     let machine = Machine::make().await;
-    for (login, name) in [(Login::Root, "links_root"), (Login::Sudo, "links_sudo")] {
+    for login in Login::MIGHTY {
+        let name = format!("links_{login:?}").to_lowercase();
+        let name = name.as_str();
         let cluster = machine.cluster(name).await;
         cluster
             .root("mkdir -p /etc/drover-test; echo x >/etc/drover-test/old.log.1")
             .await;
         let changed = cluster.root("stat -c '%i %Y %Z' /etc/secret").await;
         let follow = [machine.address(), "5999", "f_x"];
-        let steps: &[(&Script, &[&str], &str)] = &[
+        let steps: &[(&'static Script, &[&str], &str)] = &[
             (
                 MAKE_SLOT,
                 &["f_y", "64"],
@@ -352,7 +370,9 @@ async fn a_link_gives_nobody_what_is_roots() {
         }
         // The log, and what the name of the log and the data lead to.
         cluster.root("ln -sfn /etc/secret $C/log; rm -f $D/postmaster.pid; ln -s /etc/secret $D/postmaster.pid").await;
-        for script in [WITNESS, START_CLUSTER, FENCE, RESTART_CLUSTER, LOOK_CLUSTER] {
+        let scripts: [&'static Script; 5] =
+            [WITNESS, START_CLUSTER, FENCE, RESTART_CLUSTER, LOOK_CLUSTER];
+        for script in scripts {
             let ended = cluster.run(login, script, &["only root"], "").await;
             assert!(
                 !format!("{ended:?}").contains("may know"),
@@ -368,10 +388,7 @@ async fn a_link_gives_nobody_what_is_roots() {
 async fn a_folder_that_is_dropped_may_be_a_link() {
     let machine = Machine::make().await;
     for login in Login::MIGHTY {
-        let name = format!(
-            "d_trap_{}",
-            if login == Login::Root { "root" } else { "sudo" }
-        );
+        let name = format!("d_trap_{login:?}").to_lowercase();
         let version = machine.version().await;
         let trap = machine.made(&name, &version);
         trap.root(
@@ -396,7 +413,7 @@ async fn a_lock_file_names_nobody_to_be_killed() {
     let machine = Machine::make().await;
     let none: &[&str] = &[];
     let cluster = machine.cluster("forged").await;
-    let made: &[(&Script, &[&str])] = &[
+    let made: &[(&'static Script, &[&str])] = &[
         (FENCE, none),
         (STOP_LEADER, none),
         (RESTART_FOLLOWER, none),
@@ -441,7 +458,11 @@ async fn nobody_acts_as_the_owner_of_anothers_cluster() {
     ] {
         cluster.root(lie).await;
         for login in Login::MIGHTY {
-            for script in ALL.iter().filter(|script| !may(Login::Stranger, script)) {
+            for script in ALL
+                .iter()
+                .copied()
+                .filter(|script| !may(Login::Stranger, script))
+            {
                 if matches!(
                     script.name,
                     "mount_volume"
@@ -469,10 +490,9 @@ async fn nobody_acts_as_the_owner_of_anothers_cluster() {
 #[tokio::test]
 async fn nothing_is_accepted_behind_a_proof_that_a_leader_is_stopped() {
     let machine = Machine::make().await;
-    for (login, name) in Login::ALL
-        .into_iter()
-        .zip(["w_root", "w_sudo", "w_owner", "w_stranger"])
-    {
+    for login in Login::ALL {
+        let name = format!("w_{login:?}").to_lowercase();
+        let name = name.as_str();
         let cluster = machine.cluster(name).await;
         cluster
             .root(

@@ -25,8 +25,8 @@ pub use figures::{
 };
 pub use gameday::{Gameday, Harm};
 pub use id::{
-    IdError, IncidentId, LeaderChangeId, MessageId, ObservationId, OperationId, PublicId, RowId,
-    SubjectId, TransitionId,
+    DeploymentId, IdError, IncidentId, LeaderChangeId, MessageId, ObservationId, OperationId,
+    PublicId, RowId, SubjectId, TransitionId,
 };
 pub use incident::{
     Action, Channel, Deed, Evidence, FailsOver, Incident, IncidentKind, IncidentProfile,

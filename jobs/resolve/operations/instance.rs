@@ -9,7 +9,8 @@ use drover::store::operations::Fact;
 use serde::{Deserialize, Serialize};
 
 use super::kind::{Context, Ended, Operation, Outcome, Turn, Work};
-use crate::cloud::{AnyCloud, Cloud as _, CloudAction, Done, Instance, InstanceState};
+use super::leased::LeasedCloud;
+use crate::cloud::{Cloud as _, CloudAction, Done, Instance, InstanceState};
 
 /// So long between two questions to a cloud.
 pub(super) const SOON: Duration = Duration::from_secs(2);
@@ -22,7 +23,7 @@ const MARGIN: Duration = Duration::from_secs(2);
 
 /// The instance that an operation is about.
 pub(super) struct Machine<'a> {
-    pub(super) cloud: AnyCloud<'a>,
+    pub(super) cloud: LeasedCloud<'a>,
     pub(super) id: &'a str,
     pub(super) server: &'a Server,
 }
@@ -114,9 +115,15 @@ impl Marked {
         let outcome = done.unwrap_or_else(|outcome| outcome);
         let waits = turn.incident.is_none() || turn.operation.not_before.is_some();
         let helps = match outcome.ended {
+            // Refused: nothing more is done there on the record's word.
+            Ended::Done
+            | Ended::Then(_)
+            | Ended::Again(_)
+            | Ended::Refused
+            | Ended::Skipped
+            | Ended::GaveUp => true,
             Ended::Hopeless => false,
             Ended::Failed => turn.operation.failures + 1 < TRIES,
-            Ended::Done | Ended::Then(_) | Ended::Again(_) | Ended::Skipped | Ended::GaveUp => true,
         };
         if waits || helps {
             return Ok(outcome);

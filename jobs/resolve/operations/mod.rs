@@ -31,6 +31,7 @@ mod hand_over;
 mod instance;
 mod kind;
 mod lead;
+mod leased;
 mod look_round;
 mod own_role;
 pub(crate) mod places;

@@ -11,8 +11,8 @@ use super::kind::{Context, Operation, Outcome, Step, Turn, Work, step};
 use super::look_round::{self, Looks, Params};
 use super::{await_available, hand_over};
 use crate::cloud::{Cloud as _, CloudAction, Instance, InstanceState};
+use crate::host;
 use crate::host::scripts::BOOT_ID;
-use crate::host::{self, Word};
 
 /// A server is rebooted.
 pub(super) struct Reboot;
@@ -81,9 +81,7 @@ async fn mark(turn: &mut Turn<'_, Reboot>) -> Work {
 /// The boot that it is in, as the server itself says; `None` if it does not.
 async fn boot_id(turn: &Context<'_>, machine: &Machine<'_>) -> Option<String> {
     let host = turn.tools.context.host(machine.server, ASK).ok()?;
-    let said = host::run(&host, BOOT_ID, &Word::default(), &[], b"")
-        .await
-        .ok()?;
+    let said = host::look(&host, BOOT_ID, &[], b"").await.ok()?;
     let id = said.value("boot_id").ok()?;
     let is_one = |c: char| c.is_ascii_hexdigit() || c == '-';
     (id.len() == 36 && id.chars().all(is_one)).then(|| id.to_owned())

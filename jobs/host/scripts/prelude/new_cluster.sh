@@ -10,7 +10,7 @@ debians_owner
 # server's pg_createcluster makes them; the superuser is postgres, whoever the owner is. The
 # owner makes it: root would follow whatever links the owner puts in its way meanwhile.
 create_cluster() {
-  [ -n "$PG_CLUSTER_CONF_ROOT" ] || make_trees "$v"
+  [ -n "$PG_CLUSTER_CONF_ROOT" ] || drover_root make_trees "$v"
   if as_owner test -e "$conf/postgresql.conf"; then as_owner pg_dropcluster --stop "$v" "$n"; fi
   as_owner rm -rf -- "$conf" "/var/lib/postgresql/$v/$n"
   as_owner pg_createcluster -p "$port" "$v" "$n" -- \
@@ -56,6 +56,8 @@ finish() {
     "ssl_cert_file = '$conf/server.crt'" \
     "ssl_key_file = '$conf/server.key'" \
     "shared_preload_libraries = '$libraries'" | put conf.d/drover.conf 644
-  [ -n "$PG_CLUSTER_CONF_ROOT" ] || clusters_changed
+  [ -n "$PG_CLUSTER_CONF_ROOT" ] || drover_root clusters_changed
+  # From now on it is known by its own identifier.
+  forget_word
 }
 is_whole() { as_owner test -e "$conf/conf.d/drover.conf"; }
