@@ -2,7 +2,8 @@
 //! writes what they leave behind. Of what an incident has asked for, the incident's own
 //! part is `resolve::driver::Case`.
 
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use drover::model::{ExposeSecret, Incident, Observation, Operation, OperationState, Secret};
@@ -181,6 +182,7 @@ impl Change<'_> {
             None => None,
         };
         let asker = self.asker.as_ref();
+        let refused = OnceLock::new();
         let context = Context {
             operation: &self.operation,
             known: known.as_ref(),
@@ -191,6 +193,8 @@ impl Change<'_> {
             limit: step.limit,
             now: self.now().await,
             leases: &[],
+            until: Instant::now() + step.limit + Duration::from_secs(5),
+            refused: &refused,
         };
         let most = step.limit + Duration::from_secs(1);
         let work = operate::of(self.operation.kind).perform(context, step.name);
