@@ -17,6 +17,11 @@ use serde_json::{Value, json};
 use crate::herd::MOST_TURNS;
 pub use crate::herd::{Cut, World, session, superuser};
 
+/// Whether a human is called at once.
+fn needs_human(ended: &Ended) -> bool {
+    matches!(ended, Ended::Hopeless | Ended::Refused)
+}
+
 /// How long an operation may take; nothing here is ever late.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -98,7 +103,7 @@ impl Change<'_> {
             let done = self.advance().await;
             match done.state {
                 OperationState::Done => return Ok(()),
-                OperationState::Open if done.ended != Ended::Hopeless => {}
+                OperationState::Open if !needs_human(&done.ended) => {}
                 OperationState::Open
                 | OperationState::Failed
                 | OperationState::Skipped
@@ -115,7 +120,7 @@ impl Change<'_> {
                 return;
             }
             let done = self.advance().await;
-            let goes_on = done.state == OperationState::Open && done.ended != Ended::Hopeless;
+            let goes_on = done.state == OperationState::Open && !needs_human(&done.ended);
             assert!(goes_on, "{name} is never next:\n{}", self.story());
         }
         panic!("{name} is never next:\n{}", self.story());
@@ -146,7 +151,7 @@ impl Change<'_> {
         self.done.push(done.clone());
         if done.state == OperationState::Open {
             match done.ended {
-                Ended::Done | Ended::Then(_) | Ended::Hopeless => {}
+                Ended::Done | Ended::Then(_) | Ended::Hopeless | Ended::Refused => {}
                 Ended::Again(after) => tokio::time::sleep(after).await,
                 Ended::Failed | Ended::Skipped | Ended::GaveUp => {
                     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -220,7 +225,7 @@ impl Change<'_> {
             incidents::owe(&mut tx, incident, what).await.unwrap();
         }
         let ends = operate::ends_as(&self.operation, step, &outcome.ended);
-        if ends.is_none() && outcome.ended == Ended::Hopeless {
+        if ends.is_none() && needs_human(&outcome.ended) {
             self.operation.stuck_at = Some(now);
         } else if ends.is_none() {
             operate::advance(&mut self.operation, &steps, outcome, PATIENCE, now);
