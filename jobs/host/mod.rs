@@ -12,7 +12,7 @@ mod word;
 
 use std::time::Duration;
 
-use drover::model::Cause;
+use drover::model::{Cause, ClusterIdentity};
 
 use crate::ssh::{self, Limits, SshError, Target};
 pub use report::Report;
@@ -191,8 +191,17 @@ pub struct Host<'a> {
     pub time: Duration,
     /// Of that, until we are let in.
     pub connect: Duration,
-    /// The cluster's port, which is then the first argument.
-    pub port: Option<u16>,
+    /// The cluster that it is about, the port of which is then the first argument.
+    pub cluster: Option<AtPort<'a>>,
+}
+
+/// A cluster, as a script finds it.
+#[derive(Clone, Copy)]
+pub struct AtPort<'a> {
+    /// Its port.
+    pub port: u16,
+    /// What tells it apart, where several claim that port.
+    pub is: Option<&'a ClusterIdentity>,
 }
 
 /// Why a script did not do its work; never holds a secret.
@@ -291,8 +300,11 @@ async fn send(
     let text = script.whole().map_err(odd)?;
     let of_word = word.map(Word::arguments).into_iter().flatten();
     let of_word: Vec<String> = of_word.collect();
-    let port = host.port.map(|port| port.to_string());
-    let words = [text.as_str(), script.name, mark.as_str()].into_iter();
+    let port = host.cluster.map(|at| at.port.to_string());
+    let is = host.cluster.and_then(|at| at.is);
+    let system = is.map_or("", |is| &is.system_identifier);
+    let home = is.and_then(|is| is.data_directory.as_deref()).unwrap_or("");
+    let words = [&*text, script.name, &*mark, system, home].into_iter();
     let words = words.chain(of_word.iter().map(String::as_str));
     let words = words
         .chain(port.as_deref())

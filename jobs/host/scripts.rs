@@ -35,7 +35,7 @@ macro_rules! scripts {
 scripts! {
     // What only looks at a server.
     FEEL_SERVER = feel_server, Anyone, Nothing, [clusters];
-    WITNESS = witness, Anyone, Nothing, [clusters, owner];
+    WITNESS = witness, Anyone, Nothing, [clusters, owner, choose];
     BOOT_ID = boot_id, Anyone, Nothing, [];
     REACHES = reaches, Anyone, Nothing, [];
     LOOK_VOLUMES = look_volumes, Anyone, Nothing, [clusters];
@@ -58,17 +58,17 @@ scripts! {
     // A cluster that is made, and goes.
     MAKE_CLUSTER = make_cluster, Root, Cluster, [background, make_cluster_arguments, owner, put, new_cluster];
     COPY_CLUSTER = copy_cluster, Root, Cluster, [background, copy_cluster_arguments, owner, put, standby, leader, new_cluster];
-    VERSION = version, Anyone, Nothing, [clusters];
+    VERSION = version, Anyone, Nothing, [clusters, owner, choose];
     CERTIFICATE = certificate, Owner, Nothing, [];
     MAKE_ROLES = make_roles, Owner, Cluster, [superuser];
     DROP_CLUSTER = drop_cluster, Root, Cluster, [clusters, owner, processes, ctl];
 
     // A cluster that runs, or does not.
     LOOK_CLUSTER = look_cluster, Owner, Nothing, [processes, answers];
-    RESTART_DEAD_CLUSTER = restart_dead_cluster, Anyone, Cluster, [clusters, owner, cluster, processes, answers, ctl];
-    START_CLUSTER = start_cluster, Root, Cluster, [clusters, owner, cluster, processes, ctl];
+    RESTART_DEAD_CLUSTER = restart_dead_cluster, Anyone, Cluster, [clusters, owner, choose, cluster, processes, answers, ctl];
+    START_CLUSTER = start_cluster, Root, Cluster, [clusters, owner, choose, cluster, processes, ctl];
     MARK_POSTMASTER = mark_postmaster, Owner, Nothing, [processes, postmaster];
-    RESTART_CLUSTER = restart_cluster, Anyone, Cluster, [clusters, owner, cluster, processes, postmaster, ctl];
+    RESTART_CLUSTER = restart_cluster, Anyone, Cluster, [clusters, owner, choose, cluster, processes, postmaster, ctl];
 
     // Roles and sessions.
     LOOK_ROLE = look_role, Owner, Nothing, [superuser];
@@ -93,15 +93,15 @@ scripts! {
     MAKE_SLOT = make_slot, Owner, Cluster, [superuser, put];
     DROP_SLOT = drop_slot, Owner, Cluster, [superuser];
     TIDY_SLOTS = tidy_slots, Owner, Cluster, [superuser];
-    PROMOTE = promote, Root, Cluster, [clusters, owner, cluster, superuser];
-    STOP_LEADER = stop_leader, Root, Cluster, [clusters, owner, cluster, processes, standby, ctl];
-    LEAD_ON = lead_on, Root, Cluster, [clusters, owner, cluster, processes, standby, ctl];
-    FENCE = fence, Root, Cluster, [clusters, owner, cluster, processes, standby, ctl];
-    OPEN = open, Root, Cluster, [clusters, owner, cluster];
-    FOLLOW = follow, Root, Cluster, [clusters, owner, cluster, processes, standby, follow_arguments, put, leader];
-    RESTART_FOLLOWER = restart_follower, Root, Cluster, [clusters, owner, cluster, processes, standby, ctl];
-    REWIND = rewind, Root, Cluster, [background, clusters, owner, cluster, processes, standby, follow_arguments, leader];
-    COPY_LEADER = copy_leader, Root, Cluster, [background, clusters, owner, cluster, processes, standby, follow_arguments, leader];
+    PROMOTE = promote, Root, Cluster, [clusters, owner, choose, cluster, superuser];
+    STOP_LEADER = stop_leader, Root, Cluster, [clusters, owner, choose, cluster, processes, standby, ctl];
+    LEAD_ON = lead_on, Root, Cluster, [clusters, owner, choose, cluster, processes, standby, ctl];
+    FENCE = fence, Root, Cluster, [clusters, owner, choose, cluster, processes, standby, ctl];
+    OPEN = open, Root, Cluster, [clusters, owner, choose, cluster];
+    FOLLOW = follow, Root, Cluster, [clusters, owner, choose, cluster, processes, standby, follow_arguments, put, leader];
+    RESTART_FOLLOWER = restart_follower, Root, Cluster, [clusters, owner, choose, cluster, processes, standby, ctl];
+    REWIND = rewind, Root, Cluster, [background, clusters, owner, choose, cluster, processes, standby, follow_arguments, leader];
+    COPY_LEADER = copy_leader, Root, Cluster, [background, clusters, owner, choose, cluster, processes, standby, follow_arguments, leader];
 
     // Game days.
     GAMEDAY_SIGNAL = gameday_signal, Anyone, Machine, [clusters, owner, processes, gameday_clusters];
@@ -116,9 +116,10 @@ pub const END_IDLE_SESSIONS_SQL: &str = include_str!("scripts/end_idle_sessions.
 pub const FREEZE_TABLES: &str = include_str!("scripts/freeze_tables.sh");
 
 /// What finds the cluster of a port, and proves whose it is.
-pub(super) const A_CLUSTER: [&str; 3] = [
+pub(super) const A_CLUSTER: [&str; 4] = [
     include_str!("scripts/prelude/clusters.sh"),
     include_str!("scripts/prelude/owner.sh"),
+    include_str!("scripts/prelude/choose.sh"),
     include_str!("scripts/prelude/cluster.sh"),
 ];
 

@@ -2,6 +2,8 @@
 //! does it, whoever may not is told "not proved", and no link that the owner of a cluster
 //! plants gives them what is root's.
 
+#[path = "logins/claims.rs"]
+mod claims;
 #[path = "logins/helper.rs"]
 mod helper;
 mod machine;

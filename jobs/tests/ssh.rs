@@ -8,6 +8,7 @@ use drover::model::{Cause, Fsync, Origin, Server, State, Subject, SubjectId, Wit
 use drover_jobs::cloud::local::{LocalServer, SSH_PORT};
 use drover_jobs::cloud::{Cloud as _, Clouds, InstanceState};
 use drover_jobs::feel::{context::FeelContext, server, witness};
+use drover_jobs::host::AtPort;
 use drover_jobs::ssh::{self, Limits, SshError, Target};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -299,11 +300,13 @@ async fn a_local_server_lives_dies_and_comes_back() {
     );
     assert!(figures.clock_skew_ms.unwrap().abs() < 1000.0, "{seen:?}");
 
-    let up = witness::ask_server(&subject, one.port, &cx).await;
+    let (port, is) = (one.port, None);
+    let at = AtPort { port, is };
+    let up = witness::ask_server(&subject, at, &cx).await;
     assert!(matches!(up, Witness::Up { .. }), "{up:?}");
     assert!(local.kill(&one).await.unwrap() > 3);
     assert!(!local.runs(&one) && local.runs(&two));
-    let down = witness::ask_server(&subject, one.port, &cx).await;
+    let down = witness::ask_server(&subject, at, &cx).await;
     assert!(
         matches!(&down, Witness::Down { detail } if detail.contains("pg-1-db-1")),
         "{down:?}"
@@ -312,7 +315,7 @@ async fn a_local_server_lives_dies_and_comes_back() {
     local.start(&one).await.unwrap();
     assert!(local.runs(&one));
     local.stop(&one).await.unwrap();
-    let down = witness::ask_server(&subject, one.port, &cx).await;
+    let down = witness::ask_server(&subject, at, &cx).await;
     assert!(
         matches!(&down, Witness::Down { detail } if detail.contains("shut down")),
         "{down:?}"

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::kind::Ended;
 use super::{Context, Outcome};
-use crate::host::{self, Changes, Kind, Report, ScriptError, Word};
+use crate::host::{self, AtPort, Changes, Kind, Report, ScriptError, Word};
 
 /// When what goes on by itself is asked after.
 const SOON: Duration = Duration::from_secs(2);
@@ -49,8 +49,8 @@ pub(super) async fn run(
     arguments: &[&str],
     input: &[u8],
 ) -> Result<Report, ScriptError> {
-    let (about, port) = (None, None);
-    send(turn, (server, port, about), script.into(), arguments, input).await
+    let at = (server, None, None);
+    send(turn, at, script.into(), arguments, input).await
 }
 
 /// Runs a script at whatever cluster has this port, the resource of which may have left the
@@ -65,7 +65,8 @@ pub(super) async fn at_port(
     arguments: &[&str],
 ) -> Result<Report, ScriptError> {
     let about = About::Port(server.subject.id, port);
-    let at = (server, Some(port), Some(about));
+    let cluster = AtPort { port, is: None };
+    let at = (server, Some(cluster), Some(about));
     send(turn, at, script.into(), arguments, b"").await
 }
 
@@ -81,7 +82,8 @@ pub(super) async fn at_cluster(
     input: &[u8],
 ) -> Result<Report, ScriptError> {
     let about = About::Resource(resource.subject.id);
-    let at = (server, Some(resource.port), Some(about));
+    let (port, is) = (resource.port, resource.cluster.as_ref());
+    let at = (server, Some(AtPort { port, is }), Some(about));
     send(turn, at, script.into(), arguments, input).await
 }
 
@@ -104,9 +106,9 @@ pub(super) async fn ask<T: DeserializeOwned>(
     })
 }
 
-async fn send(
+async fn send<'a>(
     turn: &Context<'_>,
-    (server, port, about): (&Server, Option<u16>, Option<About>),
+    (server, cluster, about): (&'a Server, Option<AtPort<'a>>, Option<About>),
     script: Kind,
     arguments: &[&str],
     input: &[u8],
@@ -117,7 +119,7 @@ async fn send(
         host: server.subject.name.clone(),
         why,
     })?;
-    host.port = port;
+    host.cluster = cluster;
     let script = match script {
         Kind::Look(script) => return host::look(&host, &script, arguments, input).await,
         Kind::Change(script) => script,

@@ -8,11 +8,11 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use drover::model::{DeploymentId, OperationId, Secret, secret};
+use drover::model::{ClusterIdentity, DeploymentId, OperationId, Secret, secret};
 use drover::store::leases::Fence;
 use drover::store::words::{Lease, Standing};
 use drover_jobs::host::scripts::STREAMS_FROM;
-use drover_jobs::host::{self, Host, Kind, Report, Script, ScriptError, Word};
+use drover_jobs::host::{self, AtPort, Host, Kind, Report, Script, ScriptError, Word};
 use drover_jobs::ssh::{self, Limits, Target};
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::{Algorithm, PrivateKey};
@@ -202,18 +202,18 @@ impl Machine {
         String::from_utf8_lossy(&said.stdout).trim().to_owned()
     }
 
-    /// Runs a script, as this one, at the cluster of this port, if one is given. What
+    /// Runs a script, as this one, at this cluster, if one is given. What
     /// changes something does it on the first word of all.
     pub async fn run(
         &self,
         login: Login,
         script: &'static Script,
-        port: Option<u16>,
+        cluster: Option<AtPort<'_>>,
         arguments: &[&str],
         input: &str,
     ) -> Ended {
         let word = first_word();
-        self.told(login, script, &word, port, arguments, input)
+        self.told(login, script, &word, cluster, arguments, input)
             .await
     }
 
@@ -223,7 +223,7 @@ impl Machine {
         login: Login,
         script: &'static Script,
         word: &Word,
-        port: Option<u16>,
+        cluster: Option<AtPort<'_>>,
         arguments: &[&str],
         input: &str,
     ) -> Ended {
@@ -235,7 +235,7 @@ impl Machine {
             },
             time: Duration::from_secs(60),
             connect: Duration::from_secs(20),
-            port,
+            cluster,
         };
         let input = input.as_bytes();
         let said = match Kind::from(script) {
@@ -258,14 +258,14 @@ impl Machine {
 
     async fn does_at(
         &self,
-        port: Option<u16>,
+        cluster: Option<AtPort<'_>>,
         login: Login,
         script: &'static Script,
         arguments: &[&str],
         input: &str,
     ) -> Report {
         loop {
-            match self.run(login, script, port, arguments, input).await {
+            match self.run(login, script, cluster, arguments, input).await {
                 Err((Some(ScriptError::GOES_ON), _)) => tokio::time::sleep(SOON).await,
                 said => {
                     return said.unwrap_or_else(|e| panic!("{} as {login:?}: {e:?}", script.name));
@@ -289,6 +289,7 @@ impl Machine {
             data: format!("/var/lib/postgresql/{version}/{name}"),
             version: version.to_owned(),
             port: NEXT.fetch_add(1, Ordering::Relaxed),
+            is: None,
         }
     }
 
@@ -353,9 +354,18 @@ pub struct Cluster<'a> {
     pub conf: String,
     pub data: String,
     pub port: u16,
+    /// What tells it apart from others at its port.
+    pub is: Option<ClusterIdentity>,
 }
 
 impl Cluster<'_> {
+    fn at(&self) -> AtPort<'_> {
+        AtPort {
+            port: self.port,
+            is: self.is.as_ref(),
+        }
+    }
+
     /// Runs a script at it on a word of its own.
     pub async fn told(
         &self,
@@ -364,9 +374,8 @@ impl Cluster<'_> {
         word: &Word,
         arguments: &[&str],
     ) -> Ended {
-        let port = Some(self.port);
         self.machine
-            .told(login, script, word, port, arguments, "")
+            .told(login, script, word, Some(self.at()), arguments, "")
             .await
     }
 
@@ -378,9 +387,8 @@ impl Cluster<'_> {
         arguments: &[&str],
         input: &str,
     ) -> Ended {
-        let port = Some(self.port);
         self.machine
-            .run(login, script, port, arguments, input)
+            .run(login, script, Some(self.at()), arguments, input)
             .await
     }
 
@@ -398,7 +406,7 @@ impl Cluster<'_> {
         input: &str,
     ) -> Report {
         self.machine
-            .does_at(Some(self.port), login, script, arguments, input)
+            .does_at(Some(self.at()), login, script, arguments, input)
             .await
     }
 
