@@ -11,9 +11,10 @@ use crate::machine::{Cluster, Login, Machine, is_not_proved};
 /// which Debian names first and is an older copy of it, and `zzz`, which is a stranger.
 async fn three_at_one_port(machine: &Machine) -> (Cluster<'_>, [Cluster<'_>; 2]) {
     let mut known = machine.cluster("known").await;
-    let others = ["aaa", "zzz"].map(|name| Cluster {
-        port: known.port,
-        ..machine.made(name, &known.version)
+    let others = ["aaa", "zzz"].map(|name| {
+        let mut other = machine.made(name, &known.version);
+        other.port = known.port;
+        other
     });
     for other in &others {
         other
