@@ -30,7 +30,7 @@ scripts! {
 
     // A server that is made.
     SETTLED = settled, Anyone, [];
-    MOUNT_VOLUME = mount_volume, Root, [];
+    MOUNT_VOLUME = mount_volume, Root, [background];
     INSTALL_POSTGRES = install_postgres, Root, [background];
 
     // Room.

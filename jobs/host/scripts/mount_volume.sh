@@ -12,6 +12,8 @@ for l in /dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_"$serial" /dev/sdf /dev
 done
 [ -n "$dev" ] || { echo "volume $1 is not attached yet"; exit 75; }
 
+[ -x /usr/sbin/mkfs.xfs ] || background xfs install_xfs
+
 out=$(mount_data "$dev")
 case $? in
   0) echo "it is mounted at $m" ;;

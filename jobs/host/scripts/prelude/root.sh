@@ -67,15 +67,16 @@ mount_data() {
   is_device "$1" || return
   what=$(as_root blkid -p -o export "$1" 2>/dev/null | grep -E '^(TYPE|PTTYPE)=')
   case $what in
-    '') as_root mkfs.ext4 -q -L drover-data "$1" || return 1 ;;
-    TYPE=ext4) ;;
+    '') as_root mkfs.xfs -q -L drover-data "$1" || return 1 ;;
+    TYPE=xfs | TYPE=ext4) ;;
     *) echo "it holds something that drover did not put there ($what)"; return 78 ;;
   esac
+  what=${what:-TYPE=xfs}
   w=$(as_root blkid -o value -s UUID "$1")
   checked '[0-9A-Fa-f-]+' "$w" || return 1
   as_root mkdir -p /var/lib/postgresql || return 1
   grep -q ' /var/lib/postgresql ' /etc/fstab ||
-    printf 'UUID=%s %s ext4 defaults,nofail,noatime 0 2\n' "$w" /var/lib/postgresql |
+    printf 'UUID=%s %s %s defaults,nofail,noatime 0 2\n' "$w" /var/lib/postgresql "${what#TYPE=}" |
     as_root tee -a /etc/fstab >/dev/null || return 1
   as_root mount /var/lib/postgresql || return 1
   ! id -u postgres >/dev/null 2>&1 || as_root chown postgres:postgres /var/lib/postgresql
@@ -106,10 +107,17 @@ END
   esac
 }
 
+apt() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 "$@"; }
+
+# install_xfs installs what makes and grows the filesystem of a data volume.
+install_xfs() {
+  apt update || return
+  apt install -y --no-install-recommends xfsprogs
+}
+
 # install_packages [VERSION] installs PostgreSQL from the distribution, without a cluster.
 install_packages() {
   [ -z "$1" ] || checked '[0-9]+' "$1" || return
-  apt() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 "$@"; }
   apt update || return
   apt install -y --no-install-recommends postgresql-common libjson-perl openssl || return
   as_root mkdir -p /etc/postgresql-common/createcluster.d || return
