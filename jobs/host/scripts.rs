@@ -44,10 +44,11 @@ scripts! {
     RESET_READ_ONLY = reset_read_only, Owner, [superuser];
 
     // A cluster that is made, and goes.
-    MAKE_CLUSTER = make_cluster, Root, [background, make_cluster_arguments, owner, put, new_cluster];
-    COPY_CLUSTER = copy_cluster, Root, [background, copy_cluster_arguments, owner, put, standby, leader, new_cluster];
+    MAKE_CLUSTER = make_cluster, Root, [background, make_cluster_arguments, owner, put, certify, new_cluster];
+    COPY_CLUSTER = copy_cluster, Root, [background, copy_cluster_arguments, owner, put, standby, leader, certify, new_cluster];
     VERSION = version, Anyone, [clusters];
     CERTIFICATE = certificate, Owner, [];
+    RENEW_CERTIFICATE = renew_certificate, Owner, [processes, put, certify];
     MAKE_ROLES = make_roles, Owner, [superuser];
     DROP_CLUSTER = drop_cluster, Root, [clusters, owner, processes, ctl];
 

@@ -5,9 +5,11 @@ use std::sync::{Arc, LazyLock};
 
 use drover::model::TlsMode;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_name;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -28,6 +30,18 @@ static ANY: LazyLock<Result<Arc<ClientConfig>, rustls::Error>> = LazyLock::new(|
         .with_no_client_auth();
     Ok(Arc::new(config))
 });
+
+/// Whether a certificate that is pinned is for this address: customers look at that too.
+pub(crate) fn is_for(pem: &str, address: &str) -> bool {
+    let Ok(name) = ServerName::try_from(address) else {
+        return false;
+    };
+    let mut all = CertificateDer::pem_slice_iter(pem.as_bytes()).flatten();
+    all.any(|certificate| {
+        let parsed = ParsedCertificate::try_from(&certificate);
+        parsed.is_ok_and(|parsed| verify_server_name(&parsed, &name).is_ok())
+    })
+}
 
 /// Read once: there are well over a hundred.
 static SYSTEM: LazyLock<Result<Arc<ClientConfig>, rustls::Error>> = LazyLock::new(|| {

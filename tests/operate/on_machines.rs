@@ -127,13 +127,13 @@ async fn a_pair_on_ec2_is_made_of_bare_machines_and_outlives_them() {
             .root(
                 &node.instance,
                 "findmnt -nro FSTYPE,SOURCE /var/lib/postgresql; readlink -f /dev/disk/by-id/nvme-*
-                 stat -c '%U %n' /var/lib/postgresql/15/orders /etc/postgresql/15/orders
+                 stat -c '%U %n' /var/lib/postgresql/15/* /etc/postgresql/15/*
                  cat /run/cloud-init/result.json; dpkg -l postgresql-15 | tail -n 1",
             )
             .await;
         said.says([
             "xfs /dev/loop",
-            "postgres /var/lib/postgresql/15/orders",
+            "postgres /var/lib/postgresql/15/",
             "\"errors\": []",
         ]);
     }
@@ -145,7 +145,7 @@ async fn a_pair_on_ec2_is_made_of_bare_machines_and_outlives_them() {
     let moment = Instant::now();
     ec2.root(
         &old.instance,
-        "kill -9 $(head -n 1 /var/lib/postgresql/15/orders/postmaster.pid)",
+        "kill -9 $(head -qn 1 /var/lib/postgresql/15/*/postmaster.pid)",
     )
     .await;
     let written = until("a write", LONG, || async {
