@@ -164,3 +164,30 @@ impl ServerCertVerifier for AnyCertificate {
         self.0.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_for;
+
+    /// As `prelude/certify.sh` makes them.
+    const FOR_192_0_2_1: &str = "-----BEGIN CERTIFICATE-----
+MIIBgDCCASWgAwIBAgIUVzgswtRvaEn4pCjxyWP6ZbhM8/MwCgYIKoZIzj0EAwIw
+DjEMMAoGA1UEAwwDYXBwMB4XDTI2MTEyNjEzMDc0M1oXDTM2MTEyMzEzMDc0M1ow
+DjEMMAoGA1UEAwwDYXBwMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE0S/aDzDF
+lWnZyVi7qmAHEBTPW/yAX3baakFd0/HpRB4547QssuAYroiaCEV972I6D8Jqadm6
+4qbOCHqnMzDY+aNhMF8wHQYDVR0OBBYEFLlQrrmTH7lkD1ar3HCiJ/jEj/oPMB8G
+A1UdIwQYMBaAFLlQrrmTH7lkD1ar3HCiJ/jEj/oPMA8GA1UdEQQIMAaHBMAAAgEw
+DAYDVR0TAQH/BAIwADAKBggqhkjOPQQDAgNJADBGAiEA1b7YpQhOlKBUWrF0FWCW
+2I2Cx6Mvkmml0m6faCkgSKwCIQCrujXIXOdB5+oGhfAO3GZRn0A4AQthVJm/hucF
+UEXrOQ==
+-----END CERTIFICATE-----";
+
+    #[test]
+    fn a_certificate_is_for_the_address_that_it_names() {
+        assert!(is_for(FOR_192_0_2_1, "192.0.2.1"));
+        for other in ["192.0.2.2", "db.example.org", "app", ""] {
+            assert!(!is_for(FOR_192_0_2_1, other), "{other}");
+        }
+        assert!(!is_for("nothing", "192.0.2.1"));
+    }
+}

@@ -189,6 +189,7 @@ impl Behind for Said {
             return document;
         }
         let mut words = self.lock();
+        let document = cloud::with_harmless_addresses(&document);
         let mut parts = document.split("<instanceId>");
         let mut told = parts.next().unwrap_or_default().to_owned();
         for part in parts {
