@@ -18,8 +18,12 @@ background() {
     exit 75
   fi
   if [ ! -f "$j/$job.rc" ]; then
-    # Nothing of ours stays open in it but the lock: sshd waits until all is closed.
-    detached "$@" >"$j/$job.log" 2>&1 </dev/null 3<&- &
+    # Nothing of ours stays open in it but the lock: sshd waits until all is closed. A shell
+    # keeps what it puts aside for a function, so the redirections are not the function's.
+    (
+      exec >"$j/$job.log" 2>&1 </dev/null 3<&-
+      detached "$@"
+    ) &
     exec 9>&-
     # By the clock: on a machine that is busy, a count of short sleeps takes longer.
     end=$(($(date +%s) + 10))
