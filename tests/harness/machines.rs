@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use drover_machines::protocol::{Answer, Make, Request};
+use drover_machines::protocol::Make;
 use tokio::task::JoinHandle;
 
 use crate::aws::Behind;
@@ -49,9 +49,7 @@ impl Machines {
             ..Make::default()
         };
         daemon.client.make(keeper).await?;
-        let Answer::About { network, .. } = daemon.client.call(Request::About).await? else {
-            anyhow::bail!("the daemon does not say where its network is");
-        };
+        let network = daemon.client.about().await?.network;
         Ok(Self {
             daemon,
             network: network.context("a daemon with a machine has a network")?,

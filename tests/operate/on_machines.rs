@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use drover_machines::protocol::{Health, Request};
+use drover_machines::protocol::Health;
 use drover_tests::machines::Check;
 use drover_tests::{Account, Lead, Ledger, Says, Shows, sql, until, when};
 use serde_json::{Value, json};
@@ -270,11 +270,8 @@ async fn one_on_ec2_outlives_reboots_checks_that_fail_and_a_full_volume() {
         .unwrap()
         .volumes
         .remove(0);
-    let full = Request::SetVolume {
-        volume,
-        health: Health::Full,
-    };
-    ec2.machines.daemon.client.call(full).await.unwrap();
+    let client = &ec2.machines.daemon.client;
+    client.set_volume(&volume, Health::Full).await.unwrap();
     let size = "df -B1 --output=size /var/lib/postgresql | tail -n 1";
     let grown = until("it has grown", LONG, || async {
         let bytes: u64 = ec2.root(&node.instance, size).await.trim().parse()?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use drover_machines::client::Client;
 use drover_machines::image::Image;
-use drover_machines::protocol::{Make, NewVolume, Power, Request};
+use drover_machines::protocol::{Make, NewVolume, Power};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -79,8 +79,7 @@ async fn look(moto: &Moto, client: &Client) -> Result<Vec<Instance>> {
     }
     for known in there {
         if known.machine.is_none() && volumes.iter().all(|volume| volume.id != known.id) {
-            let volume = known.id;
-            client.call(Request::DestroyVolume { volume }).await?;
+            client.destroy_volume(&known.id).await?;
         }
     }
     cloud::instances(moto, &volumes).await
@@ -134,7 +133,7 @@ impl Attendant {
                     self.reboots = wanted.reboots;
                     // One without power hears nothing of it.
                     if self.client.show(&self.id).await?.power == Power::On {
-                        self.client.reboot(&self.id).await?;
+                        self.client.reboot(&self.id, None).await?;
                     }
                 }
             }
@@ -185,8 +184,7 @@ impl Attendant {
     async fn plug(&self, wanted: &[String]) -> Result<()> {
         let has = self.client.show(&self.id).await?.volumes;
         for volume in has.iter().filter(|volume| !wanted.contains(volume)) {
-            let (volume, force) = (volume.clone(), true);
-            self.client.call(Request::Detach { volume, force }).await?;
+            self.client.detach_by_force(volume).await?;
         }
         for volume in wanted.iter().filter(|volume| !has.contains(volume)) {
             self.client.attach(volume, &self.id).await?;
