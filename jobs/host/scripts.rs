@@ -42,7 +42,7 @@ scripts! {
 
     // A server that is made.
     SETTLED = settled, Anyone, Nothing, [];
-    MOUNT_VOLUME = mount_volume, Root, Machine, [];
+    MOUNT_VOLUME = mount_volume, Root, Machine, [background];
     INSTALL_POSTGRES = install_postgres, Root, Machine, [background];
 
     // Room.
@@ -56,10 +56,11 @@ scripts! {
     RESET_READ_ONLY = reset_read_only, Owner, Cluster, [superuser];
 
     // A cluster that is made, and goes.
-    MAKE_CLUSTER = make_cluster, Root, Cluster, [background, make_cluster_arguments, owner, put, new_cluster];
-    COPY_CLUSTER = copy_cluster, Root, Cluster, [background, copy_cluster_arguments, owner, put, standby, leader, new_cluster];
+    MAKE_CLUSTER = make_cluster, Root, Cluster, [background, make_cluster_arguments, owner, put, certify, new_cluster];
+    COPY_CLUSTER = copy_cluster, Root, Cluster, [background, copy_cluster_arguments, owner, put, standby, leader, certify, new_cluster];
     VERSION = version, Anyone, Nothing, [clusters, owner, choose];
     CERTIFICATE = certificate, Owner, Nothing, [];
+    RENEW_CERTIFICATE = renew_certificate, Owner, Cluster, [processes, put, certify];
     MAKE_ROLES = make_roles, Owner, Cluster, [superuser];
     DROP_CLUSTER = drop_cluster, Root, Cluster, [clusters, owner, processes, ctl];
 

@@ -166,6 +166,11 @@ async fn lives_and_goes(machine: &Machine, login: Login, tag: &str) {
     machine.does(login, MAKE_CLUSTER, &arguments, "").await;
     made.does(login, START_CLUSTER, none).await;
     let pem = made.does(login, CERTIFICATE, none).await.text().to_owned();
+    let elsewhere = made.does(login, RENEW_CERTIFICATE, &["192.0.2.7"]).await;
+    assert_ne!(elsewhere.text(), pem);
+    // Whoever follows looks whether it is shown.
+    let renewed = made.does(login, RENEW_CERTIFICATE, &[address]).await;
+    let pem = renewed.text().to_owned();
     let roles = "\\set own drover\n\\set own_verifier x\n\\set role customer\n\
                  \\set role_verifier x\n\\set database app\n\\set most 5\n";
     made.ends(login, MAKE_ROLES, &["app", "pgcrypto"], roles)

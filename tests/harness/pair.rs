@@ -10,7 +10,7 @@ use drover_jobs::cloud::local::LocalCloud;
 use serde_json::{Value, json};
 
 use crate::ledger::Account;
-use crate::machines::processes_of;
+use crate::processes::processes_of;
 use crate::{Deployment, until, when};
 
 /// Who leads a resource, and where.

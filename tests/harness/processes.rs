@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -214,6 +214,22 @@ fn procfile(kind: &str) -> Result<String> {
         .find_map(|line| line.strip_prefix(kind)?.strip_prefix(": "))
         .map(str::to_owned)
         .with_context(|| format!("the Procfile has no `{kind}`"))
+}
+
+/// Processes whose command line names the directory, or that work in it; no zombies.
+pub fn processes_of(dir: &Path) -> Vec<i32> {
+    let name = dir.to_string_lossy().into_owned();
+    let own = i32::try_from(std::process::id()).unwrap_or(0);
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+            let line = std::fs::read(entry.path().join("cmdline")).ok()?;
+            let cwd = std::fs::read_link(entry.path().join("cwd")).unwrap_or_default();
+            let here = String::from_utf8_lossy(&line).contains(&name) || cwd.starts_with(dir);
+            (here && !line.is_empty() && pid != own).then_some(pid)
+        })
+        .collect()
 }
 
 /// Bytes resident of a process; 0 if it is gone.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use drover::model::{Cloud, Durability, ExposeSecret, Kind, SubjectId, secret};
 use drover::store::subjects::Known;
 use drover::store::{creation, plans, subjects};
-use drover_tests::machines::processes_of;
+use drover_tests::processes::processes_of;
 use drover_tests::records::key;
 use drover_tests::{Deployment, Ledger, sql, until, when};
 use serde_json::{Value, json};

@@ -11,6 +11,7 @@
 //! password.
 
 mod await_available;
+mod certificates;
 mod create_follower;
 mod create_resource;
 mod create_server;

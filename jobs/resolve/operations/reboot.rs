@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::instance::{self, Machine, Marked, POWER, SOON, TRIES};
 use super::kind::{Context, Operation, Outcome, Step, Turn, Work, step};
 use super::look_round::{self, Looks, Params};
-use super::{await_available, hand_over};
+use super::{await_available, certificates, hand_over};
 use crate::cloud::{Cloud as _, CloudAction, Instance, InstanceState};
 use crate::host;
 use crate::host::scripts::BOOT_ID;
@@ -50,6 +50,7 @@ impl Operation for Reboot {
             .within(POWER)
             .may_end()
             .tries(TRIES),
+        certificates::step(),
         await_available::step(),
     ];
 }
@@ -61,7 +62,10 @@ fn machine<'a>(turn: &Context<'a>) -> Result<Machine<'a>, Outcome> {
 }
 
 async fn look(turn: &mut Turn<'_, Reboot>) -> Work {
-    machine(turn)?.there().await?;
+    let machine = machine(turn)?;
+    if let Some(moved) = machine.moved(&machine.there().await?) {
+        return Ok(moved);
+    }
     let (context, memo) = (turn.context, &mut turn.memo);
     look_round::unless_it_lives(&context, &turn.params, &mut memo.looks).await
 }

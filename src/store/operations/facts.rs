@@ -58,6 +58,13 @@ pub enum Fact {
     HostKeyHandedOver,
     /// The certificate that a resource is known by (PEM).
     Certificate(String),
+    /// The same of a resource on the server that it is about.
+    CertificateOf {
+        /// Whose.
+        resource: SubjectId,
+        /// In PEM.
+        pem: String,
+    },
     /// The customer's password, sealed as `<id>/customer`.
     CustomerPassword(Vec<u8>),
     /// A subject's state.
@@ -155,6 +162,11 @@ pub async fn apply(
         Fact::Certificate(pem) => {
             let sql = "update resources set tls_root_cert = $2, tls_mode = $3 where id = $1";
             run(db, sql, (subject, pem, TlsMode::VerifyFull)).await?;
+        }
+        Fact::CertificateOf { resource, pem } => {
+            let sql = "update resources set tls_root_cert = $3
+                       where id = $2 and server_id = $1 and tls_root_cert is not null";
+            run(db, sql, (subject, resource, pem)).await?;
         }
         Fact::CustomerPassword(sealed) => {
             let sql = "update resources set customer_password = $2 where id = $1";

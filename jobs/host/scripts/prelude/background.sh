@@ -22,13 +22,17 @@ background() {
   fi
   if [ ! -f "$j/$job.rc" ]; then
     take_word
-    # Nothing of ours stays open in it but the locks: sshd waits until all is closed.
-    detached "$@" >"$j/$job.log" 2>&1 </dev/null 3<&- &
+    # Nothing of ours stays open in it but the locks: sshd waits until all is closed. A shell
+    # keeps what it puts aside for a function, so the redirections are not the function's.
+    (
+      exec >"$j/$job.log" 2>&1 </dev/null 3<&-
+      detached "$@"
+    ) &
     exec 7>&- 9>&-
-    i=0
-    while [ ! -f "$j/$job.rc" ] && [ $i -lt 60 ]; do
+    # By the clock: on a machine that is busy, a count of short sleeps takes longer.
+    end=$(($(date +%s) + 10))
+    while [ ! -f "$j/$job.rc" ] && [ "$(date +%s)" -lt "$end" ]; do
       sleep 0.2
-      i=$((i + 1))
     done
     if [ ! -f "$j/$job.rc" ]; then
       echo "$job goes on: $(tail -n 1 "$j/$job.log")"

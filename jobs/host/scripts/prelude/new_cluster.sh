@@ -1,6 +1,5 @@
 # shellcheck shell=sh disable=SC2034,SC2154  # c, d: prelude/owner.sh; v, n, port, address, most, libraries: the script behind this
-# What goes into a new cluster $n of the major version $v, for port $port at the address
-# $address, with $most connections and $libraries loaded at its start. $conf is where its
+# What goes into a new cluster $n of the major version $v, for port $port, with $most connections and $libraries loaded at its start. $conf is where its
 # configuration is, $d its data; its owner is Debian's.
 
 c=$n conf=${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}/$v/$n
@@ -26,22 +25,6 @@ create_cluster() {
     "hostssl all all all scram-sha-256" \
     "hostssl replication drover_replication all scram-sha-256" \
     "hostnossl all all all reject" | put pg_hba.conf 640
-}
-
-# Its certificate; the private half never leaves the server.
-certify() {
-  case $address in
-    *:*) san=IP:$address ;;
-    *[!0-9.]*) san=DNS:$address ;;
-    *) san=IP:$address ;;
-  esac
-  k=$(mktemp -d)
-  trap 'rm -rf "$k"' EXIT
-  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 -sha256 \
-    -subj "/CN=$n" -addext "subjectAltName=$san" -addext "basicConstraints=critical,CA:FALSE" \
-    -keyout "$k/key" -out "$k/crt" 2>/dev/null
-  put server.crt 644 <"$k/crt"
-  put server.key 600 <"$k/key"
 }
 
 # The file that is written last of all tells that a cluster is whole.
