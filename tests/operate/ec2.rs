@@ -114,7 +114,8 @@ impl Ec2 {
     }
 
     pub async fn available(&self, id: &str) {
-        let long = Duration::from_secs(120);
+        // Several machines at once share this one's processors.
+        let long = Duration::from_secs(300);
         if let Err(e) = self.drover.turn_until(id, "available", long).await {
             let subject = self.drover.shown(id).await;
             panic!("{e:#}: {subject:#?}\n{}", self.drover.processes.logs());

@@ -219,17 +219,16 @@ async fn one_on_ec2_outlives_reboots_checks_that_fail_and_a_full_volume() {
     let id = ec2.create("orders", "production").await;
     ec2.available(&id).await;
     let node = ec2.lead().await;
-    let boot = async || {
-        ec2.root(&node.instance, "cat /proc/sys/kernel/random/boot_id")
-            .await
-    };
+    let daemon = &ec2.machines.daemon;
+    let boot_id = "cat /proc/sys/kernel/random/boot_id";
 
     // EC2 reboots it, and says nothing.
-    let before = boot().await;
+    let before = daemon.sh(&node.instance, boot_id).await.unwrap();
     let which = [("InstanceId.1", node.instance.as_str())];
     ec2.moto.ask("RebootInstances", &which).await.unwrap();
     let rebooted = until("another boot", LONG, || async {
-        when(boot().await != before, "not yet")
+        let boot = daemon.sh(&node.instance, boot_id).await?;
+        when(boot != before, boot)
     });
     ec2.explained(rebooted.await).await;
     ec2.seen(&node.server, "its new boot", |seen| {
