@@ -34,6 +34,7 @@ missing_packages() {
         python3 -c 'import ensurepip, venv' 2>/dev/null || printf ' python3-venv'
         missing_for_machines
         command -v shellcheck >/dev/null || printf ' shellcheck'
+        command -v strace >/dev/null || printf ' strace'
     fi
     if [[ ${1:-} == demo* ]]; then missing_for_machines; fi
     if [ "${1:-}" = demo ] && ! command -v foreman >/dev/null; then printf ' ruby-foreman'; fi

@@ -1,5 +1,6 @@
 //! `drover-worker`: works at queues, and keeps the local cloud.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,9 +14,11 @@ use drover_jobs::cloud::ec2::{Access, Ec2};
 use drover_jobs::cloud::local::LocalCloud;
 use drover_jobs::feel::statuses::Statuses;
 use drover_jobs::feel::{FeelContext, World};
+use drover_jobs::host::helper;
 use drover_jobs::local;
 use drover_jobs::replay;
 use drover_jobs::resolve::Tools;
+use drover_jobs::ssh;
 use drover_jobs::verbs;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -62,6 +65,15 @@ enum Command {
     Local(local::Command),
     /// Thinks again over recorded observations and shows what differs
     Replay(replay::Arguments),
+    /// Prints what root's shell runs on an adopted server, so that drover's login may use
+    /// drover-root there: `drover-worker helper drover | ssh root@SERVER sh`
+    Helper {
+        /// As whom drover logs in there
+        user: String,
+        /// The server's own login key, if it was adopted with one; else the deployment's
+        #[arg(long, value_name = "FILE")]
+        ssh_key: Option<PathBuf>,
+    },
 }
 
 /// How it ended, for the exit code.
@@ -109,6 +121,7 @@ async fn main() -> ExitCode {
         (Some(Command::Replay(arguments)), _) => replay::run(arguments, Env::process())
             .await
             .map_err(Failure::from),
+        (Some(Command::Helper { user, ssh_key }), _) => helper_for(&user, ssh_key),
         (None, Some(queues)) => work(&queues).await,
         (None, None) => Err(Failure::Usage(
             "which queues? see drover-worker --help".into(),
@@ -123,6 +136,27 @@ async fn main() -> ExitCode {
     let words: Vec<&str> = message.split_whitespace().collect();
     eprintln!("drover-worker: {}", words.join(" "));
     ExitCode::from(code)
+}
+
+fn helper_for(user: &str, ssh_key: Option<PathBuf>) -> Result<(), Failure> {
+    let letter = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if user.is_empty() || user.starts_with('-') || !user.chars().all(letter) {
+        return Err(Failure::Usage(format!("`{user}` is no login")));
+    }
+    let key = match ssh_key {
+        Some(file) => match std::fs::read_to_string(&file) {
+            Ok(text) => drover::model::secret(text),
+            Err(e) => return Err(Failure::Usage(format!("{}: {e}", file.display()))),
+        },
+        None => WorkerConfig::from_env(Env::process())?
+            .ssh_key
+            .ok_or_else(|| {
+                Failure::Usage("whose key? DROVER_SSH_KEY_FILE is not set: --ssh-key FILE".into())
+            })?,
+    };
+    let script = helper::install(user, &ssh::public_half(&key)?)?;
+    print!("{script}");
+    Ok(())
 }
 
 fn help_on_queues() -> String {

@@ -1,5 +1,6 @@
 //! The daemon's client.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -240,6 +241,15 @@ impl Client {
         self.done(Request::Clock {
             machine: machine.into(),
             offset,
+        })
+        .await
+    }
+
+    /// Gives a machine that is off another second address, or none.
+    pub async fn set_address(&self, machine: &str, address: Option<Ipv4Addr>) -> Result<()> {
+        self.done(Request::SetAddress {
+            machine: machine.into(),
+            address,
         })
         .await
     }

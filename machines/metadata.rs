@@ -38,17 +38,26 @@ pub struct Facts {
 }
 
 struct Service {
-    facts: Facts,
+    facts: Mutex<Facts>,
     tokens: Mutex<HashMap<String, Instant>>,
 }
 
 /// A listener that ends when this goes.
-#[derive(Debug)]
-pub struct Serving(AbortHandle);
+pub struct Serving {
+    task: AbortHandle,
+    service: Arc<Service>,
+}
+
+impl Serving {
+    /// From now on this is what it tells.
+    pub fn tell(&self, facts: Facts) {
+        *self.service.facts.lock().expect("nobody panics with it") = facts;
+    }
+}
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
@@ -61,12 +70,17 @@ pub async fn serve(namespace: PathBuf, facts: Facts) -> anyhow::Result<Serving> 
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let service = Arc::new(Service {
-        facts,
+        facts: Mutex::new(facts),
         tokens: Mutex::default(),
     });
-    let router = Router::new().fallback(answer).with_state(service);
+    let router = Router::new()
+        .fallback(answer)
+        .with_state(Arc::clone(&service));
     let task = tokio::spawn(async move { axum::serve(listener, router).await });
-    Ok(Serving(task.abort_handle()))
+    Ok(Serving {
+        task: task.abort_handle(),
+        service,
+    })
 }
 
 /// A socket belongs for ever to the namespace that it was made in, and a namespace is a
@@ -105,7 +119,7 @@ async fn answer(
         Method::GET if !header(TOKEN).is_some_and(|token| service.knows(token)) => {
             refused(StatusCode::UNAUTHORIZED)
         }
-        Method::GET => match look_up(&service.facts, uri.path()) {
+        Method::GET => match service.look_up(uri.path()) {
             Some(text) => (StatusCode::OK, text),
             None => refused(StatusCode::NOT_FOUND),
         },
@@ -125,6 +139,11 @@ impl Service {
         }
         tokens.insert(token.clone(), now + ttl);
         token
+    }
+
+    fn look_up(&self, path: &str) -> Option<String> {
+        let facts = self.facts.lock().expect("nobody panics with it");
+        look_up(&facts, path)
     }
 
     fn knows(&self, token: &str) -> bool {
@@ -249,7 +268,7 @@ mod tests {
     #[test]
     fn a_token_is_good_for_its_time() {
         let service = Service {
-            facts: facts(),
+            facts: Mutex::new(facts()),
             tokens: Mutex::default(),
         };
         let token = service.token(Duration::from_secs(60));

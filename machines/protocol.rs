@@ -77,6 +77,11 @@ pub enum Request {
         machine: String,
         offset: i64,
     },
+    /// Gives a machine that is off another second address, or none
+    SetAddress {
+        machine: String,
+        address: Option<Ipv4Addr>,
+    },
     MakeVolume(NewVolume),
     ListVolumes {
         group: Option<String>,

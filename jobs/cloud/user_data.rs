@@ -2,8 +2,9 @@
 //! key, and who may log in.
 
 use drover::model::{ExposeSecret, Secret};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::host::helper;
 use crate::ssh;
 
 /// The host key, where every sshd looks for it.
@@ -40,16 +41,21 @@ pub(super) fn document(
             "gecos": "drover, the control plane",
             "shell": "/bin/bash",
             "lock_passwd": true,
-            "sudo": "ALL=(ALL) NOPASSWD:ALL",
             "ssh_authorized_keys": [authorized_key.trim()],
         }],
-        "write_files": [{
-            "path": "/etc/ssh/sshd_config.d/10-drover.conf",
-            "permissions": "0644",
-            "content": sshd,
-        }],
+        "write_files": [
+            file("/etc/ssh/sshd_config.d/10-drover.conf", "0644", &sshd),
+            file(helper::PATH, "0755", &helper::bare()),
+            // Whoever logs in has it replaced by what drover has signed, and by nothing else.
+            file(helper::SIGNERS, "0644", &helper::signers(authorized_key)),
+            file(helper::SUDOERS, "0440", &helper::sudoers(user)),
+        ],
     });
     Ok(format!("#cloud-config\n{body:#}\n"))
+}
+
+fn file(path: &str, mode: &str, text: &str) -> Value {
+    json!({ "path": path, "permissions": mode, "content": text })
 }
 
 #[cfg(test)]
@@ -57,7 +63,6 @@ mod tests {
     use drover::model::secret;
     use russh::keys::ssh_key::LineEnding;
     use russh::keys::{Algorithm, PrivateKey};
-    use serde_json::Value;
 
     use super::*;
 
@@ -101,10 +106,38 @@ mod tests {
             users[0]["ssh_authorized_keys"],
             json!(["ssh-ed25519 AAAA drover"])
         );
-        assert_eq!(users[0]["sudo"], "ALL=(ALL) NOPASSWD:ALL");
+        assert_eq!(users[0]["sudo"], Value::Null);
         assert_eq!(
             (&told["disable_root"], &told["ssh_pwauth"]),
             (&json!(true), &json!(false))
+        );
+    }
+
+    #[test]
+    fn the_login_may_use_drover_root_and_no_more() {
+        let new = new("ssh-ed25519 AAAA drover\n");
+        let told = read(&new);
+        let of = |path: &str| {
+            let files = told["write_files"].as_array().unwrap().iter();
+            let mut files = files.filter(|file| file["path"] == path);
+            let file = files.next().unwrap();
+            (file["permissions"].clone(), file["content"].clone())
+        };
+        assert_eq!(
+            of("/usr/local/sbin/drover-root"),
+            (json!("0755"), json!(helper::bare()))
+        );
+        let (mode, sudoers) = of("/etc/sudoers.d/drover");
+        assert_eq!(mode, "0440");
+        assert!(!sudoers.as_str().unwrap().contains("(ALL)"), "{sudoers}");
+        let (_, signers) = of("/etc/drover/allowed_signers");
+        let ours = "drover namespaces=\"drover-root\" ssh-ed25519 AAAA\n";
+        assert_eq!(signers, ours);
+        let all = document(&new, "drover", 2222).unwrap();
+        assert!(
+            all.len() < 15_000,
+            "EC2 takes 16 KiB, and these are {}",
+            all.len()
         );
     }
 

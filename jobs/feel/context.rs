@@ -48,7 +48,7 @@ impl FeelContext {
             target,
             time,
             connect: time,
-            port: None,
+            cluster: None,
         })
     }
 }

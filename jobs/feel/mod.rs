@@ -22,6 +22,8 @@ use std::time::Duration;
 use drover::model::{Attributes, Cause, Resource, Server, State, Subject, Witness};
 use drover::store::subjects::Known;
 
+use crate::host::AtPort;
+
 /// Reads the world about one subject. A failure is an answer like any other.
 pub trait Feeler: Send + Sync + 'static {
     /// What it saw.
@@ -93,7 +95,8 @@ impl World {
     async fn feel_with_witness(&self, resource: &Resource, server: &Server) -> Attributes {
         let feel = resource::feel(resource, server);
         tokio::pin!(feel);
-        let ask = || witness::ask_server(server, resource.port, &self.context);
+        let (port, is) = (resource.port, resource.cluster.as_ref());
+        let ask = || witness::ask_server(server, AtPort { port, is }, &self.context);
         let mut seen = match tokio::time::timeout(SILENT, &mut feel).await {
             Ok(seen) => seen,
             Err(_) => {

@@ -4,7 +4,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use drover::model::{Attributes, Cause, Resource, ResourceFigures, Server};
+use drover::model::{Attributes, Cause, ClusterIdentity, Resource, ResourceFigures, Server};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
@@ -35,6 +35,8 @@ select jsonb_build_object(
     'read_only', current_setting('default_transaction_read_only')::bool,
     'server_version', current_setting('server_version'),
     'system_identifier', (select system_identifier::text from pg_control_system()),
+    'data_directory', case when pg_has_role('pg_read_all_settings', 'usage')
+        then current_setting('data_directory') end,
     'started_at', pg_postmaster_start_time(),
     'lsn', case when pg_is_in_recovery() then pg_last_wal_replay_lsn()
                 else pg_current_wal_lsn() end,
@@ -117,7 +119,7 @@ pub(super) async fn feel(resource: &Resource, server: &Server) -> Attributes {
         Ok(Ok(one)) if one == "1" => {
             let latency_ms = began.elapsed().as_secs_f64() * 1000.0;
             let mut figures = figures(&mut session).await;
-            let known = resource.system_identifier.as_deref();
+            let known = resource.cluster.as_ref();
             let told = match told_apart(known, &mut figures) {
                 Ok(()) => Attributes::available((latency_ms * 100.0).round() / 100.0),
                 Err(words) => Attributes::failed(Cause::AnotherCluster, words),
@@ -144,20 +146,32 @@ pub(super) async fn feel(resource: &Resource, server: &Server) -> Attributes {
 
 /// Whether it may be the cluster that is known: one that does not say who it is may. What is
 /// known already is not told again.
-fn told_apart(known: Option<&str>, figures: &mut ResourceFigures) -> Result<(), String> {
-    let seen = figures.system_identifier.as_deref();
-    let seen = seen.filter(|seen| (1..=20).contains(&seen.len()));
-    let seen = seen.filter(|seen| seen.bytes().all(|b| b.is_ascii_digit()));
-    match (known, seen) {
-        (Some(known), Some(seen)) if known != seen => Err(format!(
-            "another cluster answers: its system identifier is {seen}, not {known}"
+fn told_apart(
+    known: Option<&ClusterIdentity>,
+    figures: &mut ResourceFigures,
+) -> Result<(), String> {
+    let seen = figures.system_identifier.take();
+    let seen = seen.filter(|seen| {
+        (1..=20).contains(&seen.len()) && seen.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    let at = figures.data_directory.take();
+    let at = at.filter(|at| at.starts_with('/') && at.len() <= 4096);
+    let Some(seen) = seen else { return Ok(()) };
+    let told = match known {
+        None => Ok(()),
+        Some(known) if known.system_identifier != seen => Err(format!(
+            "another cluster answers: its system identifier is {seen}, not {}",
+            known.system_identifier
         )),
-        (None, Some(_)) => Ok(()),
-        (Some(_) | None, _) => {
-            figures.system_identifier = None;
-            Ok(())
-        }
-    }
+        Some(known) => match (&known.data_directory, &at) {
+            (Some(known), Some(at)) if known != at => Err(format!(
+                "another copy of the cluster answers: its data directory is {at}, not {known}"
+            )),
+            (Some(_) | None, _) => return Ok(()),
+        },
+    };
+    (figures.system_identifier, figures.data_directory) = (Some(seen), at);
+    told.map_err(|words| short(&words))
 }
 
 /// How the cluster is. That it cannot be told does not make it unavailable.

@@ -9,7 +9,7 @@ use super::sections::{Malformed, Sections};
 use super::{lsclusters, machine, probe, statuses, volumes};
 use crate::cloud::{Cloud as _, InstanceState};
 use crate::host::scripts::{FEEL_SERVER, PROBE};
-use crate::host::{self, Host, Report, ScriptError, Word};
+use crate::host::{self, Host, Report, ScriptError};
 use crate::ssh::SshError;
 
 const TIME: Duration = Duration::from_secs(10);
@@ -93,7 +93,7 @@ async fn look(server: &Server, cx: &FeelContext) -> Result<Report, SshError> {
         connect: super::connect_limit(&server.subject, TIME),
         ..cx.host(server, TIME)?
     };
-    let looked = host::run(&host, FEEL_SERVER, &Word::default(), &[PROBE], b"").await;
+    let looked = host::look(&host, FEEL_SERVER, &[PROBE], b"").await;
     looked.map_err(ScriptError::into_ssh)
 }
 

@@ -9,23 +9,26 @@ use super::lsclusters;
 use super::sections::{Malformed, Sections};
 use super::server_log;
 use crate::host::scripts::WITNESS;
-use crate::host::{self, Host, Report, ScriptError, Word};
+use crate::host::{self, AtPort, Host, Report, ScriptError};
 use crate::ssh::SshError;
+
+/// The status of what cannot be told.
+const NOT_PROVED: u8 = 77;
 
 const TIME: Duration = Duration::from_secs(5);
 
 /// Asks a server what it says of the cluster on this port: whether
 /// `pg_lsclusters` and the list of processes show it alive, and what its log
 /// gives as the reason. Ends within 5 s.
-pub async fn ask_server(server: &Server, port: u16, cx: &FeelContext) -> Witness {
+pub async fn ask_server(server: &Server, cluster: AtPort<'_>, cx: &FeelContext) -> Witness {
     if server.host_key_changed_at.is_some() {
         return Witness::Silent {
             cause: Cause::HostKeyChanged,
             detail: super::distrusted(server),
         };
     }
-    match ask(server, port, cx).await {
-        Ok(report) => testimony(&report, port),
+    match ask(server, cluster, cx).await {
+        Ok(report) => testimony(&report, cluster.port),
         Err(e) => Witness::Silent {
             cause: e.cause,
             detail: e.message,
@@ -33,13 +36,13 @@ pub async fn ask_server(server: &Server, port: u16, cx: &FeelContext) -> Witness
     }
 }
 
-async fn ask(server: &Server, port: u16, cx: &FeelContext) -> Result<Report, SshError> {
+async fn ask(server: &Server, cluster: AtPort<'_>, cx: &FeelContext) -> Result<Report, SshError> {
     let host = Host {
-        port: Some(port),
+        cluster: Some(cluster),
         ..cx.host(server, TIME)?
     };
     let arguments = [server_log::PATTERN];
-    let said = host::run(&host, WITNESS, &Word::default(), &arguments, b"").await;
+    let said = host::look(&host, WITNESS, &arguments, b"").await;
     said.map_err(ScriptError::into_ssh)
 }
 
@@ -58,6 +61,7 @@ fn read(text: &str, port: u16) -> Result<Witness, Malformed> {
         // Not installed, or not able to: then only the port can be looked at.
         _ => vec![],
     };
+    let chosen = sections.next("cluster")?;
     let postmaster = sections.next("postmaster")?;
     let postmaster = match postmaster.text.trim() {
         "" => None,
@@ -65,7 +69,16 @@ fn read(text: &str, port: u16) -> Result<Witness, Malformed> {
     };
     let listens = sections.next("listener")?.text.trim() == "yes";
     let reason = server_log::reason(sections.next("log")?.text);
-    Ok(match known.iter().find(|c| c.port == port) {
+    if chosen.status == NOT_PROVED {
+        return Ok(Witness::Silent {
+            cause: Cause::Error,
+            detail: chosen.text.trim().chars().take(300).collect(),
+        });
+    }
+    let is = |c: &&Cluster| {
+        c.port == port && format!("{}/{}", c.version, c.cluster) == chosen.text.trim()
+    };
+    Ok(match known.iter().find(is) {
         Some(cluster) => verdict(cluster, postmaster, reason),
         None if listens => Witness::Up {
             detail: format!("something listens on port {port}"),
@@ -123,7 +136,7 @@ mod tests {
     fn text(running: u8, postmaster: &str, listener: &str, log: &str) -> String {
         format!(
             "@@ clusters 0\n[{{\"version\":\"15\",\"cluster\":\"app\",\"port\":\"5501\",\
-             \"running\":{running}}}]\n@@ postmaster 0\n{postmaster}\n@@ listener 0\n{listener}\n\
+             \"running\":{running}}}]\n@@ cluster 0\n15/app\n@@ postmaster 0\n{postmaster}\n@@ listener 0\n{listener}\n\
              @@ log 0\n{log}\n"
         )
     }
@@ -159,6 +172,23 @@ mod tests {
     }
 
     #[test]
+    fn of_several_at_one_port_the_chosen_one_counts() {
+        let text = |status: u8, chosen: &str| {
+            format!(
+                "@@ clusters 0\n[{{\"version\":\"15\",\"cluster\":\"aaa\",\"port\":\"5501\",\
+                 \"running\":1}},{{\"version\":\"15\",\"cluster\":\"app\",\"port\":\"5501\",\
+                 \"running\":0}}]\n@@ cluster {status}\n{chosen}\n@@ postmaster 0\n\n\
+                 @@ listener 0\nyes\n@@ log 0\n\n"
+            )
+        };
+        let down = read(&text(0, "15/app"), 5501).unwrap();
+        let detail = "cluster 15/app is down".to_owned();
+        assert_eq!(down, Witness::Down { detail });
+        let untold = read(&text(77, "not proved: which cluster"), 5501).unwrap();
+        assert!(matches!(untold, Witness::Silent { .. }), "{untold:?}");
+    }
+
+    #[test]
     fn without_a_known_cluster_the_port_speaks() {
         assert!(matches!(
             read(&text(1, "", "yes", ""), 5555),
@@ -168,14 +198,20 @@ mod tests {
             read(&text(1, "", "", ""), 5555),
             Ok(Witness::Down { .. })
         ));
-        let lacking = "@@ clusters 127\n\n@@ postmaster 0\n\n@@ listener 0\nyes\n@@ log 0\n\n";
+        let lacking = "@@ clusters 127\n\n@@ cluster 3\n\n@@ postmaster 0\n\n@@ listener 0\nyes\n@@ log 0\n\n";
         assert!(matches!(read(lacking, 5501), Ok(Witness::Up { .. })));
     }
 
     #[test]
     fn an_answer_that_breaks_off_says_nothing() {
         assert!(read("", 5501).is_err());
-        assert!(read("@@ clusters 0\n[]\n@@ postmaster 0\nx\n", 5501).is_err());
+        assert!(
+            read(
+                "@@ clusters 0\n[]\n@@ cluster 3\n\n@@ postmaster 0\nx\n",
+                5501
+            )
+            .is_err()
+        );
     }
 
     proptest! {

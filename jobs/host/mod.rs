@@ -5,16 +5,22 @@
 //!
 //! Architecture Invariant: no script knows which cloud it runs on; `bin/layout` looks for it.
 
+pub mod helper;
 mod report;
 pub mod scripts;
+mod word;
 
 use std::time::Duration;
 
-use drover::model::Cause;
-use drover::store::leases::Fence;
+use drover::model::{Cause, ClusterIdentity};
 
 use crate::ssh::{self, Limits, SshError, Target};
 pub use report::Report;
+pub use word::Word;
+
+/// drover-root: all that drover does as root on a server. Scripts bring it along where it is
+/// not installed.
+pub const HELPER: &str = include_str!("drover-root");
 
 /// A script, and what it needs.
 #[derive(Debug)]
@@ -25,6 +31,8 @@ pub struct Script {
     pub text: &'static str,
     /// Whom it has to be to see what it is about.
     pub sees: Sees,
+    /// What it changes.
+    pub changes: Changes,
     /// What it shares with others, of `prelude/`, in this order.
     pub needs: &'static [&'static str],
 }
@@ -40,9 +48,74 @@ pub enum Sees {
     Anyone,
     /// The owner of the cluster: all of it runs as that user.
     Owner,
-    /// Somebody who may become root, for the verbs of `prelude/root.sh`. What it does at a
+    /// Somebody who may become root, for the verbs of `drover-root`. What it does at a
     /// cluster it does as the owner all the same.
     Root,
+}
+
+/// What a script changes, and so whose word it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changes {
+    /// It looks.
+    Nothing,
+    /// One cluster.
+    Cluster,
+    /// The machine, or clusters of it.
+    Machine,
+}
+
+/// A script that only looks. It bears no word, and can do nothing as root.
+#[derive(Clone, Copy, Debug)]
+pub struct Look(&'static Script);
+
+/// A script that changes something: it is never sent without a [`Word`].
+#[derive(Clone, Copy, Debug)]
+pub struct Change(&'static Script);
+
+/// One or the other.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// It only looks.
+    Look(Look),
+    /// It changes something.
+    Change(Change),
+}
+
+impl std::ops::Deref for Look {
+    type Target = Script;
+
+    fn deref(&self) -> &Script {
+        self.0
+    }
+}
+
+impl std::ops::Deref for Change {
+    type Target = Script;
+
+    fn deref(&self) -> &Script {
+        self.0
+    }
+}
+
+impl From<&Look> for Kind {
+    fn from(script: &Look) -> Self {
+        Self::Look(*script)
+    }
+}
+
+impl From<&Change> for Kind {
+    fn from(script: &Change) -> Self {
+        Self::Change(*script)
+    }
+}
+
+impl From<&'static Script> for Kind {
+    fn from(script: &'static Script) -> Self {
+        match script.changes {
+            Changes::Nothing => Self::Look(Look(script)),
+            Changes::Cluster | Changes::Machine => Self::Change(Change(script)),
+        }
+    }
 }
 
 impl Script {
@@ -51,60 +124,60 @@ impl Script {
     /// # Errors
     /// If it holds a NUL.
     fn whole(&self) -> anyhow::Result<String> {
+        let (before, obeys) = (self.before()?, self.obeys());
         let body = match self.sees {
-            Sees::Anyone => self.body(),
-            Sees::Root => {
-                let root = include_str!("scripts/prelude/root.sh");
-                let may = include_str!("scripts/prelude/sees_root.sh");
-                format!("{root}{may}{}", self.body())
-            }
+            Sees::Anyone | Sees::Root => self.body(),
             Sees::Owner => {
                 let found = scripts::A_CLUSTER.concat();
                 let body = self.body();
                 let (body, name) = (ssh::quote(&body)?, ssh::quote(self.name)?);
                 format!(
-                    "{found}as_owner sh -c {body} {name} \"$clock\" \"$v\" \"$c\" \"$d\" \"$l\" \
-                     \"$o\" \"$conf\" \"$@\" <&3"
+                    "{found}{obeys}as_owner sh -c {body} {name} \"$clock\" \"$v\" \"$c\" \"$d\" \
+                     \"$l\" \"$o\" \"$conf\" \"$@\" <&3"
                 )
             }
         };
         let head = include_str!("scripts/prelude/head.sh");
         let tail = include_str!("scripts/prelude/tail.sh");
-        Ok(format!("{head}(\n{body}\n)\n{tail}"))
+        Ok(format!("{head}(\n{before}{body}\n)\n{tail}"))
+    }
+
+    /// What stands before one that changes something: its word, and the way to root.
+    fn before(&self) -> anyhow::Result<String> {
+        let take = match self.changes {
+            Changes::Nothing => return Ok(String::new()),
+            Changes::Cluster => include_str!("scripts/prelude/cluster_word.sh"),
+            Changes::Machine => "take_word() { obey machine; }\n",
+        };
+        let helper = ssh::quote(HELPER)?;
+        let root = include_str!("scripts/prelude/root.sh");
+        let word = include_str!("scripts/prelude/word.sh");
+        let sees = match self.sees {
+            Sees::Root => include_str!("scripts/prelude/sees_root.sh"),
+            Sees::Anyone | Sees::Owner => "",
+        };
+        Ok(format!("{word}helper={helper}\n{root}{take}{sees}"))
+    }
+
+    /// What takes the word. A script that does it in its own time names `take_word`.
+    fn obeys(&self) -> &'static str {
+        let itself = || self.needs.iter().any(|need| need.contains("take_word"));
+        match self.changes {
+            Changes::Nothing => "",
+            Changes::Cluster | Changes::Machine if self.text.contains("take_word") || itself() => {
+                ""
+            }
+            Changes::Cluster | Changes::Machine => "take_word\n",
+        }
     }
 
     /// What runs as [`Sees`] says.
     fn body(&self) -> String {
-        let head = match self.sees {
-            Sees::Owner => include_str!("scripts/prelude/owned.sh"),
-            Sees::Anyone | Sees::Root => "",
-        };
-        format!("{head}{}{}", self.needs.concat(), self.text)
-    }
-}
-
-/// On whose word a script changes something: since which operation, at which epoch of the
-/// leader and its followers, under which lease, and until when. A node is to obey only the
-/// newest. Nothing refuses by it yet: it reaches the script as `$word_…`.
-#[derive(Debug, Default)]
-pub struct Word {
-    /// The operation.
-    pub by: String,
-    /// The epoch, as the record has it.
-    pub epoch: Option<i64>,
-    /// The number of the lease.
-    pub fence: Option<Fence>,
-    /// What is left of the turn.
-    pub left: Option<Duration>,
-}
-
-impl Word {
-    /// As `prelude/head.sh` takes it: empty for what is not known.
-    fn arguments(&self) -> [String; 4] {
-        let text = |number: Option<i64>| number.map_or_else(String::new, |n| n.to_string());
-        let left = self.left.and_then(|left| left.as_millis().try_into().ok());
-        let fence = self.fence.map(|fence| fence.0);
-        [self.by.clone(), text(self.epoch), text(fence), text(left)]
+        let (needs, text) = (self.needs.concat(), self.text);
+        match self.sees {
+            Sees::Owner => format!("{}{needs}{text}", include_str!("scripts/prelude/owned.sh")),
+            Sees::Anyone | Sees::Root => format!("{needs}{}{text}", self.obeys()),
+        }
     }
 }
 
@@ -118,8 +191,17 @@ pub struct Host<'a> {
     pub time: Duration,
     /// Of that, until we are let in.
     pub connect: Duration,
-    /// The cluster's port, which is then the first argument.
-    pub port: Option<u16>,
+    /// The cluster that it is about, the port of which is then the first argument.
+    pub cluster: Option<AtPort<'a>>,
+}
+
+/// A cluster, as a script finds it.
+#[derive(Clone, Copy)]
+pub struct AtPort<'a> {
+    /// Its port.
+    pub port: u16,
+    /// What tells it apart, where several claim that port.
+    pub is: Option<&'a ClusterIdentity>,
 }
 
 /// Why a script did not do its work; never holds a secret.
@@ -135,6 +217,13 @@ pub enum ScriptError {
         status: u32,
         words: String,
     },
+    /// The server knows a newer word than the record, or another deployment's, or has lost
+    /// the one that it had: nothing was changed, and a human has to look.
+    #[error("{host} does not obey: {words}")]
+    RecordIsOld { host: String, words: String },
+    /// It was not sent.
+    #[error("nothing was sent to {host}: {why}")]
+    NotSent { host: String, why: String },
 }
 
 impl ScriptError {
@@ -142,6 +231,8 @@ impl ScriptError {
     pub const NOTHING_THERE: u32 = 3;
     /// What it waits for goes on by itself: `EX_TEMPFAIL`.
     pub const GOES_ON: u32 = 75;
+    /// The server does not obey this word.
+    pub const REFUSED: u32 = 76;
     /// No other try will help: `EX_CONFIG`.
     pub const HOPELESS: u32 = 78;
 
@@ -149,7 +240,7 @@ impl ScriptError {
     pub fn status(&self) -> Option<u32> {
         match self {
             Self::Failed { status, .. } => Some(*status),
-            Self::Ssh { .. } => None,
+            Self::Ssh { .. } | Self::RecordIsOld { .. } | Self::NotSent { .. } => None,
         }
     }
 
@@ -157,20 +248,46 @@ impl ScriptError {
     pub fn into_ssh(self) -> SshError {
         match self {
             Self::Ssh { why, .. } => why,
-            Self::Failed { .. } => SshError::new(Cause::Protocol, self.to_string()),
+            Self::Failed { .. } | Self::RecordIsOld { .. } | Self::NotSent { .. } => {
+                SshError::new(Cause::Protocol, self.to_string())
+            }
         }
     }
 }
 
-/// Runs a script. It bears this word; its arguments are `$1`, `$2` …, behind the port if
-/// the host is a cluster; what it may read is its descriptor 3, which is where secrets go.
+/// Runs a script that only looks. Its arguments are `$1`, `$2` …, behind the port if the host
+/// is a cluster; what it may read is its descriptor 3, which is where secrets go.
 ///
 /// # Errors
 /// [`ScriptError`]; none holds the input.
-pub async fn run(
+pub async fn look(
+    host: &Host<'_>,
+    script: &Look,
+    arguments: &[&str],
+    input: &[u8],
+) -> Result<Report, ScriptError> {
+    send(host, script.0, None, arguments, input).await
+}
+
+/// Runs a script that changes something, on this word; otherwise as [`look`].
+///
+/// # Errors
+/// [`ScriptError`]; none holds the input. Status [`ScriptError::REFUSED`]: the server does not
+/// obey this word, and nothing was changed.
+pub async fn change(
+    host: &Host<'_>,
+    script: &Change,
+    word: &Word,
+    arguments: &[&str],
+    input: &[u8],
+) -> Result<Report, ScriptError> {
+    send(host, script.0, Some(word), arguments, input).await
+}
+
+async fn send(
     host: &Host<'_>,
     script: &Script,
-    word: &Word,
+    word: Option<&Word>,
     arguments: &[&str],
     input: &[u8],
 ) -> Result<Report, ScriptError> {
@@ -180,10 +297,15 @@ pub async fn run(
     };
     let mark = format!("drover-{:032x}", rand::random::<u128>());
     let odd = |e: anyhow::Error| failed(SshError::new(Cause::Error, e.to_string()));
-    let (text, word) = (script.whole().map_err(odd)?, word.arguments());
-    let port = host.port.map(|port| port.to_string());
-    let words = [text.as_str(), script.name, mark.as_str()].into_iter();
-    let words = words.chain(word.iter().map(String::as_str));
+    let text = script.whole().map_err(odd)?;
+    let of_word = word.map(Word::arguments).into_iter().flatten();
+    let of_word: Vec<String> = of_word.collect();
+    let port = host.cluster.map(|at| at.port.to_string());
+    let is = host.cluster.and_then(|at| at.is);
+    let system = is.map_or("", |is| &is.system_identifier);
+    let home = is.and_then(|is| is.data_directory.as_deref()).unwrap_or("");
+    let words = [&*text, script.name, &*mark, system, home].into_iter();
+    let words = words.chain(of_word.iter().map(String::as_str));
     let words = words
         .chain(port.as_deref())
         .chain(arguments.iter().copied());
@@ -195,7 +317,13 @@ pub async fn run(
         connect: host.connect,
         ..Limits::default()
     };
-    let output = ssh::run_with_input(&host.target, &command, input, limits).await;
+    let output = match word {
+        None => ssh::run_with_input(&host.target, &command, input, limits).await,
+        Some(word) => {
+            let answer = |said: &[u8]| word.until(&mark, said);
+            ssh::run_answering(&host.target, &command, &answer, input, limits).await
+        }
+    };
     Report::read(host.name, script.name, &mark, &output.map_err(failed)?)
 }
 
@@ -203,8 +331,8 @@ pub async fn run(
 mod tests {
     use std::process::Command;
 
-    use super::Sees;
     use super::scripts::ALL;
+    use super::{HELPER, Sees, ssh};
 
     /// A file that names what it takes from others is believed when it is checked by itself;
     /// the whole text has to have it. That a prelude has more than is taken is no fault.
@@ -218,6 +346,7 @@ mod tests {
                 Sees::Owner => script.body(),
                 Sees::Anyone | Sees::Root => script.whole().unwrap(),
             };
+            let whole = whole.replace(&*ssh::quote(HELPER).unwrap(), "''");
             let names_what_it_takes = |line: &&str| line.starts_with("# shellcheck shell=sh");
             let lines: Vec<&str> = whole.lines().filter(|l| !names_what_it_takes(l)).collect();
             let file = dir.join(script.name);

@@ -13,6 +13,9 @@ pub struct Report {
     host: String,
     script: &'static str,
     text: String,
+    /// What the word was obeyed about: the key that the server keeps it under. `None`: no word
+    /// was taken, because nothing was changed or nobody there keeps it.
+    pub obeys: Option<String>,
     /// Our clock when the script was sent, and when its first byte came back: it has read the
     /// server's clock between the two.
     pub read_between: (SystemTime, SystemTime),
@@ -31,12 +34,21 @@ impl Report {
         let host = host.to_owned();
         let stdout = clean(&output.stdout);
         let text = between(&stdout, mark);
+        let ours = |line: &&str| line.starts_with(mark);
+        let obeys = stdout.lines().rev().filter(ours).find_map(|line| {
+            let key = line.split_once(" obeys ")?.1;
+            Some(key.to_owned())
+        });
+        let theirs = |line: &&str| !ours(line);
+        let text = text.map(|text| text.lines().filter(theirs).collect::<Vec<_>>().join("\n"));
+        let text = text.as_deref();
         let (cause, why) = match (output.status, text) {
             (Some(0), Some(text)) => {
                 return Ok(Self {
                     host,
                     script,
                     text: text.to_owned(),
+                    obeys,
                     read_between: (output.sent_at, output.answered_at),
                 });
             }
@@ -44,7 +56,7 @@ impl Report {
             (None, _) => (Cause::Disconnected, "a signal ended the script"),
             (Some(status), text) => {
                 let mut words = last_words(&clean(&output.stderr));
-                if words.is_empty() {
+                if words.is_empty() || status == ScriptError::REFUSED {
                     words = last_words(text.unwrap_or(&stdout));
                 }
                 return Err(ScriptError::Failed {

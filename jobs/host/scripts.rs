@@ -1,100 +1,113 @@
-//! All scripts that drover runs on servers, with whom they have to be and what stands
-//! before them. What each does, takes and tells is said at its head.
+//! All scripts that drover runs on servers, with whom they have to be, what they change
+//! and what stands before them. What each does, takes and tells is said at its head.
 
-use super::Script;
+use super::Changes::{Cluster, Machine, Nothing};
 use super::Sees::{Anyone, Owner, Root};
+use super::{Change, Look, Script};
+
+/// The type of what changes this.
+macro_rules! kind {
+    (Nothing) => {
+        Look
+    };
+    ($changes:ident) => {
+        Change
+    };
+}
 
 macro_rules! scripts {
-    ($($name:ident = $file:ident, $sees:ident, [$($need:ident),*];)*) => {
+    ($($name:ident = $file:ident, $sees:ident, $changes:ident, [$($need:ident),*];)*) => {
         $(
             #[doc = concat!("`scripts/", stringify!($file), ".sh`")]
-            pub const $name: &Script = &Script {
+            pub const $name: &kind!($changes) = &kind!($changes)(&Script {
                 name: stringify!($file),
                 text: include_str!(concat!("scripts/", stringify!($file), ".sh")),
                 sees: $sees,
+                changes: $changes,
                 needs: &[$(include_str!(concat!("scripts/prelude/", stringify!($need), ".sh"))),*],
-            };
+            });
         )*
         /// Every one of them.
-        pub const ALL: &[&Script] = &[$($name),*];
+        pub const ALL: &[&Script] = &[$($name.0),*];
     };
 }
 
 scripts! {
     // What only looks at a server.
-    FEEL_SERVER = feel_server, Anyone, [clusters, owner];
-    WITNESS = witness, Anyone, [clusters, owner];
-    BOOT_ID = boot_id, Anyone, [];
-    REACHES = reaches, Anyone, [];
-    LOOK_VOLUMES = look_volumes, Anyone, [clusters];
+    FEEL_SERVER = feel_server, Anyone, Nothing, [clusters, owner];
+    WITNESS = witness, Anyone, Nothing, [clusters, owner, choose];
+    BOOT_ID = boot_id, Anyone, Nothing, [];
+    REACHES = reaches, Anyone, Nothing, [];
+    LOOK_VOLUMES = look_volumes, Anyone, Nothing, [clusters];
 
     // A server that is made.
-    SETTLED = settled, Anyone, [];
-    MOUNT_VOLUME = mount_volume, Root, [];
-    INSTALL_POSTGRES = install_postgres, Root, [background];
+    SETTLED = settled, Anyone, Nothing, [];
+    MOUNT_VOLUME = mount_volume, Root, Machine, [background];
+    INSTALL_POSTGRES = install_postgres, Root, Machine, [background];
 
     // Room.
-    GROW_FILESYSTEM = grow_filesystem, Anyone, [root];
-    ROTATED_LOGS = rotated_logs, Anyone, [clusters, owner];
-    LOOK_SLOTS = look_slots, Owner, [superuser, unread_slots];
-    DROP_SLOT_IF_UNREAD = drop_slot_if_unread, Owner, [superuser, unread_slots];
-    TRY_CHECKPOINT = try_checkpoint, Owner, [superuser];
-    LOOK_READ_ONLY = look_read_only, Owner, [superuser];
-    SET_READ_ONLY = set_read_only, Owner, [superuser];
-    RESET_READ_ONLY = reset_read_only, Owner, [superuser];
+    GROW_FILESYSTEM = grow_filesystem, Anyone, Machine, [];
+    ROTATED_LOGS = rotated_logs, Anyone, Machine, [clusters, owner];
+    LOOK_SLOTS = look_slots, Owner, Nothing, [superuser, unread_slots];
+    DROP_SLOT_IF_UNREAD = drop_slot_if_unread, Owner, Cluster, [superuser, unread_slots];
+    TRY_CHECKPOINT = try_checkpoint, Owner, Cluster, [superuser];
+    LOOK_READ_ONLY = look_read_only, Owner, Nothing, [superuser];
+    SET_READ_ONLY = set_read_only, Owner, Cluster, [superuser];
+    RESET_READ_ONLY = reset_read_only, Owner, Cluster, [superuser];
 
     // A cluster that is made, and goes.
-    MAKE_CLUSTER = make_cluster, Root, [background, make_cluster_arguments, owner, put, new_cluster];
-    COPY_CLUSTER = copy_cluster, Root, [background, copy_cluster_arguments, owner, put, standby, leader, new_cluster];
-    VERSION = version, Anyone, [clusters];
-    CERTIFICATE = certificate, Owner, [];
-    MAKE_ROLES = make_roles, Owner, [superuser];
-    DROP_CLUSTER = drop_cluster, Root, [clusters, owner, processes, ctl];
+    MAKE_CLUSTER = make_cluster, Root, Cluster, [background, make_cluster_arguments, owner, put, certify, new_cluster];
+    COPY_CLUSTER = copy_cluster, Root, Cluster, [background, copy_cluster_arguments, owner, put, standby, leader, certify, new_cluster];
+    VERSION = version, Anyone, Nothing, [clusters, owner, choose];
+    CERTIFICATE = certificate, Owner, Nothing, [];
+    RENEW_CERTIFICATE = renew_certificate, Owner, Cluster, [processes, put, certify];
+    MAKE_ROLES = make_roles, Owner, Cluster, [superuser];
+    DROP_CLUSTER = drop_cluster, Root, Cluster, [clusters, owner, processes, ctl];
 
     // A cluster that runs, or does not.
-    LOOK_CLUSTER = look_cluster, Owner, [processes, answers];
-    RESTART_DEAD_CLUSTER = restart_dead_cluster, Anyone, [root, clusters, owner, cluster, processes, one_at_a_time, answers, ctl];
-    START_CLUSTER = start_cluster, Root, [clusters, owner, cluster, processes, ctl];
-    MARK_POSTMASTER = mark_postmaster, Owner, [processes, postmaster];
-    RESTART_CLUSTER = restart_cluster, Anyone, [root, clusters, owner, cluster, processes, one_at_a_time, postmaster, ctl];
+    LOOK_CLUSTER = look_cluster, Owner, Nothing, [processes, answers];
+    RESTART_DEAD_CLUSTER = restart_dead_cluster, Anyone, Cluster, [clusters, owner, choose, cluster, processes, answers, ctl];
+    START_CLUSTER = start_cluster, Root, Cluster, [clusters, owner, choose, cluster, processes, ctl];
+    MARK_POSTMASTER = mark_postmaster, Owner, Nothing, [processes, postmaster];
+    RESTART_CLUSTER = restart_cluster, Anyone, Cluster, [clusters, owner, choose, cluster, processes, postmaster, ctl];
 
     // Roles and sessions.
-    LOOK_ROLE = look_role, Owner, [superuser];
-    RESTORE_LOGIN = restore_login, Owner, [superuser, quiet];
-    SET_PASSWORD = set_password, Owner, [superuser, quiet];
-    END_IDLE_SESSIONS = end_idle_sessions, Owner, [superuser];
-    LOOK_FREEZING = look_freezing, Owner, [superuser];
-    START_FREEZING = start_freezing, Owner, [superuser];
-    LOOK_ARCHIVER = look_archiver, Owner, [superuser, archiver, archiver_status];
-    RESTART_ARCHIVER = restart_archiver, Owner, [superuser, archiver, archiver_status];
+    LOOK_ROLE = look_role, Owner, Nothing, [superuser];
+    RESTORE_LOGIN = restore_login, Owner, Cluster, [superuser, quiet];
+    SET_PASSWORD = set_password, Owner, Cluster, [superuser, quiet];
+    END_IDLE_SESSIONS = end_idle_sessions, Owner, Cluster, [superuser];
+    LOOK_FREEZING = look_freezing, Owner, Nothing, [superuser];
+    START_FREEZING = start_freezing, Owner, Cluster, [superuser];
+    LOOK_ARCHIVER = look_archiver, Owner, Nothing, [superuser, archiver, archiver_status];
+    RESTART_ARCHIVER = restart_archiver, Owner, Cluster, [superuser, archiver, archiver_status];
 
     // Leaders and followers.
-    CANDIDATE_STANDING = candidate_standing, Owner, [superuser];
-    FOLLOWER_STANDING = follower_standing, Owner, [superuser];
-    STREAMING_FOLLOWERS = streaming_followers, Owner, [superuser];
-    STREAMS_FROM = streams_from, Owner, [superuser];
-    RECEIVER_STATUS = receiver_status, Owner, [superuser];
-    END_RECEIVER = end_receiver, Owner, [superuser];
-    CAUGHT_UP = caught_up, Owner, [superuser];
-    CHECKPOINT = checkpoint, Owner, [superuser];
-    SET_SYNCHRONOUS_NAMES = set_synchronous_names, Owner, [superuser];
-    MAKE_SLOT = make_slot, Owner, [superuser, put];
-    DROP_SLOT = drop_slot, Owner, [superuser];
-    TIDY_SLOTS = tidy_slots, Owner, [superuser];
-    PROMOTE = promote, Owner, [superuser];
-    STOP_LEADER = stop_leader, Root, [clusters, owner, cluster, processes, standby, ctl];
-    LEAD_ON = lead_on, Root, [clusters, owner, cluster, processes, standby, ctl];
-    FENCE = fence, Root, [clusters, owner, cluster, processes, standby, ctl];
-    OPEN = open, Root, [clusters, owner, cluster];
-    FOLLOW = follow, Root, [clusters, owner, cluster, processes, standby, follow_arguments, put, leader];
-    RESTART_FOLLOWER = restart_follower, Root, [clusters, owner, cluster, processes, standby, one_at_a_time, ctl];
-    REWIND = rewind, Root, [background, clusters, owner, cluster, processes, standby, follow_arguments, leader];
-    COPY_LEADER = copy_leader, Root, [background, clusters, owner, cluster, processes, standby, follow_arguments, leader];
+    CANDIDATE_STANDING = candidate_standing, Owner, Nothing, [superuser];
+    FOLLOWER_STANDING = follower_standing, Owner, Nothing, [superuser];
+    STREAMING_FOLLOWERS = streaming_followers, Owner, Nothing, [superuser];
+    STREAMS_FROM = streams_from, Owner, Nothing, [superuser];
+    RECEIVER_STATUS = receiver_status, Owner, Nothing, [superuser];
+    END_RECEIVER = end_receiver, Owner, Cluster, [superuser];
+    CAUGHT_UP = caught_up, Owner, Nothing, [superuser];
+    CHECKPOINT = checkpoint, Owner, Cluster, [superuser];
+    SET_SYNCHRONOUS_NAMES = set_synchronous_names, Owner, Cluster, [superuser];
+    MAKE_SLOT = make_slot, Owner, Cluster, [superuser, put];
+    DROP_SLOT = drop_slot, Owner, Cluster, [superuser];
+    TIDY_SLOTS = tidy_slots, Owner, Cluster, [superuser];
+    PROMOTE = promote, Root, Cluster, [clusters, owner, choose, cluster, superuser];
+    STOP_LEADER = stop_leader, Root, Cluster, [clusters, owner, choose, cluster, processes, standby, ctl];
+    LEAD_ON = lead_on, Root, Cluster, [clusters, owner, choose, cluster, processes, standby, ctl];
+    FENCE = fence, Root, Cluster, [clusters, owner, choose, cluster, processes, standby, ctl];
+    OPEN = open, Root, Cluster, [clusters, owner, choose, cluster];
+    FOLLOW = follow, Root, Cluster, [clusters, owner, choose, cluster, processes, standby, follow_arguments, put, leader];
+    RESTART_FOLLOWER = restart_follower, Root, Cluster, [clusters, owner, choose, cluster, processes, standby, ctl];
+    REWIND = rewind, Root, Cluster, [background, clusters, owner, choose, cluster, processes, standby, follow_arguments, leader];
+    COPY_LEADER = copy_leader, Root, Cluster, [background, clusters, owner, choose, cluster, processes, standby, follow_arguments, leader];
 
     // Game days.
-    GAMEDAY_SIGNAL = gameday_signal, Anyone, [clusters, owner, processes, gameday_clusters];
-    GAMEDAY_FILL = gameday_fill, Anyone, [clusters, owner, gameday_clusters, gameday_volume];
-    GAMEDAY_EMPTY = gameday_empty, Anyone, [clusters, owner, gameday_clusters, gameday_volume];
+    GAMEDAY_SIGNAL = gameday_signal, Anyone, Machine, [clusters, owner, processes, gameday_clusters];
+    GAMEDAY_FILL = gameday_fill, Anyone, Machine, [clusters, owner, gameday_clusters, gameday_volume];
+    GAMEDAY_EMPTY = gameday_empty, Anyone, Machine, [clusters, owner, gameday_clusters, gameday_volume];
 }
 
 /// What `end_idle_sessions.sh` runs: its `$3`. drover's own role runs it too, where it may.
@@ -104,9 +117,10 @@ pub const END_IDLE_SESSIONS_SQL: &str = include_str!("scripts/end_idle_sessions.
 pub const FREEZE_TABLES: &str = include_str!("scripts/freeze_tables.sh");
 
 /// What finds the cluster of a port, and proves whose it is.
-pub(super) const A_CLUSTER: [&str; 3] = [
+pub(super) const A_CLUSTER: [&str; 4] = [
     include_str!("scripts/prelude/clusters.sh"),
     include_str!("scripts/prelude/owner.sh"),
+    include_str!("scripts/prelude/choose.sh"),
     include_str!("scripts/prelude/cluster.sh"),
 ];
 

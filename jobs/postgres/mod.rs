@@ -25,6 +25,7 @@ use postgres_protocol::message::backend::{DataRowBody, Message};
 use postgres_protocol::message::frontend;
 use tokio::net::{TcpStream, lookup_host};
 
+pub(crate) use tls::is_for;
 use wire::Wire;
 
 /// Where to log in, and as whom.

@@ -5,9 +5,11 @@ use std::sync::{Arc, LazyLock};
 
 use drover::model::TlsMode;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_name;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -28,6 +30,18 @@ static ANY: LazyLock<Result<Arc<ClientConfig>, rustls::Error>> = LazyLock::new(|
         .with_no_client_auth();
     Ok(Arc::new(config))
 });
+
+/// Whether a certificate that is pinned is for this address: customers look at that too.
+pub(crate) fn is_for(pem: &str, address: &str) -> bool {
+    let Ok(name) = ServerName::try_from(address) else {
+        return false;
+    };
+    let mut all = CertificateDer::pem_slice_iter(pem.as_bytes()).flatten();
+    all.any(|certificate| {
+        let parsed = ParsedCertificate::try_from(&certificate);
+        parsed.is_ok_and(|parsed| verify_server_name(&parsed, &name).is_ok())
+    })
+}
 
 /// Read once: there are well over a hundred.
 static SYSTEM: LazyLock<Result<Arc<ClientConfig>, rustls::Error>> = LazyLock::new(|| {
@@ -148,5 +162,32 @@ impl ServerCertVerifier for AnyCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_for;
+
+    /// As `prelude/certify.sh` makes them.
+    const FOR_192_0_2_1: &str = "-----BEGIN CERTIFICATE-----
+MIIBgDCCASWgAwIBAgIUVzgswtRvaEn4pCjxyWP6ZbhM8/MwCgYIKoZIzj0EAwIw
+DjEMMAoGA1UEAwwDYXBwMB4XDTI2MTEyNjEzMDc0M1oXDTM2MTEyMzEzMDc0M1ow
+DjEMMAoGA1UEAwwDYXBwMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE0S/aDzDF
+lWnZyVi7qmAHEBTPW/yAX3baakFd0/HpRB4547QssuAYroiaCEV972I6D8Jqadm6
+4qbOCHqnMzDY+aNhMF8wHQYDVR0OBBYEFLlQrrmTH7lkD1ar3HCiJ/jEj/oPMB8G
+A1UdIwQYMBaAFLlQrrmTH7lkD1ar3HCiJ/jEj/oPMA8GA1UdEQQIMAaHBMAAAgEw
+DAYDVR0TAQH/BAIwADAKBggqhkjOPQQDAgNJADBGAiEA1b7YpQhOlKBUWrF0FWCW
+2I2Cx6Mvkmml0m6faCkgSKwCIQCrujXIXOdB5+oGhfAO3GZRn0A4AQthVJm/hucF
+UEXrOQ==
+-----END CERTIFICATE-----";
+
+    #[test]
+    fn a_certificate_is_for_the_address_that_it_names() {
+        assert!(is_for(FOR_192_0_2_1, "192.0.2.1"));
+        for other in ["192.0.2.2", "db.example.org", "app", ""] {
+            assert!(!is_for(FOR_192_0_2_1, other), "{other}");
+        }
+        assert!(!is_for("nothing", "192.0.2.1"));
     }
 }

@@ -6,13 +6,15 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use drover::model::Cause;
 use russh::ChannelMsg;
+use tokio::sync::oneshot;
 
 use super::connect::Session;
-use super::{Output, SshError};
+use super::{Answer, Output, SshError};
 
 pub(super) async fn run(
     session: &Session,
     command: &str,
+    mut answer: Option<Answer<'_>>,
     input: Option<&[u8]>,
     limit: usize,
 ) -> Result<Output, SshError> {
@@ -30,8 +32,15 @@ pub(super) async fn run(
     let (mut reading, writing) = channel.split();
     // At the same time as reading: a command may answer before it has read all.
     // That it closes its input early is its own affair; its end says how it went.
+    let (tell, told) = oneshot::channel();
+    let asks = answer.is_some();
+    let mut tell = Some(tell);
     let written = async {
         if let Some(input) = input {
+            if asks {
+                let Ok(answered) = told.await else { return };
+                let _ = writing.data_bytes(Bytes::from(answered)).await;
+            }
             let _ = writing.data_bytes(Bytes::copy_from_slice(input)).await;
             let _ = writing.eof().await;
         }
@@ -87,6 +96,12 @@ pub(super) async fn run(
                 return Err(SshError::new(Cause::Protocol, message));
             }
             _ => {}
+        }
+        if let Some(answered) = answer.and_then(|answer| answer(&output.stdout)) {
+            answer = None;
+            if let Some(tell) = tell.take() {
+                let _ = tell.send(answered);
+            }
         }
         if output.stdout.len() + output.stderr.len() > limit {
             let message = format!("{} answered with more than {limit} bytes", session.at);

@@ -2,8 +2,14 @@
 //! does it, whoever may not is told "not proved", and no link that the owner of a cluster
 //! plants gives them what is root's.
 
+#[path = "logins/claims.rs"]
+mod claims;
 mod daemon;
+#[path = "logins/helper.rs"]
+mod helper;
 mod machine;
+#[path = "logins/words.rs"]
+mod words;
 
 use std::time::Duration;
 
@@ -15,7 +21,7 @@ use machine::{Cluster, Login, Machine, is_not_proved};
 fn may(login: Login, script: &Script) -> bool {
     let at_a_cluster = script.name.starts_with("gameday_") || script.name.starts_with("restart_");
     match (login, script.sees) {
-        (Login::Root | Login::Sudo, _) => true,
+        (Login::Root | Login::Sudo | Login::Helper, _) => true,
         (Login::Owner, sees) => !matches!(sees, Sees::Root),
         (Login::Stranger, sees) => matches!(sees, Sees::Anyone) && !at_a_cluster,
     }
@@ -30,7 +36,7 @@ async fn who_may_not_see_is_told_so_and_changes_nothing() {
         let hide = format!("mount -o remount,hidepid={hidden} /proc");
         machine.root(&hide).await;
         for login in [Login::Owner, Login::Stranger] {
-            for script in ALL.iter().filter(|script| !may(login, script)) {
+            for script in ALL.iter().copied().filter(|script| !may(login, script)) {
                 let ended = cluster.run(login, script, &["x", "y", "z"], "").await;
                 assert!(
                     is_not_proved(&ended),
@@ -40,7 +46,7 @@ async fn who_may_not_see_is_told_so_and_changes_nothing() {
             }
             assert_eq!(cluster.standing().await, before, "{login:?}");
         }
-        for login in [Login::Root, Login::Sudo, Login::Owner] {
+        for login in [Login::Root, Login::Sudo, Login::Helper, Login::Owner] {
             let said = cluster.does(login, LOOK_CLUSTER, &[""]).await;
             let told = (said.value("alive").unwrap(), said.value("answers").unwrap());
             assert_eq!(told, ("alive", "0"), "{login:?}");
@@ -70,7 +76,7 @@ async fn is_managed(cluster: &Cluster<'_>, login: Login) {
     cluster
         .root("runuser -u postgres -- createuser -p $P customer")
         .await;
-    let all: &[(&Script, &[&str])] = &[
+    let all: &[(&'static Script, &[&str])] = &[
         (VERSION, none),
         (LOOK_SLOTS, &["0", ""]),
         (DROP_SLOT_IF_UNREAD, &["none", "0", ""]),
@@ -105,10 +111,11 @@ async fn is_managed(cluster: &Cluster<'_>, login: Login) {
         (GAMEDAY_SIGNAL, &["KILL"]),
         (RESTART_DEAD_CLUSTER, &["fast", "9999999999", "refused"]),
     ];
-    for (script, arguments) in all {
+    for (script, arguments) in all.iter().filter(|(script, _)| may(login, script)) {
         cluster.does(login, script, arguments).await;
     }
-    for script in [SET_PASSWORD, RESTORE_LOGIN] {
+    let scripts: [&'static Script; 2] = [SET_PASSWORD, RESTORE_LOGIN];
+    for script in scripts {
         let ended = cluster
             .run(login, script, &["customer", "true"], VERIFIER)
             .await;
@@ -138,6 +145,12 @@ async fn who_may_become_root_manages_a_cluster() {
 }
 
 #[tokio::test]
+async fn who_may_use_drover_root_manages_a_cluster() {
+    let machine = Machine::make().await;
+    is_managed(&machine.cluster("of_helper").await, Login::Helper).await;
+}
+
+#[tokio::test]
 async fn its_owner_manages_a_cluster() {
     let machine = Machine::make().await;
     is_managed(&machine.cluster("of_owner").await, Login::Owner).await;
@@ -154,6 +167,11 @@ async fn lives_and_goes(machine: &Machine, login: Login, tag: &str) {
     machine.does(login, MAKE_CLUSTER, &arguments, "").await;
     made.does(login, START_CLUSTER, none).await;
     let pem = made.does(login, CERTIFICATE, none).await.text().to_owned();
+    let elsewhere = made.does(login, RENEW_CERTIFICATE, &["192.0.2.7"]).await;
+    assert_ne!(elsewhere.text(), pem);
+    // Whoever follows looks whether it is shown.
+    let renewed = made.does(login, RENEW_CERTIFICATE, &[address]).await;
+    let pem = renewed.text().to_owned();
     let roles = "\\set own drover\n\\set own_verifier x\n\\set role customer\n\
                  \\set role_verifier x\n\\set database app\n\\set most 5\n";
     made.ends(login, MAKE_ROLES, &["app", "pgcrypto"], roles)
@@ -259,6 +277,11 @@ async fn who_may_become_root_makes_and_drops_clusters() {
     lives_and_goes(&Machine::make().await, Login::Sudo, "sudo").await;
 }
 
+#[tokio::test]
+async fn who_may_use_drover_root_makes_and_drops_clusters() {
+    lives_and_goes(&Machine::make().await, Login::Helper, "helper").await;
+}
+
 /// What the owner of a cluster puts in the way: under each name that a script writes to, a
 /// link to what is root's.
 const TRAPS: &str = "
@@ -292,14 +315,16 @@ async fn nobody_has_the_secret(cluster: &Cluster<'_>, what: &str) {
 #[tokio::test]
 async fn a_link_gives_nobody_what_is_roots() {
     let machine = Machine::make().await;
-    for (login, name) in [(Login::Root, "links_root"), (Login::Sudo, "links_sudo")] {
+    for login in Login::MIGHTY {
+        let name = format!("links_{login:?}").to_lowercase();
+        let name = name.as_str();
         let cluster = machine.cluster(name).await;
         cluster
             .root("mkdir -p /etc/drover-test; echo x >/etc/drover-test/old.log.1")
             .await;
         let changed = cluster.root("stat -c '%i %Y %Z' /etc/secret").await;
         let follow = [machine.address(), "5999", "f_x"];
-        let steps: &[(&Script, &[&str], &str)] = &[
+        let steps: &[(&'static Script, &[&str], &str)] = &[
             (
                 MAKE_SLOT,
                 &["f_y", "64"],
@@ -353,7 +378,9 @@ async fn a_link_gives_nobody_what_is_roots() {
         }
         // The log, and what the name of the log and the data lead to.
         cluster.root("ln -sfn /etc/secret $C/log; rm -f $D/postmaster.pid; ln -s /etc/secret $D/postmaster.pid").await;
-        for script in [WITNESS, START_CLUSTER, FENCE, RESTART_CLUSTER, LOOK_CLUSTER] {
+        let scripts: [&'static Script; 5] =
+            [WITNESS, START_CLUSTER, FENCE, RESTART_CLUSTER, LOOK_CLUSTER];
+        for script in scripts {
             let ended = cluster.run(login, script, &["only root"], "").await;
             assert!(
                 !format!("{ended:?}").contains("may know"),
@@ -369,10 +396,7 @@ async fn a_link_gives_nobody_what_is_roots() {
 async fn a_folder_that_is_dropped_may_be_a_link() {
     let machine = Machine::make().await;
     for login in Login::MIGHTY {
-        let name = format!(
-            "d_trap_{}",
-            if login == Login::Root { "root" } else { "sudo" }
-        );
+        let name = format!("d_trap_{login:?}").to_lowercase();
         let version = machine.version().await;
         let trap = machine.made(&name, &version);
         trap.root(
@@ -397,7 +421,7 @@ async fn a_lock_file_names_nobody_to_be_killed() {
     let machine = Machine::make().await;
     let none: &[&str] = &[];
     let cluster = machine.cluster("forged").await;
-    let made: &[(&Script, &[&str])] = &[
+    let made: &[(&'static Script, &[&str])] = &[
         (FENCE, none),
         (STOP_LEADER, none),
         (RESTART_FOLLOWER, none),
@@ -442,7 +466,11 @@ async fn nobody_acts_as_the_owner_of_anothers_cluster() {
     ] {
         cluster.root(lie).await;
         for login in Login::MIGHTY {
-            for script in ALL.iter().filter(|script| !may(Login::Stranger, script)) {
+            for script in ALL
+                .iter()
+                .copied()
+                .filter(|script| !may(Login::Stranger, script))
+            {
                 if matches!(
                     script.name,
                     "mount_volume"
@@ -470,10 +498,9 @@ async fn nobody_acts_as_the_owner_of_anothers_cluster() {
 #[tokio::test]
 async fn nothing_is_accepted_behind_a_proof_that_a_leader_is_stopped() {
     let machine = Machine::make().await;
-    for (login, name) in Login::ALL
-        .into_iter()
-        .zip(["w_root", "w_sudo", "w_owner", "w_stranger"])
-    {
+    for login in Login::ALL {
+        let name = format!("w_{login:?}").to_lowercase();
+        let name = name.as_str();
         let cluster = machine.cluster(name).await;
         cluster
             .root(

@@ -9,6 +9,7 @@ use drover::model::{Cause, Fsync, Origin, Server, State, Subject, SubjectId, Wit
 use drover_jobs::cloud::local::{LocalServer, SSH_PORT};
 use drover_jobs::cloud::{Cloud as _, Clouds, InstanceState};
 use drover_jobs::feel::{context::FeelContext, server, witness};
+use drover_jobs::host::AtPort;
 use drover_jobs::ssh::{self, Limits, SshError, Target};
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::{Algorithm, PrivateKey};
@@ -308,11 +309,13 @@ async fn a_local_server_lives_dies_and_comes_back() {
     );
     assert!(figures.clock_skew_ms.unwrap().abs() < 1000.0, "{seen:?}");
 
-    let up = witness::ask_server(&subject, one.port, &cx).await;
+    let (port, is) = (one.port, None);
+    let at = AtPort { port, is };
+    let up = witness::ask_server(&subject, at, &cx).await;
     assert!(matches!(up, Witness::Up { .. }), "{up:?}");
     assert!(local.kill(&one).await.unwrap() > 3);
     assert!(!local.runs(&one).await.unwrap() && local.runs(&two).await.unwrap());
-    let down = witness::ask_server(&subject, one.port, &cx).await;
+    let down = witness::ask_server(&subject, at, &cx).await;
     assert!(
         matches!(&down, Witness::Down { detail } if detail.contains("pg_1_db_1")),
         "{down:?}"
@@ -321,7 +324,7 @@ async fn a_local_server_lives_dies_and_comes_back() {
     local.start(&one).await.unwrap();
     assert!(local.runs(&one).await.unwrap());
     local.stop(&one).await.unwrap();
-    let down = witness::ask_server(&subject, one.port, &cx).await;
+    let down = witness::ask_server(&subject, at, &cx).await;
     assert!(
         matches!(&down, Witness::Down { detail } if detail.contains("shut down")),
         "{down:?}"

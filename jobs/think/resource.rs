@@ -1,6 +1,6 @@
 //! The resource's machine.
 
-use drover::model::{Cause, IncidentKind, Observation, Opening, Rules, State};
+use drover::model::{Cause, ClusterIdentity, IncidentKind, Observation, Opening, Rules, State};
 
 use super::evidence::{Weight, cause, convicts, run_of, weigh};
 use super::{Decision, Pin, Scene, Verdict, host_is_available, recover};
@@ -32,11 +32,18 @@ pub(super) fn think(scene: &Scene, rules: &Rules) -> Decision {
     }
 }
 
-/// Nothing changes; whose system identifier was not known yet is known by it now.
+/// Nothing changes; which cluster it is, where that was not known yet, is known now.
 fn first_contact(scene: &Scene, rules: &Rules, newest: &Observation) -> Decision {
-    let number = newest.attributes.resource.system_identifier.clone();
+    let figures = &newest.attributes.resource;
+    let is = figures
+        .system_identifier
+        .clone()
+        .map(|system_identifier| ClusterIdentity {
+            system_identifier,
+            data_directory: figures.data_directory.clone(),
+        });
     Decision {
-        pin: number.map(Pin::SystemIdentifier),
+        pin: is.map(Pin::Cluster),
         ..Decision::stay(scene, rules)
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use drover::model::{
-    Attributes, Cause, IncidentKind, Kind, Observation, ObservationId, Origin, Rules, State,
-    Subject, SubjectId, Witness,
+    Attributes, Cause, ClusterIdentity, IncidentKind, Kind, Observation, ObservationId, Origin,
+    Rules, State, Subject, SubjectId, Witness,
 };
 
 use super::{Decision, Host, Leader, Pin, Position, Scene, think};
@@ -322,16 +322,20 @@ fn another_cluster_needs_no_second_look() {
 }
 
 #[test]
-fn the_first_feel_in_service_pins_the_system_identifier() {
-    let number = || Some(Pin::SystemIdentifier("7712455769142313315".into()));
+fn the_first_feel_in_service_pins_the_cluster() {
+    let is = || ClusterIdentity {
+        system_identifier: "7712455769142313315".into(),
+        data_directory: Some("/var/lib/postgresql/15/main".into()),
+    };
     let seen = |mut seen: Attributes| {
-        seen.resource.system_identifier = Some("7712455769142313315".into());
+        seen.resource.system_identifier = Some(is().system_identifier);
+        seen.resource.data_directory = is().data_directory;
         let decision = Play::resource(State::Available)
             .seen(0.0, "a", seen)
             .think();
         (decision.pin, decision.change.map(|change| change.to))
     };
-    assert_eq!(seen(good()), (number(), None));
+    assert_eq!(seen(good()), (Some(Pin::Cluster(is())), None));
     let another = seen(bad(Cause::AnotherCluster));
     assert_eq!(another, (None, Some(State::Unavailable)));
 }

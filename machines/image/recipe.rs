@@ -65,6 +65,11 @@ impl Recipe {
             (Image::Bookworm | Image::Trixie, true) => "postgresql postgresql-common",
             (Image::BookwormBare, _) => "",
         };
+        // As Debian's own image for EC2, which has none of what drover installs there.
+        let base = match image {
+            Image::Bookworm | Image::Trixie => BASE.to_owned(),
+            Image::BookwormBare => BASE.replace("xfsprogs ", "").replace("libjson-perl ", ""),
+        };
         let both = image == Image::Trixie && !ubuntu;
         Self {
             image,
@@ -72,10 +77,10 @@ impl Recipe {
             mirror: source.mirror.clone(),
             keyring: source.keyring.clone(),
             components: if ubuntu { "main,universe" } else { "main" },
-            packages: format!("{BASE} {postgres}"),
+            packages: format!("{base} {postgres}"),
             offered: match image {
                 Image::Bookworm | Image::Trixie => "",
-                Image::BookwormBare => "postgresql postgresql-common",
+                Image::BookwormBare => "postgresql postgresql-common libjson-perl xfsprogs",
             },
             other: if both { "bookworm" } else { "" },
             other_packages: if both { "postgresql-15" } else { "" },

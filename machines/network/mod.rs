@@ -241,12 +241,7 @@ impl Network {
                 .run()
                 .await?;
         }
-        if let (Some(second), Some(bridge)) = (port.second, self.bridge()) {
-            let route = format!("route delete {second}/32 dev {bridge}");
-            let _ = tool("ip").line(&route).run().await;
-            let neighbour = format!("neighbour delete {second} dev {bridge}");
-            let _ = tool("ip").line(&neighbour).run().await;
-        }
+        self.forget_second(port).await;
         if let Some(bridge) = self.bridge() {
             let neighbour = format!("neighbour delete {} dev {bridge}", port.address);
             let _ = tool("ip").line(&neighbour).run().await;
@@ -258,6 +253,21 @@ impl Network {
             record::write(&self.path, record)?;
         }
         Ok(())
+    }
+
+    /// A machine's second address is nobody's any more.
+    pub async fn forget_second(&self, port: &Port) {
+        let (Some(second), Some(bridge)) = (port.second, self.bridge()) else {
+            return;
+        };
+        // What is gone already, with its cable or namespace, is gone.
+        for line in [
+            format!("route delete {second}/32 dev {bridge}"),
+            format!("neighbour delete {second} dev {bridge}"),
+            format!("-n {} address delete {second}/32 dev eth0", port.link),
+        ] {
+            let _ = tool("ip").line(&line).run().await;
+        }
     }
 
     pub fn faults(&self) -> &[Fault] {

@@ -335,6 +335,9 @@ impl Processes {
             Request::DestroyAll => self.destroy_group(None).await.map(done),
             Request::Break(fault) => self.break_network(fault).await.map(done),
             Request::Heal { from, to } => self.heal_network(&from, &to).await.map(done),
+            Request::SetAddress { .. } => Err(Problem::conflict(
+                "what are processes keep the address that they were made with",
+            )),
             Request::Clock { .. } => Err(Problem::conflict(
                 "machines that are processes have the clock of the host",
             )),

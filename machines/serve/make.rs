@@ -145,7 +145,10 @@ pub fn new_id(kind: &str) -> String {
 
 /// Whoever takes an address of the host, or one that it reaches on a network of its own,
 /// cuts the host off from somebody.
-async fn refuse_hosts_own(address: Ipv4Addr, bridge: Option<&str>) -> Result<(), Problem> {
+pub(super) async fn refuse_hosts_own(
+    address: Ipv4Addr,
+    bridge: Option<&str>,
+) -> Result<(), Problem> {
     let to = address.to_string();
     let said = tool("ip")
         .line("-4 route show match")

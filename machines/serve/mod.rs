@@ -1,5 +1,6 @@
 //! The daemon: a socket, a line in, a line out.
 
+mod address;
 mod destroy;
 mod disks;
 mod make;
@@ -219,6 +220,9 @@ async fn answer(world: &Arc<World>, request: Request) -> Result<Answer, Problem>
         Request::Break(fault) => world.break_network(fault).await.map(done),
         Request::Heal { from, to } => world.heal(&from, &to).await.map(done),
         Request::Clock { machine, offset } => world.set_clock(&machine, offset).await.map(done),
+        Request::SetAddress { machine, address } => {
+            world.set_address(&machine, address).await.map(done)
+        }
         Request::MakeVolume(new) => world.make_volume(new).await,
         Request::ListVolumes { group } => world.list_volumes(group.as_deref()).await,
         Request::Attach { volume, machine } => world.attach(&volume, &machine).await,

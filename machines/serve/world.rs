@@ -130,9 +130,13 @@ impl World {
             network.connect(&kept.machine.port).await?;
         }
         kept.machine.restore(&kept.record).await?;
-        if kept.metadata.is_none() {
-            let namespace = kept.machine.port.namespace();
-            kept.metadata = Some(metadata::serve(namespace, facts(kept)).await?);
+        let facts = facts(kept);
+        match &kept.metadata {
+            Some(serving) => serving.tell(facts),
+            None => {
+                let namespace = kept.machine.port.namespace();
+                kept.metadata = Some(metadata::serve(namespace, facts).await?);
+            }
         }
         Ok(())
     }

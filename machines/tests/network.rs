@@ -4,8 +4,9 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use drover_machines::network::{End, Fault, What};
+use drover_machines::protocol::{Make, Power};
 
-use super::harness::{Daemon, connect};
+use super::harness::{BOOT, Daemon, connect};
 
 fn end(name: &str) -> End {
     name.to_owned().into()
@@ -166,4 +167,53 @@ async fn one_way_lossy_and_slow() {
         "{:?}",
         begun.elapsed()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_off_has_another_second_address() {
+    let daemon = Daemon::start().await;
+    let [first, other] = ["198.51.100.8", "198.51.100.9"].map(|text| text.parse().unwrap());
+    let make = Make {
+        address: Some(first),
+        ..daemon.plain("a")
+    };
+    let own = daemon.up(make).await.address;
+    let told = async || {
+        let url = "http://169.254.169.254/latest";
+        let get = format!(
+            "ip -4 -o address show eth0; ip route show default; t=$(curl -sfX PUT -H \
+             'X-aws-ec2-metadata-token-ttl-seconds: 60' {url}/api/token); \
+             curl -sf -H \"X-aws-ec2-metadata-token: $t\" {url}/meta-data/local-ipv4"
+        );
+        daemon.sh("a", &get).await
+    };
+    assert_eq!(told().await.matches("198.51.100.8").count(), 3);
+    let on = daemon.client.set_address("a", Some(other)).await;
+    assert!(on.unwrap_err().to_string().contains("is on"));
+
+    let off = async || {
+        daemon.client.stop("a", Duration::ZERO).await.unwrap();
+        let off = daemon.client.wait_for("a", Power::Off, BOOT).await;
+        off.unwrap();
+    };
+    off().await;
+    daemon.client.set_address("a", Some(other)).await.unwrap();
+    daemon.client.start("a").await.unwrap();
+    daemon.booted("a").await;
+    let seen = told().await;
+    assert_eq!(seen.matches("198.51.100.9").count(), 3, "{seen}");
+    assert!(!seen.contains("198.51.100.8"), "{seen}");
+    assert!(
+        connect(other, 22)
+            .await
+            .is_some_and(|result| result.is_ok())
+    );
+
+    off().await;
+    daemon.client.set_address("a", None).await.unwrap();
+    daemon.client.start("a").await.unwrap();
+    daemon.booted("a").await;
+    let seen = told().await;
+    assert!(!seen.contains("198.51.100."), "{seen}");
+    assert!(seen.ends_with(&own.to_string()), "{seen}");
 }

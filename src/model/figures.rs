@@ -168,8 +168,10 @@ figures! {
         read_only: bool,
         /// PostgreSQL's version.
         server_version: String,
-        /// Its cluster's system identifier, where another is pinned or none.
+        /// Its cluster's system identifier, where another cluster is pinned or none.
         system_identifier: String,
+        /// Its data directory, likewise.
+        data_directory: String,
         /// When its postmaster started.
         started_at: DateTime<Utc>,
         /// Where its WAL ends: written by a leader, replayed by a follower.

@@ -73,6 +73,8 @@ ulid_ids! {
     OperationId;
     /// The id of a change of leader.
     LeaderChangeId;
+    /// The id of a control database, which its servers know it by.
+    DeploymentId;
     /// The id of a row that nobody looks up by it: an event, a resolver's run.
     RowId;
 }

@@ -25,8 +25,8 @@ pub use figures::{
 };
 pub use gameday::{Gameday, Harm};
 pub use id::{
-    IdError, IncidentId, LeaderChangeId, MessageId, ObservationId, OperationId, PublicId, RowId,
-    SubjectId, TransitionId,
+    DeploymentId, IdError, IncidentId, LeaderChangeId, MessageId, ObservationId, OperationId,
+    PublicId, RowId, SubjectId, TransitionId,
 };
 pub use incident::{
     Action, Channel, Deed, Evidence, FailsOver, Incident, IncidentKind, IncidentProfile,
@@ -41,8 +41,8 @@ pub use rules::{Cadence, Limits, Patience, Rules};
 pub use secret::{ExposeSecret, SealError, Secret, SecretKey, secret};
 pub(crate) use subject::named;
 pub use subject::{
-    Cloud, Customer, DataVolume, Durability, Kind, Origin, Resource, Server, State, Subject,
-    TlsMode, slot_of,
+    Cloud, ClusterIdentity, Customer, DataVolume, Durability, Kind, Origin, Resource, Server,
+    State, Subject, TlsMode, slot_of,
 };
 pub(crate) use text_column::text_column;
 pub use window::{NoWindow, WINDOW_HOURS, Window};

@@ -41,7 +41,7 @@ named! {
         HostKeyChanged = "host_key_changed",
         /// No host key was pinned yet: it was read, and nothing else was asked.
         HostKeyUnknown = "host_key_unknown",
-        /// Another cluster answers than the one whose system identifier is pinned.
+        /// Another cluster answers than the one that is pinned.
         AnotherCluster = "another_cluster",
         /// It is being made, and there is nothing to look at yet.
         Creating = "creating",

@@ -208,8 +208,8 @@ pub struct Resource {
     pub server_id: SubjectId,
     /// Port PostgreSQL listens on, at the server's address.
     pub port: u16,
-    /// Its cluster's system identifier; `None` until it is first felt.
-    pub system_identifier: Option<String>,
+    /// Its cluster, beside the port; `None` until it is first felt in service.
+    pub cluster: Option<ClusterIdentity>,
     /// Database to connect to.
     pub database: String,
     /// Role to connect as.
@@ -237,6 +237,15 @@ pub struct Resource {
     pub max_lag_bytes: u64,
     /// What its followers log in with, if it has had any.
     pub replication_password: Option<Secret>,
+}
+
+/// What a cluster is known by, whoever has its port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterIdentity {
+    /// What initdb gave it; its followers and copies have the same.
+    pub system_identifier: String,
+    /// What tells it apart from those; `None`: drover's role may not see it.
+    pub data_directory: Option<String>,
 }
 
 /// What a follower's slot, and its sessions at the leader, are called.

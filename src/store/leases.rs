@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
-use super::statement::{rows, run, touched};
+use super::statement::{only_value, rows, run, touched};
 use crate::model::{OperationId, SubjectId};
 
 /// Counts the turns at a subject. A turn whose number is no longer the newest has
@@ -70,6 +70,7 @@ pub async fn take(
                        where r.id = s.id and t.id <> all($1)))
          update subjects s
          set lock_owner = $2, lock_worker = $3, lock_fence = lock_fence + 1,
+             lock_nonce = md5(random()::text || s.id || clock_timestamp()),
              lock_until = clock_timestamp() + $4 * interval '1 ms'
          where s.id = any($1)
            and (select count(*) from free) = cardinality($1)
@@ -104,6 +105,17 @@ pub async fn end_turn(
     Ok(touched == 1)
 }
 
+/// Whether a turn has all of these leases still.
+pub async fn still_had(db: &mut PgConnection, leases: &[(SubjectId, Fence)]) -> sqlx::Result<bool> {
+    let (subjects, fences): (Vec<SubjectId>, Vec<i64>) =
+        leases.iter().map(|(id, fence)| (*id, fence.0)).unzip();
+    let sql = "select count(*) = cardinality($1)
+               from unnest($1::text[], $2::bigint[]) as had (id, fence)
+               join subjects s on s.id = had.id and s.lock_fence = had.fence
+               where s.lock_worker is not null and s.lock_until > clock_timestamp()";
+    only_value(db, sql, (subjects, fences)).await
+}
+
 /// Locks the rows of these resources and of their servers, in the order that
 /// everybody keeps.
 pub async fn hold(db: &mut PgConnection, resources: &[SubjectId]) -> sqlx::Result<()> {
@@ -124,10 +136,12 @@ pub async fn break_for(db: &mut PgConnection, leader: SubjectId) -> sqlx::Result
     // The server first, as everywhere.
     for sql in [
         "update subjects
-         set lock_owner = null, lock_worker = null, lock_until = null, lock_fence = lock_fence + 1
+         set lock_owner = null, lock_worker = null, lock_until = null, lock_fence = lock_fence + 1,
+             lock_nonce = md5(random()::text || id || clock_timestamp())
          where id = (select server_id from resources where id = $1)",
         "update subjects
-         set lock_owner = null, lock_worker = null, lock_until = null, lock_fence = lock_fence + 1
+         set lock_owner = null, lock_worker = null, lock_until = null, lock_fence = lock_fence + 1,
+             lock_nonce = md5(random()::text || id || clock_timestamp())
          where id = $1",
     ] {
         run(db, sql, [leader]).await?;

@@ -36,6 +36,7 @@ mod statement;
 pub mod subjects;
 pub mod tiers;
 pub mod transitions;
+pub mod words;
 
 pub use snapshot::{Transaction, snapshot};
 

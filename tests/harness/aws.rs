@@ -49,10 +49,19 @@ impl Answer {
 /// What is asked, by name and parameters.
 type Answers = Box<dyn Fn(&HashMap<String, String>) -> Answer + Send>;
 
+/// What is behind the API: it hears what moto is asked, and sees what moto answers before
+/// whoever asked does.
+pub trait Behind: Send + Sync {
+    /// Before moto carries it out.
+    fn asked(&self, action: &str, parameters: &HashMap<String, String>);
+    /// What is answered instead.
+    fn answered(&self, action: &str, document: String) -> String;
+}
+
 #[derive(Default)]
 struct Shared {
     asked: Vec<String>,
-    rebooted: Vec<String>,
+    behind: Option<Arc<dyn Behind>>,
     once: HashMap<String, VecDeque<Answer>>,
     always: HashMap<String, Answers>,
     slow: Duration,
@@ -61,6 +70,7 @@ struct Shared {
 /// Its server; it stops when this is dropped.
 pub struct Aws {
     url: String,
+    upstream: Option<String>,
     shared: Arc<Mutex<Shared>>,
     serving: AbortHandle,
 }
@@ -82,13 +92,14 @@ impl Aws {
         let shared = Arc::<Mutex<Shared>>::default();
         let serving = Serving {
             shared: shared.clone(),
-            upstream,
+            upstream: upstream.clone(),
             client: reqwest::Client::builder().no_proxy().build()?,
         };
         let router = Router::new().fallback(handle).with_state(serving);
         let serving = tokio::spawn(async move { axum::serve(listener, router).await });
         Ok(Self {
             url,
+            upstream,
             shared,
             serving: serving.abort_handle(),
         })
@@ -105,9 +116,9 @@ impl Aws {
         shared.asked.iter().filter(|name| *name == action).count()
     }
 
-    /// The instances whose reboot was asked for since this was asked last.
-    pub fn rebooted(&self) -> Vec<String> {
-        std::mem::take(&mut lock(&self.shared).rebooted)
+    /// From now on this is behind it.
+    pub fn stands_before(&self, behind: Arc<dyn Behind>) {
+        lock(&self.shared).behind = Some(behind);
     }
 
     /// How often anything was asked.
@@ -156,33 +167,52 @@ impl Aws {
         action: &str,
         parameters: &[(&str, &str)],
     ) -> Result<String> {
-        let mut form = vec![("Action", action), ("Version", "2016-11-15")];
-        form.extend_from_slice(parameters);
-        let body = form
-            .iter()
-            .map(|(key, value)| format!("{key}={}", encoded(value)))
-            .collect::<Vec<_>>()
-            .join("&");
-        let authorization = format!(
-            "AWS4-HMAC-SHA256 Credential=test/20260101/{region}/ec2/aws4_request, \
-             SignedHeaders=host, Signature=0"
-        );
-        let answer = reqwest::Client::builder()
-            .no_proxy()
-            .build()?
-            .post(&self.url)
-            .header(header::AUTHORIZATION, authorization)
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(body)
-            .send()
-            .await?;
-        let status = answer.status();
-        let text = answer.text().await?;
-        if !status.is_success() {
-            bail!("{action}: {status}: {text}");
-        }
-        Ok(text)
+        ask_at(&self.url, region, action, parameters).await
     }
+
+    /// Asks moto itself: what it says, nobody has changed, and nobody counts.
+    pub(crate) async fn ask_moto(
+        &self,
+        action: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<String> {
+        let moto = self.upstream.as_ref().context("there is no moto")?;
+        ask_at(moto, REGION, action, parameters).await
+    }
+}
+
+async fn ask_at(
+    url: &str,
+    region: &str,
+    action: &str,
+    parameters: &[(&str, &str)],
+) -> Result<String> {
+    let mut form = vec![("Action", action), ("Version", "2016-11-15")];
+    form.extend_from_slice(parameters);
+    let body = form
+        .iter()
+        .map(|(key, value)| format!("{key}={}", encoded(value)))
+        .collect::<Vec<_>>()
+        .join("&");
+    let authorization = format!(
+        "AWS4-HMAC-SHA256 Credential=test/20260101/{region}/ec2/aws4_request, \
+             SignedHeaders=host, Signature=0"
+    );
+    let answer = reqwest::Client::builder()
+        .no_proxy()
+        .build()?
+        .post(url)
+        .header(header::AUTHORIZATION, authorization)
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(body)
+        .send()
+        .await?;
+    let status = answer.status();
+    let text = answer.text().await?;
+    if !status.is_success() {
+        bail!("{action}: {status}: {text}");
+    }
+    Ok(text)
 }
 
 impl Drop for Aws {
@@ -210,25 +240,31 @@ pub fn text<'a>(document: &'a str, element: &str) -> Result<&'a str> {
 async fn handle(State(serving): State<Serving>, headers: HeaderMap, body: Bytes) -> Response {
     let parameters = decoded(&String::from_utf8_lossy(&body));
     let action = parameters.get("Action").cloned().unwrap_or_default();
-    let (told, slow) = {
+    let (told, slow, behind) = {
         let mut shared = lock(&serving.shared);
         shared.asked.push(action.clone());
-        if action == "RebootInstances" {
-            shared
-                .rebooted
-                .extend(parameters.get("InstanceId.1").cloned());
-        }
         let once = shared.once.get_mut(&action).and_then(VecDeque::pop_front);
         let told = once.or_else(|| shared.always.get(&action).map(|answer| answer(&parameters)));
-        (told, shared.slow)
+        (told, shared.slow, shared.behind.clone())
     };
     tokio::time::sleep(slow).await;
     let told = match (told, &serving.upstream) {
         (Some(told), _) => told,
-        (None, Some(url)) => match passed_on(&serving.client, url, &headers, body).await {
-            Ok(answer) => answer,
-            Err(e) => Answer::error(502, "BadGateway", &format!("{e:#}")),
-        },
+        (None, Some(url)) => {
+            if let Some(behind) = &behind {
+                behind.asked(&action, &parameters);
+            }
+            match passed_on(&serving.client, url, &headers, body).await {
+                Ok(Answer(status, told)) => Answer(
+                    status,
+                    match &behind {
+                        Some(behind) => behind.answered(&action, told),
+                        None => told,
+                    },
+                ),
+                Err(e) => Answer::error(502, "BadGateway", &format!("{e:#}")),
+            }
+        }
         (None, None) => Answer::error(400, "InvalidAction", &format!("not expected: {action}")),
     };
     let status = StatusCode::from_u16(told.0).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

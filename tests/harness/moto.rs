@@ -1,9 +1,9 @@
 //! moto's server: an EC2 that forgets everything when it ends.
 
+use std::net::Ipv4Addr;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -100,19 +100,16 @@ impl Moto {
         Ok(moto)
     }
 
-    /// A network whose addresses are this machine's own, and in it a subnet for each
-    /// of these zones: what runs there has addresses such as 127.78.16.4, so that a
-    /// real sshd can stand in for an instance. Each network of a process has a block
-    /// of its own. Gives the subnets.
-    pub async fn loopback_subnets(&self, zones: &[&str]) -> Result<Vec<String>> {
-        static NEXT: AtomicU8 = AtomicU8::new(78);
-        let net = format!("127.{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let block = format!("{net}.0.0/16");
-        let made = self.ask("CreateVpc", &[("CidrBlock", &block)]).await?;
+    /// A network of these addresses, and in it a subnet for each of these zones: of
+    /// 198.18.8.0/22 the first three are 198.18.8.0/24, 198.18.9.0/24 and 198.18.10.0/24.
+    /// Gives the subnets.
+    pub async fn subnets(&self, block: &str, zones: &[&str]) -> Result<Vec<String>> {
+        let base: Ipv4Addr = block.split('/').next().unwrap_or_default().parse()?;
+        let made = self.ask("CreateVpc", &[("CidrBlock", block)]).await?;
         let vpc = text(&made, "vpcId")?.to_owned();
         let mut subnets = Vec::new();
-        for (n, zone) in zones.iter().enumerate() {
-            let block = format!("{net}.{}.0/20", n * 16);
+        for (n, zone) in (0..).zip(zones) {
+            let block = format!("{}/24", Ipv4Addr::from_bits(base.to_bits() + (n << 8)));
             let parameters = [
                 ("VpcId", vpc.as_str()),
                 ("CidrBlock", &block),

@@ -1,11 +1,9 @@
-//! The same on EC2: moto's server is its API, and a real machine stands behind each
+//! The same on EC2: moto's server is its API, and a real Debian machine stands behind each
 //! of its instances.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use drover_tests::machines::SSH_PORT;
-use drover_tests::postgres::owner_name;
 use drover_tests::{Deployment, Machines, Moto, sql, until, when};
 use serde_json::{Value, json};
 
@@ -14,7 +12,7 @@ const REGION: &str = "us-east-1";
 pub struct Ec2 {
     pub drover: Deployment,
     pub moto: Arc<Moto>,
-    machines: Option<Machines>,
+    pub machines: Machines,
 }
 
 /// In what a deployment differs from one that works.
@@ -26,41 +24,49 @@ pub enum Setting {
     /// What a creation may take.
     Patience(&'static str),
     Resolvers(usize),
+    /// Instances are reached at addresses that everybody can reach, and that they lose when
+    /// they are stopped.
+    Public,
 }
 
 impl Ec2 {
     pub async fn start_with(settings: &[Setting]) -> Self {
         let moto = Arc::new(Moto::start().await.unwrap());
         let zones = ["us-east-1a", "us-east-1b"];
-        let subnets = moto.loopback_subnets(&zones).await.unwrap();
+        let mut machines = Machines::start().await.unwrap();
+        let subnets = moto.subnets(&machines.network, &zones).await.unwrap();
         let mut rules = json!({"cadence": {"available": "5s"}});
         let mut resolvers = 1;
         for setting in settings {
             match setting {
                 Setting::Patience(text) => rules["patience"]["creation"] = (*text).into(),
                 Setting::Resolvers(count) => resolvers = *count,
-                Setting::NoCredentials | Setting::NoMachines => {}
+                Setting::NoCredentials | Setting::NoMachines | Setting::Public => {}
             }
         }
         let mut drover = Deployment::new(&rules).await.unwrap();
-        // Small volumes: what stands in for a disk is this machine's own.
+        // A volume takes room of this machine's as it is written.
         sql::run(&drover.pool, "update plans set volume_gib = 2", ()).await;
         for (name, value) in [
             ("AWS_ENDPOINT_URL", moto.endpoint()),
             ("AWS_EC2_METADATA_DISABLED", "true"),
             ("DROVER_EC2_REGIONS", REGION),
             ("DROVER_EC2_SUBNETS", &subnets.join(",")),
-            ("DROVER_EC2_USER", &owner_name().unwrap()),
-            ("DROVER_EC2_SSH_PORT", &SSH_PORT.to_string()),
         ] {
             drover.processes.set(name, value);
+        }
+        if settings.contains(&Setting::Public) {
+            drover.processes.set("DROVER_EC2_ADDRESS", "public");
+        }
+        if !settings.contains(&Setting::NoMachines) {
+            machines.attend(moto.clone());
         }
         // What the local cloud holds goes with the deployment.
         drover.local(&["ls"]).await.unwrap();
         let mut ec2 = Self {
             drover,
             moto,
-            machines: None,
+            machines,
         };
         let credentials = !settings.contains(&Setting::NoCredentials);
         if credentials {
@@ -68,9 +74,6 @@ impl Ec2 {
         }
         let kinds = ["web", "clock", "feel", "think", "notify"];
         ec2.drover.start(&kinds).await.unwrap();
-        if !settings.contains(&Setting::NoMachines) {
-            ec2.attend();
-        }
         for _ in 0..resolvers {
             ec2.drover.processes.start("resolve").unwrap();
         }
@@ -86,8 +89,7 @@ impl Ec2 {
     }
 
     pub fn attend(&mut self) {
-        let dir = self.drover.dir().join("machines");
-        self.machines = Some(Machines::attend(self.moto.clone(), &dir).unwrap());
+        self.machines.attend(self.moto.clone());
     }
 
     /// With its zones, or without them and why.
@@ -100,7 +102,7 @@ impl Ec2 {
         known.await.unwrap();
     }
 
-    fn or_logs<T>(&self, done: anyhow::Result<T>) -> T {
+    pub fn or_logs<T>(&self, done: anyhow::Result<T>) -> T {
         done.unwrap_or_else(|e| panic!("{e:#}\n{}", self.drover.processes.logs()))
     }
 
@@ -112,7 +114,8 @@ impl Ec2 {
     }
 
     pub async fn available(&self, id: &str) {
-        let long = Duration::from_secs(120);
+        // Several machines at once share this one's processors.
+        let long = Duration::from_secs(300);
         if let Err(e) = self.drover.turn_until(id, "available", long).await {
             let subject = self.drover.shown(id).await;
             panic!("{e:#}: {subject:#?}\n{}", self.drover.processes.logs());
@@ -157,8 +160,8 @@ impl Ec2 {
         (instances, volumes)
     }
 
-    async fn act(&self, id: &str, body: Value) {
-        let most = Duration::from_secs(90);
+    pub async fn act(&self, id: &str, body: Value) {
+        let most = Duration::from_secs(120);
         let done = self.drover.act_until_done(id, &body, most).await;
         done.unwrap();
     }
@@ -173,10 +176,11 @@ impl Ec2 {
         let gone = until("nothing left", Duration::from_secs(120), || async {
             let live: i64 = sql::scalar(&self.drover.pool, sql, ()).await;
             let (instances, volumes) = self.in_the_cloud().await;
-            let processes = self.machines.as_ref().map_or(0, Machines::processes);
-            let nothing = live == 0 && instances.is_empty() && volumes.is_empty() && processes == 0;
-            let left =
-                format!("{live} subjects, {instances:?}, {volumes:?}, {processes} processes");
+            let machines = self.machines.count().await?;
+            let nothing = live == 0 && instances.is_empty() && volumes.is_empty() && machines == 0;
+            let left = format!(
+                "{live} subjects, {instances:?}, {volumes:?}, {machines} machines and their disks"
+            );
             when(nothing, left)
         });
         self.or_logs(gone.await);

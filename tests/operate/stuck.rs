@@ -40,12 +40,12 @@ async fn without_credentials_ec2_waits_for_a_human_and_the_local_cloud_goes_on()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_there_in_time_is_said_to_a_human_and_goes_on_by_itself() {
-    let mut ec2 = Ec2::start_with(&[Setting::NoMachines, Setting::Patience("4s")]).await;
+    let mut ec2 = Ec2::start_with(&[Setting::NoMachines, Setting::Patience("50s")]).await;
     let id = ec2.create("orders", "production").await;
     let server = ec2.server_of(&id).await;
     let incident = ec2.incident(&server, "creation_stuck", "needs_human").await;
     let reason = incident["reason"].as_str().unwrap();
-    reason.says(["step 5 of 9", "4s"]);
+    reason.says(["step 5 of 9", "50s"]);
     let operation = ec2.get(&format!("/v1/servers/{server}")).await["operation"].clone();
     assert_eq!(operation["step_name"], "await_ssh", "{operation}");
     assert_ne!(operation["stuck_since"], Value::Null, "{operation}");

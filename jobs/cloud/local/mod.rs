@@ -26,16 +26,6 @@ pub use making::NewServer;
 pub use server::{LocalServer, SSH_PORT, Settings};
 pub use volume::{Cure, MIB};
 
-/// What a machine of processes does otherwise than a Debian of its own, for the `PATH` of its
-/// sshd: drover's scripts do not know which of the two they run on.
-pub const COMMANDS: [(&str, &str); 5] = [
-    ("sudo", include_str!("bin/sudo.sh")),
-    ("pg_createcluster", include_str!("bin/pg_createcluster.sh")),
-    ("apt-get", include_str!("bin/absent.sh")),
-    ("cloud-init", include_str!("bin/done.sh")),
-    ("mountpoint", include_str!("bin/done.sh")),
-];
-
 /// The zones of the local cloud, so called.
 pub const ZONES: [&str; 3] = ["local-a", "local-b", "local-c"];
 

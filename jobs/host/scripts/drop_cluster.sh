@@ -1,18 +1,20 @@
 # shellcheck shell=sh disable=SC2034,SC2154  # v, c, d: prelude/clusters.sh
 # Drops every cluster of the name $1, running or not, with its files, as its owner; a job
-# that is just making it is waited for.
+# that is just making it is waited for. The words about it go with it.
 
 n=$1
 case $n in
-  d_*) is_name "$n" || exit 78 ;;
-  *) echo "no name of a cluster that drover made"; exit 78 ;;
+  d_*[!A-Za-z0-9_.-]*) n= ;;
+  d_*) ;;
+  *) n= ;;
 esac
+[ -n "$n" ] || { echo "no name of a cluster that drover made"; exit 78; }
 root=${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}
 j=$HOME/.drover-jobs
 
 if [ -e "$j/cluster-$n.lock" ]; then
-  exec 9>"$j/cluster-$n.lock"
-  flock -n 9 || { echo "it is just being made"; exit 75; }
+  exec 7>"$j/cluster-$n.lock"
+  flock -n 7 || { echo "it is just being made"; exit 75; }
 fi
 
 # one_of VERSION sets what is known of the cluster. What is half made is Debian's.
@@ -32,21 +34,26 @@ debians_owner
 for conf in "$root"/*/"$n"; do
   [ -d "$conf" ] || continue
   v=${conf%/*}
-  is_version "${v##*/}" || exit 1
+  case ${v##*/} in *[!0-9.]*) exit 1 ;; esac
   one_of "${v##*/}"
+  take_word
   if as_owner test -e "$conf/postgresql.conf"; then
     if alive; then ctl 60 stop fast >/dev/null 2>&1; fi
     as_owner pg_dropcluster --stop "$v" "$n" || exit 1
-    if by_unit; then drop_unit "$v" "$n"; fi
+    if by_unit; then drover_root drop_unit "$v" "$n"; fi
   fi
   # It leaves what drover has put there.
   as_owner rm -rf -- "$conf"
+  forget_word
 done
 for conf in "$root"/*/"$n"; do
   [ ! -e "$conf" ] || { echo "$conf is still there"; exit 1; }
 done
+c=$n d=
+take_word
 for d in /var/lib/postgresql/*/"$n"; do
   [ ! -d "$d" ] || as_owner rm -rf -- "$d"
 done
+forget_word
 rm -f -- "$j/cluster-$n.lock" "$j/cluster-$n.log" "$j/cluster-$n.rc"
 echo "cluster $n is gone"

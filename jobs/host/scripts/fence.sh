@@ -14,7 +14,9 @@ let_nobody_in() {
       echo "# Written by drover: it has lost its lead."
       grep "^local" $h.unfenced
     } >$h.new
-    mv -fT $h.new $h'
+    sync -- $h.new &&
+      mv -fT $h.new $h &&
+      sync -- $h.unfenced .'
 }
 
 marked=yes

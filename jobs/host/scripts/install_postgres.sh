@@ -13,5 +13,6 @@ if [ -n "$v" ] && [ -x "/usr/lib/postgresql/$v/bin/postgres" ] &&
   exit 0
 fi
 
-background install install_packages "$wanted"
+install() { drover_root install_packages ${wanted:+"$wanted"}; }
+background install install
 echo "installed PostgreSQL ${wanted:-of the distribution}"

@@ -12,7 +12,11 @@ for l in /dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_"$serial" /dev/sdf /dev
 done
 [ -n "$dev" ] || { echo "volume $1 is not attached yet"; exit 75; }
 
-out=$(mount_data "$dev")
+install() { drover_root install_xfs; }
+[ -x /usr/sbin/mkfs.xfs ] || background xfs install
+
+take_word
+out=$(drover_root mount_data "$dev")
 case $? in
   0) echo "it is mounted at $m" ;;
   78) echo "volume $1: $out"; exit 78 ;;

@@ -2,16 +2,14 @@
 # Restarts the cluster. $2 is the postmaster to be ended; empty: there was none. Another one
 # is the work of a turn that was cut off.
 #
-# One at a time: a worker's end does not end its script. The lock is on the data directory,
-# and is not handed on to what is started. Stop and start are two commands: pg_ctlcluster
-# refuses its owner the restart of a cluster that systemd started.
+# Stop and start are two commands: pg_ctlcluster refuses its owner the restart of a cluster
+# that systemd started.
 
 find_postmaster
 if [ -n "$now" ] && [ "$now" != "$2" ]; then
   echo "was restarted already"
   exit 0
 fi
-lock_data 1 || { echo "another restart is at work"; exit 75; }
 out=$(ctl 14 stop fast 2>&1)
 status=$?
 case $status in
@@ -19,13 +17,13 @@ case $status in
     out=$(ctl 7 start 2>&1)
     status=$?
     ;;
-  124) status=76 ;;
+  124) status=stops ;;
 esac
 find_postmaster
 if [ -n "$now" ] && [ "$now" != "$2" ]; then
   echo "is restarted"
   exit 0
 fi
-[ $status -eq 76 ] && { echo "it is shutting down"; exit 75; }
+[ "$status" = stops ] && { echo "it is shutting down"; exit 75; }
 echo "${out:-nothing runs, and pg_ctlcluster ended with $status}"
 exit 5

@@ -3,11 +3,7 @@
 # attempt, $4 why drover could not get in. A postmaster that was started since is the work
 # of a turn that was cut off. One that answers is not touched, whatever `look` has found.
 #
-# Status 4: it cannot be stopped; 5: it does not start; 6: another restart is at work; 7: it
-# accepts connections; 8: it will.
-#
-# One at a time: a worker's end does not end its script. The lock is on the data directory
-# itself, and must not be handed on to the postmaster.
+# Status 4: it cannot be stopped; 5: it does not start; 7: it accepts connections; 8: it will.
 #
 # PostgreSQL takes a killed postmaster for alive until init has reaped it, and refuses to
 # start; where no process works in the data directory, its lock files are stale. With one
@@ -15,8 +11,6 @@
 # processes cannot tell, and touches nothing.
 #
 # What each part may take adds up to less than the step's limit.
-
-lock_data 1 || { echo "another restart is at work"; exit 6; }
 
 started=$(lock_line 3)
 if alive && [ -n "$started" ] && [ "$started" -ge "$3" ] 2>/dev/null; then

@@ -1,10 +1,8 @@
 # shellcheck shell=sh disable=SC2154  # v, c: prelude/cluster.sh
-# Restarts a follower's cluster. One at a time, as the lock on the data directory has it;
-# what each part may take adds up to less than the step's limit. A cluster that leads is not
-# touched (3).
+# Restarts a follower's cluster. What each part may take adds up to less than the step's
+# limit. A cluster that leads is not touched (3).
 
 is_standby || { echo "cluster $v/$c is no standby"; exit 3; }
-lock_data 1 || { echo "another restart is at work"; exit 6; }
 if alive; then
   ctl 8 stop fast >/dev/null 2>&1
   ! alive || ctl 4 stop immediate >/dev/null 2>&1

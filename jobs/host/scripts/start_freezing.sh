@@ -4,12 +4,13 @@
 # a second one ends without effect whoever started it, and a killed one holds it no longer.
 # It waits a while for the lock, because who looks at it holds it for a moment.
 
-# The subshell keeps no descriptor of ours open: sshd waits until all are closed.
+# The subshell keeps no descriptor of ours open: sshd waits until all are closed, and so would
+# the next word, for hours. What is frozen stays right whoever leads.
 # shellcheck disable=SC2016  # the owner's shell expands it
 (
   as_owner sh -c 'trap "" HUP; exec setsid flock -w 5 "$1" timeout "$3" sh -c "$2" drover_freeze "$@"' \
     drover_freeze "$d/PG_VERSION" "$4" "$3" "$2" "$q" "$s" "$port" "$u" "$b" "$settings"
-) </dev/null >/dev/null 2>&1 3<&- &
+) </dev/null >/dev/null 2>&1 3<&- 9<&- &
 
 n=30
 while as_owner flock -n "$d/PG_VERSION" true 2>/dev/null; do

@@ -1,8 +1,9 @@
-# shellcheck shell=sh disable=SC2154  # v: prelude/clusters.sh
+# shellcheck shell=sh disable=SC2154  # v, why: prelude/choose.sh
 # The major version of the cluster.
 
-take <<END
-$(known "$1" | head -n 1)
-END
-[ -n "$v" ] || { echo "no cluster is set up for port $1"; exit 3; }
+choose "$1" || {
+  status=$?
+  echo "$why"
+  exit "$status"
+}
 tell version "$v"

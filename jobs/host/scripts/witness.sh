@@ -10,9 +10,8 @@ if command -v pg_lsclusters >/dev/null; then
 else
   say clusters 127 ''
 fi
-take <<END
-$(known "$1" | head -n 1)
-END
+choose "$1"
+say cluster $? "${why:-$v/$c}"
 
 # Where nobody but the owner is shown what runs, or may read the log, it looks as the owner;
 # root reads nothing that it is pointed to by others.

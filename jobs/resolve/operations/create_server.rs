@@ -11,8 +11,9 @@ use russh::keys::{Algorithm, PrivateKey};
 use serde::{Deserialize, Serialize};
 
 use super::kind::{Context, Operation, Outcome, Step, Turn, Work, step};
+use super::leased::LeasedCloud;
 use super::{enter, script};
-use crate::cloud::{AnyCloud, Cloud as _, CloudError, Instance, InstanceState, NewInstance};
+use crate::cloud::{Cloud as _, CloudError, Instance, InstanceState, NewInstance};
 use crate::host::scripts::{INSTALL_POSTGRES, MOUNT_VOLUME, SETTLED};
 
 /// A server is made.
@@ -105,7 +106,7 @@ fn new_key(what: &str) -> Result<(Secret, String), Outcome> {
 async fn places(
     params: &Params,
     server: &Server,
-    cloud: &AnyCloud<'_>,
+    cloud: &LeasedCloud<'_>,
 ) -> Result<Vec<(String, String)>, Outcome> {
     let zones = match &params.zone {
         Some(zone) => vec![zone.clone()],

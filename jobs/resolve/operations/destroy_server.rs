@@ -8,7 +8,8 @@ use drover::store::operations::Fact;
 use serde::{Deserialize, Serialize};
 
 use super::kind::{Context, NoParams, Operation, Outcome, Step, Turn, Work, step};
-use crate::cloud::{AnyCloud, Cloud as _};
+use super::leased::LeasedCloud;
+use crate::cloud::Cloud as _;
 
 /// A server is destroyed.
 pub(super) struct DestroyServer;
@@ -40,7 +41,10 @@ const SOON: Duration = Duration::from_secs(1);
 const ASKED: u16 = 2;
 
 /// `None`: the cloud was never asked for it, and need not be asked now.
-async fn cloud<'a>(turn: &Context<'a>, server: &Server) -> Result<Option<AnyCloud<'a>>, Outcome> {
+async fn cloud<'a>(
+    turn: &Context<'a>,
+    server: &Server,
+) -> Result<Option<LeasedCloud<'a>>, Outcome> {
     if server.instance_id.is_none() {
         let mut db = turn.tools.pool.acquire().await?;
         if !creation::was_asked_for(&mut db, server.subject.id, ASKED).await? {

@@ -43,7 +43,7 @@ async fn end(turn: &mut Turn<'_, EndSessions>) -> Work {
     let limits = &turn.rules.limits;
     let idle = limits.idle_in_transaction;
     // Its own role first: it needs nothing of the server.
-    let own = match ours(on, idle).await {
+    let own = match ours(turn, on, idle).await {
         Ok(told) if told.may && told.not_ours == 0 => return Ok(outcome(&told, limits)),
         Ok(told) => Some(told),
         Err(_) => None,
@@ -56,9 +56,13 @@ async fn end(turn: &mut Turn<'_, EndSessions>) -> Work {
     Ok(outcome(&all, limits))
 }
 
-async fn ours((resource, server): (&Resource, &Server), idle: Duration) -> Result<Told, String> {
+async fn ours(
+    turn: &Context<'_>,
+    (resource, server): (&Resource, &Server),
+    idle: Duration,
+) -> Result<Told, String> {
     let sql = END_IDLE_SESSIONS_SQL.replace(":idle_s", &idle.as_secs_f64().to_string());
-    let session = own_role::log_in(resource, server)
+    let session = own_role::log_in(turn, resource, server)
         .await
         .map_err(|e| e.to_string())?;
     let text = own_role::ask(session, &sql)

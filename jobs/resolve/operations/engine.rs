@@ -9,8 +9,8 @@ mod end;
 mod found;
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use drover::model::{
@@ -21,7 +21,7 @@ use drover::store::subjects::{self, Known};
 use drover::store::{incidents, observations, operations};
 use futures::FutureExt;
 
-use super::{self as kinds, Context, Did, Outcome, StepInfo};
+use super::{self as kinds, Context, Did, Ended, Outcome, StepInfo};
 use crate::resolve::Resolve;
 use crate::ring::WorkError;
 pub use advance::{advance, current, ends_as};
@@ -30,6 +30,8 @@ pub use begin::{goes_on_alone, unwanted};
 
 /// When a subject that may not be touched just now is tried again.
 const LEASED: Duration = Duration::from_millis(500);
+/// A step is cut off this much after its limit, and this much before its lease ends.
+const CUT_OFF: Duration = Duration::from_secs(1);
 /// How often an operation is looked at that is stuck, or not due yet.
 const SLOWLY: Duration = Duration::from_secs(60);
 /// What an incident asks for has this long, however little time the incident has left.
@@ -173,6 +175,7 @@ impl Resolve {
 
     /// Does a step in the world. Nothing that goes wrong there is this job's failure.
     async fn perform_operation(&self, job: &Job, step: StepInfo, begun: &Begun) -> Did {
+        let refused = OnceLock::new();
         let context = Context {
             operation: &job.operation,
             known: job.known.as_ref(),
@@ -183,17 +186,26 @@ impl Resolve {
             limit: step.limit,
             now: job.now,
             leases: &begun.leases,
+            until: begun.until,
+            refused: &refused,
         };
         let work = kinds::of(job.operation.kind).perform(context, step.name);
         let work = AssertUnwindSafe(work).catch_unwind();
-        let cut_off = match tokio::time::timeout(step.limit + Duration::from_secs(1), work).await {
-            Ok(Ok(did)) => return did,
-            Ok(Err(_)) => "the step panicked; the log of the worker says where".to_owned(),
-            Err(_) => format!("not done within {:?}", step.limit),
+        // Whatever it has under way ends before its lease does.
+        let left = begun.until.saturating_duration_since(Instant::now());
+        let limit = (step.limit + CUT_OFF).min(left.saturating_sub(CUT_OFF));
+        let cut_off = match tokio::time::timeout(limit, work).await {
+            Ok(Ok(did)) => Ok(did),
+            Ok(Err(_)) => Err("the step panicked; the log of the worker says where".to_owned()),
+            Err(_) => Err(format!("not done within {limit:?}")),
         };
-        Did {
-            outcome: Outcome::failed(cut_off),
+        let mut did = cut_off.unwrap_or_else(|why| Did {
+            outcome: Outcome::failed(why),
             memo: None,
+        });
+        if let Some(why) = refused.into_inner() {
+            (did.outcome.ended, did.outcome.note) = (Ended::Refused, why);
         }
+        did
     }
 }

@@ -82,6 +82,9 @@ impl Operation for Failover {
 
 /// How long a follower, or a proof, is looked for before a human is told.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a proof is waited for that is on its way: a machine whose hardware is broken may
+/// take minutes to stop. Once a human is told, playbooks would start it again instead.
+const STOPPING: Duration = Duration::from_secs(300);
 /// Tries to promote before another is chosen.
 const TRIES: u32 = 2;
 
@@ -255,7 +258,8 @@ async fn fence_it(turn: &mut Turn<'_, Failover>) -> Work {
         let text = format!("{unproved}; its plan goes on all the same");
         return Ok(Outcome::done(text));
     }
-    if waited(turn) < PATIENCE {
+    let patience = if why.stopping { STOPPING } else { PATIENCE };
+    if waited(turn) < patience {
         return Err(Outcome::failed(unproved));
     }
     Err(Outcome::hopeless(format!(

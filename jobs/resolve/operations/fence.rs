@@ -5,6 +5,7 @@
 //! machine. Where only its cloud could be asked it does not start by itself, since a
 //! leader with followers never does (`start.conf`).
 
+use std::fmt;
 use std::time::Duration;
 
 use drover::model::{Kind, Resource, Server, State};
@@ -47,6 +48,26 @@ pub(super) struct Proof {
     pub(super) words: String,
 }
 
+/// What each way has said, where none has proved it.
+pub(super) struct Unproved {
+    words: String,
+    /// Whether its cloud has begun to stop its machine: a proof is on its way.
+    pub(super) stopping: bool,
+}
+
+impl From<String> for Unproved {
+    fn from(words: String) -> Self {
+        let stopping = false;
+        Self { words, stopping }
+    }
+}
+
+impl fmt::Display for Unproved {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.words)
+    }
+}
+
 /// Tries every way at once; the first that proves it suffices.
 ///
 /// # Errors
@@ -55,8 +76,9 @@ pub(super) async fn fence(
     turn: &Context<'_>,
     resource: &Resource,
     server: &Server,
-) -> Result<Proof, String> {
-    let mut ways: FuturesUnordered<BoxFuture<'_, Result<Proof, String>>> = FuturesUnordered::new();
+) -> Result<Proof, Unproved> {
+    let mut ways: FuturesUnordered<BoxFuture<'_, Result<Proof, Unproved>>> =
+        FuturesUnordered::new();
     ways.push(Box::pin(over_ssh(turn, resource, server)));
     ways.push(Box::pin(by_its_cloud(turn, resource, server)));
     let mut said = Vec::new();
@@ -66,14 +88,21 @@ pub(super) async fn fence(
             Err(why) => said.push(why),
         }
     }
-    Err(said.join("; "))
+    Err(Unproved {
+        stopping: said.iter().any(|said| said.stopping),
+        words: said
+            .into_iter()
+            .map(|said| said.words)
+            .collect::<Vec<_>>()
+            .join("; "),
+    })
 }
 
 async fn over_ssh(
     turn: &Context<'_>,
     resource: &Resource,
     server: &Server,
-) -> Result<Proof, String> {
+) -> Result<Proof, Unproved> {
     let said = script::at_cluster(turn, (resource, server), FENCE, &[], b"").await;
     let said = said.map_err(|e| e.to_string())?;
     Ok(Proof {
@@ -86,7 +115,7 @@ async fn by_its_cloud(
     turn: &Context<'_>,
     resource: &Resource,
     server: &Server,
-) -> Result<Proof, String> {
+) -> Result<Proof, Unproved> {
     let words = |outcome: Outcome| outcome.note;
     let cloud = turn.cloud(server).map_err(words)?;
     let id = server.instance_id.as_deref();
@@ -108,7 +137,8 @@ async fn by_its_cloud(
     }
     if server.subject.state != State::Unavailable {
         if !is_alone(turn, resource, server).await.map_err(words)? {
-            return Err("its server has other databases, which are in service".into());
+            let others = "its server has other databases, which are in service";
+            return Err(others.to_owned().into());
         }
         tokio::time::sleep(GRACE).await;
     }
@@ -121,7 +151,10 @@ async fn by_its_cloud(
         }
         tokio::time::sleep(OFTEN).await;
     }
-    Err("its cloud is stopping it".into())
+    Err(Unproved {
+        words: "its cloud is stopping it".into(),
+        stopping: true,
+    })
 }
 
 /// Whether nothing else is on its server that would go down with it.

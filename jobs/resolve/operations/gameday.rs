@@ -14,7 +14,7 @@ use drover::store::subjects::{self, Known};
 
 use super::kind::{Context, NoMemo, NoParams, Operation, Outcome, Step, Turn, Work, step};
 use super::script;
-use crate::host::Script;
+use crate::host::Change;
 use crate::host::scripts::{GAMEDAY_EMPTY, GAMEDAY_FILL, GAMEDAY_SIGNAL};
 
 /// Something is broken on purpose, or taken back. How, and for how long, stands in the
@@ -120,7 +120,7 @@ async fn signal(turn: &Context<'_>, known: &Known, signal: &str) -> Result<Strin
     Ok(said.last_words())
 }
 
-async fn on_volume(turn: &Context<'_>, known: &Known, todo: &Script) -> Result<String, Outcome> {
+async fn on_volume(turn: &Context<'_>, known: &Known, todo: &Change) -> Result<String, Outcome> {
     let (server, port) = (server_of(known), port(known));
     let said = script::run(turn, server, todo, &[&port], b"").await?;
     Ok(said.last_words())
@@ -142,11 +142,11 @@ async fn at_cloud(turn: &Context<'_>, server: &Server, deed: Deed) -> Result<(),
     let instance = instance.ok_or_else(|| Outcome::failed(format!("{name} is in no cloud")))?;
     // On the heap: a cloud's work is large for a worker's stack.
     let done = match deed {
-        Deed::Unplug => Box::pin(cloud.unplug(instance)).await,
-        Deed::Freeze => cloud.freeze(instance).await,
-        Deed::Thaw => cloud.thaw(instance).await,
-        Deed::Partition => cloud.partition(instance).await,
-        Deed::Heal => cloud.heal(instance).await,
+        Deed::Unplug => Box::pin(cloud.does(cloud.itself().unplug(instance))).await,
+        Deed::Freeze => cloud.does(cloud.itself().freeze(instance)).await,
+        Deed::Thaw => cloud.does(cloud.itself().thaw(instance)).await,
+        Deed::Partition => cloud.does(cloud.itself().partition(instance)).await,
+        Deed::Heal => cloud.does(cloud.itself().heal(instance)).await,
     };
     Ok(done?)
 }

@@ -9,7 +9,8 @@ use drover::store::operations::Fact;
 use serde::{Deserialize, Serialize};
 
 use super::kind::{Context, Ended, Operation, Outcome, Turn, Work};
-use crate::cloud::{AnyCloud, Cloud as _, CloudAction, Done, Instance, InstanceState};
+use super::leased::LeasedCloud;
+use crate::cloud::{Cloud as _, CloudAction, Done, Instance, InstanceState};
 
 /// So long between two questions to a cloud.
 pub(super) const SOON: Duration = Duration::from_secs(2);
@@ -22,7 +23,7 @@ const MARGIN: Duration = Duration::from_secs(2);
 
 /// The instance that an operation is about.
 pub(super) struct Machine<'a> {
-    pub(super) cloud: AnyCloud<'a>,
+    pub(super) cloud: LeasedCloud<'a>,
     pub(super) id: &'a str,
     pub(super) server: &'a Server,
 }
@@ -114,9 +115,15 @@ impl Marked {
         let outcome = done.unwrap_or_else(|outcome| outcome);
         let waits = turn.incident.is_none() || turn.operation.not_before.is_some();
         let helps = match outcome.ended {
+            // Refused: nothing more is done there on the record's word.
+            Ended::Done
+            | Ended::Then(_)
+            | Ended::Again(_)
+            | Ended::Refused
+            | Ended::Skipped
+            | Ended::GaveUp => true,
             Ended::Hopeless => false,
             Ended::Failed => turn.operation.failures + 1 < TRIES,
-            Ended::Done | Ended::Then(_) | Ended::Again(_) | Ended::Skipped | Ended::GaveUp => true,
         };
         if waits || helps {
             return Ok(outcome);
@@ -209,6 +216,37 @@ impl Machine<'_> {
         }
     }
 
+    /// It runs at another address than the record's, as one does that somebody else has
+    /// stopped and started: who is silent there is a stranger. Nothing is the matter with it.
+    pub(super) fn moved(&self, instance: &Instance) -> Option<Outcome> {
+        let address = self.its_own(instance, None)?;
+        let runs = instance.state == InstanceState::Running;
+        runs.then(|| {
+            let note = format!("{}, at {} now", instance.detail, address);
+            self.at(Outcome::then("certificates", note), address)
+        })
+    }
+
+    /// The address that its cloud gave it, where the record has one of its cloud's too, and
+    /// another. A host name, or an address of a person's own choice, is left alone; what
+    /// drover made has none but its cloud's.
+    fn its_own<'i>(&self, instance: &'i Instance, before: Option<&str>) -> Option<&'i str> {
+        let server = self.server;
+        let recorded = server.address.as_str();
+        let clouds = server.volume.is_some() || recorded.is_empty() || before == Some(recorded);
+        let now = instance.address.as_deref().filter(|now| *now != recorded);
+        now.filter(|_| clouds)
+    }
+
+    /// With the address that it is reached at from now on.
+    fn at(&self, outcome: Outcome, address: &str) -> Outcome {
+        outcome.with(Fact::Address {
+            address: address.to_owned(),
+            port: self.server.ssh_port,
+            user: self.server.ssh_user.clone(),
+        })
+    }
+
     /// Says that it was touched.
     pub(super) fn touched(&self, outcome: Outcome) -> Outcome {
         outcome.touching(format!("server {}", self.server.subject.name))
@@ -226,19 +264,9 @@ impl Machine<'_> {
     pub(super) fn running(&self, marked: &Marked, instance: &Instance) -> Outcome {
         let mut done = Outcome::done(instance.detail.clone());
         let server = self.server;
-        let before = marked.address.as_deref();
-        // A host name, or an address of a person's own choice, is left alone.
-        let was_the_clouds = before == Some(server.address.as_str()) || server.address.is_empty();
-        if let Some(address) = &instance.address
-            && was_the_clouds
-            && *address != server.address
-        {
+        if let Some(address) = self.its_own(instance, marked.address.as_deref()) {
             done.note = format!("{}, at {address} from now on", done.note);
-            done = done.with(Fact::Address {
-                address: address.clone(),
-                port: server.ssh_port,
-                user: server.ssh_user.clone(),
-            });
+            done = self.at(done, address);
         }
         match &instance.size {
             Some(size) if server.size.as_ref() != Some(size) => done.with(Fact::Size(size.clone())),

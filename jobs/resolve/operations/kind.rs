@@ -3,7 +3,8 @@
 
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use drover::model::{
@@ -19,7 +20,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::cloud::{AnyCloud, CloudError};
+use super::leased::LeasedCloud;
+use crate::cloud::CloudError;
 use crate::resolve::Tools;
 
 /// One kind of operation: one file, a function for each step.
@@ -152,6 +154,11 @@ pub struct Context<'a> {
     pub now: DateTime<Utc>,
     /// The leases that the turn has: its subject's first.
     pub leases: &'a [(SubjectId, Fence)],
+    /// When they end, by this worker's clock.
+    pub until: Instant,
+    /// Why a server did not obey a word that is the record's newest: the record is wrong, and
+    /// the step ends with a human, whatever else comes of it.
+    pub refused: &'a OnceLock<String>,
 }
 
 /// One step to be done, of this kind of operation.
@@ -185,6 +192,9 @@ pub enum Ended {
     Failed,
     /// It failed, and only a human can help: they are told at once.
     Hopeless,
+    /// A server knows a newer word than the record: nothing was changed there, and a human
+    /// has to look, whoever has asked for it.
+    Refused,
     /// It failed for good, and nothing is half done: what an incident has asked for ends
     /// so. Of what a human has asked for, a failure.
     GaveUp,
@@ -334,13 +344,14 @@ impl<'a> Context<'a> {
     ///
     /// # Errors
     /// If this process has no access to it.
-    pub fn cloud(&self, server: &Server) -> Result<AnyCloud<'a>, Outcome> {
+    pub fn cloud(&self, server: &Server) -> Result<LeasedCloud<'a>, Outcome> {
         let name = &server.subject.name;
         let cloud = server
             .cloud
             .ok_or_else(|| Outcome::hopeless(format!("{name} is in no cloud")))?;
         let region = server.region.as_deref();
         let found = self.tools.context.clouds.of(cloud, region);
+        let found = found.map(|cloud| LeasedCloud::new(cloud, *self));
         found.ok_or_else(|| {
             let region = region.unwrap_or("its region");
             Outcome::hopeless(format!(

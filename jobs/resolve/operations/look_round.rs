@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::instance::SOON;
 use super::kind::{Context, Outcome, Work};
+use crate::host;
 use crate::host::scripts::BOOT_ID;
-use crate::host::{self, Word};
 
 /// What was asked of an operation that cuts a server's power.
 #[derive(Deserialize)]
@@ -67,7 +67,7 @@ async fn unless_it_answers(turn: &Context<'_>, looks: &mut Looks) -> Result<(), 
     let server = turn.server()?;
     let host = turn.tools.context.host(server, LOOK);
     let host = host.map_err(|e| Outcome::skipped(e.message))?;
-    let answer = host::run(&host, BOOT_ID, &Word::default(), &[], b"").await;
+    let answer = host::look(&host, BOOT_ID, &[], b"").await;
     if answer.is_ok() {
         looks.answered += 1;
         if looks.answered < ANSWERS {

@@ -11,6 +11,7 @@
 //! password.
 
 mod await_available;
+mod certificates;
 mod create_follower;
 mod create_resource;
 mod create_server;
@@ -31,6 +32,7 @@ mod hand_over;
 mod instance;
 mod kind;
 mod lead;
+mod leased;
 mod look_round;
 mod own_role;
 pub(crate) mod places;

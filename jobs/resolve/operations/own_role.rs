@@ -5,19 +5,28 @@ use std::time::Duration;
 use drover::model::{Resource, Server};
 use tokio::time::timeout;
 
+use super::Context;
 use crate::postgres::{Login, PostgresError, Session};
 
 const CONNECT: Duration = Duration::from_secs(5);
 const STATEMENT: Duration = Duration::from_secs(6);
 
-/// The server ends a statement before we stop waiting for it.
-const OPTIONS: &str = "-c statement_timeout=5000 -c search_path=pg_catalog";
+/// The server ends a statement before we stop waiting for it, and before the lease ends.
+const ENDS: Duration = Duration::from_secs(5);
 
-/// Logs in.
+/// Logs in, if the turn has its lease still, for as long as it has.
 ///
 /// # Errors
 /// As PostgreSQL refuses, or if it takes too long.
-pub(super) async fn log_in(resource: &Resource, server: &Server) -> Result<Session, PostgresError> {
+pub(super) async fn log_in(
+    turn: &Context<'_>,
+    resource: &Resource,
+    server: &Server,
+) -> Result<Session, PostgresError> {
+    let left = turn.still_leased().await;
+    let left = left.map_err(|why| PostgresError::Io(std::io::Error::other(why)))?;
+    let ends = left.saturating_sub(CONNECT).min(ENDS).as_millis().max(1);
+    let options = format!("-c statement_timeout={ends} -c search_path=pg_catalog");
     let login = Login {
         address: &server.address,
         port: resource.port,
@@ -26,7 +35,7 @@ pub(super) async fn log_in(resource: &Resource, server: &Server) -> Result<Sessi
         password: &resource.password,
         tls_mode: resource.tls_mode,
         tls_root_cert: resource.tls_root_cert.as_deref(),
-        options: OPTIONS,
+        options: &options,
     };
     timeout(CONNECT, Session::open(&login))
         .await

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::instance::{self, Machine, Marked, POWER, SOON, TRIES};
 use super::kind::{Context, Operation, Outcome, Step, Turn, Work, step};
 use super::look_round::{self, Looks, Params};
-use super::{await_available, hand_over};
+use super::{await_available, certificates, hand_over};
 use crate::cloud::{Cloud as _, CloudAction, Instance, InstanceState};
+use crate::host;
 use crate::host::scripts::BOOT_ID;
-use crate::host::{self, Word};
 
 /// A server is rebooted.
 pub(super) struct Reboot;
@@ -50,6 +50,7 @@ impl Operation for Reboot {
             .within(POWER)
             .may_end()
             .tries(TRIES),
+        certificates::step(),
         await_available::step(),
     ];
 }
@@ -61,7 +62,10 @@ fn machine<'a>(turn: &Context<'a>) -> Result<Machine<'a>, Outcome> {
 }
 
 async fn look(turn: &mut Turn<'_, Reboot>) -> Work {
-    machine(turn)?.there().await?;
+    let machine = machine(turn)?;
+    if let Some(moved) = machine.moved(&machine.there().await?) {
+        return Ok(moved);
+    }
     let (context, memo) = (turn.context, &mut turn.memo);
     look_round::unless_it_lives(&context, &turn.params, &mut memo.looks).await
 }
@@ -81,9 +85,7 @@ async fn mark(turn: &mut Turn<'_, Reboot>) -> Work {
 /// The boot that it is in, as the server itself says; `None` if it does not.
 async fn boot_id(turn: &Context<'_>, machine: &Machine<'_>) -> Option<String> {
     let host = turn.tools.context.host(machine.server, ASK).ok()?;
-    let said = host::run(&host, BOOT_ID, &Word::default(), &[], b"")
-        .await
-        .ok()?;
+    let said = host::look(&host, BOOT_ID, &[], b"").await.ok()?;
     let id = said.value("boot_id").ok()?;
     let is_one = |c: char| c.is_ascii_hexdigit() || c == '-';
     (id.len() == 36 && id.chars().all(is_one)).then(|| id.to_owned())

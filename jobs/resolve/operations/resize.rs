@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::instance::{self, Machine, Marked, POWER, SOON};
 use super::kind::{Context, Ended, Operation, Outcome, Step, Turn, Work, step};
-use super::{await_available, hand_over};
+use super::{await_available, certificates, hand_over};
 use crate::cloud::{Cloud as _, CloudAction, CloudError, InstanceState};
 
 /// A server gets another size.
@@ -43,6 +43,7 @@ impl Operation for Resize {
         step!("set_size", "give it its size" => set_size).within(POWER),
         step!("start", "start it" => start).within(POWER),
         step!("await_running", "wait until it runs" => await_running).within(POWER),
+        certificates::step(),
         await_available::step(),
         Step::new("conclude", "see which size it has", |turn| {
             Box::pin(async { conclude(turn) })

@@ -67,8 +67,6 @@ impl Operation for Restart {
     ];
 }
 
-/// How soon a restart that another's is in the way of is tried again.
-const SOON: Duration = Duration::from_secs(1);
 /// How soon a cluster that answers, or is on its way to, is looked at again.
 const LATER: Duration = Duration::from_secs(2);
 /// So often a cluster that accepts connections is left to its feeler.
@@ -166,9 +164,13 @@ async fn restart(turn: &mut Turn<'_, Restart>) -> Work {
         Ok(said) => {
             Ok(Outcome::done(format!("{cluster}: {}", said.last_words())).touching(touched))
         }
-        Err(ScriptError::Failed { status, words, .. }) if status != ScriptError::NOTHING_THERE => {
+        Err(ScriptError::Failed { status, words, .. })
+            if !matches!(
+                status,
+                ScriptError::NOTHING_THERE | ScriptError::GOES_ON | ScriptError::REFUSED
+            ) =>
+        {
             match status {
-                6 => Err(Outcome::again(SOON, words)),
                 7 => Err(accepts(turn)),
                 8 => Err(starts(turn)),
                 _ => {
@@ -196,7 +198,6 @@ async fn follower(turn: &mut Turn<'_, Restart>) -> Work {
             let touched = format!("cluster {}", on.0.subject.name);
             Ok(Outcome::done(said.last_words()).touching(touched))
         }
-        Err(e) if e.status() == Some(6) => Err(Outcome::again(SOON, e.to_string())),
         Err(e) => Err(script::or_skip(e)),
     }
 }

@@ -55,9 +55,10 @@ enum Refusal {
 
 /// `None` if we are let in: whatever else is wrong then is no matter of ours.
 async fn refused(
+    turn: &Context<'_>,
     (resource, server): (&Resource, &Server),
 ) -> Result<Option<(Refusal, String)>, Outcome> {
-    let error = match own_role::log_in(resource, server).await {
+    let error = match own_role::log_in(turn, resource, server).await {
         Ok(session) => {
             own_role::leave(session).await;
             return Ok(None);
@@ -84,7 +85,7 @@ async fn refused(
 async fn look(turn: &mut Turn<'_, RestoreLogin>) -> Work {
     let (resource, server) = turn.resource()?;
     let role = resource.role.as_str();
-    let Some((refusal, message)) = refused((resource, server)).await? else {
+    let Some((refusal, message)) = refused(turn, (resource, server)).await? else {
         return Ok(Outcome::done(format!("{role} is let in already")));
     };
     if refusal == Refusal::Method {
@@ -126,7 +127,7 @@ fn hba(role: &str, server: &Server, message: &str) -> Outcome {
 async fn restore(turn: &mut Turn<'_, RestoreLogin>) -> Work {
     let (resource, server) = turn.resource()?;
     let role = resource.role.as_str();
-    if refused((resource, server)).await?.is_none() {
+    if refused(turn, (resource, server)).await?.is_none() {
         return Ok(Outcome::done(format!("{role} is let in already")));
     }
     let tries: &[bool] = match turn.memo.password_only {
@@ -137,7 +138,7 @@ async fn restore(turn: &mut Turn<'_, RestoreLogin>) -> Work {
     let mut last = String::new();
     for with_password in tries.iter().copied() {
         said.extend(set(turn, (resource, server), with_password).await?);
-        match refused((resource, server)).await? {
+        match refused(turn, (resource, server)).await? {
             None => {
                 let done = format!("{role} {}, and is let in", words(&said));
                 return Ok(Outcome::done(done).touching(touched(role, server)));

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::instance::{self, Marked, POWER, Stops, TRIES, machine};
 use super::kind::{Operation, Step, Turn, Work, step};
 use super::look_round::{self, Looks, Params};
-use super::{await_available, hand_over};
+use super::{await_available, certificates, hand_over};
 use crate::cloud::CloudAction;
 
 /// A server is stopped and started.
@@ -36,6 +36,7 @@ impl Operation for StopStart {
         step!("stop", "stop it" => instance::stop).within(POWER),
         step!("start", "start it" => instance::start).within(POWER),
         step!("await_running", "wait until it runs" => instance::await_running).within(POWER),
+        certificates::step(),
         await_available::step(),
     ];
 }
@@ -49,7 +50,10 @@ impl Stops for StopStart {
 }
 
 async fn look(turn: &mut Turn<'_, StopStart>) -> Work {
-    machine(turn)?.there().await?;
+    let machine = machine(turn)?;
+    if let Some(moved) = machine.moved(&machine.there().await?) {
+        return Ok(moved);
+    }
     let (context, memo) = (turn.context, &mut turn.memo);
     look_round::unless_it_lives(&context, &turn.params, &mut memo.looks).await
 }

@@ -1,11 +1,16 @@
-//! A Debian of its own, with PostgreSQL as Debian lays it out, and four who log in to it.
+//! A Debian of its own, with PostgreSQL as Debian lays it out, and five who log in to it.
 
+mod trace;
+
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use drover::model::secret;
+use drover::model::{ClusterIdentity, DeploymentId, OperationId, Secret, secret};
+use drover::store::leases::Fence;
+use drover::store::words::{Lease, Standing};
 use drover_jobs::host::scripts::STREAMS_FROM;
-use drover_jobs::host::{self, Host, Report, Script, ScriptError, Word};
+use drover_jobs::host::{self, AtPort, Host, Kind, Report, Script, ScriptError, Word};
 use drover_jobs::ssh::{self, Limits, Target};
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::{Algorithm, PrivateKey};
@@ -18,6 +23,8 @@ pub enum Login {
     Root,
     /// Somebody who may become anybody.
     Sudo,
+    /// Somebody who may use drover-root, and become the owner of clusters.
+    Helper,
     /// Whom the clusters belong to: `postgres`.
     Owner,
     /// Somebody who may do nothing.
@@ -25,17 +32,50 @@ pub enum Login {
 }
 
 impl Login {
-    pub const ALL: [Self; 4] = [Self::Root, Self::Sudo, Self::Owner, Self::Stranger];
+    pub const ALL: [Self; 5] = [
+        Self::Root,
+        Self::Sudo,
+        Self::Helper,
+        Self::Owner,
+        Self::Stranger,
+    ];
     /// Who may change a server.
-    pub const MIGHTY: [Self; 2] = [Self::Root, Self::Sudo];
+    pub const MIGHTY: [Self; 3] = [Self::Root, Self::Sudo, Self::Helper];
 
     fn user(self) -> &'static str {
         match self {
             Self::Root => "root",
             Self::Sudo => "sudoer",
+            Self::Helper => "helped",
             Self::Owner => "postgres",
             Self::Stranger => "stranger",
         }
+    }
+}
+
+/// Whose words they are.
+pub static DEPLOYMENT: LazyLock<DeploymentId> = LazyLock::new(DeploymentId::generate);
+
+/// The first word that a record has about anything, which has all the time there is.
+pub fn first_word() -> Word {
+    word(0, None, &[(1, "first"), (1, "first")])
+}
+
+/// A word of this epoch, raised by this operation, under these leases.
+pub fn word(epoch: i64, raised_by: Option<OperationId>, leases: &[(i64, &str)]) -> Word {
+    let lease = |(number, nonce): &(i64, &str)| {
+        let (fence, nonce) = (Fence(*number), (*nonce).to_owned());
+        Some(Lease { fence, nonce })
+    };
+    Word {
+        standing: Standing {
+            deployment: *DEPLOYMENT,
+            epoch,
+            raised_by,
+            fences: leases.iter().map(lease).collect(),
+            known: None,
+        },
+        until: Instant::now() + Duration::from_secs(60),
     }
 }
 
@@ -44,7 +84,7 @@ pub type Ended = Result<Report, (Option<u32>, String)>;
 
 pub struct Machine {
     root: Target,
-    _daemon: Daemon,
+    daemon: Daemon,
 }
 
 /// How soon what goes on is looked at again.
@@ -71,9 +111,10 @@ impl Machine {
         daemon.says(&["make", "logins", "--wait", "22"]);
         let lay_out = format!(
             "set -e
-             for u in sudoer stranger; do useradd -m -s /bin/bash $u; done
-             echo 'sudoer ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/sudoer
-             for u in root sudoer stranger postgres; do
+             for u in sudoer helped stranger; do useradd -m -s /bin/bash $u; done
+             # Who may do all brings drover-root along.
+             echo 'sudoer ALL=(ALL) NOPASSWD:ALL, !/usr/local/sbin/drover-root' >/etc/sudoers.d/sudoer
+             for u in root sudoer helped stranger postgres; do
                h=$(getent passwd $u | cut -d: -f6)
                install -d -m 700 -o $u -g $u $h/.ssh
                echo '{public}' >$h/.ssh/authorized_keys
@@ -83,6 +124,8 @@ impl Machine {
              echo 'what only root may know' >/etc/secret"
         );
         daemon.says(&["exec", "logins", "--", "sh", "-c", &lay_out]);
+        let helper = host::helper::install("helped", &public).unwrap();
+        daemon.says(&["exec", "logins", "--", "sh", "-c", &helper]);
         let listed: serde_json::Value =
             serde_json::from_str(&daemon.says(&["ls", "--json"])).unwrap();
         let address = listed[0]["address"].as_str().unwrap();
@@ -95,7 +138,7 @@ impl Machine {
                 key: secret(key.to_openssh(LineEnding::LF).unwrap().to_string()),
                 host_key: Some(host_key.unwrap()),
             },
-            _daemon: daemon,
+            daemon,
         }
     }
 
@@ -111,12 +154,28 @@ impl Machine {
         String::from_utf8_lossy(&said.stdout).trim().to_owned()
     }
 
-    /// Runs a script, as this one, at the cluster of this port, if one is given.
+    /// Runs a script, as this one, at this cluster, if one is given. What
+    /// changes something does it on the first word of all.
     pub async fn run(
         &self,
         login: Login,
-        script: &Script,
-        port: Option<u16>,
+        script: &'static Script,
+        cluster: Option<AtPort<'_>>,
+        arguments: &[&str],
+        input: &str,
+    ) -> Ended {
+        let word = first_word();
+        self.told(login, script, &word, cluster, arguments, input)
+            .await
+    }
+
+    /// Runs a script on a word of its own.
+    pub async fn told(
+        &self,
+        login: Login,
+        script: &'static Script,
+        word: &Word,
+        cluster: Option<AtPort<'_>>,
         arguments: &[&str],
         input: &str,
     ) -> Ended {
@@ -128,9 +187,13 @@ impl Machine {
             },
             time: Duration::from_secs(60),
             connect: Duration::from_secs(20),
-            port,
+            cluster,
         };
-        let said = host::run(&host, script, &Word::default(), arguments, input.as_bytes()).await;
+        let input = input.as_bytes();
+        let said = match Kind::from(script) {
+            Kind::Look(script) => host::look(&host, &script, arguments, input).await,
+            Kind::Change(script) => host::change(&host, &script, word, arguments, input).await,
+        };
         said.map_err(|e: ScriptError| (e.status(), e.to_string()))
     }
 
@@ -138,7 +201,7 @@ impl Machine {
     pub async fn does(
         &self,
         login: Login,
-        script: &Script,
+        script: &'static Script,
         arguments: &[&str],
         input: &str,
     ) -> Report {
@@ -147,14 +210,14 @@ impl Machine {
 
     async fn does_at(
         &self,
-        port: Option<u16>,
+        cluster: Option<AtPort<'_>>,
         login: Login,
-        script: &Script,
+        script: &'static Script,
         arguments: &[&str],
         input: &str,
     ) -> Report {
         loop {
-            match self.run(login, script, port, arguments, input).await {
+            match self.run(login, script, cluster, arguments, input).await {
                 Err((Some(ScriptError::GOES_ON), _)) => tokio::time::sleep(SOON).await,
                 said => {
                     return said.unwrap_or_else(|e| panic!("{} as {login:?}: {e:?}", script.name));
@@ -178,7 +241,44 @@ impl Machine {
             data: format!("/var/lib/postgresql/{version}/{name}"),
             version: version.to_owned(),
             port: NEXT.fetch_add(1, Ordering::Relaxed),
+            is: None,
         }
+    }
+
+    /// Turns it off and on again.
+    pub async fn reboots(&self) {
+        let boot = "cat /proc/sys/kernel/random/boot_id";
+        let before = self.root(boot).await;
+        self.daemon.says(&["reboot", "logins"]);
+        loop {
+            let limits = Limits::default();
+            let said = ssh::run(&self.root, boot, limits).await;
+            if said.is_ok_and(|said| String::from_utf8_lossy(&said.stdout).trim() != before) {
+                return;
+            }
+            tokio::time::sleep(SOON).await;
+        }
+    }
+
+    /// Runs a command as this one: its status, and what it prints.
+    pub async fn tries(&self, login: Login, command: &str, input: &[u8]) -> (Option<u32>, String) {
+        let target = Target {
+            user: login.user().to_owned(),
+            ..self.root.clone()
+        };
+        let limits = Limits {
+            time: Duration::from_secs(60),
+            ..Limits::default()
+        };
+        let said = ssh::run_with_input(&target, command, input, limits).await;
+        let said = said.unwrap();
+        let text = [said.stdout, said.stderr].concat();
+        (said.status, String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// What all log in with, and what signs a new drover-root.
+    pub fn key(&self) -> &Secret {
+        &self.root.key
     }
 
     pub fn address(&self) -> &str {
@@ -206,25 +306,46 @@ pub struct Cluster<'a> {
     pub conf: String,
     pub data: String,
     pub port: u16,
+    /// What tells it apart from others at its port.
+    pub is: Option<ClusterIdentity>,
 }
 
 impl Cluster<'_> {
+    fn at(&self) -> AtPort<'_> {
+        AtPort {
+            port: self.port,
+            is: self.is.as_ref(),
+        }
+    }
+
+    /// Runs a script at it on a word of its own.
+    pub async fn told(
+        &self,
+        login: Login,
+        script: &'static Script,
+        word: &Word,
+        arguments: &[&str],
+    ) -> Ended {
+        self.machine
+            .told(login, script, word, Some(self.at()), arguments, "")
+            .await
+    }
+
     /// Runs a script at it.
     pub async fn run(
         &self,
         login: Login,
-        script: &Script,
+        script: &'static Script,
         arguments: &[&str],
         input: &str,
     ) -> Ended {
-        let port = Some(self.port);
         self.machine
-            .run(login, script, port, arguments, input)
+            .run(login, script, Some(self.at()), arguments, input)
             .await
     }
 
     /// Runs a script at it that has to succeed; what goes on by itself is waited for.
-    pub async fn does(&self, login: Login, script: &Script, arguments: &[&str]) -> Report {
+    pub async fn does(&self, login: Login, script: &'static Script, arguments: &[&str]) -> Report {
         self.ends(login, script, arguments, "").await
     }
 
@@ -232,12 +353,12 @@ impl Cluster<'_> {
     pub async fn ends(
         &self,
         login: Login,
-        script: &Script,
+        script: &'static Script,
         arguments: &[&str],
         input: &str,
     ) -> Report {
         self.machine
-            .does_at(Some(self.port), login, script, arguments, input)
+            .does_at(Some(self.at()), login, script, arguments, input)
             .await
     }
 

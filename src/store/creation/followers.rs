@@ -67,9 +67,9 @@ pub async fn follow(
     let sql =
         "insert into resources (id, server_id, port, database, role, password, tls_mode, plan,
                                 leader_id, customer_role, customer_database, maintenance_window,
-                                durability, max_lag_bytes)
+                                durability, max_lag_bytes, epoch, epoch_by)
          select $1, $2, $3, database, role, $4, $5, plan, id, customer_role, customer_database,
-                maintenance_window, durability, max_lag_bytes
+                maintenance_window, durability, max_lag_bytes, epoch, epoch_by
          from resources where id = $6";
     run(db, sql, values).await?;
     queue::insert_token(db, id).await?;

@@ -58,6 +58,13 @@ pub enum Fact {
     HostKeyHandedOver,
     /// The certificate that a resource is known by (PEM).
     Certificate(String),
+    /// The same of a resource on the server that it is about.
+    CertificateOf {
+        /// Whose.
+        resource: SubjectId,
+        /// In PEM.
+        pem: String,
+    },
     /// The customer's password, sealed as `<id>/customer`.
     CustomerPassword(Vec<u8>),
     /// A subject's state.
@@ -155,6 +162,11 @@ pub async fn apply(
         Fact::Certificate(pem) => {
             let sql = "update resources set tls_root_cert = $2, tls_mode = $3 where id = $1";
             run(db, sql, (subject, pem, TlsMode::VerifyFull)).await?;
+        }
+        Fact::CertificateOf { resource, pem } => {
+            let sql = "update resources set tls_root_cert = $3
+                       where id = $2 and server_id = $1 and tls_root_cert is not null";
+            run(db, sql, (subject, resource, pem)).await?;
         }
         Fact::CustomerPassword(sealed) => {
             let sql = "update resources set customer_password = $2 where id = $1";
@@ -255,12 +267,12 @@ async fn lead(
     by: OperationId,
 ) -> sqlx::Result<()> {
     let sql = "update resources r
-               set leader_id = null, epoch = r.epoch + 1, customer_password = $2,
+               set leader_id = null, epoch = r.epoch + 1, epoch_by = $4, customer_password = $2,
                    replication_password = $3, durability = 'async'
                from resources was
                where r.id = $1 and was.id = r.id and was.leader_id is not null
                returning was.leader_id";
-    let followed: Option<SubjectId> = value(db, sql, (follower, customer, replication)).await?;
+    let followed: Option<SubjectId> = value(db, sql, (follower, customer, replication, by)).await?;
     // Without one the step was done before.
     let Some(followed) = followed else {
         return Ok(());
@@ -288,17 +300,18 @@ async fn hand_over(
 ) -> sqlx::Result<()> {
     let (from, to) = (change.old_leader, change.new_leader);
     let sql = "update resources t
-               set leader_id = null, epoch = f.epoch + 1, customer_password = $3,
+               set leader_id = null, epoch = f.epoch + 1, epoch_by = $5, customer_password = $3,
                    replication_password = $4, durability = f.durability
                from resources f
                where t.id = $2 and f.id = $1 and t.leader_id = $1";
-    let led = touched(db, sql, (from, to, customer, replication)).await?;
+    let led = touched(db, sql, (from, to, customer, replication, change.operation)).await?;
     if led == 0 {
         return Ok(());
     }
     let sql = "update resources r
-               set leader_id = $2, epoch = (select epoch from resources where id = $2)
-               where (r.id = $1 or r.leader_id = $1) and r.id <> $2";
+               set leader_id = $2, epoch = t.epoch, epoch_by = t.epoch_by
+               from resources t
+               where t.id = $2 and (r.id = $1 or r.leader_id = $1) and r.id <> $2";
     run(db, sql, (from, to)).await?;
     // The names change places, by way of one that nobody else can have.
     let name = async |db: &mut PgConnection, id: SubjectId| -> sqlx::Result<String> {

@@ -9,7 +9,8 @@ use sqlx::PgConnection;
 use super::tokens::due_now;
 use super::{DEAD_AFTER, Lock, Token, bring_forward, millis, wake_incidents};
 use crate::model::{
-    Attributes, IncidentKind, ObservationId, Opening, State, SubjectId, TransitionId,
+    Attributes, ClusterIdentity, IncidentKind, ObservationId, Opening, State, SubjectId,
+    TransitionId,
 };
 use crate::store::incidents;
 use crate::store::statement::{column, run};
@@ -30,8 +31,8 @@ pub struct FeelStep {
 pub enum Pin {
     /// A server's host key.
     HostKey(String),
-    /// The system identifier of a resource's cluster.
-    SystemIdentifier(String),
+    /// Which cluster a resource is.
+    Cluster(ClusterIdentity),
 }
 
 /// A think that is done: a change of state or none, and the token on.
@@ -234,18 +235,17 @@ pub async fn commit_thinks(
     {
         let id = step.lock.token.to_string();
         if moved.contains(&id) {
-            let (sql, seen) = match pin {
-                Pin::HostKey(key) => (
-                    "update servers set host_key = $2 where id = $1 and host_key is null",
-                    key,
-                ),
-                Pin::SystemIdentifier(number) => (
-                    "update resources set system_identifier = $2
-                     where id = $1 and system_identifier is null",
-                    number,
-                ),
-            };
-            run(db, sql, (id, seen)).await?;
+            match pin {
+                Pin::HostKey(key) => {
+                    let sql = "update servers set host_key = $2 where id = $1 and host_key is null";
+                    run(db, sql, (id, key)).await?;
+                }
+                Pin::Cluster(is) => {
+                    let sql = "update resources set system_identifier = $2, data_directory = $3
+                         where id = $1 and system_identifier is null";
+                    run(db, sql, (id, &is.system_identifier, &is.data_directory)).await?;
+                }
+            }
         }
     }
     let took_effect = |step: &&ThinkStep| moved.contains(&step.lock.token.to_string());

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
 use crate::model::{
-    Cloud, Customer, DataVolume, Durability, Kind, Origin, Resource, Secret, SecretKey, Server,
-    State, Subject, SubjectId, TlsMode, Window,
+    Cloud, ClusterIdentity, Customer, DataVolume, Durability, Kind, Origin, Resource, Secret,
+    SecretKey, Server, State, Subject, SubjectId, TlsMode, Window,
 };
 
 /// A subject with its server (itself, or the one it is on), as the database
@@ -39,6 +39,7 @@ pub struct SubjectRow {
     host_key_changed_at: Option<DateTime<Utc>>,
     port: Option<i32>,
     system_identifier: Option<String>,
+    data_directory: Option<String>,
     database: Option<String>,
     role: Option<String>,
     password: Option<Vec<u8>>,
@@ -66,7 +67,8 @@ pub(super) const COLUMNS: &str =
         (select i.opened_at from incidents i
          where coalesce(i.subject_id, '') = v.id and i.kind = 'host_key_changed'
            and i.state <> 'resolved') as host_key_changed_at,
-        r.port, r.system_identifier, r.database, r.role, r.password, r.tls_mode, r.tls_root_cert, r.plan,
+        r.port, r.system_identifier,
+        r.data_directory, r.database, r.role, r.password, r.tls_mode, r.tls_root_cert, r.plan,
         r.customer_role, r.customer_database, r.customer_password, r.maintenance_window,
         r.leader_id, r.epoch, r.durability, r.max_lag_bytes, r.replication_password
     from subjects s
@@ -182,7 +184,12 @@ impl SubjectRow {
                     subject,
                     server_id: server.subject.id,
                     port: port(self.port.ok_or_else(missing)?)?,
-                    system_identifier: self.system_identifier,
+                    cluster: self
+                        .system_identifier
+                        .map(|system_identifier| ClusterIdentity {
+                            system_identifier,
+                            data_directory: self.data_directory,
+                        }),
                     database: self.database.ok_or_else(missing)?,
                     role: self.role.ok_or_else(missing)?,
                     password: secrets.password.ok_or_else(missing)?,

@@ -2,7 +2,8 @@
 //! writes what they leave behind. Of what an incident has asked for, the incident's own
 //! part is `resolve::driver::Case`.
 
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use drover::model::{ExposeSecret, Incident, Observation, Operation, OperationState, Secret};
@@ -15,6 +16,11 @@ use serde_json::{Value, json};
 
 use crate::herd::MOST_TURNS;
 pub use crate::herd::{Cut, World, session, superuser};
+
+/// Whether a human is called at once.
+fn needs_human(ended: &Ended) -> bool {
+    matches!(ended, Ended::Hopeless | Ended::Refused)
+}
 
 /// How long an operation may take; nothing here is ever late.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -97,7 +103,7 @@ impl Change<'_> {
             let done = self.advance().await;
             match done.state {
                 OperationState::Done => return Ok(()),
-                OperationState::Open if done.ended != Ended::Hopeless => {}
+                OperationState::Open if !needs_human(&done.ended) => {}
                 OperationState::Open
                 | OperationState::Failed
                 | OperationState::Skipped
@@ -114,7 +120,7 @@ impl Change<'_> {
                 return;
             }
             let done = self.advance().await;
-            let goes_on = done.state == OperationState::Open && done.ended != Ended::Hopeless;
+            let goes_on = done.state == OperationState::Open && !needs_human(&done.ended);
             assert!(goes_on, "{name} is never next:\n{}", self.story());
         }
         panic!("{name} is never next:\n{}", self.story());
@@ -145,7 +151,7 @@ impl Change<'_> {
         self.done.push(done.clone());
         if done.state == OperationState::Open {
             match done.ended {
-                Ended::Done | Ended::Then(_) | Ended::Hopeless => {}
+                Ended::Done | Ended::Then(_) | Ended::Hopeless | Ended::Refused => {}
                 Ended::Again(after) => tokio::time::sleep(after).await,
                 Ended::Failed | Ended::Skipped | Ended::GaveUp => {
                     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -181,6 +187,7 @@ impl Change<'_> {
             None => None,
         };
         let asker = self.asker.as_ref();
+        let refused = OnceLock::new();
         let context = Context {
             operation: &self.operation,
             known: known.as_ref(),
@@ -191,6 +198,8 @@ impl Change<'_> {
             limit: step.limit,
             now: self.now().await,
             leases: &[],
+            until: Instant::now() + step.limit + Duration::from_secs(5),
+            refused: &refused,
         };
         let most = step.limit + Duration::from_secs(1);
         let work = operate::of(self.operation.kind).perform(context, step.name);
@@ -216,7 +225,7 @@ impl Change<'_> {
             incidents::owe(&mut tx, incident, what).await.unwrap();
         }
         let ends = operate::ends_as(&self.operation, step, &outcome.ended);
-        if ends.is_none() && outcome.ended == Ended::Hopeless {
+        if ends.is_none() && needs_human(&outcome.ended) {
             self.operation.stuck_at = Some(now);
         } else if ends.is_none() {
             operate::advance(&mut self.operation, &steps, outcome, PATIENCE, now);

@@ -58,6 +58,38 @@ async fn sessions_that_hold_on_do_not_keep_a_cluster_from_its_restart() {
     assert_eq!(starts(&server).await, 2, "{}", change.story());
 }
 
+/// As after the control database was restored from yesterday, or copied.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_record_that_is_older_than_its_server_nothing_is_changed() {
+    let world = world("old-record").await;
+    let (server, _, id, resource) = world.pair(None).await;
+    let _ring = world.ring(EYES);
+    world.in_service(&[id, resource]).await;
+    let record = async |sql: &str| {
+        let done = sqlx::query(sqlx::AssertSqlSafe(sql.to_owned()));
+        done.execute(&world.pool).await.unwrap();
+    };
+    record("update resources set epoch = 5").await;
+    let change = world.done(resource, Restart, json!({}), Cut::Never).await;
+    assert_eq!(starts(&world, &server), 2, "{}", change.story());
+    for (wrong, why) in [
+        (
+            "update resources set epoch = 4",
+            "this server knows a newer epoch (5, not 4)",
+        ),
+        (
+            "update deployment set id = '01ARZ3NDEKTSV4RRFFQ69G5FAV'",
+            "this server obeys another deployment",
+        ),
+    ] {
+        record(wrong).await;
+        let refused = change.again("restart").await;
+        assert_eq!(refused.ended, Ended::Refused, "{refused:?}");
+        assert!(refused.note.contains(why), "{refused:?}");
+    }
+    assert_eq!(starts(&world, &server), 2);
+}
+
 async fn log_in(server: &LocalServer, cluster: &Cluster, password: &str) -> sqlx::Result<()> {
     let (address, port) = (server.settings.address, cluster.port);
     let url = format!("postgres://u_customer:{password}@{address}:{port}/app");

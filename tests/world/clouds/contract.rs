@@ -231,10 +231,8 @@ mod ec2 {
     #[tokio::test(flavor = "multi_thread")]
     async fn an_instance_of_ec2_is_made_as_it_should_be() {
         let moto = Moto::start().await.unwrap();
-        let subnets = moto
-            .loopback_subnets(&["us-east-1a", "us-east-1b"])
-            .await
-            .unwrap();
+        let zones = ["us-east-1a", "us-east-1b"];
+        let subnets = moto.subnets("10.78.0.0/22", &zones).await.unwrap();
         let group = moto
             .ask(
                 "CreateSecurityGroup",
@@ -257,7 +255,7 @@ mod ec2 {
         let new = wanted(&NAMES, "us-east-1b");
         let made = cloud.create(&new).await.unwrap();
         let address = made.address.unwrap();
-        assert!(address.starts_with("127.78.16."), "{address}");
+        assert!(address.starts_with("10.78.1."), "{address}");
         let seen = moto
             .ask("DescribeInstances", &[("InstanceId.1", &made.id)])
             .await

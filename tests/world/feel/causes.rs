@@ -30,21 +30,30 @@ async fn a_name_without_an_address_has_no_route() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_cluster_than_the_one_that_is_known_is_told() {
     let cluster = cluster().await;
-    let first = at(cluster.port).role("watcher").feel().await.available();
+    // A role of pg_monitor may see where the data are, another may not.
+    let first = at(cluster.port).role("drover").feel().await.available();
     let number = first["system_identifier"].as_str().unwrap();
-    let known = at(cluster.port)
-        .role("watcher")
-        .cluster(number)
-        .feel()
-        .await;
+    let at_home = first["data_directory"].as_str().unwrap();
+    let known = |number: &str, data: &str| at(cluster.port).role("drover").cluster(number, data);
+    let same = known(number, at_home).feel().await.available();
     // What is pinned is not told at each lap.
-    assert_eq!(known.available()["system_identifier"], json!(null));
-    let other = at(cluster.port)
-        .role("watcher")
-        .cluster("7000000000000000001");
-    let message = other.feel().await.failed(Cause::AnotherCluster);
+    assert_eq!(same["system_identifier"], json!(null));
+    assert_eq!(same["data_directory"], json!(null));
+    let other = "7000000000000000001";
+    let message = known(other, at_home)
+        .feel()
+        .await
+        .failed(Cause::AnotherCluster);
     assert!(
-        message.contains(number) && message.contains("7000000000000000001"),
+        message.contains(number) && message.contains(other),
+        "{message}"
+    );
+    let message = known(number, "/srv/old")
+        .feel()
+        .await
+        .failed(Cause::AnotherCluster);
+    assert!(
+        message.contains(at_home) && message.contains("/srv/old"),
         "{message}"
     );
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use drover::model::{
-    Attributes, Cause, Durability, Kind, Origin, Resource, Server, State, Subject, SubjectId,
-    TlsMode, Witness, secret,
+    Attributes, Cause, ClusterIdentity, Durability, Kind, Origin, Resource, Server, State, Subject,
+    SubjectId, TlsMode, Witness, secret,
 };
 use drover::store::subjects::Known;
 use drover_jobs::cloud::Clouds;
@@ -122,7 +122,7 @@ pub fn at(port: u16) -> Target {
             subject: subject(Kind::Resource),
             server_id: SubjectId::generate(),
             port,
-            system_identifier: None,
+            cluster: None,
             database: "postgres".into(),
             role: "drover".into(),
             password: secret(PASSWORD),
@@ -165,9 +165,12 @@ impl Target {
         self
     }
 
-    /// The system identifier of its cluster is known.
-    pub fn cluster(mut self, number: &str) -> Self {
-        self.resource.system_identifier = Some(number.into());
+    /// Its cluster is known.
+    pub fn cluster(mut self, number: &str, data_directory: &str) -> Self {
+        self.resource.cluster = Some(ClusterIdentity {
+            system_identifier: number.into(),
+            data_directory: Some(data_directory.into()),
+        });
         self
     }
 

@@ -4,6 +4,9 @@
 # was cut off is begun anew, so it must be fit for that. It ends at its first command that
 # fails; its last words are then the script's, and so is its status where no other try helps.
 #
+# The word is taken for the job, which has its lock until it ends; who only asks after it
+# needs none.
+#
 # $j is where it keeps its log, $job its name.
 
 background() {
@@ -12,19 +15,24 @@ background() {
   j=$HOME/.drover-jobs
   # shellcheck disable=SC2174  # what it is in is there
   mkdir -p -m 700 -- "$j" || exit 1
-  exec 9>"$j/$job.lock"
-  if ! flock -n 9; then
+  exec 7>"$j/$job.lock"
+  if ! flock -n 7; then
     echo "$job goes on: $(tail -n 1 "$j/$job.log" 2>/dev/null)"
     exit 75
   fi
   if [ ! -f "$j/$job.rc" ]; then
-    # Nothing of ours stays open in it but the lock: sshd waits until all is closed.
-    detached "$@" >"$j/$job.log" 2>&1 </dev/null 3<&- &
-    exec 9>&-
-    i=0
-    while [ ! -f "$j/$job.rc" ] && [ $i -lt 60 ]; do
+    take_word
+    # Nothing of ours stays open in it but the locks: sshd waits until all is closed. A shell
+    # keeps what it puts aside for a function, so the redirections are not the function's.
+    (
+      exec >"$j/$job.log" 2>&1 </dev/null 3<&-
+      detached "$@"
+    ) &
+    exec 7>&- 9>&-
+    # By the clock: on a machine that is busy, a count of short sleeps takes longer.
+    end=$(($(date +%s) + 10))
+    while [ ! -f "$j/$job.rc" ] && [ "$(date +%s)" -lt "$end" ]; do
       sleep 0.2
-      i=$((i + 1))
     done
     if [ ! -f "$j/$job.rc" ]; then
       echo "$job goes on: $(tail -n 1 "$j/$job.log")"

@@ -13,7 +13,7 @@ ctl() {
       ;;
     stop)
       if [ "$3" = fast ] && systemctl is-active -q "postgresql@$v-$c.service" 2>/dev/null && by_unit; then
-        unit stop "$v" "$c" "$1"
+        drover_root unit stop "$v" "$c" "$1"
       else
         owners_ctl "$1" stop -m "$3"
         r=$?
@@ -22,7 +22,7 @@ ctl() {
       fi
       ;;
   esac
-} 3<&- 8<&- 9<&-
+} 3<&- 7<&- 8<&- 9<&-
 
 owners_ctl() {
   s=$1
@@ -34,7 +34,7 @@ owners_ctl() {
 start_unit() {
   ! alive || return 2
   size=$(as_owner stat -L -c %s -- "$l" 2>/dev/null)
-  unit start "$v" "$c" "$1" && return
+  drover_root unit start "$v" "$c" "$1" && return
   r=$?
   as_owner timeout 2 tail -c "+$((${size:-0} + 1))" -- "$l" 2>/dev/null | tail -c 16384
   return "$r"
@@ -42,6 +42,6 @@ start_unit() {
 
 # settle_unit: systemd is told that what runs no more has been stopped, and is not to start it.
 settle_unit() {
-  if by_unit && ! alive; then unit stop "$v" "$c" 5 >/dev/null 2>&1; fi
+  if by_unit && ! alive; then drover_root unit stop "$v" "$c" 5 >/dev/null 2>&1; fi
   return 0
 }

@@ -2,14 +2,14 @@
 # What every script begins with; the runner puts it there, and ends it with tail.sh.
 #
 # $mark is the runner's for this run: what stands between two lines of it is the script's
-# report, and what a login shell says before it is not. $clock is the server's, read as soon
-# as the command arrived. $word_… is the word that the script bears; nothing refuses by it
-# yet. What a script reads is its descriptor 3, out of the way of all that happens to read
-# its input.
+# report, and what a login shell says before it is not; a line that begins with it is for the
+# runner alone. $clock is the server's, read as soon as the command arrived. What a script
+# reads is its descriptor 3, out of the way of all that happens to read its input. $system and
+# $home are what the cluster that it is about is known by beside its port: its system
+# identifier and its data directory; empty where that is not known.
 
-mark=$1
-word_by=$2 word_epoch=$3 word_fence=$4 word_left_ms=$5
-shift 5
+mark=$1 system=$2 home=$3
+shift 3
 export LC_ALL=C
 PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
 clock=$(date +%s.%N)

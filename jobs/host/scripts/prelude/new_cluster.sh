@@ -1,6 +1,5 @@
 # shellcheck shell=sh disable=SC2034,SC2154  # c, d: prelude/owner.sh; v, n, port, address, most, libraries: the script behind this
-# What goes into a new cluster $n of the major version $v, for port $port at the address
-# $address, with $most connections and $libraries loaded at its start. $conf is where its
+# What goes into a new cluster $n of the major version $v, for port $port, with $most connections and $libraries loaded at its start. $conf is where its
 # configuration is, $d its data; its owner is Debian's.
 
 c=$n conf=${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}/$v/$n
@@ -10,7 +9,7 @@ debians_owner
 # server's pg_createcluster makes them; the superuser is postgres, whoever the owner is. The
 # owner makes it: root would follow whatever links the owner puts in its way meanwhile.
 create_cluster() {
-  [ -n "$PG_CLUSTER_CONF_ROOT" ] || make_trees "$v"
+  [ -n "$PG_CLUSTER_CONF_ROOT" ] || drover_root make_trees "$v"
   if as_owner test -e "$conf/postgresql.conf"; then as_owner pg_dropcluster --stop "$v" "$n"; fi
   as_owner rm -rf -- "$conf" "/var/lib/postgresql/$v/$n"
   as_owner pg_createcluster -p "$port" "$v" "$n" -- \
@@ -28,22 +27,6 @@ create_cluster() {
     "hostnossl all all all reject" | put pg_hba.conf 640
 }
 
-# Its certificate; the private half never leaves the server.
-certify() {
-  case $address in
-    *:*) san=IP:$address ;;
-    *[!0-9.]*) san=DNS:$address ;;
-    *) san=IP:$address ;;
-  esac
-  k=$(mktemp -d)
-  trap 'rm -rf "$k"' EXIT
-  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 -sha256 \
-    -subj "/CN=$n" -addext "subjectAltName=$san" -addext "basicConstraints=critical,CA:FALSE" \
-    -keyout "$k/key" -out "$k/crt" 2>/dev/null
-  put server.crt 644 <"$k/crt"
-  put server.key 600 <"$k/key"
-}
-
 # The file that is written last of all tells that a cluster is whole.
 finish() {
   in_conf mkdir -p conf.d
@@ -56,6 +39,8 @@ finish() {
     "ssl_cert_file = '$conf/server.crt'" \
     "ssl_key_file = '$conf/server.key'" \
     "shared_preload_libraries = '$libraries'" | put conf.d/drover.conf 644
-  [ -n "$PG_CLUSTER_CONF_ROOT" ] || clusters_changed
+  [ -n "$PG_CLUSTER_CONF_ROOT" ] || drover_root clusters_changed
+  # From now on it is known by its own identifier.
+  forget_word
 }
 is_whole() { as_owner test -e "$conf/conf.d/drover.conf"; }

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# put FILE MODE writes what it reads to a file of the configuration, whole or not at all, as
-# its owner.
+# put FILE MODE writes what it reads to a file of the configuration, whole or not at all, and
+# on the disk, as its owner.
 
 # shellcheck disable=SC2016  # the owner's shell expands it
 put() {
@@ -9,5 +9,7 @@ put() {
     rm -f -- "$1.new" &&
       cat >"$1.new" &&
       chmod -- "$2" "$1.new" &&
-      mv -fT -- "$1.new" "$1"' put "$@"
+      sync -- "$1.new" &&
+      mv -fT -- "$1.new" "$1" &&
+      sync -- "$(dirname -- "$1")"' put "$@"
 }

@@ -43,7 +43,7 @@ fn goes(at: &str, steps: &[StepInfo], outcome: &Outcome) -> Goes {
         Ended::Done => place(at).map_or_else(Goes::Fails, |place| Goes::On(place + 1)),
         Ended::Then(name) => place(name).map_or_else(Goes::Fails, Goes::On),
         Ended::Again(after) => Goes::Waits(*after),
-        Ended::Failed | Ended::Hopeless | Ended::Skipped | Ended::GaveUp => {
+        Ended::Failed | Ended::Hopeless | Ended::Refused | Ended::Skipped | Ended::GaveUp => {
             Goes::Fails(outcome.note.clone())
         }
     }
@@ -114,7 +114,12 @@ pub fn ends_as(operation: &Operation, step: StepInfo, ended: &Ended) -> Option<O
         Ended::Failed if may_end && operation.failures + 1 >= step.tries => {
             Some(OperationState::Failed)
         }
-        Ended::Done | Ended::Then(_) | Ended::Again(_) | Ended::Failed | Ended::Hopeless => None,
+        Ended::Done
+        | Ended::Then(_)
+        | Ended::Again(_)
+        | Ended::Failed
+        | Ended::Hopeless
+        | Ended::Refused => None,
     }
 }
 
@@ -265,6 +270,9 @@ mod tests {
             (OperationKind::Restart, "restart", Ended::Done, None),
             // It goes on by itself.
             (OperationKind::Failover, "fence", Ended::Failed, None),
+            // The record is wrong: no other remedy is tried on the strength of it.
+            (OperationKind::Restart, "restart", Ended::Refused, None),
+            (OperationKind::StopStart, "look", Ended::Refused, None),
         ] {
             let operation = asked(kind, name);
             let what = format!("{kind} {name} {ended:?}");

@@ -1,6 +1,6 @@
 //! Before a step: whether it is still wanted, may be done now, and whose turn it is.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use drover::model::{Incident, IncidentState, Mode, Operation, RowId, SubjectId};
 use drover::store::leases::{self, Fence};
@@ -24,6 +24,8 @@ const BEHIND: Duration = Duration::from_secs(2);
 pub(super) struct Begun {
     /// The leases that it has: its subject's first.
     pub(super) leases: Vec<(SubjectId, Fence)>,
+    /// When they end, counted from before they were asked for.
+    pub(super) until: Instant,
     pub(super) run: Run,
 }
 
@@ -149,6 +151,7 @@ impl Resolve {
         let subjects: Vec<SubjectId> = operation.subject.into_iter().chain(also).collect();
         let holder = (operation.id, operation.lane);
         let lease = step.limit + OVER;
+        let until = Instant::now() + lease;
         let taken = leases::take(&mut tx, &subjects, holder, &lock.worker, lease).await?;
         let Some(fences) = taken else {
             queue::turn(&mut tx, lock.token, LEASED).await?;
@@ -198,6 +201,6 @@ impl Resolve {
         };
         runs::begun(&mut tx, &run).await?;
         tx.commit().await?;
-        Ok(Some(Begun { leases, run }))
+        Ok(Some(Begun { leases, until, run }))
     }
 }

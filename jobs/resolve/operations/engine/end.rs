@@ -31,7 +31,7 @@ fn keeps(job: &Job, step: StepInfo, ended: &Ended) -> bool {
         Ended::Done => job.steps.last() != Some(&step),
         Ended::Then(_) => true,
         Ended::Failed => !step.may_end,
-        Ended::Hopeless | Ended::Skipped | Ended::GaveUp => false,
+        Ended::Hopeless | Ended::Refused | Ended::Skipped | Ended::GaveUp => false,
     }
 }
 
@@ -41,7 +41,7 @@ fn word(ended: &Ended) -> &'static str {
         Ended::Done | Ended::Then(_) => "done",
         Ended::Again(_) => "again",
         Ended::Skipped => "skipped",
-        Ended::Failed | Ended::Hopeless | Ended::GaveUp => "failed",
+        Ended::Failed | Ended::Hopeless | Ended::Refused | Ended::GaveUp => "failed",
     }
 }
 
@@ -91,8 +91,9 @@ impl Resolve {
                 .await?;
             return Ok(tx.commit().await?);
         }
-        if outcome.ended == Ended::Hopeless && job.operation.stuck_at.is_none() {
-            // Facts of a step that is hopeless are none; its memo is kept.
+        let calls = matches!(outcome.ended, Ended::Hopeless | Ended::Refused);
+        if calls && job.operation.stuck_at.is_none() {
+            // Facts of such a step are none; its memo is kept.
             let why = outcome.note.clone();
             self.get_stuck(&mut tx, lock, &mut job, &why).await?;
             return Ok(tx.commit().await?);

@@ -1,0 +1,89 @@
+//! `drover-root` on a server: how it gets there, and how a newer one takes its place.
+
+use drover::model::{ExposeSecret, Secret};
+use russh::keys::decode_secret_key;
+use russh::keys::ssh_key::{HashAlg, LineEnding};
+
+use super::HELPER;
+use crate::ssh;
+
+/// Where it is installed, for root alone to change.
+pub const PATH: &str = "/usr/local/sbin/drover-root";
+/// Whose signature a newer one needs.
+pub const SIGNERS: &str = "/etc/drover/allowed_signers";
+/// What its login may do by sudo.
+pub const SUDOERS: &str = "/etc/sudoers.d/drover";
+/// What the signatures are for.
+const NAMESPACE: &str = "drover-root";
+
+/// The version of the one that this release brings.
+pub fn version() -> u32 {
+    let line = HELPER
+        .lines()
+        .find_map(|line| line.strip_prefix("my $VERSION = "));
+    let number = line.and_then(|line| line.strip_suffix(';'));
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// The line of [`SIGNERS`] for the key whose public half this is.
+pub fn signers(public: &str) -> String {
+    let key: Vec<&str> = public.split_ascii_whitespace().take(2).collect();
+    format!("drover namespaces=\"{NAMESPACE}\" {}\n", key.join(" "))
+}
+
+/// What this login may do: use `drover-root`, and act as the owner of Debian's clusters.
+pub fn sudoers(user: &str) -> String {
+    format!(
+        "Defaults!{PATH} !requiretty\n\
+         {user} ALL=(root) NOPASSWD: {PATH}\n\
+         {user} ALL=(postgres) NOPASSWD: ALL\n"
+    )
+}
+
+/// The program without its comments: an instance is told no more than 16 KiB at its first
+/// boot.
+pub fn bare() -> String {
+    let told = |line: &&str| line.starts_with("#!") || !line.trim_start().starts_with('#');
+    let lines: Vec<&str> = HELPER.lines().filter(told).collect();
+    lines.join("\n") + "\n"
+}
+
+/// A script that installs all of it, to be run as root.
+///
+/// # Errors
+/// If something in it cannot be quoted.
+pub fn install(user: &str, public: &str) -> anyhow::Result<String> {
+    let mut script = "set -e\numask 022\nmkdir -p /etc/drover /usr/local/sbin\n".to_owned();
+    for (path, text, mode) in [
+        (PATH, HELPER, "755"),
+        (SIGNERS, &signers(public), "644"),
+        (SUDOERS, &sudoers(user), "440"),
+    ] {
+        let text = ssh::quote(text)?;
+        // One that cannot be read would keep everybody from sudo.
+        let check = match path {
+            SUDOERS => format!("visudo -cqf {path}.new\n"),
+            _ => String::new(),
+        };
+        // sudo reads no file with a dot in its name: none that is half written.
+        script += &format!(
+            "printf %s {text} >{path}.new\nchmod {mode} {path}.new\nsync {path}.new\n{check}\
+             mv -fT {path}.new {path}\nsync \"$(dirname {path})\"\n"
+        );
+    }
+    Ok(script)
+}
+
+/// What `drover-root replace` reads: this text, behind its signature by the deployment's key.
+///
+/// # Errors
+/// If the key cannot be read or cannot sign; the error does not hold it.
+pub fn signed(key: &Secret, text: &str) -> anyhow::Result<String> {
+    let key = decode_secret_key(key.expose_secret(), None)
+        .map_err(|_| anyhow::anyhow!("the SSH key is no OpenSSH private key"))?;
+    let signature = key.sign(NAMESPACE, HashAlg::Sha512, text.as_bytes())?;
+    Ok(format!(
+        "{}\n{text}",
+        signature.to_pem(LineEnding::LF)?.trim_end()
+    ))
+}
