@@ -24,6 +24,7 @@ static DELAYED: Script = Script {
     needs: &[
         include_str!("../../host/scripts/prelude/clusters.sh"),
         include_str!("../../host/scripts/prelude/owner.sh"),
+        include_str!("../../host/scripts/prelude/choose.sh"),
         include_str!("../../host/scripts/prelude/cluster.sh"),
         "sleep 3\n",
     ],
