@@ -28,20 +28,17 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) async fn start() -> Self {
-        Self::of("serve").await
+        Self::of("serve", Path::new(env!("CARGO_TARGET_TMPDIR"))).await
     }
 
-    /// One whose machines are processes.
+    /// One whose machines are processes, of another user's where the test is root's: it has
+    /// to reach them.
     pub(crate) async fn of_processes() -> Self {
-        Self::of("serve --processes").await
+        Self::of("serve --processes", Path::new("/tmp")).await
     }
 
-    async fn of(serve: &'static str) -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("m")
-            .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
-            .unwrap();
-        // Machines that are processes are another user's.
+    async fn of(serve: &'static str, at: &Path) -> Self {
+        let folder = tempfile::Builder::new().prefix("m").tempdir_in(at).unwrap();
         let open = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(folder.path(), open).unwrap();
         let key = folder.path().join("key");

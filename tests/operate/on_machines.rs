@@ -236,8 +236,11 @@ async fn one_on_ec2_outlives_reboots_checks_that_fail_and_a_full_volume() {
     })
     .await;
     ec2.available(&id).await;
-    ec2.root(&node.instance, "mountpoint /var/lib/postgresql")
-        .await;
+    let mounted = until("its volume mounted again", LONG, || async {
+        let is = "mountpoint /var/lib/postgresql";
+        daemon.sh(&node.instance, is).await.map(Ok)
+    });
+    ec2.explained(mounted.await).await;
 
     // A check fails of a machine that serves: it is seen, and nothing is done to it.
     let (reboots, stops) = (

@@ -49,11 +49,13 @@ done
 for conf in "$root"/*/"$n"; do
   [ ! -e "$conf" ] || { echo "$conf is still there"; exit 1; }
 done
-c=$n d=
-take_word
+c=$n
 for d in /var/lib/postgresql/*/"$n"; do
-  [ ! -d "$d" ] || as_owner rm -rf -- "$d"
+  [ -d "$d" ] || continue
+  v=${d%/*} v=${v##*/}
+  take_word
+  as_owner rm -rf -- "$d"
+  forget_word
 done
-forget_word
 rm -f -- "$j/cluster-$n.lock" "$j/cluster-$n.log" "$j/cluster-$n.rc"
 echo "cluster $n is gone"

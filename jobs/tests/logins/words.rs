@@ -24,6 +24,7 @@ static DELAYED: Script = Script {
     needs: &[
         include_str!("../../host/scripts/prelude/clusters.sh"),
         include_str!("../../host/scripts/prelude/owner.sh"),
+        include_str!("../../host/scripts/prelude/choose.sh"),
         include_str!("../../host/scripts/prelude/cluster.sh"),
         "sleep 3\n",
     ],
@@ -199,6 +200,28 @@ async fn where_a_word_is_gone_nothing_is_obeyed_until_it_is_released() {
         let told = cluster.told(login, &CHANGE, &old, &["3"]).await;
         assert!(told.is_ok(), "{told:?}");
         assert_eq!(changed(&machine).await, "1 3");
+    }
+}
+
+#[tokio::test]
+async fn what_is_dropped_is_released_and_may_be_dropped_again() {
+    let machine = Machine::make().await;
+    for login in Login::MIGHTY {
+        nothing_changed_yet(&machine).await;
+        let cluster = machine.cluster("d_gone").await;
+        let mut word = word(1, None, &[(1, "a"), (1, "s")]);
+        let told = cluster.told(login, &CHANGE, &word, &["1"]).await.unwrap();
+        // The record knows of it from then on, and until it hears that it is gone.
+        word.standing.known = told.obeys;
+        assert!(word.standing.known.is_some());
+        for _ in 0..2 {
+            let dropped = machine.told(login, DROP_CLUSTER, &word, None, &["d_gone"], "");
+            dropped
+                .await
+                .unwrap_or_else(|e| panic!("as {login:?}: {e:?}"));
+            let left = "ls -d $C $D 2>/dev/null; drover-root words | grep d_gone || :";
+            assert_eq!(cluster.root(left).await, "", "{login:?}");
+        }
     }
 }
 

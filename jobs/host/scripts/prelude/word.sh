@@ -59,5 +59,8 @@ obey() {
   ! late || exit 76
 }
 
-# forget_word: what the word was about is gone, and so is the word.
-forget_word() { { echo forget >&9; } 2>/dev/null || :; }
+# forget_word: what the word was about is gone, and so is the word, which nobody misses.
+forget_word() {
+  word_known=-
+  { echo forget >&9; } 2>/dev/null || :
+}
