@@ -177,6 +177,19 @@ fn recover(
     )
 }
 
+/// It does not do its service, beyond doubt: an incident of this kind is opened.
+fn convict(rules: &Rules, failure: &Observation, reason: String, kind: IncidentKind) -> Decision {
+    Decision::turn(
+        rules,
+        Verdict {
+            to: State::Unavailable,
+            reason,
+            because: failure.id,
+            opens: Some(kind),
+        },
+    )
+}
+
 impl Decision {
     /// Nothing changes; felt again at the state's cadence.
     fn stay(scene: &Scene, rules: &Rules) -> Self {

@@ -3,7 +3,7 @@
 use drover::model::{Cause, ClusterIdentity, IncidentKind, Observation, Opening, Rules, State};
 
 use super::evidence::{Weight, cause, convicts, run_of, weigh};
-use super::{Decision, Pin, Scene, Verdict, host_is_available, recover};
+use super::{Decision, Pin, Scene, convict, host_is_available, recover};
 
 pub(super) fn think(scene: &Scene, rules: &Rules) -> Decision {
     let stay = || Decision::stay(scene, rules);
@@ -18,7 +18,7 @@ pub(super) fn think(scene: &Scene, rules: &Rules) -> Decision {
             if newest.attributes.cause == Some(Cause::AnotherCluster)
                 && host_is_available(scene) =>
         {
-            convict(rules, newest, cause(&newest.attributes))
+            convict(rules, newest, cause(&newest.attributes), incident(newest))
         }
         State::Available => suspect(scene, rules, newest),
         State::Uncertain if well => super::back_in_service(rules, newest),
@@ -70,7 +70,7 @@ fn doubt(scene: &Scene, rules: &Rules, failure: &Observation) -> Decision {
         };
     }
     match convicts(scene, failure, &rules.patience) {
-        Some(reason) => convict(rules, failure, reason),
+        Some(reason) => convict(rules, failure, reason, incident(failure)),
         None => {
             let stay = Decision {
                 opens: crowded_out(scene, failure).into_iter().collect(),
@@ -79,18 +79,6 @@ fn doubt(scene: &Scene, rules: &Rules, failure: &Observation) -> Decision {
             ask_the_host(scene, failure, stay)
         }
     }
-}
-
-fn convict(rules: &Rules, failure: &Observation, reason: String) -> Decision {
-    Decision::turn(
-        rules,
-        Verdict {
-            to: State::Unavailable,
-            reason,
-            because: failure.id,
-            opens: Some(incident(failure)),
-        },
-    )
 }
 
 /// PostgreSQL itself says that no connection is left: that needs no patience, only to

@@ -5,7 +5,7 @@ use std::time::Duration;
 use drover::model::{Cause, IncidentKind, Observation, Rules, State};
 
 use super::evidence::{cause, convicts};
-use super::{Decision, Pin, Scene, Verdict, recover, suspect};
+use super::{Decision, Pin, Scene, convict, recover, suspect};
 
 /// How soon a server is felt again whose host key has just been read.
 const AFTER_PINNING: Duration = Duration::from_millis(100);
@@ -50,14 +50,11 @@ fn just_adopted(scene: &Scene) -> bool {
 /// A server's proof that it holds another key is no flicker that a second look would
 /// see gone, and until the incident is open its resources are logged in to.
 fn distrust(rules: &Rules, failure: &Observation) -> Decision {
-    Decision::turn(
+    convict(
         rules,
-        Verdict {
-            to: State::Unavailable,
-            reason: cause(&failure.attributes),
-            because: failure.id,
-            opens: Some(incident(failure)),
-        },
+        failure,
+        cause(&failure.attributes),
+        incident(failure),
     )
 }
 
@@ -65,15 +62,7 @@ fn doubt(scene: &Scene, rules: &Rules, failure: &Observation) -> Decision {
     let Some(reason) = convicts(scene, failure, &rules.patience) else {
         return Decision::stay(scene, rules);
     };
-    Decision::turn(
-        rules,
-        Verdict {
-            to: State::Unavailable,
-            reason,
-            because: failure.id,
-            opens: Some(incident(failure)),
-        },
-    )
+    convict(rules, failure, reason, incident(failure))
 }
 
 /// The kind that a failure calls for.

@@ -199,7 +199,9 @@ impl Context<'_> {
     /// # Errors
     /// Why nothing may be done any more.
     pub(super) async fn last_look(&self, about: About) -> Result<Standing, String> {
+        let standing = standing_now(self, about).await?;
+        // In this order: what was read is then ours, and nobody's who came meanwhile.
         self.still_leased().await?;
-        standing_now(self, about).await
+        Ok(standing)
     }
 }

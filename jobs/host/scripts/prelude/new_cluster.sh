@@ -1,6 +1,7 @@
 # shellcheck shell=sh disable=SC2034,SC2154  # c, d: prelude/owner.sh; v, n, port, address, most, libraries: the script behind this
-# What goes into a new cluster $n of the major version $v, for port $port, with $most connections and $libraries loaded at its start. $conf is where its
-# configuration is, $d its data; its owner is Debian's.
+# What goes into a new cluster $n of the major version $v, for port $port, with $most
+# connections and $libraries loaded at its start. $conf is where its configuration is, $d its
+# data; its owner is Debian's.
 
 c=$n conf=${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}/$v/$n
 debians_owner
