@@ -85,7 +85,8 @@ pub(super) fn open_alerts(people: &People) -> Vec<String> {
 
 /// How much was done by resolvers; to look is to do nothing.
 pub(super) async fn runs(drover: &Deployment) -> Result<i64> {
-    let count = "select count(*) from resolver_runs where step <> 'look'";
+    let count =
+        "select count(*) from resolver_runs where incident_id is not null and step <> 'look'";
     Ok(sqlx::query_scalar(count).fetch_one(&drover.pool).await?)
 }
 
