@@ -85,8 +85,8 @@ impl Cloud for LeasedCloud<'_> {
         self.cloud.zones().await
     }
 
-    fn login(&self) -> anyhow::Result<Login> {
-        self.cloud.login()
+    async fn login(&self) -> Done<Login> {
+        self.cloud.login().await
     }
 
     async fn find(&self, id: SubjectId) -> Done<Option<Instance>> {
