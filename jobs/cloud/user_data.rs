@@ -115,8 +115,8 @@ mod tests {
 
     #[test]
     fn the_login_may_use_drover_root_and_no_more() {
-        let new = new("ssh-ed25519 AAAA drover\n");
-        let told = read(&new);
+        let (host_key, authorized) = (host_key(), "ssh-ed25519 AAAA drover\n");
+        let told = read(&host_key, authorized);
         let of = |path: &str| {
             let files = told["write_files"].as_array().unwrap().iter();
             let mut files = files.filter(|file| file["path"] == path);
@@ -133,7 +133,7 @@ mod tests {
         let (_, signers) = of("/etc/drover/allowed_signers");
         let ours = "drover namespaces=\"drover-root\" ssh-ed25519 AAAA\n";
         assert_eq!(signers, ours);
-        let all = document(&new, "drover", 2222).unwrap();
+        let all = document(&host_key, authorized, "drover", 2222).unwrap();
         assert!(
             all.len() < 15_000,
             "EC2 takes 16 KiB, and these are {}",

@@ -71,7 +71,7 @@ async fn on_a_record_that_is_older_than_its_server_nothing_is_changed() {
     };
     record("update resources set epoch = 5").await;
     let change = world.done(resource, Restart, json!({}), Cut::Never).await;
-    assert_eq!(starts(&world, &server), 2, "{}", change.story());
+    assert_eq!(starts(&server).await, 2, "{}", change.story());
     for (wrong, why) in [
         (
             "update resources set epoch = 4",
@@ -87,7 +87,7 @@ async fn on_a_record_that_is_older_than_its_server_nothing_is_changed() {
         assert_eq!(refused.ended, Ended::Refused, "{refused:?}");
         assert!(refused.note.contains(why), "{refused:?}");
     }
-    assert_eq!(starts(&world, &server), 2);
+    assert_eq!(starts(&server).await, 2);
 }
 
 async fn log_in(server: &LocalServer, cluster: &Cluster, password: &str) -> sqlx::Result<()> {
