@@ -46,7 +46,7 @@ impl World {
         stop.drop_guard()
     }
 
-    /// A server that drover made, of the size `small`, with a data volume of 1 GiB and
+    /// A server that drover made, of the size `small`, with a data volume of 4 GiB and
     /// one cluster; written down as if drover had made all of it.
     pub async fn made(&self) -> (LocalServer, Cluster, SubjectId, SubjectId) {
         let id = SubjectId::generate();
@@ -59,7 +59,7 @@ impl World {
             name: "made".into(),
             zone: "local-a".into(),
             size: "small".into(),
-            volume_gib: 1,
+            volume_gib: 4,
             volume_type: "gp3".into(),
             host_key: drover::model::secret(std::fs::read_to_string(&key).unwrap()),
             // It lets in whom the record says nothing else of: the deployment's own key.
@@ -77,7 +77,7 @@ impl World {
         let sql =
             "insert into servers (id, address, ssh_port, ssh_user, host_key, cloud, instance_id,
                                   region, zone, size, volume_gib, volume_type, volume_id)
-             values ($1, $2, 2222, $3, $4, 'local', $5, 'local', 'local-a', 'small', 1, 'gp3', $6)";
+             values ($1, $2, 2222, $3, $4, 'local', $5, 'local', 'local-a', 'small', 4, 'gp3', $6)";
         sql::run(
             &mut *tx,
             sql,

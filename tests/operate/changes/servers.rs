@@ -189,7 +189,7 @@ async fn a_volume_grows_while_its_server_is_in_service() {
     let (server, cluster, id, _, _ring) = world.made_and_seen().await;
     let before = world.boots(&server).await;
     for (n, cut) in CUTS.into_iter().enumerate() {
-        let gib = 2 + u32::try_from(n).unwrap();
+        let gib = 5 + u32::try_from(n).unwrap();
         let change = world.done(id, Grow, json!({"volume_gib": gib}), cut).await;
         let df = "df -BG --output=size /var/lib/postgresql";
         let df = server.does(df, &[], "").await.unwrap();
@@ -208,7 +208,7 @@ async fn a_volume_grows_while_its_server_is_in_service() {
     let Known::Server(known) = world.known(id).await else {
         panic!("a server is wanted");
     };
-    assert_eq!(known.volume.unwrap().gib, 5, "{}", change.story());
+    assert_eq!(known.volume.unwrap().gib, 8, "{}", change.story());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,14 +25,14 @@ struct Disk {
     resource: SubjectId,
 }
 
-/// A server with a volume of 400 MiB, which has too little room with 30 MiB free.
+/// A server with a volume of 1 GiB, which has too little room with 30 MiB free.
 async fn disk(name: &str) -> Disk {
     let limits = json!({"limits": {
         "disk_used_ratio": 0.9, "disk_free_bytes": 10 * MIB, "disk_read_only_free_ratio": 0.03,
         "slot_retained_bytes": 20 * MIB,
     }});
     let world = World::new(name, &limits).await;
-    let (server, cluster, id, resource) = world.pair(Some(400)).await;
+    let (server, cluster, id, resource) = world.pair(Some(1024)).await;
     let disk = Disk {
         world,
         server,
@@ -164,7 +164,7 @@ async fn rotated_logs_go_first_and_nothing_else_goes_with_them() {
         if cut == Cut::Never {
             case.calls_a_human().await;
         }
-        assert_eq!(disk.size().await, 400, "{}", case.story());
+        assert_eq!(disk.size().await, 1024, "{}", case.story());
         assert_eq!(case.touched().len(), 1, "{}", case.story());
     }
 }
@@ -305,8 +305,8 @@ async fn slots_go_by_the_rules_and_the_mode_of_their_own_database() {
 #[tokio::test]
 async fn a_volume_grows_once_however_often_a_worker_dies() {
     let disk = disk("grow").await;
-    // A quarter more, but the tiny ones double.
-    for (cut, size) in CUTS.into_iter().zip([800, 1600, 2624]) {
+    // A quarter more, and no less than 1 GiB.
+    for (cut, size) in CUTS.into_iter().zip([2048, 3072, 4096]) {
         let left = u32::try_from(disk.size().await / 25).unwrap();
         disk.server.fill_volume(left).await.unwrap();
         let mut case = disk.case(cut).await;

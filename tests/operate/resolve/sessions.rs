@@ -52,16 +52,22 @@ async fn only_sessions_that_idle_in_a_transaction_for_long_are_ended() {
     let active =
         tokio::spawn(async move { run(&mut active, "begin; select pg_sleep(20)").await.is_ok() });
     // The superuser's is nothing that drover's own role could end.
-    let held = "(echo 'begin;'; sleep 60) | psql --cluster";
+    let held = "(echo 'begin;'; sleep 60) | sudo -n -u postgres psql --cluster";
     let superusers = format!(
         "setsid sh -c \"{held} {}/{} -U postgres -Xq postgres\" </dev/null >/dev/null 2>&1 &",
         cluster.version,
         cluster.debian()
     );
     shell(&server, &superusers).await;
-    tokio::time::sleep(IDLE).await;
     let idle = "select count(*) from pg_stat_activity where usename = 'postgres' \
                 and state like 'idle in%'";
+    for _ in 0..100 {
+        if superuser(&server, &cluster, idle).await == "1" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    tokio::time::sleep(IDLE).await;
     assert_eq!(superuser(&server, &cluster, idle).await, "1");
     let mut young = open().await.unwrap();
     run(&mut young, "begin; select 1").await.unwrap();
