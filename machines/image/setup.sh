@@ -64,7 +64,13 @@ apt: {preserve_sources_list: true}
 growpart: {mode: "off"}
 resize_rootfs: false
 manage_etc_hosts: false
+# What user data ask for, and no more: each of the others costs a boot its time.
+cloud_init_modules: [bootcmd, write-files, growpart, resizefs, disk_setup, mounts, set_hostname, update_hostname, users-groups, ssh]
+cloud_config_modules: [set-passwords, runcmd]
+cloud_final_modules: [package-update-upgrade-install, write-files-deferred, scripts-vendor, scripts-per-once, scripts-per-boot, scripts-per-instance, scripts-user, final-message, power-state-change]
 END
+# Nor is there another cloud to look for.
+echo 'policy: enabled' >/etc/cloud/ds-identify.cfg
 # It takes EC2 for EC2, and asks for version 2 of the metadata, where the hypervisor's name
 # begins so. A container's hypervisor says nothing: this file speaks for it.
 echo ec2e1916-9099-7caf-fd21-012345abcdef >/usr/lib/hypervisor-uuid
@@ -75,6 +81,9 @@ python3 -m compileall -q "$e"
 for s in cloud-init-main cloud-init-local cloud-init-network cloud-init cloud-config cloud-final; do
   [ ! -e "/lib/systemd/system/$s.service" ] || systemctl -q enable "$s.service"
 done
+# Before there is a network, EC2 has nothing to say. Where each stage is a program of its own,
+# the first one does nothing but start.
+[ -e /lib/systemd/system/cloud-init-main.service ] || systemctl -q mask cloud-init-local.service
 systemctl -q enable ssh.service
 systemctl -q disable ssh.socket 2>/dev/null || true
 
@@ -99,7 +108,9 @@ systemctl -q enable machine-volumes.service
 # clocks of timers that work on nothing.
 for u in systemd-networkd.service systemd-resolved.service systemd-timesyncd.service \
   apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer \
-  systemd-udevd.service systemd-journal-flush.service; do
+  systemd-udevd.service systemd-journal-flush.service console-getty.service \
+  systemd-update-utmp.service systemd-update-utmp-runlevel.service dev-hugepages.mount \
+  sys-kernel-debug.mount; do
   systemctl -q mask "$u"
 done
 
