@@ -17,15 +17,15 @@ impl Scene {
         self.or_logs(received.await.map(drop)).await;
     }
 
-    /// Stops a follower's receiver where it is.
+    /// Stops a follower's receiver where it is. The shell that looks for it is none, in brackets.
     pub async fn hold_receiver(&self, node: &Lead) {
-        self.at(node, "pkill -STOP -f walreceiver").await;
+        self.at(node, "pkill -STOP -f [w]alreceiver").await;
     }
 
     /// Has one that was stopped end where it is, and another begin: what it was sent
     /// meanwhile, and has not read, is lost.
     pub async fn end_receiver(&self, node: &Lead) {
-        let end = "pkill -TERM -f walreceiver; pkill -CONT -f walreceiver; true";
+        let end = "pkill -TERM -f [w]alreceiver; pkill -CONT -f [w]alreceiver; true";
         self.at(node, end).await;
     }
 
@@ -47,9 +47,13 @@ impl Scene {
         self.at(node, line).await;
     }
 
+    /// Takes that line away, once its machine is on again.
     pub async fn mend_configuration(&self, node: &Lead) {
         let sed = "sed -i '/broken/d' /etc/postgresql/*/*/conf.d/drover.conf";
-        self.at(node, sed).await;
+        let mended = until("mended", LONG, || async {
+            Ok(self.drover.at(node, sed).await.map_err(|e| e.to_string()))
+        });
+        self.or_logs(mended.await.map(drop)).await;
     }
 
     /// Runs SQL as a node's superuser, past drover.

@@ -220,7 +220,7 @@ impl World {
     /// nothing.
     async fn freeze_receiver(&self, follower: &str) -> Frozen<'_> {
         let node = self.drover.node(follower).await.unwrap();
-        let stop = "p=$(pgrep -f walreceiver) && kill -STOP $p && echo $p";
+        let stop = "p=$(pgrep -f [w]alreceiver) && kill -STOP $p && echo $p";
         let pid = self.drover.at(&node, stop).await.expect("a walreceiver");
         Frozen {
             world: self,
