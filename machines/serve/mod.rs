@@ -29,6 +29,9 @@ use crate::protocol::{Answer, Kind, Problem, Reply, Request};
 /// The longest request: user data are at most 16 KiB on EC2, and input of a command more.
 const LONGEST: u64 = 4 << 20;
 
+/// Enough for a thousand machines.
+const INOTIFY_INSTANCES: u32 = 8192;
+
 /// The machines of either kind.
 #[derive(Clone)]
 enum Served {
@@ -50,6 +53,7 @@ impl Served {
                     "with `serve --processes`, machines are processes of one user instead: \
                          no root, no systemd, no network of their own",
                 )?;
+                make_room();
                 let world = World::open(settings).await?;
                 world.take_up().await;
                 Ok(Self::Machines(world))
@@ -69,6 +73,24 @@ impl Served {
             Self::Machines(world) => answer(world, request).await,
             Self::Processes(world) => world.answer(request).await,
         }
+    }
+}
+
+/// Each machine has some ten of inotify's instances, and all of root's together may have 128 where
+/// nobody has said otherwise: no more than a dozen machines would boot.
+fn make_room() {
+    let file = "/proc/sys/fs/inotify/max_user_instances";
+    let has = fs::read_to_string(file).unwrap_or_default();
+    if has
+        .trim()
+        .parse::<u32>()
+        .is_ok_and(|has| has >= INOTIFY_INSTANCES)
+    {
+        return;
+    }
+    match fs::write(file, INOTIFY_INSTANCES.to_string()) {
+        Ok(()) => tracing::info!(file, now = INOTIFY_INSTANCES, "raised, for many machines"),
+        Err(error) => tracing::warn!(file, %error, "cannot be raised: few machines will boot"),
     }
 }
 
