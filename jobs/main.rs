@@ -139,8 +139,7 @@ async fn main() -> ExitCode {
 }
 
 fn helper_for(user: &str, ssh_key: Option<PathBuf>) -> Result<(), Failure> {
-    let letter = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if user.is_empty() || user.starts_with('-') || !user.chars().all(letter) {
+    if !helper::is_login(user) {
         return Err(Failure::Usage(format!("`{user}` is no login")));
     }
     let key = match ssh_key {

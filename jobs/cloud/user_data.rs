@@ -127,7 +127,7 @@ mod tests {
             of("/usr/local/sbin/drover-root"),
             (json!("0755"), json!(helper::bare()))
         );
-        let (mode, sudoers) = of("/etc/sudoers.d/drover");
+        let (mode, sudoers) = of(helper::SUDOERS);
         assert_eq!(mode, "0440");
         assert!(!sudoers.as_str().unwrap().contains("(ALL)"), "{sudoers}");
         let (_, signers) = of("/etc/drover/allowed_signers");

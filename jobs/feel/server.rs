@@ -2,14 +2,16 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use drover::model::{self, Attributes, Cause, CloudFigures, Each, Server, ServerFigures, Witness};
+use drover::model::{
+    self, Attributes, Cause, CloudFigures, DroverRoot, Each, Server, ServerFigures, Witness,
+};
 
 use super::context::FeelContext;
-use super::sections::{Malformed, Sections};
+use super::sections::{Malformed, Section, Sections};
 use super::{lsclusters, machine, probe, statuses, volumes};
 use crate::cloud::{Cloud as _, InstanceState};
 use crate::host::scripts::{FEEL_SERVER, PROBE};
-use crate::host::{self, Host, Report, ScriptError};
+use crate::host::{self, Host, Report, ScriptError, helper};
 use crate::ssh::SshError;
 
 const TIME: Duration = Duration::from_secs(10);
@@ -139,10 +141,21 @@ fn read(text: &str, between: (SystemTime, SystemTime)) -> Result<ServerFigures, 
         }
         seen.volumes = Some(Each(volumes));
     }
+    seen.drover_root = Some(DroverRoot {
+        version: helper_version(&sections.next("drover_root")?),
+        newest: Some(helper::version()),
+    });
     if !notes.is_empty() {
         seen.notes = Some(notes.into_iter().map(str::to_owned).collect());
     }
     Ok(seen)
+}
+
+/// The version of the drover-root that the login may use; `None` where it may use none.
+fn helper_version(section: &Section<'_>) -> Option<u32> {
+    let number = section.line().ok().filter(|_| section.status == 0)?;
+    let digits = number.len() <= 9 && number.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| number.parse().ok())?
 }
 
 /// The second witness of a server is its cloud; `None` if it has none. What it says of
@@ -203,7 +216,7 @@ mod tests {
     const GOOD: &str = "@@ clock 0\n1000.0\n@@ boot 0\n9df46154-a6fc-4739-98ea-196aed7a962d\n\
         @@ uptime 0\n5.5 1\n@@ load 0\n0.1 0.2 0.3 1/1 1\n\
         @@ memory 0\nMemTotal: 1 kB\nMemAvailable: 1 kB\n@@ mounts 0\nrw /\n\
-        @@ clusters 0\n[]\n@@ df 0\nhead\n/dev/vda ext4 10 5 5 - - /\n@@ probe 0\n\n";
+        @@ clusters 0\n[]\n@@ df 0\nhead\n/dev/vda ext4 10 5 5 - - /\n@@ probe 0\n\n@@ drover_root 0\n1\n";
 
     fn read_text(text: &str) -> Result<ServerFigures, Malformed> {
         read(text, (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH))
@@ -262,11 +275,40 @@ mod tests {
     #[test]
     fn each_section_that_is_cut_off_is_named() {
         for name in [
-            "clock", "boot", "uptime", "load", "memory", "mounts", "clusters", "df", "probe",
+            "clock",
+            "boot",
+            "uptime",
+            "load",
+            "memory",
+            "mounts",
+            "clusters",
+            "df",
+            "probe",
+            "drover_root",
         ] {
             let at = GOOD.find(&format!("@@ {name} ")).unwrap();
             let error = read_text(&GOOD[..at]).unwrap_err().to_string();
             assert!(error.contains(&format!("`{name}`")), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_drover_root_that_may_be_used_is_told_beside_the_newest() {
+        let newest = Some(helper::version());
+        for (told, version) in [
+            ("0\n1\n", Some(1)),
+            ("0\n999999999\n", Some(999_999_999)),
+            ("127\n\n", None),
+            ("1\n1\n", None),
+            ("0\n9999999999\n", None),
+            ("0\n-1\n", None),
+            ("0\n+1\n", None),
+            ("0\n1\n2\n", None),
+            ("0\n\n", None),
+        ] {
+            let text = GOOD.replace("drover_root 0\n1\n", &format!("drover_root {told}"));
+            let seen = read_text(&text).unwrap().drover_root;
+            assert_eq!(seen, Some(DroverRoot { version, newest }), "{told:?}");
         }
     }
 

@@ -5,6 +5,7 @@ use russh::keys::decode_secret_key;
 use russh::keys::ssh_key::{HashAlg, LineEnding};
 
 use super::HELPER;
+use super::scripts::PUT_HELPER;
 use crate::ssh;
 
 /// Where it is installed, for root alone to change.
@@ -12,7 +13,10 @@ pub const PATH: &str = "/usr/local/sbin/drover-root";
 /// Whose signature a newer one needs.
 pub const SIGNERS: &str = "/etc/drover/allowed_signers";
 /// What its login may do by sudo.
-pub const SUDOERS: &str = "/etc/sudoers.d/drover";
+///
+/// The last file that sudo reads: what it says is overruled by nothing that stands before it,
+/// and holds on when that is taken away.
+pub const SUDOERS: &str = "/etc/sudoers.d/zz-drover-root";
 /// What the signatures are for.
 const NAMESPACE: &str = "drover-root";
 
@@ -48,30 +52,23 @@ pub fn bare() -> String {
     lines.join("\n") + "\n"
 }
 
+/// Whether these rules can be about this login, and about nobody else. In sudoers a word in
+/// capitals is a name for many.
+pub fn is_login(user: &str) -> bool {
+    let inside = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let first = |c: char| c.is_ascii_lowercase() || c == '_';
+    user.starts_with(first) && user.chars().all(inside)
+}
+
 /// A script that installs all of it, to be run as root.
 ///
 /// # Errors
 /// If something in it cannot be quoted.
 pub fn install(user: &str, public: &str) -> anyhow::Result<String> {
-    let mut script = "set -e\numask 022\nmkdir -p /etc/drover /usr/local/sbin\n".to_owned();
-    for (path, text, mode) in [
-        (PATH, HELPER, "755"),
-        (SIGNERS, &signers(public), "644"),
-        (SUDOERS, &sudoers(user), "440"),
-    ] {
-        let text = ssh::quote(text)?;
-        // One that cannot be read would keep everybody from sudo.
-        let check = match path {
-            SUDOERS => format!("visudo -cqf {path}.new\n"),
-            _ => String::new(),
-        };
-        // sudo reads no file with a dot in its name: none that is half written.
-        script += &format!(
-            "printf %s {text} >{path}.new\nchmod {mode} {path}.new\nsync {path}.new\n{check}\
-             mv -fT {path}.new {path}\nsync \"$(dirname {path})\"\n"
-        );
-    }
-    Ok(script)
+    let (program, signers, sudoers) = (HELPER, signers(public), sudoers(user));
+    let arguments = [program, &signers, &sudoers].map(ssh::quote);
+    let arguments: anyhow::Result<Vec<_>> = arguments.into_iter().collect();
+    Ok(format!("set -- {}\n{PUT_HELPER}", arguments?.join(" ")))
 }
 
 /// What `drover-root replace` reads: this text, behind its signature by the deployment's key.

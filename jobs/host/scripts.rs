@@ -45,6 +45,12 @@ scripts! {
     MOUNT_VOLUME = mount_volume, Root, Machine, [background];
     INSTALL_POSTGRES = install_postgres, Root, Machine, [background];
 
+    // What drover's login may do.
+    LOOK_HELPER = look_helper, Anyone, Nothing, [];
+    INSTALL_HELPER = install_helper, Root, Machine, [];
+    REPLACE_HELPER = replace_helper, Root, Machine, [];
+    NARROW_LOGIN = narrow_login, Root, Machine, [];
+
     // Room.
     GROW_FILESYSTEM = grow_filesystem, Anyone, Machine, [];
     ROTATED_LOGS = rotated_logs, Anyone, Machine, [clusters, owner];
@@ -126,3 +132,9 @@ pub(super) const A_CLUSTER: [&str; 4] = [
 
 /// What `feel_server.sh` runs with perl: its `$1`.
 pub const PROBE: &str = include_str!("scripts/probe.pl");
+
+/// What root runs to put drover-root on a server: `install_helper.sh`'s `$1`.
+pub const PUT_HELPER: &str = include_str!("scripts/put_helper.sh");
+
+/// What `narrow_login.sh` runs as root: its `$1`.
+pub const WIDE_RULES: &str = include_str!("scripts/wide_rules.pl");

@@ -65,6 +65,8 @@ pub enum Ask {
         /// Whether they do.
         durability: Durability,
     },
+    /// Have the server get drover-root, and its login no other way to root.
+    InstallHelper {},
     /// Have the follower lead on its own.
     Unfollow {},
     /// Give the customer another password.

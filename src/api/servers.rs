@@ -48,6 +48,9 @@ pub struct AdoptedServer {
     pub server: Server,
     /// What the first contact told.
     pub note: Option<String>,
+    /// What root runs once, so that drover may do there all that it has to; null where no
+    /// drover-root is missing.
+    pub helper: Option<String>,
 }
 
 /// `POST /v1/servers` with an address: a server that is there already.

@@ -72,6 +72,13 @@ pub enum Act {
         #[command(flatten)]
         why: Why,
     },
+    /// Give a server drover-root, the program that is all that drover does as root there, and
+    /// then take from its login the sudo rule that lets it do everything, at once. What a
+    /// human has to take away is said in the operation's timeline.
+    InstallHelper {
+        #[command(flatten)]
+        why: Why,
+    },
     /// Detach a follower at once: it leads on its own, and its old leader is not touched.
     Unfollow {
         #[command(flatten)]
@@ -138,6 +145,7 @@ pub async fn run(to: &Session<'_>, who: Who, what: Act) -> Result<(), Failure> {
         | Ask::StopStart { .. }
         | Ask::Resize { .. }
         | Ask::Grow { .. }
+        | Ask::InstallHelper {}
         | Ask::Unfollow {}
         | Ask::Switchover { .. }
         | Ask::Failover { .. }
@@ -179,6 +187,7 @@ impl Act {
                 (Ask::Failover { to }, Why { reason, by })
             }
             Act::SetDurability { durability, why } => (Ask::SetDurability { durability }, why),
+            Act::InstallHelper { why } => (Ask::InstallHelper {}, why),
             Act::Unfollow { why } => (Ask::Unfollow {}, why),
             Act::Rename { name, why } => (Ask::Rename { name }, why),
             Act::SetWindow { window, why } => {

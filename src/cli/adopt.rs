@@ -215,6 +215,7 @@ fn told(adopted: &AdoptedServer) -> String {
         ("host key", &server.host_key),
         ("fingerprint", &server.host_key_fingerprint),
         ("note", &adopted.note),
+        ("for all that drover does, root runs once", &adopted.helper),
     ] {
         if let Some(value) = value {
             lines.push(format!("{name}: {}", plain(value)));

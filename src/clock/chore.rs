@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use crate::config::ClockConfig;
 use crate::model::{OperationKind, named};
 use crate::store::operations::{self, NewOperation};
-use crate::store::{gameday, idempotency, partitions, provider_calls, queue};
+use crate::store::{drover_root, gameday, idempotency, partitions, provider_calls, queue};
 
 named! {
     /// A thing that has to be done from time to time.
@@ -25,6 +25,8 @@ named! {
         Prune = "prune",
         /// Has the clouds compared with the record.
         Reconcile = "reconcile",
+        /// Has an old drover-root replaced.
+        RenewDroverRoot = "renew_drover_root",
         /// Has taken back what was broken on purpose, when its time is up.
         Heal = "heal",
     }
@@ -40,6 +42,7 @@ impl Chore {
             Chore::Vacuum => "20 * * * * *",
             Chore::Prune => "40 */10 * * * *",
             Chore::Reconcile => "50 */5 * * * *",
+            Chore::RenewDroverRoot => "35 * * * * *",
             Chore::Heal => "*/5 * * * * *",
         }
     }
@@ -52,6 +55,7 @@ impl Chore {
             | Chore::Analyze
             | Chore::Vacuum
             | Chore::Prune
+            | Chore::RenewDroverRoot
             | Chore::Heal => Duration::ZERO,
             // Those who start a deployment have it do other things first.
             Chore::Reconcile => Duration::from_secs(10),
@@ -66,6 +70,7 @@ impl Chore {
             Chore::Vacuum => queue::vacuum(pool).await,
             Chore::Prune => prune(pool).await,
             Chore::Reconcile => reconcile(pool).await,
+            Chore::RenewDroverRoot => renew_drover_root(pool).await,
             Chore::Heal => heal(pool).await,
         }
     }
@@ -125,6 +130,15 @@ async fn reconcile(pool: &PgPool) -> sqlx::Result<()> {
     let mut tx = pool.begin().await?;
     if operations::open(&mut tx, &wanted).await?.is_none() {
         tracing::debug!("the last comparison with the clouds is not done yet");
+    }
+    tx.commit().await
+}
+
+/// The clock reads what was felt, and asks; a resolve worker replaces it.
+async fn renew_drover_root(pool: &PgPool) -> sqlx::Result<()> {
+    let mut tx = pool.begin().await?;
+    for server in drover_root::renew_old(&mut tx).await? {
+        tracing::info!(server = %server, "its drover-root is old: a newer one is asked for");
     }
     tx.commit().await
 }

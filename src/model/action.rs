@@ -33,6 +33,8 @@ named! {
         Reboot = "reboot",
         /// Stop and start the server, which moves it to other hardware.
         StopStart = "stop_start",
+        /// Have the server get drover-root, and its login no other way to root.
+        InstallHelper = "install_helper",
     }
 }
 
@@ -46,6 +48,7 @@ impl SubjectAction {
                 Self::Resize,
                 Self::Grow,
                 Self::Rename,
+                Self::InstallHelper,
             ],
             Kind::Resource => &[
                 Self::Restart,

@@ -85,6 +85,16 @@ figures! {
         cloud: CloudFigures,
         /// The host key that it showed, where another is pinned or none.
         host_key: String,
+        /// Its drover-root.
+        drover_root: DroverRoot,
+    }
+
+    /// The program that does as root what drover has to do as root.
+    DroverRoot {
+        /// The one that drover's login may use there; unknown if there is none.
+        version: u32,
+        /// The one that the worker's release brings.
+        newest: u32,
     }
 
     /// Memory, in bytes.

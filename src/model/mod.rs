@@ -20,8 +20,8 @@ mod window;
 pub use action::{OperationAction, SubjectAction};
 pub use cause::CauseProfile;
 pub use figures::{
-    Archiver, CloudEvent, CloudFigures, Cluster, Connections, Each, Follower, Fsync, Memory,
-    Receiver, ResourceFigures, ServerFigures, Slot, Volume,
+    Archiver, CloudEvent, CloudFigures, Cluster, Connections, DroverRoot, Each, Follower, Fsync,
+    Memory, Receiver, ResourceFigures, ServerFigures, Slot, Volume,
 };
 pub use gameday::{Gameday, Harm};
 pub use id::{

@@ -68,6 +68,8 @@ named! {
         RemoveLogs = "remove_logs",
         /// Replication slots are dropped that nobody reads from.
         DropSlots = "drop_slots",
+        /// A server gets drover-root, or a newer one, and its login no other way to root.
+        InstallHelper = "install_helper",
         /// The clouds' lists are compared with the record.
         Reconcile = "reconcile",
     }
@@ -295,6 +297,10 @@ impl OperationKind {
             Self::SetReadWrite => Is::remedy("may be written to again"),
             Self::RemoveLogs => Is::remedy("has its logs removed"),
             Self::DropSlots => Is::remedy("has unread slots dropped"),
+            Self::InstallHelper => Is::new("gets its drover-root")
+                .doing("Installing drover-root on {}")
+                .quiet()
+                .asked_of_adopted(Adopted::Any),
             Self::Reconcile => Is::new("is compared with the record")
                 .doing("Comparing {} with its clouds")
                 .quiet(),

@@ -7,6 +7,7 @@
 pub mod brake;
 pub mod changes;
 pub mod creation;
+pub mod drover_root;
 pub mod gameday;
 pub mod history;
 pub mod idempotency;

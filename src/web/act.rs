@@ -42,6 +42,7 @@ pub async fn act(State(web): State<Web>, named: PublicId, body: Body) -> Result<
         Ask::Grow { .. } => (OperationKind::Grow, When::AtOnce),
         Ask::Failover { .. } => (OperationKind::Failover, When::AtOnce),
         Ask::SetDurability { .. } => (OperationKind::SetDurability, When::AtOnce),
+        Ask::InstallHelper {} => (OperationKind::InstallHelper, When::AtOnce),
         Ask::Unfollow {} => (OperationKind::Unfollow, When::AtOnce),
         Ask::RotatePassword { .. } => (OperationKind::RotatePassword, When::AtOnce),
     };
@@ -118,6 +119,10 @@ pub fn read(kind: Kind, body: &Body) -> Result<ActOnSubject> {
             Ask::SetDurability {
                 durability: durability.ok_or_else(|| missing("durability"))?,
             }
+        }
+        SubjectAction::InstallHelper => {
+            only(&[])?;
+            Ask::InstallHelper {}
         }
         SubjectAction::Unfollow => {
             only(&[])?;

@@ -146,6 +146,7 @@ pub async fn wanted(db: &mut PgConnection, known: &Known, ask: &Ask) -> Result<W
         Ask::Restart { .. }
         | Ask::Reboot { .. }
         | Ask::StopStart { .. }
+        | Ask::InstallHelper {}
         | Ask::Rename { .. }
         | Ask::SetWindow { .. } => json!({}),
     };

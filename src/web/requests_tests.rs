@@ -117,7 +117,11 @@ fn what_is_made_comes_through() {
 #[test]
 fn what_is_asked_of_a_subject_comes_through() {
     let now = true;
-    let of_servers = [Ask::Reboot { now }, Ask::StopStart { now }];
+    let of_servers = [
+        Ask::Reboot { now },
+        Ask::StopStart { now },
+        Ask::InstallHelper {},
+    ];
     let of_resources = [
         Ask::Restart { now },
         Ask::Resize {

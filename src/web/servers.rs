@@ -11,7 +11,7 @@ use super::error::{ApiError, Result};
 use super::first_contact::{self, Contact};
 use super::params::{Params, wrong};
 use super::{Web, adopt, check, create, subjects};
-use crate::api::{AdoptServer, AdoptedServer, Subject};
+use crate::api::{AdoptServer, AdoptedServer, Server, Subject};
 use crate::model::{Cloud, Kind, PublicId, SubjectId, secret};
 use crate::store;
 use crate::store::subjects::NewServer;
@@ -80,11 +80,29 @@ async fn run(web: &Web, new: NewServer, wait: bool) -> Result<AdoptedServer> {
     let named = PublicId::new(Kind::Server, id);
     match subjects::view(&mut db, named).await? {
         Subject::Server(server) => Ok(AdoptedServer {
+            helper: helper(&server, &new),
             server: *server,
             note,
         }),
         Subject::Resource(_) => Err(ApiError::internal()),
     }
+}
+
+/// What root runs there once, unless a drover-root was felt, or root itself logs in.
+fn helper(server: &Server, new: &NewServer) -> Option<String> {
+    let seen = server.standing.last_observation.as_ref();
+    let felt = seen.and_then(|seen| seen.attributes.server.drover_root.as_ref());
+    if new.ssh_user == "root" || felt.is_some_and(|felt| felt.version.is_some()) {
+        return None;
+    }
+    let key = match new.ssh_key {
+        Some(_) => " --ssh-key FILE",
+        None => "",
+    };
+    let (login, address) = (&new.ssh_user, &new.address);
+    Some(format!(
+        "drover-worker helper {login}{key} | ssh root@{address} sh"
+    ))
 }
 
 async fn insert(web: &Web, new: &NewServer) -> Result<SubjectId> {

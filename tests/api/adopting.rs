@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drover::model::{Attributes, Cause};
+use drover::model::{Attributes, Cause, DroverRoot};
 use drover_tests::{Says, Shows, sql};
 use serde_json::{Value, json};
 
@@ -30,6 +30,8 @@ async fn without_a_host_key_the_first_contact_s_is_shown_and_pinned() {
     let fingerprint = server["host_key_fingerprint"].as_str().unwrap();
     assert!(fingerprint.starts_with("SHA256:"), "{fingerprint}");
     server["note"].says(["pinned"]);
+    // root logs in, and needs nobody's leave.
+    assert!(server["helper"].is_null());
     server.shows(json!({"address": "10.1.2.3", "ssh_port": 2222, "ssh_user": "root"}));
     server.shows(json!({"state": "uncertain", "origin": "adopted"}));
 }
@@ -73,12 +75,41 @@ async fn a_server_that_does_not_answer_yet_is_adopted_all_the_same() {
     assert_eq!(answer.status, 201, "{answer:?}");
     let server = answer.json();
     server["note"].says(["no answer in 10 s"]);
+    let helper = "drover-worker helper postgres --ssh-key FILE | ssh root@10.1.2.3 sh";
+    assert_eq!(server["helper"], helper);
     assert_eq!(server["last_observation"]["attributes"]["cause"], "timeout");
     server.shows(json!({"cloud": "ec2", "instance_id": "i-123"}));
     // A comment is no part of the pinned key, and the private one is not shown.
     answer
         .text
         .never_says(["a comment", "PRIVATE KEY", key.lines().nth(3).unwrap()]);
+}
+
+#[tokio::test]
+async fn root_s_one_command_is_told_unless_a_drover_root_was_felt() {
+    let drover = Deployment::start().await;
+    for (name, version) in [("with", Some(1)), ("without", None)] {
+        let (_, host_key) = key_pair("ed25519", "");
+        let body = json!({"name": name, "address": format!("{name}.example"),
+            "ssh_user": "keeper", "host_key": host_key});
+        let worker = async {
+            let id = drover.adopted(name).await;
+            let mut seen = Attributes::available(1.0);
+            let newest = Some(2);
+            seen.server.drover_root = Some(DroverRoot { version, newest });
+            drover.feel(&id, seen).await;
+        };
+        let (answer, ()) = tokio::join!(drover.post("/v1/servers", &body), worker);
+        let server = answer.is(201).json();
+        let felt = &server["last_observation"]["attributes"]["drover_root"];
+        assert_eq!(
+            (&felt["version"], &felt["newest"]),
+            (&json!(version), &json!(2))
+        );
+        let helper = "drover-worker helper keeper | ssh root@without.example sh";
+        let helper = version.is_none().then_some(helper);
+        assert_eq!(server["helper"], json!(helper));
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! record; maintenance that a cloud announces; plans that limit remedies.
 
 pub mod driver;
+mod drover_root;
 mod maintenance;
 mod plans;
 mod reconcile;

@@ -44,7 +44,7 @@ impl Cut {
 /// A local cloud and a record of what is in it. Both go with it.
 pub struct World {
     pub cloud: LocalCloud,
-    _daemon: Daemon,
+    pub daemon: Daemon,
     pub pool: PgPool,
     pub tools: Tools,
     pub rules: Rules,
@@ -87,7 +87,7 @@ impl World {
         Self {
             rules: Rules::layered(&[rules]).unwrap(),
             cloud,
-            _daemon: daemon,
+            daemon,
             pool,
             tools,
             root,

@@ -29,6 +29,7 @@ mod freeze;
 mod gameday;
 mod grow;
 mod hand_over;
+mod install_helper;
 mod instance;
 mod kind;
 mod lead;
@@ -93,6 +94,7 @@ pub fn of(kind: OperationKind) -> &'static dyn AnyOperation {
         OperationKind::SetReadWrite => &Of::<disk::SetReadWrite>(PhantomData),
         OperationKind::RemoveLogs => &Of::<disk::RemoveLogs>(PhantomData),
         OperationKind::DropSlots => &Of::<disk::DropSlots>(PhantomData),
+        OperationKind::InstallHelper => &Of::<install_helper::InstallHelper>(PhantomData),
         OperationKind::Reconcile => &Of::<reconcile::Reconcile>(PhantomData),
     }
 }

@@ -1,11 +1,12 @@
 //! Whoever may use drover-root does not become root by it, whatever they give it.
 
 use drover::model::{ExposeSecret, Secret, secret};
+use drover_jobs::host::scripts::{INSTALL_HELPER, PUT_HELPER};
 use drover_jobs::host::{HELPER, helper};
 use russh::keys::ssh_key::{HashAlg, LineEnding};
 use russh::keys::{Algorithm, PrivateKey, decode_secret_key};
 
-use crate::machine::{Login, Machine};
+use crate::machine::{Login, Machine, is_not_proved};
 
 /// What would do harm if anything of it were run as root, read, or followed.
 const TRAPS: &str = "
@@ -232,4 +233,52 @@ async fn only_what_the_deployment_has_signed_takes_its_place() {
         .await;
     assert_eq!(stat, "root 755");
     assert!(!before.contains("pwned") && !standing(&machine).await.contains("/tmp/pwned"));
+}
+
+/// Whatever somebody puts into it: a sudoers file that cannot be read would keep everybody
+/// from sudo.
+#[tokio::test]
+async fn nothing_that_cannot_be_read_and_nothing_older_is_installed() {
+    let machine = Machine::make().await;
+    let of_sudo = "sha256sum /etc/sudoers.d/*; ls -A /etc/sudoers.d; visudo -c";
+    let before = machine.root(of_sudo).await;
+    for broken in [
+        "helped ALL=(root NOPASSWD: ALL\n",
+        "helped\n",
+        "@include /x(\n",
+    ] {
+        let arguments = [PUT_HELPER, "nobody\n", broken];
+        let ended = machine
+            .run(Login::Sudo, INSTALL_HELPER, None, &arguments, "")
+            .await;
+        let (status, why) = ended.unwrap_err();
+        assert_eq!(status, Some(1), "{broken}: {why}");
+        assert!(why.contains("is not installed"), "{broken}: {why}");
+        assert_eq!(machine.root(of_sudo).await, before, "{broken}");
+    }
+    let newer = of_version(helper::version() + 7);
+    let newer = newer.lines().find(|line| line.starts_with("my $VERSION"));
+    let path = helper::PATH;
+    machine
+        .root(&format!(
+            "sed -i 's/^my $VERSION = .*/{}/' {path}",
+            newer.unwrap()
+        ))
+        .await;
+    let sudoers = helper::sudoers("helped");
+    let arguments = [PUT_HELPER, "nobody\n", &sudoers];
+    machine
+        .does(Login::Sudo, INSTALL_HELPER, &arguments, "")
+        .await;
+    let installed = machine.root("drover-root version").await;
+    assert_eq!(installed, (helper::version() + 7).to_string());
+    assert_eq!(
+        machine.root("cat /etc/drover/allowed_signers").await,
+        "nobody"
+    );
+    // Who has no sudo for all has nothing installed.
+    let ended = machine
+        .run(Login::Helper, INSTALL_HELPER, None, &arguments, "")
+        .await;
+    assert!(is_not_proved(&ended), "{ended:?}");
 }

@@ -42,8 +42,12 @@ obey() {
   word_keeper=$!
   exec 9>"$word_pipe/in" 8<"$word_pipe/out"
   rm -rf -- "$word_pipe"
+  # sudo may have warnings of its own before that: a host without a name, a rule it skips.
   word_said=
-  IFS= read -r word_said <&8
+  while IFS= read -r word_line <&8; do
+    word_said=$word_line
+    case $word_said in "held "*) break ;; esac
+  done
   exec 8<&-
   case $word_said in
     "held "*) ;;
