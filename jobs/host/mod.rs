@@ -138,8 +138,9 @@ impl Script {
             }
         };
         let head = include_str!("scripts/prelude/head.sh");
+        let no_sudo = include_str!("scripts/prelude/no_sudo.sh");
         let tail = include_str!("scripts/prelude/tail.sh");
-        Ok(format!("{head}(\n{before}{body}\n)\n{tail}"))
+        Ok(format!("{head}{no_sudo}(\n{before}{body}\n)\n{tail}"))
     }
 
     /// What stands before one that changes something: its word, and the way to root.
@@ -227,6 +228,8 @@ pub enum ScriptError {
 }
 
 impl ScriptError {
+    /// It cannot see what it is about, and has changed nothing: `EX_NOPERM`.
+    pub const NOT_PROVED: u32 = 77;
     /// There is nothing to do it to.
     pub const NOTHING_THERE: u32 = 3;
     /// What it waits for goes on by itself: `EX_TEMPFAIL`.
