@@ -138,8 +138,9 @@ impl Script {
             }
         };
         let head = include_str!("scripts/prelude/head.sh");
+        let no_sudo = include_str!("scripts/prelude/no_sudo.sh");
         let tail = include_str!("scripts/prelude/tail.sh");
-        Ok(format!("{head}(\n{before}{body}\n)\n{tail}"))
+        Ok(format!("{head}{no_sudo}(\n{before}{body}\n)\n{tail}"))
     }
 
     /// What stands before one that changes something: its word, and the way to root.
@@ -227,6 +228,8 @@ pub enum ScriptError {
 }
 
 impl ScriptError {
+    /// It cannot see what it is about, and has changed nothing: `EX_NOPERM`.
+    pub const NOT_PROVED: u32 = 77;
     /// There is nothing to do it to.
     pub const NOTHING_THERE: u32 = 3;
     /// What it waits for goes on by itself: `EX_TEMPFAIL`.
@@ -304,24 +307,33 @@ async fn send(
     let is = host.cluster.and_then(|at| at.is);
     let system = is.map_or("", |is| &is.system_identifier);
     let home = is.and_then(|is| is.data_directory.as_deref()).unwrap_or("");
-    let words = [&*text, script.name, &*mark, system, home].into_iter();
+    let words = [&*mark, system, home].into_iter();
     let words = words.chain(of_word.iter().map(String::as_str));
     let words = words
         .chain(port.as_deref())
         .chain(arguments.iter().copied());
-    // The login shell may be any; the script is for `sh`.
     let quoted: anyhow::Result<Vec<_>> = words.map(ssh::quote).collect();
-    let command = format!("sh -c {}", quoted.map_err(odd)?.join(" "));
+    let quoted = quoted.map_err(odd)?.join(" ");
+    // One compound command: what was cut off on its way is none, and nothing of it is done.
+    let text = format!("{{\nset -- {quoted}\n{text}}}\n");
+    // The login shell may be any, and each has its own way of quoting: it is shown nothing
+    // that one of them would read otherwise. The script is for `sh`, which takes it from its
+    // input, and no more than that.
+    let command = format!("sh -c 'eval \"$(head -c {})\"' {}", text.len(), script.name);
     let limits = Limits {
         time: host.time,
         connect: host.connect,
         ..Limits::default()
     };
     let output = match word {
-        None => ssh::run_with_input(&host.target, &command, input, limits).await,
+        None => {
+            let input = [text.as_bytes(), input].concat();
+            ssh::run_with_input(&host.target, &command, &input, limits).await
+        }
         Some(word) => {
+            let text = text.as_bytes();
             let answer = |said: &[u8]| word.until(&mark, said);
-            ssh::run_answering(&host.target, &command, &answer, input, limits).await
+            ssh::run_answering(&host.target, &command, text, &answer, input, limits).await
         }
     };
     Report::read(host.name, script.name, &mark, &output.map_err(failed)?)

@@ -9,13 +9,12 @@ use russh::ChannelMsg;
 use tokio::sync::oneshot;
 
 use super::connect::Session;
-use super::{Answer, Output, SshError};
+use super::{Input, Output, SshError};
 
 pub(super) async fn run(
     session: &Session,
     command: &str,
-    mut answer: Option<Answer<'_>>,
-    input: Option<&[u8]>,
+    Input { first, then }: Input<'_>,
     limit: usize,
 ) -> Result<Output, SshError> {
     let channel = session
@@ -33,20 +32,21 @@ pub(super) async fn run(
     // At the same time as reading: a command may answer before it has read all.
     // That it closes its input early is its own affair; its end says how it went.
     let (tell, told) = oneshot::channel();
-    let asks = answer.is_some();
+    let (mut answer, rest) = then.unzip();
     let mut tell = Some(tell);
     let written = async {
-        if let Some(input) = input {
-            if asks {
+        if let Some(first) = first {
+            let _ = writing.data_bytes(Bytes::copy_from_slice(first)).await;
+            if let Some(rest) = rest {
                 let Ok(answered) = told.await else { return };
                 let _ = writing.data_bytes(Bytes::from(answered)).await;
+                let _ = writing.data_bytes(Bytes::copy_from_slice(rest)).await;
             }
-            let _ = writing.data_bytes(Bytes::copy_from_slice(input)).await;
             let _ = writing.eof().await;
         }
     };
     let mut written = pin!(written);
-    let mut all_written = input.is_none();
+    let mut all_written = first.is_none();
 
     let mut output = Output {
         status: None,

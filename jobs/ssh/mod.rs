@@ -99,7 +99,7 @@ impl SshError {
 /// [`SshError`] with its cause. Without a pinned key it reads the server's and
 /// stops: `HostKeyUnknown`. Output beyond the limit is `Protocol`.
 pub async fn run(target: &Target, command: &str, limits: Limits) -> Result<Output, SshError> {
-    talk(target, command, None, None, limits).await
+    talk(target, command, Input::default(), limits).await
 }
 
 /// Runs one command, writes this to its standard input and closes that, and reads
@@ -116,32 +116,49 @@ pub async fn run_with_input(
     input: &[u8],
     limits: Limits,
 ) -> Result<Output, SshError> {
-    talk(target, command, None, Some(input), limits).await
+    let input = Input {
+        first: Some(input),
+        ..Input::default()
+    };
+    talk(target, command, input, limits).await
 }
 
 /// What is to be written, once a command has printed this much; `None`: it has to print more.
 pub type Answer<'a> = &'a (dyn Fn(&[u8]) -> Option<Vec<u8>> + Sync);
 
-/// As [`run_with_input`], for a command that asks something first: the input follows the
-/// answer.
+/// As [`run_with_input`], for a command that asks something once it has begun: the rest of
+/// the input follows the answer.
 ///
 /// # Errors
 /// As [`run`]; none holds the input.
 pub async fn run_answering(
     target: &Target,
     command: &str,
-    answer: Answer<'_>,
     input: &[u8],
+    answer: Answer<'_>,
+    rest: &[u8],
     limits: Limits,
 ) -> Result<Output, SshError> {
-    talk(target, command, Some(answer), Some(input), limits).await
+    let input = Input {
+        first: Some(input),
+        then: Some((answer, rest)),
+    };
+    talk(target, command, input, limits).await
+}
+
+/// What a command reads.
+#[derive(Default)]
+struct Input<'a> {
+    /// At once; `None`: its input stays open, and empty.
+    first: Option<&'a [u8]>,
+    /// Once it has asked.
+    then: Option<(Answer<'a>, &'a [u8])>,
 }
 
 async fn talk(
     target: &Target,
     command: &str,
-    answer: Option<Answer<'_>>,
-    input: Option<&[u8]>,
+    input: Input<'_>,
     limits: Limits,
 ) -> Result<Output, SshError> {
     let (address, port) = (&*target.address, target.port);
@@ -153,7 +170,7 @@ async fn talk(
     });
     let talked = async {
         let session = within(limits.connect.min(limits.time), address, port, let_in).await?;
-        command::run(&session, command, answer, input, limits.bytes).await
+        command::run(&session, command, input, limits.bytes).await
     };
     within(limits.time, address, port, talked).await
 }

@@ -38,6 +38,9 @@ impl Image {
 const BASE: &str = "openssh-server sudo systemd-sysv dbus libpam-systemd procps iproute2 \
     cloud-init cloud-guest-utils e2fsprogs xfsprogs perl libjson-perl openssl \
     ca-certificates curl";
+/// Login shells that read a command in ways of their own. One image has them, so that what
+/// logs in can be tried with them.
+const SHELLS: &str = "fish tcsh";
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Recipe {
@@ -67,7 +70,8 @@ impl Recipe {
         };
         // As Debian's own image for EC2, which has none of what drover installs there.
         let base = match image {
-            Image::Bookworm | Image::Trixie => BASE.to_owned(),
+            Image::Bookworm => BASE.to_owned(),
+            Image::Trixie => format!("{BASE} {SHELLS}"),
             Image::BookwormBare => BASE.replace("xfsprogs ", "").replace("libjson-perl ", ""),
         };
         let both = image == Image::Trixie && !ubuntu;

@@ -47,8 +47,13 @@ pub async fn set(machine: &Machine, device: &str, from: Health, to: Health) -> a
                 .await?,
         ),
         Health::ReadOnly => {
-            // Says that it failed, because it did what was asked.
-            let abort = "mount -o remount,abort \"$1\" || true";
+            // It says that it failed, because it did what was asked.
+            let abort = "mount -o remount,abort \"$1\" || true
+                ! touch \"$1/.read-only\" 2>/dev/null || {
+                    rm \"$1/.read-only\"
+                    echo 'only ext4 can be made read-only so' >&2
+                    exit 1
+                }";
             machine.script(abort, &[&place]).await?;
         }
     }

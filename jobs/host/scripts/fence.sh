@@ -11,17 +11,21 @@ let_nobody_in() {
     fi
     rm -f $h.new && cp -p $h.unfenced $h.new || exit 1
     {
-      echo "# Written by drover: it has lost its lead."
-      grep "^local" $h.unfenced
-    } >$h.new
-    sync -- $h.new &&
+      echo "# Written by drover: it has lost its lead." && sed -n "/^local/p" $h.unfenced
+    } >$h.new &&
+      sync -- $h.new &&
       mv -fT $h.new $h &&
       sync -- $h.unfenced .'
 }
 
-marked=yes
-be_standby || marked=
-let_nobody_in || marked=
+# It is stopped all the same where it cannot be kept so. mark tells what went wrong.
+mark() {
+  be_standby
+  marked=$?
+  let_nobody_in && [ $marked = 0 ]
+}
+why=$(mark 2>&1)
+marked=$?
 
 if alive; then
   p=$(lock_line 1)
@@ -37,6 +41,9 @@ if alive; then
 fi
 settle_unit
 ! alive || { echo "a process of $v/$c survives SIGKILL"; exit 1; }
-in_data rm -f postmaster.pid
-[ -n "$marked" ] || { echo "cluster $v/$c is stopped, but it cannot be kept so"; exit 1; }
+in_data rm -f postmaster.pid 2>/dev/null
+if [ $marked != 0 ]; then
+  echo "cluster $v/$c is stopped, but it cannot be kept so: $(printf '%s\n' "$why" | tail -n 1)"
+  exit 1
+fi
 echo "cluster $v/$c is stopped, and kept from writing"

@@ -6,14 +6,14 @@
 # Tables are vacuumed one by one, oldest first; a table that fails or is locked is passed
 # over. A TOAST table goes with its own.
 
-end=$(($(date +%s) + $3))
+end=$(($(cut -d. -f1 /proc/uptime) + $3))
 old=$4 q=$5 s=$6 port=$7 u=$8 b=$9
 shift 9
 settings="$1 -c lock_timeout=30s -c vacuum_cost_delay=2 -c vacuum_cost_limit=2000"
 
 # run DATABASE runs the SQL that it reads, for as long as there is time.
 run() {
-  left=$((end - $(date +%s)))
+  left=$((end - $(cut -d. -f1 /proc/uptime)))
   [ $left -gt 0 ] || exit 0
   env PGDATABASE="$1" PGAPPNAME=drover_freeze PGCONNECT_TIMEOUT=10 \
     PGOPTIONS="-c statement_timeout=${left}s $settings" \

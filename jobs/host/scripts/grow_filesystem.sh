@@ -19,7 +19,14 @@ enough() { [ "$(room)" -ge "$1" ]; }
 if ! enough "$4"; then
   case $(findmnt -nro SOURCE --target "$m") in
     # What the commands say is for people only where they fail.
-    /dev/*) out=$(drover_root grow_mounted "$m" 2>&1) || { echo "$out"; exit 5; } ;;
+    /dev/*)
+      out=$(drover_root grow_mounted "$m" 2>&1)
+      case $? in
+        0) ;;
+        77) echo "$out"; exit 77 ;;
+        *) echo "$out"; exit 5 ;;
+      esac
+      ;;
   esac
 fi
 enough "$4" || { echo "$m has $(room) bytes, and not yet those of its volume"; exit 75; }

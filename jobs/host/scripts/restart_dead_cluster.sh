@@ -12,8 +12,10 @@
 #
 # What each part may take adds up to less than the step's limit.
 
+# A start that is yet to come was by a clock that has been set back since.
 started=$(lock_line 3)
-if alive && [ -n "$started" ] && [ "$started" -ge "$3" ] 2>/dev/null; then
+case $started in *[!0-9]*) started= ;; esac
+if alive && [ -n "$started" ] && [ "$started" -ge "$3" ] && [ "$started" -le "$(date +%s)" ]; then
   echo "was started already"
   exit 0
 fi

@@ -3,7 +3,7 @@
 # follow. Only files that logrotate leaves behind, `*.log.N` and `.gz`, on those mounts: of a
 # cluster's own log by its name, for other clusters log to the same directory; and in the
 # log directories within its data; what the owner may remove. The last line: how many, and
-# how many bytes.
+# how many bytes; 77, where there are none but the owner's whom the login cannot become.
 
 delete=
 [ "$1" != remove ] || delete=-delete
@@ -36,11 +36,17 @@ logs_in() {
 
 known "$ports" | sort -u | while take; do
   (
-    prove_owner >/dev/null
+    prove_owner
     # A log's name becomes a regular expression, so that odd ones are left out.
     name=$(printf '%s\n' "${l##*/}" | grep -xE '[A-Za-z0-9_.+%=,-]+[.]log' | sed 's/[.+]/[&]/g')
     [ -z "$name" ] || logs_in "${l%/*}" "$name" "$@"
     logs_in "$d/log" '[^/]*[.]log' "$@"
     logs_in "$d/pg_log" '[^/]*[.]log' "$@"
   ) </dev/null
-done | awk '{ n += 1; b += $1 } END { printf "%d %.0f\n", n, b }'
+done | awk '
+  /^not proved: / { why = $0; next }
+  { n += 1; b += $1 }
+  END {
+    if (!n && why != "") { print why; exit 77 }
+    printf "%d %.0f\n", n, b
+  }'

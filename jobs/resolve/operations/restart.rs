@@ -167,7 +167,10 @@ async fn restart(turn: &mut Turn<'_, Restart>) -> Work {
         Err(ScriptError::Failed { status, words, .. })
             if !matches!(
                 status,
-                ScriptError::NOTHING_THERE | ScriptError::GOES_ON | ScriptError::REFUSED
+                ScriptError::NOTHING_THERE
+                    | ScriptError::GOES_ON
+                    | ScriptError::REFUSED
+                    | ScriptError::NOT_PROVED
             ) =>
         {
             match status {

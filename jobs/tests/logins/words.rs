@@ -9,7 +9,7 @@ use drover_jobs::host::scripts::*;
 use drover_jobs::host::{Changes, Script, ScriptError, Sees, Word};
 
 /// Writes down that it has changed something.
-static CHANGE: Script = Script {
+pub static CHANGE: Script = Script {
     name: "change",
     text: "echo \"$2\" >>/tmp/changed\n",
     sees: Sees::Owner,
@@ -18,7 +18,7 @@ static CHANGE: Script = Script {
 };
 
 /// The same, under way for 3 s.
-static DELAYED: Script = Script {
+pub static DELAYED: Script = Script {
     name: "delayed",
     text: "as_owner sh -c 'echo \"$1\" >>/tmp/changed' sh \"$2\"\n",
     needs: &[
@@ -57,7 +57,7 @@ static LEAVES: Script = Script {
     ..CHANGE_OF_ANYONE
 };
 
-fn is_refused(ended: &Ended, why: &str) -> bool {
+pub fn is_refused(ended: &Ended, why: &str) -> bool {
     matches!(ended, Err((Some(ScriptError::REFUSED), words))
         if words.starts_with("refused: ") && words.contains(why))
 }
@@ -87,13 +87,13 @@ async fn changed(machine: &Machine) -> String {
     lines.replace('\n', " ")
 }
 
-async fn nothing_changed_yet(machine: &Machine) {
+pub async fn nothing_changed_yet(machine: &Machine) {
     machine
         .root("rm -f /tmp/changed /tmp/stopped; : >/tmp/changed; chmod 666 /tmp/changed")
         .await;
 }
 
-fn lasting(word: Word, time: Duration) -> Word {
+pub fn lasting(word: Word, time: Duration) -> Word {
     let until = Instant::now() + time;
     Word { until, ..word }
 }

@@ -1,57 +1,24 @@
-//! A Debian of its own, with PostgreSQL as Debian lays it out, and five who log in to it.
+//! A Debian of its own, with PostgreSQL as Debian lays it out, and some who log in to it.
 
+mod cluster;
+mod login;
 mod trace;
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use drover::model::{ClusterIdentity, DeploymentId, OperationId, Secret, secret};
+use drover::model::{DeploymentId, OperationId, Secret, secret};
 use drover::store::leases::Fence;
 use drover::store::words::{Lease, Standing};
-use drover_jobs::host::scripts::STREAMS_FROM;
 use drover_jobs::host::{self, AtPort, Host, Kind, Report, Script, ScriptError, Word};
 use drover_jobs::ssh::{self, Limits, Target};
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::{Algorithm, PrivateKey};
 
 use crate::daemon::Daemon;
-
-/// Who logs in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Login {
-    Root,
-    /// Somebody who may become anybody.
-    Sudo,
-    /// Somebody who may use drover-root, and become the owner of clusters.
-    Helper,
-    /// Whom the clusters belong to: `postgres`.
-    Owner,
-    /// Somebody who may do nothing.
-    Stranger,
-}
-
-impl Login {
-    pub const ALL: [Self; 5] = [
-        Self::Root,
-        Self::Sudo,
-        Self::Helper,
-        Self::Owner,
-        Self::Stranger,
-    ];
-    /// Who may change a server.
-    pub const MIGHTY: [Self; 3] = [Self::Root, Self::Sudo, Self::Helper];
-
-    fn user(self) -> &'static str {
-        match self {
-            Self::Root => "root",
-            Self::Sudo => "sudoer",
-            Self::Helper => "helped",
-            Self::Owner => "postgres",
-            Self::Stranger => "stranger",
-        }
-    }
-}
+pub use cluster::Cluster;
+pub use login::Login;
 
 /// Whose words they are.
 pub static DEPLOYMENT: LazyLock<DeploymentId> = LazyLock::new(DeploymentId::generate);
@@ -105,24 +72,25 @@ impl Daemon {
 impl Machine {
     /// A new one, with PostgreSQL and without a cluster.
     pub async fn make() -> Self {
+        Self::made_with(&["--image", "bookworm"]).await
+    }
+
+    /// The same of the next Debian, with the next PostgreSQL, and with more shells.
+    pub async fn trixie() -> Self {
+        Self::made_with(&["--image", "trixie"]).await
+    }
+
+    /// One whose clusters are to have a volume of this size.
+    pub async fn with_volume(size: &str) -> Self {
+        Self::made_with(&["--volume", size]).await
+    }
+
+    async fn made_with(with: &[&str]) -> Self {
         let daemon = Daemon::start().await;
         let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap();
         let public = key.public_key().to_openssh().unwrap();
-        daemon.says(&["make", "logins", "--wait", "22"]);
-        let lay_out = format!(
-            "set -e
-             for u in sudoer helped stranger; do useradd -m -s /bin/bash $u; done
-             # Who may do all brings drover-root along.
-             echo 'sudoer ALL=(ALL) NOPASSWD:ALL, !/usr/local/sbin/drover-root' >/etc/sudoers.d/sudoer
-             for u in root sudoer helped stranger postgres; do
-               h=$(getent passwd $u | cut -d: -f6)
-               install -d -m 700 -o $u -g $u $h/.ssh
-               echo '{public}' >$h/.ssh/authorized_keys
-               chown $u: $h/.ssh/authorized_keys
-             done
-             umask 077
-             echo 'what only root may know' >/etc/secret"
-        );
+        daemon.says(&[&["make", "logins", "--wait", "22"], with].concat());
+        let lay_out = login::lay_out(&public);
         daemon.says(&["exec", "logins", "--", "sh", "-c", &lay_out]);
         let helper = host::helper::install("helped", &public).unwrap();
         daemon.says(&["exec", "logins", "--", "sh", "-c", &helper]);
@@ -245,6 +213,37 @@ impl Machine {
         }
     }
 
+    /// Nothing in /tmp is run from now on, nor makes anything of anybody.
+    pub async fn runs_nothing_of_tmp(&self) {
+        let how = "noexec,nosuid,nodev";
+        let mount = format!(
+            "mount -o remount,{how} /tmp 2>/dev/null || mount -t tmpfs -o {how},mode=1777 none /tmp
+             cp /bin/true /tmp/true; ! /tmp/true 2>/dev/null"
+        );
+        self.root(&mount).await;
+    }
+
+    /// Sets its clock, by that of this host.
+    pub fn set_clock(&self, offset: &str) {
+        self.daemon.says(&["clock", "logins", offset]);
+    }
+
+    /// Its volume: its id.
+    pub fn volume(&self) -> String {
+        let all = self.daemon.says(&["volume", "ls", "--json"]);
+        let all: serde_json::Value = serde_json::from_str(&all).unwrap();
+        all[0]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Makes its volume full, read-only, or well.
+    pub fn make_volume(&self, health: &str) {
+        self.daemon.says(&["volume", "set", &self.volume(), health]);
+    }
+
+    pub fn grow_volume(&self, size: &str) {
+        self.daemon.says(&["volume", "grow", &self.volume(), size]);
+    }
+
     /// Turns it off and on again.
     pub async fn reboots(&self) {
         let boot = "cat /proc/sys/kernel/random/boot_id";
@@ -296,106 +295,6 @@ impl Machine {
             )
             .await;
         cluster
-    }
-}
-
-pub struct Cluster<'a> {
-    machine: &'a Machine,
-    pub name: String,
-    pub version: String,
-    pub conf: String,
-    pub data: String,
-    pub port: u16,
-    /// What tells it apart from others at its port.
-    pub is: Option<ClusterIdentity>,
-}
-
-impl Cluster<'_> {
-    fn at(&self) -> AtPort<'_> {
-        AtPort {
-            port: self.port,
-            is: self.is.as_ref(),
-        }
-    }
-
-    /// Runs a script at it on a word of its own.
-    pub async fn told(
-        &self,
-        login: Login,
-        script: &'static Script,
-        word: &Word,
-        arguments: &[&str],
-    ) -> Ended {
-        self.machine
-            .told(login, script, word, Some(self.at()), arguments, "")
-            .await
-    }
-
-    /// Runs a script at it.
-    pub async fn run(
-        &self,
-        login: Login,
-        script: &'static Script,
-        arguments: &[&str],
-        input: &str,
-    ) -> Ended {
-        self.machine
-            .run(login, script, Some(self.at()), arguments, input)
-            .await
-    }
-
-    /// Runs a script at it that has to succeed; what goes on by itself is waited for.
-    pub async fn does(&self, login: Login, script: &'static Script, arguments: &[&str]) -> Report {
-        self.ends(login, script, arguments, "").await
-    }
-
-    /// The same, with an input.
-    pub async fn ends(
-        &self,
-        login: Login,
-        script: &'static Script,
-        arguments: &[&str],
-        input: &str,
-    ) -> Report {
-        self.machine
-            .does_at(Some(self.at()), login, script, arguments, input)
-            .await
-    }
-
-    /// Waits until it streams.
-    pub async fn streams(&self, login: Login) {
-        for _ in 0..30 {
-            let said = self.run(login, STREAMS_FROM, &[], "").await;
-            if said.is_ok_and(|said| said.text().starts_with("streaming from")) {
-                return;
-            }
-            tokio::time::sleep(SOON).await;
-        }
-        panic!("{} does not stream", self.name);
-    }
-
-    /// As root, with `$D`, `$C`, `$P`, `$V` and `$N`: its data, its configuration, its port,
-    /// its version and its name.
-    pub async fn root(&self, command: &str) -> String {
-        let Self {
-            data,
-            conf,
-            port,
-            version,
-            name,
-            ..
-        } = self;
-        let command = format!("D={data} C={conf} P={port} V={version} N={name}\n{command}");
-        self.machine.root(&command).await
-    }
-
-    /// All that would show that somebody changed it.
-    pub async fn standing(&self) -> String {
-        self.root(
-            "head -n 3 $D/postmaster.pid; find $C -type f -exec md5sum {} + | sort
-             find $C $D -maxdepth 1 -printf '%p %U %m %y %l\\n' | sort",
-        )
-        .await
     }
 }
 

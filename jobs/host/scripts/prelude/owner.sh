@@ -86,7 +86,7 @@ prove_owner() {
     "ok "*) d=${r#ok } ;;
     "no "*) echo "not proved: whose cluster $v/$c is: ${r#no }"; exit 77 ;;
     *)
-      echo "not proved: $(id -un) cannot become $o, and does not see what $o runs"
+      echo "not proved: $(id -un) cannot become $o ($(no_sudo "$o")), and does not see what $o runs"
       exit 77
       ;;
   esac

@@ -1,7 +1,8 @@
 # shellcheck shell=sh disable=SC2154  # helper: its text, which the runner puts here
 # All that drover does as root on a server are the verbs of drover-root. drover_root VERB …
 # runs one: that which is installed, where the login may use that; else the text that the
-# script brings along, as root or by sudo. may_root tells whether there is a way.
+# script brings along, as root or by sudo. may_root tells whether there is a way; without
+# one drover_root says so (77).
 
 may_root() {
   if [ -z "$root_by" ]; then
@@ -20,7 +21,10 @@ may_root() {
 root_by=
 
 drover_root() {
-  may_root || return 77
+  may_root || {
+    echo "not proved: $(id -un) cannot become root: $(no_sudo root)"
+    return 77
+  }
   case $root_by in
     itself) perl -e "$helper" -- "$@" ;;
     installed) sudo -n /usr/local/sbin/drover-root "$@" ;;

@@ -1,12 +1,15 @@
 # shellcheck shell=sh
 # be_standby: whoever starts the cluster starts a standby, after a loss of power, too. What
 # else was put under that name goes. is_standby tells whether it is one.
+#
+# On a volume without a free byte xfs makes no file, but renames one: PostgreSQL reads none
+# of the signal's content, and writes its options anew at each start.
 
 # shellcheck disable=SC2016  # the owner's shell expands it
 be_standby() {
   in_data sh -c '
     [ -f standby.signal ] && [ ! -L standby.signal ] || rm -rf standby.signal
-    : >>standby.signal &&
+    { true >>standby.signal || mv -fT postmaster.opts standby.signal; } &&
       sync -- standby.signal .'
 }
 lead() { in_data rm -f standby.signal; }

@@ -1,0 +1,101 @@
+//! Clusters on a volume that is full, read-only or gone: what a feel says of it, and
+//! that a fence is proved there or says that it is not.
+
+use drover_jobs::host::scripts::*;
+
+use crate::leaders::{is_fenced_and, is_written_to};
+use crate::machine::{Cluster, Login, Machine, is_not_proved};
+
+const AT: &str = "/var/lib/postgresql";
+
+/// A cluster on the machine's volume, with somebody who writes to it.
+async fn on_a_volume<'a>(machine: &'a Machine, filesystem: &str) -> Cluster<'a> {
+    let volume = machine.volume();
+    if filesystem != "xfs" {
+        // As one that was mounted by somebody else before.
+        let serial = volume.replace('-', "");
+        let disk = format!("/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_{serial}");
+        machine.root(&format!("mkfs.{filesystem} -q {disk}")).await;
+    }
+    let mounted = machine
+        .does(Login::Helper, MOUNT_VOLUME, &[&volume], "")
+        .await;
+    assert_eq!(mounted.last_words(), format!("it is mounted at {AT}"));
+    let cluster = machine.cluster("on_a_volume").await;
+    is_written_to(&cluster).await;
+    cluster
+}
+
+/// What the write of a feel comes to there, if it comes to be tried.
+async fn probe(cluster: &Cluster<'_>, machine: &Machine, login: Login) -> Option<String> {
+    let feel = machine.does(login, FEEL_SERVER, &[PROBE], "").await;
+    let mut lines = feel.text().lines();
+    let line = lines.find(|line| line.contains(&format!("\t{}", cluster.data)))?;
+    Some(line.split(' ').next()?.to_owned())
+}
+
+#[tokio::test]
+async fn a_full_volume_is_felt_fenced_and_grown() {
+    let machine = Machine::with_volume("400M").await;
+    let cluster = on_a_volume(&machine, "xfs").await;
+    for login in Login::MIGHTY {
+        machine.make_volume("full");
+        let felt = probe(&cluster, &machine, login).await;
+        assert_eq!(felt.as_deref(), Some("no_space"), "{login:?}");
+        // Once there is room, it could write again.
+        let room = || machine.make_volume("well");
+        let (ended, later) = is_fenced_and(&cluster, login, room).await;
+        assert!(ended.is_ok() && !later, "{login:?}: {ended:?}");
+        cluster
+            .root("rm -f $D/standby.signal; pg_ctlcluster $V $N stop || :")
+            .await;
+        cluster.does(login, OPEN, &[]).await;
+        cluster.does(login, START_CLUSTER, &[]).await;
+        is_written_to(&cluster).await;
+    }
+    // It grows while it has no byte left, and the cluster on it goes on.
+    machine.make_volume("full");
+    machine.grow_volume("800M");
+    let least = (700 << 20).to_string();
+    let arguments = ["vol-1", "", AT, &*least];
+    let grown = machine.does(Login::Helper, GROW_FILESYSTEM, &arguments, "");
+    assert_eq!(grown.await.value("mount").unwrap(), AT);
+    let felt = probe(&cluster, &machine, Login::Helper).await;
+    assert_eq!(felt.as_deref(), Some("ok"));
+    cluster
+        .root("n=$(wc -l </tmp/accepted.$N); sleep 1; [ $(wc -l </tmp/accepted.$N) -gt $n ]")
+        .await;
+}
+
+#[tokio::test]
+async fn a_volume_that_has_turned_read_only_is_felt_and_no_fence_there_is_proved() {
+    let machine = Machine::with_volume("400M").await;
+    let cluster = on_a_volume(&machine, "ext4").await;
+    let before = cluster.root("head -n 1 $D/postmaster.pid").await;
+    machine.make_volume("read-only");
+    for login in Login::MIGHTY {
+        let felt = probe(&cluster, &machine, login).await;
+        assert_eq!(felt.as_deref(), Some("read_only"), "{login:?}");
+        let ended = cluster.run(login, FENCE, &[], "").await;
+        let Err((Some(1), words)) = &ended else {
+            panic!("{login:?}: {ended:?}");
+        };
+        assert!(words.contains("it cannot be kept so"), "{login:?}: {words}");
+        // That much is true.
+        let is_gone = format!("! kill -0 {before} 2>/dev/null");
+        machine.root(&is_gone).await;
+    }
+}
+
+#[tokio::test]
+async fn where_a_disk_is_gone_nothing_is_proved() {
+    let machine = Machine::with_volume("400M").await;
+    let cluster = on_a_volume(&machine, "xfs").await;
+    machine.root(&format!("xfs_io -x -c shutdown {AT}")).await;
+    for login in Login::MIGHTY {
+        let felt = probe(&cluster, &machine, login).await;
+        assert_ne!(felt.as_deref(), Some("ok"), "{login:?}");
+        let ended = cluster.run(login, FENCE, &[], "").await;
+        assert!(is_not_proved(&ended), "{login:?}: {ended:?}");
+    }
+}
