@@ -8,6 +8,7 @@ use thiserror::Error;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 
+use crate::image::Made;
 use crate::network::{End, Fault};
 use crate::protocol::{
     About, Answer, Exec, Health, Machine, Make, NewVolume, Output, Power, Problem, ProblemKind,
@@ -113,6 +114,13 @@ impl Client {
             return Err(strange());
         };
         Ok(about)
+    }
+
+    pub async fn images(&self) -> Result<Vec<Made>> {
+        let Answer::Images(images) = self.call(Request::Images).await? else {
+            return Err(strange());
+        };
+        Ok(images)
     }
 
     pub async fn make(&self, make: Make) -> Result<Machine> {

@@ -3,9 +3,9 @@
 
 use std::os::unix::fs::OpenOptionsExt;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use drover::model::{ExposeSecret, Secret, SubjectId, secret};
-use drover_machines::protocol::{About, Answer, Make, NewVolume, Request};
+use drover_machines::protocol::{About, Make, NewVolume};
 use futures::{StreamExt, TryStreamExt};
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::{Algorithm, PrivateKey};
@@ -165,13 +165,10 @@ impl LocalCloud {
     /// # Errors
     /// If the daemon does not say.
     pub async fn lacks_image(&self) -> anyhow::Result<bool> {
-        let answer = self.client.call(Request::Images).await;
-        match answer.map_err(|e| self.told(e))? {
-            Answer::Images(images) => Ok(images
-                .iter()
-                .any(|made| made.image == self.image && made.path.is_none())),
-            other => bail!("the daemon answers something else: {other:?}"),
-        }
+        let images = self.client.images().await.map_err(|e| self.told(e))?;
+        Ok(images
+            .iter()
+            .any(|made| made.image == self.image && made.path.is_none()))
     }
 
     fn make_key(&self) -> anyhow::Result<()> {
