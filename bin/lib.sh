@@ -99,8 +99,8 @@ may_be_root() {
 }
 
 # Builds drover-machines, says whether it can make machines here, and if so begins to make their
-# image in the background: wait_for_image. Sets `kind`. The arguments are cargo's for all that
-# is built: with other packages, all of ours would be compiled once more.
+# image in the background, or those of `images`: wait_for_image. Sets `kind`. The arguments are
+# cargo's for all that is built: with other packages, all of ours would be compiled once more.
 begin_machines() {
     local why
     cargo build --quiet "$@" --package drover-machines --bin drover-machines
@@ -116,7 +116,9 @@ begin_machines() {
     fi
     say "the herd: real Debian machines, by systemd-nspawn; their image is made meanwhile, if need be"
     image_log=$(mktemp)
-    privileged "$target/${profile:-debug}/drover-machines" image bookworm >"$image_log" 2>&1 &
+    for image in ${images:-bookworm}; do
+        privileged "$target/${profile:-debug}/drover-machines" image "$image" || exit
+    done >"$image_log" 2>&1 &
     image=$!
 }
 
