@@ -109,8 +109,7 @@ systemctl -q enable machine-volumes.service
 for u in systemd-networkd.service systemd-resolved.service systemd-timesyncd.service \
   apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer \
   systemd-udevd.service systemd-journal-flush.service console-getty.service \
-  systemd-update-utmp.service systemd-update-utmp-runlevel.service dev-hugepages.mount \
-  sys-kernel-debug.mount; do
+  dev-hugepages.mount sys-kernel-debug.mount; do
   systemctl -q mask "$u"
 done
 
