@@ -115,7 +115,7 @@ impl LocalServer {
             );
             let port = cluster.port.to_string();
             let debian = cluster.debian();
-            let words = [&cluster.version, &debian, &port].map(String::as_str);
+            let words = [&*cluster.version, &*debian, &*port, ROLE];
             let made = self.does(include_str!("scripts/make_cluster.sh"), &words, &sql);
             made.await.with_context(|| format!("cannot make {name}"))?;
             self.kept.clusters[at].ready = true;

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes cluster $1/$2 for port $3, as somebody would who has drover adopt it later, and runs
-# the statements that are its input. What was left half made is made anew.
+# the statements that are its input, which make role $4. What was left half made is made anew.
 set -eu
 
 conf=${PG_CLUSTER_CONF_ROOT:-/etc/postgresql}/$1/$2
@@ -15,6 +15,7 @@ pg_ctlcluster "$1" "$2" start
 # pg_ctlcluster looks whether a start has come about by logging in as the owner, and takes 5 s
 # to believe that it cannot.
 o=$(pg_lsclusters -h "$1" "$2" | tr -s ' ' | cut -d ' ' -f 5)
-{ [ "$o" = postgres ] || echo "create role \"$o\" login;"; cat; } |
+case $o in postgres | "$4") o= ;; esac
+{ [ -z "$o" ] || echo "create role \"$o\" login;"; cat; } |
   PGOPTIONS='-c log_min_error_statement=panic' \
     sudo -n -u postgres psql --cluster "$1/$2" -U postgres -Xq -v ON_ERROR_STOP=1
