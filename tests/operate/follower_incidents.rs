@@ -145,14 +145,14 @@ impl Pair {
         })
         .await
         .unwrap();
-        let drop = "select pg_drop_replication_slot(slot_name) from pg_replication_slots";
-        self.superuser(&self.leader, drop).await;
+        // In one go: drover would make the slot anew before that WAL is gone.
+        let mut lose =
+            String::from("select pg_drop_replication_slot(slot_name) from pg_replication_slots;");
         for n in 1..=3 {
-            let row = format!("insert into ledger values ({n})");
-            self.write(&row).await;
-            self.superuser(&self.leader, "select pg_switch_wal()").await;
-            self.superuser(&self.leader, "checkpoint").await;
+            lose +=
+                &format!("insert into ledger values ({n}); select pg_switch_wal(); checkpoint;");
         }
+        self.superuser(&self.leader, &lose).await;
         let show = format!("mv /root/told {settings}");
         self.at(&self.follower, &show).await;
         // drover may have seen it and stopped the cluster by now, which then reads this
