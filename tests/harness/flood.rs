@@ -3,8 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use drover::api::{PutTier, Tier};
+use drover::model::ExposeSecret;
+use drover_jobs::cloud::local::{DATABASE, ROLE};
 use serde_json::json;
 use sqlx::Connection;
 
@@ -54,8 +56,13 @@ pub async fn run(count: usize, resolvers: usize) -> Result<Flood> {
     drover.adopt_own_databases(count).await?;
     // More than a tenth of all connections there are, kept for the whole time.
     let mut idle = Vec::new();
+    let server = drover.cloud().server("pg-1").await?.context("no server")?;
+    let cluster = server.kept.clusters.first().context("no cluster")?;
+    let (address, port) = (server.settings.address, cluster.port);
+    let password = cluster.password.expose_secret();
+    let herd = format!("postgres://{ROLE}:{password}@{address}:{port}/{DATABASE}");
     for _ in 0..IDLE {
-        idle.push(sqlx::PgConnection::connect(&drover.postgres.url("postgres")).await?);
+        idle.push(sqlx::PgConnection::connect(&herd).await?);
     }
     // One quiet lap, to compare with.
     let calm = watch(&drover, CADENCE + Duration::from_secs(5)).await?;
