@@ -20,7 +20,7 @@ use crate::ssh::public_half;
 const AT_ONCE: usize = 3;
 
 const NO_VOLUMES: &str =
-    "where machines are processes (no root, or no systemd-nspawn), they have no volumes";
+    "machines are processes here, and have no volumes: neither root nor sudo may mount one";
 
 /// A machine to be made by hand.
 #[derive(Clone, Debug)]
