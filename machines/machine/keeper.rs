@@ -16,6 +16,8 @@ use crate::{record, run};
 
 /// systemd-nspawn's exit status when the machine wants to be started again.
 const REBOOT: i32 = 133;
+/// Boots in a row that may come to nothing.
+const FAILURES: u32 = 5;
 
 /// What the keeper is told, anew for each boot.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,7 +53,16 @@ pub fn run(folder: &Path) -> anyhow::Result<()> {
     )?;
     let mut console = Console::open(folder)?;
     plug(&first.link, "up")?;
-    while once(folder, &mut console)? == Some(REBOOT) {
+    let mut failed = 0;
+    loop {
+        match once(folder, &mut console)? {
+            Some(0) => break,
+            Some(REBOOT) => failed = 0,
+            // Told to reboot before systemd-nspawn has got it ready, which takes that for a
+            // failure.
+            _ if failed < FAILURES => failed += 1,
+            status => bail!("it does not boot: systemd-nspawn ended with {status:?}"),
+        }
         console.write(b"\n-- reboot --\n")?;
     }
     plug(&first.link, "down")

@@ -92,6 +92,21 @@ async fn a_reboot_happens_once_for_each_token() {
     assert!(is_refused(daemon.client.reboot("a", Some("three")).await));
 }
 
+/// By itself, and again while it boots: at any moment of that.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_reboots_again_and_again_comes_up() {
+    let daemon = Daemon::start().await;
+    let first = daemon.up(daemon.plain("a")).await.boot.unwrap();
+    for n in 0..40 {
+        let reboot = "systemctl reboot --force --force";
+        // It may be between two boots.
+        let _ = daemon.client.sh("a", reboot, Duration::from_secs(10)).await;
+        tokio::time::sleep(Duration::from_millis(n * 77 % 400)).await;
+    }
+    assert_ne!(next_boot(&daemon, &first).await, first);
+    daemon.booted("a").await;
+}
+
 async fn next_boot(daemon: &Daemon, before: &str) -> String {
     let begun = Instant::now();
     loop {
