@@ -2,7 +2,7 @@
 //! it. Real servers, real PostgreSQL, real processes.
 
 // The longest comes first: tests are begun in the order of their names.
-mod a_resolver;
+mod at_each_step;
 mod cut_off;
 mod nodes;
 mod scene;

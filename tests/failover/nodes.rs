@@ -1,14 +1,14 @@
 //! What a test does to a node itself, past drover.
 
-use drover_tests::{Lead, until};
+use drover_tests::{Lead, PATIENCE, until};
 
-use crate::scene::{LONG, Scene};
+use crate::scene::Scene;
 
 impl Scene {
     /// Until a follower has received all up to there.
     pub async fn has_received(&self, node: &Lead, lsn: &str) {
         let sql = format!("select pg_last_wal_receive_lsn() >= '{lsn}'");
-        let received = until("it has received it", LONG, || async {
+        let received = until("it has received it", PATIENCE, || async {
             Ok(match self.sql(node, &sql).await.as_str() {
                 "t" => Ok(()),
                 said => Err(said.to_owned()),
@@ -50,19 +50,30 @@ impl Scene {
     /// Takes that line away, once its machine is on again.
     pub async fn mend_configuration(&self, node: &Lead) {
         let sed = "sed -i '/broken/d' /etc/postgresql/*/*/conf.d/drover.conf";
-        let mended = until("mended", LONG, || async {
+        let mended = until("mended", PATIENCE, || async {
             Ok(self.drover.at(node, sed).await.map_err(|e| e.to_string()))
         });
         self.or_logs(mended.await.map(drop)).await;
     }
 
+    /// Until its cluster answers.
+    pub async fn answers(&self, node: &Lead) {
+        let answers = until("it answers", PATIENCE, || async {
+            Ok(Ok(self.drover.at(node, &psql("select 1")).await?))
+        });
+        self.or_logs(answers.await.map(drop)).await;
+    }
+
     /// Runs SQL as a node's superuser, past drover.
     pub async fn sql(&self, node: &Lead, sql: &str) -> String {
-        let sql = drover_jobs::ssh::quote(sql).unwrap();
-        let psql = format!(
-            "cd / && sudo -n -u postgres psql -XAtqc {sql} \
-             -p \"$(sed -n 4p /var/lib/postgresql/*/*/postmaster.pid)\" postgres"
-        );
-        self.at(node, &psql).await
+        self.at(node, &psql(sql)).await
     }
+}
+
+fn psql(sql: &str) -> String {
+    let sql = drover_jobs::ssh::quote(sql).unwrap();
+    format!(
+        "cd / && sudo -n -u postgres psql -XAtqc {sql} \
+         -p \"$(sed -n 4p /var/lib/postgresql/*/*/postmaster.pid)\" postgres"
+    )
 }

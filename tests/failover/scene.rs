@@ -3,11 +3,8 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use drover_tests::{Deployment, Lead, Ledger, sql, until, when};
+use drover_tests::{Deployment, Lead, Ledger, PATIENCE, sql, until, when};
 use serde_json::{Value, json};
-
-/// Longest wait for anything.
-pub const LONG: Duration = Duration::from_secs(180);
 
 pub struct Scene {
     pub ledger: Ledger,
@@ -29,18 +26,18 @@ impl Scene {
         drover.with_machines().await.unwrap();
         let body = json!({"name": "orders", "plan": "premium"});
         let id = drover.ask_for(&body).await.unwrap();
-        drover.all_available(4, LONG).await.unwrap();
+        drover.all_available(4, PATIENCE).await.unwrap();
         for n in 1..followers {
             let path = format!("/v1/resources/{id}/followers");
             let body = json!({"name": format!("orders-{n}")});
             drover.post(&path, &body).await.unwrap();
-            drover.all_available(4 + 2 * n, LONG).await.unwrap();
+            drover.all_available(4 + 2 * n, PATIENCE).await.unwrap();
         }
         if durability != "async" {
             let body = json!({"action": "set_durability", "durability": durability});
             drover.act(&id, &body).await.unwrap();
         }
-        drover.settled(followers, LONG).await.unwrap();
+        drover.settled(followers, PATIENCE).await.unwrap();
         let account = drover.account(&id).await.unwrap();
         Self {
             ledger: Ledger::open(account, 1).unwrap(),
@@ -55,7 +52,7 @@ impl Scene {
         let size = ["create", "--servers", &count, "--resources-per-server", "0"];
         self.drover.local(&size).await.unwrap();
         let subjects = 2 * (1 + self.followers) + servers;
-        self.drover.all_available(subjects, LONG).await.unwrap();
+        self.drover.all_available(subjects, PATIENCE).await.unwrap();
     }
 
     pub async fn lead(&self) -> Lead {
@@ -64,7 +61,7 @@ impl Scene {
 
     /// Until the record has another leader than this one.
     pub async fn another_leads(&self, old: &Lead) -> Lead {
-        let found = until("another leader", LONG, || async {
+        let found = until("another leader", PATIENCE, || async {
             let leads = self.drover.lead("orders").await?;
             when(leads.id != old.id, leads)
         });
@@ -99,7 +96,7 @@ impl Scene {
     }
 
     async fn written(&self, moment: Instant, not_by: &str) -> Duration {
-        let written = until("a write", LONG, || async {
+        let written = until("a write", PATIENCE, || async {
             let first = self.ledger.first_after(moment, not_by);
             Ok(first.ok_or_else(|| "none yet".to_owned()))
         });
@@ -115,7 +112,7 @@ impl Scene {
 
     /// Until all is as it should be, by drover alone.
     pub async fn settled(&self) {
-        self.settled_within(LONG).await;
+        self.settled_within(PATIENCE).await;
     }
 
     async fn settled_within(&self, time: Duration) {
@@ -126,7 +123,7 @@ impl Scene {
     /// The same, with a human who has drover try again where one is called: a change that
     /// was asked for has its server to itself for five minutes before anybody is.
     pub async fn settled_with_help(&self) {
-        let settled = self.settled_within(LONG + Duration::from_secs(300));
+        let settled = self.settled_within(2 * PATIENCE);
         // What is stuck goes on by itself, and leaves the field to playbooks.
         self.drover.with_help(settled, &["change_stuck"]).await;
     }
@@ -172,7 +169,7 @@ impl Scene {
     pub async fn incident(&self, kinds: &[&str]) -> String {
         let sql = "select kind, reason from incidents
              where state <> 'resolved' and kind = any($1) limit 1";
-        let found = until("an incident", LONG, || async {
+        let found = until("an incident", PATIENCE, || async {
             let open: Option<(String, String)> = sql::first(&self.drover.pool, sql, [kinds]).await;
             Ok(open.ok_or_else(|| "none".to_owned()))
         });
@@ -183,7 +180,7 @@ impl Scene {
     /// Until an operation of this kind needs a human: its id, and why.
     pub async fn stuck(&self, kind: &str) -> (String, String) {
         let sql = "select id, note from operations where kind = $1 and stuck_at is not null";
-        let found = until("it needs a human", LONG, || async {
+        let found = until("it needs a human", PATIENCE, || async {
             let stuck: Option<(String, Option<String>)> =
                 sql::first(&self.drover.pool, sql, [kind]).await;
             Ok(stuck.ok_or_else(|| "not yet".to_owned()))
@@ -202,7 +199,7 @@ impl Scene {
 
     /// Until a resource is seen to fail.
     pub async fn seen_failing(&self, node: &Lead) {
-        let failing = until("it is seen to fail", LONG, || async {
+        let failing = until("it is seen to fail", PATIENCE, || async {
             let seen = self.resource(&node.id).await;
             when(seen["state"] != "available", "it is available")
         });
@@ -215,7 +212,7 @@ impl Scene {
              where subject_id = $1 and attributes ->> 'lsn' is not null
              order by created_at desc limit 1";
         let binds = (node.id.strip_prefix("db_").unwrap(), lsn);
-        let seen = until("it is observed", LONG, || async {
+        let seen = until("it is observed", PATIENCE, || async {
             let beyond: Vec<bool> = sql::scalars(&self.drover.pool, sql, binds).await;
             when(beyond == [true], "not yet")
         });
@@ -234,7 +231,7 @@ impl Scene {
     }
 
     async fn observed_followers(&self, node: &Lead, silent: impl Fn(f64) -> bool) {
-        let seen = until("its follower is seen so", LONG, || async {
+        let seen = until("its follower is seen so", PATIENCE, || async {
             let seen = self.resource(&node.id).await["last_observation"].clone();
             let followers = &seen["attributes"]["followers"];
             let all = followers.as_array().map(Vec::as_slice).unwrap_or_default();

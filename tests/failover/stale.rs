@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use drover_tests::{Says, sql, until, when};
+use drover_tests::{PATIENCE, Says, sql, until, when};
 use serde_json::json;
 
-use crate::scene::{LONG, Scene};
+use crate::scene::Scene;
 
 /// More than may be lost is not lost without a human's word.
 #[tokio::test(flavor = "multi_thread")]
@@ -162,14 +162,14 @@ async fn a_follower_destroyed_while_it_is_rebuilt_leaves_nothing() {
     let sql = "select count(*) from operations
          where kind = 'rebuild' and state = 'open' and step_name <> ''";
     let pool = &scene.drover.pool;
-    sql::until(pool, "it is being rebuilt", LONG, sql, |n: &i64| *n > 0).await;
+    sql::until(pool, "it is being rebuilt", PATIENCE, sql, |n: &i64| *n > 0).await;
     let its = scene.resource(&old.id).await;
     let name = its["name"].as_str().unwrap();
     let path = format!("/v1/resources/{}?confirm={name}", old.id);
     scene.drover.delete(&path).await.unwrap();
     let sql = "select (select count(*) from subjects where forgotten_at is null)
                   + (select count(*) from operations where state = 'open' and kind <> 'reconcile')";
-    until("it is gone", LONG, || async {
+    until("it is gone", PATIENCE, || async {
         let left: i64 = sql::scalar(pool, sql, ()).await;
         let there = scene.drover.cloud().server(&old.instance).await?;
         when(left == 2 && there.is_none(), format!("{left} are left"))
@@ -177,7 +177,7 @@ async fn a_follower_destroyed_while_it_is_rebuilt_leaves_nothing() {
     .await
     .unwrap();
     // Who leads now keeps nothing for it, and serves.
-    until("no slot is kept", LONG, || async {
+    until("no slot is kept", PATIENCE, || async {
         let kept = "select count(*) from pg_replication_slots";
         let slots = scene.sql(&new, kept).await;
         when(slots == "0", slots)

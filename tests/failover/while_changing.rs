@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use drover_tests::sql;
+use drover_tests::{PATIENCE, sql};
 use serde_json::json;
 
-use crate::scene::{LONG, Scene};
+use crate::scene::Scene;
 
 /// Each of these is at work at its leader, or at its server, when the plug is pulled.
 #[tokio::test(flavor = "multi_thread")]
@@ -33,7 +33,7 @@ async fn whatever_is_being_done_with_a_leader_gives_way() {
         scene.drover.act(id, &action).await.unwrap();
         let sql = "select count(*) from operations where state = 'open' and deadline is not null";
         let pool = &scene.drover.pool;
-        sql::until(pool, "it is at work", LONG, sql, |n: &i64| *n > 0).await;
+        sql::until(pool, "it is at work", PATIENCE, sql, |n: &i64| *n > 0).await;
         let moment = Instant::now();
         scene.drover.unplug(&old.instance).await.unwrap();
         // The switchover that goes before a change may have won; then its follower leads,

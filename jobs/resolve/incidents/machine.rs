@@ -344,13 +344,12 @@ fn stand_still(incident: &Incident, view: &View, at_work: bool) -> Option<NextAc
 /// The remedy whose turn it is, from the one that was asked for last on.
 fn ask(incident: &Incident, book: &Playbook) -> NextAction {
     let last = |remedy: &Remedy| incident.remedy.as_deref() == Some(remedy.name);
-    // One that is not in the list was to take something back: what it would take back is
-    // needed, so all of it begins anew.
-    let from = book.remedies.iter().position(last).unwrap_or(0);
-    for remedy in &book.remedies[from..] {
-        if remedy.on == On::Leaders {
-            continue;
-        }
+    // All of it begins anew behind one that is not in the list, since it was to take something
+    // back, which is needed; and behind a lead that was to be taken over, since that goes before
+    // others have had their turn.
+    let mut turns = book.remedies.iter().filter(|it| it.on != On::Leaders);
+    let from = turns.clone().position(last).unwrap_or(0);
+    for remedy in turns.by_ref().skip(from) {
         let attempt = if last(remedy) { incident.attempt } else { 0 };
         if attempt >= remedy.attempts {
             continue;
@@ -411,7 +410,7 @@ pub fn begin(incident: &mut Incident, remedy: &str, attempt: u16) {
 /// What was asked for has ended: where the incident stands, and when its next turn is.
 pub fn conclude(
     incident: &mut Incident,
-    settle: Duration,
+    remedy: Option<&Remedy>,
     ended: &Ended,
     now: DateTime<Utc>,
 ) -> Duration {
@@ -419,12 +418,16 @@ pub fn conclude(
     match ended {
         Ended::Done(at) => {
             incident.acted_at = Some(*at);
+            let settle = remedy.map_or(Duration::ZERO, |remedy| remedy.settle);
             incident.wait_until = Some(*at + settle);
             LOOK_SOON
         }
         Ended::Skipped(_) => {
-            // Nothing was done, so nothing is counted and nothing waited for.
-            incident.attempts = incident.attempts.saturating_sub(1);
+            // Nothing was done, so nothing is counted and nothing waited for; but for what is
+            // asked for again and again, whoever has had a turn in between.
+            if remedy.is_none_or(|remedy| remedy.on == On::Subject) {
+                incident.attempts = incident.attempts.saturating_sub(1);
+            }
             incident.attempt = NEVER_AGAIN;
             incident.wait_until = Some(now);
             Duration::ZERO

@@ -20,7 +20,9 @@ pub struct Leader {
     pub patience: std::time::Duration,
 }
 
-/// The leaders with followers that are this subject, or on it.
+/// The leaders that are this subject, or on it, and have a follower that may lead: one that
+/// does not answer, or is just being made to follow, would only be waited for, while what may
+/// help the leader has to wait as well.
 pub async fn leaders_at(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<Vec<Leader>> {
     let sql = "select r.id, s.state = 'available', p.failover_patience_s
          from resources r join subjects s using (id) join plans p on p.name = r.plan
@@ -28,11 +30,15 @@ pub async fn leaders_at(db: &mut PgConnection, subject: SubjectId) -> sqlx::Resu
            and s.state in ('available', 'uncertain', 'unavailable') and s.forgotten_at is null
            and exists (select from resources f join subjects fs on fs.id = f.id
                        where f.leader_id = r.id and fs.forgotten_at is null
-                         and fs.state in ('available', 'uncertain', 'unavailable'))
+                         and fs.state in ('available', 'uncertain')
+                         and not exists (select from operations o
+                                         where o.subject_id = f.id and o.state = 'open'
+                                           and o.kind = any($2)))
            and not exists (select from operations o
                            where o.subject_id = r.id and o.kind = 'failover' and o.state = 'open')
          order by r.id";
-    let found: Vec<(SubjectId, bool, i32)> = rows(db, sql, [subject]).await?;
+    let remakes = OperationKind::names_where(|kind| kind.remakes_follower);
+    let found: Vec<(SubjectId, bool, i32)> = rows(db, sql, (subject, remakes)).await?;
     let leader = |(id, answers, seconds)| {
         let seconds = u64::try_from(seconds).unwrap_or_default();
         Leader {

@@ -260,8 +260,8 @@ impl Case<'_> {
         let NextAction::Conclude(ended) = self.next(seen) else {
             panic!("it has ended, and goes on:\n{}", self.story());
         };
-        let settle = self.remedy_asked().settle;
-        machine::conclude(&mut self.incident, settle, &ended, self.now);
+        let remedy = self.remedy_asked();
+        machine::conclude(&mut self.incident, Some(remedy), &ended, self.now);
     }
 
     /// A step of what was asked for last once more, whatever the machine would do: as by

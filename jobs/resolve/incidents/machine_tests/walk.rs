@@ -244,7 +244,7 @@ pub(super) fn turn(
             } else if matches!(ended, Ended::Done(_)) && luck == Luck::Owing {
                 then.memo = json!({ "undo": true });
             }
-            conclude(&mut then, asked.settle, ended, at(0));
+            conclude(&mut then, Some(asked), ended, at(0));
         }
         NextAction::Ask { remedy, attempt } => {
             let asked = book.remedy(remedy).expect("a remedy of the playbook");
@@ -252,7 +252,7 @@ pub(super) fn turn(
             begin(&mut then, asked.name, *attempt);
             if luck == Luck::Refused {
                 let why = Ended::Skipped(String::new());
-                conclude(&mut then, asked.settle, &why, at(0));
+                conclude(&mut then, Some(asked), &why, at(0));
             }
         }
         NextAction::Page => then.paged_at = Some(at(0)),

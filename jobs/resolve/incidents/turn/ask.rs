@@ -140,7 +140,7 @@ impl Resolve {
     ) -> Result<(), WorkError> {
         let mut tx = self.held(lock).await?;
         let name = case.incident.remedy.clone().unwrap_or_default();
-        let settle = case.book.remedy(&name).map_or(Duration::ZERO, |r| r.settle);
+        let remedy = case.book.remedy(&name);
         let said = match ended {
             Ended::Done(_) => None,
             Ended::Skipped(why) => Some(("skipped", format!("{name}: {why}"))),
@@ -152,7 +152,7 @@ impl Resolve {
             note.detail = json!({ "remedy": name, "operations": asked.collect::<Vec<_>>() });
             incidents::note(&mut tx, case.incident.id, &lock.worker, &note).await?;
         }
-        let after = machine::conclude(&mut case.incident, settle, ended, case.view.now);
+        let after = machine::conclude(&mut case.incident, remedy, ended, case.view.now);
         let saved = incidents::save(&mut tx, &case.incident).await?;
         if !saved {
             drop(tx);
