@@ -10,7 +10,7 @@ use drover_jobs::cloud::local::{DATABASE, ROLE};
 use serde_json::json;
 use sqlx::Connection;
 
-use crate::{Deployment, sql, until, when};
+use crate::{Deployment, PATIENCE, sql, until, when};
 
 /// What came of it.
 #[derive(Debug)]
@@ -35,7 +35,6 @@ pub struct Flood {
 
 /// Cadence of the herd.
 pub const CADENCE: Duration = Duration::from_secs(20);
-const PATIENCE: Duration = Duration::from_secs(240);
 /// Sessions that do nothing.
 const IDLE: usize = 80;
 

@@ -63,7 +63,12 @@ pub fn program(name: &str) -> Result<PathBuf> {
     })
 }
 
-/// Asks again and again until the answer is `Some`; tells how long that took.
+/// How long to wait for what takes seconds, up to a minute on a machine that has much else to
+/// do: a bound for what hangs, and no measure.
+pub const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Asks again and again until the answer is `Some`; tells how long that took. The longer that
+/// is, the less often it asks: what is asked has other things to do.
 ///
 /// # Errors
 /// If the deadline passes, with the last thing `ask` had to say.
@@ -75,6 +80,8 @@ pub async fn until<T, F>(
 where
     F: Future<Output = Result<Result<T, String>>>,
 {
+    const SHORTEST: Duration = Duration::from_millis(50);
+    const LONGEST: Duration = Duration::from_millis(500);
     let began = Instant::now();
     loop {
         let seen = match ask().await {
@@ -83,10 +90,11 @@ where
             // What is being waited for may be down for a moment.
             Err(e) => format!("{e:#}"),
         };
-        if began.elapsed() > deadline {
+        let waited = began.elapsed();
+        if waited > deadline {
             bail!("expected within {deadline:?}: {what}; seen: {seen}");
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep((waited / 50).clamp(SHORTEST, LONGEST)).await;
     }
 }
 

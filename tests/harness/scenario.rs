@@ -8,7 +8,7 @@ use drover::api::{Page, Resource, Subject, Transition};
 use drover::model::{Kind, PublicId};
 use serde_json::json;
 
-use crate::{Deployment, PagerDuty, WebhookReceiver, until, when};
+use crate::{Deployment, PATIENCE, PagerDuty, WebhookReceiver, until, when};
 
 mod asking;
 mod making;
@@ -17,7 +17,6 @@ mod mending;
 const SERVERS: usize = 3;
 const RESOURCES: usize = 4;
 const SUBJECTS: usize = SERVERS * (1 + RESOURCES);
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Tells the story; every line goes to `say` as it happens. Returns the closing
 /// line.

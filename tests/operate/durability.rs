@@ -4,12 +4,11 @@
 use std::process::Child;
 use std::time::Duration;
 
-use drover_tests::{Lead, until, when};
+use drover_tests::{Lead, PATIENCE, until, when};
 use serde_json::{Value, json};
 
 use crate::world::World;
 
-const SOON: Duration = Duration::from_secs(90);
 /// Within this, a commit that waits for nobody is acknowledged many times over.
 const LONG: Duration = Duration::from_secs(4);
 
@@ -123,7 +122,7 @@ async fn a_sync_pair_hands_its_lead_over_and_the_new_leader_waits_in_its_turn() 
     receiver.thaw().await;
     let path = format!("/v1/resources/{second}?confirm=orders-second");
     world.drover.delete(&path).await.unwrap();
-    until("its list is as before", SOON, || async {
+    until("its list is as before", PATIENCE, || async {
         let names = world.names(&follower).await;
         when(names == waits_for, names)
     })
@@ -171,7 +170,7 @@ impl World {
     async fn sync_pair(&self, name: &str) -> String {
         let body = json!({"name": name, "plan": "premium", "durability": "sync"});
         let id = self.drover.ask_for(&body).await.unwrap();
-        self.all_available(4, SOON).await;
+        self.all_available(4).await;
         self.until_idle(&self.follower_of(&id).await).await;
         let quorum = |seen: &Value| seen["followers"][0]["sync_state"] == "quorum";
         let seen = self.seen(&id, quorum).await;
@@ -187,13 +186,13 @@ impl World {
 
     /// Asks something of a resource or a server, and waits until it is done.
     pub async fn act(&self, id: &str, what: Value) -> Value {
-        let done = self.drover.act_until_done(id, &what, 2 * SOON).await;
+        let done = self.drover.act_until_done(id, &what, PATIENCE).await;
         done.unwrap()
     }
 
     /// Until no operation of a resource is open.
     pub async fn until_idle(&self, id: &str) {
-        until("no operation is open", SOON, || async {
+        until("no operation is open", PATIENCE, || async {
             let seen = self.drover.shown(id).await?;
             when(seen["operation"].is_null(), seen["operation"].to_string())
         })

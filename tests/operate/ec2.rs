@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use drover_tests::{Deployment, Machines, Moto, sql, until, when};
+use drover_tests::{Deployment, Machines, Moto, PATIENCE, sql, until, when};
 use serde_json::{Value, json};
 
 const REGION: &str = "us-east-1";
@@ -95,7 +95,7 @@ impl Ec2 {
     /// With its zones, or without them and why.
     async fn until_region_is_known(&self, whole: bool) {
         let sign = if whole { "us-east-1b" } else { "credentials" };
-        let known = until("the region published", Duration::from_secs(60), || async {
+        let known = until("the region published", PATIENCE, || async {
             let regions = self.drover.get("/v1/regions").await?.to_string();
             when(regions.contains(sign), regions)
         });
@@ -173,7 +173,7 @@ impl Ec2 {
 
     pub async fn until_nothing_is_left(&self) {
         let sql = "select count(*) from subjects where forgotten_at is null";
-        let gone = until("nothing left", Duration::from_secs(120), || async {
+        let gone = until("nothing left", PATIENCE, || async {
             let live: i64 = sql::scalar(&self.drover.pool, sql, ()).await;
             let (instances, volumes) = self.in_the_cloud().await;
             let machines = self.machines.count().await?;
@@ -249,7 +249,7 @@ async fn resolvers_killed_while_instances_are_asked_for_make_none_twice() {
     for (id, _) in &made {
         ec2.available(id).await;
     }
-    let settled = until("three servers left", Duration::from_secs(120), || async {
+    let settled = until("three servers left", PATIENCE, || async {
         let (instances, volumes) = ec2.in_the_cloud().await;
         let as_recorded = instances == ec2.recorded().await.0;
         let three = as_recorded && instances.len() == 3 && volumes.len() == 6;

@@ -1,14 +1,10 @@
 //! What goes wrong with followers, broken in earnest, and mended.
 
-use std::time::Duration;
-
 use drover::model::{IncidentKind, SubjectId};
-use drover_tests::{sql, until, when};
+use drover_tests::{PATIENCE, sql, until, when};
 use serde_json::json;
 
 use crate::world::World;
-
-const SOON: Duration = Duration::from_secs(120);
 
 /// A leader and its follower that streams, seen often, with little patience.
 struct Pair {
@@ -30,7 +26,7 @@ impl Pair {
         });
         let world = World::with_rules(1, &rules).await;
         let leader = world.ask("orders", "premium").await;
-        world.all_available(4, SOON).await;
+        world.all_available(4).await;
         let follower = world.follower_of(&leader).await;
         let pair = Self {
             world,
@@ -102,7 +98,7 @@ impl Pair {
         let what = format!("{kind} {what}");
         let (pool, id) = (&self.world.drover.pool, self.id());
         let sql = "select kind, state from incidents where subject_id = $1";
-        let found = until(&what, SOON, || async {
+        let found = until(&what, PATIENCE, || async {
             let all: Vec<(String, String)> = sql::rows(pool, sql, [id]).await;
             let mut its = all.iter().filter(|(of, _)| *of == kind.as_str());
             when(its.any(|(_, state)| is(state)), format!("{all:?}"))
@@ -138,7 +134,7 @@ impl Pair {
         let ctl = cluster.replace('/', " ");
         let reload = format!("pg_ctlcluster {ctl} reload");
         self.at(&self.follower, &reload).await;
-        until("the slot is free", SOON, || async {
+        until("the slot is free", PATIENCE, || async {
             let active = "select count(*) from pg_replication_slots where active";
             let active = self.superuser(&self.leader, active).await;
             when(active == "0", active)
@@ -179,7 +175,7 @@ impl Pair {
     async fn are_alike(&self, rows: &str) {
         let all = "select string_agg(n::text, ' ' order by n) from ledger";
         assert_eq!(self.superuser(&self.leader, all).await, rows);
-        until("the same at the follower", SOON, || async {
+        until("the same at the follower", PATIENCE, || async {
             Ok(match self.tried_as_superuser(&self.follower, all).await {
                 Ok(there) if there == rows => Ok(()),
                 Ok(other) | Err(other) => Err(other),
@@ -262,7 +258,7 @@ async fn a_follower_that_cannot_be_made_anew_where_it_is_is_made_elsewhere() {
     pair.lose_the_slot().await;
     let sql = "select state from subjects where id = $1";
     let (pool, id) = (&pair.world.drover.pool, pair.id());
-    let given_up = until("it is to be destroyed", SOON, || async {
+    let given_up = until("it is to be destroyed", PATIENCE, || async {
         let state: String = sql::scalar(pool, sql, [id]).await;
         let gone = state == "destroying" || state == "destroyed";
         when(gone, state)
@@ -272,7 +268,7 @@ async fn a_follower_that_cannot_be_made_anew_where_it_is_is_made_elsewhere() {
         panic!("{e:#}; {}", pair.timeline().await);
     }
     // Now the other one follows.
-    until("one follower is left, and it streams", SOON, || async {
+    until("one follower is left, and it streams", PATIENCE, || async {
         let followers = pair.world.drover.followers_of(&pair.leader).await?;
         Ok(match followers.as_slice() {
             [one] if *one != pair.follower => Ok(()),

@@ -1,13 +1,9 @@
 //! Followers: made with their leader or later, close to it, parted from it, destroyed.
 
-use std::time::Duration;
-
-use drover_tests::{Account, Shows, until, when};
+use drover_tests::{Account, PATIENCE, Shows, until, when};
 use serde_json::{Value, json};
 
 use crate::world::World;
-
-const SOON: Duration = Duration::from_secs(90);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_premium_database_has_a_follower_in_another_zone_that_clients_find() {
@@ -20,7 +16,7 @@ async fn a_premium_database_has_a_follower_in_another_zone_that_clients_find() {
     let nodes = writer.url.matches("198.18.").count();
     assert_eq!(nodes, 2, "both nodes: {}", writer.url);
     writer.psql("create table t as select 7 as x").unwrap();
-    until("the row at the follower", SOON, || async {
+    until("the row at the follower", PATIENCE, || async {
         Ok(reader.psql("select x, pg_is_in_recovery() from t"))
     })
     .await
@@ -47,10 +43,10 @@ async fn a_premium_database_has_a_follower_in_another_zone_that_clients_find() {
     let more = json!({"name": "orders-reader", "zone": world.zone(&follower).await});
     let path = format!("/v1/resources/{id}/followers");
     world.drover.post(&path, &more).await.unwrap();
-    world.all_available(6, SOON).await;
+    world.all_available(6).await;
     let part = json!({"action": "unfollow", "reason": "a copy to try things with"});
     world.drover.act(&follower, &part).await.unwrap();
-    until("it leads", SOON, || async {
+    until("it leads", PATIENCE, || async {
         let seen = world.drover.shown(&follower).await?;
         let leads = seen["leader"].is_null() && seen["operation"].is_null();
         when(leads, seen["operation"].to_string())
@@ -65,11 +61,11 @@ async fn a_premium_database_has_a_follower_in_another_zone_that_clients_find() {
     // A leader takes its followers along; who was parted stays.
     let path = format!("/v1/resources/{id}?confirm=orders");
     world.drover.delete(&path).await.unwrap();
-    world.all_available(2, SOON).await;
+    world.all_available(2).await;
     let name = world.name(&follower).await;
     let path = format!("/v1/resources/{follower}?confirm={name}");
     world.drover.delete(&path).await.unwrap();
-    world.until_nothing_is_left(SOON).await;
+    world.until_nothing_is_left().await;
     world.assert_no_incident().await;
 }
 
@@ -78,7 +74,7 @@ impl World {
     pub async fn with_a_pair() -> (Self, String, String) {
         let world = Self::start(1).await;
         let id = world.ask("orders", "premium").await;
-        world.all_available(4, SOON).await;
+        world.all_available(4).await;
         let follower = world.follower_of(&id).await;
         (world, id, follower)
     }
@@ -112,7 +108,7 @@ impl World {
 
     /// The newest observation of a resource, once it shows this.
     pub async fn seen(&self, id: &str, shows: impl Fn(&Value) -> bool) -> Value {
-        let (seen, _) = until("an observation that shows it", SOON, || async {
+        let (seen, _) = until("an observation that shows it", PATIENCE, || async {
             let subject = self.drover.shown(id).await?;
             let seen = subject["last_observation"]["attributes"].clone();
             when(shows(&seen), seen)

@@ -1,13 +1,12 @@
 //! Before a server is taken down on purpose, its leader hands over; where it cannot,
 //! the server is taken down all the same.
 
+use drover_tests::PATIENCE;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::world::World;
-
-const SOON: Duration = Duration::from_secs(90);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_is_resized_and_another_rebooted_under_load_and_clients_feel_a_switchover() {
@@ -65,7 +64,7 @@ async fn a_leader_without_a_follower_that_would_do_goes_down_with_its_server() {
     // One that is down is not even asked.
     let server = world.server_of(&follower).await;
     world.drover.unplug(&its.instance).await.unwrap();
-    let down = world.drover.turn_until(&server, "unavailable", SOON);
+    let down = world.drover.turn_until(&server, "unavailable", PATIENCE);
     down.await.unwrap();
     let reboot = json!({"action": "reboot", "now": true, "reason": "a test"});
     let done = world.act(&world.server_of(&id).await, reboot).await;

@@ -29,14 +29,14 @@ async fn twenty_starters_are_made_and_destroyed_again() {
         ids.push(world.create(&format!("db-{n}"), "starter").await);
     }
     // Ten on each of two servers.
-    world.all_available(22, Duration::from_secs(300)).await;
+    world.all_available(22).await;
     println!("twenty made in {:.1} s", began.elapsed().as_secs_f64());
     assert_eq!(world.live("server").await, 2, "starters share servers");
     world.assert_kept_apart().await;
     for id in &ids {
         world.destroy(*id).await;
     }
-    world.until_nothing_is_left(Duration::from_secs(300)).await;
+    world.until_nothing_is_left().await;
     println!(
         "and destroyed again after {:.1} s",
         began.elapsed().as_secs_f64()
@@ -76,13 +76,13 @@ async fn resolvers_killed_a_hundred_times_make_nothing_twice_and_leave_nothing_b
     for id in doomed {
         world.destroy(id).await;
     }
-    world.until_settled(kept, Duration::from_secs(300)).await;
+    world.until_settled(kept).await;
     world.assert_cloud_is_as_recorded().await;
     world.assert_no_incident().await;
     for id in kept {
         world.destroy(*id).await;
     }
-    world.until_nothing_is_left(Duration::from_secs(300)).await;
+    world.until_nothing_is_left().await;
 }
 
 /// Nothing was made yet, and nothing is ever made: nobody is asked who is not there.
@@ -94,6 +94,6 @@ async fn what_is_given_up_before_it_was_begun_leaves_nothing() {
         world.destroy(id).await;
     }
     world.drover.processes.start("resolve").unwrap();
-    world.until_nothing_is_left(Duration::from_secs(60)).await;
+    world.until_nothing_is_left().await;
     world.assert_no_incident().await;
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use drover_tests::{Deployment, flood, sql};
+use drover_tests::{Deployment, PATIENCE, flood, sql};
 use serde_json::json;
 
 /// The first time that a step shows in the record, the process that does it is
@@ -16,10 +16,7 @@ async fn a_resolver_killed_at_each_step_is_followed_by_one_that_goes_on() {
     drover.start(&all).await.unwrap();
     let create = ["create", "--servers", "4", "--resources-per-server", "1"];
     drover.local(&create).await.unwrap();
-    drover
-        .all_available(8, Duration::from_secs(120))
-        .await
-        .unwrap();
+    drover.all_available(8, PATIENCE).await.unwrap();
     drover.local(&["kill", "pg-1-db-1"]).await.unwrap();
     drover.local(&["unplug", "pg-2"]).await.unwrap();
 
@@ -56,10 +53,7 @@ async fn a_resolver_killed_at_each_step_is_followed_by_one_that_goes_on() {
     ] {
         assert!(steps.contains(&step), "{step:?} was not among {steps:?}");
     }
-    drover
-        .all_available(8, Duration::from_secs(60))
-        .await
-        .unwrap();
+    drover.all_available(8, PATIENCE).await.unwrap();
     assert_eq!(flood::overlaps(&drover).await, 0);
     let sql = "select count(*) from resolver_runs b where phase = 'begun' and not exists (
              select from resolver_runs e where e.run_id = b.run_id and e.phase = 'ended')";

@@ -1,16 +1,11 @@
 //! What is not made in time, or refused, is said to a human, and goes on when what was
 //! in its way is gone.
 
-use std::time::Duration;
-
 use drover_tests::aws::Answer;
-use drover_tests::{Says, when};
+use drover_tests::{PATIENCE, Says, when};
 use serde_json::{Value, json};
 
 use crate::ec2::{Ec2, Setting};
-
-/// What is stuck is looked at once a minute, and so late a second time.
-const SOON: Duration = Duration::from_secs(180);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_credentials_ec2_waits_for_a_human_and_the_local_cloud_goes_on() {
@@ -102,7 +97,7 @@ impl Ec2 {
     async fn incident(&self, subject: &str, kind: &str, state: &str) -> Value {
         let path = format!("/v1/incidents?subject={subject}&kind={kind}&limit=1");
         let what = format!("{kind} {state}");
-        let found = drover_tests::until(&what, SOON, || async {
+        let found = drover_tests::until(&what, PATIENCE, || async {
             let page = self.drover.get(&path).await?;
             let newest = page["items"][0].clone();
             when(newest["state"] == state, newest)

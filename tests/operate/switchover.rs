@@ -1,13 +1,12 @@
 //! The lead is handed over under load, and back again: nothing that was acknowledged is
 //! lost.
 
+use drover_tests::PATIENCE;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::world::World;
-
-const SOON: Duration = Duration::from_secs(90);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_takes_the_lead_under_load_and_nothing_is_lost() {
@@ -15,7 +14,7 @@ async fn a_follower_takes_the_lead_under_load_and_nothing_is_lost() {
     let more = json!({"name": "orders-second"});
     let path = format!("/v1/resources/{id}/followers");
     world.drover.post(&path, &more).await.unwrap();
-    world.all_available(6, SOON).await;
+    world.all_available(6).await;
     let ledger = world.written(&id).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     hand_over(&world, &id, &follower).await;
@@ -35,7 +34,7 @@ async fn a_follower_takes_the_lead_under_load_and_nothing_is_lost() {
 pub async fn hand_over(world: &World, from: &str, to: &str) {
     let name = world.name(from).await;
     let ask = json!({"action": "switchover", "to": to, "now": true, "reason": "a test"});
-    let done = world.drover.act_until_done(from, &ask, SOON).await;
+    let done = world.drover.act_until_done(from, &ask, PATIENCE).await;
     done.unwrap();
     let leader = world.drover.shown(to).await.unwrap();
     let old = world.drover.shown(from).await.unwrap();

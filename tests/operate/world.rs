@@ -7,7 +7,7 @@ use drover::model::{Cloud, Durability, ExposeSecret, Kind, SubjectId, secret};
 use drover::store::subjects::Known;
 use drover::store::{creation, plans, subjects};
 use drover_tests::records::key;
-use drover_tests::{Deployment, Ledger, sql, until, when};
+use drover_tests::{Deployment, Ledger, PATIENCE, sql, until, when};
 use serde_json::{Value, json};
 
 pub struct World {
@@ -64,8 +64,8 @@ impl World {
         sql::scalar(&self.drover.pool, sql, [kind]).await
     }
 
-    pub async fn all_available(&self, count: usize, within: Duration) {
-        let available = self.drover.all_available(count, within).await;
+    pub async fn all_available(&self, count: usize) {
+        let available = self.drover.all_available(count, PATIENCE).await;
         self.or_tell(available).await;
     }
 
@@ -77,9 +77,9 @@ impl World {
     }
 
     /// Until these are available, and nothing else of resources is left.
-    pub async fn until_settled(&self, kept: &[SubjectId], within: Duration) {
+    pub async fn until_settled(&self, kept: &[SubjectId]) {
         let pool = &self.drover.pool;
-        let settled = until("all where they should be", within, || async {
+        let settled = until("all where they should be", PATIENCE, || async {
             let sql = "select count(*) from operations where state = 'open'";
             let open: i64 = sql::scalar(pool, sql, ()).await;
             let sql =
@@ -96,10 +96,10 @@ impl World {
     }
 
     /// No row of the ring and no machine.
-    pub async fn until_nothing_is_left(&self, within: Duration) {
+    pub async fn until_nothing_is_left(&self) {
         let sql = "select (select count(*) from subjects where forgotten_at is null),
                         (select count(*) from apalis.jobs where job_type <> 'notify')";
-        let gone = until("nothing left", within, || async {
+        let gone = until("nothing left", PATIENCE, || async {
             let (live, tokens): (i64, i64) = sql::row(&self.drover.pool, sql, ()).await;
             let machines = self.machines().await;
             let nothing = live == 0 && tokens == 0 && machines.is_empty();
@@ -200,7 +200,7 @@ impl World {
     pub async fn assert_nothing_lost(&self, ledger: Ledger) -> Duration {
         // One more, so that the pause after the last change is among them.
         let now = Instant::now();
-        let more = until("one more commit", Duration::from_secs(60), || async {
+        let more = until("one more commit", PATIENCE, || async {
             Ok(ledger.first_after(now, "").ok_or("none yet".to_owned()))
         });
         if let Err(e) = more.await {

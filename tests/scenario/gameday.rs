@@ -1,13 +1,9 @@
 //! Game days on a real local herd: each harm is real, is mended, and the report says how
 //! long that took.
 
-use std::time::Duration;
-
 use drover::model::State;
-use drover_tests::{Deployment, Says, until, when};
+use drover_tests::{Deployment, PATIENCE, Says, until, when};
 use serde_json::{Value, json};
-
-const SOON: Duration = Duration::from_secs(120);
 
 /// A deployment that is marked, with one server and so many databases on it: their ids,
 /// the server's first.
@@ -21,7 +17,7 @@ async fn herd(databases: usize, more: &[&str]) -> (Deployment, Vec<String>) {
     let count = databases.to_string();
     let create = ["create", "--servers", "1", "--resources-per-server", &count];
     it.local(&[&create, more].concat()).await.unwrap();
-    it.all_available(1 + databases, SOON).await.unwrap();
+    it.all_available(1 + databases, PATIENCE).await.unwrap();
     let all = it.subjects().await.unwrap();
     let ids = all.iter().map(|s| s.core().id.to_string());
     let ids = ids.collect();
@@ -31,8 +27,8 @@ async fn herd(databases: usize, more: &[&str]) -> (Deployment, Vec<String>) {
 /// Until all is well, and nothing is being mended any more.
 async fn all_well(it: &Deployment) {
     let count = it.subjects().await.unwrap().len();
-    it.all_available(count, SOON).await.unwrap();
-    let well = until("no incident is open", SOON, || async {
+    it.all_available(count, PATIENCE).await.unwrap();
+    let well = until("no incident is open", PATIENCE, || async {
         let open = it.get("/v1/incidents?state=open").await?;
         when(open["items"] == json!([]), open)
     });
@@ -142,7 +138,7 @@ async fn a_partition_ends_by_itself_even_if_workers_die() {
     let body = json!({"subject": ids[0], "how": "partition", "for_s": 20, "reason": "a test"});
     let asked = it.post("/v1/gameday", &body).await.unwrap();
     let path = format!("/v1/gameday/{}", asked["id"].as_str().unwrap());
-    let begun = until("it is cut off, or cannot be", SOON, || async {
+    let begun = until("it is cut off, or cannot be", PATIENCE, || async {
         let seen = it.get(&path).await?;
         Ok(match seen["state"].as_str() {
             Some("failed") => Ok(seen),
@@ -154,7 +150,7 @@ async fn a_partition_ends_by_itself_even_if_workers_die() {
     assert_eq!(seen["state"], "broken", "{seen:#}");
     it.processes.kill("resolve").unwrap();
     it.processes.start("resolve").unwrap();
-    let mended = until("it is reached again", SOON, || async {
+    let mended = until("it is reached again", PATIENCE, || async {
         let seen = it.get(&path).await?;
         when(seen["state"] == "recovered", seen)
     });
@@ -177,7 +173,7 @@ async fn a_filled_volume_is_noticed_and_emptied_again() {
         "{report:#}"
     );
     let path = format!("/v1/gameday/{}", report["id"].as_str().unwrap());
-    let healed = until("our file is gone", SOON, || async {
+    let healed = until("our file is gone", PATIENCE, || async {
         let seen = it.get(&path).await?;
         when(seen["healed_at"].is_string(), seen)
     });

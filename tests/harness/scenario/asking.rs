@@ -6,9 +6,9 @@ use anyhow::{Context, Result, bail, ensure};
 use drover::api::{Incident, IncidentTimeline, Page, Subject};
 use drover::model::{IncidentKind, IncidentState, Kind};
 
-use super::{PATIENCE, People, RESOURCES, SERVERS};
+use super::{People, RESOURCES, SERVERS};
 use crate::pagerduty::AlertState;
-use crate::{Deployment, until, when};
+use crate::{Deployment, PATIENCE, until, when};
 
 /// Waits for a subject's newest incident of a kind to be in one of these states.
 pub(super) async fn incident(

@@ -1,14 +1,10 @@
 //! A customer asks for a database, gets one, and gives it back.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use drover::api::{CreateResource, Credentials, Resource, Subject};
 use drover::model::State;
 
-use crate::{Deployment, until, when};
-
-const LONGEST: Duration = Duration::from_secs(90);
+use crate::{Deployment, PATIENCE, until, when};
 
 /// Tells how long it took until the database was in service.
 pub(super) async fn make(drover: &mut Deployment, tell: &mut impl FnMut(&str)) -> Result<f64> {
@@ -29,7 +25,7 @@ pub(super) async fn make(drover: &mut Deployment, tell: &mut impl FnMut(&str)) -
         "expected it to be in creation; seen: {asked:?}"
     );
     tell("a customer asks for a database `orders`, plan starter; there is no server for it yet");
-    let seconds = drover.turn_until(&id, "available", LONGEST).await?;
+    let seconds = drover.turn_until(&id, "available", PATIENCE).await?;
     let credentials = format!("/v1/resources/{id}/credentials");
     let credentials: Credentials = drover.api.get(&credentials).await?;
     ensure!(!credentials.url.is_empty(), "expected a URL to connect to");
@@ -41,7 +37,7 @@ pub(super) async fn make(drover: &mut Deployment, tell: &mut impl FnMut(&str)) -
         .api
         .delete::<Subject>(&format!("/v1/resources/{id}?confirm=orders"))
         .await?;
-    let (_, gone) = until("nothing left of orders", LONGEST, || async {
+    let (_, gone) = until("nothing left of orders", PATIENCE, || async {
         let left = drover.subjects().await?;
         let left: Vec<String> = left
             .iter()

@@ -10,12 +10,9 @@ use super::asking::{
     alarms, all_clear, events, heading, incident, last, nth, open_alerts, resolved, runs,
     tell_runs, timeline, told,
 };
-use super::{PATIENCE, People, RESOURCES, SERVERS, SUBJECTS, guests, pick, transitions, who};
+use super::{People, RESOURCES, SERVERS, SUBJECTS, guests, pick, transitions, who};
 use crate::pagerduty::AlertState;
-use crate::{Deployment, until, when};
-
-/// Long enough for every attempt of a playbook and the waits between.
-const PLAYBOOK: Duration = Duration::from_secs(180);
+use crate::{Deployment, PATIENCE, until, when};
 
 /// A killed postmaster is restarted by drover itself.
 pub(super) async fn restart(drover: &mut Deployment, tell: &mut impl FnMut(&str)) -> Result<f64> {
@@ -65,7 +62,7 @@ pub(super) async fn reboot(drover: &mut Deployment, tell: &mut impl FnMut(&str))
     let states = IncidentState::ALL;
     let incident = incident(drover, &id, IncidentKind::ServerDown, states, PATIENCE).await?;
     tell(&format!("{name}: {}", heading(&incident)));
-    let back = drover.all_available(SUBJECTS, PLAYBOOK).await?;
+    let back = drover.all_available(SUBJECTS, PATIENCE).await?;
     let took = down + back;
     tell(&format!(
         "{name}: rebooted by drover, all {SUBJECTS} subjects available ({took:.1} s)"
@@ -122,7 +119,7 @@ pub(super) async fn advise(
     };
     let path = format!("/v1/incidents/{id_of}/actions");
     drover.api.post::<IncidentTimeline>(&path, &retry).await?;
-    let back = drover.turn_until(&id, "available", PLAYBOOK).await?;
+    let back = drover.turn_until(&id, "available", PATIENCE).await?;
     tell(&format!(
         "mode act, and retry: {name} available ({back:.1} s)"
     ));
@@ -144,7 +141,7 @@ pub(super) async fn call_a_human(
         "{name}: killed, and its data directory made unreadable"
     ));
     let began = std::time::Instant::now();
-    let found = needs_human(drover, &id, PLAYBOOK).await?;
+    let found = needs_human(drover, &id, PATIENCE).await?;
     let id_of = found.id.to_string();
     let called = began.elapsed().as_secs_f64();
     let key = format!("drover/{id_of}");
@@ -239,7 +236,7 @@ pub(super) async fn blind(
     for id in &ids {
         drover.local(&["plug", id]).await?;
     }
-    let back = drover.all_available(SUBJECTS, PLAYBOOK).await?;
+    let back = drover.all_available(SUBJECTS, PATIENCE).await?;
     resolved(drover, &id_of, PATIENCE).await?;
     all_clear(people).await?;
     until("every incident closed", PATIENCE, || async {

@@ -11,7 +11,7 @@ use drover_jobs::cloud::local::LocalServer;
 use drover_jobs::host::helper;
 use drover_jobs::resolve::operations::Ended;
 use drover_jobs::ssh::{self, Limits};
-use drover_tests::{Says, sql, until, when};
+use drover_tests::{PATIENCE, Says, sql, until, when};
 use rand::RngExt;
 use serde_json::{Value, json};
 
@@ -76,7 +76,7 @@ async fn made_old(world: &World, server: &LocalServer, version: u32) {
 
 /// Until this version is felt.
 async fn felt(world: &World, server: SubjectId, version: Option<u32>) {
-    let seen = until("it is felt", Duration::from_secs(60), || async {
+    let seen = until("it is felt", PATIENCE, || async {
         let mut db = world.pool.acquire().await?;
         let seen = observations::newest(&mut db, &[server]).await?.pop();
         let felt = seen.and_then(|(_, seen)| seen.attributes.server.drover_root.clone());
@@ -318,7 +318,7 @@ async fn an_older_drover_root_is_replaced_by_itself_and_a_newer_one_never() {
 async fn resolvers_that_are_killed_leave_no_login_without_a_way() {
     let mut herd = Herd::start(1).await;
     let id = herd.create("shop", "starter").await;
-    herd.all_available(2, Duration::from_secs(240)).await;
+    herd.all_available(2).await;
     let database = PublicId::new(Kind::Resource, id).to_string();
     let node = herd.drover.node(&database).await.unwrap();
     let newest = helper::version();
@@ -330,17 +330,13 @@ async fn resolvers_that_are_killed_leave_no_login_without_a_way() {
     );
     let daemon = herd.drover.machines();
     daemon.sh(&node.instance, &old).await.unwrap();
-    let renewed = until(
-        "the clock has it renewed",
-        Duration::from_secs(150),
-        || async {
-            let said = daemon.sh(&node.instance, "drover-root version").await?;
-            when(said.trim() == newest.to_string(), said)
-        },
-    );
+    let renewed = until("the clock has it renewed", PATIENCE, || async {
+        let said = daemon.sh(&node.instance, "drover-root version").await?;
+        when(said.trim() == newest.to_string(), said)
+    });
     renewed.await.unwrap();
     let sql = "select count(*) from operations where kind = 'install_helper' and state = 'open'";
-    let over = until("that is over", Duration::from_secs(60), || async {
+    let over = until("that is over", PATIENCE, || async {
         let open: i64 = sql::scalar(&herd.drover.pool, sql, ()).await;
         when(open == 0, open)
     });
@@ -377,7 +373,7 @@ async fn resolvers_that_are_killed_leave_no_login_without_a_way() {
             .unwrap();
         killed += 1;
     }
-    let done = until("it is done", Duration::from_secs(120), || async {
+    let done = until("it is done", PATIENCE, || async {
         herd.drover.machines().sh(&node.instance, &way).await?;
         let seen = herd.drover.shown(&operation).await?;
         when(seen["state"] == "done", seen["note"].clone())
