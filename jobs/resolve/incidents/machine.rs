@@ -336,7 +336,7 @@ fn stand_still(incident: &Incident, view: &View, at_work: bool) -> Option<NextAc
         Blocker::LookingRound if incident.state != IncidentState::Triggered => None,
         Blocker::LookingRound => {
             let why = "other servers are looked at first";
-            rest(why.into(), LOOK_SOON / 2, true)
+            rest(why.into(), LOOK_SOON / 5, true)
         }
     }
 }

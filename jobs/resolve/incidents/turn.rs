@@ -211,7 +211,8 @@ impl Resolve {
         }
         if book.looks_round && incident.state == IncidentState::Triggered {
             let unseen =
-                queue::unseen_servers(db, incident.state_since, LOOK_ROUND_SERVERS).await?;
+                queue::unseen_servers(db, subject, incident.state_since, LOOK_ROUND_SERVERS)
+                    .await?;
             let waited = store::now(db).await? > incident.state_since + LOOK_ROUND;
             if !unseen.is_empty() && !waited {
                 queue::bring_forward(db, &unseen).await?;

@@ -211,19 +211,20 @@ pub async fn bring_forward(db: &mut PgConnection, subjects: &[SubjectId]) -> sql
     touched(db, sql, [subjects]).await
 }
 
-/// Live servers that have not been felt and thought about since then, those not
-/// seen for longest first.
+/// Live servers, but for this subject, that have not been felt and thought about since then,
+/// those not seen for longest first.
 pub async fn unseen_servers(
     db: &mut PgConnection,
+    but: SubjectId,
     since: DateTime<Utc>,
     most: i64,
 ) -> sqlx::Result<Vec<SubjectId>> {
     let sql = "select s.id from subjects s join apalis.jobs j on j.id = s.id
-         where s.kind = 'server' and s.forgotten_at is null
-           and not (j.job_type in ('feel', 'silent') and j.done_at is not null and j.done_at > $1)
+         where s.kind = 'server' and s.forgotten_at is null and s.id <> $1
+           and not (j.job_type in ('feel', 'silent') and j.done_at is not null and j.done_at > $2)
          order by j.done_at nulls first
-         limit $2";
-    column(db, sql, (since, most)).await
+         limit $3";
+    column(db, sql, (but, since, most)).await
 }
 
 /// Takes the token of an incident or an operation that is over out.
