@@ -9,7 +9,11 @@ mod ring;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "bench", about = "Measures drover on a database of its own")]
+#[command(
+    name = "bench",
+    about = "Measures drover on a database of its own",
+    after_help = "DROVER_LOCAL_IMAGE=trixie: machines are Debian 13, and not 12."
+)]
 struct Arguments {
     /// Print one JSON object as the last line.
     #[arg(long, global = true)]

@@ -21,6 +21,8 @@ use tempfile::TempDir;
 use crate::records::SECRET_KEY;
 use crate::{Daemon, Postgres, Processes, postgres, sql, until, when};
 
+/// What the herd's machines start from.
+const IMAGE: &str = "DROVER_LOCAL_IMAGE";
 const TOKEN: &str = "a-token-of-the-tests-0123456789";
 
 /// Everything drover needs, in temporary places; gone when it is dropped.
@@ -59,7 +61,7 @@ impl Deployment {
         postgres::ssh_key(&local.join("ssh_key"))?;
         let (postgres, database_url, pool) = Postgres::with_record().await?;
         let port = postgres::free_port()?;
-        let environment = BTreeMap::from(
+        let mut environment = BTreeMap::from(
             [
                 ("DATABASE_URL", database_url),
                 ("PORT", port.to_string()),
@@ -74,6 +76,10 @@ impl Deployment {
             ]
             .map(|(name, value)| (name.to_owned(), value)),
         );
+        // Whoever measures may choose.
+        if let Ok(image) = std::env::var(IMAGE) {
+            environment.insert(IMAGE.to_owned(), image);
+        }
         let url = format!("http://127.0.0.1:{port}");
         Ok(Self {
             processes: Processes::new(environment, logs),
