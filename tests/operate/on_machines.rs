@@ -10,6 +10,10 @@ use serde_json::{Value, json};
 
 use crate::ec2::{Ec2, Setting};
 
+/// What a pair may take from nothing: twice what it takes on a machine that does nothing
+/// else.
+const FROM_NOTHING: f64 = 180.0;
+
 impl Ec2 {
     async fn premium(&self) -> String {
         let id = self.create("orders", "premium").await;
@@ -17,6 +21,7 @@ impl Ec2 {
         let took = self.explained(all).await;
         println!("from nothing to available: {took:.1} s");
         println!("{}", self.timeline().await);
+        assert!(took < FROM_NOTHING, "{took:.1} s");
         let settled = self.drover.settled(1, PATIENCE).await;
         self.explained(settled).await;
         id

@@ -347,9 +347,9 @@ fn ask(incident: &Incident, book: &Playbook) -> NextAction {
     // All of it begins anew behind one that is not in the list, since it was to take something
     // back, which is needed; and behind a lead that was to be taken over, since that goes before
     // others have had their turn.
-    let mut turns = book.remedies.iter().filter(|it| it.on != On::Leaders);
+    let turns = book.remedies.iter().filter(|it| it.on != On::Leaders);
     let from = turns.clone().position(last).unwrap_or(0);
-    for remedy in turns.by_ref().skip(from) {
+    for remedy in turns.skip(from) {
         let attempt = if last(remedy) { incident.attempt } else { 0 };
         if attempt >= remedy.attempts {
             continue;
@@ -423,8 +423,8 @@ pub fn conclude(
             LOOK_SOON
         }
         Ended::Skipped(_) => {
-            // Nothing was done, so nothing is counted and nothing waited for; but for what is
-            // asked for again and again, whoever has had a turn in between.
+            // Nothing was done, so nothing is counted and nothing waited for. A failover counts
+            // all the same: it is asked for again between the others, and that has to end.
             if remedy.is_none_or(|remedy| remedy.on == On::Subject) {
                 incident.attempts = incident.attempts.saturating_sub(1);
             }

@@ -20,9 +20,9 @@ pub struct Leader {
     pub patience: std::time::Duration,
 }
 
-/// The leaders that are this subject, or on it, and have a follower that may lead: one that
-/// does not answer, or is just being made to follow, would only be waited for, while what may
-/// help the leader has to wait as well.
+/// The leaders that are this subject, or on it, and have a follower that is not just being made
+/// to follow: that would only be waited for, while it waits for its leader. Whether one can lead
+/// is asked of itself; what was felt of it may be no more than that its connections are used up.
 pub async fn leaders_at(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<Vec<Leader>> {
     let sql = "select r.id, s.state = 'available', p.failover_patience_s
          from resources r join subjects s using (id) join plans p on p.name = r.plan
@@ -30,7 +30,7 @@ pub async fn leaders_at(db: &mut PgConnection, subject: SubjectId) -> sqlx::Resu
            and s.state in ('available', 'uncertain', 'unavailable') and s.forgotten_at is null
            and exists (select from resources f join subjects fs on fs.id = f.id
                        where f.leader_id = r.id and fs.forgotten_at is null
-                         and fs.state in ('available', 'uncertain')
+                         and fs.state in ('available', 'uncertain', 'unavailable')
                          and not exists (select from operations o
                                          where o.subject_id = f.id and o.state = 'open'
                                            and o.kind = any($2)))
