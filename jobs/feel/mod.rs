@@ -86,18 +86,28 @@ fn connect_limit(subject: &Subject, otherwise: Duration) -> Duration {
     }
 }
 
-/// After so long its witnesses are asked meanwhile.
+/// After so long without an answer a subject's witnesses are asked meanwhile.
 const SILENT: Duration = Duration::from_secs(1);
+/// The same for one in doubt, which has been waited for before.
+const SILENT_AGAIN: Duration = Duration::from_millis(300);
+
+fn silence(subject: &Subject) -> Duration {
+    match subject.state == State::Uncertain {
+        true => SILENT_AGAIN,
+        false => SILENT,
+    }
+}
 
 impl World {
-    /// What answers needs no witness. One that is silent for a second is not waited for
+    /// What answers needs no witness. One that is silent for a while is not waited for
     /// any longer if its server says that it is down, or the cloud that its server is.
     async fn feel_with_witness(&self, resource: &Resource, server: &Server) -> Attributes {
         let feel = resource::feel(resource, server);
         tokio::pin!(feel);
+        let waits = silence(&resource.subject);
         let (port, is) = (resource.port, resource.cluster.as_ref());
         let ask = || witness::ask_server(server, AtPort { port, is }, &self.context);
-        let mut seen = match tokio::time::timeout(SILENT, &mut feel).await {
+        let mut seen = match tokio::time::timeout(waits, &mut feel).await {
             Ok(seen) => seen,
             Err(_) => {
                 let asked = ask();
@@ -114,7 +124,7 @@ impl World {
                             let down = matches!(word, Witness::Down { .. });
                             witness = Some(word);
                             if down {
-                                break Attributes { witness, ..silent(resource, SILENT) };
+                                break Attributes { witness, ..silent(resource, waits) };
                             }
                         }
                         (word, _) = &mut cloud, if !cloud_said => {
@@ -123,7 +133,7 @@ impl World {
                             if let (Some(Witness::Down { detail }), None) = (word, &witness) {
                                 let cause = Cause::Timeout;
                                 witness = Some(Witness::Silent { cause, detail });
-                                break Attributes { witness, ..silent(resource, SILENT) };
+                                break Attributes { witness, ..silent(resource, waits) };
                             }
                         }
                     }

@@ -16,9 +16,6 @@ use crate::ssh::SshError;
 
 const TIME: Duration = Duration::from_secs(10);
 
-/// After so long its cloud is asked meanwhile.
-const SILENT: Duration = Duration::from_secs(1);
-
 /// How long the cloud may take to say how the instance is.
 const WITNESS_TIME: Duration = Duration::from_secs(5);
 
@@ -60,7 +57,7 @@ pub async fn feel(server: &Server, cx: &FeelContext) -> Attributes {
 /// What a cloud has said: as a witness, and in full.
 type Said = (Option<Witness>, Option<CloudFigures>);
 
-/// One that is silent for a second is not waited for any longer if its cloud says that it
+/// One that is silent for a while is not waited for any longer if its cloud says that it
 /// is down: two witnesses agree.
 async fn look_or_ask(
     server: &Server,
@@ -68,7 +65,8 @@ async fn look_or_ask(
 ) -> (Result<Report, SshError>, Option<Said>) {
     let look = look(server, cx);
     tokio::pin!(look);
-    if let Ok(looked) = tokio::time::timeout(SILENT, &mut look).await {
+    let waits = super::silence(&server.subject);
+    if let Ok(looked) = tokio::time::timeout(waits, &mut look).await {
         return (looked, None);
     }
     let ask = ask_cloud(server, cx);
@@ -77,7 +75,7 @@ async fn look_or_ask(
         looked = &mut look => (looked, None),
         said = &mut ask => match said.0 {
             Some(Witness::Down { .. }) => {
-                let silent = format!("{}: silent for {SILENT:?}", server.address);
+                let silent = format!("{}: silent for {waits:?}", server.address);
                 (Err(SshError::new(Cause::Timeout, silent)), Some(said))
             }
             Some(Witness::Up { .. } | Witness::Silent { .. }) | None => (look.await, Some(said)),

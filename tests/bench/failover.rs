@@ -24,9 +24,6 @@ pub struct Options {
     /// Cadence of what is available, in seconds.
     #[arg(long, default_value_t = 5)]
     cadence_s: u64,
-    /// How many write at the same time.
-    #[arg(long, default_value_t = 3)]
-    writers: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -74,7 +71,7 @@ pub async fn run(options: Options, as_json: bool) -> Result<()> {
     }
     drover.settled(1, GIVE_UP).await?;
     let account = drover.account(&id).await?;
-    let ledger = Ledger::open(account, options.writers).map_err(anyhow::Error::msg)?;
+    let ledger = Ledger::open(account).map_err(anyhow::Error::msg)?;
     let mut runs = Vec::new();
     for n in 1..=options.runs {
         let run = one(&drover, &ledger, &options).await;

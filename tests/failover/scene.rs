@@ -40,7 +40,7 @@ impl Scene {
         drover.settled(followers, PATIENCE).await.unwrap();
         let account = drover.account(&id).await.unwrap();
         Self {
-            ledger: Ledger::open(account, 1).unwrap(),
+            ledger: Ledger::open(account).unwrap(),
             drover,
             followers,
         }

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 /// Where a customer writes, and how they get in.
@@ -88,61 +88,38 @@ pub struct Entry {
     pub by: String,
 }
 
-/// Writers at work. They stop when this is dropped.
+/// Customers at work. They stop when this is dropped.
 pub struct Ledger {
     account: Account,
     opened: Instant,
     entries: Arc<Mutex<Vec<Entry>>>,
     stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
+    customers: Option<JoinHandle<()>>,
 }
 
-/// Between two commits of one writer.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Between the beginnings of two commits. The next does not wait for those before it: else
+/// all would wait out the same dead node, and none would find when the next one leads.
+const BEAT: Duration = Duration::from_millis(100);
+/// Who are at it at the same time, at most: as many as begin while one is let down.
+const AT_ONCE: usize = 20;
 
 impl Ledger {
-    /// Makes the table `ledger` and has so many write into it, one row a commit.
-    pub fn open(account: Account, writers: usize) -> Result<Self, String> {
+    /// Makes the table `ledger` and has one row after another written into it, a commit each.
+    pub fn open(account: Account) -> Result<Self, String> {
         account.psql("create table if not exists ledger (n bigint primary key)")?;
         let opened = Instant::now();
         let entries: Arc<Mutex<Vec<Entry>>> = Arc::default();
         let stop: Arc<AtomicBool> = Arc::default();
-        let next = Arc::new(AtomicU64::new(1));
-        let threads = (0..writers)
-            .map(|_| {
-                let (account, entries) = (account.clone(), entries.clone());
-                let (stop, next) = (stop.clone(), next.clone());
-                std::thread::spawn(move || {
-                    while !stop.load(Ordering::Relaxed) {
-                        let n = next.fetch_add(1, Ordering::Relaxed);
-                        let began = Instant::now();
-                        let sql = format!(
-                            "insert into ledger values ({n}) returning host(inet_server_addr())"
-                        );
-                        if let Ok(by) = account.within(QUICK, &sql) {
-                            let ended = Instant::now();
-                            let entry = Entry {
-                                n,
-                                began,
-                                ended,
-                                by,
-                            };
-                            entries
-                                .lock()
-                                .unwrap_or_else(|e| e.into_inner())
-                                .push(entry);
-                        }
-                        std::thread::sleep(PAUSE);
-                    }
-                })
-            })
-            .collect();
+        let customers = {
+            let (account, entries, stop) = (account.clone(), entries.clone(), stop.clone());
+            std::thread::spawn(move || come(&account, &entries, &stop))
+        };
         Ok(Self {
             account,
             opened,
             entries,
             stop,
-            threads,
+            customers: Some(customers),
         })
     }
 
@@ -198,10 +175,44 @@ impl Ledger {
 
     fn join(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
+        if let Some(customers) = self.customers.take() {
+            let _ = customers.join();
         }
     }
+}
+
+/// One customer after another, each for one commit, until they are to stop.
+fn come(account: &Account, entries: &Mutex<Vec<Entry>>, stop: &AtomicBool) {
+    std::thread::scope(|scope| {
+        let mut at_it = Vec::new();
+        for n in 1.. {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            at_it.retain(|one: &ScopedJoinHandle<'_, ()>| !one.is_finished());
+            if at_it.len() < AT_ONCE {
+                at_it.push(scope.spawn(move || commit(account, entries, n)));
+            }
+            std::thread::sleep(BEAT);
+        }
+    });
+}
+
+fn commit(account: &Account, entries: &Mutex<Vec<Entry>>, n: u64) {
+    let began = Instant::now();
+    let sql = format!("insert into ledger values ({n}) returning host(inet_server_addr())");
+    let Ok(by) = account.within(QUICK, &sql) else {
+        return;
+    };
+    let ended = Instant::now();
+    let entry = Entry {
+        n,
+        began,
+        ended,
+        by,
+    };
+    let mut entries = entries.lock().unwrap_or_else(|e| e.into_inner());
+    entries.push(entry);
 }
 
 impl Drop for Ledger {

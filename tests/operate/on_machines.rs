@@ -66,7 +66,7 @@ impl Ec2 {
 
     async fn ledger(&self, id: &str) -> Ledger {
         let account: Account = self.drover.account(id).await.unwrap();
-        Ledger::open(account, 1).unwrap()
+        Ledger::open(account).unwrap()
     }
 
     /// How it was proved that this one had stopped to lead: in one word, and in words.

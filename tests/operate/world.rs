@@ -192,7 +192,7 @@ impl World {
     /// Customers write all the time from now on, by the address with all nodes.
     pub async fn written(&self, id: &str) -> Ledger {
         let account = self.drover.account(id).await.unwrap();
-        Ledger::open(account, 3).unwrap()
+        Ledger::open(account).unwrap()
     }
 
     /// It is written still, and what was acknowledged is there. Gives the longest pause
