@@ -72,10 +72,10 @@ scripts! {
 
     // A cluster that runs, or does not.
     LOOK_CLUSTER = look_cluster, Owner, Nothing, [processes, answers];
-    RESTART_DEAD_CLUSTER = restart_dead_cluster, Anyone, Cluster, [clusters, owner, choose, cluster, processes, answers, ctl];
-    START_CLUSTER = start_cluster, Root, Cluster, [clusters, owner, choose, cluster, processes, ctl];
+    RESTART_DEAD_CLUSTER = restart_dead_cluster, Anyone, Cluster, [clusters, owner, choose, cluster, processes, answers, standby, ctl];
+    START_CLUSTER = start_cluster, Root, Cluster, [clusters, owner, choose, cluster, processes, standby, ctl];
     MARK_POSTMASTER = mark_postmaster, Owner, Nothing, [processes, postmaster];
-    RESTART_CLUSTER = restart_cluster, Anyone, Cluster, [clusters, owner, choose, cluster, processes, postmaster, ctl];
+    RESTART_CLUSTER = restart_cluster, Anyone, Cluster, [clusters, owner, choose, cluster, processes, postmaster, standby, ctl];
 
     // Roles and sessions.
     LOOK_ROLE = look_role, Owner, Nothing, [superuser];
@@ -88,7 +88,9 @@ scripts! {
     RESTART_ARCHIVER = restart_archiver, Owner, Cluster, [superuser, archiver, archiver_status];
 
     // Leaders and followers.
-    CANDIDATE_STANDING = candidate_standing, Owner, Nothing, [superuser];
+    CANDIDATE_STANDING = candidate_standing, Owner, Nothing, [superuser, timeline];
+    LEADERS_TIMELINE = leaders_timeline, Owner, Nothing, [superuser, timeline];
+    WAL_END = wal_end, Owner, Nothing, [processes];
     FOLLOWER_STANDING = follower_standing, Owner, Nothing, [superuser];
     STREAMING_FOLLOWERS = streaming_followers, Owner, Nothing, [superuser];
     STREAMS_FROM = streams_from, Owner, Nothing, [superuser];
@@ -100,11 +102,11 @@ scripts! {
     MAKE_SLOT = make_slot, Owner, Cluster, [superuser, put];
     DROP_SLOT = drop_slot, Owner, Cluster, [superuser];
     TIDY_SLOTS = tidy_slots, Owner, Cluster, [superuser];
-    PROMOTE = promote, Root, Cluster, [clusters, owner, choose, cluster, superuser];
+    PROMOTE = promote, Root, Cluster, [clusters, owner, choose, cluster, superuser, timeline, let_in, put];
     STOP_LEADER = stop_leader, Root, Cluster, [clusters, owner, choose, cluster, processes, standby, ctl];
-    LEAD_ON = lead_on, Root, Cluster, [clusters, owner, choose, cluster, processes, standby, ctl];
+    LEAD_ON = lead_on, Root, Cluster, [clusters, owner, choose, cluster, processes, standby, let_in, ctl];
     FENCE = fence, Root, Cluster, [clusters, owner, choose, cluster, processes, standby, ctl];
-    OPEN = open, Root, Cluster, [clusters, owner, choose, cluster];
+    OPEN = open, Root, Cluster, [clusters, owner, choose, cluster, let_in];
     FOLLOW = follow, Root, Cluster, [clusters, owner, choose, cluster, processes, standby, follow_arguments, put, leader];
     RESTART_FOLLOWER = restart_follower, Root, Cluster, [clusters, owner, choose, cluster, processes, standby, ctl];
     REWIND = rewind, Root, Cluster, [background, clusters, owner, choose, cluster, processes, standby, follow_arguments, leader];

@@ -178,8 +178,9 @@ enum Command {
     Operations(operations::List),
     /// Show an operation with its timeline, or do something about it.
     ///
-    /// retry: try a stuck one again at once. override: continue a stuck failover without
-    /// proof that it is safe. cancel: give up one that waits for its maintenance window.
+    /// retry: try a stuck one again at once. override: answer what a stuck failover says that
+    /// drover does not dare. cancel: give up one that waits for its maintenance window, or a
+    /// failover that has not begun to fence.
     Operation {
         /// op_…
         #[arg(value_parser = operations::id)]

@@ -74,7 +74,7 @@ named! {
         /// It is a failover that drover does not dare by itself: have it go on all the
         /// same, for a reason that is given.
         Override = "override",
-        /// It waits for its window: give it up.
+        /// Nothing is done yet: give it up.
         Cancel = "cancel",
     }
 }
@@ -85,16 +85,19 @@ impl OperationAction {
         let open = operation.state == OperationState::Open;
         let begun = operation.deadline.is_some() || operation.step > 0;
         let waits = operation.not_before.is_some_and(|at| at > now);
+        let failover = operation.kind == OperationKind::Failover;
+        // Until its leader is fenced, nothing is done.
+        let fences = operation.step > 0;
         Self::ALL
             .iter()
             .copied()
             .filter(|action| match action {
                 Self::Retry => open && operation.stuck_at.is_some(),
                 Self::Override => {
-                    let failover = operation.kind == OperationKind::Failover;
-                    failover && open && operation.stuck_at.is_some()
+                    let refused = !operation.memo["refused"].is_null();
+                    failover && open && refused && operation.stuck_at.is_some()
                 }
-                Self::Cancel => open && waits && !begun,
+                Self::Cancel => open && (waits && !begun || failover && !fences),
             })
             .collect()
     }

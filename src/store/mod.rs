@@ -6,6 +6,7 @@
 
 pub mod brake;
 pub mod changes;
+pub mod counted;
 pub mod creation;
 pub mod drover_root;
 pub mod gameday;

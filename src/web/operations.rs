@@ -131,7 +131,8 @@ fn not_now(
     };
     let message = format!(
         "the operation is {stands} and does not allow {action} (retry: of one that is stuck; \
-         override: of a failover that is stuck; cancel: of one that waits for its maintenance window)"
+         override: of a failover that drover does not dare; cancel: of one that waits for its \
+         maintenance window, or a failover that has not begun to fence)"
     );
     act::not_now(message, possible, "now")
 }

@@ -20,7 +20,9 @@ async fn a_resolver_is_killed_and_followed_by_one_that_carries_on() {
         scene.drover.processes.start("resolve").unwrap();
     })
     .await;
-    for step in ["choose", "fence", "promote", "swap", "repoint", "conclude"] {
+    for step in [
+        "choose", "fence", "elect", "promote", "swap", "repoint", "conclude",
+    ] {
         assert!(met.contains(&format!("failover {step}")), "{step}: {met:?}");
     }
     scene.written_by_another(moment, &old).await;
@@ -47,9 +49,12 @@ async fn reboots_at_each_step(scene: &mut Scene, old: &Lead, node: &Lead) {
     ask_for_another(scene, old).await;
     let mut boots = HashSet::new();
     let met = at_each_step(scene, async |scene, place| {
-        // Before it leads, nobody may be left to lead, and its old leader stays fenced; and a
-        // leader that is down for the third time within minutes is a human's.
+        // A leader that is down for the third time within minutes is a human's.
         let leads = [
+            "failover choose",
+            "failover fence",
+            "failover elect",
+            "failover promote",
             "failover swap",
             "failover repoint",
             "failover conclude",
@@ -135,12 +140,12 @@ async fn another_leads_once(scene: &Scene, old: &Lead) {
 
 /// A worker takes a while to write down that a step is done, so that each is met: within
 /// it, or when its work is done and the record does not know.
-async fn linger_behind_each_step(scene: &Scene) {
+pub async fn linger_behind_each_step(scene: &Scene) {
     for sql in [
         "create function linger() returns trigger language plpgsql as
              'begin perform pg_sleep(0.3); return new; end'",
         "create trigger linger before update of step on operations for each row
-             when (new.step <> old.step and new.kind in ('failover', 'rebuild'))
+             when (new.step <> old.step and new.kind in ('failover', 'rebuild', 'switchover'))
              execute function linger()",
     ] {
         sql::run(&scene.drover.pool, sql, ()).await;

@@ -3,6 +3,7 @@
 
 // The longest comes first: tests are begun in the order of their names.
 mod at_each_step;
+mod behind_the_fence;
 mod cut_off;
 mod nodes;
 mod scene;

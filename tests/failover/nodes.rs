@@ -17,9 +17,34 @@ impl Scene {
         self.or_logs(received.await.map(drop)).await;
     }
 
+    /// Has a session read from a table, and hold it, until it is ended.
+    pub async fn reads_for_ever(&self, node: &Lead, table: &str) {
+        let sql = format!("begin; select count(*) from {table}; select pg_sleep(100000)");
+        let reads = psql(&sql);
+        self.at(node, &format!("({reads}) >/dev/null 2>&1 </dev/null &"))
+            .await;
+        let held = format!(
+            "select count(*) from pg_locks where relation = '{table}'::regclass and granted"
+        );
+        let holds = until("it is read", PATIENCE, || async {
+            Ok(match self.sql(node, &held).await.as_str() {
+                "1" => Ok(()),
+                said => Err(said.to_owned()),
+            })
+        });
+        self.or_logs(holds.await.map(drop)).await;
+    }
+
     /// Stops a follower's receiver where it is. The shell that looks for it is none, in brackets.
     pub async fn hold_receiver(&self, node: &Lead) {
         self.at(node, "pkill -STOP -f [w]alreceiver").await;
+    }
+
+    /// Stops what replays WAL at a follower, or has it go on.
+    pub async fn hold_replay(&self, node: &Lead, hold: bool) {
+        let signal = if hold { "STOP" } else { "CONT" };
+        let tell = format!("pkill -{signal} -f '[s]tartup recovering'");
+        self.at(node, &tell).await;
     }
 
     /// Has one that was stopped end where it is, and another begin: what it was sent

@@ -39,11 +39,19 @@ impl Scene {
         }
         drover.settled(followers, PATIENCE).await.unwrap();
         let account = drover.account(&id).await.unwrap();
-        Self {
+        let scene = Self {
             ledger: Ledger::open(account).unwrap(),
             drover,
             followers,
+        };
+        // Whoever may lead has the ledger's table.
+        let leader = scene.lead().await;
+        let end = scene.sql(&leader, "select pg_current_wal_lsn()").await;
+        for id in scene.followers().await {
+            let follower = scene.drover.node(&id).await.unwrap();
+            scene.has_received(&follower, &end).await;
         }
+        scene
     }
 
     /// Servers without databases, so that two that die are not too many at once.

@@ -1,6 +1,7 @@
 # shellcheck shell=sh disable=SC2154  # v, c: prelude/cluster.sh
-# Has the old leader lead on: it was shut down in good order, and nobody else leads.
+# Has the old leader lead on, which was shut down or fenced: nobody else leads.
 
+let_in || exit 1
 lead
 ctl 300 start
 s=$?

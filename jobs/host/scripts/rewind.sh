@@ -1,5 +1,7 @@
 # shellcheck shell=sh disable=SC2154  # v, c, d: prelude/cluster.sh; conf, slot: follow_arguments.sh; j, job: background.sh
-# Rewinds the cluster to where it parted from its leader; $5 is the name of the job. It is
+# Rewinds the cluster to where it parted from its leader; $5 is the name of the job. $6 is the
+# number of a timeline: one that bears it, or a later one, is not its leader's, whatever
+# pg_rewind makes of it, and is left as it is (4). It is
 # not to start as a leader meanwhile: nobody is let in (pg_hba.conf), and it does not start
 # by itself. PostgreSQL's own recovery comes first, since only what was shut down in good
 # order can be rewound.
@@ -8,6 +10,13 @@
 # nobody can tell.
 
 ! alive || { echo "cluster $v/$c runs"; exit 1; }
+# What it wrote last tells, before a checkpoint does.
+# shellcheck disable=SC2016  # the owner's shell expands it
+own=$(in_data sh -c 'ls pg_wal' | sed -n 's/^\([0-9A-F]\{8\}\)[0-9A-F]\{16\}$/\1/p' | sort | tail -n 1)
+if [ -n "$own" ] && [ "$(printf %d "0x$own")" -ge "$6" ] && [ ! -e "$HOME/.drover-jobs/$5.lock" ]; then
+  echo "it has written timeline $(printf %d "0x$own"), which is not its leader's"
+  exit 4
+fi
 b=/usr/lib/postgresql/$v/bin
 
 told() { as_owner "$b/pg_controldata" "$d" | sed -n "s/^$1: *//p"; }

@@ -1,6 +1,8 @@
 # shellcheck shell=sh disable=SC2154  # v, c, l: prelude/cluster.sh
-# Starts the cluster. 2 is pg_ctlcluster's word for one that runs already.
+# Starts the cluster as what it is by the record: $2 is `leader` or `follower`. 2 is
+# pg_ctlcluster's word for one that runs already.
 
+be_what_it_is "$2" || exit 1
 ctl 300 start
 s=$?
 if [ $s != 0 ] && [ $s != 2 ]; then

@@ -78,7 +78,10 @@ async fn start_own(turn: &mut Turn<'_, CreateFollower>) -> Work {
 async fn names(turn: &mut Turn<'_, CreateFollower>) -> Work {
     let (resource, _) = turn.resource()?;
     match resource.leader {
-        Some(leader) => Ok(Outcome::done(sync::if_sync(turn, leader).await?)),
+        Some(leader) => {
+            let said = sync::join(turn, leader, resource.subject.id).await?;
+            Ok(Outcome::done(said))
+        }
         None => Ok(Outcome::done("it leads by now")),
     }
 }

@@ -1,19 +1,21 @@
-//! `failover`: a leader is gone. It is fenced, and the follower that has most takes its
+//! `failover`: a leader is gone. It is fenced, and the follower that has most then takes its
 //! lead, its name and its followers.
 //!
 //! Architecture Invariant: nobody is promoted before it is proved that the leader accepts
-//! no writes any more, unless its plan or a human says so, and the timeline with them.
+//! no writes any more, unless its plan or a human says so, and the timeline with them. Who is
+//! promoted is asked for behind that proof: what a follower lacked before is no measure.
+//! Until the leader is fenced it may be called off; where nobody can lead behind the fence,
+//! the leader leads on.
 
 mod candidates;
 mod last_seen;
+mod refusal;
+mod wanted;
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use drover::model::{
-    Durability, Observation, OperationKind, Resource, Server, State, SubjectId, Witness,
-};
-use drover::store::observations;
+use drover::model::{OperationKind, Resource, Server, SubjectId};
 use drover::store::operations::{Fact, NewOperation, failover as record};
 use drover::store::subjects::Known;
 use serde::{Deserialize, Serialize};
@@ -24,10 +26,12 @@ use super::fence::{FencedBy, fence};
 use super::follow::{make_slot, node, replication_password};
 use super::kind::{Context, Operation, Outcome, Step, Turn, Work, step};
 use super::{lead, script};
-use crate::host::scripts::PROMOTE;
+use crate::host::scripts::{LEAD_ON, PROMOTE, WAL_END};
 pub(super) use candidates::Lsn;
 use candidates::{Candidate, Votes, ask_all};
 use last_seen::LastSeen;
+use refusal::{Answer, Refusal, forbids};
+use wanted::{by_a_playbook, seen_dead, unwanted};
 
 /// A follower takes the lead of a leader that is gone.
 pub(super) struct Failover;
@@ -38,9 +42,9 @@ pub(super) struct Params {
     /// The follower that is to lead; `None`: the one that has most.
     #[serde(default)]
     to: Option<SubjectId>,
-    /// A human's word that it goes on all the same, if they have given it.
-    #[serde(default, rename = "override")]
-    word: Option<String>,
+    /// What people have said to its refusals.
+    #[serde(default)]
+    answers: Vec<Answer>,
 }
 
 /// Who is to lead, and why that is safe.
@@ -50,11 +54,32 @@ pub(super) struct Memo {
     to: Option<SubjectId>,
     /// Up to where they have the WAL of the leader.
     lsn: Option<String>,
-    /// How many bytes less than the leader was seen to have.
+    /// How many bytes less than the leader had, as far as that is known.
     behind_bytes: Option<u64>,
+    /// The number of the timeline that they begin.
+    timeline: Option<u32>,
     fenced_by: Option<FencedBy>,
-    /// Whether the leader came back before it was fenced.
+    /// When that was proved.
+    fenced_at: Option<DateTime<Utc>>,
+    /// Who may have been told to lead: one of these may be leading.
+    told: Vec<SubjectId>,
+    /// Why drover alone does not go on, if it does not.
+    refused: Option<Refusal>,
+    /// The word of a human by which it went on all the same.
+    overridden: Option<String>,
+    /// Since when nobody could lead, behind the fence.
+    nobody_since: Option<DateTime<Utc>>,
+    /// Whether the leader leads on.
     called_off: bool,
+    /// Whether it could not, though it was to.
+    stays_fenced: bool,
+}
+
+impl Memo {
+    fn fenced(&mut self, by: FencedBy, at: DateTime<Utc>) {
+        self.fenced_by = Some(by);
+        self.fenced_at = Some(at);
+    }
 }
 
 impl Operation for Failover {
@@ -62,11 +87,13 @@ impl Operation for Failover {
     type Memo = Memo;
     const KIND: OperationKind = OperationKind::Failover;
     const STEPS: &'static [Step<Self>] = &[
-        step!("choose", "choose who is to lead" => choose),
+        step!("choose", "see whether it is wanted, and who may lead" => choose),
         step!("fence", "prove that the leader accepts no writes any more" => fence_it),
+        step!("elect", "choose the follower that has most" => elect),
         step!("promote", "promote the follower" => promote),
         step!("swap", "write down who leads" => swap),
         step!("repoint", "have the other followers follow it" => repoint),
+        step!("lead_on", "have the leader lead on where nobody else does" => lead_on),
         Step::new("conclude", "have the old leader made a follower", |turn| {
             Box::pin(async { conclude(turn) })
         }),
@@ -85,8 +112,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a proof is waited for that is on its way: a machine whose hardware is broken may
 /// take minutes to stop. Once a human is told, playbooks would start it again instead.
 const STOPPING: Duration = Duration::from_secs(300);
+/// How long a proof holds: while this is at work nobody starts the leader, but it may have been
+/// stuck, or nobody may have worked at it.
+const PROVED: Duration = Duration::from_secs(60);
 /// Tries to promote before another is chosen.
 const TRIES: u32 = 2;
+/// Between two looks for somebody who could lead.
+const SOON: Duration = Duration::from_millis(500);
 
 /// How long it has been asked for.
 fn waited(turn: &Context<'_>) -> Duration {
@@ -97,164 +129,83 @@ fn waited(turn: &Context<'_>) -> Duration {
 /// What does not come about is tried for a while; then a human is told.
 fn not_yet(turn: &Context<'_>, why: String) -> Outcome {
     if waited(turn) < PATIENCE {
-        Outcome::again(Duration::from_millis(500), why)
+        Outcome::again(SOON, why)
     } else {
         Outcome::hopeless(why)
     }
 }
 
-async fn choose(turn: &mut Turn<'_, Failover>) -> Work {
-    let (resource, server) = turn.resource()?;
-    if resource.leader.is_some() {
-        return Ok(Outcome::then("conclude", "it follows by now"));
-    }
-    if came_back(turn, resource).await? {
-        turn.memo.called_off = true;
-        let text = "it is in service again: nobody takes its lead over";
-        return Ok(Outcome::then("conclude", text));
-    }
+/// How the followers stand, and what was last seen of the leader.
+async fn standing(
+    turn: &Turn<'_, Failover>,
+    (resource, server): (&Resource, &Server),
+) -> Result<(Votes, Option<LastSeen>), Outcome> {
     let last = {
         let mut db = turn.tools.pool.acquire().await?;
-        let last = record::last_in_service(&mut db, resource.subject.id).await?;
-        last.as_ref().and_then(LastSeen::of)
+        record::last_in_service(&mut db, resource.subject.id).await?
     };
     let votes = ask_all(turn, (resource, server), turn.params.to).await?;
-    let best = match votes.best() {
-        Some(best) => best,
-        None => {
-            let why = votes.passed_over("no follower can take the lead");
-            return Err(not_yet(turn, why));
-        }
+    Ok((votes, last.as_ref().and_then(LastSeen::of)))
+}
+
+async fn choose(turn: &mut Turn<'_, Failover>) -> Work {
+    let on @ (resource, _) = turn.resource()?;
+    unwanted(turn, resource).await?;
+    let (votes, last) = standing(turn, on).await?;
+    let Some(best) = votes.best() else {
+        let why = votes.passed_over("no follower can take the lead");
+        return Err(not_yet(turn, why));
     };
     if by_a_playbook(turn)
-        && turn.params.word.is_none()
         && let Some(witness) = votes.witness(seen_dead(turn, resource).await?)
+        && Refusal::Heard.answered(&turn.params.answers).is_none()
     {
         let why = format!(
             "{} hears from it: it lives, and drover alone does not reach it",
             witness.name
         );
+        turn.memo.refused = Some(Refusal::Heard);
         return Err(not_yet(turn, why));
     }
-    if let Some(why) = forbids(resource, best, &votes, last.as_ref())
-        && turn.params.word.is_none()
+    let behind = votes.behind(best, last.as_ref());
+    if let Some((refusal, why)) = forbids(resource, best, &votes, last.as_ref(), behind)
+        && refusal.answered(&turn.params.answers).is_none()
     {
+        turn.memo.refused = Some(refusal);
         return Err(Outcome::hopeless(format!(
             "{why}; `override` has {} lead all the same",
             best.name
         )));
     }
-    let behind = votes.behind(best, last.as_ref());
-    let mut text = format!("{} is to lead: it has all up to {}", best.name, best.lsn);
-    if behind > 0 {
-        text += &format!(", {behind} bytes less than the leader was seen to have");
-    }
-    if !votes.silent.is_empty() {
-        text += &format!("; {}", votes.passed_over("passed over"));
-    }
-    turn.memo.to = Some(best.id);
-    turn.memo.lsn = Some(best.lsn.to_string());
-    turn.memo.behind_bytes = Some(behind);
-    Ok(Outcome::done(text))
-}
-
-/// Why only a human may have it lead, if so.
-fn forbids(
-    resource: &Resource,
-    best: &Candidate,
-    votes: &Votes,
-    last: Option<&LastSeen>,
-) -> Option<String> {
-    let behind = votes.behind(best, last);
-    match resource.durability {
-        // One of them has every commit that was acknowledged, and it may be that one.
-        Durability::Sync if !votes.silent.is_empty() => Some(format!(
-            "{}: an acknowledged commit may be there alone",
-            votes.passed_over("not every follower can be asked")
-        )),
-        Durability::Sync => None,
-        Durability::Async if behind > resource.max_lag_bytes => Some(format!(
-            "{} is {behind} bytes behind what the leader was seen to have, and {} at most may \
-             be lost",
-            best.name, resource.max_lag_bytes
-        )),
-        Durability::Async => match last {
-            None => Some(format!(
-                "the leader was not seen in service within a day: what {} lacks is not known",
-                best.name
-            )),
-            Some(last) if votes.streamed(best, last) => None,
-            Some(_) if !best.follows => Some(format!(
-                "{} is told to follow another one: what it lacks is not known",
-                best.name
-            )),
-            Some(_) => Some(format!(
-                "{} did not stream any more when the leader was last seen in service: what it \
-                 lacks is not known",
-                best.name
-            )),
-        },
-    }
-}
-
-/// Whether nobody but a playbook has asked for it.
-fn by_a_playbook(turn: &Context<'_>) -> bool {
-    turn.operation.asked_by.starts_with("inc_")
-}
-
-/// Whether the leader was seen in service since this was asked for by a playbook. What a
-/// person asks for is done.
-async fn came_back(turn: &Context<'_>, resource: &Resource) -> Result<bool, Outcome> {
-    if !by_a_playbook(turn) || resource.subject.state != State::Available {
-        return Ok(false);
-    }
-    let mut db = turn.tools.pool.acquire().await?;
-    let newest = observations::list(&mut db, resource.subject.id, None, 2).await?;
-    Ok(is_back(&newest, turn.operation.opened_at))
-}
-
-/// Whether the newest of these two observations is a good one, begun since then: it was
-/// begun after the one before it was written down. One that was only written down since
-/// may have been made before the leader died.
-fn is_back(newest: &[Observation], since: DateTime<Utc>) -> bool {
-    match newest {
-        [newest, before] => newest.attributes.service_available && before.created_at > since,
-        _ => false,
-    }
-}
-
-/// When a second witness said of it, or of its server, that it is down, if it says so
-/// still.
-async fn seen_dead(
-    turn: &Context<'_>,
-    resource: &Resource,
-) -> Result<Option<DateTime<Utc>>, Outcome> {
-    let mut db = turn.tools.pool.acquire().await?;
-    let both = [resource.subject.id, resource.server_id];
-    let newest = observations::newest(&mut db, &both).await?;
-    let dead = newest
-        .iter()
-        .filter(|(_, seen)| matches!(seen.attributes.witness, Some(Witness::Down { .. })));
-    Ok(dead.map(|(_, seen)| seen.created_at).max())
+    turn.memo.refused = None;
+    Ok(Outcome::done(format!(
+        "{} may lead: it has all up to {}",
+        best.name, best.lsn
+    )))
 }
 
 async fn fence_it(turn: &mut Turn<'_, Failover>) -> Work {
     let (resource, server) = turn.resource()?;
+    // Once it is fenced, it is gone through with.
+    if turn.memo.fenced_by.is_none() {
+        unwanted(turn, resource).await?;
+    }
     let why = match fence(turn, resource, server).await {
         Ok(proof) => {
-            turn.memo.fenced_by = Some(proof.by);
+            turn.memo.fenced(proof.by, turn.context.now);
             return Ok(Outcome::done(proof.words));
         }
         Err(why) => why,
     };
     let unproved = format!("nothing proves that it accepts no writes: {why}");
-    if let Some(word) = &turn.params.word {
-        turn.memo.fenced_by = Some(FencedBy::Override);
+    if let Some(word) = Refusal::Unfenced.answered(&turn.params.answers) {
         let text = format!("{unproved}; it goes on by the word of {word}");
+        turn.memo.overridden = Some(word);
+        turn.memo.fenced(FencedBy::Override, turn.context.now);
         return Ok(Outcome::done(text));
     }
     if plan(turn, resource).await?.failover_unfenced && turn.operation.failures > 0 {
-        turn.memo.fenced_by = Some(FencedBy::Nothing);
+        turn.memo.fenced(FencedBy::Nothing, turn.context.now);
         let text = format!("{unproved}; its plan goes on all the same");
         return Ok(Outcome::done(text));
     }
@@ -262,22 +213,135 @@ async fn fence_it(turn: &mut Turn<'_, Failover>) -> Work {
     if waited(turn) < patience {
         return Err(Outcome::failed(unproved));
     }
+    turn.memo.refused = Some(Refusal::Unfenced);
     Err(Outcome::hopeless(format!(
         "{unproved}; where you know that it does not, `override` goes on"
     )))
 }
 
+/// Behind the fence: what the followers have by now is all that they will have.
+async fn elect(turn: &mut Turn<'_, Failover>) -> Work {
+    let on @ (resource, _) = turn.resource()?;
+    prove_again(turn)?;
+    let (votes, last) = standing(turn, on).await?;
+    // A worker that died may have promoted it.
+    let told = |id: &SubjectId| votes.lead.iter().any(|(leads, _)| leads == id);
+    if let Some(leads) = turn.memo.told.iter().copied().find(told) {
+        turn.memo.to = Some(leads);
+        return Ok(Outcome::done("one that was told to lead does"));
+    }
+    let Some(best) = votes.best() else {
+        let why = votes.passed_over("no follower can take the lead");
+        return Err(nobody_leads(turn, None, why));
+    };
+    let mut behind = votes.behind(best, last.as_ref());
+    let real = left_behind(turn, on, best).await;
+    if let Some(bytes) = real {
+        behind = behind.max(bytes);
+    }
+    if let Some((refusal, why)) = forbids(resource, best, &votes, last.as_ref(), behind) {
+        let Some(word) = refusal.answered(&turn.params.answers) else {
+            return Err(nobody_leads(turn, Some(refusal), why));
+        };
+        turn.memo.overridden = Some(word);
+    }
+    let mut text = format!("{} is to lead: it has all up to {}", best.name, best.lsn);
+    match (behind, real) {
+        (0, _) => {}
+        (_, Some(_)) => text += &format!(", {behind} bytes less than the leader has"),
+        (_, None) => text += &format!(", {behind} bytes less than the leader was seen to have"),
+    }
+    if !votes.silent.is_empty() {
+        text += &format!("; {}", votes.passed_over("passed over"));
+    }
+    let number = {
+        let mut db = turn.tools.pool.acquire().await?;
+        record::newest_timeline(&mut db, resource.subject.id).await?
+    };
+    let seen = last.map(|last| last.timeline);
+    let number = votes.timelines().chain(seen).fold(number, u32::max) + 1;
+    turn.memo.refused = None;
+    turn.memo.nobody_since = None;
+    turn.memo.to = Some(best.id);
+    turn.memo.lsn = Some(best.lsn.to_string());
+    turn.memo.behind_bytes = Some(behind);
+    turn.memo.timeline = Some(number);
+    // Before it is: whoever goes on from here has to reckon with it.
+    if !turn.memo.told.contains(&best.id) {
+        turn.memo.told.push(best.id);
+    }
+    Ok(Outcome::done(text).with(Fact::Timeline(number)))
+}
+
+/// A proof of long ago is none.
+fn prove_again(turn: &Turn<'_, Failover>) -> Result<(), Outcome> {
+    let age = turn.memo.fenced_at.map(|at| turn.now - at);
+    let age = age.and_then(|age| age.to_std().ok());
+    if age.is_some_and(|age| age < PROVED) {
+        return Ok(());
+    }
+    let text = "it was proved long ago that the leader accepts no writes";
+    Err(Outcome::then("fence", text))
+}
+
+/// How many bytes of the leader's WAL this one lacks, read at the leader, if it was stopped
+/// over SSH. `None`: that cannot be read.
+async fn left_behind(
+    turn: &Turn<'_, Failover>,
+    on: (&Resource, &Server),
+    best: &Candidate,
+) -> Option<u64> {
+    if !matches!(turn.memo.fenced_by, Some(FencedBy::Ssh)) {
+        return None;
+    }
+    let (from, timeline) = (best.lsn.to_string(), best.timeline.to_string());
+    let said = script::at_cluster(turn, on, WAL_END, &[&from, &timeline], b"").await;
+    let said = said.ok()?;
+    Lsn::end_of_record(said.value("end").ok()?).map(|end| end.0.saturating_sub(best.lsn.0))
+}
+
+/// Somebody may be able to lead in a while. If not, the leader leads on, if nobody else can
+/// have begun to; it is only where it cannot that a human has to say who does.
+fn nobody_leads(turn: &mut Turn<'_, Failover>, refused: Option<Refusal>, why: String) -> Outcome {
+    let since = *turn.memo.nobody_since.get_or_insert(turn.context.now);
+    let waited = (turn.now - since).to_std().unwrap_or_default();
+    if waited < PATIENCE {
+        return Outcome::again(SOON, why);
+    }
+    let fenced = matches!(turn.memo.fenced_by, Some(FencedBy::Ssh | FencedBy::Cloud));
+    if fenced && turn.memo.told.is_empty() && !turn.memo.stays_fenced {
+        return Outcome::then("lead_on", format!("{why}; it leads on"));
+    }
+    turn.memo.refused = refused;
+    match turn.memo.refused {
+        Some(_) => Outcome::hopeless(format!("{why}; `override` goes on all the same")),
+        None => Outcome::hopeless(why),
+    }
+}
+
 async fn promote(turn: &mut Turn<'_, Failover>) -> Work {
+    if turn.operation.failures == 0 {
+        prove_again(turn)?;
+    }
     let to = lead::chosen(turn.memo.to)?;
     let (follower, server) = node(turn, to).await?;
     if turn.operation.failures > TRIES {
         return give_up_on(turn, &follower, &server).await;
     }
     // Whom its commits wait for is known before it takes the first.
-    lead::names(turn, turn.resource()?.0, to).await?;
+    lead::names(turn, turn.resource()?.0, to, false).await?;
+    let number = turn.memo.timeline.unwrap_or_default().to_string();
     let on = (&*follower, &*server);
-    let said = script::at_cluster(turn, on, PROMOTE, &[], b"").await?;
-    Ok(Outcome::done(said.last_words()))
+    let said = script::at_cluster(turn, on, PROMOTE, &[&number, "manual"], b"").await?;
+    let begun = said.value("timeline")?.parse().ok();
+    let outcome = Outcome::done(said.last_words());
+    Ok(match begun {
+        Some(begun) => {
+            turn.memo.timeline = Some(begun);
+            outcome.with(Fact::Timeline(begun))
+        }
+        None => outcome,
+    })
 }
 
 /// Another may do better. But one that was told to lead, and did not say that it does,
@@ -286,7 +350,7 @@ async fn give_up_on(turn: &Context<'_>, follower: &Resource, server: &Server) ->
     let name = &follower.subject.name;
     match fence(turn, follower, server).await {
         Ok(proof) => Ok(Outcome::then(
-            "choose",
+            "elect",
             format!(
                 "{name} cannot be promoted ({}); another is looked for",
                 proof.words
@@ -308,7 +372,8 @@ async fn swap(turn: &mut Turn<'_, Failover>) -> Work {
         "fenced_by": memo.fenced_by,
         "behind_bytes": memo.behind_bytes,
         "lsn": memo.lsn,
-        "override": turn.params.word,
+        "timeline": memo.timeline,
+        "override": memo.overridden,
     });
     let to = lead::chosen(memo.to)?;
     lead::swap(turn, turn.resource()?.0, to, detail).await
@@ -323,6 +388,31 @@ async fn repoint(turn: &mut Turn<'_, Failover>) -> Work {
     let keep = plan(turn, resource).await?.slot_wal_mib;
     make_slot(turn, (&leader, &its_server), password, resource, keep).await?;
     lead::repoint(turn, resource, to).await
+}
+
+/// Takes the fence back.
+async fn lead_on(turn: &mut Turn<'_, Failover>) -> Work {
+    let on @ (resource, server) = turn.resource()?;
+    if resource.leader.is_some() {
+        return Ok(Outcome::done("another leads"));
+    }
+    if matches!(turn.memo.fenced_by, Some(FencedBy::Cloud)) {
+        // Its machine was off, and its cluster is as it was. Its incident starts them.
+        turn.memo.called_off = true;
+        let name = &server.subject.name;
+        return Ok(Outcome::done(format!("it leads on once {name} is back")));
+    }
+    match script::at_cluster(turn, on, LEAD_ON, &[], b"").await {
+        Ok(said) => {
+            turn.memo.called_off = true;
+            Ok(Outcome::done(said.last_words()))
+        }
+        Err(e) if turn.operation.failures < TRIES => Err(e.into()),
+        Err(e) => {
+            turn.memo.stays_fenced = true;
+            Ok(Outcome::then("elect", format!("it does not lead on: {e}")))
+        }
+    }
 }
 
 /// The rest is another operation's: it takes as long as the old leader's machine does,

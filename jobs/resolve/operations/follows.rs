@@ -1,6 +1,14 @@
-//! Why nothing can be written at a resource: it follows another.
+//! What comes of it that a resource follows another.
 
-use drover::model::{Kind, PublicId, SubjectId};
+use drover::model::{Kind, PublicId, Resource, SubjectId};
+
+/// What a resource is by the record, as scripts that start its cluster are told.
+pub(super) fn role(resource: &Resource) -> &'static str {
+    match resource.leader {
+        Some(_) => "follower",
+        None => "leader",
+    }
+}
 
 /// `None`: it leads. It is a follower by the record, or by what its cluster says.
 pub(super) fn follows(leader: Option<SubjectId>, in_recovery: bool) -> Option<String> {

@@ -17,8 +17,9 @@ pub(super) fn chosen(to: Option<SubjectId>) -> Result<SubjectId, Outcome> {
     to.ok_or_else(|| Outcome::hopeless("it is not known who is to lead"))
 }
 
-/// What the new leader's commits wait for is in force before there can be any: those
-/// who will follow it, the old leader among them. Says what they are.
+/// What the new leader's commits wait for is in force before there can be any: those who will
+/// follow it as they are, the old leader among them only where it has handed over. Says what
+/// they are.
 ///
 /// # Errors
 /// The outcome of a step that cannot.
@@ -26,11 +27,11 @@ pub(super) async fn names(
     turn: &Context<'_>,
     resource: &Resource,
     to: SubjectId,
+    planned: bool,
 ) -> Result<String, Outcome> {
-    let all = followers(turn, resource.subject.id).await?;
-    let others = all.iter().map(|(follower, _)| follower.subject.id);
-    let mut will: Vec<SubjectId> = others.filter(|id| *id != to).collect();
-    will.push(resource.subject.id);
+    let others = sync::listed(turn, resource.subject.id).await?;
+    let mut will: Vec<SubjectId> = others.into_iter().filter(|id| *id != to).collect();
+    will.extend(planned.then_some(resource.subject.id));
     let (follower, server) = node(turn, to).await?;
     sync::write(turn, (&follower, &server), resource.durability, &will).await
 }

@@ -13,8 +13,10 @@ use super::failover::Lsn;
 use super::follow::{Node, follow, make_slot, node, replication_password};
 use super::kind::{self, Ended, Operation, Outcome, Step, Turn, Work, step};
 use super::reconnect::follower;
-use super::{await_available, script, switchover};
-use crate::host::scripts::{COPY_LEADER, FENCE, OPEN, REACHES, REWIND, STREAMS_FROM};
+use super::{await_available, script, switchover, sync};
+use crate::host::scripts::{
+    COPY_LEADER, FENCE, LEADERS_TIMELINE, OPEN, REACHES, REWIND, STREAMS_FROM,
+};
 
 /// A node is made to follow again.
 pub(super) struct Rebuild;
@@ -68,6 +70,7 @@ impl Operation for Rebuild {
         step!("start", "start it" => start),
         step!("tidy", "drop the slots that it kept as a leader" => tidy),
         step!("stream", "wait until it streams" => stream),
+        step!("names", "have its leader's commits wait for it, if they do for any" => names),
         await_available::step(),
     ];
 
@@ -80,6 +83,8 @@ impl Operation for Rebuild {
 const SOON: Duration = Duration::from_secs(1);
 /// How long one that was rewound may take to stream before it is copied.
 const STREAMS: Duration = Duration::from_secs(45);
+/// The status of what bears a timeline of its leader's number.
+const ANOTHER_TIMELINE: u32 = 4;
 /// Starts that fail before it is copied.
 const TRIES: u32 = 2;
 
@@ -160,13 +165,39 @@ fn arguments((leader, server): &Node, resource: &Resource) -> [String; 3] {
     ]
 }
 
+/// The timeline that a leader writes, and the one that its control file bears.
+#[derive(Deserialize)]
+pub(super) struct Timeline {
+    pub(super) writes: u32,
+    pub(super) bears: u32,
+}
+
 async fn rewind(turn: &mut Turn<'_, Rebuild>) -> Work {
     let (on, leader) = parts(turn)?;
     let leader = node(turn, leader).await?;
+    let its = (&*leader.0, &*leader.1);
+    let its: Timeline = script::ask(turn, its, LEADERS_TIMELINE, &[]).await?;
+    // pg_rewind would see the old one, find no difference, and leave what is beyond it.
+    if its.bears < its.writes {
+        let text = format!(
+            "its leader has made no checkpoint yet on timeline {}",
+            its.writes
+        );
+        return Err(Outcome::again(SOON, text));
+    }
     let [host, port, slot] = arguments(&leader, on.0);
     let job = format!("rewind-{}", turn.operation.id);
-    let arguments = [host.as_str(), &port, &slot, &job];
+    // Who has led bears an older one than its leader, or one of the same number that nobody
+    // else knows.
+    let has_led = turn.params.writes || turn.incident.is_none();
+    let older_than = if has_led { its.writes } else { u32::MAX }.to_string();
+    let arguments = [host.as_str(), &port, &slot, &job, &older_than];
     let said = script::at_cluster(turn, on, REWIND, &arguments, b"").await;
+    if let Err(e) = &said
+        && e.status() == Some(ANOTHER_TIMELINE)
+    {
+        return Ok(Outcome::then("copy", format!("{e}; it is copied")));
+    }
     match said.map_err(Outcome::from) {
         Ok(said) => {
             let mut words = said.last_words();
@@ -244,15 +275,18 @@ async fn stream(turn: &mut Turn<'_, Rebuild>) -> Work {
     Err(Outcome::again(SOON / 2, words))
 }
 
+async fn names(turn: &mut Turn<'_, Rebuild>) -> Work {
+    let (on, leader) = parts(turn)?;
+    let said = sync::join(turn, leader, on.0.subject.id).await?;
+    Ok(Outcome::done(said))
+}
+
 /// Bytes of WAL behind the place where it `parted` from its leader, by the `end` of its last
 /// record (LSN and length); `None`: they did not part, or nobody can tell.
 fn lost(end: &str, parted: &str) -> Option<u64> {
     let parted: Lsn = parted.parse().ok()?;
-    let (last, length) = end.split_once(' ')?;
-    let (last, length): (Lsn, u64) = (last.parse().ok()?, length.parse().ok()?);
-    // Records begin at multiples of eight bytes.
-    let end = last.0 + length.next_multiple_of(8);
-    Some(end.saturating_sub(parted.0))
+    let end = Lsn::end_of_record(end)?;
+    Some(end.0.saturating_sub(parted.0))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use drover::model::{Cause, OperationKind};
 use serde::{Deserialize, Serialize};
 
+use super::follows::role;
 use super::kind::{Context, Operation, Outcome, Step, Turn, Work, step};
 use super::{await_available, script};
 use crate::host::ScriptError;
@@ -156,7 +157,7 @@ async fn restart(turn: &mut Turn<'_, Restart>) -> Work {
     };
     let on = turn.resource()?;
     let clock = turn.memo.clock.unwrap_or(i64::MAX).to_string();
-    let arguments = [mode, &clock, cause(turn)];
+    let arguments = [mode, &clock, cause(turn), role(on.0)];
     let said = script::at_cluster(turn, on, RESTART_DEAD_CLUSTER, &arguments, b"").await;
     let cluster = &turn.memo.cluster;
     let touched = format!("cluster {cluster} on {}", on.1.subject.name);
@@ -187,9 +188,9 @@ async fn restart(turn: &mut Turn<'_, Restart>) -> Work {
 }
 
 async fn always(turn: &mut Turn<'_, Restart>) -> Work {
-    let marked = [turn.memo.postmaster.as_str()];
     let on = turn.resource()?;
-    let said = script::at_cluster(turn, on, RESTART_CLUSTER, &marked, b"").await?;
+    let arguments = [turn.memo.postmaster.as_str(), role(on.0)];
+    let said = script::at_cluster(turn, on, RESTART_CLUSTER, &arguments, b"").await?;
     let cluster = &turn.memo.cluster;
     Ok(Outcome::done(format!("{cluster} {}", said.last_words())))
 }

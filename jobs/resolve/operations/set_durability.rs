@@ -5,6 +5,7 @@
 //! is in force, `async` before it is.
 
 use drover::model::{Durability, OperationKind, Resource, Server, slot_of};
+use drover::store::counted;
 use drover::store::operations::Fact;
 use serde::Deserialize;
 
@@ -78,11 +79,11 @@ async fn look(turn: &mut Turn<'_, SetDurability>) -> Work {
 
 async fn set(turn: &mut Turn<'_, SetDurability>) -> Work {
     let on = leader(turn)?;
-    let all = followers(turn, on.0.subject.id).await?;
-    let ids: Vec<_> = all
-        .iter()
-        .map(|(follower, _)| follower.subject.id)
-        .collect();
+    let ids = sync::live(turn, on.0.subject.id).await?;
+    {
+        let mut db = turn.tools.pool.acquire().await?;
+        counted::count(&mut db, &ids).await?;
+    }
     let said = sync::write(turn, on, turn.params.durability, &ids).await?;
     Ok(Outcome::done(said))
 }

@@ -5,16 +5,20 @@
 use std::time::Duration;
 
 use drover::model::{OperationKind, Resource, Server, State, SubjectId};
+use drover::store::operations::{Fact, failover as record};
 use drover::store::subjects::Known;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::create_resource::{self, plan};
+use super::fence::fence;
 use super::follow::{follow, followers, make_slot, node, replication_password};
 use super::kind::{Context, Operation, Outcome, Step, Turn, Work, step};
+use super::rebuild::Timeline;
 use super::{await_available, lead, script};
 use crate::host::scripts::{
-    CAUGHT_UP, CHECKPOINT, FOLLOWER_STANDING, LEAD_ON, PROMOTE, STOP_LEADER, TIDY_SLOTS,
+    CAUGHT_UP, CHECKPOINT, FOLLOWER_STANDING, LEAD_ON, LEADERS_TIMELINE, PROMOTE, STOP_LEADER,
+    TIDY_SLOTS,
 };
 
 /// A follower takes the lead, as planned.
@@ -35,6 +39,10 @@ pub(super) struct Memo {
     to: Option<SubjectId>,
     /// Where the WAL of the old leader ends.
     lsn: Option<String>,
+    /// The number of the timeline that the new one begins.
+    timeline: Option<u32>,
+    /// Why the old leader leads on, if it does.
+    called_off: Option<String>,
 }
 
 impl Operation for Switchover {
@@ -47,7 +55,7 @@ impl Operation for Switchover {
         step!("checkpoint", "let the leader write down what it holds" => checkpoint),
         step!("stop", "shut the leader down" => stop),
         step!("catch_up", "wait until the follower has everything" => catch_up),
-        step!("promote", "promote the follower" => promote),
+        step!("promote", "promote the follower, its leader being down" => promote),
         step!("swap", "write down who leads" => swap),
         step!("repoint", "have the other followers follow it" => repoint),
         step!("follow", "have the old leader follow it" => follow_it),
@@ -55,6 +63,7 @@ impl Operation for Switchover {
         Step::new("tidy", "drop the slots that it kept as a leader", |turn| {
             Box::pin(async { tidy(turn, turn.resource()?).await })
         }),
+        step!("lead_on", "have the leader lead on, if nobody has taken its lead" => lead_on),
         await_available::step(),
     ];
 
@@ -129,13 +138,21 @@ async fn choose(turn: &mut Turn<'_, Switchover>) -> Work {
 
 async fn names(turn: &mut Turn<'_, Switchover>) -> Work {
     let to = lead::chosen(turn.memo.to)?;
-    let said = lead::names(turn, turn.resource()?.0, to).await?;
+    let said = lead::names(turn, turn.resource()?.0, to, true).await?;
     Ok(Outcome::done(said))
 }
 
 async fn checkpoint(turn: &mut Turn<'_, Switchover>) -> Work {
-    let said = script::at_cluster(turn, turn.resource()?, CHECKPOINT, &[], b"").await?;
-    Ok(Outcome::done(said.last_words()))
+    let on @ (resource, _) = turn.resource()?;
+    let timeline: Timeline = script::ask(turn, on, LEADERS_TIMELINE, &[]).await?;
+    let given = {
+        let mut db = turn.tools.pool.acquire().await?;
+        record::newest_timeline(&mut db, resource.subject.id).await?
+    };
+    let number = given.max(timeline.writes) + 1;
+    turn.memo.timeline = Some(number);
+    let said = script::at_cluster(turn, on, CHECKPOINT, &[], b"").await?;
+    Ok(Outcome::done(said.last_words()).with(Fact::Timeline(number)))
 }
 
 async fn stop(turn: &mut Turn<'_, Switchover>) -> Work {
@@ -166,16 +183,48 @@ async fn catch_up(turn: &mut Turn<'_, Switchover>) -> Work {
     if turn.waited() < PATIENCE {
         return Err(Outcome::again(SOON, why));
     }
-    let said = script::at_cluster(turn, turn.resource()?, LEAD_ON, &[], b"").await?;
-    let text = format!("{why}; {}", said.last_words());
-    Ok(Outcome::then("await_available", text))
+    // In the record before it leads on: whoever goes on from there promotes nobody.
+    turn.memo.called_off = Some(why.clone());
+    Ok(Outcome::then("lead_on", why))
 }
 
+/// A proof counts for the moment that it was made: that the old leader is down is proved once
+/// more, in the turn that promotes.
 async fn promote(turn: &mut Turn<'_, Switchover>) -> Work {
+    let on @ (resource, its_server) = turn.resource()?;
+    if turn.memo.called_off.is_some() {
+        return Ok(Outcome::then("lead_on", "it was called off"));
+    }
+    let down = match script::at_cluster(turn, on, STOP_LEADER, &[], b"").await {
+        Ok(said) => said.value("lsn")?.to_owned(),
+        Err(e) => {
+            // Its server may be gone meanwhile. Then its cloud has to say so.
+            let proof = fence(turn, resource, its_server).await;
+            proof
+                .map_err(|why| Outcome::failed(format!("{e}; {why}")))?
+                .words
+        }
+    };
     let (follower, server) = node(turn, lead::chosen(turn.memo.to)?).await?;
+    let number = turn.memo.timeline.unwrap_or_default().to_string();
     let on = (&*follower, &*server);
-    let said = script::at_cluster(turn, on, PROMOTE, &[], b"").await?;
-    Ok(Outcome::done(said.last_words()))
+    let said = script::at_cluster(turn, on, PROMOTE, &[&number, "manual"], b"").await?;
+    Ok(Outcome::done(said.last_words()).touching(format!("its leader is down ({down})")))
+}
+
+/// What is in the record is done.
+async fn lead_on(turn: &mut Turn<'_, Switchover>) -> Work {
+    let on @ (resource, _) = turn.resource()?;
+    let Some(why) = turn
+        .memo
+        .called_off
+        .clone()
+        .filter(|_| resource.leader.is_none())
+    else {
+        return Ok(Outcome::done("another leads"));
+    };
+    let said = script::at_cluster(turn, on, LEAD_ON, &[], b"").await?;
+    Ok(Outcome::done(format!("{why}; {}", said.last_words())))
 }
 
 async fn swap(turn: &mut Turn<'_, Switchover>) -> Work {

@@ -6,14 +6,20 @@
 //! acknowledged that is in one place only. drover's own sessions there commit with
 //! `synchronous_commit=local` (`prelude/superuser.sh`) and wait for nobody.
 //!
-//! Architecture Invariant: whoever is to lead gets its list before it is promoted, and
-//! whoever changes the followers of a leader calls [`by_record`] afterwards. A list
-//! that is left at a standby does nothing there.
+//! The record has who is counted (`resources.counted`): from before a name is set until it is
+//! proved to be set no more. So those who may hold an acknowledged commit alone are known,
+//! whenever a worker dies.
+//!
+//! Architecture Invariant: whoever is to lead gets its list before it is promoted, with those
+//! who will follow it as they are; one that has to be rewound joins behind that ([`join`]).
+//! Whoever takes a follower away calls [`if_sync`] afterwards. A list that is left at a standby
+//! does nothing there.
 
 use drover::model::slot_of;
 use std::time::Duration;
 
 use drover::model::{Durability, Resource, Server, State, SubjectId};
+use drover::store::counted;
 
 use super::follow::{Node, followers, node};
 use super::{Context, Outcome, script};
@@ -32,15 +38,41 @@ const NOBODY: &str = "f_nobody";
 /// The outcome of a step that cannot, or whose leader follows by now.
 pub(super) async fn by_record(turn: &Context<'_>, leader: SubjectId) -> Result<String, Outcome> {
     for _ in 0..TRIES {
-        let (found, names) = wanted(turn, leader).await?;
+        let (found, ids) = wanted(turn, leader).await?;
+        let names = names(found.0.durability, &ids);
         let said = set(turn, (&found.0, &found.1), &names).await?;
         // Another operation may have read an older record, and written after us: the
         // last one to look finds what is true.
-        if wanted(turn, leader).await?.1 == names {
+        let (found, now) = wanted(turn, leader).await?;
+        if self::names(found.0.durability, &now) == names {
+            let listed: &[SubjectId] = match found.0.durability {
+                Durability::Sync => &ids,
+                Durability::Async => &[],
+            };
+            let mut db = turn.tools.pool.acquire().await?;
+            counted::only(&mut db, leader, listed).await?;
             return Ok(said);
         }
     }
     Err(Outcome::again(SOON, "its followers are just changing"))
+}
+
+/// Has the commits of a leader wait for this follower too, which streams from it, if they wait
+/// for any.
+///
+/// # Errors
+/// As [`by_record`].
+pub(super) async fn join(
+    turn: &Context<'_>,
+    leader: SubjectId,
+    follower: SubjectId,
+) -> Result<String, Outcome> {
+    let (found, _) = node(turn, leader).await?;
+    if found.durability == Durability::Sync {
+        let mut db = turn.tools.pool.acquire().await?;
+        counted::count(&mut db, &[follower]).await?;
+    }
+    if_sync(turn, leader).await
 }
 
 /// The same, if there is anything to do: an `async` leader's followers come and go
@@ -71,24 +103,48 @@ pub(super) async fn write(
     set(turn, on, &names(durability, followers)).await
 }
 
-/// The leader with its server, and its list by the record.
-async fn wanted(turn: &Context<'_>, leader: SubjectId) -> Result<(Node, String), Outcome> {
+/// The leader with its server, and who is to be in its list by the record.
+async fn wanted(turn: &Context<'_>, leader: SubjectId) -> Result<(Node, Vec<SubjectId>), Outcome> {
     let found = node(turn, leader).await?;
     if found.0.leader.is_some() {
         let name = &found.0.subject.name;
         return Err(Outcome::failed(format!("{name} follows by now")));
     }
-    let mut streaming = Vec::new();
+    let listed = listed(turn, leader).await?;
+    Ok((found, listed))
+}
+
+/// The followers that are counted and not on their way out.
+///
+/// # Errors
+/// If the record cannot be read.
+pub(super) async fn listed(
+    turn: &Context<'_>,
+    leader: SubjectId,
+) -> Result<Vec<SubjectId>, Outcome> {
+    let counted = {
+        let mut db = turn.tools.pool.acquire().await?;
+        counted::counted(&mut db, leader).await?
+    };
+    let live = live(turn, leader).await?;
+    Ok(live.into_iter().filter(|id| counted.contains(id)).collect())
+}
+
+/// The followers that are neither coming nor going.
+///
+/// # Errors
+/// If the record cannot be read.
+pub(super) async fn live(turn: &Context<'_>, leader: SubjectId) -> Result<Vec<SubjectId>, Outcome> {
+    let mut live = Vec::new();
     for (follower, _) in followers(turn, leader).await? {
         match follower.subject.state {
             State::Available | State::Uncertain | State::Unavailable => {
-                streaming.push(follower.subject.id);
+                live.push(follower.subject.id);
             }
             State::Creating | State::Destroying | State::Destroyed => {}
         }
     }
-    let names = names(found.0.durability, &streaming);
-    Ok((found, names))
+    Ok(live)
 }
 
 /// The value of `synchronous_standby_names`; empty: none.

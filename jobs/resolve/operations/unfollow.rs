@@ -45,7 +45,7 @@ async fn promote(turn: &mut Turn<'_, Unfollow>) -> Work {
     if resource.leader.is_some() {
         sync::write(turn, on, Durability::Async, &[]).await?;
     }
-    let said = script::at_cluster(turn, on, PROMOTE, &[], b"").await?;
+    let said = script::at_cluster(turn, on, PROMOTE, &["0", "auto"], b"").await?;
     if resource.leader.is_some() {
         turn.memo.leader = resource.leader;
     }

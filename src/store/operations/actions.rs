@@ -69,12 +69,15 @@ pub async fn act(db: &mut PgConnection, id: OperationId, asked: &Asked) -> Resul
     Ok(())
 }
 
-/// A human answers for what drover does not dare: the operation's steps find their word
-/// in `params.override`.
+/// A human answers for what drover does not dare: the operation's steps find their word in
+/// `params.answers`, with the refusal that it is the answer to.
 async fn overrule(db: &mut PgConnection, id: OperationId, asked: &Asked) -> sqlx::Result<()> {
     let reason = asked.reason.as_deref().unwrap_or("no reason given");
     let sql = "update operations
-         set params = params || jsonb_build_object('override', $2::text), revision = revision + 1
+         set params = params || jsonb_build_object(
+                 'answers', coalesce(params -> 'answers', '[]')
+                     || jsonb_build_object('refusal', memo -> 'refused', 'word', $2::text)),
+             revision = revision + 1
          where id = $1 and state = 'open'";
     run(db, sql, (id, format!("{}: {reason}", asked.by))).await?;
     let text = format!("overridden: {reason}");

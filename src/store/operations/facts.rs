@@ -76,6 +76,8 @@ pub enum Fact {
         /// For people.
         reason: String,
     },
+    /// The number of the timeline that whoever takes this leader's lead will begin.
+    Timeline(u32),
     /// What the commits of a leader wait for, and so of its followers when they lead.
     Durability(Durability),
     /// A resource follows nobody any more, waits for no follower (`async`), and has what it shared with its leader for
@@ -175,6 +177,11 @@ pub async fn apply(
         Fact::State { from, to, reason } => {
             turn(db, subject, *from, *to, reason, worker).await?;
         }
+        Fact::Timeline(number) => {
+            let sql = "update resources set newest_timeline = greatest(newest_timeline, $2)
+                       where id = $1";
+            run(db, sql, (subject, i64::from(*number))).await?;
+        }
         Fact::Durability(durability) => {
             let sql = "update resources set durability = $2 where id = $1 or leader_id = $1";
             run(db, sql, (subject, durability)).await?;
@@ -268,7 +275,7 @@ async fn lead(
 ) -> sqlx::Result<()> {
     let sql = "update resources r
                set leader_id = null, epoch = r.epoch + 1, epoch_by = $4, customer_password = $2,
-                   replication_password = $3, durability = 'async'
+                   replication_password = $3, durability = 'async', counted = false
                from resources was
                where r.id = $1 and was.id = r.id and was.leader_id is not null
                returning was.leader_id";
@@ -301,7 +308,9 @@ async fn hand_over(
     let (from, to) = (change.old_leader, change.new_leader);
     let sql = "update resources t
                set leader_id = null, epoch = f.epoch + 1, epoch_by = $5, customer_password = $3,
-                   replication_password = $4, durability = f.durability
+                   replication_password = $4, durability = f.durability,
+                   newest_timeline = greatest(t.newest_timeline, f.newest_timeline),
+                   counted = false
                from resources f
                where t.id = $2 and f.id = $1 and t.leader_id = $1";
     let led = touched(db, sql, (from, to, customer, replication, change.operation)).await?;
@@ -309,10 +318,13 @@ async fn hand_over(
         return Ok(());
     }
     let sql = "update resources r
-               set leader_id = $2, epoch = t.epoch, epoch_by = t.epoch_by
+               set leader_id = $2, epoch = t.epoch, epoch_by = t.epoch_by,
+                   counted = r.counted or r.id = $1 and $3
                from resources t
                where t.id = $2 and (r.id = $1 or r.leader_id = $1) and r.id <> $2";
-    run(db, sql, (from, to)).await?;
+    // Who has handed over follows without more ado, and is in the new leader's list.
+    let planned = change.kind == LeaderChangeKind::Switchover;
+    run(db, sql, (from, to, planned)).await?;
     // The names change places, by way of one that nobody else can have.
     let name = async |db: &mut PgConnection, id: SubjectId| -> sqlx::Result<String> {
         only_value(db, "select name from subjects where id = $1", [id]).await

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use super::{NewOperation, Remedy, end, open_for, open_of};
 use crate::model::{Observation, Operation, OperationId, OperationKind, OperationState, SubjectId};
 use crate::store::leases;
-use crate::store::statement::{column, only_value, row, rows};
+use crate::store::statement::{column, only_value, row, rows, value};
 
 /// A leader that has followers, and no failover at work.
 #[derive(Clone, Copy, Debug)]
@@ -123,6 +123,14 @@ pub async fn last_in_service(
                  and (attributes ->> 'in_recovery')::bool is false
                order by created_at desc, id desc limit 1";
     row(db, sql, [leader]).await
+}
+
+/// The highest number that a timeline of this leader and its followers was given, as far as
+/// drover has done it; 0: none.
+pub async fn newest_timeline(db: &mut PgConnection, leader: SubjectId) -> sqlx::Result<u32> {
+    let sql = "select coalesce(newest_timeline, 0) from resources where id = $1";
+    let number: Option<i64> = value(db, sql, [leader]).await?;
+    Ok(u32::try_from(number.unwrap_or_default()).unwrap_or_default())
 }
 
 /// Those of these resources that something is being done with that makes or unmakes

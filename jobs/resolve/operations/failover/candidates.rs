@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use drover::model::{Durability, Resource, Server, SubjectId, slot_of};
+use drover::store::counted;
 use drover::store::operations::failover as record;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -27,6 +28,16 @@ const OTHERS: Duration = Duration::from_millis(1500);
 /// A place in the WAL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::resolve::operations) struct Lsn(pub(in crate::resolve::operations) u64);
+
+impl Lsn {
+    /// Where a record ends that is told by its place and its length: `0/5000148 114`.
+    pub(in crate::resolve::operations) fn end_of_record(told: &str) -> Option<Self> {
+        let (at, length) = told.split_once(' ')?;
+        let (at, length): (Self, u64) = (at.parse().ok()?, length.parse().ok()?);
+        // Records begin at multiples of eight bytes.
+        Some(Self(at.0.checked_add(length.checked_next_multiple_of(8)?)?))
+    }
+}
 
 impl FromStr for Lsn {
     type Err = ();
@@ -81,8 +92,15 @@ pub(super) struct Votes {
     pub(super) able: Vec<Candidate>,
     /// Those that cannot be asked, and why.
     pub(super) silent: Vec<String>,
-    /// Those that have answered and may not lead, and why.
+    /// Those that may not lead, and why.
     pub(super) unfit: Vec<String>,
+    /// Of those that may not lead, where they stand by their own word.
+    pub(super) others: Vec<Candidate>,
+    /// Those that lead, on which timeline.
+    pub(super) lead: Vec<(SubjectId, u32)>,
+    /// Those that its commits may have waited for, and of whom it is not known up to where they
+    /// have its WAL; and why.
+    pub(super) unknown: Vec<String>,
 }
 
 impl Votes {
@@ -113,6 +131,56 @@ impl Votes {
             .any(|one| one.lsn > last.lsn || last.streaming.contains(&slot_of(one.id)))
     }
 
+    /// One that may not lead and has more.
+    pub(super) fn beyond(&self, best: &Candidate) -> Option<&Candidate> {
+        self.others
+            .iter()
+            .find(|other| (other.timeline, other.lsn) > (best.timeline, best.lsn))
+    }
+
+    /// The timelines that anybody bears.
+    pub(super) fn timelines(&self) -> impl Iterator<Item = u32> {
+        let follow = self.able.iter().chain(&self.others).map(|one| one.timeline);
+        follow.chain(self.lead.iter().map(|(_, timeline)| *timeline))
+    }
+
+    /// Takes what one of them has answered; `why` it may not lead, if it may not; whether it
+    /// is `counted`.
+    fn take(
+        &mut self,
+        name: &str,
+        why: Option<&str>,
+        counted: bool,
+        answer: Result<Answer, Refusal>,
+    ) {
+        let says = |why: &str| format!("{name}: {why}");
+        let mut unknown = |why: &str| {
+            if counted {
+                self.unknown.push(says(why));
+            }
+        };
+        match (answer, why) {
+            (Ok(Answer::Follows(one)), None) => self.able.push(one),
+            (Ok(Answer::Follows(one)), Some(why)) => {
+                self.unfit.push(says(why));
+                self.others.push(one);
+            }
+            (Ok(Answer::Leads(id, timeline)), _) => {
+                self.lead.push((id, timeline));
+                unknown("it is no standby");
+                self.unfit.push(says("it is no standby"));
+            }
+            (Err(Refusal::Silent(why)), _) => {
+                unknown(&why);
+                self.silent.push(says(&why));
+            }
+            (Err(Refusal::Unfit(why)), _) => {
+                unknown(&why);
+                self.unfit.push(says(&why));
+            }
+        }
+    }
+
     /// How many bytes of what is known to have been written it does not have.
     pub(super) fn behind(&self, best: &Candidate, last: Option<&LastSeen>) -> u64 {
         let last = last.map(|last| last.lsn);
@@ -135,7 +203,8 @@ impl Votes {
     }
 }
 
-/// Asks every follower of a leader, or only the one that is named.
+/// Asks every follower of a leader. Only the one that is named, if one is, and nobody who is
+/// just being made to follow, may lead; whom commits may have waited for is asked all the same.
 ///
 /// # Errors
 /// If the record cannot be read.
@@ -147,11 +216,12 @@ pub(super) async fn ask_all(
     let plan = plan(turn, leader).await?;
     let nodes = followers(turn, leader.subject.id).await?;
     let ids: Vec<SubjectId> = nodes.iter().map(|(one, _)| one.subject.id).collect();
-    let (in_hands, now) = {
+    let (in_hands, counted, now) = {
         let mut db = turn.tools.pool.acquire().await?;
         let in_hands = record::in_hands(&mut db, &ids).await?;
+        let counted = counted::counted(&mut db, leader.subject.id).await?;
         let now = drover::store::now(&mut db).await?;
-        (in_hands, now)
+        (in_hands, counted, now)
     };
     let question = Question {
         host: &its_server.address,
@@ -164,39 +234,45 @@ pub(super) async fn ask_all(
     for (follower, server) in &nodes {
         let id = follower.subject.id;
         let name = follower.subject.name.clone();
-        if in_hands.contains(&id) {
-            votes.unfit.push(format!("{name} is being made to follow"));
+        let may_not = if in_hands.contains(&id) {
+            Some("it is being made to follow")
         } else if named.is_some_and(|to| to != id) {
-            votes.unfit.push(format!("{name} was not asked for"));
+            Some("it was not asked for")
         } else {
-            let fits = server.cloud.is_none_or(|cloud| {
-                let sizes = plan.sizes_in(cloud);
-                server.size.as_ref().is_none_or(|size| sizes.contains(size))
-            });
-            let question = &question;
-            asked.push(async move { (name, ask(turn, (follower, server), fits, question).await) });
+            None
+        };
+        let counts = leader.durability == Durability::Sync && counted.contains(&id);
+        if let Some(why) = may_not.filter(|_| !counts) {
+            votes.unfit.push(format!("{name}: {why}"));
+            continue;
         }
+        let fits = server.cloud.is_none_or(|cloud| {
+            let sizes = plan.sizes_in(cloud);
+            server.size.as_ref().is_none_or(|size| sizes.contains(size))
+        });
+        let question = &question;
+        asked.push(async move {
+            let answer = ask(turn, (follower, server), fits, question).await;
+            (name, may_not, counts, answer)
+        });
     }
     let mut deadline = Instant::now() + ANSWER;
     loop {
         match timeout_at(deadline, asked.next()).await {
             Ok(None) => break,
-            Ok(Some((_, Ok(able)))) => {
-                votes.able.push(able);
+            Ok(Some((name, may_not, counts, answer))) => {
+                votes.take(&name, may_not, counts, answer);
                 // Where all have a say, all are waited for.
-                if leader.durability == Durability::Async {
+                if leader.durability == Durability::Async && !votes.able.is_empty() {
                     deadline = deadline.min(Instant::now() + OTHERS);
                 }
             }
-            Ok(Some((name, Err(Refusal::Silent(why))))) => {
-                votes.silent.push(format!("{name}: {why}"));
-            }
-            Ok(Some((name, Err(Refusal::Unfit(why))))) => {
-                votes.unfit.push(format!("{name}: {why}"));
-            }
             Err(_) => {
-                let count = asked.len();
-                votes.silent.push(format!("{count} did not answer in time"));
+                let why = format!("{} did not answer in time", asked.len());
+                if leader.durability == Durability::Sync {
+                    votes.unknown.push(why.clone());
+                }
+                votes.silent.push(why);
                 break;
             }
         }
@@ -213,6 +289,11 @@ struct Question<'a> {
     asked: Instant,
 }
 
+enum Answer {
+    Follows(Candidate),
+    Leads(SubjectId, u32),
+}
+
 enum Refusal {
     Silent(String),
     Unfit(String),
@@ -223,7 +304,7 @@ async fn ask(
     (follower, server): (&Resource, &Server),
     fits: bool,
     question: &Question<'_>,
-) -> Result<Candidate, Refusal> {
+) -> Result<Answer, Refusal> {
     let arguments = [question.host, question.port];
     let on = (follower, server);
     let said = script::at_cluster(turn, on, CANDIDATE_STANDING, &arguments, b"").await;
@@ -233,8 +314,10 @@ async fn ask(
     let [recovers, received, replayed, timeline, follows, heard] = words[..] else {
         return Err(Refusal::Unfit("its answer cannot be read".into()));
     };
-    if recovers != "t" {
-        return Err(Refusal::Unfit("it is no standby".into()));
+    let timeline: Option<u32> = timeline.parse().ok();
+    let id = follower.subject.id;
+    if let (true, Some(timeline)) = (recovers == "f", timeline) {
+        return Ok(Answer::Leads(id, timeline));
     }
     let lsn = [received, replayed]
         .iter()
@@ -245,16 +328,16 @@ async fn ask(
         let at = answered - ago;
         Heard { ago, at }
     });
-    match (lsn, timeline.parse()) {
-        (Some(lsn), Ok(timeline)) => Ok(Candidate {
-            id: follower.subject.id,
+    match (lsn, timeline) {
+        (Some(lsn), Some(timeline)) => Ok(Answer::Follows(Candidate {
+            id,
             name: follower.subject.name.clone(),
             lsn,
             timeline,
             fits,
             follows: follows == "t",
             heard,
-        }),
+        })),
         (_, _) => Err(Refusal::Unfit("it has received nothing".into())),
     }
 }

@@ -1,8 +1,9 @@
 use chrono::TimeDelta;
-use drover::model::{Attributes, Cause, ObservationId, slot_of};
+use drover::model::{Attributes, Cause, Observation, ObservationId, slot_of};
 use serde_json::Value;
 
 use super::candidates::Heard;
+use super::wanted::is_back;
 use super::*;
 
 fn candidate(name: &str, lsn: u64, fits: bool) -> Candidate {
@@ -21,7 +22,7 @@ fn votes(able: Vec<Candidate>, silent: &[&str]) -> Votes {
     Votes {
         able,
         silent: silent.iter().map(|one| (*one).to_owned()).collect(),
-        unfit: vec![],
+        ..Votes::default()
     }
 }
 

@@ -1,0 +1,221 @@
+//! What becomes of a leader that is fenced, and of whoever is to lead then.
+
+use std::time::{Duration, Instant};
+
+use drover_tests::{PATIENCE, Says, sql, until, when};
+use serde_json::json;
+
+use crate::at_each_step::linger_behind_each_step;
+use crate::scene::Scene;
+
+/// A leader dies; so does the one that led next, with rows that nobody else has. Both have
+/// parted from the first at the same place, and PostgreSQL would give both the same number.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_lead_in_a_row_begin_timelines_of_their_own() {
+    let mut scene = Scene::start("async", 2).await;
+    scene.larger_herd(6).await;
+    let first = scene.lead().await;
+    let followers = scene.followers().await;
+    let third = scene.drover.node(&followers[1]).await.unwrap();
+    // It hears of nobody who leads next.
+    scene.hold_receiver(&third).await;
+    let to = json!({"action": "failover", "to": followers[0], "reason": "a test"});
+    // Its cluster does not come back by itself.
+    scene.break_configuration(&first).await;
+    scene.drover.act(&first.id, &to).await.unwrap();
+    let second = scene.another_leads(&first).await;
+    assert_eq!(second.id, followers[0]);
+    scene
+        .sql(&second, "create table nobodys as select 1 as x")
+        .await;
+    scene.break_configuration(&second).await;
+    let moment = Instant::now();
+    scene.drover.unplug(&second.instance).await.unwrap();
+    scene.end_receiver(&third).await;
+    // What it lacks of the second one is not known.
+    let (id, why) = scene.stuck("failover").await;
+    println!("{why}");
+    let word = json!({"action": "override", "reason": "it is the last one", "by": "ann"});
+    scene.drover.act(&id, &word).await.unwrap();
+    let last = scene.another_leads(&second).await;
+    assert_eq!(last.id, third.id);
+    scene.written_by_another(moment, &second).await;
+    let timeline = "select timeline_id from pg_control_checkpoint()";
+    assert_eq!(scene.sql(&last, timeline).await, "3");
+    scene.mend_configuration(&first).await;
+    scene.mend_configuration(&second).await;
+    scene.settled_with_help().await;
+    let gone = "select to_regclass('nobodys') is null";
+    for node in [&first, &second, &third] {
+        assert_eq!(scene.sql(node, gone).await, "t", "{}", node.id);
+    }
+    scene.assert_one_leader().await;
+}
+
+/// Who was to lead dies when its leader has just been fenced.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_can_lead_the_leader_is_let_out_of_its_fence() {
+    let mut scene = Scene::start("async", 1).await;
+    scene.larger_herd(6).await;
+    let (old, its) = scene.pair().await;
+    scene.break_configuration(&its).await;
+    linger_behind_each_step(&scene).await;
+    let ask = json!({"action": "failover", "reason": "a test"});
+    scene.drover.act(&old.id, &ask).await.unwrap();
+    let sql = "select count(*) from operations where kind = 'failover' and step_name = 'fence'";
+    let pool = &scene.drover.pool;
+    sql::until(pool, "it fences", PATIENCE, sql, |n: &i64| *n > 0).await;
+    scene.drover.unplug(&its.instance).await.unwrap();
+    let fenced = Instant::now();
+    scene.written_after(fenced + Duration::from_secs(5)).await;
+    assert_eq!(scene.lead().await.id, old.id);
+    assert_eq!(scene.resource(&old.id).await["epoch"], 1);
+    let sql = "select text from operation_events e join operations o on o.id = e.operation_id
+         where o.kind = 'failover' order by e.id";
+    let told: Vec<String> = sql::scalars(pool, sql, ()).await;
+    told.join("\n").as_str().says(["leads on"]);
+    scene.mend_configuration(&its).await;
+    scene.settled_with_help().await;
+    assert_eq!(scene.lead().await.id, old.id);
+    assert_eq!(scene.ledger.lost().unwrap(), Vec::<u64>::new());
+    scene.assert_one_leader().await;
+}
+
+/// A session that reads at the follower keeps it from replaying what it has received, for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_in_the_way_of_a_promotion_is_ended() {
+    let scene = Scene::start("async", 1).await;
+    let (old, its) = scene.pair().await;
+    scene
+        .sql(&old, "create table read as select generate_series(1, 10) x")
+        .await;
+    for sql in [
+        "alter system set max_standby_streaming_delay = -1",
+        "select pg_reload_conf()",
+    ] {
+        scene.sql(&its, sql).await;
+    }
+    let end = scene.sql(&old, "select pg_current_wal_lsn()").await;
+    scene.has_received(&its, &end).await;
+    scene.reads_for_ever(&its, "read").await;
+    scene.sql(&old, "drop table read").await;
+    let waits = until("it waits for the reader", PATIENCE, || async {
+        let sql = "select count(*) from pg_stat_activity
+             where backend_type = 'startup' and wait_event_type = 'Lock'";
+        when(scene.sql(&its, sql).await == "1", "not yet")
+    });
+    waits.await.unwrap();
+    let moment = Instant::now();
+    scene.drover.unplug(&old.instance).await.unwrap();
+    scene.written_by_another(moment, &old).await;
+    assert_eq!(scene.another_leads(&old).await.id, its.id);
+    scene.settled().await;
+    scene.assert_one_leader().await;
+}
+
+/// Whoever asked was told that it could not be done. The reason is gone an hour later, the
+/// leader serves, and nobody wants it any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_was_told_cannot_be_done_is_not_done_later() {
+    let scene = Scene::start("async", 1).await;
+    let (old, its) = scene.pair().await;
+    scene.limit_lag(100_000).await;
+    scene.hold_receiver(&its).await;
+    let much = "create table much as select repeat('x', 100) x from generate_series(1, 20000)";
+    scene.sql(&old, much).await;
+    let end = scene.sql(&old, "select pg_current_wal_lsn()").await;
+    scene.observed_beyond(&old, &end).await;
+    let ask = json!({"action": "failover", "reason": "a test"});
+    scene.drover.act(&old.id, &ask).await.unwrap();
+    let (id, why) = scene.stuck("failover").await;
+    assert!(why.contains("at most may be lost"), "{why}");
+    scene.end_receiver(&its).await;
+    scene.has_received(&its, &end).await;
+    let pool = &scene.drover.pool;
+    for _ in 0..3 {
+        // An hour is over.
+        let operation = id.strip_prefix("op_").unwrap();
+        let sql = "update apalis.jobs set run_at = now() where id = $1 and status = 'Pending'";
+        sql::run(pool, sql, [operation]).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
+    assert_eq!(scene.lead().await.id, old.id);
+    let cancel = json!({"action": "cancel", "reason": "it serves"});
+    scene.drover.act(&id, &cancel).await.unwrap();
+    // Asked again, it is done, and then it cannot be called off any more.
+    scene.drover.act(&old.id, &ask).await.unwrap();
+    scene.another_leads(&old).await;
+    scene.settled().await;
+    scene.assert_one_leader().await;
+}
+
+/// The follower is late, and the switchover called off. The worker that has the old leader lead
+/// on dies before it has said so; meanwhile the follower has caught up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switchover_that_was_called_off_promotes_nobody() {
+    let mut scene = Scene::start("async", 1).await;
+    let (old, its) = scene.pair().await;
+    linger_behind_each_step(&scene).await;
+    let ask = json!({"action": "switchover", "now": true, "reason": "a test"});
+    scene.drover.act(&old.id, &ask).await.unwrap();
+    let at = async |step: &str| {
+        let sql = "select coalesce((select step_name from operations
+                                    where kind = 'switchover' and state = 'open'), '')";
+        let pool = &scene.drover.pool;
+        sql::until(pool, step, PATIENCE, sql, |now: &String| now == step).await;
+    };
+    at("checkpoint").await;
+    // It has received all by the end, and has not replayed it.
+    scene.hold_replay(&its, true).await;
+    at("lead_on").await;
+    // It has been started; nobody has written down that it was.
+    scene.answers(&old).await;
+    for pid in scene.drover.processes.pids("resolve") {
+        scene.drover.processes.kill_pid(pid).unwrap();
+    }
+    scene.hold_replay(&its, false).await;
+    scene.drover.processes.start("resolve").unwrap();
+    scene.settled().await;
+    assert_eq!(scene.lead().await.id, old.id);
+    assert_eq!(scene.resource(&old.id).await["epoch"], 1);
+    scene.assert_one_leader().await;
+    assert_eq!(scene.ledger.lost().unwrap(), Vec::<u64>::new());
+}
+
+/// Only who follows a leader as it is may hold what it has acknowledged: one that died before,
+/// and is not back, keeps nobody from taking the lead.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_leader_waits_for_those_alone_who_follow_it() {
+    let mut scene = Scene::start("sync", 2).await;
+    scene.larger_herd(6).await;
+    let first = scene.lead().await;
+    let followers = scene.followers().await;
+    scene.break_configuration(&first).await;
+    let moment = Instant::now();
+    scene.drover.unplug(&first.instance).await.unwrap();
+    scene.written_by_another(moment, &first).await;
+    let second = scene.another_leads(&first).await;
+    let other = followers.iter().find(|id| **id != second.id).unwrap();
+    let slot = |id: &str| format!("f_{}", id.strip_prefix("db_").unwrap().to_lowercase());
+    let names = scene.sql(&second, "show synchronous_standby_names").await;
+    assert_eq!(names, format!("ANY 1 (\"{}\")", slot(other)));
+
+    scene.break_configuration(&second).await;
+    scene.drover.unplug(&second.instance).await.unwrap();
+    let third = scene.another_leads(&second).await;
+    assert_eq!(third.id, *other);
+    let names = scene.sql(&third, "show synchronous_standby_names").await;
+    assert_eq!(names, "ANY 1 (\"f_nobody\")");
+
+    // Those who come back have to be rewound, and join behind that.
+    scene.mend_configuration(&first).await;
+    scene.mend_configuration(&second).await;
+    scene.settled_with_help().await;
+    scene.written_after(Instant::now()).await;
+    let names = scene.sql(&third, "show synchronous_standby_names").await;
+    names
+        .as_str()
+        .says([slot(&first.id).as_str(), &slot(&second.id)]);
+    assert_eq!(scene.ledger.lost().unwrap(), Vec::<u64>::new());
+    scene.assert_one_leader().await;
+}
