@@ -50,17 +50,16 @@ async fn reboots_at_each_step(scene: &mut Scene, old: &Lead, node: &Lead) {
     let mut boots = HashSet::new();
     let met = at_each_step(scene, async |scene, place| {
         // A leader that is down for the third time within minutes is a human's.
-        let leads = [
+        let twice_at_most = [
             "failover choose",
             "failover fence",
             "failover elect",
             "failover promote",
             "failover swap",
             "failover repoint",
-            "failover conclude",
             "rebuild rewind",
         ];
-        if node.id != old.id && !leads.contains(&place) {
+        if node.id != old.id && !twice_at_most.contains(&place) {
             return;
         }
         // Nothing is shut down, nothing is written; if it is off, it stays so.
