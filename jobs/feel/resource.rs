@@ -51,6 +51,9 @@ select jsonb_build_object(
     'oldest_transaction_s', (
         select round(extract(epoch from max(clock_timestamp() - xact_start))::numeric, 3)
         from pg_stat_activity where pid <> pg_backend_pid()),
+    'commits_wait_s', (
+        select round(extract(epoch from clock_timestamp() - min(state_change))::numeric, 3)
+        from pg_stat_activity where wait_event = 'SyncRep'),
     'xid_age', (select max(age(datfrozenxid)) from pg_database),
     'database_bytes', pg_database_size(current_database()),
     'timeline', (select timeline_id from pg_control_checkpoint()),

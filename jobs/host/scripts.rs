@@ -72,10 +72,10 @@ scripts! {
 
     // A cluster that runs, or does not.
     LOOK_CLUSTER = look_cluster, Owner, Nothing, [processes, answers];
-    RESTART_DEAD_CLUSTER = restart_dead_cluster, Anyone, Cluster, [clusters, owner, choose, cluster, processes, answers, standby, ctl];
-    START_CLUSTER = start_cluster, Root, Cluster, [clusters, owner, choose, cluster, processes, standby, ctl];
+    RESTART_DEAD_CLUSTER = restart_dead_cluster, Anyone, Cluster, [clusters, owner, choose, cluster, processes, answers, put, settings, standby, ctl];
+    START_CLUSTER = start_cluster, Root, Cluster, [clusters, owner, choose, cluster, processes, put, settings, standby, ctl];
     MARK_POSTMASTER = mark_postmaster, Owner, Nothing, [processes, postmaster];
-    RESTART_CLUSTER = restart_cluster, Anyone, Cluster, [clusters, owner, choose, cluster, processes, postmaster, standby, ctl];
+    RESTART_CLUSTER = restart_cluster, Anyone, Cluster, [clusters, owner, choose, cluster, processes, postmaster, put, settings, standby, ctl];
 
     // Roles and sessions.
     LOOK_ROLE = look_role, Owner, Nothing, [superuser];
@@ -102,13 +102,13 @@ scripts! {
     MAKE_SLOT = make_slot, Owner, Cluster, [superuser, put];
     DROP_SLOT = drop_slot, Owner, Cluster, [superuser];
     TIDY_SLOTS = tidy_slots, Owner, Cluster, [superuser];
-    PROMOTE = promote, Root, Cluster, [clusters, owner, choose, cluster, superuser, timeline, let_in, put];
+    PROMOTE = promote, Root, Cluster, [clusters, owner, choose, cluster, superuser, timeline, let_in, put, settings];
     STOP_LEADER = stop_leader, Root, Cluster, [clusters, owner, choose, cluster, processes, standby, ctl];
     LEAD_ON = lead_on, Root, Cluster, [clusters, owner, choose, cluster, processes, standby, let_in, ctl];
     FENCE = fence, Root, Cluster, [clusters, owner, choose, cluster, processes, standby, ctl];
     OPEN = open, Root, Cluster, [clusters, owner, choose, cluster, let_in];
     FOLLOW = follow, Root, Cluster, [clusters, owner, choose, cluster, processes, standby, follow_arguments, put, leader];
-    RESTART_FOLLOWER = restart_follower, Root, Cluster, [clusters, owner, choose, cluster, processes, standby, ctl];
+    RESTART_FOLLOWER = restart_follower, Root, Cluster, [clusters, owner, choose, cluster, processes, put, settings, standby, ctl];
     REWIND = rewind, Root, Cluster, [background, clusters, owner, choose, cluster, processes, standby, follow_arguments, leader];
     COPY_LEADER = copy_leader, Root, Cluster, [background, clusters, owner, choose, cluster, processes, standby, follow_arguments, leader];
 

@@ -120,6 +120,8 @@ fn other_kind(kind: IncidentKind, scene: &Scene, newest: &Observation) -> Option
         | IncidentKind::FollowerStalled
         | IncidentKind::FollowerFailed
         | IncidentKind::SplitBrain
+        | IncidentKind::CommitsWait
+        | IncidentKind::LeaderInRecovery
         | IncidentKind::MaintenanceScheduled
         | IncidentKind::Blind => None,
     }
@@ -158,6 +160,15 @@ fn condition(kind: IncidentKind, newest: &Observation, limits: &Limits) -> Optio
                 format!("{waiting} WAL segments wait to be archived")
             };
             Some(either(conditions::archives(&archiver, limits), text))
+        }
+        IncidentKind::CommitsWait => {
+            // Nobody waits, or it is not known.
+            let known = seen.resource.connections.is_some();
+            known.then(|| Assessment::Cleared("no commit waits for long".into()))
+        }
+        IncidentKind::LeaderInRecovery => {
+            let recovers = seen.resource.in_recovery?;
+            Some(either(!recovers, "it takes writes".into()))
         }
         // Whether there are some is asked before.
         IncidentKind::MaintenanceScheduled => figures::scheduled(seen)

@@ -1,7 +1,9 @@
 //! What can be wrong with a subject that is in service. The table is in
 //! docs/deciding.md.
 
-use drover::model::{Fsync, IncidentKind, Kind, Limits, Observation, Opening, Rules, Volume};
+use drover::model::{
+    Fsync, IncidentKind, Kind, Limits, Observation, Opening, Origin, Rules, Volume,
+};
 
 use super::figures::{self, Archiver, mount};
 use super::{Scene, following};
@@ -28,6 +30,8 @@ pub(super) fn found(scene: &Scene, rules: &Rules) -> Vec<Opening> {
             IncidentKind::FollowerStalled,
             IncidentKind::FollowerFailed,
             IncidentKind::SplitBrain,
+            IncidentKind::CommitsWait,
+            IncidentKind::LeaderInRecovery,
         ],
     };
     let opening = |kind: &IncidentKind| {
@@ -58,6 +62,8 @@ pub(super) fn wrong(
         IncidentKind::FollowerStalled => following::follower_stalled(scene, newest, limits),
         IncidentKind::FollowerFailed => following::follower_failed(scene, newest, limits),
         IncidentKind::SplitBrain => following::split_brain(scene, newest),
+        IncidentKind::CommitsWait => commits_wait(newest, limits),
+        IncidentKind::LeaderInRecovery => leader_in_recovery(scene, newest),
         IncidentKind::ResourceDown
         | IncidentKind::ServerDown
         | IncidentKind::CredentialsRefused
@@ -75,6 +81,23 @@ fn before(scene: &Scene) -> Option<&Observation> {
         .recent
         .get(1)
         .filter(|seen| seen.attributes.service_available)
+}
+
+/// Whoever commits waits for a follower that does not come.
+fn commits_wait(newest: &Observation, limits: &Limits) -> Option<String> {
+    let waits = newest.attributes.resource.commits_wait_s?;
+    (waits >= limits.commit_wait.as_secs_f64())
+        .then(|| format!("a commit has waited for a follower for {waits:.0} s"))
+}
+
+/// What drover has made leads by the record, and takes no writes: seen twice, for it may just
+/// have been promoted. One that was adopted may follow somebody whom drover does not know.
+fn leader_in_recovery(scene: &Scene, newest: &Observation) -> Option<String> {
+    let recovers = |seen: &Observation| seen.attributes.resource.in_recovery == Some(true);
+    let made = scene.subject.origin == Origin::Created;
+    let twice = recovers(newest) && before(scene).is_some_and(recovers);
+    (made && scene.leader.is_none() && twice)
+        .then(|| "it leads, and is in recovery: it takes no writes".to_owned())
 }
 
 fn disk_critical(newest: &Observation, limits: &Limits) -> Option<String> {

@@ -64,6 +64,7 @@ struct Play {
     host_since: f64,
     adopted: f64,
     feelers: u16,
+    origin: Origin,
     seen: Vec<(f64, &'static str, Attributes)>,
     /// What was seen of whom it follows, oldest first, if it follows.
     leader: Option<Leads>,
@@ -82,6 +83,7 @@ impl Play {
             host_since: 0.0,
             adopted: -60.0,
             feelers: 2,
+            origin: Origin::Adopted,
             seen: Vec::new(),
             leader: None,
         }
@@ -96,6 +98,14 @@ impl Play {
 
     fn host(self, host: State) -> Self {
         Self { host, ..self }
+    }
+
+    /// drover has made it.
+    fn made(self) -> Self {
+        Self {
+            origin: Origin::Created,
+            ..self
+        }
     }
 
     fn feelers(self, feelers: u16) -> Self {
@@ -114,7 +124,7 @@ impl Play {
             name: "app".into(),
             state: self.state,
             state_since: at(0.0),
-            origin: Origin::Adopted,
+            origin: self.origin,
             tier: "standard".into(),
             created_at: at(self.adopted),
         }

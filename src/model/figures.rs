@@ -190,6 +190,8 @@ figures! {
         connections: Connections,
         /// Age in seconds of the oldest transaction other than ours.
         oldest_transaction_s: f64,
+        /// For how long, in seconds, the one that waits longest has waited for a follower.
+        commits_wait_s: f64,
         /// Age of the oldest transaction id.
         xid_age: u64,
         /// Size of the database.

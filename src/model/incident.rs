@@ -45,6 +45,10 @@ named! {
         FollowerStalled = "follower_stalled",
         /// A follower cannot follow: it has diverged, its slot is lost, it does not start.
         FollowerFailed = "follower_failed",
+        /// Its commits wait for a follower, and none of them is acknowledged.
+        CommitsWait = "commits_wait",
+        /// A resource that leads is in recovery, and takes no writes.
+        LeaderInRecovery = "leader_in_recovery",
         /// Two nodes of one resource accept writes.
         SplitBrain = "split_brain",
         /// Too much fails at once: more likely the observer than the herd.
@@ -118,6 +122,10 @@ impl IncidentKind {
             Self::ConnectionsExhausted => Is::seen_by(Evidence::Connections),
             Self::VolumeStuck => Is {
                 covers_databases: true,
+                ..Is::seen_by(Evidence::Figures)
+            },
+            Self::CommitsWait | Self::LeaderInRecovery => Is {
+                lane: Lane::Save,
                 ..Is::seen_by(Evidence::Figures)
             },
             Self::DiskCritical

@@ -161,6 +161,9 @@ pub struct Limits {
     /// A follower that does not stream for this long is stalled.
     #[serde(with = "duration")]
     pub stalled_for: Duration,
+    /// A commit that has waited for a follower for this long is one too many.
+    #[serde(with = "duration")]
+    pub commit_wait: Duration,
 }
 
 impl Default for Limits {
@@ -180,6 +183,7 @@ impl Default for Limits {
             vacuum: Duration::from_secs(1800),
             lag_for: Duration::from_secs(300),
             stalled_for: Duration::from_secs(30),
+            commit_wait: Duration::from_secs(30),
         }
     }
 }
@@ -217,6 +221,7 @@ impl Limits {
             // Of a follower, 20 minutes are looked at.
             ("lag_for", self.lag_for, seconds(1), seconds(900)),
             ("stalled_for", self.stalled_for, seconds(1), seconds(300)),
+            ("commit_wait", self.commit_wait, seconds(1), seconds(600)),
         ];
         for (name, value, least, most) in durations {
             if value < least || value > most {

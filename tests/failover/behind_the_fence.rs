@@ -219,3 +219,28 @@ async fn a_sync_leader_waits_for_those_alone_who_follow_it() {
     assert_eq!(scene.ledger.lost().unwrap(), Vec::<u64>::new());
     scene.assert_one_leader().await;
 }
+
+/// Somebody has raised `max_connections` at the leader alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_with_fewer_connections_than_its_leader_had_is_restarted_and_leads() {
+    let scene = Scene::start("async", 1).await;
+    let (old, its) = scene.pair().await;
+    scene
+        .sql(&old, "alter system set max_connections = 543")
+        .await;
+    scene.restart(&old).await;
+    scene.answers(&old).await;
+    let paused = until("it replays nothing any more", PATIENCE, || async {
+        let sql = "select pg_get_wal_replay_pause_state()";
+        let state = scene.sql(&its, sql).await;
+        when(state == "paused", state)
+    });
+    paused.await.unwrap();
+    let moment = Instant::now();
+    scene.drover.unplug(&old.instance).await.unwrap();
+    scene.written_by_another(moment, &old).await;
+    let new = scene.another_leads(&old).await;
+    assert_eq!(scene.sql(&new, "show max_connections").await, "543");
+    scene.settled().await;
+    scene.assert_one_leader().await;
+}

@@ -65,6 +65,12 @@ impl Scene {
         self.at(node, kill).await;
     }
 
+    /// Restarts its cluster.
+    pub async fn restart(&self, node: &Lead) {
+        let restart = "pg_lsclusters -h | { read -r v n _; pg_ctlcluster $v $n restart; }";
+        self.at(node, restart).await;
+    }
+
     /// A line that PostgreSQL refuses to start with.
     pub async fn break_configuration(&self, node: &Lead) {
         let line = "echo \"shared_buffers = 'broken'\" | \

@@ -152,14 +152,14 @@ async fn acknowledged(mut psql: Child) {
 }
 
 /// A process of a node's that is stopped.
-struct Frozen<'a> {
+pub struct Frozen<'a> {
     world: &'a World,
     node: Lead,
     pid: String,
 }
 
 impl Frozen<'_> {
-    async fn thaw(self) {
+    pub async fn thaw(self) {
         let go_on = format!("kill -CONT {}", self.pid);
         self.world.drover.at(&self.node, &go_on).await.unwrap();
     }
@@ -167,7 +167,7 @@ impl Frozen<'_> {
 
 impl World {
     /// A leader with its follower, made with durability `sync`, each where it should be.
-    async fn sync_pair(&self, name: &str) -> String {
+    pub async fn sync_pair(&self, name: &str) -> String {
         let body = json!({"name": name, "plan": "premium", "durability": "sync"});
         let id = self.drover.ask_for(&body).await.unwrap();
         self.all_available(4).await;
@@ -217,7 +217,7 @@ impl World {
 
     /// Stops the process of a follower that gets WAL: it stays connected, and confirms
     /// nothing.
-    async fn freeze_receiver(&self, follower: &str) -> Frozen<'_> {
+    pub async fn freeze_receiver(&self, follower: &str) -> Frozen<'_> {
         let node = self.drover.node(follower).await.unwrap();
         let stop = "p=$(pgrep -f [w]alreceiver) && kill -STOP $p && echo $p";
         let pid = self.drover.at(&node, stop).await.expect("a walreceiver");

@@ -9,6 +9,7 @@ mod followers;
 mod handing_over;
 mod herd;
 mod mend;
+mod no_writes;
 mod on_machines;
 mod resolve;
 mod stuck;

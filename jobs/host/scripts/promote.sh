@@ -7,8 +7,9 @@
 # be another's who led, or was to lead: PostgreSQL takes the first number of which it has no
 # history, so it is shown one of each, in which nothing is told.
 #
-# It may take as long as there is something to replay: 75 says so. Tells the `timeline` that it
-# leads on.
+# It may take as long as there is something to replay: 75 says so. One that has to be restarted
+# first, for it has less of certain settings than its leader had, is left as it is (6). Tells the
+# `timeline` that it leads on.
 
 replayed() { sql -c 'select pg_last_wal_replay_lsn()' </dev/null; }
 
@@ -47,6 +48,12 @@ up() { cut -d. -f1 /proc/uptime; }
 
 if [ "$(in_recovery)" = t ]; then
   echo "$3" | put start.conf 644 && pass_over "$2" || exit 1
+  lacks=
+  # So PostgreSQL calls one that replays nothing for that, too.
+  if [ "$(sql -c 'select pg_get_wal_replay_pause_state()' </dev/null)" = paused ]; then
+    lacks=$(lacking | tr '\n' ' ')
+  fi
+  [ -z "$lacks" ] || { echo "its leader had more: $lacks"; exit 6; }
   before=$(replayed)
   sql -o /dev/null -c 'select pg_promote(false)' </dev/null || exit 1
   end=$(($(up) + 8))

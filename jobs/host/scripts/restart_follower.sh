@@ -8,6 +8,7 @@ if alive; then
   ! alive || ctl 4 stop immediate >/dev/null 2>&1
   ! alive || { echo "cluster $v/$c does not stop"; exit 4; }
 fi
+match_leader || { echo "it cannot be given its leader's settings"; exit 5; }
 out=$(ctl 9 start 2>&1)
 s=$?
 if [ $s != 0 ] && [ $s != 2 ]; then

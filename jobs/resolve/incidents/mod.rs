@@ -9,6 +9,7 @@ mod another_cluster;
 mod archiving_stalled;
 mod blind;
 mod change_stuck;
+mod commits_wait;
 mod connections_exhausted;
 mod creation_stuck;
 mod credentials_refused;
@@ -19,6 +20,7 @@ mod follower_lagging;
 mod follower_stalled;
 mod followers;
 mod host_key_changed;
+mod leader_in_recovery;
 pub mod machine;
 mod maintenance_scheduled;
 pub mod playbook;
@@ -51,6 +53,8 @@ pub fn playbook(kind: IncidentKind) -> &'static Playbook {
         IncidentKind::FollowerStalled => &follower_stalled::PLAYBOOK,
         IncidentKind::FollowerFailed => &follower_failed::PLAYBOOK,
         IncidentKind::SplitBrain => &split_brain::PLAYBOOK,
+        IncidentKind::CommitsWait => &commits_wait::PLAYBOOK,
+        IncidentKind::LeaderInRecovery => &leader_in_recovery::PLAYBOOK,
         IncidentKind::Blind => &blind::PLAYBOOK,
         IncidentKind::ConnectionsExhausted => &connections_exhausted::PLAYBOOK,
         IncidentKind::XidWraparound => &xid_wraparound::PLAYBOOK,
@@ -87,6 +91,8 @@ pub fn urgent(
         | IncidentKind::FollowerStalled
         | IncidentKind::FollowerFailed
         | IncidentKind::SplitBrain
+        | IncidentKind::CommitsWait
+        | IncidentKind::LeaderInRecovery
         | IncidentKind::Blind => None,
     }
 }

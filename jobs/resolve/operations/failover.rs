@@ -26,7 +26,7 @@ use super::fence::{FencedBy, fence};
 use super::follow::{make_slot, node, replication_password};
 use super::kind::{Context, Operation, Outcome, Step, Turn, Work, step};
 use super::{lead, script};
-use crate::host::scripts::{LEAD_ON, PROMOTE, WAL_END};
+use crate::host::scripts::{LEAD_ON, WAL_END};
 pub(super) use candidates::Lsn;
 use candidates::{Candidate, Votes, ask_all};
 use last_seen::LastSeen;
@@ -330,18 +330,10 @@ async fn promote(turn: &mut Turn<'_, Failover>) -> Work {
     }
     // Whom its commits wait for is known before it takes the first.
     lead::names(turn, turn.resource()?.0, to, false).await?;
-    let number = turn.memo.timeline.unwrap_or_default().to_string();
-    let on = (&*follower, &*server);
-    let said = script::at_cluster(turn, on, PROMOTE, &[&number, "manual"], b"").await?;
-    let begun = said.value("timeline")?.parse().ok();
-    let outcome = Outcome::done(said.last_words());
-    Ok(match begun {
-        Some(begun) => {
-            turn.memo.timeline = Some(begun);
-            outcome.with(Fact::Timeline(begun))
-        }
-        None => outcome,
-    })
+    let number = turn.memo.timeline.unwrap_or_default();
+    let (begun, words) = lead::promote(turn, (&follower, &server), number).await?;
+    turn.memo.timeline = Some(begun);
+    Ok(Outcome::done(words).with(Fact::Timeline(begun)))
 }
 
 /// Another may do better. But one that was told to lead, and did not say that it does,

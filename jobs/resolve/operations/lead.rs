@@ -1,13 +1,21 @@
 //! What a change of leader takes, planned or not: shared by `switchover` and `failover`.
 
-use drover::model::{Resource, Secret, SubjectId};
+use std::time::Duration;
+
+use drover::model::{Resource, Secret, Server, SubjectId};
 use drover::store::operations::Fact;
 use serde_json::Value;
 
 use super::create_resource::{customer, plan};
 use super::follow::{follow, followers, make_slot, node, replication_password};
 use super::kind::{Context, Outcome, Work};
-use super::sync;
+use super::{script, sync};
+use crate::host::scripts::{PROMOTE, RESTART_FOLLOWER};
+
+/// How soon one that was restarted is told to lead again.
+const SOON: Duration = Duration::from_millis(500);
+/// The status of what has to be restarted before it can lead.
+const LACKS_SETTINGS: u32 = 6;
 
 /// Whom an earlier step has chosen to lead.
 ///
@@ -34,6 +42,29 @@ pub(super) async fn names(
     will.extend(planned.then_some(resource.subject.id));
     let (follower, server) = node(turn, to).await?;
     sync::write(turn, (&follower, &server), resource.durability, &will).await
+}
+
+/// Promotes a follower to a timeline of this number, on which others will follow it. Gives the
+/// number that it has.
+///
+/// # Errors
+/// The outcome of a step that cannot, or that has to be taken once more.
+pub(super) async fn promote(
+    turn: &Context<'_>,
+    on: (&Resource, &Server),
+    timeline: u32,
+) -> Result<(u32, String), Outcome> {
+    let number = timeline.to_string();
+    let said = script::at_cluster(turn, on, PROMOTE, &[&number, "manual"], b"").await;
+    let said = match said {
+        Err(e) if e.status() == Some(LACKS_SETTINGS) => {
+            script::at_cluster(turn, on, RESTART_FOLLOWER, &[], b"").await?;
+            return Err(Outcome::again(SOON, format!("it is restarted: {e}")));
+        }
+        said => said?,
+    };
+    let begun = said.value("timeline")?.parse().unwrap_or(timeline);
+    Ok((begun, said.last_words()))
 }
 
 /// A secret for the record: only as this of this subject can it be read again.

@@ -17,8 +17,7 @@ use super::kind::{Context, Operation, Outcome, Step, Turn, Work, step};
 use super::rebuild::Timeline;
 use super::{await_available, lead, script};
 use crate::host::scripts::{
-    CAUGHT_UP, CHECKPOINT, FOLLOWER_STANDING, LEAD_ON, LEADERS_TIMELINE, PROMOTE, STOP_LEADER,
-    TIDY_SLOTS,
+    CAUGHT_UP, CHECKPOINT, FOLLOWER_STANDING, LEAD_ON, LEADERS_TIMELINE, STOP_LEADER, TIDY_SLOTS,
 };
 
 /// A follower takes the lead, as planned.
@@ -206,10 +205,10 @@ async fn promote(turn: &mut Turn<'_, Switchover>) -> Work {
         }
     };
     let (follower, server) = node(turn, lead::chosen(turn.memo.to)?).await?;
-    let number = turn.memo.timeline.unwrap_or_default().to_string();
-    let on = (&*follower, &*server);
-    let said = script::at_cluster(turn, on, PROMOTE, &[&number, "manual"], b"").await?;
-    Ok(Outcome::done(said.last_words()).touching(format!("its leader is down ({down})")))
+    let number = turn.memo.timeline.unwrap_or_default();
+    let (begun, words) = lead::promote(turn, (&follower, &server), number).await?;
+    let words = format!("its leader is down ({down}); {words}");
+    Ok(Outcome::done(words).with(Fact::Timeline(begun)))
 }
 
 /// What is in the record is done.

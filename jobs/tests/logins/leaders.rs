@@ -66,7 +66,12 @@ async fn lives_and_goes(machine: &Machine, login: Login, tag: &str) {
     .await;
     copy.streams(login).await;
     made.does(login, FENCE, none).await;
-    copy.does(login, PROMOTE, none).await;
+    // Another may have been promoted to the second timeline: this one begins the third.
+    let led = copy.does(login, PROMOTE, &["3", "manual"]).await;
+    assert_eq!(led.value("timeline").unwrap(), "3");
+    assert_eq!(copy.root("cat $C/start.conf").await, "manual");
+    let led = copy.does(login, LEADERS_TIMELINE, none).await;
+    assert_eq!(led.text(), r#"{"writes" : 3, "bears" : 3}"#);
     let back = "\\set replication drover_replication\n\\set slot f_two\n\\set verifier secret\n";
     copy.ends(login, MAKE_SLOT, &["f_two", "64"], back).await;
     let pem = copy.does(login, CERTIFICATE, none).await.text().to_owned();
@@ -74,9 +79,16 @@ async fn lives_and_goes(machine: &Machine, login: Login, tag: &str) {
     let behind = [address, to.as_str(), "f_two"];
     made.ends(login, FOLLOW, &behind, &pass).await;
     machine.does(login, REACHES, &[address, &to], "").await;
-    made.does(login, REWIND, &[&behind[..], &["rewind"]].concat())
+    // What bears a timeline of its leader's number is not its leader's.
+    let another = [&behind[..], &["another", "1"]].concat();
+    let another = made.run(login, REWIND, &another, "").await;
+    assert_eq!(another.unwrap_err().0, Some(4));
+    made.does(login, REWIND, &[&behind[..], &["rewind", "3"]].concat())
         .await;
-    made.does(login, START_CLUSTER, none).await;
+    // Who follows starts as a standby, whatever it was.
+    made.root("rm $D/standby.signal").await;
+    made.does(login, START_CLUSTER, &["follower"]).await;
+    made.root("[ -e $D/standby.signal ]").await;
     made.does(login, OPEN, none).await;
     made.streams(login).await;
     made.does(login, FENCE, none).await;

@@ -131,10 +131,34 @@ fn the_figures_of_a_resource_open_what_they_say() {
     assert_eq!(resource(&[archiver(off.clone()), archiver(off)]), []);
 }
 
+#[test]
+fn commits_that_wait_for_a_follower_are_told_of() {
+    let waits = |seconds: f64| {
+        let mut seen = connections(1);
+        seen.resource.commits_wait_s = Some(seconds);
+        seen
+    };
+    assert_eq!(resource(&[waits(29.9)]), []);
+    assert_eq!(resource(&[waits(30.0)]), [IncidentKind::CommitsWait]);
+}
+
 /// The same of a cluster in recovery.
 pub(super) fn following(mut seen: Attributes) -> Attributes {
     seen.resource.in_recovery = Some(true);
     seen
+}
+
+#[test]
+fn a_leader_in_recovery_is_told_of_where_drover_has_made_it() {
+    let opens = |play: Play, times: usize| {
+        let seen = |play: Play, n| play.seen(n as f64, "a", following(connections(1)));
+        let opened = (0..times).fold(play, seen).think().opens;
+        opened.iter().map(|one| one.kind).collect::<Vec<_>>()
+    };
+    let one = || Play::resource(State::Available);
+    assert_eq!(opens(one().made(), 1), []);
+    assert_eq!(opens(one().made(), 2), [IncidentKind::LeaderInRecovery]);
+    assert_eq!(opens(one(), 2), []);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # be_what_it_is ROLE: a `follower` by the record starts as a standby, and as nothing else,
-# whatever it was when it was last seen. be_standby: whoever starts the cluster starts a standby, after a loss of power, too. What
+# whatever it was when it was last seen; and with its leader's settings (prelude/settings.sh). be_standby: whoever starts the cluster starts a standby, after a loss of power, too. What
 # else was put under that name goes. is_standby tells whether it is one.
 #
 # On a volume without a free byte xfs makes no file, but renames one: PostgreSQL reads none
@@ -13,6 +13,6 @@ be_standby() {
     { true >>standby.signal || mv -fT postmaster.opts standby.signal; } &&
       sync -- standby.signal .'
 }
-be_what_it_is() { [ "$1" != follower ] || be_standby; }
+be_what_it_is() { [ "$1" != follower ] || { be_standby && match_leader; }; }
 lead() { in_data rm -f standby.signal; }
 is_standby() { in_data test -e standby.signal; }
