@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use drover::model::{OperationKind, Resource, Server, SubjectId};
-use drover::store::operations::{Fact, NewOperation, failover as record};
+use drover::store::operations::failover::{self as record, Timelines};
+use drover::store::operations::{Fact, NewOperation};
 use drover::store::subjects::Known;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -135,23 +136,33 @@ fn not_yet(turn: &Context<'_>, why: String) -> Outcome {
     }
 }
 
-/// How the followers stand, and what was last seen of the leader.
+/// How the followers stand, what was last seen of the leader, and its timelines.
 async fn standing(
     turn: &Turn<'_, Failover>,
     (resource, server): (&Resource, &Server),
-) -> Result<(Votes, Option<LastSeen>), Outcome> {
-    let last = {
+) -> Result<(Votes, Option<LastSeen>, Timelines), Outcome> {
+    let (last, timelines) = {
         let mut db = turn.tools.pool.acquire().await?;
-        record::last_in_service(&mut db, resource.subject.id).await?
+        let last = record::last_in_service(&mut db, resource.subject.id).await?;
+        let timelines = record::timelines(&mut db, resource.subject.id).await?;
+        (last, timelines)
+    };
+    let last = last.as_ref().and_then(LastSeen::of);
+    let timelines = Timelines {
+        leads_on: last
+            .as_ref()
+            .map_or(0, |last| last.timeline)
+            .max(timelines.leads_on),
+        ..timelines
     };
     let votes = ask_all(turn, (resource, server), turn.params.to).await?;
-    Ok((votes, last.as_ref().and_then(LastSeen::of)))
+    Ok((votes, last, timelines))
 }
 
 async fn choose(turn: &mut Turn<'_, Failover>) -> Work {
     let on @ (resource, _) = turn.resource()?;
     unwanted(turn, resource).await?;
-    let (votes, last) = standing(turn, on).await?;
+    let (votes, last, timelines) = standing(turn, on).await?;
     let Some(best) = votes.best() else {
         let why = votes.passed_over("no follower can take the lead");
         return Err(not_yet(turn, why));
@@ -168,8 +179,13 @@ async fn choose(turn: &mut Turn<'_, Failover>) -> Work {
         return Err(not_yet(turn, why));
     }
     let behind = votes.behind(best, last.as_ref());
-    if let Some((refusal, why)) = forbids(resource, best, &votes, last.as_ref(), behind)
-        && refusal.answered(&turn.params.answers).is_none()
+    if let Some((refusal, why)) = forbids(
+        resource,
+        best,
+        &votes,
+        (last.as_ref(), timelines.leads_on),
+        behind,
+    ) && refusal.answered(&turn.params.answers).is_none()
     {
         turn.memo.refused = Some(refusal);
         return Err(Outcome::hopeless(format!(
@@ -223,7 +239,7 @@ async fn fence_it(turn: &mut Turn<'_, Failover>) -> Work {
 async fn elect(turn: &mut Turn<'_, Failover>) -> Work {
     let on @ (resource, _) = turn.resource()?;
     prove_again(turn)?;
-    let (votes, last) = standing(turn, on).await?;
+    let (votes, last, timelines) = standing(turn, on).await?;
     // A worker that died may have promoted it.
     let told = |id: &SubjectId| votes.lead.iter().any(|(leads, _)| leads == id);
     if let Some(leads) = turn.memo.told.iter().copied().find(told) {
@@ -239,7 +255,13 @@ async fn elect(turn: &mut Turn<'_, Failover>) -> Work {
     if let Some(bytes) = real {
         behind = behind.max(bytes);
     }
-    if let Some((refusal, why)) = forbids(resource, best, &votes, last.as_ref(), behind) {
+    if let Some((refusal, why)) = forbids(
+        resource,
+        best,
+        &votes,
+        (last.as_ref(), timelines.leads_on),
+        behind,
+    ) {
         let Some(word) = refusal.answered(&turn.params.answers) else {
             return Err(nobody_leads(turn, Some(refusal), why));
         };
@@ -254,12 +276,8 @@ async fn elect(turn: &mut Turn<'_, Failover>) -> Work {
     if !votes.silent.is_empty() {
         text += &format!("; {}", votes.passed_over("passed over"));
     }
-    let number = {
-        let mut db = turn.tools.pool.acquire().await?;
-        record::newest_timeline(&mut db, resource.subject.id).await?
-    };
-    let seen = last.map(|last| last.timeline);
-    let number = votes.timelines().chain(seen).fold(number, u32::max) + 1;
+    let given = timelines.newest.max(timelines.leads_on);
+    let number = votes.timelines().fold(given, u32::max) + 1;
     turn.memo.refused = None;
     turn.memo.nobody_since = None;
     turn.memo.to = Some(best.id);

@@ -8,7 +8,7 @@ use drover::model::{OperationKind, Resource, Server, State, SubjectId};
 use drover::store::operations::{Fact, failover as record};
 use drover::store::subjects::Known;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::json;
 
 use super::create_resource::{self, plan};
 use super::fence::fence;
@@ -146,9 +146,9 @@ async fn checkpoint(turn: &mut Turn<'_, Switchover>) -> Work {
     let timeline: Timeline = script::ask(turn, on, LEADERS_TIMELINE, &[]).await?;
     let given = {
         let mut db = turn.tools.pool.acquire().await?;
-        record::newest_timeline(&mut db, resource.subject.id).await?
+        record::timelines(&mut db, resource.subject.id).await?
     };
-    let number = given.max(timeline.writes) + 1;
+    let number = given.newest.max(timeline.writes) + 1;
     turn.memo.timeline = Some(number);
     let said = script::at_cluster(turn, on, CHECKPOINT, &[], b"").await?;
     Ok(Outcome::done(said.last_words()).with(Fact::Timeline(number)))
@@ -207,6 +207,7 @@ async fn promote(turn: &mut Turn<'_, Switchover>) -> Work {
     let (follower, server) = node(turn, lead::chosen(turn.memo.to)?).await?;
     let number = turn.memo.timeline.unwrap_or_default();
     let (begun, words) = lead::promote(turn, (&follower, &server), number).await?;
+    turn.memo.timeline = Some(begun);
     let words = format!("its leader is down ({down}); {words}");
     Ok(Outcome::done(words).with(Fact::Timeline(begun)))
 }
@@ -228,7 +229,8 @@ async fn lead_on(turn: &mut Turn<'_, Switchover>) -> Work {
 
 async fn swap(turn: &mut Turn<'_, Switchover>) -> Work {
     let to = lead::chosen(turn.memo.to)?;
-    lead::swap(turn, turn.resource()?.0, to, Value::Null).await
+    let detail = json!({ "timeline": turn.memo.timeline });
+    lead::swap(turn, turn.resource()?.0, to, detail).await
 }
 
 async fn repoint(turn: &mut Turn<'_, Switchover>) -> Work {

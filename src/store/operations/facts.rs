@@ -310,10 +310,19 @@ async fn hand_over(
                set leader_id = null, epoch = f.epoch + 1, epoch_by = $5, customer_password = $3,
                    replication_password = $4, durability = f.durability,
                    newest_timeline = greatest(t.newest_timeline, f.newest_timeline),
+                   timeline = ($6::jsonb ->> 'timeline')::bigint,
                    counted = false
                from resources f
                where t.id = $2 and f.id = $1 and t.leader_id = $1";
-    let led = touched(db, sql, (from, to, customer, replication, change.operation)).await?;
+    let values = (
+        from,
+        to,
+        customer,
+        replication,
+        change.operation,
+        change.detail,
+    );
+    let led = touched(db, sql, values).await?;
     if led == 0 {
         return Ok(());
     }

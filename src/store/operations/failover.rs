@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use super::{NewOperation, Remedy, end, open_for, open_of};
 use crate::model::{Observation, Operation, OperationId, OperationKind, OperationState, SubjectId};
 use crate::store::leases;
-use crate::store::statement::{column, only_value, row, rows, value};
+use crate::store::statement::{column, only_value, row, rows};
 
 /// A leader that has followers, and no failover at work.
 #[derive(Clone, Copy, Debug)]
@@ -125,12 +125,26 @@ pub async fn last_in_service(
     row(db, sql, [leader]).await
 }
 
-/// The highest number that a timeline of this leader and its followers was given, as far as
-/// drover has done it; 0: none.
-pub async fn newest_timeline(db: &mut PgConnection, leader: SubjectId) -> sqlx::Result<u32> {
-    let sql = "select coalesce(newest_timeline, 0) from resources where id = $1";
-    let number: Option<i64> = value(db, sql, [leader]).await?;
-    Ok(u32::try_from(number.unwrap_or_default()).unwrap_or_default())
+/// The numbers of a leader's timelines, as far as drover has given them; 0: none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timelines {
+    /// The highest that it or its followers were given.
+    pub newest: u32,
+    /// The one that it leads on.
+    pub leads_on: u32,
+}
+
+/// Those of this leader.
+pub async fn timelines(db: &mut PgConnection, leader: SubjectId) -> sqlx::Result<Timelines> {
+    let sql = "select coalesce(newest_timeline, 0), coalesce(timeline, 0)
+               from resources where id = $1";
+    let found: Option<(i64, i64)> = row(db, sql, [leader]).await?;
+    let (newest, leads_on) = found.unwrap_or_default();
+    let number = |number: i64| u32::try_from(number).unwrap_or_default();
+    Ok(Timelines {
+        newest: number(newest),
+        leads_on: number(leads_on),
+    })
 }
 
 /// Those of these resources that something is being done with that makes or unmakes

@@ -55,7 +55,7 @@ pub(super) fn forbids(
     resource: &Resource,
     best: &Candidate,
     votes: &Votes,
-    last: Option<&LastSeen>,
+    (last, leads_on): (Option<&LastSeen>, u32),
     behind: u64,
 ) -> Option<(Refusal, String)> {
     let lacks = |bytes| Refusal::Lacks { bytes };
@@ -66,6 +66,15 @@ pub(super) fn forbids(
             let why = format!(
                 "not every follower can be asked, and an acknowledged commit may be there \
                  alone: {who}"
+            );
+            Some((Refusal::Unasked, why))
+        }
+        // What its leader took over from the one before was acknowledged elsewhere.
+        Durability::Sync if best.timeline < leads_on => {
+            let why = format!(
+                "{} has not come to its leader's timeline {leads_on} yet: acknowledged commits \
+                 that the leader took over may be there alone",
+                best.name
             );
             Some((Refusal::Unasked, why))
         }
