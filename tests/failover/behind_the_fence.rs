@@ -182,6 +182,28 @@ async fn a_switchover_that_was_called_off_promotes_nobody() {
     assert_eq!(scene.ledger.lost().unwrap(), Vec::<u64>::new());
 }
 
+/// Two of three servers die at once: drover may well be blind, and mends nothing. But the cloud
+/// says that the leader's is off.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_machine_is_dead_is_taken_over_from_however_many_die_with_it() {
+    let mut scene = Scene::start("async", 1).await;
+    scene.larger_herd(1).await;
+    let old = scene.lead().await;
+    let moment = Instant::now();
+    scene.drover.unplug(&old.instance).await.unwrap();
+    scene.drover.local(&["unplug", "pg-1"]).await.unwrap();
+    scene.written_by_another(moment, &old).await;
+    scene.another_leads(&old).await;
+    scene.incident(&["blind"]).await;
+    let sql = "select count(*) from operations where kind in ('reboot', 'stop_start')";
+    let rebooted: i64 = sql::scalar(&scene.drover.pool, sql, ()).await;
+    assert_eq!(rebooted, 0, "nothing else is mended meanwhile");
+    // Its servers are back, and the brake is off.
+    scene.drover.local(&["plug", "pg-1"]).await.unwrap();
+    scene.settled_with_help().await;
+    scene.assert_one_leader().await;
+}
+
 /// Only who follows a leader as it is may hold what it has acknowledged: one that died before,
 /// and is not back, keeps nobody from taking the lead.
 #[tokio::test(flavor = "multi_thread")]

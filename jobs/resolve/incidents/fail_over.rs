@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use drover::model::{FailsOver, Incident, Observation, OperationKind, SubjectId, Witness};
+use drover::model::{
+    FailsOver, Incident, IncidentKind, Observation, OperationKind, SubjectId, Witness,
+};
 use drover::store::operations::failover;
 use sqlx::PgConnection;
 
@@ -59,6 +61,16 @@ pub async fn due(
         late && gone
     });
     Ok(due.map(|leader| leader.id).collect())
+}
+
+/// Whether a server is dead by its cloud's word, too. Too much that fails at once is no doubt
+/// then.
+pub fn is_proved(incident: &Incident, seen: Option<&Observation>) -> bool {
+    incident.kind == IncidentKind::ServerDown
+        && seen.is_some_and(|seen| {
+            !seen.attributes.service_available
+                && matches!(seen.attributes.witness, Some(Witness::Down { .. }))
+        })
 }
 
 fn serves_nobody(seen: &Observation) -> bool {

@@ -54,6 +54,9 @@ pub struct View {
     pub asked: Option<Asked>,
     /// Whether a follower should take a lead by now, whatever is tried.
     pub fails_over: bool,
+    /// Whether its subject is dead by a second witness's word: then it is no observer that is
+    /// blind, and the brake keeps nobody from taking the lead.
+    pub proved: bool,
     /// Why a human is needed before the remedies run out, if so.
     pub urgent: Option<String>,
     /// The control database's clock.
@@ -200,6 +203,23 @@ pub fn next(incident: &Incident, book: &Playbook, view: &View) -> NextAction {
     if state == IncidentState::NeedsHuman {
         return rest(waits_for_a_human(incident));
     }
+    // However often it has come back, and whatever was tried.
+    let holds = matches!(view.seen, Assessment::Holds(_));
+    let takes_over = fail_over::of(book).filter(|fail_over| {
+        view.fails_over
+            && holds
+            && view.mode == Mode::Act
+            && at_work != Some(AtWork::OnItsOwn)
+            && incident.remedy.as_deref() != Some(fail_over.name)
+    });
+    if let (Some(fail_over), Some(Blocker::Blind(_)), true) =
+        (takes_over, &view.blocker, view.proved)
+    {
+        return NextAction::Ask {
+            remedy: fail_over.name,
+            attempt: 1,
+        };
+    }
     // What is no more pressing keeps nobody from calling a human in time.
     let in_its_way = match view.blocker {
         Some(Blocker::Operating(_, Pressing::NoMore)) => too_late(incident, view),
@@ -216,16 +236,11 @@ pub fn next(incident: &Incident, book: &Playbook, view: &View) -> NextAction {
         return in_its_way.unwrap_or(rest);
     }
     let unheard = book.escalation == Escalation::PageAtOnce && incident.paged_at.is_none();
-    if unheard && matches!(view.seen, Assessment::Holds(_)) {
+    if unheard && holds {
         // Whatever the mode, and whatever comes of the remedies.
         return NextAction::Page;
     }
-    // However often it has come back, and whatever was tried.
-    if let (true, Assessment::Holds(_), Mode::Act) = (view.fails_over, &view.seen, view.mode)
-        && let Some(fail_over) = fail_over::of(book)
-        && at_work != Some(AtWork::OnItsOwn)
-        && incident.remedy.as_deref() != Some(fail_over.name)
-    {
+    if let Some(fail_over) = takes_over {
         return NextAction::Ask {
             remedy: fail_over.name,
             attempt: 1,

@@ -22,6 +22,7 @@ fn plain(seen: Assessment) -> View {
         mode: Mode::Act,
         asked: None,
         fails_over: false,
+        proved: false,
         urgent: None,
         now: at(0),
     }

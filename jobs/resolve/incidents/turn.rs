@@ -152,6 +152,7 @@ impl Resolve {
                 mode,
                 asked: asked::stands(&asked, now, in_a_step),
                 fails_over: !due.is_empty(),
+                proved: fail_over::is_proved(&incident, seen),
                 urgent,
                 now,
             },

@@ -109,6 +109,7 @@ impl Case<'_> {
                 mode: self.mode,
                 asked: self.stands(),
                 fails_over: false,
+                proved: false,
                 urgent: None,
                 now: self.now,
             };

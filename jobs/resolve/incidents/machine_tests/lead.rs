@@ -44,6 +44,29 @@ fn a_lead_is_taken_over_at_once_when_it_is_due_and_never_because_it_is_its_turn(
 }
 
 #[test]
+fn the_brake_keeps_nobody_from_the_lead_of_one_that_is_proved_dead() {
+    let blind = Some(Blocker::Blind(drover::model::IncidentId::generate()));
+    let view = |proved, fails_over| View {
+        blocker: blind.clone(),
+        proved,
+        fails_over,
+        ..holds()
+    };
+    assert_eq!(next(&fresh(0), &BOOK, &view(true, true)), asks(LEADS, 1));
+    for view in [view(false, true), view(true, false)] {
+        let found = next(&fresh(0), &BOOK, &view);
+        assert!(matches!(found, NextAction::Rest { .. }), "{found:?}");
+    }
+    // Somebody's hand is more than the brake.
+    let held = View {
+        blocker: Some(Blocker::Held),
+        ..view(true, true)
+    };
+    let found = next(&fresh(0), &BOOK, &held);
+    assert!(matches!(found, NextAction::Rest { .. }), "{found:?}");
+}
+
+#[test]
 fn a_lead_that_is_due_goes_first_once_and_only_where_drover_may_act() {
     // Though a human would be called, and though another remedy is at work or settles.
     for mut incident in [fresh(0), fresh(5), later(&fresh(0), 1000)] {

@@ -196,6 +196,7 @@ pub(super) fn views(incident: &Incident) -> Vec<View> {
                             mode,
                             asked: asked.clone(),
                             fails_over,
+                            proved: fails_over,
                             urgent: urgent.then(String::new),
                             now: at(0),
                         });

@@ -2,17 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use drover::model::{Incident, IncidentState, Mode, Operation, RowId, SubjectId};
+use drover::model::{Incident, IncidentState, Mode, Operation, OperationKind, RowId, SubjectId};
 use drover::store::leases::{self, Fence};
 use drover::store::operations::{self, Claim};
 use drover::store::queue::{self, Lock};
 use drover::store::runs::{self, Run};
 use drover::store::subjects::Known;
-use drover::store::{brake, incidents, modes};
+use drover::store::{brake, incidents, modes, observations};
 use sqlx::PgConnection;
 
 use super::{Job, LEASED};
-use crate::resolve::incidents::playbook;
+use crate::resolve::incidents::{fail_over, playbook};
 use crate::resolve::operations::{self as kinds, StepInfo};
 use crate::resolve::{OVER, Resolve};
 use crate::ring::WorkError;
@@ -95,7 +95,8 @@ impl Resolve {
         if begun && !step.may_end {
             return Ok(Stops::Nothing);
         }
-        if incidents::blind(tx).await?.is_some() {
+        let spared = self.is_spared(tx, job, incident).await?;
+        if !spared && incidents::blind(tx).await?.is_some() {
             return Ok(Stops::Later);
         }
         let mode = modes::effective(tx, job.operation.subject).await?;
@@ -108,10 +109,32 @@ impl Resolve {
         if !may_act {
             return Ok(Stops::Later);
         }
-        if !begun && let Some(reason) = brake::trips(&brake::count(tx).await?) {
+        if !begun
+            && !spared
+            && let Some(reason) = brake::trips(&brake::count(tx).await?)
+        {
             return Ok(Stops::Brake(reason));
         }
         Ok(Stops::Nothing)
+    }
+
+    /// Whether the brake lets it pass: a leader whose machine is dead by its cloud's word is
+    /// taken over from, however many die with it.
+    async fn is_spared(
+        &self,
+        tx: &mut PgConnection,
+        job: &Job,
+        incident: &Incident,
+    ) -> Result<bool, WorkError> {
+        let subject = match incident.subject {
+            Some(subject) if job.operation.kind == OperationKind::Failover => subject,
+            Some(_) | None => return Ok(false),
+        };
+        let newest = observations::newest(tx, &[subject]).await?.pop();
+        Ok(fail_over::is_proved(
+            incident,
+            newest.as_ref().map(|(_, seen)| seen),
+        ))
     }
 
     /// Takes the lease, and says in the record which step is at work. `None`: it may not
