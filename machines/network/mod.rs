@@ -345,10 +345,13 @@ pub async fn power(link: &str, up: bool) -> anyhow::Result<()> {
 
 /// What waits for a machine waits in a bucket of this rate, in kbit/s.
 async fn queue(link: &str, rate: Option<u32>) -> anyhow::Result<()> {
-    let now = tool("tc")
-        .args(["qdisc", "show", "dev", link])
-        .run()
-        .await?;
+    let shown = tool("tc").args(["qdisc", "show", "dev", link]).run().await;
+    let now = match shown {
+        Ok(now) => now,
+        // Its machine is being destroyed meanwhile.
+        Err(_) if !Path::new("/sys/class/net").join(link).exists() => return Ok(()),
+        Err(e) => return Err(e),
+    };
     match rate {
         Some(rate) => {
             let bucket = format!(

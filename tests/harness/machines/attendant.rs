@@ -147,8 +147,11 @@ impl Attendant {
             }
             _ => {
                 if self.made {
-                    self.client.destroy(&self.id).await?;
-                    self.made = false;
+                    match self.client.destroy(&self.id).await {
+                        Err(e) if !e.is_not_found() => return Err(e.into()),
+                        // What had failed half-way is done.
+                        Err(_) | Ok(()) => self.made = false,
+                    }
                 }
                 self.power(false);
             }
