@@ -212,8 +212,10 @@ pub fn next(incident: &Incident, book: &Playbook, view: &View) -> NextAction {
             && at_work != Some(AtWork::OnItsOwn)
             && incident.remedy.as_deref() != Some(fail_over.name)
     });
-    if let (Some(fail_over), Some(Blocker::Blind(_)), true) =
-        (takes_over, &view.blocker, view.proved)
+    let unheard = book.escalation == Escalation::PageAtOnce && incident.paged_at.is_none();
+    if let (Some(fail_over), Some(Blocker::Blind(_))) = (takes_over, &view.blocker)
+        && view.proved
+        && !unheard
     {
         return NextAction::Ask {
             remedy: fail_over.name,
@@ -235,7 +237,6 @@ pub fn next(incident: &Incident, book: &Playbook, view: &View) -> NextAction {
     if let Some(rest) = stand_still(incident, view, at_work.is_some()) {
         return in_its_way.unwrap_or(rest);
     }
-    let unheard = book.escalation == Escalation::PageAtOnce && incident.paged_at.is_none();
     if unheard && holds {
         // Whatever the mode, and whatever comes of the remedies.
         return NextAction::Page;

@@ -223,7 +223,8 @@ fn nothing_is_asked_for_where_nothing_may_be_done() {
             assert!(
                 match view.blocker {
                     None => true,
-                    Some(Blocker::Held | Blocker::Blind(_)) => false,
+                    Some(Blocker::Held) => false,
+                    Some(Blocker::Blind(_)) => view.proved && remedy == LEADS,
                     Some(Blocker::Covered(_) | Blocker::Operating(..)) => at_work,
                     Some(Blocker::LookingRound) => incident.state != IncidentState::Triggered,
                 },
