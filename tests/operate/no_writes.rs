@@ -66,7 +66,7 @@ async fn commits_that_wait_for_a_follower_call_a_human() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_in_recovery_calls_a_human() {
     let world = World::quick().await;
-    let id = world.ask("orders", "standard").await;
+    let id = world.ask("orders", "production").await;
     world.all_available(2).await;
     world.until_idle(&id).await;
     let node = world.drover.node(&id).await.unwrap();
