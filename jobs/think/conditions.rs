@@ -5,6 +5,8 @@ use drover::model::{
     Fsync, IncidentKind, Kind, Limits, Observation, Opening, Origin, Rules, Volume,
 };
 
+use drover::store::scenes::lsn_of;
+
 use super::figures::{self, Archiver, mount};
 use super::{Scene, following};
 
@@ -62,7 +64,7 @@ pub(super) fn wrong(
         IncidentKind::FollowerStalled => following::follower_stalled(scene, newest, limits),
         IncidentKind::FollowerFailed => following::follower_failed(scene, newest, limits),
         IncidentKind::SplitBrain => following::split_brain(scene, newest),
-        IncidentKind::CommitsWait => commits_wait(newest, limits),
+        IncidentKind::CommitsWait => commits_wait(scene, newest, limits),
         IncidentKind::LeaderInRecovery => leader_in_recovery(scene, newest),
         IncidentKind::ResourceDown
         | IncidentKind::ServerDown
@@ -83,11 +85,26 @@ fn before(scene: &Scene) -> Option<&Observation> {
         .filter(|seen| seen.attributes.service_available)
 }
 
-/// Whoever commits waits for a follower that does not come.
-fn commits_wait(newest: &Observation, limits: &Limits) -> Option<String> {
+/// Whoever commits waits for a follower that does not come. PostgreSQL tells for how long the
+/// statement has run, which may have been long before it waited: so nobody may have confirmed
+/// anything since the observation before either, in which some waited too.
+fn commits_wait(scene: &Scene, newest: &Observation, limits: &Limits) -> Option<String> {
     let waits = newest.attributes.resource.commits_wait_s?;
-    (waits >= limits.commit_wait.as_secs_f64())
+    let before = before(scene)?;
+    before.attributes.resource.commits_wait_s?;
+    (waits >= limits.commit_wait.as_secs_f64() && confirmed(before) == confirmed(newest))
         .then(|| format!("a commit has waited for a follower for {waits:.0} s"))
+}
+
+/// Up to where a follower that commits wait for has confirmed its leader's WAL.
+fn confirmed(seen: &Observation) -> Option<u64> {
+    let followers = seen.attributes.resource.followers.as_deref()?;
+    let counts = followers
+        .iter()
+        .filter(|one| one.sync_state.as_deref() != Some("async"));
+    counts
+        .filter_map(|one| lsn_of(one.flush_lsn.as_deref()?))
+        .max()
 }
 
 /// What drover has made leads by the record, and takes no writes: seen twice, for it may just

@@ -115,6 +115,7 @@ pub async fn handed_over(
         customer: b"swordfish".to_vec(),
         replication: b"swordfish".to_vec(),
         by: (operation, kind),
+        timeline: None,
         detail,
     };
     // Twice, as after a worker's death: the second time nothing is left to be done.

@@ -8,7 +8,7 @@ use super::playbook::{Escalation, Playbook};
 /// What answers is neither restarted nor failed over.
 pub const PLAYBOOK: Playbook = Playbook {
     title: "commits of a database wait for a follower",
-    opened_when: "a commit has waited for limits.commit_wait (30 s)",
+    opened_when: "commits wait, no follower confirms anything, and one has waited for limits.commit_wait (30 s)",
     severity: Severity::Critical,
     escalation: Escalation::PageAtOnce,
     ..Playbook::of(IncidentKind::CommitsWait)

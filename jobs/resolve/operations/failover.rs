@@ -10,13 +10,13 @@
 mod candidates;
 mod last_seen;
 mod refusal;
+mod standing;
 mod wanted;
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use drover::model::{OperationKind, Resource, Server, SubjectId};
-use drover::store::operations::failover::{self as record, Timelines};
 use drover::store::operations::{Fact, NewOperation};
 use drover::store::subjects::Known;
 use serde::{Deserialize, Serialize};
@@ -28,10 +28,10 @@ use super::follow::{make_slot, node, replication_password};
 use super::kind::{Context, Operation, Outcome, Step, Turn, Work, step};
 use super::{lead, script};
 use crate::host::scripts::{LEAD_ON, WAL_END};
+use candidates::Candidate;
 pub(super) use candidates::Lsn;
-use candidates::{Candidate, Votes, ask_all};
-use last_seen::LastSeen;
-use refusal::{Answer, Refusal, forbids};
+use refusal::{Answer, Refusal};
+use standing::Standing;
 use wanted::{by_a_playbook, seen_dead, unwanted};
 
 /// A follower takes the lead of a leader that is gone.
@@ -136,33 +136,11 @@ fn not_yet(turn: &Context<'_>, why: String) -> Outcome {
     }
 }
 
-/// How the followers stand, what was last seen of the leader, and its timelines.
-async fn standing(
-    turn: &Turn<'_, Failover>,
-    (resource, server): (&Resource, &Server),
-) -> Result<(Votes, Option<LastSeen>, Timelines), Outcome> {
-    let (last, timelines) = {
-        let mut db = turn.tools.pool.acquire().await?;
-        let last = record::last_in_service(&mut db, resource.subject.id).await?;
-        let timelines = record::timelines(&mut db, resource.subject.id).await?;
-        (last, timelines)
-    };
-    let last = last.as_ref().and_then(LastSeen::of);
-    let timelines = Timelines {
-        leads_on: last
-            .as_ref()
-            .map_or(0, |last| last.timeline)
-            .max(timelines.leads_on),
-        ..timelines
-    };
-    let votes = ask_all(turn, (resource, server), turn.params.to).await?;
-    Ok((votes, last, timelines))
-}
-
 async fn choose(turn: &mut Turn<'_, Failover>) -> Work {
     let on @ (resource, _) = turn.resource()?;
     unwanted(turn, resource).await?;
-    let (votes, last, timelines) = standing(turn, on).await?;
+    let stand = Standing::read(turn, on).await?;
+    let votes = &stand.votes;
     let Some(best) = votes.best() else {
         let why = votes.passed_over("no follower can take the lead");
         return Err(not_yet(turn, why));
@@ -178,14 +156,8 @@ async fn choose(turn: &mut Turn<'_, Failover>) -> Work {
         turn.memo.refused = Some(Refusal::Heard);
         return Err(not_yet(turn, why));
     }
-    let behind = votes.behind(best, last.as_ref());
-    if let Some((refusal, why)) = forbids(
-        resource,
-        best,
-        &votes,
-        (last.as_ref(), timelines.leads_on),
-        behind,
-    ) && refusal.answered(&turn.params.answers).is_none()
+    if let Some((refusal, why)) = stand.forbids(resource, best, stand.behind(best))
+        && refusal.answered(&turn.params.answers).is_none()
     {
         turn.memo.refused = Some(refusal);
         return Err(Outcome::hopeless(format!(
@@ -202,7 +174,7 @@ async fn choose(turn: &mut Turn<'_, Failover>) -> Work {
 
 async fn fence_it(turn: &mut Turn<'_, Failover>) -> Work {
     let (resource, server) = turn.resource()?;
-    // Once it is fenced, it is gone through with.
+    // Behind a fence there is no way back but `lead_on`.
     if turn.memo.fenced_by.is_none() {
         unwanted(turn, resource).await?;
     }
@@ -239,7 +211,8 @@ async fn fence_it(turn: &mut Turn<'_, Failover>) -> Work {
 async fn elect(turn: &mut Turn<'_, Failover>) -> Work {
     let on @ (resource, _) = turn.resource()?;
     prove_again(turn)?;
-    let (votes, last, timelines) = standing(turn, on).await?;
+    let stand = Standing::read(turn, on).await?;
+    let votes = &stand.votes;
     // A worker that died may have promoted it.
     let told = |id: &SubjectId| votes.lead.iter().any(|(leads, _)| leads == id);
     if let Some(leads) = turn.memo.told.iter().copied().find(told) {
@@ -250,18 +223,9 @@ async fn elect(turn: &mut Turn<'_, Failover>) -> Work {
         let why = votes.passed_over("no follower can take the lead");
         return Err(nobody_leads(turn, None, why));
     };
-    let mut behind = votes.behind(best, last.as_ref());
     let real = left_behind(turn, on, best).await;
-    if let Some(bytes) = real {
-        behind = behind.max(bytes);
-    }
-    if let Some((refusal, why)) = forbids(
-        resource,
-        best,
-        &votes,
-        (last.as_ref(), timelines.leads_on),
-        behind,
-    ) {
+    let behind = stand.behind(best).max(real.unwrap_or_default());
+    if let Some((refusal, why)) = stand.forbids(resource, best, behind) {
         let Some(word) = refusal.answered(&turn.params.answers) else {
             return Err(nobody_leads(turn, Some(refusal), why));
         };
@@ -276,8 +240,7 @@ async fn elect(turn: &mut Turn<'_, Failover>) -> Work {
     if !votes.silent.is_empty() {
         text += &format!("; {}", votes.passed_over("passed over"));
     }
-    let given = timelines.newest.max(timelines.leads_on);
-    let number = votes.timelines().fold(given, u32::max) + 1;
+    let number = lead::next_timeline(best.timeline, stand.newest_timeline())?;
     turn.memo.refused = None;
     turn.memo.nobody_since = None;
     turn.memo.to = Some(best.id);
@@ -330,6 +293,8 @@ fn nobody_leads(turn: &mut Turn<'_, Failover>, refused: Option<Refusal>, why: St
     if fenced && turn.memo.told.is_empty() && !turn.memo.stays_fenced {
         return Outcome::then("lead_on", format!("{why}; it leads on"));
     }
+    // Nobody keeps it from being started while this is stuck.
+    turn.memo.fenced_at = None;
     turn.memo.refused = refused;
     match turn.memo.refused {
         Some(_) => Outcome::hopeless(format!("{why}; `override` goes on all the same")),
@@ -382,11 +347,10 @@ async fn swap(turn: &mut Turn<'_, Failover>) -> Work {
         "fenced_by": memo.fenced_by,
         "behind_bytes": memo.behind_bytes,
         "lsn": memo.lsn,
-        "timeline": memo.timeline,
         "override": memo.overridden,
     });
     let to = lead::chosen(memo.to)?;
-    lead::swap(turn, turn.resource()?.0, to, detail).await
+    lead::swap(turn, turn.resource()?.0, to, memo.timeline, detail).await
 }
 
 /// The new leader keeps WAL for the old one from now on, which comes back some time.

@@ -17,6 +17,24 @@ const SOON: Duration = Duration::from_millis(500);
 /// The status of what has to be restarted before it can lead.
 const LACKS_SETTINGS: u32 = 6;
 
+/// So many numbers of timelines a follower is told to pass over, at most.
+const FAR: u32 = 1000;
+
+/// The number of the timeline that whoever is on this one begins: the first that nobody was
+/// given. Servers tell what they bear, and may tell anything.
+///
+/// # Errors
+/// If it is too far away.
+pub(super) fn next_timeline(own: u32, given: u32) -> Result<u32, Outcome> {
+    let next = given.max(own).checked_add(1);
+    next.filter(|next| next - own <= FAR).ok_or_else(|| {
+        Outcome::hopeless(format!(
+            "who is to lead is on timeline {own}, and another on {given}: that is no number of \
+             drover's"
+        ))
+    })
+}
+
 /// Whom an earlier step has chosen to lead.
 ///
 /// # Errors
@@ -37,7 +55,7 @@ pub(super) async fn names(
     to: SubjectId,
     planned: bool,
 ) -> Result<String, Outcome> {
-    let others = sync::listed(turn, resource.subject.id).await?;
+    let others = sync::live(turn, resource.subject.id, true).await?;
     let mut will: Vec<SubjectId> = others.into_iter().filter(|id| *id != to).collect();
     will.extend(planned.then_some(resource.subject.id));
     let (follower, server) = node(turn, to).await?;
@@ -63,7 +81,14 @@ pub(super) async fn promote(
         }
         said => said?,
     };
-    let begun = said.value("timeline")?.parse().unwrap_or(timeline);
+    let told = said.value("timeline")?;
+    let begun = told.parse().ok();
+    let begun = begun.filter(|begun: &u32| begun.saturating_sub(timeline) <= FAR);
+    let begun = begun.ok_or_else(|| {
+        Outcome::hopeless(format!(
+            "it leads, and says so of timeline {told}, not {timeline}"
+        ))
+    })?;
     Ok((begun, said.last_words()))
 }
 
@@ -89,6 +114,7 @@ pub(super) async fn swap(
     turn: &Context<'_>,
     resource: &Resource,
     to: SubjectId,
+    timeline: Option<u32>,
     detail: Value,
 ) -> Work {
     if resource.leader == Some(to) {
@@ -104,6 +130,7 @@ pub(super) async fn swap(
         customer: seal(turn, to, "customer", &customer(resource)?.password)?,
         replication: seal(turn, to, "replication", replication_password(resource)?)?,
         by: (turn.operation.id, turn.operation.kind),
+        timeline,
         detail,
     }))
 }
@@ -145,4 +172,18 @@ pub(super) async fn repoint(turn: &Context<'_>, resource: &Resource, to: Subject
         )));
     }
     Err(Outcome::failed(left.join("; ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeline_is_the_first_that_nobody_was_given_and_none_that_is_made_up() {
+        assert_eq!(next_timeline(1, 1).unwrap(), 2);
+        assert_eq!(next_timeline(1, 4).unwrap(), 5);
+        assert_eq!(next_timeline(7, 0).unwrap(), 8);
+        assert!(next_timeline(1, 5000).is_err());
+        assert!(next_timeline(u32::MAX, u32::MAX).is_err());
+    }
 }

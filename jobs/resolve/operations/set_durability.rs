@@ -79,7 +79,7 @@ async fn look(turn: &mut Turn<'_, SetDurability>) -> Work {
 
 async fn set(turn: &mut Turn<'_, SetDurability>) -> Work {
     let on = leader(turn)?;
-    let ids = sync::live(turn, on.0.subject.id).await?;
+    let ids = sync::live(turn, on.0.subject.id, false).await?;
     {
         let mut db = turn.tools.pool.acquire().await?;
         counted::count(&mut db, &ids).await?;

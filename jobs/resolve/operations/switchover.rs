@@ -8,7 +8,7 @@ use drover::model::{OperationKind, Resource, Server, State, SubjectId};
 use drover::store::operations::{Fact, failover as record};
 use drover::store::subjects::Known;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::Value;
 
 use super::create_resource::{self, plan};
 use super::fence::fence;
@@ -148,7 +148,7 @@ async fn checkpoint(turn: &mut Turn<'_, Switchover>) -> Work {
         let mut db = turn.tools.pool.acquire().await?;
         record::timelines(&mut db, resource.subject.id).await?
     };
-    let number = given.newest.max(timeline.writes) + 1;
+    let number = lead::next_timeline(timeline.writes, given.newest)?;
     turn.memo.timeline = Some(number);
     let said = script::at_cluster(turn, on, CHECKPOINT, &[], b"").await?;
     Ok(Outcome::done(said.last_words()).with(Fact::Timeline(number)))
@@ -195,7 +195,15 @@ async fn promote(turn: &mut Turn<'_, Switchover>) -> Work {
         return Ok(Outcome::then("lead_on", "it was called off"));
     }
     let down = match script::at_cluster(turn, on, STOP_LEADER, &[], b"").await {
-        Ok(said) => said.value("lsn")?.to_owned(),
+        Ok(said) => {
+            let lsn = said.value("lsn")?.to_owned();
+            if turn.memo.lsn.as_ref() != Some(&lsn) {
+                let text = format!("its leader ran meanwhile, and its WAL ends at {lsn}");
+                turn.memo.lsn = Some(lsn);
+                return Ok(Outcome::then("catch_up", text));
+            }
+            lsn
+        }
         Err(e) => {
             // Its server may be gone meanwhile. Then its cloud has to say so.
             let proof = fence(turn, resource, its_server).await;
@@ -229,8 +237,14 @@ async fn lead_on(turn: &mut Turn<'_, Switchover>) -> Work {
 
 async fn swap(turn: &mut Turn<'_, Switchover>) -> Work {
     let to = lead::chosen(turn.memo.to)?;
-    let detail = json!({ "timeline": turn.memo.timeline });
-    lead::swap(turn, turn.resource()?.0, to, detail).await
+    lead::swap(
+        turn,
+        turn.resource()?.0,
+        to,
+        turn.memo.timeline,
+        Value::Null,
+    )
+    .await
 }
 
 async fn repoint(turn: &mut Turn<'_, Switchover>) -> Work {

@@ -18,10 +18,10 @@
 use drover::model::slot_of;
 use std::time::Duration;
 
-use drover::model::{Durability, Resource, Server, State, SubjectId};
-use drover::store::counted;
+use drover::model::{Durability, Resource, Server, SubjectId};
+use drover::store::counted::{self, Follower};
 
-use super::follow::{Node, followers, node};
+use super::follow::{Node, node};
 use super::{Context, Outcome, script};
 use crate::host::scripts::SET_SYNCHRONOUS_NAMES;
 
@@ -38,19 +38,14 @@ const NOBODY: &str = "f_nobody";
 /// The outcome of a step that cannot, or whose leader follows by now.
 pub(super) async fn by_record(turn: &Context<'_>, leader: SubjectId) -> Result<String, Outcome> {
     for _ in 0..TRIES {
-        let (found, ids) = wanted(turn, leader).await?;
-        let names = names(found.0.durability, &ids);
-        let said = set(turn, (&found.0, &found.1), &names).await?;
+        let was = wanted(turn, leader).await?;
+        let said = set(turn, (&was.node.0, &was.node.1), &was.names).await?;
         // Another operation may have read an older record, and written after us: the
         // last one to look finds what is true.
-        let (found, now) = wanted(turn, leader).await?;
-        if self::names(found.0.durability, &now) == names {
-            let listed: &[SubjectId] = match found.0.durability {
-                Durability::Sync => &ids,
-                Durability::Async => &[],
-            };
+        if wanted(turn, leader).await?.names == was.names {
+            // Nobody that was counted since then: that one's own operation goes on.
             let mut db = turn.tools.pool.acquire().await?;
-            counted::only(&mut db, leader, listed).await?;
+            counted::discount(&mut db, leader, &was.left_out).await?;
             return Ok(said);
         }
     }
@@ -103,48 +98,54 @@ pub(super) async fn write(
     set(turn, on, &names(durability, followers)).await
 }
 
-/// The leader with its server, and who is to be in its list by the record.
-async fn wanted(turn: &Context<'_>, leader: SubjectId) -> Result<(Node, Vec<SubjectId>), Outcome> {
-    let found = node(turn, leader).await?;
-    if found.0.leader.is_some() {
-        let name = &found.0.subject.name;
+/// What a leader's list is to be by the record.
+struct Wanted {
+    /// The leader with its server.
+    node: Node,
+    names: String,
+    /// Who is counted, and not in it.
+    left_out: Vec<SubjectId>,
+}
+
+async fn wanted(turn: &Context<'_>, leader: SubjectId) -> Result<Wanted, Outcome> {
+    let node = node(turn, leader).await?;
+    if node.0.leader.is_some() {
+        let name = &node.0.subject.name;
         return Err(Outcome::failed(format!("{name} follows by now")));
     }
-    let listed = listed(turn, leader).await?;
-    Ok((found, listed))
+    let durability = node.0.durability;
+    let all = of(turn, leader).await?;
+    let counted = all.iter().filter(|one| one.counted);
+    let (listed, left_out): (Vec<Follower>, _) =
+        counted.partition(|one| one.live && durability == Durability::Sync);
+    Ok(Wanted {
+        node,
+        names: names(durability, &ids(listed)),
+        left_out: ids(left_out),
+    })
 }
 
-/// The followers that are counted and not on their way out.
+async fn of(turn: &Context<'_>, leader: SubjectId) -> Result<Vec<Follower>, Outcome> {
+    let mut db = turn.tools.pool.acquire().await?;
+    Ok(counted::followers(&mut db, leader).await?)
+}
+
+fn ids(followers: Vec<Follower>) -> Vec<SubjectId> {
+    followers.into_iter().map(|one| one.id).collect()
+}
+
+/// The followers that are neither coming nor going; of those, only who is counted, or all.
 ///
 /// # Errors
 /// If the record cannot be read.
-pub(super) async fn listed(
+pub(super) async fn live(
     turn: &Context<'_>,
     leader: SubjectId,
+    counted_only: bool,
 ) -> Result<Vec<SubjectId>, Outcome> {
-    let counted = {
-        let mut db = turn.tools.pool.acquire().await?;
-        counted::counted(&mut db, leader).await?
-    };
-    let live = live(turn, leader).await?;
-    Ok(live.into_iter().filter(|id| counted.contains(id)).collect())
-}
-
-/// The followers that are neither coming nor going.
-///
-/// # Errors
-/// If the record cannot be read.
-pub(super) async fn live(turn: &Context<'_>, leader: SubjectId) -> Result<Vec<SubjectId>, Outcome> {
-    let mut live = Vec::new();
-    for (follower, _) in followers(turn, leader).await? {
-        match follower.subject.state {
-            State::Available | State::Uncertain | State::Unavailable => {
-                live.push(follower.subject.id);
-            }
-            State::Creating | State::Destroying | State::Destroyed => {}
-        }
-    }
-    Ok(live)
+    let mut all = of(turn, leader).await?;
+    all.retain(|one| one.live && (one.counted || !counted_only));
+    Ok(ids(all))
 }
 
 /// The value of `synchronous_standby_names`; empty: none.

@@ -133,13 +133,19 @@ fn the_figures_of_a_resource_open_what_they_say() {
 
 #[test]
 fn commits_that_wait_for_a_follower_are_told_of() {
-    let waits = |seconds: f64| {
+    let waits = |seconds: f64, confirmed: &str| {
         let mut seen = connections(1);
+        let follower = json!([{"sync_state": "quorum", "flush_lsn": confirmed}]);
+        seen.resource.followers = serde_json::from_value(follower).unwrap();
         seen.resource.commits_wait_s = Some(seconds);
         seen
     };
-    assert_eq!(resource(&[waits(29.9)]), []);
-    assert_eq!(resource(&[waits(30.0)]), [IncidentKind::CommitsWait]);
+    let wait = [IncidentKind::CommitsWait];
+    assert_eq!(resource(&[waits(1.0, "0/9"), waits(30.0, "0/9")]), wait);
+    assert_eq!(resource(&[waits(1.0, "0/9"), waits(29.9, "0/9")]), []);
+    // A long statement, and a moment's wait.
+    assert_eq!(resource(&[waits(1.0, "0/8"), waits(60.0, "0/9")]), []);
+    assert_eq!(resource(&[connections(1), waits(60.0, "0/9")]), []);
 }
 
 /// The same of a cluster in recovery.

@@ -101,6 +101,8 @@ pub enum Fact {
         replication: Vec<u8>,
         /// The operation that did it, and its kind.
         by: (OperationId, OperationKind),
+        /// The timeline that it leads on.
+        timeline: Option<u32>,
         /// What more is to be told of it: `lost_bytes`, `fenced_by` …
         detail: Value,
     },
@@ -196,6 +198,7 @@ pub async fn apply(
             customer,
             replication,
             by: (operation, kind),
+            timeline,
             detail,
         } => {
             let change = NewChange {
@@ -205,7 +208,7 @@ pub async fn apply(
                 operation: *operation,
                 detail,
             };
-            hand_over(db, &change, (customer, replication)).await?;
+            hand_over(db, &change, (customer, replication), *timeline).await?;
         }
         // Written when this one has ended: one at a time.
         Fact::Next(_) | Fact::Unneeded => {}
@@ -304,14 +307,14 @@ async fn hand_over(
     db: &mut PgConnection,
     change: &NewChange<'_>,
     (customer, replication): (&[u8], &[u8]),
+    timeline: Option<u32>,
 ) -> sqlx::Result<()> {
     let (from, to) = (change.old_leader, change.new_leader);
     let sql = "update resources t
                set leader_id = null, epoch = f.epoch + 1, epoch_by = $5, customer_password = $3,
                    replication_password = $4, durability = f.durability,
                    newest_timeline = greatest(t.newest_timeline, f.newest_timeline),
-                   timeline = ($6::jsonb ->> 'timeline')::bigint,
-                   counted = false
+                   timeline = $6, counted = false
                from resources f
                where t.id = $2 and f.id = $1 and t.leader_id = $1";
     let values = (
@@ -320,7 +323,7 @@ async fn hand_over(
         customer,
         replication,
         change.operation,
-        change.detail,
+        timeline.map(i64::from),
     );
     let led = touched(db, sql, values).await?;
     if led == 0 {

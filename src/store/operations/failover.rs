@@ -101,12 +101,14 @@ fn gives_way(open: &Operation) -> bool {
 }
 
 /// Whether a failover is at work at one of a server's databases: nobody touches the
-/// server meanwhile. One that has nobody yet who could lead keeps nobody off.
+/// server meanwhile. One that has nobody yet who could lead keeps nobody off, nor does one that
+/// is stuck, unless somebody was told to lead and may do so.
 pub async fn at_work_on(db: &mut PgConnection, server: SubjectId) -> sqlx::Result<bool> {
     let sql = "select exists (
                    select from operations o join resources r on r.id = o.subject_id
                    where r.server_id = $1 and o.kind = 'failover' and o.state = 'open'
-                     and o.step > 0 and o.stuck_at is null)";
+                     and o.step > 0
+                     and (o.stuck_at is null or jsonb_array_length(o.memo -> 'told') > 0))";
     only_value(db, sql, [server]).await
 }
 

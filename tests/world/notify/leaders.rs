@@ -119,6 +119,7 @@ async fn a_change_that_is_taken_back_is_told_to_nobody() {
         replication: vec![],
         // There is no such operation: the transaction fails.
         by: (OperationId::generate(), OperationKind::Failover),
+        timeline: None,
         detail: Value::Null,
     };
     let mut tx = world.pool.begin().await.unwrap();

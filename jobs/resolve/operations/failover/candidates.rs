@@ -219,7 +219,7 @@ pub(super) async fn ask_all(
     let (in_hands, counted, now) = {
         let mut db = turn.tools.pool.acquire().await?;
         let in_hands = record::in_hands(&mut db, &ids).await?;
-        let counted = counted::counted(&mut db, leader.subject.id).await?;
+        let counted = counted::followers(&mut db, leader.subject.id).await?;
         let now = drover::store::now(&mut db).await?;
         (in_hands, counted, now)
     };
@@ -241,7 +241,8 @@ pub(super) async fn ask_all(
         } else {
             None
         };
-        let counts = leader.durability == Durability::Sync && counted.contains(&id);
+        let counts = leader.durability == Durability::Sync
+            && counted.iter().any(|one| one.id == id && one.counted);
         if let Some(why) = may_not.filter(|_| !counts) {
             votes.unfit.push(format!("{name}: {why}"));
             continue;

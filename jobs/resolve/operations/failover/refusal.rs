@@ -1,10 +1,6 @@
 //! Why drover alone does not go on with a failover.
 
-use drover::model::{Durability, Resource};
 use serde::{Deserialize, Serialize};
-
-use super::candidates::{Candidate, Votes};
-use super::last_seen::LastSeen;
 
 /// What it needs a person's word for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,77 +43,6 @@ impl Refusal {
                 (told, now) => told == now,
             });
         given.map(|given| given.word.clone())
-    }
-}
-
-/// Why only a human may have it lead, if so.
-pub(super) fn forbids(
-    resource: &Resource,
-    best: &Candidate,
-    votes: &Votes,
-    (last, leads_on): (Option<&LastSeen>, u32),
-    behind: u64,
-) -> Option<(Refusal, String)> {
-    let lacks = |bytes| Refusal::Lacks { bytes };
-    match resource.durability {
-        // One of them has every commit that was acknowledged, and it may be that one.
-        Durability::Sync if !votes.unknown.is_empty() => {
-            let who = votes.unknown.join("; ");
-            let why = format!(
-                "not every follower can be asked, and an acknowledged commit may be there \
-                 alone: {who}"
-            );
-            Some((Refusal::Unasked, why))
-        }
-        // What its leader took over from the one before was acknowledged elsewhere.
-        Durability::Sync if best.timeline < leads_on => {
-            let why = format!(
-                "{} has not come to its leader's timeline {leads_on} yet: acknowledged commits \
-                 that the leader took over may be there alone",
-                best.name
-            );
-            Some((Refusal::Unasked, why))
-        }
-        Durability::Sync => votes.beyond(best).map(|other| {
-            let why = format!(
-                "{} has more than {}, and may not lead: acknowledged commits may be there alone",
-                other.name, best.name
-            );
-            (Refusal::Unasked, why)
-        }),
-        Durability::Async if behind > resource.max_lag_bytes => {
-            let why = format!(
-                "{} is {behind} bytes behind what the leader is known to have, and {} at most may \
-                 be lost",
-                best.name, resource.max_lag_bytes
-            );
-            Some((lacks(Some(behind)), why))
-        }
-        Durability::Async => match last {
-            None => Some((
-                lacks(None),
-                format!(
-                    "the leader was not seen in service within a day: what {} lacks is not known",
-                    best.name
-                ),
-            )),
-            Some(last) if votes.streamed(best, last) => None,
-            Some(_) if !best.follows => Some((
-                lacks(None),
-                format!(
-                    "{} is told to follow another one: what it lacks is not known",
-                    best.name
-                ),
-            )),
-            Some(_) => Some((
-                lacks(None),
-                format!(
-                    "{} did not stream any more when the leader was last seen in service: what it \
-                     lacks is not known",
-                    best.name
-                ),
-            )),
-        },
     }
 }
 

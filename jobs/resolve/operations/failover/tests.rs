@@ -2,7 +2,11 @@ use chrono::TimeDelta;
 use drover::model::{Attributes, Cause, Observation, ObservationId, slot_of};
 use serde_json::Value;
 
+use drover::store::operations::failover::Timelines;
+
 use super::candidates::Heard;
+use super::candidates::Votes;
+use super::last_seen::LastSeen;
 use super::wanted::is_back;
 use super::*;
 
@@ -205,4 +209,67 @@ fn what_was_begun_before_and_written_down_since_brings_no_leader_back() {
     assert!(!is_back(&[bad(12), good(11)], at(10)));
     assert!(is_back(&[good(12), good(11)], at(10)));
     assert!(is_back(&[good(12), bad(11)], at(10)));
+}
+
+fn standing(votes: Votes, last: Option<LastSeen>, leads_on: u32) -> Standing {
+    let timelines = Timelines {
+        newest: leads_on,
+        leads_on,
+    };
+    Standing {
+        votes,
+        last,
+        timelines,
+    }
+}
+
+#[test]
+fn what_was_acknowledged_may_be_at_whoever_cannot_be_asked_has_more_or_led_before() {
+    let best = candidate("a", 9, true);
+    let lacks = |votes: Votes, leads_on| {
+        let stand = standing(votes, None, leads_on);
+        stand.may_lack_acknowledged(&best).is_some()
+    };
+    let all = votes(vec![best.clone()], &["b: silent"]);
+    assert!(!lacks(all.clone(), 1), "one that nobody waited for");
+    assert!(lacks(all.clone(), 2), "it is not on its leader's timeline");
+    let unknown = Votes {
+        unknown: vec!["b: silent".into()],
+        ..all.clone()
+    };
+    assert!(lacks(unknown, 1));
+    let with = |lsn| Votes {
+        others: vec![candidate("b", lsn, true)],
+        ..all.clone()
+    };
+    assert!(!lacks(with(9), 1));
+    assert!(lacks(with(10), 1));
+}
+
+#[test]
+fn more_than_may_be_lost_is_told_in_bytes_and_what_is_not_known_is_more() {
+    let best = candidate("a", 9, true);
+    let seen = last(8, &[]);
+    let stand = |last| standing(votes(vec![best.clone()], &[]), last, 1);
+    let refused = |last, behind| {
+        let found = stand(last).may_lack_too_much(&best, behind, 100);
+        found.map(|(refusal, _)| refusal)
+    };
+    let bytes = |bytes| Some(Refusal::Lacks { bytes });
+    assert_eq!(refused(Some(seen.clone()), 100), None);
+    assert_eq!(refused(Some(seen), 101), bytes(Some(101)));
+    assert_eq!(refused(None, 0), bytes(None));
+    assert_eq!(refused(Some(last(9, &[])), 0), bytes(None));
+}
+
+#[test]
+fn no_number_is_given_that_anybody_bears() {
+    let mut another = candidate("b", 9, true);
+    another.timeline = 4;
+    let all = Votes {
+        lead: vec![(SubjectId::generate(), 6)],
+        ..votes(vec![candidate("a", 9, true), another], &[])
+    };
+    assert_eq!(standing(all, None, 5).newest_timeline(), 6);
+    assert_eq!(standing(Votes::default(), None, 5).newest_timeline(), 5);
 }
