@@ -119,12 +119,7 @@ async fn a_reader_in_the_way_of_a_promotion_is_ended() {
 async fn what_a_person_was_told_cannot_be_done_is_not_done_later() {
     let scene = Scene::start("async", 1).await;
     let (old, its) = scene.pair().await;
-    scene.limit_lag(100_000).await;
-    scene.hold_receiver(&its).await;
-    let much = "create table much as select repeat('x', 100) x from generate_series(1, 20000)";
-    scene.sql(&old, much).await;
-    let end = scene.sql(&old, "select pg_current_wal_lsn()").await;
-    scene.observed_beyond(&old, &end).await;
+    let end = scene.falls_behind(&old, &its).await;
     let ask = json!({"action": "failover", "reason": "a test"});
     scene.drover.act(&old.id, &ask).await.unwrap();
     let (id, why) = scene.stuck("failover").await;

@@ -40,6 +40,19 @@ impl Scene {
         self.at(node, "pkill -STOP -f [w]alreceiver").await;
     }
 
+    /// Has a follower lack more of its leader's WAL than may be lost, and that be known. Gives
+    /// where that WAL ends.
+    pub async fn falls_behind(&self, leader: &Lead, follower: &Lead) -> String {
+        self.limit_lag(100_000).await;
+        self.hold_receiver(follower).await;
+        let much = "create table much as select repeat('x', 100) x from generate_series(1, 20000)";
+        self.sql(leader, much).await;
+        // Where the leader's WAL ends is known from an observation alone, once it is dead.
+        let end = self.sql(leader, "select pg_current_wal_lsn()").await;
+        self.observed_beyond(leader, &end).await;
+        end
+    }
+
     /// Stops what replays WAL at a follower, or has it go on.
     pub async fn hold_replay(&self, node: &Lead, hold: bool) {
         let signal = if hold { "STOP" } else { "CONT" };

@@ -13,13 +13,7 @@ use crate::scene::Scene;
 async fn a_follower_that_is_too_far_behind_leads_by_a_humans_word_alone() {
     let scene = Scene::start("async", 1).await;
     let (old, its) = scene.pair().await;
-    scene.limit_lag(100_000).await;
-    scene.hold_receiver(&its).await;
-    let much = "create table much as select repeat('x', 100) x from generate_series(1, 20000)";
-    scene.sql(&old, much).await;
-    // Where the leader's WAL ends is known from an observation alone, once it is dead.
-    let end = scene.sql(&old, "select pg_current_wal_lsn()").await;
-    scene.observed_beyond(&old, &end).await;
+    scene.falls_behind(&old, &its).await;
     let moment = Instant::now();
     scene.drover.unplug(&old.instance).await.unwrap();
     scene.end_receiver(&its).await;

@@ -27,11 +27,10 @@ use super::fence::{FencedBy, fence};
 use super::follow::{make_slot, node, replication_password};
 use super::kind::{Context, Operation, Outcome, Step, Turn, Work, step};
 use super::{lead, script};
-use crate::host::scripts::{LEAD_ON, WAL_END};
-use candidates::Candidate;
+use crate::host::scripts::LEAD_ON;
 pub(super) use candidates::Lsn;
 use refusal::{Answer, Refusal};
-use standing::Standing;
+use standing::{Standing, left_behind};
 use wanted::{by_a_playbook, seen_dead, unwanted};
 
 /// A follower takes the lead of a leader that is gone.
@@ -263,22 +262,6 @@ fn prove_again(turn: &Turn<'_, Failover>) -> Result<(), Outcome> {
     }
     let text = "it was proved long ago that the leader accepts no writes";
     Err(Outcome::then("fence", text))
-}
-
-/// How many bytes of the leader's WAL this one lacks, read at the leader, if it was stopped
-/// over SSH. `None`: that cannot be read.
-async fn left_behind(
-    turn: &Turn<'_, Failover>,
-    on: (&Resource, &Server),
-    best: &Candidate,
-) -> Option<u64> {
-    if !matches!(turn.memo.fenced_by, Some(FencedBy::Ssh)) {
-        return None;
-    }
-    let (from, timeline) = (best.lsn.to_string(), best.timeline.to_string());
-    let said = script::at_cluster(turn, on, WAL_END, &[&from, &timeline], b"").await;
-    let said = said.ok()?;
-    Lsn::end_of_record(said.value("end").ok()?).map(|end| end.0.saturating_sub(best.lsn.0))
 }
 
 /// Somebody may be able to lead in a while. If not, the leader leads on, if nobody else can

@@ -3,11 +3,14 @@
 use drover::model::{Durability, Resource, Server};
 use drover::store::operations::failover::{self as record, Timelines};
 
+use super::super::fence::FencedBy;
 use super::super::kind::{Outcome, Turn};
+use super::super::script;
 use super::Failover;
-use super::candidates::{Candidate, Votes, ask_all};
+use super::candidates::{Candidate, Lsn, Votes, ask_all};
 use super::last_seen::LastSeen;
 use super::refusal::Refusal;
+use crate::host::scripts::WAL_END;
 
 /// How the followers stand, what was last seen of the leader, and which timelines were given.
 pub(super) struct Standing {
@@ -127,4 +130,20 @@ impl Standing {
         };
         Some((Refusal::Lacks { bytes: None }, why))
     }
+}
+
+/// How many bytes of the leader's WAL this one lacks, read at the leader, if it was stopped
+/// over SSH. `None`: that cannot be read.
+pub(super) async fn left_behind(
+    turn: &Turn<'_, Failover>,
+    on: (&Resource, &Server),
+    best: &Candidate,
+) -> Option<u64> {
+    if !matches!(turn.memo.fenced_by, Some(FencedBy::Ssh)) {
+        return None;
+    }
+    let (from, timeline) = (best.lsn.to_string(), best.timeline.to_string());
+    let said = script::at_cluster(turn, on, WAL_END, &[&from, &timeline], b"").await;
+    let said = said.ok()?;
+    Lsn::end_of_record(said.value("end").ok()?).map(|end| end.0.saturating_sub(best.lsn.0))
 }

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use drover::store::operations::failover::Timelines;
 
-use super::candidates::Heard;
 use super::candidates::Votes;
+use super::candidates::{Candidate, Heard};
 use super::last_seen::LastSeen;
 use super::wanted::is_back;
 use super::*;

@@ -1,0 +1,290 @@
+//! What happens next, and what must be true whenever it has.
+
+use stateright::{Model, Property};
+
+use super::state::{Action, N, Node, Operation, Record, State, Step, Turn, bit};
+use super::{HAS_ALL, NOTHING_ELSE, ONE_WRITES, Protocol};
+
+impl Model for Protocol {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        let node = |n: u8| Node {
+            runs: true,
+            leads: n == 0,
+            log: vec![],
+            timeline: 1,
+            history: vec![],
+            follows: (n != 0).then_some(0),
+            list: if n == 0 { 0b110 } else { 0 },
+            word: (1, 0),
+        };
+        vec![State {
+            nodes: (0..N).map(node).collect(),
+            record: Record {
+                leader: 0,
+                epoch: 1,
+                newest: 1,
+                timeline: 1,
+                counted: 0b110,
+                lease: 0,
+                operation: None,
+            },
+            turns: vec![None, None],
+            next: 0,
+            acknowledged: 0,
+            left: self.bounds,
+        }]
+    }
+
+    fn actions(&self, _state: &State, actions: &mut Vec<Action>) {
+        for n in 0..N {
+            actions.extend([
+                Action::Write(n),
+                Action::Stream(n),
+                Action::Acknowledge(n),
+                Action::Crash(n),
+                Action::Start(n),
+                Action::Rebuild(n),
+                Action::Join(n),
+            ]);
+        }
+        for w in 0..1 + u8::from(self.bounds.pauses > 0) {
+            actions.extend([
+                Action::Begin(w),
+                Action::Act(w),
+                Action::Commit(w),
+                Action::Die(w),
+            ]);
+        }
+        actions.extend([Action::AskSwitchover, Action::AskFailover, Action::SetList]);
+    }
+
+    fn next_state(&self, last: &State, action: Action) -> Option<State> {
+        let mut state = last.clone();
+        let record = &last.record;
+        let at_work = record.operation.is_some();
+        match action {
+            Action::Write(n) => {
+                if !last.is_leading(n) || last.left.writes == 0 {
+                    return None;
+                }
+                state.node_mut(n).log.push(last.next);
+                state.next += 1;
+                state.left.writes -= 1;
+            }
+            Action::Stream(f) => *state.node_mut(f) = last.streamed(f)?,
+            Action::Acknowledge(n) => {
+                if !last.is_leading(n) {
+                    return None;
+                }
+                let own = last.node(n);
+                // What a follower of its list has on its disk and has told.
+                let told = (0..N).filter(|f| {
+                    let one = last.node(*f);
+                    own.list & bit(*f) != 0
+                        && one.runs
+                        && !one.leads
+                        && one.follows == Some(n)
+                        && one.timeline == own.timeline
+                });
+                let upto = told.map(|f| last.node(f).log.len()).max()?;
+                for row in own.log.iter().take(upto) {
+                    state.acknowledged |= bit(*row);
+                }
+                if state.acknowledged == last.acknowledged {
+                    return None;
+                }
+            }
+            Action::Crash(n) => {
+                if last.left.crashes == 0 || !last.node(n).runs {
+                    return None;
+                }
+                state.left.crashes -= 1;
+                state.node_mut(n).runs = false;
+            }
+            Action::Start(n) => {
+                // A failover that has begun to fence keeps everybody off its leader.
+                let fenced = record.operation.is_some_and(|o| o.step != Step::Choose);
+                if last.node(n).runs || (n == record.leader && fenced) {
+                    return None;
+                }
+                self.knows_no_newer(last, n)?;
+                let node = state.node_mut(n);
+                node.runs = true;
+                if n != record.leader {
+                    node.leads = false;
+                }
+            }
+            Action::AskSwitchover => {
+                if at_work || last.left.switchovers == 0 || !last.is_leading(record.leader) {
+                    return None;
+                }
+                let to = (0..N).find(|n| last.node(*n).follows == Some(record.leader))?;
+                state.left.switchovers -= 1;
+                state.record.newest += 1;
+                state.record.operation = Some(Operation {
+                    planned: true,
+                    step: Step::Stop,
+                    to: Some(to),
+                    timeline: record.newest + 1,
+                });
+            }
+            Action::AskFailover => {
+                if at_work || last.left.failovers == 0 {
+                    return None;
+                }
+                state.left.failovers -= 1;
+                state.record.operation = Some(Operation {
+                    planned: false,
+                    step: Step::Choose,
+                    to: None,
+                    timeline: 0,
+                });
+            }
+            Action::Begin(w) => {
+                let free = last.turns[usize::from(w)].is_none();
+                let operation = record.operation.filter(|_| free)?;
+                // Whoever had the lease has been paused for too long.
+                let other = last.turns[usize::from(1 - w)].as_ref();
+                if other.is_some_and(|other| other.lease == record.lease) {
+                    if last.left.pauses == 0 {
+                        return None;
+                    }
+                    state.left.pauses -= 1;
+                    state.record.lease += 1;
+                }
+                state.turns[usize::from(w)] = Some(Turn {
+                    lease: state.record.lease,
+                    epoch: record.epoch,
+                    operation,
+                    done: None,
+                });
+            }
+            Action::Act(w) => {
+                let turn = last.turns[usize::from(w)].clone()?;
+                if turn.done.is_some() {
+                    return None;
+                }
+                state.turns[usize::from(w)] = match self.act(&mut state, &turn) {
+                    Some(done) => Some(Turn {
+                        done: Some(done),
+                        ..turn
+                    }),
+                    // It is tried again.
+                    None => {
+                        state = last.clone();
+                        None
+                    }
+                };
+                if state.turns == last.turns {
+                    state.turns[usize::from(w)] = None;
+                }
+            }
+            Action::Commit(w) => {
+                let turn = last.turns[usize::from(w)].clone()?;
+                let done = turn.done?;
+                state.turns[usize::from(w)] = None;
+                if turn.lease == record.lease && record.operation == Some(turn.operation) {
+                    state.record.operation = done;
+                    let newest = state.record.newest;
+                    state.record.newest = newest.max(done.map_or(0, |o| o.timeline));
+                    if turn.operation.step == Step::Swap {
+                        let to = turn.operation.to?;
+                        let planned = if turn.operation.planned {
+                            bit(record.leader)
+                        } else {
+                            0
+                        };
+                        state.record.counted = (record.counted & !bit(to)) | planned;
+                        state.record.leader = to;
+                        state.record.timeline = turn.operation.timeline;
+                        state.record.epoch += 1;
+                    }
+                }
+            }
+            Action::Die(w) => {
+                if last.left.deaths == 0 {
+                    return None;
+                }
+                last.turns[usize::from(w)].as_ref()?;
+                state.left.deaths -= 1;
+                state.turns[usize::from(w)] = None;
+            }
+            Action::Rebuild(n) => {
+                let leader = record.leader;
+                if at_work || n == leader || !last.is_leading(leader) {
+                    return None;
+                }
+                let from = last.node(leader).clone();
+                if last.node(n).follows == Some(leader) && last.node(n).runs {
+                    return None;
+                }
+                self.knows_no_newer(last, n)?;
+                let node = state.node_mut(n);
+                node.word = node.word.max((record.epoch, record.lease));
+                // pg_rewind compares numbers, and finds where two timelines parted.
+                if node.timeline != from.timeline {
+                    let parted = from.history.iter().find(|(old, _)| *old == node.timeline);
+                    let common = parted.map_or(0, |(_, at)| usize::from(*at));
+                    node.log.truncate(common);
+                    let len = node.log.len();
+                    node.log.extend(&from.log[len.min(from.log.len())..]);
+                    node.timeline = from.timeline;
+                    node.history = from.history.clone();
+                }
+                node.leads = false;
+                node.runs = true;
+                node.follows = Some(leader);
+            }
+            Action::Join(n) => {
+                let follows = last.node(n).follows == Some(record.leader) && last.node(n).runs;
+                let streams = last.node(n).timeline == last.node(record.leader).timeline;
+                if at_work || !follows || !streams || record.counted & bit(n) != 0 {
+                    return None;
+                }
+                state.record.counted |= bit(n);
+            }
+            Action::SetList => {
+                let leader = record.leader;
+                if at_work || !last.is_leading(leader) {
+                    return None;
+                }
+                self.knows_no_newer(last, leader)?;
+                let counted = record.counted;
+                state.node_mut(leader).list = counted;
+            }
+        }
+        (state != *last).then_some(state)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always(ONE_WRITES, |_, state: &State| {
+                (0..N).filter(|n| state.is_leading(*n)).count() <= 1
+            }),
+            Property::always(HAS_ALL, |model: &Self, state: &State| {
+                model.bounds.loses
+                    || (0..N).filter(|n| state.is_leading(*n)).all(|n| {
+                        let log = &state.node(n).log;
+                        (0..8)
+                            .filter(|row| state.acknowledged & bit(*row) != 0)
+                            .all(|row| log.contains(&row))
+                    })
+            }),
+            Property::always(NOTHING_ELSE, |_, state: &State| {
+                (0..N).all(|f| {
+                    let node = state.node(f);
+                    let Some(leader) = node.follows.filter(|_| node.runs && !node.leads) else {
+                        return true;
+                    };
+                    let from = state.node(leader);
+                    !state.is_leading(leader)
+                        || node.timeline != from.timeline
+                        || from.log.starts_with(&node.log)
+                })
+            }),
+        ]
+    }
+}
