@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use nix::sys::signal::Signal;
 
 /// What the kernel may take to freeze or kill a machine.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -67,6 +68,21 @@ impl Cgroup {
                 own.len() == depth + 1 && own.last().is_some_and(|pid| pid == "1")
             })
         })
+    }
+
+    /// Its init, once that takes signals: what is sent to it before is lost.
+    pub fn init_that_listens(&self) -> Option<i32> {
+        let init = self.init()?;
+        let status = fs::read_to_string(format!("/proc/{init}/status")).ok()?;
+        let field = |name: &str| {
+            let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+            Some(value.trim())
+        };
+        // systemd blocks its signals, and reads them one by one. What becomes systemd may have
+        // blocked the same one.
+        let blocked = u64::from_str_radix(field("SigBlk:")?, 16).ok()?;
+        let interrupt = 1 << (Signal::SIGINT as u64 - 1);
+        (field("Name:")? == "systemd" && blocked & interrupt != 0).then_some(init)
     }
 
     fn processes(&self) -> Vec<i32> {

@@ -17,14 +17,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use self::cgroup::{Cgroup, until};
+use self::cgroup::Cgroup;
 use self::keeper::Boot;
 use crate::image::Image;
 use crate::network::Port;
 use crate::run::tool;
 use crate::{network, record};
 
-pub use self::cgroup::root as cgroups;
+pub use self::cgroup::{root as cgroups, until};
 pub use self::console::{read as console_of, rotate};
 pub use self::keeper::run as keep;
 pub use self::root::is_mounted;
@@ -195,12 +195,10 @@ impl Machine {
     ///
     /// # Errors
     /// If it is not on.
-    pub fn shut_down(&self) -> anyhow::Result<()> {
+    pub async fn shut_down(&self) -> anyhow::Result<()> {
         // systemd-nspawn passes it on as the signal that systemd shuts down at.
-        let nspawn = self
-            .init()
-            .and_then(cgroup::parent_of)
-            .context("it is not on")?;
+        let init = self.until_it_listens().await?;
+        let nspawn = cgroup::parent_of(init).context("it is not on")?;
         kill(Pid::from_raw(nspawn), Signal::SIGTERM).context("it is not on")
     }
 
@@ -208,10 +206,24 @@ impl Machine {
     ///
     /// # Errors
     /// If it is not on.
-    pub fn reboot(&self) -> anyhow::Result<()> {
+    pub async fn reboot(&self) -> anyhow::Result<()> {
         // As Ctrl-Alt-Del does.
-        let init = self.init().context("it is not on")?;
+        let init = self.until_it_listens().await?;
         kill(Pid::from_raw(init), Signal::SIGINT).context("it is not on")
+    }
+
+    /// Waits for one that boots; its init.
+    ///
+    /// # Errors
+    /// If it does not come to that.
+    pub async fn until_it_listens(&self) -> anyhow::Result<i32> {
+        let mut init = None;
+        until("the machine's init to listen", || {
+            init = self.cgroup.init_that_listens();
+            init.is_some() || !self.is_on()
+        })
+        .await?;
+        init.context("it is not on")
     }
 
     /// Cuts its power. What runs in it learns nothing; what it wrote and did not sync is

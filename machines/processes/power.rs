@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use super::machine::{Rebooting, Record};
 use super::{Kept, Processes};
-use crate::machine::Stopping;
+use crate::machine::{Stopping, until};
 use crate::protocol::{Answer, Exec, Power, Problem};
 use crate::serve::now;
 
@@ -188,8 +188,13 @@ impl Processes {
         } else {
             Signal::SIGCONT
         };
-        kept.machine.marks().signal(signal);
-        Ok(())
+        // A signal is taken when the process next runs.
+        let shows = until("the machine's processes to hear it", || {
+            kept.machine.marks().signal(signal);
+            let family = kept.machine.marks().family();
+            family.iter().all(|process| process.is_stopped == frozen)
+        });
+        Ok(shows.await?)
     }
 
     pub(super) async fn exec(&self, exec: Exec) -> Result<Answer, Problem> {

@@ -63,9 +63,8 @@ impl World {
         kept.record.reboot_is_over();
         kept.machine.write_record(&kept.record)?;
         // One that is frozen does not hear it, until its power is cut.
-        kept.machine.shut_down()?;
         self.see_it_off(&kept.record.name);
-        Ok(())
+        Ok(kept.machine.shut_down().await?)
     }
 
     /// Waits for a machine that shuts down, and cuts its power when its time is up.
@@ -110,15 +109,20 @@ impl World {
             Some(_) => {}
             None => must_be(&kept, &[Power::On, Power::Frozen])?,
         }
+        let is_frozen = kept.machine.is_frozen();
+        if !is_frozen {
+            kept.machine.until_it_listens().await?;
+        }
         if let Some(token) = token {
-            kept.record.reboot = Some(Reboot { token, from: boot });
+            let from = kept.machine.boot();
+            kept.record.reboot = Some(Reboot { token, from });
             kept.machine.write_record(&kept.record)?;
         }
-        if kept.machine.is_frozen() {
+        if is_frozen {
             kept.machine.cut_power().await?;
             return self.boot(&mut kept).await;
         }
-        Ok(kept.machine.reboot()?)
+        Ok(kept.machine.reboot().await?)
     }
 
     pub(super) async fn kill(&self, name: &str) -> Result<(), Problem> {

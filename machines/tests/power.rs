@@ -107,6 +107,23 @@ async fn one_that_reboots_again_and_again_comes_up() {
     daemon.booted("a").await;
 }
 
+/// Its init is there before it takes signals.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_has_just_come_on_hears_what_it_is_told() {
+    let daemon = Daemon::start().await;
+    let made = daemon.client.make(daemon.plain("a")).await.unwrap();
+    let mut boot = made.boot.unwrap();
+    for n in 0..5 {
+        let token = n.to_string();
+        daemon.client.reboot("a", Some(&token)).await.unwrap();
+        boot = next_boot(&daemon, &boot).await;
+    }
+    let begun = Instant::now();
+    daemon.client.stop("a", Duration::ZERO).await.unwrap();
+    daemon.client.wait_for("a", Power::Off, BOOT).await.unwrap();
+    assert!(begun.elapsed() < BOOT, "its power was cut");
+}
+
 async fn next_boot(daemon: &Daemon, before: &str) -> String {
     let begun = Instant::now();
     loop {

@@ -261,8 +261,17 @@ async fn a_frozen_machine_takes_connections_and_says_nothing() {
     let daemon = Daemon::of_processes().await;
     let (a, key) = made(&daemon, "a").await;
     cluster(&daemon, "a").await;
+    // Who is busy takes a signal later.
+    let busy = "for i in 1 2 3 4 5 6 7 8; do \
+                (timeout 60 sh -c 'while :; do :; done' >/dev/null 2>&1 </dev/null &); done";
+    daemon.sh("a", busy).await;
+    for _ in 0..20 {
+        daemon.client.freeze("a").await.unwrap();
+        assert_eq!(daemon.client.show("a").await.unwrap().power, Power::Frozen);
+        daemon.client.thaw("a").await.unwrap();
+        assert_eq!(daemon.client.show("a").await.unwrap().power, Power::On);
+    }
     daemon.client.freeze("a").await.unwrap();
-    assert_eq!(daemon.client.show("a").await.unwrap().power, Power::Frozen);
     let mut stream = tokio::net::TcpStream::connect((a.address, 2222))
         .await
         .unwrap();
