@@ -14,6 +14,7 @@ mod server_log;
 pub mod statuses;
 mod volumes;
 pub mod witness;
+mod words;
 
 pub use context::FeelContext;
 

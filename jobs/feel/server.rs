@@ -8,7 +8,7 @@ use drover::model::{
 
 use super::context::FeelContext;
 use super::sections::{Malformed, Section, Sections};
-use super::{lsclusters, machine, probe, statuses, volumes};
+use super::{lsclusters, machine, probe, statuses, volumes, words};
 use crate::cloud::{Cloud as _, InstanceState};
 use crate::host::scripts::{FEEL_SERVER, PROBE};
 use crate::host::{self, Host, Report, ScriptError, helper};
@@ -143,6 +143,7 @@ fn read(text: &str, between: (SystemTime, SystemTime)) -> Result<ServerFigures, 
         version: helper_version(&sections.next("drover_root")?),
         newest: Some(helper::version()),
     });
+    seen.words = words::parse(&sections.next("words")?);
     if !notes.is_empty() {
         seen.notes = Some(notes.into_iter().map(str::to_owned).collect());
     }
@@ -214,7 +215,8 @@ mod tests {
     const GOOD: &str = "@@ clock 0\n1000.0\n@@ boot 0\n9df46154-a6fc-4739-98ea-196aed7a962d\n\
         @@ uptime 0\n5.5 1\n@@ load 0\n0.1 0.2 0.3 1/1 1\n\
         @@ memory 0\nMemTotal: 1 kB\nMemAvailable: 1 kB\n@@ mounts 0\nrw /\n\
-        @@ clusters 0\n[]\n@@ df 0\nhead\n/dev/vda ext4 10 5 5 - - /\n@@ probe 0\n\n@@ drover_root 0\n1\n";
+        @@ clusters 0\n[]\n@@ df 0\nhead\n/dev/vda ext4 10 5 5 - - /\n@@ probe 0\n\n@@ drover_root 0\n1\n\
+        @@ words 0\nmachine 01J 0 - 3:a\n";
 
     fn read_text(text: &str) -> Result<ServerFigures, Malformed> {
         read(text, (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH))
@@ -283,6 +285,7 @@ mod tests {
             "df",
             "probe",
             "drover_root",
+            "words",
         ] {
             let at = GOOD.find(&format!("@@ {name} ")).unwrap();
             let error = read_text(&GOOD[..at]).unwrap_err().to_string();

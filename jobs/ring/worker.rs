@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use apalis::prelude::{PollWith, Task, WorkerBuilder, WorkerBuilderExt, WorkerError};
 use apalis_postgres::{Config, PostgresStorage};
+use drover::store::old_record;
 use drover::store::queue::{self, HEARTBEAT, Queue, Token};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,15 @@ pub(crate) async fn supervise<W: Work>(
     while !stop.is_cancelled() {
         let name = WorkerName::new(queue);
         let born = tokio::time::Instant::now();
+        if let Err(error) = recognise(&pool).await {
+            tracing::warn!(%error, "the control database does not say which one it is");
+            tokio::select! {
+                () = tokio::time::sleep(rest) => {}
+                () = stop.cancelled() => {}
+            }
+            rest = (rest * 2).min(LONGEST_REST);
+            continue;
+        }
         tracing::info!(worker = name.as_str(), "worker starts");
         let ended = live(&pool, settings, queue, &name, work.clone(), &stop).await;
         if born.elapsed() > LONGEST_REST {
@@ -61,6 +71,12 @@ pub(crate) async fn supervise<W: Work>(
             tokio::time::sleep(rest).await;
         }
     }
+}
+
+/// Each life begins with a look at whose life it is: the database may have been restored, or
+/// another's copy put in its place, since the last one ended.
+async fn recognise(pool: &PgPool) -> sqlx::Result<()> {
+    old_record::recognise(&mut *pool.acquire().await?).await
 }
 
 /// One life: from registration until an error, or until `stop` and the drain.

@@ -62,6 +62,9 @@ pub fn assess(
             if !newest.attributes.service_available {
                 return Assessment::Unknown;
             }
+            if kind == IncidentKind::LeaderInRecovery && scene.leader.is_some() {
+                return Assessment::Cleared("it follows another by the record".into());
+            }
             if let Some(reason) = conditions::wrong(kind, scene, newest, &rules.limits) {
                 return Assessment::Holds(reason);
             }
@@ -123,7 +126,8 @@ fn other_kind(kind: IncidentKind, scene: &Scene, newest: &Observation) -> Option
         | IncidentKind::CommitsWait
         | IncidentKind::LeaderInRecovery
         | IncidentKind::MaintenanceScheduled
-        | IncidentKind::Blind => None,
+        | IncidentKind::Blind
+        | IncidentKind::RecordIsOld => None,
     }
 }
 
@@ -185,7 +189,8 @@ fn condition(kind: IncidentKind, newest: &Observation, limits: &Limits) -> Optio
         | IncidentKind::FollowerStalled
         | IncidentKind::FollowerFailed
         | IncidentKind::SplitBrain
-        | IncidentKind::Blind => None,
+        | IncidentKind::Blind
+        | IncidentKind::RecordIsOld => None,
     }
 }
 

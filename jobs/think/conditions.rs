@@ -2,7 +2,7 @@
 //! docs/deciding.md.
 
 use drover::model::{
-    Fsync, IncidentKind, Kind, Limits, Observation, Opening, Origin, Rules, Volume,
+    Fsync, IncidentKind, Kind, Limits, ObeyedWord, Observation, Opening, Origin, Rules, Volume,
 };
 
 use drover::store::scenes::lsn_of;
@@ -23,6 +23,7 @@ pub(super) fn found(scene: &Scene, rules: &Rules) -> Vec<Opening> {
             IncidentKind::DiskCritical,
             IncidentKind::VolumeStuck,
             IncidentKind::MaintenanceScheduled,
+            IncidentKind::RecordIsOld,
         ],
         Kind::Resource => &[
             IncidentKind::ConnectionsExhausted,
@@ -66,6 +67,7 @@ pub(super) fn wrong(
         IncidentKind::SplitBrain => following::split_brain(scene, newest),
         IncidentKind::CommitsWait => commits_wait(scene, newest, limits),
         IncidentKind::LeaderInRecovery => leader_in_recovery(scene, newest),
+        IncidentKind::RecordIsOld => record_is_old(scene, newest),
         IncidentKind::ResourceDown
         | IncidentKind::ServerDown
         | IncidentKind::CredentialsRefused
@@ -115,6 +117,17 @@ fn leader_in_recovery(scene: &Scene, newest: &Observation) -> Option<String> {
     let twice = recovers(newest) && before(scene).is_some_and(recovers);
     (made && scene.leader.is_none() && twice)
         .then(|| "it leads, and is in recovery: it takes no writes".to_owned())
+}
+
+/// It has obeyed a newer word than the record knows of.
+fn record_is_old(scene: &Scene, newest: &Observation) -> Option<String> {
+    let words = newest.attributes.server.words.as_deref()?;
+    scene.words.iter().find_map(|kept| {
+        let same = |word: &&ObeyedWord| word.key.as_deref() == Some(&kept.key);
+        let why = kept.standing.is_behind(words.iter().find(same)?)?;
+        let (name, key) = (&scene.subject.name, &kept.key);
+        Some(format!("{name} knows more than the record of {key}: {why}"))
+    })
 }
 
 fn disk_critical(newest: &Observation, limits: &Limits) -> Option<String> {

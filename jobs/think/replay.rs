@@ -82,6 +82,8 @@ impl<'r> Replay<'r> {
                 .collect(),
             leader,
             positions,
+            // How the record stood then is not known any more.
+            words: vec![],
             now,
         };
         let decision = think(&scene, self.rules);

@@ -155,6 +155,7 @@ impl Play {
                 None => vec![],
             },
             recent: recent.collect(),
+            words: vec![],
             now: at(self.seen.last().map_or(0.0, |seen| seen.0)),
         }
     }

@@ -27,6 +27,7 @@ mod operations;
 mod orphans;
 mod page;
 mod plans;
+mod record;
 mod resolvers;
 mod resources;
 mod ring;
@@ -53,6 +54,7 @@ pub use operations::{ActOnOperation, Operation, OperationTimeline, RunningOperat
 pub use orphans::Orphan;
 pub use page::Page;
 pub use plans::{Plan, Region, Size};
+pub use record::{AdoptRecord, Record, RecordDifference, RecordNode};
 pub use resolvers::{Budget, Playbook, Published, Remedy, Step};
 pub use resources::{
     AdoptResource, ConnectionUrl, CreateFollower, CreateResource, Credentials, LastLeaderChange,

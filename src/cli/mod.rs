@@ -16,6 +16,7 @@ mod operations;
 mod orphans;
 mod playbooks;
 mod processes;
+mod record;
 mod replay;
 mod subject;
 mod table;
@@ -242,6 +243,13 @@ enum Command {
     Mode(modes::Args),
     /// List what the clouds have that bears this deployment's mark and is nobody's.
     Orphans,
+    /// Show where the record differs from what the servers know, or bring it up to them.
+    ///
+    /// A control database that was restored from a dump, or copied, may say that somebody leads
+    /// who has long been replaced. Servers obey no older word than their last, so nothing is
+    /// changed then, and a human is called. With --yes, who leads is taken from the nodes, and
+    /// drover goes on. Nothing is destroyed: what was made since the dump is an orphan.
+    AdoptRecord(record::Adoption),
     /// List the tiers and their rules.
     Tiers,
     /// Make a tier, or give it other rules.
@@ -358,6 +366,7 @@ pub async fn run(cli: Cli, env: Env<'_>) -> Result<(), Failure> {
         Command::Playbook { kind } => playbooks::run(&to()?, kind).await,
         Command::Mode(args) => modes::run(&to()?, args).await,
         Command::Orphans => orphans::list(&to()?).await,
+        Command::AdoptRecord(asked) => record::run(&to()?, asked).await,
         Command::Tiers => listing::tiers(&to()?).await,
         Command::Replay { arguments } => replay::hand_over(arguments, cli.json),
         Command::Tier { name, rules } => change::tier(&to()?, &name, &rules).await,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::sync::Mutex;
 
-use crate::store::{self, lead};
+use crate::store::{self, lead, old_record};
 
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -58,6 +58,7 @@ impl Leader {
     async fn take(&self) -> sqlx::Result<Option<PgConnection>> {
         let mut connection = self.pool.acquire().await?.detach();
         if lead::take(&mut connection).await? {
+            old_record::recognise(&mut connection).await?;
             return Ok(Some(connection));
         }
         connection.close().await?;

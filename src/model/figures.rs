@@ -87,6 +87,24 @@ figures! {
         host_key: String,
         /// Its drover-root.
         drover_root: DroverRoot,
+        /// The words that it has obeyed last; unknown where drover may not read them.
+        words: Each<ObeyedWord>,
+    }
+
+    /// The last word that a server has obeyed about a cluster, or about itself.
+    ObeyedWord {
+        /// What it keeps it under: `machine`, or a cluster's system identifier, version and
+        /// name.
+        key: String,
+        /// Whose word it was.
+        deployment: String,
+        /// The epoch of the leader and its followers; 0 for a machine.
+        epoch: i64,
+        /// The operation that raised it; `-`: it is as it began.
+        raised_by: String,
+        /// The leases that it was said under, of the cluster and its server, or of the
+        /// machine: `NUMBER:NONCE`, or `-`.
+        leases: Vec<String>,
     }
 
     /// The program that does as root what drover has to do as root.

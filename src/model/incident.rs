@@ -53,6 +53,8 @@ named! {
         SplitBrain = "split_brain",
         /// Too much fails at once: more likely the observer than the herd.
         Blind = "blind",
+        /// Servers know more than the record does: it was restored, or is a copy.
+        RecordIsOld = "record_is_old",
     }
 }
 
@@ -83,7 +85,7 @@ pub enum Evidence {
     Followers,
     /// In how an operation stands.
     Operation,
-    /// In how many servers of the herd are seen.
+    /// In how the herd as a whole is seen: it is no subject's.
     Herd,
 }
 
@@ -145,6 +147,10 @@ impl IncidentKind {
             },
             Self::ChangeStuck => Is::seen_by(Evidence::Operation),
             Self::Blind => Is::seen_by(Evidence::Herd),
+            Self::RecordIsOld => Is {
+                lane: Lane::Save,
+                ..Is::seen_by(Evidence::Herd)
+            },
         }
     }
 

@@ -16,6 +16,8 @@ named! {
         Failover = "failover",
         /// A follower became a leader of its own; whom it followed leads on.
         Unfollow = "unfollow",
+        /// The nodes had it so, and an old record was brought up to them.
+        Adopted = "adopted",
     }
 }
 

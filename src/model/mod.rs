@@ -21,7 +21,7 @@ pub use action::{OperationAction, SubjectAction};
 pub use cause::CauseProfile;
 pub use figures::{
     Archiver, CloudEvent, CloudFigures, Cluster, Connections, DroverRoot, Each, Follower, Fsync,
-    Memory, Receiver, ResourceFigures, ServerFigures, Slot, Volume,
+    Memory, ObeyedWord, Receiver, ResourceFigures, ServerFigures, Slot, Volume,
 };
 pub use gameday::{Gameday, Harm};
 pub use id::{

@@ -72,6 +72,8 @@ named! {
         InstallHelper = "install_helper",
         /// The clouds' lists are compared with the record.
         Reconcile = "reconcile",
+        /// A record that is older than what the servers know is brought up to them.
+        AdoptRecord = "adopt_record",
     }
 }
 
@@ -304,6 +306,13 @@ impl OperationKind {
             Self::Reconcile => Is::new("is compared with the record")
                 .doing("Comparing {} with its clouds")
                 .quiet(),
+            Self::AdoptRecord => Is {
+                lane: Lane::Save,
+                leader_change: LeaderChangeKind::Adopted,
+                ..Is::new("is brought up to what the servers know")
+                    .doing("Bringing the record of {} up to its servers")
+                    .quiet()
+            },
         }
     }
 

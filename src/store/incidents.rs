@@ -20,8 +20,9 @@ pub use listing::{Listed, MOST_EVENTS, Open, Page, Wanted, events, find, list, m
 /// An incident that returns this soon is the same one.
 pub const SAME_AGAIN: &str = "10 minutes";
 /// For this long an operator's word that it is over is not contradicted, unless
-/// the subject's state changes. Not for `blind`: what had turned bad before that
-/// was closed no longer counts against the brake, so whatever trips it is news.
+/// the subject's state changes. Not of the herd's: what had turned bad before `blind` was
+/// closed no longer counts against the brake, so whatever trips it is news; and an old record
+/// is old for as long as it is.
 pub const OPERATORS_WORD: &str = "1 hour";
 
 /// Reads one incident.
@@ -35,17 +36,18 @@ pub async fn lock(db: &mut PgConnection, id: IncidentId) -> sqlx::Result<Option<
     row(db, sql, [id]).await
 }
 
-/// Which of these subjects and kinds have an open incident.
+/// Which of these subjects (or the herd) and kinds have an open incident.
 pub async fn open_among(
     db: &mut PgConnection,
-    asked: &[(SubjectId, IncidentKind)],
-) -> sqlx::Result<HashSet<(SubjectId, IncidentKind)>> {
-    let (ids, kinds): (Vec<SubjectId>, Vec<IncidentKind>) = asked.iter().copied().unzip();
+    asked: &[(Option<SubjectId>, IncidentKind)],
+) -> sqlx::Result<HashSet<(Option<SubjectId>, IncidentKind)>> {
+    let (ids, kinds): (Vec<Option<SubjectId>>, Vec<IncidentKind>) = asked.iter().copied().unzip();
     let sql = "select i.subject_id, i.kind
                from unnest($1::text[], $2::text[]) as a (id, kind)
-               join incidents i on coalesce(i.subject_id, '') = a.id and i.kind = a.kind
+               join incidents i
+                 on coalesce(i.subject_id, '') = coalesce(a.id, '') and i.kind = a.kind
                where i.state <> 'resolved'";
-    let rows: Vec<(SubjectId, IncidentKind)> = rows(db, sql, (ids, kinds)).await?;
+    let rows: Vec<(Option<SubjectId>, IncidentKind)> = rows(db, sql, (ids, kinds)).await?;
     Ok(rows.into_iter().collect())
 }
 
@@ -62,7 +64,7 @@ pub async fn open(
     let sql = sqlx::AssertSqlSafe(format!(
         "select i.id, i.state <> 'resolved',
                 coalesce(i.resolved_at > now() - interval '{SAME_AGAIN}', false),
-                coalesce(i.resolved_by = 'operator' and i.kind <> 'blind'
+                coalesce(i.resolved_by = 'operator' and i.subject_id is not null
                     and i.resolved_at > now() - interval '{OPERATORS_WORD}'
                     and (s.state_since is null or s.state_since < i.resolved_at), false)
          from incidents i left join subjects s on s.id = i.subject_id
@@ -201,6 +203,14 @@ pub async fn covering(
 pub async fn blind(db: &mut PgConnection) -> sqlx::Result<Option<IncidentId>> {
     let sql = "select id from incidents
                where coalesce(subject_id, '') = '' and kind = 'blind' and state <> 'resolved'";
+    value(db, sql, ()).await
+}
+
+/// The open `record_is_old` incident, if there is one: nothing is changed meanwhile.
+pub async fn old_record(db: &mut PgConnection) -> sqlx::Result<Option<IncidentId>> {
+    let sql = "select id from incidents
+               where coalesce(subject_id, '') = '' and kind = 'record_is_old'
+                 and state <> 'resolved'";
     value(db, sql, ()).await
 }
 

@@ -20,6 +20,7 @@ pub mod leases;
 pub mod letters;
 pub mod modes;
 pub mod observations;
+pub mod old_record;
 pub mod operations;
 pub mod orphans;
 pub mod outbox;

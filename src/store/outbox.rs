@@ -59,6 +59,7 @@ pub async fn announce(db: &mut PgConnection, change: &LeaderChange) -> sqlx::Res
     let how = match change.kind {
         LeaderChangeKind::Switchover => "took the lead as planned from",
         LeaderChangeKind::Failover => "took the lead from the lost",
+        LeaderChangeKind::Adopted => "was found to lead, in place of",
         LeaderChangeKind::Unfollow => "leads on its own and follows no more",
     };
     let place = |node: &crate::model::Node| format!("{}:{}", node.address, node.port);

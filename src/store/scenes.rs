@@ -8,7 +8,8 @@ use sqlx::{FromRow, PgPool};
 
 use super::snapshot::snapshot_by_index;
 use super::statement::rows;
-use crate::model::{Attributes, Observation, ObservationId, State, Subject, SubjectId};
+use super::words::{self, Kept};
+use crate::model::{Attributes, Kind, Observation, ObservationId, State, Subject, SubjectId};
 use leader::Following;
 pub use leader::{Leader, POSITIONS, POSITIONS_MINUTES, Position, lsn_of};
 
@@ -28,6 +29,8 @@ pub struct Scene {
     /// A follower's: how far it had come, newest first, up to [`POSITIONS`] and
     /// [`POSITIONS_MINUTES`].
     pub positions: Vec<Position>,
+    /// What a server is known to keep words under, and how the record stands there.
+    pub words: Vec<Kept>,
     /// When this was read, by the control database's clock.
     pub now: DateTime<Utc>,
 }
@@ -96,16 +99,24 @@ pub async fn load(pool: &PgPool, ids: &[SubjectId]) -> sqlx::Result<Vec<Scene>> 
     let newest = |row: &Row| row.at.as_ref().and_then(|at| at.first().copied());
     let (followers, newest) = followers.map(|row| (row.subject.id, newest(row))).unzip();
     let mut followings = leader::followings(&mut tx, followers, newest).await?;
+    let of_servers = rows.iter().filter(|row| row.subject.kind == Kind::Server);
+    let servers: Vec<SubjectId> = of_servers.map(|row| row.subject.id).collect();
+    let mut kept = match servers.is_empty() {
+        true => vec![],
+        false => words::kept(&mut tx, &servers).await?,
+    };
     tx.commit().await?;
     let scene = |row: Row| {
         let following = followings.remove(&row.subject.id);
-        row.into_scene(following)
+        let id = row.subject.id;
+        let words = kept.extract_if(.., |kept| kept.server == id).collect();
+        row.into_scene(following, words)
     };
     Ok(rows.into_iter().map(scene).collect())
 }
 
 impl Row {
-    fn into_scene(self, following: Option<Following>) -> Scene {
+    fn into_scene(self, following: Option<Following>, words: Vec<Kept>) -> Scene {
         let (leader, positions) = match following {
             Some(following) => (Some(following.leader), following.positions),
             None => (None, vec![]),
@@ -139,6 +150,7 @@ impl Row {
             recent,
             leader,
             positions,
+            words,
             now: self.now,
         }
     }

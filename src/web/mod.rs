@@ -33,6 +33,7 @@ mod page;
 mod params;
 mod place;
 mod plans;
+mod record;
 #[cfg(test)]
 mod requests_tests;
 mod resolvers;
@@ -144,6 +145,7 @@ pub fn router(web: Web) -> Router {
         .nest("/orphans", orphans::routes())
         .nest("/operations", operations::routes())
         .nest("/events", events::routes())
+        .nest("/record", record::routes())
         .nest("/gameday", gameday::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)

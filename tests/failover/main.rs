@@ -6,6 +6,7 @@ mod at_each_step;
 mod behind_the_fence;
 mod cut_off;
 mod nodes;
+mod old_record;
 mod scene;
 mod stale;
 mod while_changing;

@@ -11,6 +11,7 @@ mod herd;
 mod incidents;
 mod lanes;
 mod minute;
+mod old_record;
 mod ring;
 mod scenes;
 mod tokens;

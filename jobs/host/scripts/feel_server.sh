@@ -66,10 +66,19 @@ else
   say probe 0 ''
 fi
 unset IFS
-# Which drover-root the login may use. Nobody is asked where there is none; root needs none.
+# Which drover-root the login may use, and which words were obeyed here. Nobody is asked where
+# there is none; root needs none.
 h=/usr/local/sbin/drover-root
-if [ ! -e "$h" ] || [ "$(id -u)" = 0 ]; then
+if [ "$(id -u)" = 0 ]; then
   say drover_root 127 ''
-else
+  # shellcheck disable=SC2016  # the other shell expands it
+  take words sh -c 'cd /var/lib/drover/words && ls | head -n 1000 | while IFS= read -r k; do
+    printf "%s %s\n" "$k" "$(head -c 1000 "$k" | head -n 1)"
+  done'
+elif [ -e "$h" ]; then
   take drover_root timeout 3 sudo -n "$h" version
+  take words timeout 3 sudo -n "$h" words
+else
+  say drover_root 127 ''
+  say words 127 ''
 fi

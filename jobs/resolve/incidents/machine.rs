@@ -74,6 +74,8 @@ pub enum Blocker {
     Operating(String, Pressing),
     /// Too much fails at once.
     Blind(IncidentId),
+    /// Servers know more than the record.
+    OldRecord(IncidentId),
     /// Other servers are being felt.
     LookingRound,
 }
@@ -230,6 +232,7 @@ pub fn next(incident: &Incident, book: &Playbook, view: &View) -> NextAction {
             | Blocker::Covered(_)
             | Blocker::Operating(_, Pressing::More)
             | Blocker::Blind(_)
+            | Blocker::OldRecord(_)
             | Blocker::LookingRound,
         )
         | None => None,
@@ -333,7 +336,11 @@ fn stand_still(incident: &Incident, view: &View, at_work: bool) -> Option<NextAc
         })
     };
     let blocker = view.blocker.as_ref()?;
-    if at_work && !matches!(blocker, Blocker::Held | Blocker::Blind(_)) {
+    let stops = |blocker: &Blocker| match blocker {
+        Blocker::Held | Blocker::Blind(_) | Blocker::OldRecord(_) => true,
+        Blocker::Covered(_) | Blocker::Operating(..) | Blocker::LookingRound => false,
+    };
+    if at_work && !stops(blocker) {
         return None;
     }
     match blocker {
@@ -348,6 +355,10 @@ fn stand_still(incident: &Incident, view: &View, at_work: bool) -> Option<NextAc
         Blocker::Blind(by) => {
             let why = format!("{}: too much fails at once", by.public());
             rest(why, LOOK_SOON * 2, true)
+        }
+        Blocker::OldRecord(by) => {
+            let why = format!("{}: servers know more than the record", by.public());
+            rest(why, LOOK_AGAIN, true)
         }
         Blocker::LookingRound if incident.state != IncidentState::Triggered => None,
         Blocker::LookingRound => {

@@ -223,7 +223,7 @@ fn nothing_is_asked_for_where_nothing_may_be_done() {
             assert!(
                 match view.blocker {
                     None => true,
-                    Some(Blocker::Held) => false,
+                    Some(Blocker::Held | Blocker::OldRecord(_)) => false,
                     Some(Blocker::Blind(_)) => view.proved && remedy == LEADS,
                     Some(Blocker::Covered(_) | Blocker::Operating(..)) => at_work,
                     Some(Blocker::LookingRound) => incident.state != IncidentState::Triggered,
@@ -294,6 +294,7 @@ fn the_clock_stands_only_while_something_more_pressing_or_on_its_own_is_at_work(
                     | Blocker::Held
                     | Blocker::Covered(_)
                     | Blocker::Blind(_)
+                    | Blocker::OldRecord(_)
                     | Blocker::LookingRound,
                 ) => true,
             };

@@ -24,6 +24,7 @@ mod leader_in_recovery;
 pub mod machine;
 mod maintenance_scheduled;
 pub mod playbook;
+mod record_is_old;
 mod resource_down;
 mod server_down;
 mod split_brain;
@@ -56,6 +57,7 @@ pub fn playbook(kind: IncidentKind) -> &'static Playbook {
         IncidentKind::CommitsWait => &commits_wait::PLAYBOOK,
         IncidentKind::LeaderInRecovery => &leader_in_recovery::PLAYBOOK,
         IncidentKind::Blind => &blind::PLAYBOOK,
+        IncidentKind::RecordIsOld => &record_is_old::PLAYBOOK,
         IncidentKind::ConnectionsExhausted => &connections_exhausted::PLAYBOOK,
         IncidentKind::XidWraparound => &xid_wraparound::PLAYBOOK,
         IncidentKind::ArchivingStalled => &archiving_stalled::PLAYBOOK,
@@ -93,7 +95,8 @@ pub fn urgent(
         | IncidentKind::SplitBrain
         | IncidentKind::CommitsWait
         | IncidentKind::LeaderInRecovery
-        | IncidentKind::Blind => None,
+        | IncidentKind::Blind
+        | IncidentKind::RecordIsOld => None,
     }
 }
 

@@ -17,7 +17,7 @@ use drover::store::plans::{self, Limited};
 use drover::store::queue::{self, Lock, Queue};
 use drover::store::scenes::{self, Scene};
 use drover::store::subjects::{self, Known};
-use drover::store::{self, brake, incidents, modes, operations};
+use drover::store::{self, brake, incidents, modes, old_record, operations};
 
 use super::machine::{self, Blocker, NextAction, Pressing, View};
 use super::playbook::Remedy;
@@ -177,8 +177,11 @@ impl Resolve {
         if incident.held_at.is_some() {
             return Ok(Some(Blocker::Held));
         }
-        if incident.kind == IncidentKind::Blind {
+        if incident.kind.profile().evidence == Evidence::Herd {
             return Ok(None);
+        }
+        if let Some(old) = incidents::old_record(db).await? {
+            return Ok(Some(Blocker::OldRecord(old)));
         }
         if let Some(blind) = incidents::blind(db).await? {
             return Ok(Some(Blocker::Blind(blind)));
@@ -235,9 +238,12 @@ impl Resolve {
         blocker: Option<&Blocker>,
     ) -> Result<Option<String>, WorkError> {
         let calm = || self.calm.lock().unwrap_or_else(|e| e.into_inner());
-        if incident.kind == IncidentKind::Blind
+        if incident.kind.profile().evidence == Evidence::Herd
             || incident.state == IncidentState::NeedsHuman
-            || matches!(blocker, Some(Blocker::Held | Blocker::Blind(_)))
+            || matches!(
+                blocker,
+                Some(Blocker::Held | Blocker::Blind(_) | Blocker::OldRecord(_))
+            )
             || calm().is_some_and(|at| at.elapsed() < CALM)
         {
             return Ok(None);
@@ -323,11 +329,18 @@ async fn of_an_operation(
     })
 }
 
-/// How an incident of the herd's stands: `blind` is over when the servers are back.
+/// How an incident of the herd's stands: `blind` is over when the servers are back,
+/// `record_is_old` when none of them knows more than the record.
 async fn of_the_herd(
     db: &mut sqlx::PgConnection,
     incident: &Incident,
 ) -> Result<Assessment, WorkError> {
+    if incident.kind == IncidentKind::RecordIsOld {
+        return Ok(match old_record::doubt(db).await? {
+            None => Assessment::Cleared("no server knows more than the record".into()),
+            Some(why) => Assessment::Holds(why),
+        });
+    }
     if incident.kind != IncidentKind::Blind {
         return Ok(Assessment::Cleared("its subject has left the herd".into()));
     }

@@ -8,7 +8,7 @@ use drover::store::operations::Fact;
 use drover::store::plans::{self, Plan};
 use postgres_protocol::password::scram_sha_256;
 
-use super::follows::role;
+use super::follows::{nobody_else_leads, role};
 use super::kind::{Context, NoMemo, NoParams, Operation, Outcome, Step, Turn, Work, step};
 use super::{enter, script, sync};
 use crate::host::scripts::{CERTIFICATE, MAKE_CLUSTER, MAKE_ROLES, START_CLUSTER};
@@ -102,6 +102,7 @@ async fn pin(turn: &Context<'_>) -> Work {
 }
 
 pub(super) async fn start(turn: &Context<'_>, resource: &Resource, server: &Server) -> Work {
+    nobody_else_leads(turn, resource).await?;
     let on = (resource, server);
     let said = script::at_cluster(turn, on, START_CLUSTER, &[role(resource)], b"").await?;
     Ok(Outcome::done(said.last_words()))

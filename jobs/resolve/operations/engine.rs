@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use drover::model::{
-    Incident, Observation, Operation, OperationId, OperationState, Rules, SubjectId,
+    Incident, Observation, Operation, OperationId, OperationKind, OperationState, Rules, SubjectId,
 };
 use drover::store::queue::{self, Lock};
 use drover::store::subjects::{self, Known};
@@ -37,6 +37,14 @@ const SLOWLY: Duration = Duration::from_secs(60);
 /// What an incident asks for has this long, however little time the incident has left.
 const SHORTEST: Duration = Duration::from_secs(30);
 
+/// How often while the record is in doubt.
+const OLD_RECORD: Duration = Duration::from_secs(5);
+
+/// Whether one of this kind waits while the record is in doubt.
+fn changes_the_world(kind: OperationKind) -> bool {
+    !matches!(kind, OperationKind::AdoptRecord | OperationKind::Reconcile)
+}
+
 /// An operation, and all that a turn has to know of it.
 struct Job {
     operation: Operation,
@@ -46,6 +54,8 @@ struct Job {
     incident: Option<Incident>,
     seen: Option<Observation>,
     rules: Arc<Rules>,
+    /// Whether servers know more than the record.
+    record_is_old: bool,
     now: DateTime<Utc>,
 }
 
@@ -105,6 +115,9 @@ impl Resolve {
         if job.operation.subject.is_some() && job.known.is_none() {
             return self.cancel(lock, &job).await;
         }
+        if job.record_is_old && changes_the_world(job.operation.kind) {
+            return self.let_wait(lock, OLD_RECORD).await;
+        }
         let Some(step) = current(&job.operation, &job.steps) else {
             let why = "this release of drover knows no such step";
             return self.stick(lock, &mut job, why).await;
@@ -156,6 +169,7 @@ impl Resolve {
             None => None,
         };
         let now = drover::store::now(&mut db).await?;
+        let record_is_old = incidents::old_record(&mut db).await?.is_some();
         // The rules are read over a connection of their own.
         drop(db);
         let rules = match &known {
@@ -169,6 +183,7 @@ impl Resolve {
             incident,
             seen: seen.map(|(_, seen)| seen),
             rules,
+            record_is_old,
             now,
         }))
     }

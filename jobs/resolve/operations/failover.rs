@@ -25,6 +25,7 @@ use serde_json::json;
 use super::create_resource::plan;
 use super::fence::{FencedBy, fence};
 use super::follow::{make_slot, node, replication_password};
+use super::follows::nobody_else_leads;
 use super::kind::{Context, Operation, Outcome, Step, Turn, Work, step};
 use super::{lead, script};
 use crate::host::scripts::LEAD_ON;
@@ -359,6 +360,7 @@ async fn lead_on(turn: &mut Turn<'_, Failover>) -> Work {
         let name = &server.subject.name;
         return Ok(Outcome::done(format!("it leads on once {name} is back")));
     }
+    nobody_else_leads(turn, resource).await?;
     match script::at_cluster(turn, on, LEAD_ON, &[], b"").await {
         Ok(said) => {
             turn.memo.called_off = true;

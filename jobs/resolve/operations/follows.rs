@@ -1,6 +1,16 @@
 //! What comes of it that a resource follows another.
 
+use std::time::Duration;
+
 use drover::model::{Kind, PublicId, Resource, SubjectId};
+use futures::future::join_all;
+use tokio::time::timeout;
+
+use super::follow::followers;
+use super::{Context, Outcome, own_role};
+
+/// How long those that follow by the record may take to say that they do.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// What a resource is by the record, as scripts that start its cluster are told.
 pub(super) fn role(resource: &Resource) -> &'static str {
@@ -8,6 +18,35 @@ pub(super) fn role(resource: &Resource) -> &'static str {
         Some(_) => "follower",
         None => "leader",
     }
+}
+
+/// Who starts as a leader is one by more than the record, which may be old: none of its followers
+/// takes writes. One that does not answer says nothing.
+///
+/// # Errors
+/// If one does, or the record cannot be read.
+pub(super) async fn nobody_else_leads(
+    turn: &Context<'_>,
+    resource: &Resource,
+) -> Result<(), Outcome> {
+    if resource.leader.is_some() {
+        return Ok(());
+    }
+    let followers = followers(turn, resource.subject.id).await?;
+    let asked = followers.iter().map(async |(follower, server)| {
+        let session = own_role::log_in(turn, follower, server).await?;
+        own_role::ask(session, "select pg_is_in_recovery()").await
+    });
+    let asked = asked.map(|asked| timeout(ANSWER, asked));
+    for ((follower, _), said) in followers.iter().zip(join_all(asked).await) {
+        if matches!(said, Ok(Ok(said)) if said == "f") {
+            return Err(Outcome::hopeless(format!(
+                "{} takes writes, and follows by the record: {} is not started beside it",
+                follower.subject.name, resource.subject.name
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// `None`: it leads. It is a follower by the record, or by what its cluster says.

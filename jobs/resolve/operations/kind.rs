@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use drover::model::{
-    Cloud, Incident, Observation, Operation as Asked, OperationKind, Resource, Rules, Server,
-    SubjectId,
+    Cloud, Incident, Observation, Operation as Asked, OperationId, OperationKind, Resource, Rules,
+    Server, SubjectId,
 };
 use drover::store::leases::Fence;
 use drover::store::operations::Fact;
@@ -218,7 +218,7 @@ pub struct Outcome {
     pub findings: Vec<Finding>,
 }
 
-/// What a reconciliation has found, region by region.
+/// What an operation of the deployment's has found.
 #[derive(Clone, Debug)]
 pub enum Finding {
     /// A region with its zones, or why they are not known.
@@ -227,6 +227,12 @@ pub enum Finding {
     Orphans(Cloud, String, Vec<Orphan>),
     /// A server whose instance is gone, and the cloud's words.
     Vanished(SubjectId, String),
+    /// A follower of this resource leads: a hand-over.
+    Leads(SubjectId, Box<Fact>),
+    /// The record is as the servers know it, by this operation's word.
+    Raised(OperationId),
+    /// The record is another's copy.
+    Copy,
 }
 
 impl Outcome {

@@ -10,6 +10,7 @@
 //! before it is done: an instance's keys and its mark (the server's id), a new
 //! password.
 
+mod adopt_record;
 mod await_available;
 mod certificates;
 mod create_follower;
@@ -96,6 +97,7 @@ pub fn of(kind: OperationKind) -> &'static dyn AnyOperation {
         OperationKind::DropSlots => &Of::<disk::DropSlots>(PhantomData),
         OperationKind::InstallHelper => &Of::<install_helper::InstallHelper>(PhantomData),
         OperationKind::Reconcile => &Of::<reconcile::Reconcile>(PhantomData),
+        OperationKind::AdoptRecord => &Of::<adopt_record::AdoptRecord>(PhantomData),
     }
 }
 

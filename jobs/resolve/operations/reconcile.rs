@@ -82,7 +82,7 @@ fn in_words(found: &[Finding]) -> String {
         match finding {
             Finding::Orphans(.., all) => orphans += all.len(),
             Finding::Vanished(..) => gone += 1,
-            Finding::Region(..) => {}
+            Finding::Region(..) | Finding::Leads(..) | Finding::Raised(_) | Finding::Copy => {}
         }
     }
     match (orphans, gone) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use drover::model::{Cause, OperationKind};
 use serde::{Deserialize, Serialize};
 
-use super::follows::role;
+use super::follows::{nobody_else_leads, role};
 use super::kind::{Context, Operation, Outcome, Step, Turn, Work, step};
 use super::{await_available, script};
 use crate::host::ScriptError;
@@ -156,6 +156,7 @@ async fn restart(turn: &mut Turn<'_, Restart>) -> Work {
         How::Immediate => "immediate",
     };
     let on = turn.resource()?;
+    nobody_else_leads(turn, on.0).await?;
     let clock = turn.memo.clock.unwrap_or(i64::MAX).to_string();
     let arguments = [mode, &clock, cause(turn), role(on.0)];
     let said = script::at_cluster(turn, on, RESTART_DEAD_CLUSTER, &arguments, b"").await;
@@ -189,6 +190,7 @@ async fn restart(turn: &mut Turn<'_, Restart>) -> Work {
 
 async fn always(turn: &mut Turn<'_, Restart>) -> Work {
     let on = turn.resource()?;
+    nobody_else_leads(turn, on.0).await?;
     let arguments = [turn.memo.postmaster.as_str(), role(on.0)];
     let said = script::at_cluster(turn, on, RESTART_CLUSTER, &arguments, b"").await?;
     let cluster = &turn.memo.cluster;

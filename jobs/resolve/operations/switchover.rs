@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::create_resource::{self, plan};
 use super::fence::fence;
 use super::follow::{follow, followers, make_slot, node, replication_password};
+use super::follows::nobody_else_leads;
 use super::kind::{Context, Operation, Outcome, Step, Turn, Work, step};
 use super::rebuild::Timeline;
 use super::{await_available, lead, script};
@@ -231,6 +232,7 @@ async fn lead_on(turn: &mut Turn<'_, Switchover>) -> Work {
     else {
         return Ok(Outcome::done("another leads"));
     };
+    nobody_else_leads(turn, resource).await?;
     let said = script::at_cluster(turn, on, LEAD_ON, &[], b"").await?;
     Ok(Outcome::done(format!("{why}; {}", said.last_words())))
 }

@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use super::tokens::due_now;
 use super::{DEAD_AFTER, Lock, Token, bring_forward, millis, wake_incidents};
 use crate::model::{
-    Attributes, ClusterIdentity, IncidentKind, ObservationId, Opening, State, SubjectId,
+    Attributes, ClusterIdentity, Evidence, IncidentKind, ObservationId, Opening, State, SubjectId,
     TransitionId,
 };
 use crate::store::incidents;
@@ -98,6 +98,11 @@ fn locks<'a>(of: impl Iterator<Item = &'a Lock>) -> (Vec<Token>, Vec<String>, Ve
 fn of_changes<T>(steps: &[ThinkStep], column: fn(&Change) -> Option<T>) -> Vec<Option<T>> {
     let changes = steps.iter().map(|step| step.change.as_ref());
     changes.map(|change| change.and_then(column)).collect()
+}
+
+/// What is seen at one subject may be wrong with the herd.
+fn whose(seen_at: SubjectId, opening: &Opening) -> Option<SubjectId> {
+    (opening.kind.profile().evidence != Evidence::Herd).then_some(seen_at)
 }
 
 /// jsonb cannot hold the NUL character; a server that sends one is odd, and must
@@ -260,11 +265,15 @@ pub async fn commit_thinks(
     if !named.is_empty() {
         // What is wrong is named at every thought while it lasts; almost always its
         // incident is open already.
-        let asked: Vec<_> = named.iter().map(|(id, o, _)| (*id, o.kind)).collect();
+        let asked: Vec<_> = named
+            .iter()
+            .map(|(id, o, _)| (whose(*id, o), o.kind))
+            .collect();
         let open = incidents::open_among(db, &asked).await?;
         for (id, opening, worker) in named {
-            if !open.contains(&(id, opening.kind)) {
-                incidents::open(db, Some(id), opening, worker).await?;
+            let whose = whose(id, opening);
+            if !open.contains(&(whose, opening.kind)) {
+                incidents::open(db, whose, opening, worker).await?;
             }
         }
     }

@@ -163,7 +163,7 @@ pub(super) fn stands(incident: &Incident) -> Vec<Option<Asked>> {
     std::iter::once(None).chain(all).collect()
 }
 
-fn blockers() -> [Option<Blocker>; 7] {
+fn blockers() -> [Option<Blocker>; 8] {
     let id: IncidentId = "01J8ZC0T3YQ5V7N2M4K6H9D1XC".parse().unwrap();
     [
         None,
@@ -172,6 +172,7 @@ fn blockers() -> [Option<Blocker>; 7] {
         Some(Blocker::Operating(String::new(), Pressing::More)),
         Some(Blocker::Operating(String::new(), Pressing::NoMore)),
         Some(Blocker::Blind(id)),
+        Some(Blocker::OldRecord(id)),
         Some(Blocker::LookingRound),
     ]
 }

@@ -2,7 +2,7 @@
 
 use drover::model::{IncidentKind, Opening, State, SubjectId};
 use drover::store::subjects::{self, Known};
-use drover::store::{incidents, orphans, places, queue};
+use drover::store::{incidents, old_record, operations, orphans, places, queue};
 use sqlx::PgConnection;
 
 use crate::resolve::operations::Finding;
@@ -32,6 +32,17 @@ pub(super) async fn tell(
             }
             Finding::Vanished(server, detail) => {
                 news.extend(vanished(db, *server, detail, worker).await?);
+            }
+            Finding::Leads(leader, fact) => {
+                operations::apply(db, *leader, fact, worker).await?;
+            }
+            Finding::Raised(by) => {
+                old_record::raise(db, *by).await?;
+                news.push("the record was brought up to what the servers know".into());
+            }
+            Finding::Copy => {
+                let id = old_record::become_another(db).await?;
+                news.push(format!("this is deployment {id} from now on, in mode hold"));
             }
         }
     }
