@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{JoinHandle, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
@@ -21,17 +21,19 @@ pub struct Account {
 impl Account {
     /// Runs SQL as the customer.
     pub fn psql(&self, sql: &str) -> Result<String, String> {
-        self.within(SLOW, sql)
+        Ok(self.within(SLOW, sql)?.0)
     }
 
-    fn within(&self, limit: Limit, sql: &str) -> Result<String, String> {
+    /// What it answers, and what it remarks on that.
+    fn within(&self, limit: Limit, sql: &str) -> Result<(String, String), String> {
         let done = self
             .command(limit, sql)
             .output()
             .map_err(|e| e.to_string())?;
+        let text = |said: &[u8]| String::from_utf8_lossy(said).trim().to_owned();
         match done.status.success() {
-            true => Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned()),
-            false => Err(String::from_utf8_lossy(&done.stderr).trim().to_owned()),
+            true => Ok((text(&done.stdout), text(&done.stderr))),
+            false => Err(text(&done.stderr)),
         }
     }
 
@@ -86,11 +88,15 @@ pub struct Entry {
     pub ended: Instant,
     /// The address of who did.
     pub by: String,
+    /// The timeline that it was written on there.
+    pub timeline: u32,
+    /// Whether that came with PostgreSQL's warning that a follower may not have it.
+    pub warned: bool,
 }
 
 /// Customers at work. They stop when this is dropped.
 pub struct Ledger {
-    account: Account,
+    account: Arc<Mutex<Account>>,
     opened: Instant,
     entries: Arc<Mutex<Vec<Entry>>>,
     stop: Arc<AtomicBool>,
@@ -106,13 +112,19 @@ const AT_ONCE: usize = 20;
 impl Ledger {
     /// Makes the table `ledger` and has one row after another written into it, a commit each.
     pub fn open(account: Account) -> Result<Self, String> {
+        Self::open_at_pace(account, BEAT)
+    }
+
+    /// The same, with this long between the beginnings of two commits.
+    pub fn open_at_pace(account: Account, beat: Duration) -> Result<Self, String> {
         account.psql("create table if not exists ledger (n bigint primary key)")?;
+        let account = Arc::new(Mutex::new(account));
         let opened = Instant::now();
         let entries: Arc<Mutex<Vec<Entry>>> = Arc::default();
         let stop: Arc<AtomicBool> = Arc::default();
         let customers = {
             let (account, entries, stop) = (account.clone(), entries.clone(), stop.clone());
-            std::thread::spawn(move || come(&account, &entries, &stop))
+            std::thread::spawn(move || come(&account, &entries, &stop, beat))
         };
         Ok(Self {
             account,
@@ -128,12 +140,14 @@ impl Ledger {
         self.opened
     }
 
+    /// From here on customers come by this address: nodes were made, or are gone.
+    pub fn tell(&self, account: Account) {
+        *lock(&self.account) = account;
+    }
+
     /// What was acknowledged so far.
     pub fn entries(&self) -> Vec<Entry> {
-        self.entries
-            .lock()
-            .unwrap_or_else(|e| e.into_inner())
-            .clone()
+        lock(&self.entries).clone()
     }
 
     /// When the first commit was acknowledged that was begun after this moment, by
@@ -159,7 +173,8 @@ impl Ledger {
     pub fn lost(&self) -> Result<Vec<u64>, String> {
         // Those that are acknowledged while the table is read may not be in it.
         let acknowledged = self.entries();
-        let there = self.account.psql("select n from ledger")?;
+        let account = lock(&self.account).clone();
+        let there = account.psql("select n from ledger")?;
         let there: std::collections::HashSet<&str> = there.lines().collect();
         let rows = acknowledged.iter().map(|entry| entry.n);
         Ok(rows
@@ -182,7 +197,7 @@ impl Ledger {
 }
 
 /// One customer after another, each for one commit, until they are to stop.
-fn come(account: &Account, entries: &Mutex<Vec<Entry>>, stop: &AtomicBool) {
+fn come(account: &Mutex<Account>, entries: &Mutex<Vec<Entry>>, stop: &AtomicBool, beat: Duration) {
     std::thread::scope(|scope| {
         let mut at_it = Vec::new();
         for n in 1.. {
@@ -193,26 +208,36 @@ fn come(account: &Account, entries: &Mutex<Vec<Entry>>, stop: &AtomicBool) {
             if at_it.len() < AT_ONCE {
                 at_it.push(scope.spawn(move || commit(account, entries, n)));
             }
-            std::thread::sleep(BEAT);
+            std::thread::sleep(beat);
         }
     });
 }
 
-fn commit(account: &Account, entries: &Mutex<Vec<Entry>>, n: u64) {
+fn commit(account: &Mutex<Account>, entries: &Mutex<Vec<Entry>>, n: u64) {
+    let account = lock(account).clone();
     let began = Instant::now();
-    let sql = format!("insert into ledger values ({n}) returning host(inet_server_addr())");
-    let Ok(by) = account.within(QUICK, &sql) else {
+    let sql = format!(
+        "insert into ledger values ({n}) returning host(inet_server_addr()),
+             ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int"
+    );
+    let Ok((told, remarks)) = account.within(QUICK, &sql) else {
         return;
     };
     let ended = Instant::now();
+    let (by, timeline) = told.split_once('|').unwrap_or((&told, ""));
     let entry = Entry {
         n,
         began,
         ended,
-        by,
+        by: by.to_owned(),
+        timeline: timeline.parse().unwrap_or_default(),
+        warned: remarks.contains("synchronous replication"),
     };
-    let mut entries = entries.lock().unwrap_or_else(|e| e.into_inner());
-    entries.push(entry);
+    lock(entries).push(entry);
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(|e| e.into_inner())
 }
 
 impl Drop for Ledger {

@@ -8,7 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, bail};
-use nix::unistd::{Uid, User, chown};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, Uid, User, chown};
 use sqlx::PgPool;
 use tokio::sync::OnceCell;
 
@@ -178,6 +180,41 @@ impl Postgres {
         as_owner(&this.dir)?;
         this.guard = Some(this.guard()?);
         Ok(this)
+    }
+
+    /// Sends a signal to the postmaster and to all its children.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let file = std::fs::read_to_string(self.data().join("postmaster.pid"))?;
+        let postmaster = file.lines().next().context("an empty postmaster.pid")?;
+        let children = Command::new("ps")
+            .args(["-o", "pid=", "--ppid", postmaster])
+            .output()?;
+        let children = String::from_utf8(children.stdout)?;
+        // The postmaster first, so that there is nobody who starts another.
+        for pid in std::iter::once(postmaster).chain(children.split_whitespace()) {
+            match kill(Pid::from_raw(pid.parse()?), signal) {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all of a database into a file, as SQL.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub fn dump(&self, database: &str, to: &Path) -> Result<()> {
+        let mut dump = Command::new(self.bin.join("pg_dump"));
+        dump.arg("--file").arg(to).arg(self.url(database));
+        let done = dump.stdin(Stdio::null()).output()?;
+        if !done.status.success() {
+            bail!("pg_dump: {}", String::from_utf8_lossy(&done.stderr));
+        }
+        Ok(())
     }
 
     /// `pg_ctl restart -m immediate`: as after a crash.

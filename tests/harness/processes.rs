@@ -130,6 +130,17 @@ impl Processes {
         Ok(())
     }
 
+    /// Sends a signal to the process with this id.
+    ///
+    /// # Errors
+    /// If it is not one of ours, or has ended.
+    pub fn signal(&self, pid: u32, signal: Signal) -> Result<()> {
+        let ours = self.running.iter().any(|(_, child)| child.id() == pid);
+        ensure!(ours, "no process of ours has the id {pid}");
+        kill(Pid::from_raw(i32::try_from(pid)?), signal)?;
+        Ok(())
+    }
+
     /// Sends SIGTERM to every process of a type, and waits until they have
     /// ended; tells how long that took.
     ///
