@@ -1,5 +1,6 @@
 //! How each fault begins, and how it ends. What a fault is stands in one place each.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -43,7 +44,7 @@ pub struct Begun {
 impl Begun {
     fn at(node: &Lead, cure: Cure) -> Self {
         Self {
-            at: node.instance.clone(),
+            at: node.address.clone(),
             cure,
         }
     }
@@ -67,7 +68,9 @@ pub async fn begin(world: &World, what: What) -> Result<Begun> {
 fn strike(world: &World, process: Process, blow: Blow) -> Result<Begun> {
     let mut processes = world.processes();
     let pids = processes.pids(process.name());
-    let pid = *pids.first().context("none runs")?;
+    // Each in its turn, so that one that is to end already is not told once more.
+    let turn = world.blows.fetch_add(1, Ordering::Relaxed);
+    let pid = *pids.get(turn % pids.len().max(1)).context("none runs")?;
     let cure = match blow {
         Blow::Kill => {
             processes.kill_pid(pid)?;
@@ -144,9 +147,8 @@ async fn network(world: &World, node: Node, way: Way, fault: NetworkFault) -> Re
         one_way,
     };
     world.machines().break_network(broken).await?;
-    let at = format!("{} and {}", node.instance, String::from(other.clone()));
     Ok(Begun {
-        at,
+        at: node.address,
         cure: Cure::Heal(own, other),
     })
 }

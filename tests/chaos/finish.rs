@@ -206,7 +206,8 @@ async fn pages(world: &World) -> Result<usize, Broken> {
     let agree = until("the pages of the record", A_MOMENT, || async {
         let sql = "select coalesce(jsonb_object_agg('drover/inc_' || id,
                  case when state = 'resolved' then 'over' else 'open' end), '{}')
-             from incidents where paged_at is not null";
+             from incidents i
+             where exists (select from outbox o where o.incident_id = i.id and channel = 'page')";
         let wanted = asked(world, sql).await?;
         let alerts = world.pager.alerts();
         let there: serde_json::Map<String, Value> = alerts

@@ -66,6 +66,7 @@ fn faults(rng: &mut StdRng, length: Duration) -> Vec<Fault> {
     let mut all: Vec<Fault> = Vec::new();
     let mut at = LEAD_IN;
     let mut database_until = Duration::ZERO;
+    let mut fresh = false;
     while at < length {
         let at_leaders = all.iter().filter(|fault| fault.what.hits_a_leader());
         let too_few = at_leaders.count() * 10 < AT_LEADERS * (all.len() + 1);
@@ -80,10 +81,11 @@ fn faults(rng: &mut StdRng, length: Duration) -> Vec<Fault> {
             database_until = at + lasts + Duration::from_secs(5);
         }
         all.push(Fault { at, lasts, what });
-        // Every other one comes while the one before is fresh.
-        let gap = match rng.random_bool(0.5) {
+        // Most come while the one before is fresh, and one in two does at the least.
+        fresh = !fresh || rng.random_bool(0.3);
+        let gap = match fresh {
             true => rng.random_range(100..4_000),
-            false => rng.random_range(7_000..25_000),
+            false => rng.random_range(9_000..28_000),
         };
         at += Duration::from_millis(gap);
     }
@@ -161,7 +163,12 @@ fn network(rng: &mut StdRng) -> (Way, NetworkFault) {
 }
 
 fn node(rng: &mut StdRng, leader: bool) -> Node {
-    let which = *Which::ALL.choose(rng).expect("some");
+    // One without followers is down while it is mended, and there is less to be found.
+    let which = match rng.random_range(0..5) {
+        0 => Which::Notes,
+        1..3 => Which::Orders,
+        _ => Which::Accounts,
+    };
     match which {
         Which::Notes => Node::Leader(which),
         Which::Orders | Which::Accounts => match leader || rng.random_bool(0.45) {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,8 @@ pub struct World {
     pub drover: Deployment,
     pub pager: PagerDuty,
     nodes: Mutex<BTreeMap<String, Vec<Lead>>>,
+    /// How many blows processes got.
+    pub blows: AtomicUsize,
     /// When the customers began.
     pub zero: Instant,
 }
@@ -52,6 +55,7 @@ impl World {
             drover,
             pager,
             nodes: Mutex::default(),
+            blows: AtomicUsize::new(0),
             zero: Instant::now(),
         };
         world.look_round().await?;
