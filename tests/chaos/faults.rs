@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use drover_machines::network::{End, Fault as NetFault, What as Wrong};
 use drover_machines::protocol::Health;
-use drover_tests::Lead;
+use drover_tests::{Lead, until};
 use nix::sys::signal::Signal;
 
 use crate::plan::{
@@ -29,8 +29,8 @@ pub enum Cure {
     Thaw(String),
     Clock(String),
     Heal(End, End),
-    /// The volumes.
-    Repair(Vec<String>),
+    /// The volumes of a machine.
+    Repair(String, Vec<String>),
     StartDatabase,
     ContinueDatabase,
 }
@@ -172,7 +172,10 @@ async fn disk(world: &World, node: &Lead, fault: DiskFault) -> Result<Begun> {
     for volume in &volumes {
         world.machines().set_volume(volume, health).await?;
     }
-    Ok(Begun::at(node, Cure::Repair(volumes)))
+    Ok(Begun::at(
+        node,
+        Cure::Repair(node.instance.clone(), volumes),
+    ))
 }
 
 fn control_database(world: &World, fault: DatabaseFault) -> Result<Begun> {
@@ -212,10 +215,9 @@ pub async fn end(world: &World, cure: Cure) -> Result<()> {
         Cure::Thaw(machine) => as_it_is(world.machines().thaw(&machine).await)?,
         Cure::Clock(machine) => as_it_is(world.machines().clock(&machine, 0).await)?,
         Cure::Heal(from, to) => as_it_is(world.machines().heal(from, to).await)?,
-        Cure::Repair(volumes) => {
+        Cure::Repair(machine, volumes) => {
             for volume in volumes {
-                let repaired = world.machines().set_volume(&volume, Health::Well).await;
-                as_it_is(repaired.map(drop))?;
+                repair(world, &machine, &volume).await?;
             }
         }
         Cure::StartDatabase => {
@@ -229,6 +231,34 @@ pub async fn end(world: &World, cure: Cure) -> Result<()> {
         Cure::ContinueDatabase => world.drover.postgres.signal(Signal::SIGCONT)?,
     }
     Ok(())
+}
+
+/// How long a disk may wait to be repaired: its machine has to be on.
+const REPAIRED_WITHIN: Duration = Duration::from_secs(180);
+
+/// What fills it is removed, what hangs goes on. Where a filesystem takes no writes any more a
+/// person cuts the power of its machine, which then mounts it anew.
+async fn repair(world: &World, machine: &str, volume: &str) -> Result<()> {
+    let machines = world.machines();
+    let repaired = until("the disk is repaired", REPAIRED_WITHIN, || async {
+        let there = machines.volumes(None).await?;
+        let health = there
+            .iter()
+            .find(|one| one.id == volume)
+            .map(|one| one.health);
+        match health {
+            // It is gone, and so may be its server.
+            None | Some(Health::Well) => return Ok(Ok(())),
+            Some(Health::Full | Health::Hanging) => {}
+            Some(Health::ReadOnly) => {
+                as_it_is(machines.kill(machine).await)?;
+                as_it_is(machines.start(machine).await)?;
+            }
+        }
+        let repaired = machines.set_volume(volume, Health::Well).await;
+        Ok(repaired.map(drop).map_err(|e| e.to_string()))
+    });
+    repaired.await.map(drop)
 }
 
 /// One that was told to end, 27 s ago; and where it was the only one of its kind, its successor
