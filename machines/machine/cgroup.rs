@@ -8,8 +8,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use nix::sys::signal::Signal;
 
+use crate::run::tool;
+
 /// What the kernel may take to freeze or kill a machine.
 const LIMIT: Duration = Duration::from_secs(15);
+/// What is killed is gone by then, unless it waits for a disk.
+const SOON: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug)]
 pub struct Cgroup {
@@ -108,7 +112,26 @@ impl Cgroup {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             other => other?,
         }
+        let begun = Instant::now();
+        while self.is_populated() && begun.elapsed() < SOON {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.unfreeze_disks().await;
         until("the machine's processes to end", || !self.is_populated()).await
+    }
+
+    /// Whoever waits for a filesystem that hangs does not die before it goes on.
+    async fn unfreeze_disks(&self) {
+        for pid in self.processes() {
+            let mounts = fs::read_to_string(format!("/proc/{pid}/mounts")).unwrap_or_default();
+            for line in mounts.lines().filter(|line| line.starts_with("/dev/loop")) {
+                let place = line.split(' ').nth(1).unwrap_or_default();
+                let seen_by_it = format!("/proc/{pid}/root{place}");
+                // It says that it failed where nothing hangs.
+                let unfreeze = tool("fsfreeze").args(["--unfreeze", &seen_by_it]);
+                let _ = unfreeze.run().await;
+            }
+        }
     }
 
     /// Removes the group, and its daemon's if it was the last. systemd-nspawn may have made

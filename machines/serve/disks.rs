@@ -61,6 +61,19 @@ impl World {
         Ok(devices)
     }
 
+    /// Filesystems that are mounted anew take writes again.
+    pub(super) async fn mounted_anew(&self, machine: &str) -> Result<(), Problem> {
+        let volumes: Vec<Record> = self.volumes.lock().await.values().cloned().collect();
+        for mut record in volumes {
+            let ill = matches!(record.health, Health::Hanging | Health::ReadOnly);
+            if ill && record.machine.as_deref() == Some(machine) {
+                record.health = Health::Well;
+                self.keep(record).await?;
+            }
+        }
+        Ok(())
+    }
+
     pub(super) async fn attach(&self, id: &str, name: &str) -> Result<Answer, Problem> {
         let kept = self.find(name).await?;
         let kept = kept.lock().await;
@@ -157,7 +170,9 @@ impl World {
         let kept = self.find(name).await?;
         let kept = kept.lock().await;
         let device = self.store.device(id).await?;
-        let Some(device) = device.filter(|_| power_of(&kept) == Power::On) else {
+        let Some(device) =
+            device.filter(|_| [Power::On, Power::Stopping].contains(&power_of(&kept)))
+        else {
             return Err(Problem::conflict(format!("machine {name} is not on")));
         };
         volume::set_health(&kept.machine, &device, record.health, health).await?;

@@ -40,6 +40,7 @@ impl World {
         kept.machine.write_record(&kept.record)?;
         self.restore(kept).await?;
         let devices = self.plug_in(kept).await?;
+        self.mounted_anew(&kept.record.name).await?;
         kept.machine.write_boot(&kept.record, &devices)?;
         kept.machine.start().await?;
         Ok(())

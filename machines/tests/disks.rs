@@ -193,4 +193,24 @@ async fn a_volume_is_full_hangs_and_takes_no_writes() {
         .await
         .unwrap();
     assert!(said.stdout.contains("Read-only file system"), "{said:?}");
+
+    is_well_after_a_power_cut(&daemon, &volume).await;
+    assert!(daemon.can("a", write).await);
+
+    // Whoever waits for the disk goes with the power all the same.
+    set(Health::Hanging).await;
+    let waits = "dd if=/dev/zero of=/var/lib/postgresql/y count=1 conv=fsync >/dev/null 2>&1 &";
+    daemon.sh("a", waits).await;
+    is_well_after_a_power_cut(&daemon, &volume).await;
+    assert!(daemon.can("a", write).await);
+}
+
+async fn is_well_after_a_power_cut(daemon: &Daemon, volume: &str) {
+    daemon.client.kill("a").await.unwrap();
+    assert_eq!(daemon.client.show("a").await.unwrap().power, Power::Off);
+    daemon.client.start("a").await.unwrap();
+    daemon.booted("a").await;
+    let volumes = daemon.client.volumes(None).await.unwrap();
+    let seen = volumes.iter().find(|known| known.id == volume).unwrap();
+    assert_eq!(seen.health, Health::Well);
 }
