@@ -204,7 +204,8 @@ async fn rewind(turn: &mut Turn<'_, Rebuild>) -> Work {
             turn.memo.rewound = true;
             if let Some(bytes) = lost(said.value("end")?, said.value("parted")?) {
                 words += &format!("; {bytes} bytes of its WAL were never replicated and are lost");
-                turn.memo.lost_bytes = Some(bytes);
+                // Its leader may have changed since it was rewound first.
+                turn.memo.lost_bytes = most(turn.memo.lost_bytes, bytes);
             }
             Ok(Outcome::then("start", words))
         }
@@ -289,9 +290,22 @@ fn lost(end: &str, parted: &str) -> Option<u64> {
     Some(end.0.saturating_sub(parted.0))
 }
 
+/// What was lost in all, by what was known of it before: one that is rewound once more has
+/// nothing left of what it lost then.
+fn most(before: Option<u64>, now: u64) -> Option<u64> {
+    before.max(Some(now))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_lost_first_stands_when_it_is_rewound_once_more() {
+        assert_eq!(most(None, 0), Some(0));
+        assert_eq!(most(None, 2352), Some(2352));
+        assert_eq!(most(Some(2352), 0), Some(2352));
+    }
 
     #[test]
     fn what_was_lost_is_counted_from_the_fork_to_the_last_record() {
