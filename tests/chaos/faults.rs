@@ -29,8 +29,8 @@ pub enum Cure {
     Thaw(String),
     Clock(String),
     Heal(End, End),
-    /// The volumes of a machine.
-    Repair(String, Vec<String>),
+    /// The volumes.
+    Repair(Vec<String>),
     StartDatabase,
     ContinueDatabase,
 }
@@ -164,7 +164,6 @@ async fn postmaster(world: &World, node: &Lead) -> Result<Begun> {
 async fn disk(world: &World, node: &Lead, fault: DiskFault) -> Result<Begun> {
     let health = match fault {
         DiskFault::Full => Health::Full,
-        DiskFault::ReadOnly => Health::ReadOnly,
         DiskFault::Hanging => Health::Hanging,
     };
     let volumes = world.machines().show(&node.instance).await?.volumes;
@@ -172,10 +171,7 @@ async fn disk(world: &World, node: &Lead, fault: DiskFault) -> Result<Begun> {
     for volume in &volumes {
         world.machines().set_volume(volume, health).await?;
     }
-    Ok(Begun::at(
-        node,
-        Cure::Repair(node.instance.clone(), volumes),
-    ))
+    Ok(Begun::at(node, Cure::Repair(volumes)))
 }
 
 fn control_database(world: &World, fault: DatabaseFault) -> Result<Begun> {
@@ -215,9 +211,9 @@ pub async fn end(world: &World, cure: Cure) -> Result<()> {
         Cure::Thaw(machine) => as_it_is(world.machines().thaw(&machine).await)?,
         Cure::Clock(machine) => as_it_is(world.machines().clock(&machine, 0).await)?,
         Cure::Heal(from, to) => as_it_is(world.machines().heal(from, to).await)?,
-        Cure::Repair(machine, volumes) => {
+        Cure::Repair(volumes) => {
             for volume in volumes {
-                repair(world, &machine, &volume).await?;
+                repair(world, &volume).await?;
             }
         }
         Cure::StartDatabase => {
@@ -236,9 +232,9 @@ pub async fn end(world: &World, cure: Cure) -> Result<()> {
 /// How long a disk may wait to be repaired: its machine has to be on.
 const REPAIRED_WITHIN: Duration = Duration::from_secs(180);
 
-/// What fills it is removed, what hangs goes on. Where a filesystem takes no writes any more a
-/// person cuts the power of its machine, which then mounts it anew.
-async fn repair(world: &World, machine: &str, volume: &str) -> Result<()> {
+/// What fills it is removed, and what hangs goes on; one whose machine was off is well already
+/// if it was mounted anew.
+async fn repair(world: &World, volume: &str) -> Result<()> {
     let machines = world.machines();
     let repaired = until("the disk is repaired", REPAIRED_WITHIN, || async {
         let there = machines.volumes(None).await?;
@@ -249,11 +245,7 @@ async fn repair(world: &World, machine: &str, volume: &str) -> Result<()> {
         match health {
             // It is gone, and so may be its server.
             None | Some(Health::Well) => return Ok(Ok(())),
-            Some(Health::Full | Health::Hanging) => {}
-            Some(Health::ReadOnly) => {
-                as_it_is(machines.kill(machine).await)?;
-                as_it_is(machines.start(machine).await)?;
-            }
+            Some(Health::Full | Health::Hanging | Health::ReadOnly) => {}
         }
         let repaired = machines.set_volume(volume, Health::Well).await;
         Ok(repaired.map(drop).map_err(|e| e.to_string()))

@@ -133,14 +133,11 @@ fn harm(rng: &mut StdRng, at_a_leader: bool) -> (What, Duration) {
         }
         80..90 => (What::Postmaster(node), Duration::ZERO),
         _ => {
-            let fault = *[
-                DiskFault::Full,
-                DiskFault::Full,
-                DiskFault::ReadOnly,
-                DiskFault::Hanging,
-            ]
-            .choose(rng)
-            .expect("some");
+            let fault = if rng.random_bool(0.6) {
+                DiskFault::Full
+            } else {
+                DiskFault::Hanging
+            };
             (What::Disk(node, fault), long)
         }
     }

@@ -128,7 +128,6 @@ pub enum NetworkFault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DiskFault {
     Full,
-    ReadOnly,
     Hanging,
 }
 
@@ -170,7 +169,6 @@ impl What {
             Self::Network(_, _, NetworkFault::Slow(_)) => "network slow",
             Self::Postmaster(_) => "postmaster killed",
             Self::Disk(_, DiskFault::Full) => "disk full",
-            Self::Disk(_, DiskFault::ReadOnly) => "disk read-only",
             Self::Disk(_, DiskFault::Hanging) => "disk hanging",
             Self::ControlDatabase(DatabaseFault::Kill) => "control database killed",
             Self::ControlDatabase(DatabaseFault::Freeze) => "control database frozen",
