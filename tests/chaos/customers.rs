@@ -11,7 +11,7 @@ use crate::plan::Which;
 use crate::world::World;
 
 /// Between the beginnings of two commits of one customer.
-const BEAT: Duration = Duration::from_millis(250);
+const BEAT: Duration = Duration::from_millis(400);
 /// Between two looks at the addresses.
 const OFTEN: Duration = Duration::from_secs(2);
 

@@ -232,13 +232,13 @@ async fn pages(world: &World) -> Result<usize, Broken> {
         .map_err(|e| Broken::new(law, format!("{e:#}")))
 }
 
-/// Each incident that needs a human has had one called.
+/// Each incident that needs a human has had one called, or the customer told.
 ///
 /// # Errors
 /// The law that is broken.
 pub async fn called(world: &World) -> Result<(), Broken> {
     let sql = "select coalesce(jsonb_agg(kind || ' inc_' || id), '[]') from incidents
-         where state = 'needs_human' and paged_at is null";
+         where state = 'needs_human' and paged_at is null and ticketed_at is null";
     match asked(world, sql).await {
         Ok(Value::Array(none)) if none.is_empty() => Ok(()),
         Ok(some) => {
