@@ -15,7 +15,7 @@ use crate::plan::{
 use crate::world::World;
 
 /// What ends a fault that has begun.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Cure {
     /// Nothing: it has no duration.
     None,
@@ -169,7 +169,14 @@ async fn disk(world: &World, node: &Lead, fault: DiskFault) -> Result<Begun> {
     let volumes = world.machines().show(&node.instance).await?.volumes;
     ensure!(!volumes.is_empty(), "{} has no volume", node.instance);
     for volume in &volumes {
-        world.machines().set_volume(volume, health).await?;
+        let set = world.machines().set_volume(volume, health).await;
+        if set.is_err() {
+            // What fills it may lie there in part.
+            let script = "rm -f /var/lib/postgresql/.full";
+            let limit = Duration::from_secs(20);
+            let _ = world.machines().sh(&node.instance, script, limit).await;
+        }
+        set?;
     }
     Ok(Begun::at(node, Cure::Repair(volumes)))
 }
@@ -192,11 +199,21 @@ fn control_database(world: &World, fault: DatabaseFault) -> Result<Begun> {
     })
 }
 
+/// How long it may take to end a fault: the daemon of the machines may be busy.
+const ENDED_WITHIN: Duration = Duration::from_secs(300);
+
 /// Ends what has begun. What somebody else has mended meanwhile stays so.
 ///
 /// # Errors
 /// If it cannot be ended; nothing can be told of drover then.
 pub async fn end(world: &World, cure: Cure) -> Result<()> {
+    let ended = until("it is over", ENDED_WITHIN, || async {
+        end_once(world, cure.clone()).await.map(Ok)
+    });
+    ended.await.map(drop)
+}
+
+async fn end_once(world: &World, cure: Cure) -> Result<()> {
     match cure {
         Cure::None => {}
         Cure::Continue(pid) => {
@@ -217,11 +234,10 @@ pub async fn end(world: &World, cure: Cure) -> Result<()> {
             }
         }
         Cure::StartDatabase => {
-            let started = world.drover.postgres.pg_ctl(&["start"]);
-            // Whoever was not dead yet a moment ago is by now.
-            if started.is_err() {
-                tokio::time::sleep(Duration::from_secs(2)).await;
-                world.drover.postgres.pg_ctl(&["start"])?;
+            let database = &world.drover.postgres;
+            // Whoever was not dead yet a moment ago is by now; or it runs already.
+            if database.pg_ctl(&["start"]).is_err() {
+                database.pg_ctl(&["status"])?;
             }
         }
         Cure::ContinueDatabase => world.drover.postgres.signal(Signal::SIGCONT)?,
@@ -229,28 +245,19 @@ pub async fn end(world: &World, cure: Cure) -> Result<()> {
     Ok(())
 }
 
-/// How long a disk may wait to be repaired: its machine has to be on.
-const REPAIRED_WITHIN: Duration = Duration::from_secs(180);
-
 /// What fills it is removed, and what hangs goes on; one whose machine was off is well already
 /// if it was mounted anew.
 async fn repair(world: &World, volume: &str) -> Result<()> {
-    let machines = world.machines();
-    let repaired = until("the disk is repaired", REPAIRED_WITHIN, || async {
-        let there = machines.volumes(None).await?;
-        let health = there
-            .iter()
-            .find(|one| one.id == volume)
-            .map(|one| one.health);
-        match health {
-            // It is gone, and so may be its server.
-            None | Some(Health::Well) => return Ok(Ok(())),
-            Some(Health::Full | Health::Hanging | Health::ReadOnly) => {}
+    let there = world.machines().volumes(None).await?;
+    let health = there.iter().find(|one| one.id == volume);
+    match health.map(|one| one.health) {
+        // It is gone, and so may be its server.
+        None | Some(Health::Well) => Ok(()),
+        Some(Health::Full | Health::Hanging | Health::ReadOnly) => {
+            world.machines().set_volume(volume, Health::Well).await?;
+            Ok(())
         }
-        let repaired = machines.set_volume(volume, Health::Well).await;
-        Ok(repaired.map(drop).map_err(|e| e.to_string()))
-    });
-    repaired.await.map(drop)
+    }
 }
 
 /// One that was told to end, 27 s ago; and where it was the only one of its kind, its successor
