@@ -74,10 +74,15 @@ fn main() -> Result<ExitCode> {
         let mut terminated = signal(SignalKind::terminate())?;
         tokio::select! {
             done = run(plan, arguments.json) => done,
-            _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted; seed {seed}"),
-            _ = terminated.recv() => anyhow::bail!("terminated; seed {seed}"),
+            _ = tokio::signal::ctrl_c() => Ok(interrupted(seed)),
+            _ = terminated.recv() => Ok(interrupted(seed)),
         }
     })
+}
+
+fn interrupted(seed: u64) -> ExitCode {
+    println!("chaos: interrupted; seed {seed}");
+    ExitCode::FAILURE
 }
 
 fn show(plan: &Plan) {

@@ -116,10 +116,10 @@ pub fn print(summary: &Value) {
         match value.as_object() {
             Some(parts) => {
                 for (part, value) in parts {
-                    println!("{:<32}{value}", format!("{name}: {part}"));
+                    println!("{:<44}{value}", format!("{name}: {part}"));
                 }
             }
-            None => println!("{name:<32}{value}"),
+            None => println!("{name:<44}{value}"),
         }
     }
 }
