@@ -10,6 +10,13 @@ use super::scene::Scene;
 const ALL: [&str; 6] = ["web", "clock", "feel", "think", "resolve", "notify"];
 
 impl Scene {
+    /// Today's record, for tomorrow.
+    fn dumped(&self) -> std::path::PathBuf {
+        let file = self.drover.dir().join("yesterday.sql");
+        self.drover.postgres.dump("drover", &file).unwrap();
+        file
+    }
+
     /// The record becomes what it was when this was dumped: in the same database, so that
     /// nothing but the nodes tells.
     async fn restored(&mut self, dump: &std::path::Path) {
@@ -41,7 +48,7 @@ impl Scene {
 async fn a_record_from_before_a_failover_stops_nobody_and_takes_who_leads_from_the_nodes() {
     let mut scene = Scene::start("async", 1).await;
     let old = scene.lead().await;
-    let dump = scene.drover.postgres.dump("drover", "yesterday").unwrap();
+    let dump = scene.dumped();
     let sql = "select clock_timestamp()::text";
     let dumped: String = sql::scalar(&scene.drover.pool, sql, ()).await;
     let ask = json!({"action": "failover", "reason": "a test"});
@@ -103,7 +110,7 @@ async fn a_record_from_before_a_failover_stops_nobody_and_takes_who_leads_from_t
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_has_lost_its_last_leases_is_told_by_those() {
     let mut scene = Scene::start("async", 1).await;
-    let dump = scene.drover.postgres.dump("drover", "yesterday").unwrap();
+    let dump = scene.dumped();
     let leader = scene.lead().await;
     let ask = json!({"action": "rotate_password", "reason": "a test"});
     scene

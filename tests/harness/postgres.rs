@@ -270,16 +270,6 @@ impl Postgres {
         Ok((url, pool))
     }
 
-    /// Dumps a database into a file of this name; gives its path.
-    pub fn dump(&self, database: &str, name: &str) -> Result<PathBuf> {
-        let file = self.dir.join(name);
-        self.run("pg_dump", |c| {
-            c.args(["--format=custom", "--file"]).arg(&file);
-            c.args(["--dbname", &self.url(database)]);
-        })?;
-        Ok(file)
-    }
-
     /// Restores a dump into a database, in place of what is in it.
     pub fn restore(&self, file: &Path, database: &str) -> Result<()> {
         let url = self.url(database);
@@ -291,8 +281,9 @@ impl Postgres {
                    create schema public",
             );
         })?;
-        self.run("pg_restore", |c| {
-            c.args(["--exit-on-error", "--dbname", &url]).arg(file);
+        self.run("psql", |c| {
+            c.args(["--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1"]);
+            c.args(["--dbname", &url, "--file"]).arg(file);
         })
     }
 

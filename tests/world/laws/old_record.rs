@@ -23,7 +23,8 @@ async fn restored() -> (Deployment, Value) {
     for kind in ["web", "clock"] {
         drover.processes.kill(kind).unwrap();
     }
-    let dump = drover.postgres.dump("drover", "dump").unwrap();
+    let dump = drover.dir().join("dump.sql");
+    drover.postgres.dump("drover", &dump).unwrap();
     let (url, pool) = drover.postgres.empty_database("restored").await.unwrap();
     drover.postgres.restore(&dump, "restored").unwrap();
     drover.pool = pool;
