@@ -73,9 +73,7 @@ sql -o /dev/null -c "select pg_reload_conf()" </dev/null
 sql -o /dev/null -c "select txid_current()" </dev/null || exit 1
 # Who is rewound to it needs to see its timeline in its control file.
 sql -o /dev/null -c "checkpoint" </dev/null || { echo "it leads, and makes no checkpoint"; exit 1; }
-led=$(sql -c "select $own_timeline" </dev/null) && [ -n "$led" ] || {
-  echo "it leads, and does not say on which timeline"
-  exit 1
-}
+led=$(sql -c "select $own_timeline" </dev/null)
+[ -n "$led" ] || { echo "it leads, and does not say on which timeline"; exit 1; }
 tell timeline "$led"
 echo "cluster $v/$c leads"
