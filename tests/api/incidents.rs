@@ -112,7 +112,8 @@ async fn incidents_are_listed_newest_first_filtered_and_in_pages() {
 
     let one = drover.get("/v1/incidents?kind=blind").await.json();
     let blind = &one["items"][0];
-    blind.shows(json!({"id": ids[0], "subject": null}));
+    let of_it = all.iter().find(|(kind, _)| *kind == IncidentKind::Blind);
+    blind.shows(json!({"id": of_it.unwrap().1, "subject": null}));
     for (whose, of) in [(&server, Kind::Server), (&db, Kind::Resource)] {
         let kinds = IncidentKind::ALL.iter();
         let of_it = kinds.filter(|kind| subject_of(**kind) == Some(of));
