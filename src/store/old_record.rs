@@ -4,12 +4,14 @@
 //! servers do by the words that they have obeyed since. While there is doubt nothing is changed
 //! ([`crate::store::incidents::old_record`]); who leads is then taken from the nodes.
 
+mod groups;
 mod leads;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use std::collections::HashMap;
+
 use sqlx::{Connection as _, FromRow, PgConnection};
 
-use super::statement::{column, only_row, row, rows, run};
+use super::statement::{column, only_row, row, run};
 use super::words::{self, Kept};
 use super::{incidents, modes, observations, operations, queue};
 use crate::model::{
@@ -17,13 +19,12 @@ use crate::model::{
     OperationState, SubjectId,
 };
 
-pub use leads::{Leads, NodeSeen, who_leads};
+use groups::groups;
+pub use groups::{Group, compare};
+pub use leads::{Leads, NodeSeen};
 
 /// How the herd's mode begins to say why it is `hold`, where nobody has set it.
 const ANOTHER: &str = "the control database is another one than before";
-
-/// What a node has said is not what it would say now, if it is older than this.
-const FRESH: TimeDelta = TimeDelta::minutes(5);
 
 /// So many servers are named.
 const NAMED: usize = 3;
@@ -145,7 +146,7 @@ pub async fn doubt(db: &mut PgConnection) -> sqlx::Result<Option<String>> {
 async fn felt(
     db: &mut PgConnection,
     servers: &[SubjectId],
-) -> sqlx::Result<Vec<(SubjectId, Vec<ObeyedWord>)>> {
+) -> sqlx::Result<HashMap<SubjectId, Vec<ObeyedWord>>> {
     let seen = observations::newest(db, servers).await?;
     let words = |(id, seen): (SubjectId, Observation)| {
         let words = seen.attributes.server.words?;
@@ -171,109 +172,12 @@ async fn behind(db: &mut PgConnection) -> sqlx::Result<Vec<(Kept, String)>> {
     Ok(compared.collect())
 }
 
-fn obeyed<'a>(felt: &'a [(SubjectId, Vec<ObeyedWord>)], kept: &Kept) -> Option<&'a ObeyedWord> {
-    let (_, words) = felt.iter().find(|(server, _)| *server == kept.server)?;
-    words
-        .iter()
-        .find(|word| word.key.as_deref() == Some(&kept.key))
-}
-
-/// A leader and its followers, of which the record may be wrong.
-#[derive(Clone, Debug)]
-pub struct Group {
-    /// Who leads by the record.
-    pub leader: SubjectId,
-    /// Its name.
-    pub name: String,
-    /// All of them, the leader first.
-    pub nodes: Vec<NodeSeen>,
-    /// Who leads by the nodes' word.
-    pub leads: Leads,
-}
-
-/// The leaders whose record differs from what the nodes say, or may. `told` are nodes of which
-/// a person has said that they lead.
-///
-/// # Errors
-/// What the database said.
-pub async fn compare(db: &mut PgConnection, told: &[SubjectId]) -> sqlx::Result<Vec<Group>> {
-    let differs = |group: &Group| {
-        let knows_more = |node: &NodeSeen| node.epoch.is_some_and(|of| of > node.recorded);
-        group.leads != Leads::AsRecorded || group.nodes.iter().any(knows_more)
-    };
-    let groups = groups(db, told).await?.into_iter();
-    Ok(groups.filter(differs).collect())
-}
-
-async fn groups(db: &mut PgConnection, told: &[SubjectId]) -> sqlx::Result<Vec<Group>> {
-    #[derive(FromRow)]
-    struct Node {
-        id: SubjectId,
-        name: String,
-        leader: SubjectId,
-        server: SubjectId,
-        deployment: DeploymentId,
-        epoch: i64,
-        word_key: Option<String>,
-        system_identifier: Option<String>,
-    }
-    let sql = "select r.id, s.name, coalesce(r.leader_id, r.id) as leader, r.server_id as server,
-                      d.id as deployment, r.epoch, s.word_key, r.system_identifier
-               from deployment d, resources r join subjects s on s.id = r.id
-               where s.forgotten_at is null
-               order by leader, r.leader_id nulls first, r.id";
-    let nodes: Vec<Node> = rows(db, sql, ()).await?;
-    let servers: Vec<SubjectId> = nodes.iter().map(|node| node.server).collect();
-    let felt = felt(db, &servers).await?;
-    let ids: Vec<SubjectId> = nodes.iter().map(|node| node.id).collect();
-    let seen = observations::newest(db, &ids).await?;
-    let now: DateTime<Utc> = super::now(db).await?;
-    let node_seen = |node: &Node| {
-        let (own, deployment) = (node.word_key.as_deref(), node.deployment.to_string());
-        // One that the record has not seen a word of is known by its system identifier.
-        let prefix = node.system_identifier.as_ref().map(|id| format!("{id}-"));
-        let is_its = |key: &str| match own {
-            Some(own) => key == own,
-            None => prefix
-                .as_deref()
-                .is_some_and(|prefix| key.starts_with(prefix)),
-        };
-        let words = felt.iter().find(|(server, _)| *server == node.server);
-        let mut words = words.map_or(&[][..], |(_, words)| words).iter();
-        let word = words.find(|word| {
-            word.deployment.as_ref() == Some(&deployment) && word.key.as_deref().is_some_and(is_its)
-        });
-        let fresh = |seen: &&Observation| seen.created_at > now - FRESH;
-        let seen = seen
-            .iter()
-            .find(|(id, _)| *id == node.id)
-            .map(|(_, seen)| seen);
-        let seen = seen
-            .filter(fresh)
-            .filter(|seen| seen.attributes.service_available);
-        NodeSeen {
-            id: node.id,
-            name: node.name.clone(),
-            takes_writes: seen.and_then(|seen| Some(!seen.attributes.resource.in_recovery?)),
-            epoch: word.and_then(|word| word.epoch),
-            recorded: node.epoch,
-            timeline: seen.and_then(|seen| u32::try_from(seen.attributes.resource.timeline?).ok()),
-        }
-    };
-    let groups = nodes
-        .chunk_by(|a, b| a.leader == b.leader)
-        .filter_map(|nodes| {
-            let leader = nodes.iter().find(|node| node.id == node.leader)?;
-            let seen: Vec<NodeSeen> = nodes.iter().map(node_seen).collect();
-            let leads = who_leads(leader.id, &seen, told);
-            Some(Group {
-                leader: leader.id,
-                name: leader.name.clone(),
-                nodes: seen,
-                leads,
-            })
-        });
-    Ok(groups.collect())
+fn obeyed<'a>(
+    felt: &'a HashMap<SubjectId, Vec<ObeyedWord>>,
+    kept: &Kept,
+) -> Option<&'a ObeyedWord> {
+    let mut words = felt.get(&kept.server)?.iter();
+    words.find(|word| word.key.as_deref() == Some(&kept.key))
 }
 
 /// Brings all that servers compare with above what they know, and gives up what may not be
@@ -284,39 +188,49 @@ async fn groups(db: &mut PgConnection, told: &[SubjectId]) -> sqlx::Result<Vec<G
 /// What the database said.
 pub async fn raise(db: &mut PgConnection, by: OperationId) -> sqlx::Result<()> {
     give_up_what_was_begun(db, by).await?;
+    let (mut leaders, mut epochs, mut timelines) = (vec![], vec![], vec![]);
     for group in groups(db, &[]).await? {
-        let epochs = group
-            .nodes
-            .iter()
-            .flat_map(|node| node.epoch.into_iter().chain([node.recorded]));
-        let epoch = epochs.max().unwrap_or_default();
-        let sql = "update resources set epoch = $2 + 1, epoch_by = $3
-                   where id = $1 or leader_id = $1";
-        run(db, sql, (group.leader, epoch, by)).await?;
+        let known = |node: &NodeSeen| node.epoch.unwrap_or_default().max(node.recorded);
+        leaders.push(group.leader);
+        epochs.push(group.nodes.iter().map(known).max().unwrap_or_default());
+        timelines.push(group.nodes.iter().filter_map(|node| node.timeline).max());
     }
+    let timelines: Vec<Option<i64>> = timelines.into_iter().map(|of| of.map(i64::from)).collect();
+    let sql = "update resources r
+               set epoch = g.epoch + 1, epoch_by = $4,
+                   newest_timeline = greatest(r.newest_timeline, g.timeline),
+                   timeline = case when r.leader_id is null then greatest(r.timeline, g.timeline)
+                                   else r.timeline end
+               from unnest($1::text[], $2::bigint[], $3::bigint[]) as g (leader, epoch, timeline)
+               where coalesce(r.leader_id, r.id) = g.leader";
+    run(db, sql, (leaders, epochs, timelines, by)).await?;
     let servers = servers(db).await?;
     let felt = felt(db, &servers).await?;
+    let (mut subjects, mut numbers) = (vec![], vec![]);
     for kept in words::kept(db, &servers).await? {
-        let Some(obeyed) = obeyed(&felt, &kept) else {
-            continue;
-        };
-        let mut number = |lease: &String| lease.split_once(':')?.0.parse::<i64>().ok();
-        let mut leases = obeyed
-            .leases
-            .as_deref()
-            .unwrap_or_default()
+        let leases = obeyed(&felt, &kept).and_then(|word| word.leases.as_deref());
+        // A cluster's, and its server's behind it; of a machine there is one.
+        for (subject, lease) in [kept.subject, kept.server]
             .iter()
-            .map(&mut number);
-        let (first, second) = (leases.next().flatten(), leases.next().flatten());
-        for (subject, had) in [(kept.subject, first), (kept.server, second)] {
-            let sql = "update subjects
-                       set lock_fence = greatest(lock_fence, $2) + 1, lock_owner = null,
-                           lock_nonce = md5(random()::text || id || clock_timestamp()),
-                           lock_worker = null, lock_until = null
-                       where id = $1 and $2 is not null";
-            run(db, sql, (subject, had)).await?;
+            .zip(leases.unwrap_or_default())
+        {
+            let number = lease
+                .split_once(':')
+                .and_then(|(n, _)| n.parse::<i64>().ok());
+            if let Some(number) = number {
+                subjects.push(*subject);
+                numbers.push(number);
+            }
         }
     }
+    let sql = "update subjects s
+               set lock_fence = greatest(s.lock_fence, had.fence) + 1, lock_owner = null,
+                   lock_nonce = md5(random()::text || s.id || clock_timestamp()),
+                   lock_worker = null, lock_until = null
+               from (select id, max(fence) as fence
+                     from unnest($1::text[], $2::bigint[]) as u (id, fence) group by id) had
+               where s.id = had.id";
+    run(db, sql, (subjects, numbers)).await?;
     // Whoever may be in a list is counted until it is proved that it is not.
     run(
         db,
@@ -324,40 +238,12 @@ pub async fn raise(db: &mut PgConnection, by: OperationId) -> sqlx::Result<()> {
         (),
     )
     .await?;
-    for (subject, timeline) in timelines(db).await? {
-        let sql = "update resources
-                   set newest_timeline = greatest(newest_timeline, $2),
-                       timeline = case when leader_id is null then greatest(timeline, $2)
-                                       else timeline end
-                   where id = $1 or leader_id = $1";
-        run(db, sql, (subject, timeline)).await?;
-    }
     let held = modes::of_herd(db).await?;
     if held.is_some_and(|set| set.reason.starts_with(ANOTHER)) {
         modes::set(db, "herd", Mode::Act, "").await?;
     }
     settle(db).await?;
     queue::wake_all_incidents(db, None).await
-}
-
-/// The highest timeline that a node of each leader was seen on.
-async fn timelines(db: &mut PgConnection) -> sqlx::Result<Vec<(SubjectId, i64)>> {
-    let sql = "select r.id, coalesce(r.leader_id, r.id)
-               from resources r join subjects s on s.id = r.id where s.forgotten_at is null";
-    let nodes: Vec<(SubjectId, SubjectId)> = rows(db, sql, ()).await?;
-    let ids: Vec<SubjectId> = nodes.iter().map(|(id, _)| *id).collect();
-    let seen = observations::newest(db, &ids).await?;
-    let of = |(id, seen): (SubjectId, Observation)| {
-        let (_, leader) = nodes.iter().find(|(node, _)| *node == id)?;
-        // Servers tell, and may tell anything.
-        Some((
-            *leader,
-            u32::try_from(seen.attributes.resource.timeline?)
-                .ok()?
-                .into(),
-        ))
-    };
-    Ok(seen.into_iter().filter_map(of).collect())
 }
 
 /// Who leads and who follows is decided anew; the rest begins its time anew.
