@@ -72,10 +72,10 @@ scripts! {
 
     // A cluster that runs, or does not.
     LOOK_CLUSTER = look_cluster, Owner, Nothing, [processes, answers];
-    RESTART_DEAD_CLUSTER = restart_dead_cluster, Anyone, Cluster, [clusters, owner, choose, cluster, processes, answers, put, settings, standby, ctl];
-    START_CLUSTER = start_cluster, Root, Cluster, [clusters, owner, choose, cluster, processes, put, settings, standby, ctl];
+    RESTART_DEAD_CLUSTER = restart_dead_cluster, Anyone, Cluster, [clusters, owner, choose, cluster, processes, answers, put, settings, let_in, standby, ctl];
+    START_CLUSTER = start_cluster, Root, Cluster, [clusters, owner, choose, cluster, processes, put, settings, let_in, standby, ctl];
     MARK_POSTMASTER = mark_postmaster, Owner, Nothing, [processes, postmaster];
-    RESTART_CLUSTER = restart_cluster, Anyone, Cluster, [clusters, owner, choose, cluster, processes, postmaster, put, settings, standby, ctl];
+    RESTART_CLUSTER = restart_cluster, Anyone, Cluster, [clusters, owner, choose, cluster, processes, postmaster, put, settings, let_in, standby, ctl];
 
     // Roles and sessions.
     LOOK_ROLE = look_role, Owner, Nothing, [superuser];

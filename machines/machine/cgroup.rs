@@ -96,6 +96,25 @@ impl Cgroup {
         all.lines().filter_map(|line| line.parse().ok()).collect()
     }
 
+    /// Which of its processes wait in the kernel, and for what: what does not end may wait for a
+    /// disk.
+    pub fn waits(&self) -> String {
+        let waits = |pid: &i32| {
+            let of = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
+            let stat = of("stat")?;
+            let (name, rest) = stat.rsplit_once(')')?;
+            let calls = of("stack").unwrap_or_default();
+            let calls: Vec<&str> = calls
+                .lines()
+                .filter_map(|line| line.split(' ').nth(1)?.split('+').next())
+                .collect();
+            let waits = rest.trim_start().starts_with('D');
+            waits.then(|| format!("{name}) in {}", calls.join(" < ")))
+        };
+        let all: Vec<String> = self.processes().iter().filter_map(waits).collect();
+        all.join("; ")
+    }
+
     /// Stops every process where it is, or lets them go on.
     pub async fn freeze(&self, frozen: bool) -> anyhow::Result<()> {
         let word = if frozen { "1" } else { "0" };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 
 use super::Machine;
 use crate::protocol::Output;
@@ -43,7 +43,11 @@ impl Machine {
             .input(input)
             .limit(limit + Duration::from_secs(5))
             .output()
-            .await?;
+            .await
+            .map_err(|e| match self.cgroup.waits() {
+                none if none.is_empty() => e,
+                waits => anyhow!("{e:#}; in the kernel wait {waits}"),
+            })?;
         Ok(output.into())
     }
 

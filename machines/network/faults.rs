@@ -68,7 +68,8 @@ pub enum What {
     Cut,
     /// So many packets of a hundred are lost
     Loss(u8),
-    /// No more than so many kilobits a second, of a machine with everybody together
+    /// No more than so many kilobits a second, of a machine with everybody together. Of what
+    /// it sends a second's worth, and a quarter, goes at once: nft counts no finer
     Slow(u32),
 }
 

@@ -81,6 +81,27 @@ async fn where_nobody_can_lead_the_leader_is_let_out_of_its_fence() {
     scene.assert_one_leader().await;
 }
 
+/// It fails again and again, and nobody could do better: then it does.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_only_one_who_can_lead_is_told_until_it_does() {
+    let scene = Scene::start("async", 1).await;
+    let (old, its) = scene.pair().await;
+    scene.hold_replay(&its, true).await;
+    scene.drover.unplug(&old.instance).await.unwrap();
+    let sql = "select coalesce(max(failures), 0) from operations
+         where kind = 'failover' and step_name = 'promote'";
+    let pool = &scene.drover.pool;
+    sql::until(pool, "it fails often", PATIENCE, sql, |n: &i32| *n > 3).await;
+    scene.hold_replay(&its, false).await;
+    scene.written_by_another(Instant::now(), &old).await;
+    assert_eq!(scene.another_leads(&old).await.id, its.id);
+    let sql = "select count(*) from operation_events where text like '%cannot be promoted%'";
+    let given_up: i64 = sql::scalar(pool, sql, ()).await;
+    assert_eq!(given_up, 0);
+    scene.settled_with_help().await;
+    scene.assert_one_leader().await;
+}
+
 /// A session that reads at the follower keeps it from replaying what it has received, for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_in_the_way_of_a_promotion_is_ended() {

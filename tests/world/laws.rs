@@ -15,5 +15,6 @@ mod old_record;
 mod ring;
 mod scenes;
 mod tokens;
+mod told;
 mod transactions;
 mod upgrade;

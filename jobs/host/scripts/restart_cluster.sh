@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2154  # v, c: prelude/cluster.sh; now: prelude/postmaster.sh
 # Restarts the cluster. $2 is the postmaster to be ended; empty: there was none. Another one
-# is the work of a turn that was cut off. $3 is what it is by the record: `leader` or `follower`.
+# is the work of a turn that was cut off. $3 is what it is by the record: `leader`, `follower`, or nothing that drover could tell.
 #
 # Stop and start are two commands: pg_ctlcluster refuses its owner the restart of a cluster
 # that systemd started.
@@ -14,7 +14,7 @@ out=$(ctl 14 stop fast 2>&1)
 status=$?
 case $status in
   0 | 2)
-    be_what_it_is "$3" || { echo "it cannot be kept from leading"; exit 5; }
+    be_what_it_is "$3" || { echo "it cannot be made what it is by the record"; exit 5; }
     out=$(ctl 7 start 2>&1)
     status=$?
     ;;

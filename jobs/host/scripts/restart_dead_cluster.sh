@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2154  # v, c: prelude/cluster.sh; pids: prelude/processes.sh
 # Restarts the cluster of port $1. $2 is the stop mode, $3 the server's clock before the
-# attempt, $4 why drover could not get in, $5 what it is by the record: `leader` or `follower`. A postmaster that was started since is the work
+# attempt, $4 why drover could not get in, $5 what it is by the record: `leader`, `follower`, or nothing that drover could tell. A postmaster that was started since is the work
 # of a turn that was cut off. One that answers is not touched, whatever `look` has found.
 #
 # Status 4: it cannot be stopped; 5: it does not start; 7: it accepts connections; 8: it will.
@@ -47,7 +47,7 @@ if in_data test -e postmaster.pid && ! alive; then
   fi
 fi
 
-be_what_it_is "$5" || { echo "it cannot be kept from leading"; exit 5; }
+be_what_it_is "$5" || { echo "it cannot be made what it is by the record"; exit 5; }
 out=$(ctl 8 start 2>&1)
 status=$?
 [ $status -eq 0 ] && { echo "started"; exit 0; }

@@ -22,7 +22,7 @@ use drover::store::subjects::Known;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::create_resource::plan;
+use super::create_resource::{plan, start};
 use super::fence::{FencedBy, fence};
 use super::follow::{make_slot, node, replication_password};
 use super::follows::nobody_else_leads;
@@ -64,6 +64,8 @@ pub(super) struct Memo {
     fenced_at: Option<DateTime<Utc>>,
     /// Who may have been told to lead: one of these may be leading.
     told: Vec<SubjectId>,
+    /// Those of them that were fenced, since another was to do better.
+    given_up: Vec<SubjectId>,
     /// Why drover alone does not go on, if it does not.
     refused: Option<Refusal>,
     /// The word of a human by which it went on all the same.
@@ -221,6 +223,7 @@ async fn elect(turn: &mut Turn<'_, Failover>) -> Work {
     }
     let Some(best) = votes.best() else {
         let why = votes.passed_over("no follower can take the lead");
+        take_back(turn).await;
         return Err(nobody_leads(turn, None, why));
     };
     let real = left_behind(turn, on, best).await;
@@ -265,6 +268,19 @@ fn prove_again(turn: &Turn<'_, Failover>) -> Result<(), Outcome> {
     Err(Outcome::then("fence", text))
 }
 
+/// Nobody did better: those who were given up start again, as followers that nobody may use.
+async fn take_back(turn: &mut Turn<'_, Failover>) {
+    for id in std::mem::take(&mut turn.memo.given_up) {
+        let started = async {
+            let (follower, server) = node(turn, id).await?;
+            start(turn, &follower, &server).await
+        };
+        if started.await.is_err() {
+            turn.memo.given_up.push(id);
+        }
+    }
+}
+
 /// Somebody may be able to lead in a while. If not, the leader leads on, if nobody else can
 /// have begun to; it is only where it cannot that a human has to say who does.
 fn nobody_leads(turn: &mut Turn<'_, Failover>, refused: Option<Refusal>, why: String) -> Outcome {
@@ -277,8 +293,12 @@ fn nobody_leads(turn: &mut Turn<'_, Failover>, refused: Option<Refusal>, why: St
     if fenced && turn.memo.told.is_empty() && !turn.memo.stays_fenced {
         return Outcome::then("lead_on", format!("{why}; it leads on"));
     }
-    // Nobody keeps it from being started while this is stuck.
+    // Nobody keeps it from being started while this is stuck, as what it is by the record; and
+    // whether it is to be fenced once more is another question.
     turn.memo.fenced_at = None;
+    if turn.memo.told.is_empty() {
+        turn.memo.fenced_by = None;
+    }
     turn.memo.refused = refused;
     match turn.memo.refused {
         Some(_) => Outcome::hopeless(format!("{why}; `override` goes on all the same")),
@@ -292,7 +312,7 @@ async fn promote(turn: &mut Turn<'_, Failover>) -> Work {
     }
     let to = lead::chosen(turn.memo.to)?;
     let (follower, server) = node(turn, to).await?;
-    if turn.operation.failures > TRIES {
+    if turn.operation.failures > TRIES && others_may_lead(turn, to).await? {
         return give_up_on(turn, &follower, &server).await;
     }
     // Whom its commits wait for is known before it takes the first.
@@ -303,18 +323,23 @@ async fn promote(turn: &mut Turn<'_, Failover>) -> Work {
     Ok(Outcome::done(words).with(Fact::Timeline(begun)))
 }
 
+/// Whether anybody but this one could be promoted instead. Where nobody can, it is told again.
+async fn others_may_lead(turn: &Turn<'_, Failover>, but: SubjectId) -> Result<bool, Outcome> {
+    let stand = Standing::read(turn, turn.resource()?).await?;
+    Ok(stand.votes.able.iter().any(|one| one.id != but))
+}
+
 /// Another may do better. But one that was told to lead, and did not say that it does,
 /// may be leading by now: it is fenced like the leader before it.
-async fn give_up_on(turn: &Context<'_>, follower: &Resource, server: &Server) -> Work {
+async fn give_up_on(turn: &mut Turn<'_, Failover>, follower: &Resource, server: &Server) -> Work {
     let name = &follower.subject.name;
     match fence(turn, follower, server).await {
-        Ok(proof) => Ok(Outcome::then(
-            "elect",
-            format!(
-                "{name} cannot be promoted ({}); another is looked for",
-                proof.words
-            ),
-        )),
+        Ok(proof) => {
+            turn.memo.given_up.push(follower.subject.id);
+            let words = proof.words;
+            let text = format!("{name} cannot be promoted ({words}); another is looked for");
+            Ok(Outcome::then("elect", text))
+        }
         Err(why) if waited(turn) < PATIENCE => Err(Outcome::failed(format!(
             "{name} does not say whether it leads: {why}"
         ))),

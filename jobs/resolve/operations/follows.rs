@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use drover::model::{Kind, PublicId, Resource, SubjectId};
+use drover::model::{Kind, Origin, PublicId, Resource, SubjectId};
+use drover::store::operations::failover;
 use futures::future::join_all;
 use tokio::time::timeout;
 
@@ -12,16 +13,18 @@ use super::{Context, Outcome, own_role};
 /// How long those that follow by the record may take to say that they do.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// What a resource is by the record, as scripts that start its cluster are told.
+/// What a resource is by the record, as scripts that start its cluster are told. One that was
+/// adopted may follow somebody whom drover does not know: nothing is said of it.
 pub(super) fn role(resource: &Resource) -> &'static str {
-    match resource.leader {
-        Some(_) => "follower",
-        None => "leader",
+    match (resource.leader, resource.subject.origin) {
+        (Some(_), _) => "follower",
+        (None, Origin::Created) => "leader",
+        (None, Origin::Adopted) => "",
     }
 }
 
-/// Who starts as a leader is one by more than the record, which may be old: none of its followers
-/// takes writes. One that does not answer says nothing.
+/// Who starts as a leader is one by more than the record, which may be old: nobody was told to
+/// take its lead, and none of its followers takes writes. One that does not answer says nothing.
 ///
 /// # Errors
 /// If one does, or the record cannot be read.
@@ -31,6 +34,17 @@ pub(super) async fn nobody_else_leads(
 ) -> Result<(), Outcome> {
     if resource.leader.is_some() {
         return Ok(());
+    }
+    let told = {
+        let mut db = turn.tools.pool.acquire().await?;
+        failover::told_to_lead(&mut db, resource.subject.id, turn.operation.id).await?
+    };
+    if let Some(other) = told {
+        return Err(Outcome::hopeless(format!(
+            "{} has told another to lead: {} is not started beside it",
+            other.public(),
+            resource.subject.name
+        )));
     }
     let followers = followers(turn, resource.subject.id).await?;
     let asked = followers.iter().map(async |(follower, server)| {

@@ -1,5 +1,6 @@
 //! Leaders and followers, from the first to the last script that is run at them.
 
+use drover_jobs::host::Script;
 use drover_jobs::host::scripts::*;
 use futures::future::join_all;
 
@@ -65,6 +66,8 @@ async fn lives_and_goes(machine: &Machine, login: Login, tag: &str) {
     )
     .await;
     copy.streams(login).await;
+    leads_again(&made, login).await;
+    copy.streams(login).await;
     made.does(login, FENCE, none).await;
     // Another may have been promoted to the second timeline: this one begins the third.
     let led = copy.does(login, PROMOTE, &["3", "manual"]).await;
@@ -127,6 +130,36 @@ async fn lives_and_goes(machine: &Machine, login: Login, tag: &str) {
         gone.root("! ls -d $C $D /var/log/postgresql/postgresql-$V-$N.log 2>/dev/null")
             .await;
     }
+}
+
+/// Whoever starts a leader that was stopped, or fenced, starts a leader, if nobody has its lead.
+async fn leads_again(leader: &Cluster<'_>, login: Login) {
+    let none: &[&str] = &[];
+    let writes = "[ ! -e $D/standby.signal ] && [ ! -e $C/pg_hba.conf.unfenced ] &&
+        runuser -u postgres -- psql -p $P -c 'create table again ()' -c 'drop table again'";
+    // A reboot has started it in between.
+    leader.does(login, STOP_LEADER, none).await;
+    leader.root("pg_ctlcluster $V $N start").await;
+    leader.does(login, LEAD_ON, none).await;
+    leader.root(writes).await;
+
+    let dead = ["fast", "9999999999", "refused", "leader"];
+    let starts: [(&'static Script, &[&str]); 3] = [
+        (START_CLUSTER, &["leader"]),
+        (RESTART_CLUSTER, &["", "leader"]),
+        (RESTART_DEAD_CLUSTER, &dead),
+    ];
+    for (start, arguments) in starts {
+        leader.does(login, FENCE, none).await;
+        leader.does(login, start, arguments).await;
+        leader.root(writes).await;
+    }
+    // Of one that was adopted nobody knows whom it may follow.
+    leader.does(login, FENCE, none).await;
+    leader.does(login, START_CLUSTER, &[""]).await;
+    leader.root("[ -e $D/standby.signal ]").await;
+    leader.does(login, LEAD_ON, none).await;
+    leader.root(writes).await;
 }
 
 #[tokio::test]

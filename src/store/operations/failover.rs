@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use super::{NewOperation, Remedy, end, open_for, open_of};
 use crate::model::{Observation, Operation, OperationId, OperationKind, OperationState, SubjectId};
 use crate::store::leases;
-use crate::store::statement::{column, only_value, row, rows};
+use crate::store::statement::{column, only_value, row, rows, value};
 
 /// A leader that has followers, and no failover at work.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +21,8 @@ pub struct Leader {
 }
 
 /// The leaders that are this subject, or on it, and have a follower that is not just being made
-/// to follow: that would only be waited for, while it waits for its leader. Whether one can lead
+/// to follow, and has not just lost its lead: that would only be waited for, while it waits for
+/// its leader. Whether one can lead
 /// is asked of itself; what was felt of it may be no more than that its connections are used up.
 pub async fn leaders_at(db: &mut PgConnection, subject: SubjectId) -> sqlx::Result<Vec<Leader>> {
     let sql = "select r.id, s.state = 'available', p.failover_patience_s
@@ -37,7 +38,7 @@ pub async fn leaders_at(db: &mut PgConnection, subject: SubjectId) -> sqlx::Resu
            and not exists (select from operations o
                            where o.subject_id = r.id and o.kind = 'failover' and o.state = 'open')
          order by r.id";
-    let remakes = OperationKind::names_where(|kind| kind.remakes_follower);
+    let remakes = OperationKind::names_where(|kind| kind.remakes_follower || kind.moves_lead);
     let found: Vec<(SubjectId, bool, i32)> = rows(db, sql, (subject, remakes)).await?;
     let leader = |(id, answers, seconds)| {
         let seconds = u64::try_from(seconds).unwrap_or_default();
@@ -100,16 +101,47 @@ fn gives_way(open: &Operation) -> bool {
     open.kind.profile().gives_way && !promotes
 }
 
+/// Whether an open operation `o` has told somebody to take its subject's lead, and the record
+/// does not say yet that they did: they may be leading, and that they do is no fault of theirs.
+macro_rules! told {
+    () => {
+        "((o.kind = 'failover' and jsonb_array_length(o.memo -> 'told') > 0
+           or o.kind = 'switchover' and o.step_name in ('promote', 'swap')
+              and o.memo ->> 'called_off' is null)
+          and exists (select from resources led
+                      where led.id = o.subject_id and led.leader_id is null))"
+    };
+}
+pub(super) use told;
+
 /// Whether a failover is at work at one of a server's databases: nobody touches the
 /// server meanwhile. One that has nobody yet who could lead keeps nobody off, nor does one that
-/// is stuck, unless somebody was told to lead and may do so.
+/// is stuck, unless somebody was told to lead.
 pub async fn at_work_on(db: &mut PgConnection, server: SubjectId) -> sqlx::Result<bool> {
-    let sql = "select exists (
-                   select from operations o join resources r on r.id = o.subject_id
-                   where r.server_id = $1 and o.kind = 'failover' and o.state = 'open'
-                     and o.step > 0
-                     and (o.stuck_at is null or jsonb_array_length(o.memo -> 'told') > 0))";
+    let sql = concat!(
+        "select exists (
+             select from operations o join resources r on r.id = o.subject_id
+             where r.server_id = $1 and o.state = 'open'
+               and (o.kind = 'failover' and o.step > 0 and o.stuck_at is null or ",
+        told!(),
+        "))"
+    );
     only_value(db, sql, [server]).await
+}
+
+/// The operation, but for this one, that has told somebody to take the lead of this leader.
+pub async fn told_to_lead(
+    db: &mut PgConnection,
+    leader: SubjectId,
+    but: OperationId,
+) -> sqlx::Result<Option<OperationId>> {
+    let sql = concat!(
+        "select o.id from operations o
+         where o.subject_id = $1 and o.id <> $2 and o.state = 'open' and ",
+        told!(),
+        " limit 1"
+    );
+    value(db, sql, (leader, but)).await
 }
 
 /// The newest observation of a leader in service that says where its WAL ended, within a

@@ -2,6 +2,7 @@
 
 use sqlx::PgConnection;
 
+use super::failover::told;
 use super::note;
 use crate::model::{IncidentId, Note, Operation, OperationId, OperationKind, SubjectId};
 use crate::store::statement::{row, run};
@@ -78,8 +79,8 @@ async fn set_at_work(db: &mut PgConnection, id: OperationId, at_work: bool) -> s
 /// Whether an operation is at work at this subject, or at its server, that keeps it
 /// from answering, or one that changes the leader of what it belongs to: resolvers rest
 /// meanwhile. One that is stuck is tried once a minute at most, and leaves the field to
-/// them, and so does a failover that has nobody yet who could lead. Gives the words for
-/// people.
+/// them, unless it has told somebody to lead; and so does a failover that has nobody yet who
+/// could lead. Gives the words for people.
 ///
 /// What an incident has asked for is its own matter, unless it was planned for a window or
 /// changes whom somebody follows; what `own` has asked for does not keep `own` off.
@@ -95,9 +96,11 @@ pub async fn disturbing(
         own,
         OperationKind::names_where(|kind| kind.moves_lead || kind.remakes_follower),
     );
-    let sql =
+    let sql = concat!(
         "select o.kind, s.name, o.lane from operations o join subjects s on s.id = o.subject_id
-         where o.state = 'open' and o.stuck_at is null and o.kind = any($2)
+         where o.state = 'open' and (o.stuck_at is null or ",
+        told!(),
+        ") and o.kind = any($2)
            and (o.not_before is null or o.not_before <= now())
            and (o.kind <> 'failover' or o.step > 0)
            and o.incident_id is distinct from $4
@@ -109,7 +112,8 @@ pub async fn disturbing(
                     where r.id = $1)
                 or o.kind = 'failover'
                    and o.subject_id in (select id from resources where server_id = $1))
-         order by s.kind desc limit 1";
+         order by s.kind desc limit 1"
+    );
     let found: Option<(OperationKind, String, i16)> = row(db, sql, values).await?;
     Ok(found.map(|(kind, name, lane)| Disturbed {
         words: format!("{name} {}", kind.profile().words),
