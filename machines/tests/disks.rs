@@ -183,6 +183,11 @@ async fn a_volume_is_full_hangs_and_takes_no_writes() {
         "it was written after {:?}",
         begun.elapsed()
     );
+    // Who asks for something that does not end is told what it waits for.
+    let asked = daemon.client.sh("a", write, Duration::from_secs(1)).await;
+    let said = asked.unwrap_err().to_string();
+    assert!(said.contains("in the kernel wait"), "{said}");
+    assert!(said.contains("(dd) in "), "{said}");
     set(Health::Well).await;
     assert!(daemon.can("a", write).await);
 

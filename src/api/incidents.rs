@@ -16,10 +16,12 @@ use crate::model::{
 pub struct Incident {
     /// Its id.
     pub id: Public<IncidentId>,
-    /// Whose; null: the herd's.
+    /// Whose; null: a zone's, or the herd's.
     pub subject: Option<PublicId>,
     /// The subject's name.
     pub name: Option<String>,
+    /// The zone, if it is about one.
+    pub zone: Option<String>,
     /// What is wrong.
     pub kind: IncidentKind,
     /// Where it stands.

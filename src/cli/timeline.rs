@@ -96,7 +96,11 @@ fn state(incident: &Incident, now: DateTime<Utc>) -> String {
 
 /// Name of what it is about.
 fn whose(incident: &Incident) -> String {
-    incident.name.as_deref().map_or("the herd".into(), plain)
+    match (&incident.name, &incident.zone) {
+        (Some(name), _) => plain(name),
+        (None, Some(zone)) => format!("zone {}", plain(zone)),
+        (None, None) => "the herd".into(),
+    }
 }
 
 /// What stands beside the state.

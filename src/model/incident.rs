@@ -248,9 +248,11 @@ impl Incident {
 pub struct Incident {
     /// Its id and its token's.
     pub id: IncidentId,
-    /// Whose; `None`: the herd's.
+    /// Whose; `None`: a zone's, or the herd's.
     #[sqlx(rename = "subject_id")]
     pub subject: Option<SubjectId>,
+    /// The zone, if it is about one.
+    pub zone: Option<String>,
     /// What is wrong.
     pub kind: IncidentKind,
     /// Where it stands.

@@ -1,15 +1,18 @@
 //! The brake: when too much of the herd fails at once, it is more likely the
 //! observer than the herd, or something that restarts would only make worse.
 //!
-//! What has been bad since before the last `blind` incident was closed does not
+//! A zone has a brake of its own, and a dead one stops no other: the herd's is for what fails
+//! in several.
+//!
+//! What has been bad since before the last `blind` incident there was closed does not
 //! count again: a human has seen it, or it is what came back too late.
 
 use std::collections::BTreeMap;
 
 use sqlx::PgConnection;
 
-use super::statement::rows;
-use crate::model::OperationKind;
+use super::statement::{rows, value};
+use crate::model::{OperationKind, SubjectId};
 
 /// Fewer servers than this are never too many.
 const FEWEST: u32 = 2;
@@ -52,8 +55,9 @@ pub async fn count(db: &mut PgConnection) -> sqlx::Result<Counts> {
     let asked_for = OperationKind::names_where(|kind| kind.disturbs);
     let sql = sqlx::AssertSqlSafe(format!(
         "with closed as (
-                 select coalesce(max(resolved_at), '-infinity') as at from incidents
-                 where subject_id is null and kind = 'blind' and state = 'resolved'),
+                 select zone, max(resolved_at) as at from incidents
+                 where subject_id is null and kind = 'blind' and state = 'resolved'
+                 group by zone),
              standing as (
                  select s.id, v.zone, s.state, s.state_since, t.at as left_at
                  from subjects s
@@ -99,12 +103,16 @@ pub async fn count(db: &mut PgConnection) -> sqlx::Result<Counts> {
                          where e.incident_id = i.id and e.kind = 'reopened') e on true
                      where i.subject_id = s.id and i.state <> 'resolved'
                        and i.kind in ('volume_stuck', 'server_down')) i on true)
-             select zone, count(*),
+             select f.zone, count(*),
                     count(*) filter (
-                        where f.at > closed.at and f.lately > now() - interval '{AT_ONCE}'),
-                    count(*) filter (where f.at > closed.at)
-             from fallen f cross join closed
-             group by zone"
+                        where f.at > c.at and f.lately > now() - interval '{AT_ONCE}'),
+                    count(*) filter (where f.at > c.at)
+             from (select distinct zone from standing) here
+             join lateral (
+                 select coalesce(max(at), '-infinity') as at from closed
+                 where closed.zone is null or closed.zone = here.zone) c on true
+             join fallen f on f.zone is not distinct from here.zone
+             group by f.zone"
     ));
     let rows: Vec<(Option<String>, i64, i64, i64)> = rows(db, sql, [asked_for]).await?;
     let mut counts = Counts::default();
@@ -128,29 +136,69 @@ fn number(count: i64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-/// Whether too many servers turned bad at once; if so, says how many, for people.
-pub fn trips(counts: &Counts) -> Option<String> {
-    let says = |count: &Count, whose: &str| {
-        too_many(count.turned, count.servers).then(|| {
-            format!(
-                "{} of {} servers {whose} turned bad within a minute",
-                count.turned, count.servers
-            )
-        })
-    };
-    says(&counts.herd, "of the herd").or_else(|| {
-        counts
-            .zones
-            .iter()
-            .find_map(|(zone, count)| says(count, &format!("of zone {zone}")))
-    })
+/// Too many servers turned bad at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trip {
+    /// In which zone; `None`: in the herd.
+    pub zone: Option<String>,
+    /// How many, for people.
+    pub reason: String,
 }
 
-/// Whether enough servers are back, everywhere.
-pub fn over(counts: &Counts) -> bool {
-    std::iter::once(&counts.herd)
-        .chain(counts.zones.values())
-        .all(|count| !too_many(count.away, count.servers))
+impl Counts {
+    /// Whether it trips nowhere.
+    pub fn are_calm(&self) -> bool {
+        let zones = self.zones.keys().map(|zone| Some(zone.as_str()));
+        zones.chain([None]).all(|zone| trips(self, zone).is_none())
+    }
+
+    /// Whether too many of the herd are so, and not in one zone alone.
+    fn in_several(&self, of: impl Fn(&Count) -> u32) -> bool {
+        let some = of(&self.herd);
+        let of_one = self.zones.values().map(of).max().unwrap_or_default();
+        of_one < some && too_many(some, self.herd.servers)
+    }
+}
+
+/// Whether too many servers of the herd, or of this zone, turned bad at once.
+pub fn trips(counts: &Counts, zone: Option<&str>) -> Option<Trip> {
+    let trip = |count: &Count, zone: Option<&str>| {
+        let whose = zone.map_or("the herd".into(), |zone| format!("zone {zone}"));
+        let (turned, servers) = (count.turned, count.servers);
+        let reason = format!("{turned} of {servers} servers of {whose} turned bad within a minute");
+        let zone = zone.map(str::to_owned);
+        Trip { zone, reason }
+    };
+    if counts.in_several(|count| count.turned) {
+        return Some(trip(&counts.herd, None));
+    }
+    let here = counts.zones.get(zone?)?;
+    too_many(here.turned, here.servers).then(|| trip(here, zone))
+}
+
+/// Whether enough servers of this zone, or of the herd, are back.
+pub fn over(counts: &Counts, zone: Option<&str>) -> bool {
+    match zone {
+        None => !counts.in_several(|count| count.away),
+        Some(zone) => {
+            let here = counts.zones.get(zone).copied().unwrap_or_default();
+            !too_many(here.away, here.servers)
+        }
+    }
+}
+
+/// The zone that a server, or a resource's server, is in.
+pub async fn zone_of(
+    db: &mut PgConnection,
+    subject: Option<SubjectId>,
+) -> sqlx::Result<Option<String>> {
+    let Some(subject) = subject else {
+        return Ok(None);
+    };
+    let sql = "select zone from servers
+               where id = coalesce((select server_id from resources where id = $1), $1)
+                 and zone is not null";
+    value(db, sql, [subject]).await
 }
 
 fn too_many(some: u32, all: u32) -> bool {
@@ -181,8 +229,8 @@ mod tests {
     fn one_server_is_never_too_many() {
         for servers in 1..10 {
             let counts = herd(count(servers, 1, 1), &[("a", count(1, 1, 1))]);
-            assert_eq!(trips(&counts), None, "{servers}");
-            assert!(over(&counts), "{servers}");
+            assert!(counts.are_calm(), "{servers}");
+            assert!(over(&counts, None) && over(&counts, Some("a")), "{servers}");
         }
     }
 
@@ -190,39 +238,58 @@ mod tests {
     fn two_are_too_many_up_to_six() {
         for servers in 2..=6 {
             let counts = herd(count(servers, 2, 2), &[]);
-            assert!(trips(&counts).is_some(), "{servers}");
-            assert!(!over(&counts), "{servers}");
+            assert!(trips(&counts, None).is_some(), "{servers}");
+            assert!(!over(&counts, None), "{servers}");
         }
-        assert_eq!(trips(&herd(count(7, 2, 2), &[])), None);
+        assert!(herd(count(7, 2, 2), &[]).are_calm());
     }
 
     #[test]
     fn exactly_thirty_per_cent_are_not_more_than_thirty() {
-        assert_eq!(trips(&herd(count(10, 3, 3), &[])), None);
-        assert!(over(&herd(count(10, 3, 3), &[])));
-        assert_eq!(
-            trips(&herd(count(10, 4, 4), &[])).as_deref(),
-            Some("4 of 10 servers of the herd turned bad within a minute")
-        );
+        assert!(herd(count(10, 3, 3), &[]).are_calm());
+        assert!(over(&herd(count(10, 3, 3), &[]), None));
+        let trip = trips(&herd(count(10, 4, 4), &[]), Some("a")).unwrap();
+        let reason = "4 of 10 servers of the herd turned bad within a minute".into();
+        assert_eq!(trip, Trip { zone: None, reason });
     }
 
     #[test]
-    fn a_zone_alone_trips_it_and_keeps_it() {
-        let zones = [("a", count(4, 2, 2)), ("b", count(96, 0, 0))];
-        let counts = herd(count(100, 2, 2), &zones);
-        assert_eq!(
-            trips(&counts).as_deref(),
-            Some("2 of 4 servers of zone a turned bad within a minute")
-        );
-        assert!(!over(&counts));
+    fn a_zone_that_is_dead_stops_no_other() {
+        // However much of the herd it is.
+        for b in [6, 96] {
+            let zones = [("a", count(4, 4, 4)), ("b", count(b, 0, 0))];
+            let counts = herd(count(4 + b, 4, 4), &zones);
+            let trip = trips(&counts, Some("a")).unwrap();
+            let reason = "4 of 4 servers of zone a turned bad within a minute".into();
+            let zone = Some("a".into());
+            assert_eq!(trip, Trip { zone, reason });
+            assert!(!over(&counts, Some("a")) && !counts.are_calm());
+            for other in [None, Some("b"), Some("unknown")] {
+                assert_eq!(trips(&counts, other), None);
+                assert!(over(&counts, other));
+            }
+        }
+    }
+
+    #[test]
+    fn what_fails_in_several_zones_is_the_herds() {
+        let zones = [("a", count(5, 3, 3)), ("b", count(5, 1, 1))];
+        let counts = herd(count(10, 4, 4), &zones);
+        for zone in [None, Some("a"), Some("b")] {
+            assert_eq!(trips(&counts, zone).unwrap().zone, None);
+        }
+        assert!(!over(&counts, None));
+        // A server of whose zone nobody knows may be in any.
+        let counts = herd(count(10, 4, 4), &[("a", count(3, 3, 3))]);
+        assert_eq!(trips(&counts, None).unwrap().zone, None);
     }
 
     #[test]
     fn what_turned_bad_long_ago_keeps_it_but_does_not_trip_it() {
         let counts = herd(count(3, 0, 2), &[]);
-        assert_eq!(trips(&counts), None);
-        assert!(!over(&counts));
-        assert!(over(&herd(count(3, 0, 1), &[])));
-        assert!(over(&herd(count(0, 0, 0), &[])));
+        assert!(counts.are_calm());
+        assert!(!over(&counts, None));
+        assert!(over(&herd(count(3, 0, 1), &[]), None));
+        assert!(over(&herd(count(0, 0, 0), &[]), None));
     }
 }

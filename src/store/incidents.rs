@@ -10,6 +10,7 @@ use chrono::Utc;
 use serde_json::Value;
 use sqlx::PgConnection;
 
+use super::brake::{self, Trip};
 use super::queue;
 use super::statement::{column, row, rows, run, touched, value};
 use crate::model::{Incident, IncidentId, IncidentKind, IncidentState, Note, Opening, SubjectId};
@@ -45,7 +46,8 @@ pub async fn open_among(
     let sql = "select i.subject_id, i.kind
                from unnest($1::text[], $2::text[]) as a (id, kind)
                join incidents i
-                 on coalesce(i.subject_id, '') = coalesce(a.id, '') and i.kind = a.kind
+                 on coalesce(i.subject_id, 'zone ' || i.zone, '') = coalesce(a.id, '')
+                and i.kind = a.kind
                where i.state <> 'resolved'";
     let rows: Vec<(Option<SubjectId>, IncidentKind)> = rows(db, sql, (ids, kinds)).await?;
     Ok(rows.into_iter().collect())
@@ -61,6 +63,31 @@ pub async fn open(
     opening: &Opening,
     actor: &str,
 ) -> sqlx::Result<Option<IncidentId>> {
+    open_one(db, (subject, None), opening, actor).await
+}
+
+/// The same of `blind`, where too many servers turned bad at once.
+pub async fn open_blind(
+    db: &mut PgConnection,
+    trip: Trip,
+    actor: &str,
+) -> sqlx::Result<Option<IncidentId>> {
+    let opening = Opening {
+        kind: IncidentKind::Blind,
+        reason: trip.reason,
+    };
+    open_one(db, (None, trip.zone.as_deref()), &opening, actor).await
+}
+
+/// A subject, a zone or, without either, the herd.
+type Owner<'a> = (Option<SubjectId>, Option<&'a str>);
+
+async fn open_one(
+    db: &mut PgConnection,
+    owner: Owner<'_>,
+    opening: &Opening,
+    actor: &str,
+) -> sqlx::Result<Option<IncidentId>> {
     let sql = sqlx::AssertSqlSafe(format!(
         "select i.id, i.state <> 'resolved',
                 coalesce(i.resolved_at > now() - interval '{SAME_AGAIN}', false),
@@ -68,30 +95,32 @@ pub async fn open(
                     and i.resolved_at > now() - interval '{OPERATORS_WORD}'
                     and (s.state_since is null or s.state_since < i.resolved_at), false)
          from incidents i left join subjects s on s.id = i.subject_id
-         where coalesce(i.subject_id, '') = coalesce($1, '') and i.kind = $2
+         where coalesce(i.subject_id, 'zone ' || i.zone, '') = coalesce($1, 'zone ' || $3, '')
+           and i.kind = $2
          order by i.state <> 'resolved' desc, i.resolved_at desc nulls last
          limit 1"
     ));
     let last: Option<(IncidentId, bool, bool, bool)> =
-        row(db, sql, (subject, opening.kind)).await?;
+        row(db, sql, (owner.0, opening.kind, owner.1)).await?;
     match last {
         Some((_, true, _, _)) | Some((_, _, _, true)) => Ok(None),
         Some((id, false, true, false)) => reopen(db, id, opening, actor).await,
-        Some((_, false, false, false)) | None => insert(db, subject, opening, actor).await,
+        Some((_, false, false, false)) | None => insert(db, owner, opening, actor).await,
     }
 }
 
 async fn insert(
     db: &mut PgConnection,
-    owner: Option<SubjectId>,
+    (subject, zone): Owner<'_>,
     opening: &Opening,
     actor: &str,
 ) -> sqlx::Result<Option<IncidentId>> {
     let id = IncidentId::generate();
-    let sql = "insert into incidents (id, subject_id, kind, state, reason)
-               values ($1, $2, $3, 'triggered', $4)
+    let sql = "insert into incidents (id, subject_id, zone, kind, state, reason)
+               values ($1, $2, $3, $4, 'triggered', $5)
                on conflict do nothing";
-    let done = touched(db, sql, (id, owner, opening.kind, &opening.reason)).await?;
+    let values = (id, subject, zone, opening.kind, &opening.reason);
+    let done = touched(db, sql, values).await?;
     if done == 0 {
         return Ok(None);
     }
@@ -199,17 +228,24 @@ pub async fn covering(
     row(db, sql, values).await
 }
 
-/// The open `blind` incident, if there is one.
-pub async fn blind(db: &mut PgConnection) -> sqlx::Result<Option<IncidentId>> {
+/// The open `blind` incident of the herd, or of the zone that this subject is in, if there is
+/// one.
+pub async fn blind(
+    db: &mut PgConnection,
+    subject: Option<SubjectId>,
+) -> sqlx::Result<Option<IncidentId>> {
+    let zone = brake::zone_of(db, subject).await?;
     let sql = "select id from incidents
-               where coalesce(subject_id, '') = '' and kind = 'blind' and state <> 'resolved'";
-    value(db, sql, ()).await
+               where coalesce(subject_id, 'zone ' || zone, '') in ('', 'zone ' || $1)
+                 and kind = 'blind' and state <> 'resolved'
+               order by zone nulls first limit 1";
+    value(db, sql, [zone]).await
 }
 
 /// The open `record_is_old` incident, if there is one: nothing is changed meanwhile.
 pub async fn old_record(db: &mut PgConnection) -> sqlx::Result<Option<IncidentId>> {
     let sql = "select id from incidents
-               where coalesce(subject_id, '') = '' and kind = 'record_is_old'
+               where coalesce(subject_id, 'zone ' || zone, '') = '' and kind = 'record_is_old'
                  and state <> 'resolved'";
     value(db, sql, ()).await
 }

@@ -13,6 +13,7 @@ pub fn incident(listed: Listed) -> api::Incident {
         id: Public(incident.id),
         subject,
         name,
+        zone: incident.zone,
         kind: incident.kind,
         state: incident.state,
         state_since: incident.state_since,

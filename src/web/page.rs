@@ -146,7 +146,7 @@ fn mode(ring: &Ring) -> Markup {
             p.mode { "Not mended as usual: tiers " (tiers) ", single subjects " (subjects) "." }
         }
         @if ring.incidents.contains_key(IncidentKind::Blind.as_str()) {
-            p.bad { "Blind: too much fails at once, and no resolver acts." }
+            p.bad { "Blind: too much fails at once, in a zone or in the herd, and no resolver acts there." }
         }
     }
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use drover::model::{
     Evidence, Incident, IncidentId, IncidentKind, IncidentState, Observation, Operation, SubjectId,
 };
+use drover::store::brake::Trip;
 use drover::store::plans::{self, Limited};
 use drover::store::queue::{self, Lock, Queue};
 use drover::store::scenes::{self, Scene};
@@ -47,7 +48,7 @@ struct Case {
     /// The leaders that a follower should take over from by now.
     due: Vec<SubjectId>,
     /// Why the brake has to be put on, if so.
-    trips: Option<String>,
+    trips: Option<Trip>,
     /// The subject's plan, if that does not allow every remedy.
     plan: Option<Limited>,
 }
@@ -69,10 +70,11 @@ impl Case {
     }
 
     /// Name of the subject, for people.
-    fn name(&self) -> &str {
-        match &self.known {
-            Some(known) => &known.subject().name,
-            None => "the herd",
+    fn name(&self) -> String {
+        match (&self.known, &self.incident.zone) {
+            (Some(known), _) => known.subject().name.clone(),
+            (None, Some(zone)) => format!("zone {zone}"),
+            (None, None) => "the herd".into(),
         }
     }
 }
@@ -183,7 +185,7 @@ impl Resolve {
         if let Some(old) = incidents::old_record(db).await? {
             return Ok(Some(Blocker::OldRecord(old)));
         }
-        if let Some(blind) = incidents::blind(db).await? {
+        if let Some(blind) = incidents::blind(db, incident.subject).await? {
             return Ok(Some(Blocker::Blind(blind)));
         }
         let Some(subject) = incident.subject else {
@@ -228,7 +230,7 @@ impl Resolve {
 }
 
 impl Resolve {
-    /// Whether too much fails at once, whatever would be done about this incident, be
+    /// Whether too much fails at once where this incident is, whatever would be done about it, be
     /// it only to call a human. Looks at the whole herd, so not at each turn; the last
     /// look before a remedy is at its beginning.
     async fn trips(
@@ -236,7 +238,7 @@ impl Resolve {
         db: &mut sqlx::PgConnection,
         incident: &Incident,
         blocker: Option<&Blocker>,
-    ) -> Result<Option<String>, WorkError> {
+    ) -> Result<Option<Trip>, WorkError> {
         let calm = || self.calm.lock().unwrap_or_else(|e| e.into_inner());
         if incident.kind.profile().evidence == Evidence::Herd
             || incident.state == IncidentState::NeedsHuman
@@ -249,11 +251,12 @@ impl Resolve {
             return Ok(None);
         }
         let counts = brake::count(db).await?;
-        let reason = brake::trips(&counts);
-        if reason.is_none() {
+        if counts.are_calm() {
             *calm() = Some(Instant::now());
+            return Ok(None);
         }
-        Ok(reason)
+        let zone = brake::zone_of(db, incident.subject).await?;
+        Ok(brake::trips(&counts, zone.as_deref()))
     }
 }
 
@@ -271,8 +274,8 @@ impl Resolve {
             }
             return Ok(tx.commit().await?);
         };
-        if let Some(reason) = case.trips.take() {
-            return self.brake(&lock, reason).await;
+        if let Some(trip) = case.trips.take() {
+            return self.brake(&lock, trip).await;
         }
         if case.incident.deadline.is_none() {
             case.incident.deadline = Some(case.view.now + case.book.budget.deadline);
@@ -345,7 +348,7 @@ async fn of_the_herd(
         return Ok(Assessment::Cleared("its subject has left the herd".into()));
     }
     let counts = brake::count(db).await?;
-    Ok(if brake::over(&counts) {
+    Ok(if brake::over(&counts, incident.zone.as_deref()) {
         Assessment::Cleared("the servers are seen again".into())
     } else {
         Assessment::Holds(incident.reason.clone())

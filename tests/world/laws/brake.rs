@@ -69,14 +69,14 @@ async fn servers_that_turn_bad_together_are_counted_by_zone_and_herd() {
     let counts = count(&herd).await;
     assert_eq!(counts.herd, of(6, 2, 2));
     assert_eq!(counts.zones["a"], of(3, 1, 1));
-    assert!(brake::trips(&counts).is_some(), "two of six");
-    assert!(!brake::over(&counts));
+    assert!(brake::trips(&counts, None).is_some(), "two of six");
+    assert!(!brake::over(&counts, None));
 
     // Back again: it does not count, whatever it did.
     turn(&herd.pool, servers[1], Unavailable, Available, 0).await;
     let counts = count(&herd).await;
     assert_eq!(counts.herd, of(6, 1, 1));
-    assert!(brake::over(&counts));
+    assert!(brake::over(&counts, None));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,7 +91,7 @@ async fn what_turned_bad_long_ago_or_never_was_well_does_not_trip_it() {
     }
     let counts = count(&herd).await;
     assert_eq!(counts.herd, of(9, 0, 2), "new ones are uncertain, no more");
-    assert_eq!(brake::trips(&counts), None);
+    assert_eq!(brake::trips(&counts, None), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,23 +100,9 @@ async fn what_was_bad_before_a_human_closed_the_last_one_does_not_count_again() 
     for id in &servers[..3] {
         turn(&herd.pool, *id, Available, Unavailable, 20).await;
     }
-    assert!(brake::trips(&count(&herd).await).is_some());
-    let mut tx = herd.pool.begin().await.unwrap();
-    let blind = Opening {
-        kind: IncidentKind::Blind,
-        reason: "three at once".into(),
-    };
-    let id = incidents::open(&mut tx, None, &blind, "test")
-        .await
-        .unwrap();
-    let mut blind = incidents::lock(&mut tx, id.unwrap())
-        .await
-        .unwrap()
-        .unwrap();
-    incidents::close(&mut tx, &mut blind, "operator", "test", "it is fine")
-        .await
-        .unwrap();
-    tx.commit().await.unwrap();
+    assert!(brake::trips(&count(&herd).await, None).is_some());
+    let blind = open(&herd.pool, None, IncidentKind::Blind, 0).await;
+    close(&herd.pool, blind).await;
     let counts = count(&herd).await;
     assert_eq!(counts.herd, of(6, 0, 0));
 
@@ -127,7 +113,51 @@ async fn what_was_bad_before_a_human_closed_the_last_one_does_not_count_again() 
     }
     let counts = count(&herd).await;
     assert_eq!(counts.herd, of(6, 2, 2));
-    assert!(brake::trips(&counts).is_some());
+    assert!(brake::trips(&counts, None).is_some());
+}
+
+/// A zone's brake is its own: what it stops, and what a human says of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zone_that_is_blind_stops_no_other_and_is_closed_alone() {
+    let (herd, servers) = six().await;
+    for id in &servers[1..3] {
+        turn(&herd.pool, *id, Available, Unavailable, 20).await;
+    }
+    let counts = count(&herd).await;
+    assert_eq!(counts.herd, of(6, 2, 2));
+    assert_eq!(brake::trips(&counts, Some("b")), None);
+    let trip = brake::trips(&counts, Some("a")).unwrap();
+    assert_eq!(trip.zone.as_deref(), Some("a"));
+    let mut db = herd.pool.acquire().await.unwrap();
+    let opened = incidents::open_blind(&mut db, trip.clone(), "test").await;
+    let blind = opened.unwrap().unwrap();
+    let again = incidents::open_blind(&mut db, trip.clone(), "test").await;
+    assert_eq!(again.unwrap(), None, "one for a zone");
+    for (subject, stops) in [
+        (None, None),
+        (Some(servers[0]), None),
+        (Some(servers[3]), Some(blind)),
+        (Some(servers[4]), None),
+    ] {
+        let found = incidents::blind(&mut db, subject).await.unwrap();
+        assert_eq!(found, stops, "{subject:?}");
+    }
+    // One of the herd's beside it.
+    let whole = brake::Trip { zone: None, ..trip };
+    let whole = incidents::open_blind(&mut db, whole, "test").await.unwrap();
+    for subject in [None, Some(servers[0]), Some(servers[3]), Some(servers[4])] {
+        let found = incidents::blind(&mut db, subject).await.unwrap();
+        assert_eq!(found, whole, "{subject:?}");
+    }
+    drop(db);
+    close(&herd.pool, blind).await;
+    let counts = count(&herd).await;
+    assert_eq!(counts.zones["a"], of(3, 0, 0));
+    for id in &servers[4..6] {
+        turn(&herd.pool, *id, Available, Unavailable, 20).await;
+    }
+    let counts = count(&herd).await;
+    assert_eq!(counts.zones["b"], of(2, 2, 2), "nobody has seen those");
 }
 
 /// So many servers without a zone, all seen available.
@@ -183,19 +213,19 @@ async fn volumes_that_are_stuck_together_trip_it_though_their_servers_are_availa
     }
     let counts = count(&herd).await;
     assert_eq!(counts.herd, of(10, 3, 3));
-    assert_eq!(brake::trips(&counts), None);
-    assert!(brake::over(&counts));
+    assert_eq!(brake::trips(&counts, None), None);
+    assert!(brake::over(&counts, None));
 
     open_ones.push(open(&herd.pool, Some(herd.ids[3]), IncidentKind::VolumeStuck, 0).await);
     let counts = count(&herd).await;
     assert_eq!(counts.herd, of(10, 4, 4));
-    assert!(brake::trips(&counts).is_some(), "four of ten");
-    assert!(!brake::over(&counts));
+    assert!(brake::trips(&counts, None).is_some(), "four of ten");
+    assert!(!brake::over(&counts, None));
 
     close(&herd.pool, open_ones[0]).await;
     let counts = count(&herd).await;
     assert_eq!(counts.herd, of(10, 3, 3));
-    assert!(brake::over(&counts));
+    assert!(brake::over(&counts, None));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -228,8 +258,8 @@ async fn a_server_that_drover_stopped_has_not_turned_bad_by_that() {
     open(&herd.pool, Some(stuck), IncidentKind::ServerDown, 5).await;
     let counts = count(&herd).await;
     assert_eq!(counts.herd, of(3, 1, 1));
-    assert_eq!(brake::trips(&counts), None);
-    assert!(brake::over(&counts));
+    assert_eq!(brake::trips(&counts, None), None);
+    assert!(brake::over(&counts, None));
 
     // Five minutes in, the stop is news of this minute, its cause is not.
     let sql = "update incidents set opened_at = now() - interval '5 min' where id = $1";
@@ -237,15 +267,15 @@ async fn a_server_that_drover_stopped_has_not_turned_bad_by_that() {
     turn(&herd.pool, other, Available, Uncertain, 5).await;
     let counts = count(&herd).await;
     assert_eq!(counts.herd, of(3, 1, 2));
-    assert_eq!(brake::trips(&counts), None);
-    assert!(!brake::over(&counts));
+    assert_eq!(brake::trips(&counts, None), None);
+    assert!(!brake::over(&counts, None));
 
     // Had it fallen by itself, there would be two.
     let sql = "update incidents set state = 'triggered', attempts = 0 where id = $1";
     sql::run(&herd.pool, sql, [id]).await;
     let counts = count(&herd).await;
     assert_eq!(counts.herd, of(3, 2, 2));
-    assert!(brake::trips(&counts).is_some());
+    assert!(brake::trips(&counts, None).is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -255,7 +285,7 @@ async fn what_drover_stops_after_a_human_closed_the_last_one_does_not_trip_it_ag
     for id in &herd.ids[..4] {
         stuck.push(open(&herd.pool, Some(*id), IncidentKind::VolumeStuck, 30).await);
     }
-    assert!(brake::trips(&count(&herd).await).is_some());
+    assert!(brake::trips(&count(&herd).await, None).is_some());
     let blind = open(&herd.pool, None, IncidentKind::Blind, 0).await;
     close(&herd.pool, blind).await;
     for (server, incident) in herd.ids.iter().zip(stuck) {
@@ -292,5 +322,5 @@ async fn what_was_asked_for_does_not_count_and_what_fell_before_does() {
     }
     let counts = count(&herd).await;
     assert_eq!(counts.herd.turned, 2, "{counts:?}");
-    assert!(brake::trips(&counts).is_some());
+    assert!(brake::trips(&counts, None).is_some());
 }

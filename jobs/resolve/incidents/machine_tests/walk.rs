@@ -73,6 +73,7 @@ pub(super) fn fresh(reopened: u16) -> Incident {
     Incident {
         id: "01J8ZC0T3YQ5V7N2M4K6H9D1XB".parse().unwrap(),
         subject: Some(SubjectId::generate()),
+        zone: None,
         kind: IncidentKind::ResourceDown,
         state: IncidentState::Triggered,
         state_since: at(0),

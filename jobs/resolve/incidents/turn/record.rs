@@ -6,7 +6,8 @@ mod call;
 
 use std::time::Duration;
 
-use drover::model::{IncidentKind, Note, Opening};
+use drover::model::Note;
+use drover::store::brake::Trip;
 use drover::store::incidents;
 use drover::store::queue::{self, Lock};
 
@@ -77,18 +78,10 @@ impl Resolve {
     }
 
     /// Too much fails at once: opens `blind`, and comes back later.
-    pub(in crate::resolve) async fn brake(
-        &self,
-        lock: &Lock,
-        reason: String,
-    ) -> Result<(), WorkError> {
+    pub(in crate::resolve) async fn brake(&self, lock: &Lock, trip: Trip) -> Result<(), WorkError> {
         let mut tx = self.held(lock).await?;
-        tracing::warn!(%reason, "blind: no resolver acts");
-        let opening = Opening {
-            kind: IncidentKind::Blind,
-            reason,
-        };
-        incidents::open(&mut tx, None, &opening, &lock.worker).await?;
+        tracing::warn!(reason = %trip.reason, zone = trip.zone, "blind: no resolver acts");
+        incidents::open_blind(&mut tx, trip, &lock.worker).await?;
         queue::turn(&mut tx, lock.token, LEASED).await?;
         Ok(tx.commit().await?)
     }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use drover::model::{Incident, IncidentState, Mode, Operation, OperationKind, RowId, SubjectId};
+use drover::store::brake::Trip;
 use drover::store::leases::{self, Fence};
 use drover::store::operations::{self, Claim};
 use drover::store::queue::{self, Lock};
@@ -71,8 +72,8 @@ enum Stops {
     Nothing,
     /// The incident is held, drover is blind, or the mode does not allow it.
     Later,
-    /// Too much fails at once: why.
-    Brake(String),
+    /// Too much fails at once.
+    Brake(Trip),
 }
 
 impl Resolve {
@@ -96,7 +97,7 @@ impl Resolve {
             return Ok(Stops::Nothing);
         }
         let spared = self.is_spared(tx, job, incident).await?;
-        if !spared && incidents::blind(tx).await?.is_some() {
+        if !spared && incidents::blind(tx, job.operation.subject).await?.is_some() {
             return Ok(Stops::Later);
         }
         let mode = modes::effective(tx, job.operation.subject).await?;
@@ -109,11 +110,11 @@ impl Resolve {
         if !may_act {
             return Ok(Stops::Later);
         }
-        if !begun
-            && !spared
-            && let Some(reason) = brake::trips(&brake::count(tx).await?)
-        {
-            return Ok(Stops::Brake(reason));
+        if !begun && !spared {
+            let zone = brake::zone_of(tx, job.operation.subject).await?;
+            if let Some(trip) = brake::trips(&brake::count(tx).await?, zone.as_deref()) {
+                return Ok(Stops::Brake(trip));
+            }
         }
         Ok(Stops::Nothing)
     }
@@ -153,9 +154,9 @@ impl Resolve {
                     drop(tx);
                     return self.let_wait(lock, LEASED).await.map(|()| None);
                 }
-                Stops::Brake(reason) => {
+                Stops::Brake(trip) => {
                     drop(tx);
-                    return self.brake(lock, reason).await.map(|()| None);
+                    return self.brake(lock, trip).await.map(|()| None);
                 }
             }
         }
