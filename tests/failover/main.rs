@@ -10,6 +10,7 @@ mod old_record;
 mod scene;
 mod stale;
 mod while_changing;
+mod zones;
 
 use std::time::{Duration, Instant};
 
