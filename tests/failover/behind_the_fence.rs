@@ -198,6 +198,40 @@ async fn a_switchover_that_was_called_off_promotes_nobody() {
     assert_eq!(scene.ledger.lost().unwrap(), Vec::<u64>::new());
 }
 
+/// Who was to lead dies when it has everything, and was not told yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switchover_whose_follower_dies_lets_the_leader_lead_on() {
+    let mut scene = Scene::start("async", 1).await;
+    scene.larger_herd(6).await;
+    let (old, its) = scene.pair().await;
+    // That it has everything is written down once this lets go.
+    let pool = &scene.drover.pool;
+    for sql in [
+        "create function held() returns trigger language plpgsql as
+             'begin perform pg_advisory_xact_lock(77); return new; end'",
+        "create trigger held before update of step on operations for each row
+             when (old.step_name = 'catch_up') execute function held()",
+    ] {
+        sql::run(pool, sql, ()).await;
+    }
+    let mut holds = pool.begin().await.unwrap();
+    sql::run(&mut *holds, "select pg_advisory_xact_lock(77)", ()).await;
+    let ask = json!({"action": "switchover", "now": true, "reason": "a test"});
+    scene.drover.act(&old.id, &ask).await.unwrap();
+    let sql = "select count(*) from pg_locks where locktype = 'advisory' and not granted
+         and objid = 77";
+    sql::until(pool, "it has everything", PATIENCE, sql, |n: &i64| *n == 1).await;
+    scene.drover.unplug(&its.instance).await.unwrap();
+    holds.rollback().await.unwrap();
+    let died = Instant::now();
+    scene.written_after(died + Duration::from_secs(1)).await;
+    assert_eq!(scene.lead().await.id, old.id);
+    scene.settled_with_help().await;
+    assert_eq!(scene.lead().await.id, old.id);
+    assert_eq!(scene.ledger.lost().unwrap(), Vec::<u64>::new());
+    scene.assert_one_leader().await;
+}
+
 /// Two of three servers die at once: drover may well be blind, and mends nothing. But the cloud
 /// says that the leader's is off.
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use drover::store::operations::{Fact, failover as record};
 use drover::store::subjects::Known;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::create_resource::{self, plan};
 use super::fence::fence;
@@ -41,6 +42,8 @@ pub(super) struct Memo {
     lsn: Option<String>,
     /// The number of the timeline that the new one begins.
     timeline: Option<u32>,
+    /// Whether it may have been told to lead.
+    told: bool,
     /// Why the old leader leads on, if it does.
     called_off: Option<String>,
 }
@@ -82,6 +85,11 @@ pub(super) const HARMLESS: [&str; 3] = ["choose", "names", "checkpoint"];
 
 /// So long between two questions about what a follower has.
 const SOON: Duration = Duration::from_millis(100);
+/// How long it may take to answer: nobody writes meanwhile.
+const ANSWER: Duration = Duration::from_secs(2);
+/// How long one that has everything may be silent before the old leader leads on: it does so
+/// before a failover would find that it is down.
+const SILENT: Duration = Duration::from_secs(3);
 /// How long it is waited for before the old leader leads on.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -169,23 +177,34 @@ async fn stop(turn: &mut Turn<'_, Switchover>) -> Work {
 }
 
 async fn catch_up(turn: &mut Turn<'_, Switchover>) -> Work {
+    Ok(Outcome::done(caught_up(turn, PATIENCE).await?))
+}
+
+/// Whom to tell to lead; where nobody can be told in time, the old leader leads on.
+async fn caught_up(turn: &mut Turn<'_, Switchover>, patience: Duration) -> Result<String, Outcome> {
     let (follower, its_server) = node(turn, lead::chosen(turn.memo.to)?).await?;
     let lsn = turn.memo.lsn.as_deref().unwrap_or_default();
     let on = (&*follower, &*its_server);
     let name = &follower.subject.name;
-    let why = match script::at_cluster(turn, on, CAUGHT_UP, &[lsn], b"").await {
-        Ok(said) if said.text() == "t" => {
-            return Ok(Outcome::done(format!("{name} has everything up to {lsn}")));
+    let arguments = [lsn];
+    let asked = script::at_cluster(turn, on, CAUGHT_UP, &arguments, b"");
+    let why = match timeout(ANSWER, asked).await {
+        Ok(Ok(said)) if said.text() == "t" => {
+            return Ok(format!("{name} has everything up to {lsn}"));
         }
-        Ok(_) => format!("{name} has not replayed {lsn} yet"),
-        Err(e) => e.to_string(),
+        Ok(Ok(_)) => format!("{name} has not replayed {lsn} yet"),
+        Ok(Err(e)) => e.to_string(),
+        Err(_) => format!("{name} does not answer within {ANSWER:?}"),
     };
-    if turn.waited() < PATIENCE {
+    if turn.waited() < patience {
         return Err(Outcome::again(SOON, why));
+    }
+    if turn.memo.told {
+        return Err(Outcome::failed(why));
     }
     // In the record before it leads on: whoever goes on from there promotes nobody.
     turn.memo.called_off = Some(why.clone());
-    Ok(Outcome::then("lead_on", why))
+    Err(Outcome::then("lead_on", why))
 }
 
 /// A proof counts for the moment that it was made: that the old leader is down is proved once
@@ -194,6 +213,13 @@ async fn promote(turn: &mut Turn<'_, Switchover>) -> Work {
     let on @ (resource, its_server) = turn.resource()?;
     if turn.memo.called_off.is_some() {
         return Ok(Outcome::then("lead_on", "it was called off"));
+    }
+    if !turn.memo.told {
+        // It may have died since. In the record before it is told: until then the leader may
+        // lead on.
+        let words = caught_up(turn, SILENT).await?;
+        turn.memo.told = true;
+        return Ok(Outcome::then("promote", words));
     }
     let down = match script::at_cluster(turn, on, STOP_LEADER, &[], b"").await {
         Ok(said) => {
@@ -285,15 +311,13 @@ pub(super) async fn tidy(turn: &Context<'_>, on: (&Resource, &Server)) -> Work {
 
 #[cfg(test)]
 mod tests {
-    use drover::store::operations::failover::PROMOTES;
-
     use super::*;
 
     #[test]
     fn what_others_know_of_its_steps_are_steps() {
-        for name in HARMLESS.iter().chain(&PROMOTES) {
+        for name in HARMLESS {
             let steps = Switchover::STEPS;
-            assert!(steps.iter().any(|step| step.name == *name), "{name}");
+            assert!(steps.iter().any(|step| step.name == name), "{name}");
         }
     }
 }

@@ -89,16 +89,10 @@ pub async fn open_failover(
     }
 }
 
-/// The steps of a switchover in which its follower is, or may be, promoted, and the
-/// record does not say so yet.
-pub const PROMOTES: [&str; 2] = ["promote", "swap"];
-
-/// Whether an operation at a leader may be given up for a failover. A switchover may
-/// but in [`PROMOTES`]: it comes to their end without the leader.
+/// Whether an operation at a leader may be given up for a failover. A switchover may until it
+/// has told somebody to lead: then it comes to its end without the leader.
 fn gives_way(open: &Operation) -> bool {
-    let promotes =
-        open.kind == OperationKind::Switchover && PROMOTES.contains(&open.step_name.as_str());
-    open.kind.profile().gives_way && !promotes
+    open.kind.profile().gives_way && open.memo["told"] != true
 }
 
 /// Whether an open operation `o` has told somebody to take its subject's lead, and the record
@@ -106,8 +100,7 @@ fn gives_way(open: &Operation) -> bool {
 macro_rules! told {
     () => {
         "((o.kind = 'failover' and jsonb_array_length(o.memo -> 'told') > 0
-           or o.kind = 'switchover' and o.step_name in ('promote', 'swap')
-              and o.memo ->> 'called_off' is null)
+           or o.kind = 'switchover' and o.memo -> 'told' = 'true')
           and exists (select from resources led
                       where led.id = o.subject_id and led.leader_id is null))"
     };

@@ -65,11 +65,10 @@ impl Pair {
 async fn a_switchover_that_has_told_somebody_to_lead_keeps_all_off_though_it_is_stuck() {
     let pair = Pair::with_stuck("switchover").await;
     for (step, memo, keeps) in [
-        ("catch_up", "{}", false),
-        ("promote", "{}", true),
-        ("swap", "{}", true),
-        ("promote", r#"{"called_off": "it is late"}"#, false),
-        ("repoint", "{}", false),
+        ("promote", "{}", false),
+        ("promote", r#"{"told": false}"#, false),
+        ("promote", r#"{"told": true}"#, true),
+        ("swap", r#"{"told": true}"#, true),
     ] {
         pair.is(step, memo).await;
         assert_eq!(pair.keeps_off().await, [keeps; 4], "{step} {memo}");
