@@ -39,6 +39,7 @@ impl World {
             .cloned()
             .collect();
         for mut volume in own {
+            self.store.thaw(&volume).await?;
             if volume.with_machine {
                 self.store.remove(&volume.id).await?;
                 volumes.remove(&volume.id);

@@ -67,6 +67,7 @@ impl World {
         for mut record in volumes {
             let ill = matches!(record.health, Health::Hanging | Health::ReadOnly);
             if ill && record.machine.as_deref() == Some(machine) {
+                self.store.thaw(&record).await?;
                 record.health = Health::Well;
                 self.keep(record).await?;
             }
@@ -130,6 +131,9 @@ impl World {
             volume::hide(&kept.machine, &device).await?;
         }
         volume::unlink(&kept.machine, id)?;
+        if !kept.machine.is_on() {
+            self.store.thaw(&record).await?;
+        }
         self.store.unplug(id).await?;
         record.machine = None;
         record.with_machine = false;

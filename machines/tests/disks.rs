@@ -208,6 +208,23 @@ async fn a_volume_is_full_hangs_and_takes_no_writes() {
     daemon.sh("a", waits).await;
     is_well_after_a_power_cut(&daemon, &volume).await;
     assert!(daemon.can("a", write).await);
+
+    // Nobody waits for it when the power goes.
+    set(Health::Hanging).await;
+    is_well_after_a_power_cut(&daemon, &volume).await;
+    assert!(daemon.can("a", write).await);
+
+    // Nor is it in the way of those who take it away.
+    set(Health::Hanging).await;
+    daemon.client.kill("a").await.unwrap();
+    daemon.client.detach(&volume).await.unwrap();
+    let left = daemon.client.volumes(None).await.unwrap();
+    assert_eq!(left[0].device, None);
+    daemon.client.attach(&volume, "a").await.unwrap();
+    daemon.client.start("a").await.unwrap();
+    daemon.booted("a").await;
+    assert!(daemon.can("a", write).await);
+    set(Health::Hanging).await;
 }
 
 async fn is_well_after_a_power_cut(daemon: &Daemon, volume: &str) {

@@ -129,6 +129,33 @@ impl Store {
         Ok(device)
     }
 
+    /// A filesystem that hung when its last user went hangs on, mounted nowhere; whoever mounts it
+    /// next finds it so, and its device stays in use. It is mounted once more, where nobody sees
+    /// it, and goes on.
+    ///
+    /// # Errors
+    /// If `losetup` fails.
+    pub async fn thaw(&self, volume: &Record) -> anyhow::Result<()> {
+        if volume.health != Health::Hanging {
+            return Ok(());
+        }
+        if let Some(device) = self.device(&volume.id).await? {
+            let thaw = "mount \"$1\" \"$2\" && fsfreeze --unfreeze \"$2\"";
+            let tool = tool("unshare")
+                .args(["--mount", "sh", "-c", thaw, "thaw", &device])
+                .args([self.folder.join(&volume.id)]);
+            // It hangs no more where a process that waited for it had to be let go on.
+            if let Err(error) = tool.run().await {
+                tracing::debug!(
+                    volume = volume.id,
+                    error = format!("{error:#}"),
+                    "not thawed"
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// Takes its device away, if it has one.
     ///
     /// # Errors
