@@ -99,8 +99,9 @@ fn gives_way(open: &Operation) -> bool {
 /// does not say yet that they did: they may be leading, and that they do is no fault of theirs.
 macro_rules! told {
     () => {
-        "((o.kind = 'failover' and jsonb_array_length(o.memo -> 'told') > 0
-           or o.kind = 'switchover' and o.memo -> 'told' = 'true')
+        "(case o.kind when 'failover' then jsonb_array_length(o.memo -> 'told') > 0
+                      when 'switchover' then o.memo -> 'told' = 'true'
+                      else false end
           and exists (select from resources led
                       where led.id = o.subject_id and led.leader_id is null))"
     };
