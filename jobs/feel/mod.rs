@@ -80,7 +80,7 @@ impl Feeler for World {
 const SILENT_CONNECT: Duration = Duration::from_secs(3);
 
 /// How long this subject may take to let us in.
-fn connect_limit(subject: &Subject, otherwise: Duration) -> Duration {
+pub(crate) fn connect_limit(subject: &Subject, otherwise: Duration) -> Duration {
     match subject.state == State::Unavailable {
         true => SILENT_CONNECT,
         false => otherwise,
@@ -88,7 +88,7 @@ fn connect_limit(subject: &Subject, otherwise: Duration) -> Duration {
 }
 
 /// After so long without an answer a subject's witnesses are asked meanwhile.
-const SILENT: Duration = Duration::from_secs(1);
+const SILENT: Duration = Duration::from_millis(600);
 /// The same for one in doubt, which has been waited for before.
 const SILENT_AGAIN: Duration = Duration::from_millis(300);
 

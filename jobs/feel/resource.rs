@@ -54,6 +54,8 @@ select jsonb_build_object(
     'commits_wait_s', (
         select round(extract(epoch from clock_timestamp() - min(state_change))::numeric, 3)
         from pg_stat_activity where wait_event = 'SyncRep'),
+    'synchronous_standby_names', case when not pg_is_in_recovery()
+        then nullif(current_setting('synchronous_standby_names'), '') end,
     'xid_age', (select max(age(datfrozenxid)) from pg_database),
     'database_bytes', pg_database_size(current_database()),
     'timeline', (select timeline_id from pg_control_checkpoint()),

@@ -5,8 +5,8 @@
 //! harmless and ties the acknowledgement and the end to the beginning.
 
 use drover::config::PagerDutyConfig;
-use drover::model::{Deed, ExposeSecret, IncidentId};
-use drover::store::letters::Letter;
+use drover::model::{Deed, ExposeSecret};
+use drover::store::letters::{Letter, of_many};
 use reqwest::{Client, StatusCode};
 use serde_json::{Map, Value, json};
 
@@ -37,7 +37,15 @@ impl PagerDuty {
     }
 
     pub(super) async fn send(&self, letter: &Letter) -> Outcome {
-        let mut event = event(letter);
+        let key = key(letter);
+        let many = key == of_many(letter.kind);
+        if many && told_already(letter) {
+            return Outcome::Delivered {
+                reference: Some(key),
+                remark: Some("many of this kind are one alert".into()),
+            };
+        }
+        let mut event = event(letter, &key);
         event["routing_key"] = self.config.key.expose_secret().into();
         let answer = match http::ask(self.http.post(&self.enqueue).json(&event)).await {
             Ok(answer) => answer,
@@ -46,8 +54,8 @@ impl PagerDuty {
         let told = answer.json();
         if answer.status == StatusCode::ACCEPTED && told["status"] == "success" {
             return Outcome::Delivered {
-                reference: Some(dedup_key(letter.incident)),
-                remark: None,
+                remark: many.then(|| format!("it is told with many others, as {key}")),
+                reference: Some(key),
             };
         }
         if answer.status.is_success() {
@@ -61,16 +69,49 @@ impl PagerDuty {
     }
 }
 
-/// One alert per incident, for as long as it is open.
-fn dedup_key(incident: IncidentId) -> String {
-    format!("drover/{}", incident.public())
+/// So many incidents of a kind ring by themselves; what comes within ten minutes of these is one
+/// alert more.
+const MANY: i64 = 20;
+
+/// One alert per incident, for as long as it is open; or one for many of its kind. What has begun
+/// under a name ends under it.
+fn key(letter: &Letter) -> String {
+    let begins = letter.message.action == Deed::Trigger;
+    match &letter.opened {
+        Some(opened) => opened.clone(),
+        None if begins && letter.calls.own >= MANY => of_many(letter.kind),
+        None => format!("drover/{}", letter.incident.public()),
+    }
+}
+
+/// Whether there is nothing to be said of one of many: that it began, where that was just said of
+/// another one; that somebody is at it; that it is over, where others are not.
+fn told_already(letter: &Letter) -> bool {
+    match letter.message.action {
+        Deed::Trigger => letter.calls.lately,
+        Deed::Acknowledge => true,
+        Deed::Resolve => letter.calls.together > 0,
+    }
+}
+
+/// What is said of many in the place of one.
+fn summary(letter: &Letter, many: bool) -> String {
+    let one = &letter.message.summary;
+    match many {
+        false => one.clone(),
+        true => format!(
+            "{} incidents of {} or more need a human (drover incidents shows them all): {one}",
+            letter.calls.own + letter.calls.together + 1,
+            letter.kind
+        ),
+    }
 }
 
 /// The event, but for the routing key.
-fn event(letter: &Letter) -> Value {
+fn event(letter: &Letter, dedup_key: &str) -> Value {
     let message = &letter.message;
     let action = message.action.as_str();
-    let dedup_key = dedup_key(letter.incident);
+    let summary = summary(letter, dedup_key == of_many(letter.kind));
     match message.action {
         Deed::Acknowledge | Deed::Resolve => {
             json!({"event_action": action, "dedup_key": dedup_key})
@@ -80,7 +121,7 @@ fn event(letter: &Letter) -> Value {
             "dedup_key": dedup_key,
             "client": "drover",
             "payload": {
-                "summary": words::shortened(&message.summary, SUMMARY),
+                "summary": words::shortened(&summary, SUMMARY),
                 "source": letter.about.as_ref().map_or("drover", |a| &a.server),
                 "severity": message.severity.as_str(),
                 "timestamp": message.created_at.to_rfc3339(),

@@ -62,7 +62,11 @@ pub fn assess(
             if !newest.attributes.service_available {
                 return Assessment::Unknown;
             }
-            if kind == IncidentKind::LeaderInRecovery && scene.leader.is_some() {
+            let of_a_leader = matches!(
+                kind,
+                IncidentKind::LeaderInRecovery | IncidentKind::ListOutdated
+            );
+            if of_a_leader && scene.leader.is_some() {
                 return Assessment::Cleared("it follows another by the record".into());
             }
             if let Some(reason) = conditions::wrong(kind, scene, newest, &rules.limits) {
@@ -124,6 +128,7 @@ fn other_kind(kind: IncidentKind, scene: &Scene, newest: &Observation) -> Option
         | IncidentKind::FollowerFailed
         | IncidentKind::SplitBrain
         | IncidentKind::CommitsWait
+        | IncidentKind::ListOutdated
         | IncidentKind::LeaderInRecovery
         | IncidentKind::MaintenanceScheduled
         | IncidentKind::Blind
@@ -169,6 +174,11 @@ fn condition(kind: IncidentKind, newest: &Observation, limits: &Limits) -> Optio
             // Nobody waits, or it is not known.
             let known = seen.resource.connections.is_some();
             known.then(|| Assessment::Cleared("no commit waits for long".into()))
+        }
+        IncidentKind::ListOutdated => {
+            let known = seen.resource.followers.is_some();
+            let text = "its commits wait for followers that stream, or for none";
+            known.then(|| Assessment::Cleared(text.into()))
         }
         IncidentKind::LeaderInRecovery => {
             let recovers = seen.resource.in_recovery?;

@@ -8,7 +8,7 @@ use drover::model::{
 use drover::store::scenes::lsn_of;
 
 use super::figures::{self, Archiver, mount};
-use super::{Scene, following};
+use super::{Scene, following, list};
 
 /// What the newest observation shows to be wrong, though it is a good one.
 pub(super) fn found(scene: &Scene, rules: &Rules) -> Vec<Opening> {
@@ -34,6 +34,7 @@ pub(super) fn found(scene: &Scene, rules: &Rules) -> Vec<Opening> {
             IncidentKind::FollowerFailed,
             IncidentKind::SplitBrain,
             IncidentKind::CommitsWait,
+            IncidentKind::ListOutdated,
             IncidentKind::LeaderInRecovery,
         ],
     };
@@ -66,6 +67,7 @@ pub(super) fn wrong(
         IncidentKind::FollowerFailed => following::follower_failed(scene, newest, limits),
         IncidentKind::SplitBrain => following::split_brain(scene, newest),
         IncidentKind::CommitsWait => commits_wait(scene, newest, limits),
+        IncidentKind::ListOutdated => list::outdated(scene, newest, limits),
         IncidentKind::LeaderInRecovery => leader_in_recovery(scene, newest),
         IncidentKind::RecordIsOld => record_is_old(scene, newest),
         IncidentKind::ResourceDown

@@ -9,6 +9,7 @@ mod conditions;
 mod evidence;
 mod figures;
 mod following;
+mod list;
 pub mod replay;
 mod resource;
 mod server;

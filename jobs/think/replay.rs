@@ -64,10 +64,13 @@ impl<'r> Replay<'r> {
         self.recent.push_front(seen);
         self.recent.truncate(MEMORY as usize);
         // As `scenes::load` reads: fewer while available, none older than an hour.
-        let most = if self.subject.state == State::Available {
-            MEMORY_AVAILABLE
-        } else {
-            MEMORY
+        let waits = |seen: &Observation| {
+            let names = &seen.attributes.resource.synchronous_standby_names;
+            names.is_some()
+        };
+        let most = match self.recent.front().is_some_and(waits) {
+            false if self.subject.state == State::Available => MEMORY_AVAILABLE,
+            false | true => MEMORY,
         };
         let young = |seen: &&Observation| now - seen.created_at < chrono::TimeDelta::hours(1);
         let scene = Scene {

@@ -210,6 +210,8 @@ figures! {
         oldest_transaction_s: f64,
         /// For how long, in seconds, the one that waits longest has waited for a follower.
         commits_wait_s: f64,
+        /// Whom its commits wait for, as its setting of that name says; of a leader only.
+        synchronous_standby_names: String,
         /// Age of the oldest transaction id.
         xid_age: u64,
         /// Size of the database.

@@ -47,6 +47,8 @@ named! {
         FollowerFailed = "follower_failed",
         /// Its commits wait for a follower, and none of them is acknowledged.
         CommitsWait = "commits_wait",
+        /// The followers that its commits may wait for are not those that stream.
+        ListOutdated = "list_outdated",
         /// A resource that leads is in recovery, and takes no writes.
         LeaderInRecovery = "leader_in_recovery",
         /// Two nodes of one resource accept writes.
@@ -133,6 +135,7 @@ impl IncidentKind {
             Self::DiskCritical
             | Self::XidWraparound
             | Self::ArchivingStalled
+            | Self::ListOutdated
             | Self::MaintenanceScheduled => Is::seen_by(Evidence::Figures),
             Self::FollowerLagging | Self::FollowerStalled | Self::FollowerFailed => {
                 Is::seen_by(Evidence::Followers)

@@ -10,8 +10,9 @@ use crate::model::{
     SubjectId,
 };
 
-/// A message and what has to stand in it. Besides the message nothing here changes
-/// while it is tried, so that a repetition says the same as the first try.
+/// A message and what has to stand in it. Besides the message, and for what else people are
+/// called by now, nothing here changes while it is tried, so that a repetition says the same as
+/// the first try.
 #[derive(Clone, Debug)]
 pub enum Written {
     /// Of an incident.
@@ -54,6 +55,43 @@ pub struct Letter {
     pub about: Option<About>,
     /// What the other side calls what the incident's last trigger opened there.
     pub opened: Option<String>,
+    /// What people are called for by now because of this kind.
+    pub calls: Calls,
+}
+
+/// The incidents of a kind that people are being called for, one message each, or one for many.
+#[derive(Clone, Copy, Debug, Default, FromRow)]
+pub struct Calls {
+    /// Those that are open and have a call of their own, which went out within ten minutes.
+    pub own: i64,
+    /// Those that are open and were told together, without this one.
+    pub together: i64,
+    /// Whether such a call went out within the last minute.
+    pub lately: bool,
+}
+
+/// What a call is known as that tells of many incidents of a kind.
+pub fn of_many(kind: IncidentKind) -> String {
+    format!("drover/many/{kind}")
+}
+
+async fn calls(
+    db: &mut PgConnection,
+    message: &Message,
+    incident: IncidentId,
+    kind: IncidentKind,
+) -> sqlx::Result<Calls> {
+    let sql = "select count(*) filter (
+                   where o.reference is distinct from $3
+                     and o.settled_at > now() - interval '10 minutes') as own,
+               count(*) filter (where o.reference = $3) as together,
+               coalesce(bool_or(
+                   o.reference = $3
+                   and o.settled_at > now() - interval '1 minute'), false) as lately
+               from outbox o join incidents i on i.id = o.incident_id
+               where i.kind = $1 and i.state <> 'resolved' and i.id <> $4
+                 and o.channel = $2 and o.action = 'trigger' and o.state = 'delivered'";
+    only_row(db, sql, (kind, message.channel, of_many(kind), incident)).await
 }
 
 /// The subject of a message.
@@ -125,6 +163,7 @@ async fn letter(
         server: around.server.unwrap_or_default(),
     });
     Ok(Letter {
+        calls: calls(db, &message, incident, around.kind).await?,
         message,
         incident,
         kind: around.kind,

@@ -21,8 +21,8 @@ pub struct Scene {
     pub subject: Subject,
     /// A resource's server.
     pub server: Option<Host>,
-    /// Newest first: up to [`MEMORY_AVAILABLE`] if the subject is available, else
-    /// up to [`MEMORY`]; none older than an hour.
+    /// Newest first: up to [`MEMORY_AVAILABLE`] if the subject is available and no leader
+    /// whose commits wait, else up to [`MEMORY`]; none older than an hour.
     pub recent: Vec<Observation>,
     /// Whom a resource follows, by the record.
     pub leader: Option<Leader>,
@@ -92,7 +92,10 @@ pub async fn load(pool: &PgPool, ids: &[SubjectId]) -> sqlx::Result<Vec<Scene>> 
                          and o.created_at > now() - interval '1 hour'
                          and o.created_at < now() + interval '1 hour'
                        order by o.created_at desc, o.id desc
-                       limit case when s.state = 'available' then $3 else $2 end) x) o
+                       limit case
+                           when s.state <> 'available'
+                             or r.leader_id is null and r.durability = 'sync' then $2
+                           else $3 end) x) o
                where s.id = any($1) and s.forgotten_at is null";
     let rows: Vec<Row> = rows(&mut tx, sql, (ids, MEMORY, MEMORY_AVAILABLE)).await?;
     let followers = rows.iter().filter(|row| row.leader_id.is_some());

@@ -5,6 +5,7 @@
 mod at_each_step;
 mod behind_the_fence;
 mod cut_off;
+mod list;
 mod nodes;
 mod old_record;
 mod scene;

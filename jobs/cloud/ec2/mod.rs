@@ -157,29 +157,30 @@ impl Region {
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
-        if let Some(rest) = self.throttle.rest() {
+        if let Some(rest) = self.throttle.rest(name) {
             return Err(Failure::Throttled(rest));
         }
         // On the heap: the SDK's futures are large for a worker's stack.
         let error = match Box::pin(call).await {
             Ok(answer) => {
-                self.throttle.answered();
+                self.throttle.answered(name);
                 return Ok(answer);
             }
             Err(error) => error,
         };
         let problem = errors::judge(name, &error);
         if problem.sort == Sort::Throttled {
-            let wait = self.throttle.back_off();
+            let wait = self.throttle.back_off(name);
             tracing::warn!(
                 wait_ms = wait.as_millis(),
+                action = name,
                 "EC2 wants to be asked less: {}",
                 problem.message
             );
             return Err(Failure::Throttled(wait));
         }
         if !problem.code.is_empty() {
-            self.throttle.answered();
+            self.throttle.answered(name);
         }
         let Some(encoded) = problem.encoded() else {
             return Err(Failure::Problem(problem));

@@ -1,6 +1,7 @@
-//! Asking less: when EC2 says that too much is asked of it, this process asks it
-//! nothing for a while.
+//! Asking less: when EC2 says that too much of something is asked of it, this process does not
+//! ask it that for a while.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,10 +12,11 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// After this many doublings the longest is reached.
 const DOUBLINGS: u32 = 6;
 
-/// The wait that all who talk to one region share.
+/// The waits that all who talk to one region share: one for each action, as EC2 counts them.
+/// Whoever asks how instances are is no reason not to stop one.
 #[derive(Debug, Default)]
 pub(super) struct Throttle {
-    state: Mutex<State>,
+    states: Mutex<HashMap<String, State>>,
 }
 
 #[derive(Debug, Default)]
@@ -25,23 +27,25 @@ struct State {
 }
 
 impl Throttle {
-    /// How long nothing may be asked from now on; `None`: ask.
-    pub(super) fn rest(&self) -> Option<Duration> {
-        self.rest_at(Instant::now())
+    /// How long this may not be asked from now on; `None`: ask.
+    pub(super) fn rest(&self, action: &str) -> Option<Duration> {
+        self.rest_at(action, Instant::now())
     }
 
-    fn rest_at(&self, now: Instant) -> Option<Duration> {
-        let rest = self.lock().until?.saturating_duration_since(now);
+    fn rest_at(&self, action: &str, now: Instant) -> Option<Duration> {
+        let until = self.lock().get(action)?.until?;
+        let rest = until.saturating_duration_since(now);
         (!rest.is_zero()).then_some(rest)
     }
 
-    /// It was too much: everybody waits for so long.
-    pub(super) fn back_off(&self) -> Duration {
-        self.back_off_at(Instant::now())
+    /// It was too much: everybody waits for so long with this.
+    pub(super) fn back_off(&self, action: &str) -> Duration {
+        self.back_off_at(action, Instant::now())
     }
 
-    fn back_off_at(&self, now: Instant) -> Duration {
-        let mut state = self.lock();
+    fn back_off_at(&self, action: &str, now: Instant) -> Duration {
+        let mut states = self.lock();
+        let state = states.entry(action.to_owned()).or_default();
         // Calls that were under way together are one sign, not many.
         if let Some(until) = state.until.filter(|until| *until > now) {
             return until - now;
@@ -55,17 +59,18 @@ impl Throttle {
     }
 
     /// EC2 has answered otherwise.
-    pub(super) fn answered(&self) {
-        let mut state = self.lock();
+    pub(super) fn answered(&self, action: &str) {
+        let mut states = self.lock();
+        let over = |state: &State| state.until.is_none_or(|until| until <= Instant::now());
         // An answer to what was asked before the wait began says nothing about it.
-        if state.until.is_none_or(|until| until <= Instant::now()) {
-            *state = State::default();
+        if states.get(action).is_some_and(over) {
+            states.remove(action);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, State>> {
         // Nothing that holds it can panic half way.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -73,18 +78,28 @@ impl Throttle {
 mod tests {
     use super::*;
 
+    const STOP: &str = "StopInstances";
+
+    #[test]
+    fn who_asks_how_they_are_keeps_nobody_from_stopping_one() {
+        let throttle = Throttle::default();
+        throttle.back_off("DescribeInstanceStatus");
+        assert!(throttle.rest("DescribeInstanceStatus").is_some());
+        assert_eq!(throttle.rest(STOP), None);
+    }
+
     #[test]
     fn waits_double_up_to_a_minute_and_what_came_together_counts_once() {
         let throttle = Throttle::default();
         let mut now = Instant::now();
         let mut waits = Vec::new();
         for _ in 0..9 {
-            let wait = throttle.back_off_at(now);
-            assert!(throttle.back_off_at(now) <= wait);
-            assert!(throttle.rest_at(now).is_some());
+            let wait = throttle.back_off_at(STOP, now);
+            assert!(throttle.back_off_at(STOP, now) <= wait);
+            assert!(throttle.rest_at(STOP, now).is_some());
             waits.push(wait.as_secs_f64());
             now += wait;
-            assert_eq!(throttle.rest_at(now), None);
+            assert_eq!(throttle.rest_at(STOP, now), None);
         }
         for (wait, most) in waits.iter().zip([1., 2., 4., 8., 16., 32., 60., 60., 60.]) {
             assert!((most / 2.0..=most).contains(wait), "{waits:?}");
@@ -94,11 +109,11 @@ mod tests {
     #[test]
     fn an_answer_ends_the_row_of_waits_but_not_a_wait() {
         let throttle = Throttle::default();
-        throttle.back_off();
-        throttle.answered();
-        assert!(throttle.rest().is_some());
-        throttle.lock().until = Some(Instant::now());
-        throttle.answered();
-        assert!(throttle.back_off() <= FIRST);
+        throttle.back_off(STOP);
+        throttle.answered(STOP);
+        assert!(throttle.rest(STOP).is_some());
+        throttle.lock().get_mut(STOP).unwrap().until = Some(Instant::now());
+        throttle.answered(STOP);
+        assert!(throttle.back_off(STOP) <= FIRST);
     }
 }

@@ -33,7 +33,7 @@ copy_cluster() {
   # Not under its own name: what a copy confirms is no copy of a commit yet.
   # shellcheck disable=SC2046  # an option, or none
   as_owner "/usr/lib/postgresql/$v/bin/pg_basebackup" -d "$(conninfo drover_copy)" \
-    -D "$d" -X stream -S "$slot" -c fast -r "${rate}M" $(no_sync)
+    -D "$d" -X stream -S "$slot" -c fast -P -r "${rate}M" $(no_sync)
   be_standby
   in_conf mkdir -p conf.d
   follower_conf | put conf.d/follower.conf 600

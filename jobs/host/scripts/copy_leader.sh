@@ -10,7 +10,7 @@ copy() {
   # Under a name of its own: what confirms WAL in the follower's would stand for its disk.
   # shellcheck disable=SC2046  # an option, or none
   as_owner "/usr/lib/postgresql/$v/bin/pg_basebackup" -d "$(conninfo drover_copy)" \
-    -D "$d" -X stream -S "$slot" -c fast -r "${rate}M" $(no_sync)
+    -D "$d" -X stream -S "$slot" -c fast -P -r "${rate}M" $(no_sync)
   be_standby
 }
 background "$5" copy

@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2154  # v, c: prelude/cluster.sh; own_timeline: timeline.sh
 # Promotes the cluster, unless it leads already, lets clients in, and proves that it writes. Its
 # standby settings go, so that no restart makes it a follower again; $3 is what its start.conf
-# says from before it leads.
+# says from before it leads; $4, if it is there, what its commits wait for from the first one on.
 #
 # $2 is the number of the timeline that it is to begin. Those between its own and that one may
 # be another's who led, or was to lead: PostgreSQL takes the first number of which it has no
@@ -10,8 +10,6 @@
 # It may take as long as there is something to replay: 75 says so. One that has to be restarted
 # first, for it has less of certain settings than its leader had, is left as it is (6). Tells the
 # `timeline` that it leads on.
-
-replayed() { sql -c 'select pg_last_wal_replay_lsn()' </dev/null; }
 
 # in_recovery also ends what holds replay up: who reads from a standby is served by the leader
 # again.
@@ -27,8 +25,12 @@ select pg_is_in_recovery(), (
 SQL
 }
 
+# stands prints its timeline, how far it has replayed, and whether that is held up.
+stands() {
+  sql -c "select $own_timeline, pg_last_wal_replay_lsn(), pg_get_wal_replay_pause_state()" </dev/null
+}
+
 pass_over() {
-  own=$(sql -c "select $own_timeline" </dev/null) || return 1
   # shellcheck disable=SC2016  # the owner's shell expands it
   in_data sh -c '
     n=$(($1 + 1))
@@ -41,27 +43,29 @@ pass_over() {
       fi
       n=$((n + 1))
     done
-    sync -- pg_wal' pass_over "$own" "$1"
+    sync -- pg_wal' pass_over "$1" "$2"
 }
 
 up() { cut -d. -f1 /proc/uptime; }
 
 if [ "$(in_recovery)" = t ]; then
-  echo "$3" | put start.conf 644 && pass_over "$2" || exit 1
+  stands=$(stands) || exit 1
+  IFS='|' read -r own before pause <<END
+$stands
+END
+  echo "$3" | put start.conf 644 && pass_over "$own" "$2" || exit 1
   lacks=
   # So PostgreSQL calls one that replays nothing for that, too.
-  if [ "$(sql -c 'select pg_get_wal_replay_pause_state()' </dev/null)" = paused ]; then
-    lacks=$(lacking | tr '\n' ' ')
-  fi
+  [ "$pause" != paused ] || lacks=$(lacking | tr '\n' ' ')
   [ -z "$lacks" ] || { echo "its leader had more: $lacks"; exit 6; }
-  before=$(replayed)
+  [ $# -lt 4 ] || wait_for "$4"
   sql -o /dev/null -c 'select pg_promote(false)' </dev/null || exit 1
   end=$(($(up) + 8))
   while [ "$(in_recovery)" = t ] && [ "$(up)" -lt "$end" ]; do
     sleep 0.05
   done
   if [ "$(in_recovery)" = t ]; then
-    at=$(replayed)
+    at=$(sql -c 'select pg_last_wal_replay_lsn()' </dev/null)
     [ "$at" != "$before" ] || { echo "it is still in recovery, and replays nothing"; exit 1; }
     echo "it replays what it has received, and is at $at"
     exit 75
@@ -69,8 +73,7 @@ if [ "$(in_recovery)" = t ]; then
 fi
 [ "$(in_recovery)" = f ] || { echo "it does not say whether it leads"; exit 1; }
 let_in && in_conf rm -f conf.d/follower.conf || exit 1
-sql -o /dev/null -c "select pg_reload_conf()" </dev/null
-sql -o /dev/null -c "select txid_current()" </dev/null || exit 1
+sql -o /dev/null -c "select pg_reload_conf()" -c "select txid_current()" </dev/null || exit 1
 # Who is rewound to it needs to see its timeline in its control file.
 sql -o /dev/null -c "checkpoint" </dev/null || { echo "it leads, and makes no checkpoint"; exit 1; }
 led=$(sql -c "select $own_timeline" </dev/null)

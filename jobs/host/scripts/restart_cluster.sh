@@ -1,6 +1,7 @@
 # shellcheck shell=sh disable=SC2154  # v, c: prelude/cluster.sh; now: prelude/postmaster.sh
 # Restarts the cluster. $2 is the postmaster to be ended; empty: there was none. Another one
-# is the work of a turn that was cut off. $3 is what it is by the record: `leader`, `follower`, or nothing that drover could tell.
+# is the work of a turn that was cut off. $3 is what it is by the record: `leader` or
+# `follower`; empty, it is an adopted one, which starts as it is.
 #
 # Stop and start are two commands: pg_ctlcluster refuses its owner the restart of a cluster
 # that systemd started.

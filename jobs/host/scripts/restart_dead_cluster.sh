@@ -1,7 +1,9 @@
 # shellcheck shell=sh disable=SC2154  # v, c: prelude/cluster.sh; pids: prelude/processes.sh
 # Restarts the cluster of port $1. $2 is the stop mode, $3 the server's clock before the
-# attempt, $4 why drover could not get in, $5 what it is by the record: `leader`, `follower`, or nothing that drover could tell. A postmaster that was started since is the work
-# of a turn that was cut off. One that answers is not touched, whatever `look` has found.
+# attempt, $4 why drover could not get in, $5 what it is by the record: `leader` or `follower`;
+# empty, it is an adopted one, which starts as it is. A postmaster that was started since is
+# the work of a turn that was cut off. One that answers is not touched, whatever `look` has
+# found.
 #
 # Status 4: it cannot be stopped; 5: it does not start; 7: it accepts connections; 8: it will.
 #

@@ -21,6 +21,7 @@ mod follower_stalled;
 mod followers;
 mod host_key_changed;
 mod leader_in_recovery;
+mod list_outdated;
 pub mod machine;
 mod maintenance_scheduled;
 pub mod playbook;
@@ -55,6 +56,7 @@ pub fn playbook(kind: IncidentKind) -> &'static Playbook {
         IncidentKind::FollowerFailed => &follower_failed::PLAYBOOK,
         IncidentKind::SplitBrain => &split_brain::PLAYBOOK,
         IncidentKind::CommitsWait => &commits_wait::PLAYBOOK,
+        IncidentKind::ListOutdated => &list_outdated::PLAYBOOK,
         IncidentKind::LeaderInRecovery => &leader_in_recovery::PLAYBOOK,
         IncidentKind::Blind => &blind::PLAYBOOK,
         IncidentKind::RecordIsOld => &record_is_old::PLAYBOOK,
@@ -94,6 +96,7 @@ pub fn urgent(
         | IncidentKind::FollowerFailed
         | IncidentKind::SplitBrain
         | IncidentKind::CommitsWait
+        | IncidentKind::ListOutdated
         | IncidentKind::LeaderInRecovery
         | IncidentKind::Blind
         | IncidentKind::RecordIsOld => None,

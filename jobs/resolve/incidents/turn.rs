@@ -120,7 +120,7 @@ impl Resolve {
         };
         let in_a_step = !asked.is_empty() && operations::in_a_step(&mut db, &asked).await?;
         let blocker = self
-            .blocker(&mut db, &incident, book, !due.is_empty())
+            .blocker(&mut db, &incident, book, seen, !due.is_empty())
             .await?;
         let trips = self.trips(&mut db, &incident, blocker.as_ref()).await?;
         let evidence = incident.kind.profile().evidence;
@@ -174,6 +174,7 @@ impl Resolve {
         db: &mut sqlx::PgConnection,
         incident: &Incident,
         book: &Playbook,
+        seen: Option<&Observation>,
         fails_over: bool,
     ) -> Result<Option<Blocker>, WorkError> {
         if incident.held_at.is_some() {
@@ -222,7 +223,10 @@ impl Resolve {
             let waited = store::now(db).await? > incident.state_since + LOOK_ROUND;
             if !unseen.is_empty() && !waited {
                 queue::bring_forward(db, &unseen).await?;
-                return Ok(Some(Blocker::LookingRound));
+                // A lead that is taken over on a proof needs no others' word.
+                if !fails_over || !fail_over::is_proved(incident, seen) {
+                    return Ok(Some(Blocker::LookingRound));
+                }
             }
         }
         Ok(None)

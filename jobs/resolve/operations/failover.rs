@@ -8,7 +8,9 @@
 //! the leader leads on.
 
 mod candidates;
+mod elect;
 mod last_seen;
+mod promote;
 mod refusal;
 mod standing;
 mod wanted;
@@ -16,22 +18,23 @@ mod wanted;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use drover::model::{OperationKind, Resource, Server, SubjectId};
+use drover::model::{OperationKind, SubjectId};
 use drover::store::operations::{Fact, NewOperation};
 use drover::store::subjects::Known;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::create_resource::{plan, start};
-use super::fence::{FencedBy, fence};
+use super::create_resource::plan;
+use super::fence::{FencedBy, fence, is_stopped};
 use super::follow::{make_slot, node, replication_password};
 use super::follows::nobody_else_leads;
 use super::kind::{Context, Operation, Outcome, Step, Turn, Work, step};
 use super::{lead, script};
 use crate::host::scripts::LEAD_ON;
 pub(super) use candidates::Lsn;
+use elect::elected;
 use refusal::{Answer, Refusal};
-use standing::{Standing, left_behind};
+use standing::Standing;
 use wanted::{by_a_playbook, seen_dead, unwanted};
 
 /// A follower takes the lead of a leader that is gone.
@@ -92,8 +95,8 @@ impl Operation for Failover {
     const STEPS: &'static [Step<Self>] = &[
         step!("choose", "see whether it is wanted, and who may lead" => choose),
         step!("fence", "prove that the leader accepts no writes any more" => fence_it),
-        step!("elect", "choose the follower that has most" => elect),
-        step!("promote", "promote the follower" => promote),
+        step!("elect", "choose the follower that has most" => elect::elect),
+        step!("promote", "promote the follower" => promote::promote),
         step!("swap", "write down who leads" => swap),
         step!("repoint", "have the other followers follow it" => repoint),
         step!("lead_on", "have the leader lead on where nobody else does" => lead_on),
@@ -115,9 +118,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a proof is waited for that is on its way: a machine whose hardware is broken may
 /// take minutes to stop. Once a human is told, playbooks would start it again instead.
 const STOPPING: Duration = Duration::from_secs(300);
-/// How long a proof holds: while this is at work nobody starts the leader, but it may have been
-/// stuck, or nobody may have worked at it.
-const PROVED: Duration = Duration::from_secs(60);
 /// Tries to promote before another is chosen.
 const TRIES: u32 = 2;
 /// Between two looks for somebody who could lead.
@@ -139,8 +139,14 @@ fn not_yet(turn: &Context<'_>, why: String) -> Outcome {
 }
 
 async fn choose(turn: &mut Turn<'_, Failover>) -> Work {
-    let on @ (resource, _) = turn.resource()?;
+    let on @ (resource, server) = turn.resource()?;
     unwanted(turn, resource).await?;
+    let seen_dead = seen_dead(turn, resource).await?;
+    // Before the followers are asked: then they say what they have behind that proof.
+    let stopped = match seen_dead.filter(|_| turn.memo.told.is_empty()) {
+        Some(_) => is_stopped(turn, server).await,
+        None => None,
+    };
     let stand = Standing::read(turn, on).await?;
     let votes = &stand.votes;
     let Some(best) = votes.best() else {
@@ -148,7 +154,7 @@ async fn choose(turn: &mut Turn<'_, Failover>) -> Work {
         return Err(not_yet(turn, why));
     };
     if by_a_playbook(turn)
-        && let Some(witness) = votes.witness(seen_dead(turn, resource).await?)
+        && let Some(witness) = votes.witness(seen_dead)
         && Refusal::Heard.answered(&turn.params.answers).is_none()
     {
         let why = format!(
@@ -158,20 +164,29 @@ async fn choose(turn: &mut Turn<'_, Failover>) -> Work {
         turn.memo.refused = Some(Refusal::Heard);
         return Err(not_yet(turn, why));
     }
-    if let Some((refusal, why)) = stand.forbids(resource, best, stand.behind(best))
-        && refusal.answered(&turn.params.answers).is_none()
-    {
-        turn.memo.refused = Some(refusal);
-        return Err(Outcome::hopeless(format!(
-            "{why}; `override` has {} lead all the same",
-            best.name
-        )));
+    let behind = stand.behind(best);
+    let mut word = None;
+    if let Some((refusal, why)) = stand.forbids(resource, best, behind) {
+        word = refusal.answered(&turn.params.answers);
+        if word.is_none() {
+            turn.memo.refused = Some(refusal);
+            return Err(Outcome::hopeless(format!(
+                "{why}; `override` has {} lead all the same",
+                best.name
+            )));
+        }
     }
     turn.memo.refused = None;
-    Ok(Outcome::done(format!(
-        "{} may lead: it has all up to {}",
-        best.name, best.lsn
-    )))
+    let Some(proof) = stopped else {
+        return Ok(Outcome::done(format!(
+            "{} may lead: it has all up to {}",
+            best.name, best.lsn
+        )));
+    };
+    turn.memo.fenced(FencedBy::Cloud, turn.context.now);
+    turn.memo.overridden = word;
+    let (words, fact) = elected(turn, &stand, best, (behind, None))?;
+    Ok(Outcome::then("promote", format!("{proof}; {words}")).with(fact))
 }
 
 async fn fence_it(turn: &mut Turn<'_, Failover>) -> Work {
@@ -207,147 +222,6 @@ async fn fence_it(turn: &mut Turn<'_, Failover>) -> Work {
     Err(Outcome::hopeless(format!(
         "{unproved}; where you know that it does not, `override` goes on"
     )))
-}
-
-/// Behind the fence: what the followers have by now is all that they will have.
-async fn elect(turn: &mut Turn<'_, Failover>) -> Work {
-    let on @ (resource, _) = turn.resource()?;
-    prove_again(turn)?;
-    let stand = Standing::read(turn, on).await?;
-    let votes = &stand.votes;
-    // A worker that died may have promoted it.
-    let told = |id: &SubjectId| votes.lead.iter().any(|(leads, _)| leads == id);
-    if let Some(leads) = turn.memo.told.iter().copied().find(told) {
-        turn.memo.to = Some(leads);
-        return Ok(Outcome::done("one that was told to lead does"));
-    }
-    let Some(best) = votes.best() else {
-        let why = votes.passed_over("no follower can take the lead");
-        take_back(turn).await;
-        return Err(nobody_leads(turn, None, why));
-    };
-    let real = left_behind(turn, on, best).await;
-    let behind = stand.behind(best).max(real.unwrap_or_default());
-    if let Some((refusal, why)) = stand.forbids(resource, best, behind) {
-        let Some(word) = refusal.answered(&turn.params.answers) else {
-            return Err(nobody_leads(turn, Some(refusal), why));
-        };
-        turn.memo.overridden = Some(word);
-    }
-    let mut text = format!("{} is to lead: it has all up to {}", best.name, best.lsn);
-    match (behind, real) {
-        (0, _) => {}
-        (_, Some(_)) => text += &format!(", {behind} bytes less than the leader has"),
-        (_, None) => text += &format!(", {behind} bytes less than the leader was seen to have"),
-    }
-    if !votes.silent.is_empty() {
-        text += &format!("; {}", votes.passed_over("passed over"));
-    }
-    let number = lead::next_timeline(best.timeline, stand.newest_timeline())?;
-    turn.memo.refused = None;
-    turn.memo.nobody_since = None;
-    turn.memo.to = Some(best.id);
-    turn.memo.lsn = Some(best.lsn.to_string());
-    turn.memo.behind_bytes = Some(behind);
-    turn.memo.timeline = Some(number);
-    // Before it is: whoever goes on from here has to reckon with it.
-    if !turn.memo.told.contains(&best.id) {
-        turn.memo.told.push(best.id);
-    }
-    Ok(Outcome::done(text).with(Fact::Timeline(number)))
-}
-
-/// A proof of long ago is none.
-fn prove_again(turn: &Turn<'_, Failover>) -> Result<(), Outcome> {
-    let age = turn.memo.fenced_at.map(|at| turn.now - at);
-    let age = age.and_then(|age| age.to_std().ok());
-    if age.is_some_and(|age| age < PROVED) {
-        return Ok(());
-    }
-    let text = "it was proved long ago that the leader accepts no writes";
-    Err(Outcome::then("fence", text))
-}
-
-/// Nobody did better: those who were given up start again, as followers that nobody may use.
-async fn take_back(turn: &mut Turn<'_, Failover>) {
-    for id in std::mem::take(&mut turn.memo.given_up) {
-        let started = async {
-            let (follower, server) = node(turn, id).await?;
-            start(turn, &follower, &server).await
-        };
-        if started.await.is_err() {
-            turn.memo.given_up.push(id);
-        }
-    }
-}
-
-/// Somebody may be able to lead in a while. If not, the leader leads on, if nobody else can
-/// have begun to; it is only where it cannot that a human has to say who does.
-fn nobody_leads(turn: &mut Turn<'_, Failover>, refused: Option<Refusal>, why: String) -> Outcome {
-    let since = *turn.memo.nobody_since.get_or_insert(turn.context.now);
-    let waited = (turn.now - since).to_std().unwrap_or_default();
-    if waited < PATIENCE {
-        return Outcome::again(SOON, why);
-    }
-    let fenced = matches!(turn.memo.fenced_by, Some(FencedBy::Ssh | FencedBy::Cloud));
-    if fenced && turn.memo.told.is_empty() && !turn.memo.stays_fenced {
-        return Outcome::then("lead_on", format!("{why}; it leads on"));
-    }
-    // Nobody keeps it from being started while this is stuck, as what it is by the record; and
-    // whether it is to be fenced once more is another question.
-    turn.memo.fenced_at = None;
-    if turn.memo.told.is_empty() {
-        turn.memo.fenced_by = None;
-    }
-    turn.memo.refused = refused;
-    match turn.memo.refused {
-        Some(_) => Outcome::hopeless(format!("{why}; `override` goes on all the same")),
-        None => Outcome::hopeless(why),
-    }
-}
-
-async fn promote(turn: &mut Turn<'_, Failover>) -> Work {
-    if turn.operation.failures == 0 {
-        prove_again(turn)?;
-    }
-    let to = lead::chosen(turn.memo.to)?;
-    let (follower, server) = node(turn, to).await?;
-    if turn.operation.failures > TRIES && others_may_lead(turn, to).await? {
-        return give_up_on(turn, &follower, &server).await;
-    }
-    // Whom its commits wait for is known before it takes the first.
-    lead::names(turn, turn.resource()?.0, to, false).await?;
-    let number = turn.memo.timeline.unwrap_or_default();
-    let (begun, words) = lead::promote(turn, (&follower, &server), number).await?;
-    turn.memo.timeline = Some(begun);
-    Ok(Outcome::done(words).with(Fact::Timeline(begun)))
-}
-
-/// Whether anybody but this one could be promoted instead. Where nobody can, it is told again.
-async fn others_may_lead(turn: &Turn<'_, Failover>, but: SubjectId) -> Result<bool, Outcome> {
-    let stand = Standing::read(turn, turn.resource()?).await?;
-    Ok(stand.votes.able.iter().any(|one| one.id != but))
-}
-
-/// Another may do better. But one that was told to lead, and did not say that it does,
-/// may be leading by now: it is fenced like the leader before it.
-async fn give_up_on(turn: &mut Turn<'_, Failover>, follower: &Resource, server: &Server) -> Work {
-    let name = &follower.subject.name;
-    match fence(turn, follower, server).await {
-        Ok(proof) => {
-            turn.memo.given_up.push(follower.subject.id);
-            let words = proof.words;
-            let text = format!("{name} cannot be promoted ({words}); another is looked for");
-            Ok(Outcome::then("elect", text))
-        }
-        Err(why) if waited(turn) < PATIENCE => Err(Outcome::failed(format!(
-            "{name} does not say whether it leads: {why}"
-        ))),
-        Err(why) => Err(Outcome::hopeless(format!(
-            "{name} was told to lead and does not say whether it does; nothing proves that it \
-             accepts no writes: {why}"
-        ))),
-    }
 }
 
 async fn swap(turn: &mut Turn<'_, Failover>) -> Work {

@@ -14,9 +14,11 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
+use super::leased::LeasedCloud;
 use super::{Context, Outcome, script};
-use crate::cloud::{Cloud as _, InstanceState};
+use crate::cloud::{Cloud as _, Instance, InstanceState};
 use crate::host::scripts::FENCE;
 
 /// So long the power is not cut to a machine that is in service, and whose sshd may
@@ -111,21 +113,36 @@ async fn over_ssh(
     })
 }
 
+/// What its cloud says of its machine, where that is stopped already.
+pub(super) async fn is_stopped(turn: &Context<'_>, server: &Server) -> Option<String> {
+    let (cloud, id) = at_its_cloud(turn, server).ok()?;
+    let said = timeout(GRACE, cloud.describe(id)).await.ok()?.ok()?;
+    is_off(&said).then_some(said.detail)
+}
+
+fn is_off(instance: &Instance) -> bool {
+    use InstanceState::{Stopped, Terminated};
+    matches!(instance.state, Stopped | Terminated)
+}
+
+fn at_its_cloud<'a>(
+    turn: &Context<'a>,
+    server: &'a Server,
+) -> Result<(LeasedCloud<'a>, &'a str), String> {
+    let cloud = turn.cloud(server).map_err(|outcome| outcome.note)?;
+    let id = server.instance_id.as_deref();
+    Ok((cloud, id.ok_or("its cloud does not know it")?))
+}
+
 async fn by_its_cloud(
     turn: &Context<'_>,
     resource: &Resource,
     server: &Server,
 ) -> Result<Proof, Unproved> {
     let words = |outcome: Outcome| outcome.note;
-    let cloud = turn.cloud(server).map_err(words)?;
-    let id = server.instance_id.as_deref();
-    let id = id.ok_or_else(|| "its cloud does not know it".to_owned())?;
+    let (cloud, id) = at_its_cloud(turn, server)?;
     let stopped = async || match cloud.describe(id).await {
-        Ok(instance) => {
-            use InstanceState::{Stopped, Terminated};
-            let off = matches!(instance.state, Stopped | Terminated);
-            Ok(off.then_some(instance.detail))
-        }
+        Ok(instance) => Ok(is_off(&instance).then_some(instance.detail)),
         Err(e) => Err(format!("its cloud: {e}")),
     };
     let proof = |words| {

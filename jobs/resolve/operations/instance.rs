@@ -119,6 +119,7 @@ impl Marked {
             Ended::Done
             | Ended::Then(_)
             | Ended::Again(_)
+            | Ended::GoesOn(_)
             | Ended::Refused
             | Ended::Skipped
             | Ended::GaveUp => true,

@@ -188,6 +188,8 @@ pub enum Ended {
     Then(&'static str),
     /// What it waits for has not come about: ask again after this while.
     Again(Duration),
+    /// The same of what goes on by itself: it has time for as long as it says something new.
+    GoesOn(Duration),
     /// It failed, and is tried again, ever more slowly.
     Failed,
     /// It failed, and only a human can help: they are told at once.
@@ -260,6 +262,11 @@ impl Outcome {
     /// The step waits for something.
     pub fn again(after: Duration, waits_for: impl Into<String>) -> Self {
         Self::new(Ended::Again(after), waits_for)
+    }
+
+    /// The step waits for what goes on by itself.
+    pub fn goes_on(after: Duration, says: impl Into<String>) -> Self {
+        Self::new(Ended::GoesOn(after), says)
     }
 
     /// The step failed.

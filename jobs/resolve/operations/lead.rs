@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use drover::model::{Resource, Secret, Server, SubjectId};
 use drover::store::operations::Fact;
+use futures::future::join_all;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::create_resource::{customer, plan};
 use super::follow::{follow, followers, make_slot, node, replication_password};
@@ -16,6 +18,9 @@ use crate::host::scripts::{PROMOTE, RESTART_FOLLOWER};
 const SOON: Duration = Duration::from_millis(500);
 /// The status of what has to be restarted before it can lead.
 const LACKS_SETTINGS: u32 = 6;
+
+/// How long a follower may take to be told whom it follows.
+const TOLD: Duration = Duration::from_secs(5);
 
 /// So many numbers of timelines a follower is told to pass over, at most.
 const FAR: u32 = 1000;
@@ -43,13 +48,9 @@ pub(super) fn chosen(to: Option<SubjectId>) -> Result<SubjectId, Outcome> {
     to.ok_or_else(|| Outcome::hopeless("it is not known who is to lead"))
 }
 
-/// What the new leader's commits wait for is in force before there can be any: those who will
-/// follow it as they are, the old leader among them only where it has handed over. Says what
-/// they are.
-///
-/// # Errors
-/// The outcome of a step that cannot.
-pub(super) async fn names(
+/// What the new leader's commits are to wait for from the first one on: those who will follow it
+/// as they are, the old leader among them only where it has handed over.
+async fn names_of(
     turn: &Context<'_>,
     resource: &Resource,
     to: SubjectId,
@@ -58,8 +59,35 @@ pub(super) async fn names(
     let others = sync::live(turn, resource.subject.id, true).await?;
     let mut will: Vec<SubjectId> = others.into_iter().filter(|id| *id != to).collect();
     will.extend(planned.then_some(resource.subject.id));
+    Ok(sync::names(resource.durability, &will))
+}
+
+/// That is in force at a follower before it is promoted as planned. Says what they wait for.
+///
+/// # Errors
+/// The outcome of a step that cannot.
+pub(super) async fn prepare(
+    turn: &Context<'_>,
+    resource: &Resource,
+    to: SubjectId,
+) -> Result<String, Outcome> {
     let (follower, server) = node(turn, to).await?;
-    sync::write(turn, (&follower, &server), resource.durability, &will).await
+    let names = names_of(turn, resource, to, true).await?;
+    sync::set(turn, (&follower, &server), &names).await
+}
+
+/// Promotes a follower of a leader that is gone, to a timeline of this number.
+///
+/// # Errors
+/// As [`promote`].
+pub(super) async fn take_over(
+    turn: &Context<'_>,
+    resource: &Resource,
+    on: (&Resource, &Server),
+    timeline: u32,
+) -> Result<(u32, String), Outcome> {
+    let names = names_of(turn, resource, on.0.subject.id, false).await?;
+    promote(turn, on, timeline, Some(&names)).await
 }
 
 /// Promotes a follower to a timeline of this number, on which others will follow it. Gives the
@@ -71,9 +99,11 @@ pub(super) async fn promote(
     turn: &Context<'_>,
     on: (&Resource, &Server),
     timeline: u32,
+    names: Option<&str>,
 ) -> Result<(u32, String), Outcome> {
     let number = timeline.to_string();
-    let said = script::at_cluster(turn, on, PROMOTE, &[&number, "manual"], b"").await;
+    let arguments: Vec<&str> = [&number, "manual"].into_iter().chain(names).collect();
+    let said = script::at_cluster(turn, on, PROMOTE, &arguments, b"").await;
     let said = match said {
         Err(e) if e.status() == Some(LACKS_SETTINGS) => {
             script::at_cluster(turn, on, RESTART_FOLLOWER, &[], b"").await?;
@@ -146,32 +176,35 @@ pub(super) async fn repoint(turn: &Context<'_>, resource: &Resource, to: Subject
     let password = replication_password(&leader)?;
     let keep = plan(turn, resource).await?.slot_wal_mib;
     let to = (&*leader, &*its_server);
-    let mut left = Vec::new();
-    let mut count = 0;
-    for (follower, server) in followers(turn, leader.subject.id).await? {
-        if follower.subject.id == resource.subject.id {
-            continue;
-        }
-        let moved = async {
-            make_slot(turn, to, password, &follower, keep).await?;
-            follow(turn, (&*follower, &*server), to, password).await
-        };
-        // One that cannot be told now holds up nobody.
-        match moved.await {
-            Ok(_) => count += 1,
-            Err(outcome) => left.push(format!("{}: {}", follower.subject.name, outcome.note)),
-        }
+    let mut others = followers(turn, leader.subject.id).await?;
+    others.retain(|(follower, _)| follower.subject.id != resource.subject.id);
+    for (follower, _) in &others {
+        make_slot(turn, to, password, follower, keep).await?;
     }
-    if left.is_empty() || turn.operation.failures >= 5 {
-        let missed = match left.is_empty() {
-            true => String::new(),
-            false => format!("; not told: {}", left.join("; ")),
+    let told = others.iter().map(|(follower, server)| async {
+        let told = timeout(TOLD, follow(turn, (&**follower, &**server), to, password)).await;
+        let why = match told {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(outcome)) => outcome.note,
+            Err(_) => format!("it does not answer within {TOLD:?}"),
         };
-        return Ok(Outcome::done(format!(
-            "{count} other followers follow it{missed}"
-        )));
+        Err(format!("{}: {why}", follower.subject.name))
+    });
+    let told = join_all(told).await;
+    let count = told.iter().filter(|told| told.is_ok()).count();
+    let missed: Vec<String> = told.into_iter().filter_map(Result::err).collect();
+    if missed.is_empty() {
+        return Ok(Outcome::done(format!("{count} other followers follow it")));
     }
-    Err(Outcome::failed(left.join("; ")))
+    // Writers may wait for the old leader, which is next: who cannot be told now holds up
+    // nobody, and is told by its own playbook.
+    let missed = missed.join("; ");
+    match turn.operation.failures {
+        0 => Err(Outcome::failed(missed)),
+        _ => Ok(Outcome::done(format!(
+            "{count} other followers follow it; not told: {missed}"
+        ))),
+    }
 }
 
 #[cfg(test)]

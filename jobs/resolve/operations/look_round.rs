@@ -7,8 +7,9 @@ use drover::store::subjects::{self, Known, Page};
 use drover::store::{observations, queue};
 use serde::{Deserialize, Serialize};
 
-use super::instance::SOON;
+use super::instance::{Machine, SOON};
 use super::kind::{Context, Outcome, Work};
+use crate::cloud::InstanceState;
 use crate::host;
 use crate::host::scripts::BOOT_ID;
 
@@ -43,9 +44,17 @@ const DATABASES: i64 = 1000;
 /// human.
 pub(super) async fn unless_it_lives(
     turn: &Context<'_>,
+    machine: &Machine<'_>,
     params: &Params,
     looks: &mut Looks,
 ) -> Work {
+    let instance = machine.there().await?;
+    if let Some(moved) = machine.moved(&instance) {
+        return Ok(moved);
+    }
+    if instance.state == InstanceState::Stopped {
+        return Ok(Outcome::done(instance.detail));
+    }
     if !params.if_silent {
         return Ok(Outcome::done("it is done whether it answers or not"));
     }

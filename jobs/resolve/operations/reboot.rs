@@ -63,21 +63,18 @@ fn machine<'a>(turn: &Context<'a>) -> Result<Machine<'a>, Outcome> {
 
 async fn look(turn: &mut Turn<'_, Reboot>) -> Work {
     let machine = machine(turn)?;
-    if let Some(moved) = machine.moved(&machine.there().await?) {
-        return Ok(moved);
-    }
     let (context, memo) = (turn.context, &mut turn.memo);
-    look_round::unless_it_lives(&context, &turn.params, &mut memo.looks).await
+    look_round::unless_it_lives(&context, &machine, &turn.params, &mut memo.looks).await
 }
 
 async fn mark(turn: &mut Turn<'_, Reboot>) -> Work {
     let machine = machine(turn)?;
     let instance = machine.there().await?;
-    turn.memo.boot_id = match instance.boot {
-        Some(_) => None,
-        None => boot_id(turn, &machine).await,
-    };
     turn.memo.running = instance.state == InstanceState::Running;
+    turn.memo.boot_id = match instance.boot {
+        None if turn.memo.running => boot_id(turn, &machine).await,
+        Some(_) | None => None,
+    };
     turn.memo.boot.clone_from(&instance.boot);
     Ok(machine.mark(&instance, &mut turn.memo.marked))
 }

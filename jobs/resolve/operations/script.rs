@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::kind::Ended;
 use super::{Context, Outcome};
+use crate::feel;
 use crate::host::{self, AtPort, Changes, Kind, Report, ScriptError, Word};
 
 /// When what goes on by itself is asked after.
@@ -23,7 +24,7 @@ impl From<ScriptError> for Outcome {
             return Self::new(Ended::Refused, words);
         }
         match error.status() {
-            Some(ScriptError::GOES_ON) => Self::again(SOON, words),
+            Some(ScriptError::GOES_ON) => Self::goes_on(SOON, words),
             Some(ScriptError::HOPELESS) => Self::hopeless(words),
             Some(_) | None => Self::failed(words),
         }
@@ -120,6 +121,7 @@ async fn send<'a>(
         why,
     })?;
     host.cluster = cluster;
+    host.connect = feel::connect_limit(&server.subject, time);
     let script = match script {
         Kind::Look(script) => return host::look(&host, &script, arguments, input).await,
         Kind::Change(script) => script,

@@ -51,11 +51,8 @@ impl Stops for StopStart {
 
 async fn look(turn: &mut Turn<'_, StopStart>) -> Work {
     let machine = machine(turn)?;
-    if let Some(moved) = machine.moved(&machine.there().await?) {
-        return Ok(moved);
-    }
     let (context, memo) = (turn.context, &mut turn.memo);
-    look_round::unless_it_lives(&context, &turn.params, &mut memo.looks).await
+    look_round::unless_it_lives(&context, &machine, &turn.params, &mut memo.looks).await
 }
 
 async fn mark(turn: &mut Turn<'_, StopStart>) -> Work {

@@ -146,7 +146,7 @@ async fn choose(turn: &mut Turn<'_, Switchover>) -> Work {
 
 async fn names(turn: &mut Turn<'_, Switchover>) -> Work {
     let to = lead::chosen(turn.memo.to)?;
-    let said = lead::names(turn, turn.resource()?.0, to, true).await?;
+    let said = lead::prepare(turn, turn.resource()?.0, to).await?;
     Ok(Outcome::done(said))
 }
 
@@ -241,7 +241,7 @@ async fn promote(turn: &mut Turn<'_, Switchover>) -> Work {
     };
     let (follower, server) = node(turn, lead::chosen(turn.memo.to)?).await?;
     let number = turn.memo.timeline.unwrap_or_default();
-    let (begun, words) = lead::promote(turn, (&follower, &server), number).await?;
+    let (begun, words) = lead::promote(turn, (&follower, &server), number, None).await?;
     turn.memo.timeline = Some(begun);
     let words = format!("its leader is down ({down}); {words}");
     Ok(Outcome::done(words).with(Fact::Timeline(begun)))

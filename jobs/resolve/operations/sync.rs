@@ -7,8 +7,8 @@
 //! `synchronous_commit=local` (`prelude/superuser.sh`) and wait for nobody.
 //!
 //! The record has who is counted (`resources.counted`): from before a name is set until it is
-//! proved to be set no more. So those who may hold an acknowledged commit alone are known,
-//! whenever a worker dies.
+//! proved to be set no more, and another one in the list has all that was acknowledged by then.
+//! So those who may hold an acknowledged commit alone are known, whenever a worker dies.
 //!
 //! Architecture Invariant: whoever is to lead gets its list before it is promoted, with those
 //! who will follow it as they are; one that has to be rewound joins behind that ([`join`]).
@@ -23,7 +23,7 @@ use drover::store::counted::{self, Follower};
 
 use super::follow::{Node, node};
 use super::{Context, Outcome, script};
-use crate::host::scripts::SET_SYNCHRONOUS_NAMES;
+use crate::host::scripts::{CONFIRMED, SET_SYNCHRONOUS_NAMES};
 
 const SOON: Duration = Duration::from_millis(500);
 /// So often a list is written anew in one turn because the record has changed meanwhile.
@@ -32,17 +32,26 @@ const TRIES: u32 = 3;
 const NOBODY: &str = "f_nobody";
 
 /// Has the commits of a leader wait for what the record says of it now: its durability
-/// and its followers.
+/// and its followers, but for those that are silent.
 ///
 /// # Errors
 /// The outcome of a step that cannot, or whose leader follows by now.
-pub(super) async fn by_record(turn: &Context<'_>, leader: SubjectId) -> Result<String, Outcome> {
+pub(super) async fn by_record(
+    turn: &Context<'_>,
+    leader: SubjectId,
+    silent: &[SubjectId],
+) -> Result<String, Outcome> {
     for _ in 0..TRIES {
-        let was = wanted(turn, leader).await?;
-        let said = set(turn, (&was.node.0, &was.node.1), &was.names).await?;
+        let was = wanted(turn, leader, silent).await?;
+        let on = (&*was.node.0, &*was.node.1);
+        let said = set(turn, on, &was.names).await?;
         // Another operation may have read an older record, and written after us: the
         // last one to look finds what is true.
-        if wanted(turn, leader).await?.names == was.names {
+        if wanted(turn, leader, silent).await?.names == was.names {
+            if !was.left_out.is_empty() && was.waits_for_some {
+                // What was acknowledged so far may be with one that is left out alone.
+                script::at_cluster(turn, on, CONFIRMED, &[], b"").await?;
+            }
             // Nobody that was counted since then: that one's own operation goes on.
             let mut db = turn.tools.pool.acquire().await?;
             counted::discount(&mut db, leader, &was.left_out).await?;
@@ -78,7 +87,7 @@ pub(super) async fn join(
 pub(super) async fn if_sync(turn: &Context<'_>, leader: SubjectId) -> Result<String, Outcome> {
     let (found, _) = node(turn, leader).await?;
     match found.durability {
-        Durability::Sync => by_record(turn, leader).await,
+        Durability::Sync => by_record(turn, leader, &[]).await,
         Durability::Async => Ok("its commits wait for no follower".into()),
     }
 }
@@ -103,11 +112,17 @@ struct Wanted {
     /// The leader with its server.
     node: Node,
     names: String,
+    /// Whether any follower is in it.
+    waits_for_some: bool,
     /// Who is counted, and not in it.
     left_out: Vec<SubjectId>,
 }
 
-async fn wanted(turn: &Context<'_>, leader: SubjectId) -> Result<Wanted, Outcome> {
+async fn wanted(
+    turn: &Context<'_>,
+    leader: SubjectId,
+    silent: &[SubjectId],
+) -> Result<Wanted, Outcome> {
     let node = node(turn, leader).await?;
     if node.0.leader.is_some() {
         let name = &node.0.subject.name;
@@ -116,10 +131,11 @@ async fn wanted(turn: &Context<'_>, leader: SubjectId) -> Result<Wanted, Outcome
     let durability = node.0.durability;
     let all = of(turn, leader).await?;
     let counted = all.iter().filter(|one| one.counted);
-    let (listed, left_out): (Vec<Follower>, _) =
-        counted.partition(|one| one.live && durability == Durability::Sync);
+    let (listed, left_out): (Vec<Follower>, _) = counted
+        .partition(|one| one.live && durability == Durability::Sync && !silent.contains(&one.id));
     Ok(Wanted {
         node,
+        waits_for_some: !listed.is_empty(),
         names: names(durability, &ids(listed)),
         left_out: ids(left_out),
     })
@@ -149,7 +165,7 @@ pub(super) async fn live(
 }
 
 /// The value of `synchronous_standby_names`; empty: none.
-fn names(durability: Durability, followers: &[SubjectId]) -> String {
+pub(super) fn names(durability: Durability, followers: &[SubjectId]) -> String {
     let mut all: Vec<String> = followers.iter().map(|id| slot_of(*id)).collect();
     match durability {
         Durability::Async => return String::new(),
@@ -160,7 +176,11 @@ fn names(durability: Durability, followers: &[SubjectId]) -> String {
     format!("ANY 1 ({})", quoted.join(", "))
 }
 
-async fn set(turn: &Context<'_>, on: (&Resource, &Server), names: &str) -> Result<String, Outcome> {
+pub(super) async fn set(
+    turn: &Context<'_>,
+    on: (&Resource, &Server),
+    names: &str,
+) -> Result<String, Outcome> {
     let said = script::at_cluster(turn, on, SET_SYNCHRONOUS_NAMES, &[names], b"").await?;
     Ok(said.last_words())
 }

@@ -152,7 +152,7 @@ impl Change<'_> {
         if done.state == OperationState::Open {
             match done.ended {
                 Ended::Done | Ended::Then(_) | Ended::Hopeless | Ended::Refused => {}
-                Ended::Again(after) => tokio::time::sleep(after).await,
+                Ended::Again(after) | Ended::GoesOn(after) => tokio::time::sleep(after).await,
                 Ended::Failed | Ended::Skipped | Ended::GaveUp => {
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }

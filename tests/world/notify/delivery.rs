@@ -45,6 +45,63 @@ async fn a_page_is_opened_acknowledged_and_resolved_once_each() {
     );
 }
 
+/// Nobody can answer two thousand calls. The first of a kind ring by themselves, the others
+/// together, until the last of them is over; another kind rings as ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_incidents_of_a_kind_are_one_alert() {
+    let world = World::new().await;
+    let pagerduty = PagerDuty::start(PagerDuty::KEY).await.unwrap();
+    let workers = world.work(pages(&pagerduty));
+    let mut all = Vec::new();
+    for n in 0..24 {
+        let incident = world.another_is_down(n).await;
+        let id = world.page(incident, Deed::Trigger).await;
+        world.delivered(id).await;
+        all.push(incident);
+    }
+    let other = world.incident(IncidentKind::SplitBrain).await;
+    world
+        .delivered(world.page(other, Deed::Trigger).await)
+        .await;
+    let alerts = pagerduty.alerts();
+    assert_eq!(alerts.len(), 20 + 1 + 1, "{:?}", alerts.keys());
+    assert!(alerts.contains_key(&dedup_key(other)));
+    let many = "drover/many/server_down";
+    assert_eq!(alerts[many].triggers, 1, "not once more within a minute");
+    let summary = alerts[many].payload["summary"].as_str().unwrap();
+    assert!(
+        summary.starts_with("21 incidents of server_down"),
+        "{summary}"
+    );
+    let told = world.told(all[23]).await;
+    assert_eq!(
+        told,
+        ["page delivered by PagerDuty: many of this kind are one alert"]
+    );
+
+    let over = async |incident| {
+        let sql = "update incidents
+             set state = 'resolved', resolved_at = now(), resolved_by = 'observation'
+             where id = $1";
+        sql::run(&world.pool, sql, [incident]).await;
+        world
+            .delivered(world.page(incident, Deed::Resolve).await)
+            .await;
+    };
+    for incident in &all[..23] {
+        world
+            .delivered(world.page(*incident, Deed::Acknowledge).await)
+            .await;
+        over(*incident).await;
+    }
+    let alerts = pagerduty.alerts();
+    assert_eq!(alerts[many].state, AlertState::Open, "one of them is left");
+    assert_eq!(alerts[&dedup_key(all[0])].state, AlertState::Resolved);
+    over(all[23]).await;
+    workers.end().await;
+    assert_eq!(pagerduty.alerts()[many].state, AlertState::Resolved);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_said_of_whatever_pagerduty_takes_it() {
     let world = World::new().await;

@@ -71,11 +71,24 @@ impl World {
         }
     }
 
+    /// That this server is down, which is one more.
+    pub async fn another_is_down(&self, n: u8) -> IncidentId {
+        let mut tx = self.pool.begin().await.unwrap();
+        let new = new_server(&format!("down-{n}"), &format!("198.51.100.{n}"));
+        let server = subjects::adopt_server(&mut tx, &key(), &new).await.unwrap();
+        tx.commit().await.unwrap();
+        self.open(Some(server), IncidentKind::ServerDown).await
+    }
+
     pub async fn incident(&self, kind: IncidentKind) -> IncidentId {
         let subject = subject_of(kind).map(|of| match of {
             Kind::Server => self.server,
             Kind::Resource => self.resource,
         });
+        self.open(subject, kind).await
+    }
+
+    async fn open(&self, subject: Option<SubjectId>, kind: IncidentKind) -> IncidentId {
         let reason = "does not answer: refused".into();
         let opening = Opening { kind, reason };
         let opened = records::opened(&self.pool, subject, &opening, "test").await;

@@ -4,6 +4,9 @@
 # was cut off is begun anew, so it must be fit for that. It ends at its first command that
 # fails; its last words are then the script's, and so is its status where no other try helps.
 #
+# How far it has come is the last line of its log, and what an operation has its patience with:
+# pg_basebackup's figures (`-P`) are told as `18.3 % of 65536 MiB`.
+#
 # The word is taken for the job, which has its lock until it ends; who only asks after it
 # needs none.
 #
@@ -17,8 +20,7 @@ background() {
   mkdir -p -m 700 -- "$j" || exit 1
   exec 7>"$j/$job.lock"
   if ! flock -n 7; then
-    echo "$job goes on: $(tail -n 1 "$j/$job.log" 2>/dev/null)"
-    exit 75
+    goes_on
   fi
   if [ ! -f "$j/$job.rc" ]; then
     take_word
@@ -36,8 +38,7 @@ background() {
       sleep 0.2
     done
     if [ ! -f "$j/$job.rc" ]; then
-      echo "$job goes on: $(tail -n 1 "$j/$job.log")"
-      exit 75
+      goes_on
     fi
   fi
   r=$(cat "$j/$job.rc")
@@ -47,6 +48,17 @@ background() {
     [ "$r" != 78 ] || exit 78
     exit 1
   fi
+}
+
+goes_on() {
+  echo "$job goes on: $(tail -n 1 "$j/$job.log" 2>/dev/null | awk '
+    match($0, "[0-9]+/ *[0-9]+ kB") {
+      split(substr($0, RSTART, RLENGTH - 3), kb, "/")
+      printf "%.1f %% of %d MiB are copied\n", kb[2] ? 100 * kb[1] / kb[2] : 0, kb[2] / 1024
+      next
+    }
+    { print }')"
+  exit 75
 }
 
 up() { cut -d. -f1 /proc/uptime; }

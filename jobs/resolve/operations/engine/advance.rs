@@ -42,7 +42,7 @@ fn goes(at: &str, steps: &[StepInfo], outcome: &Outcome) -> Goes {
     match &outcome.ended {
         Ended::Done => place(at).map_or_else(Goes::Fails, |place| Goes::On(place + 1)),
         Ended::Then(name) => place(name).map_or_else(Goes::Fails, Goes::On),
-        Ended::Again(after) => Goes::Waits(*after),
+        Ended::Again(after) | Ended::GoesOn(after) => Goes::Waits(*after),
         Ended::Failed | Ended::Hopeless | Ended::Refused | Ended::Skipped | Ended::GaveUp => {
             Goes::Fails(outcome.note.clone())
         }
@@ -85,6 +85,12 @@ pub fn advance(
             operation.failures = 0;
             let was = operation.note.replace(outcome.note.clone());
             let said = was.as_ref() == Some(&outcome.note);
+            // What gets on may take as long as it likes: a copy of a large database.
+            let goes_on = matches!(outcome.ended, Ended::GoesOn(_));
+            if goes_on && was.is_some() && !said && !stuck {
+                let later = Some(now + patience);
+                operation.deadline = operation.deadline.max(later);
+            }
             let waits = (!said).then(|| note("waiting", &outcome.note));
             (slowly(after), waits)
         }
@@ -117,6 +123,7 @@ pub fn ends_as(operation: &Operation, step: StepInfo, ended: &Ended) -> Option<O
         Ended::Done
         | Ended::Then(_)
         | Ended::Again(_)
+        | Ended::GoesOn(_)
         | Ended::Failed
         | Ended::Hopeless
         | Ended::Refused => None,
@@ -296,6 +303,25 @@ mod tests {
         operation.failures = step(&operation).tries - 1;
         let ended = ends_as(&operation, step(&operation), &Ended::Failed);
         assert_eq!(ended, Some(failed), "five in a row are one");
+    }
+
+    #[test]
+    fn what_goes_on_by_itself_has_time_for_as_long_as_it_gets_on() {
+        let soon = DateTime::UNIX_EPOCH + Duration::from_secs(61);
+        let deadline = |says: &str, outcome: fn(Duration, String) -> Outcome| {
+            let mut operation = at("stop");
+            operation.deadline = Some(soon);
+            operation.note = Some("1.0 % are copied".into());
+            let outcome = outcome(Duration::from_secs(2), says.to_owned());
+            after(operation, &outcome).0.deadline.unwrap()
+        };
+        assert!(deadline("1.1 % are copied", Outcome::goes_on) > soon + Duration::from_secs(500));
+        assert_eq!(deadline("1.0 % are copied", Outcome::goes_on), soon);
+        assert_eq!(deadline("it is asked again", Outcome::again), soon);
+        let mut stuck = at("stop");
+        stuck.stuck_at = Some(soon);
+        let outcome = Outcome::goes_on(Duration::ZERO, "2.0 % are copied");
+        assert_eq!(after(stuck, &outcome).0.deadline, None);
     }
 
     #[test]

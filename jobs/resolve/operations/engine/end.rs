@@ -27,7 +27,7 @@ fn keeps(job: &Job, step: StepInfo, ended: &Ended) -> bool {
         return false;
     }
     match ended {
-        Ended::Again(_) => !step.watches,
+        Ended::Again(_) | Ended::GoesOn(_) => !step.watches,
         Ended::Done => job.steps.last() != Some(&step),
         Ended::Then(_) => true,
         Ended::Failed => !step.may_end,
@@ -39,7 +39,7 @@ fn keeps(job: &Job, step: StepInfo, ended: &Ended) -> bool {
 fn word(ended: &Ended) -> &'static str {
     match ended {
         Ended::Done | Ended::Then(_) => "done",
-        Ended::Again(_) => "again",
+        Ended::Again(_) | Ended::GoesOn(_) => "again",
         Ended::Skipped => "skipped",
         Ended::Failed | Ended::Hopeless | Ended::Refused | Ended::GaveUp => "failed",
     }
@@ -135,7 +135,7 @@ impl Resolve {
         let Operation { id, kind, .. } = job.operation;
         let (id, subject) = (id.public(), job.name());
         match (outcome.ended, &job.operation.note) {
-            (Ended::Again(_), _) => {}
+            (Ended::Again(_) | Ended::GoesOn(_), _) => {}
             (_, Some(why)) => {
                 tracing::warn!(operation = %id, %kind, subject, step = step.name, note = %why,
                     "step failed");

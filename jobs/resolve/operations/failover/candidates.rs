@@ -231,6 +231,8 @@ pub(super) async fn ask_all(
     };
     let mut votes = Votes::default();
     let mut asked = FuturesUnordered::new();
+    // Who has not answered yet, and whether they are counted.
+    let mut left: Vec<(String, bool)> = Vec::new();
     for (follower, server) in &nodes {
         let id = follower.subject.id;
         let name = follower.subject.name.clone();
@@ -252,6 +254,7 @@ pub(super) async fn ask_all(
             server.size.as_ref().is_none_or(|size| sizes.contains(size))
         });
         let question = &question;
+        left.push((name.clone(), counts));
         asked.push(async move {
             let answer = ask(turn, (follower, server), fits, question).await;
             (name, may_not, counts, answer)
@@ -262,18 +265,18 @@ pub(super) async fn ask_all(
         match timeout_at(deadline, asked.next()).await {
             Ok(None) => break,
             Ok(Some((name, may_not, counts, answer))) => {
+                left.retain(|(other, _)| *other != name);
                 votes.take(&name, may_not, counts, answer);
-                // Where all have a say, all are waited for.
-                if leader.durability == Durability::Async && !votes.able.is_empty() {
+                // Who is counted has a say, and is waited for.
+                if !votes.able.is_empty() && !left.iter().any(|(_, counts)| *counts) {
                     deadline = deadline.min(Instant::now() + OTHERS);
                 }
             }
             Err(_) => {
-                let why = format!("{} did not answer in time", asked.len());
-                if leader.durability == Durability::Sync {
-                    votes.unknown.push(why.clone());
+                for (name, counts) in left {
+                    let silent = Refusal::Silent("it did not answer in time".into());
+                    votes.take(&name, None, counts, Err(silent));
                 }
-                votes.silent.push(why);
                 break;
             }
         }
