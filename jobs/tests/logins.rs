@@ -118,7 +118,6 @@ async fn is_managed(machine: &Machine, login: Login) {
         (CANDIDATE_STANDING, &["198.18.0.1", "5432"]),
         (FOLLOWER_STANDING, none),
         (STREAMING_FOLLOWERS, none),
-        (CONFIRMED, none),
         (STREAMS_FROM, none),
         (RECEIVER_STATUS, none),
         (END_RECEIVER, none),

@@ -18,8 +18,7 @@ pub(super) fn outdated(scene: &Scene, newest: &Observation, limits: &Limits) -> 
     let at = scene.recent.iter().position(|seen| seen.id == newest.id)?;
     let seen = &scene.recent[at..];
     let streams = |n: usize, name: &str| streams(&seen[n], seen.get(n + 1), name);
-    // Where none of them streams, no commit is acknowledged: that is told otherwise.
-    if scene.leader.is_some() || !listed.iter().any(|name| streams(0, name)) {
+    if scene.leader.is_some() {
         return None;
     }
     let lasts = |is: &dyn Fn(usize) -> bool| {
@@ -33,7 +32,9 @@ pub(super) fn outdated(scene: &Scene, newest: &Observation, limits: &Limits) -> 
     };
     let is_listed =
         |n: usize, name: &str| self::listed(&seen[n]).is_some_and(|listed| listed.contains(&name));
-    for name in &listed {
+    // Where none of them streams, no commit is acknowledged: that is told otherwise.
+    let some = listed.iter().any(|name| streams(0, name));
+    for name in listed.iter().filter(|_| some) {
         if let Some(lasted) = lasts(&|n| is_listed(n, name) && !streams(n, name)) {
             let seconds = lasted.num_seconds();
             return Some(format!(
@@ -221,6 +222,10 @@ mod tests {
         };
         assert_eq!(said(vec![one_of(0), one_of(29)]), None);
         let told = said(vec![one_of(0), one_of(30)]).unwrap();
+        assert!(told.starts_with("f_b streams"), "{told}");
+        // All the more where commits wait for nobody who is there.
+        let nobody = |second| seen(second, r#"ANY 1 ("f_nobody")"#, json!([one("f_b", 0.1)]));
+        let told = said(vec![nobody(0), nobody(30)]).unwrap();
         assert!(told.starts_with("f_b streams"), "{told}");
     }
 }

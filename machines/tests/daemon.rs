@@ -1,6 +1,7 @@
 //! The daemon may die at any moment, and what it made goes away whole.
 
 use std::fs;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -49,13 +50,30 @@ fn left_of(daemon: &Daemon, bridge: &str) -> Vec<String> {
         "nspawn",
         host("find /run/systemd/nspawn /run/netns -mindepth 1"),
     );
+    // What it gave back, another daemon may have taken since.
+    if others(daemon).contains(&bridge.to_owned()) {
+        left.retain(|line| line.contains(&folder));
+    }
     left
 }
 
+/// The bridges of the daemons that live beside it.
+fn others(daemon: &Daemon) -> Vec<String> {
+    let beside = fs::read_dir(daemon.folder().parent().unwrap()).unwrap();
+    let beside = beside.map(|entry| entry.unwrap().path());
+    let beside = beside.filter(|folder| folder != daemon.folder());
+    beside.filter_map(|folder| bridge_in(&folder)).collect()
+}
+
 async fn bridge_of(daemon: &Daemon) -> String {
-    let record = fs::read_to_string(daemon.folder().join("network.json")).unwrap();
-    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
-    format!("dm{}", record["index"])
+    bridge_in(daemon.folder()).unwrap()
+}
+
+/// `None`: there is none in this folder.
+fn bridge_in(folder: &Path) -> Option<String> {
+    let record = fs::read_to_string(folder.join("network.json")).ok()?;
+    let record: serde_json::Value = serde_json::from_str(&record).ok()?;
+    Some(format!("dm{}", record["index"]))
 }
 
 #[tokio::test(flavor = "multi_thread")]

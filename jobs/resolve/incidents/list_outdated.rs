@@ -9,7 +9,7 @@ use super::playbook::{Blast, Budget, Playbook, Remedy};
 
 pub const PLAYBOOK: Playbook = Playbook {
     title: "the commits of a database may wait for a follower that does not stream",
-    opened_when: "another follower streams, and for 30 s one in the list does not, or one that does is not in it",
+    opened_when: "for 30 s a follower in the list does not stream while another one does, or one that streams is not in it",
     severity: Severity::Warning,
     budget: Budget::new(5, 1800),
     blast_radius: Blast::Resource,

@@ -51,7 +51,18 @@ async fn lives_and_goes(machine: &Machine, login: Login, tag: &str) {
     copy.streams(login).await;
     copy.does(login, RESTART_FOLLOWER, none).await;
     copy.streams(login).await;
-    made.does(login, STREAMING_FOLLOWERS, none).await;
+    let streams = made.does(login, STREAMING_FOLLOWERS, none).await;
+    assert_eq!(streams.text(), "f_one");
+    // Nothing is confirmed where commits wait for nobody, or for somebody else.
+    for names in ["", "ANY 1 (\"f_two\")"] {
+        made.does(login, SET_SYNCHRONOUS_NAMES, &[names]).await;
+        let nobody = made.run(login, CONFIRMED, none, "").await;
+        assert_eq!(nobody.unwrap_err().0, Some(75), "{names}");
+    }
+    let one = "ANY 1 (\"f_one\")";
+    made.does(login, SET_SYNCHRONOUS_NAMES, &[one]).await;
+    made.does(login, CONFIRMED, none).await;
+    made.does(login, SET_SYNCHRONOUS_NAMES, &[""]).await;
 
     // Down in good order, and on; then by force, and behind its own copy.
     let said = made.does(login, STOP_LEADER, none).await;
