@@ -282,7 +282,7 @@ pub fn next(incident: &Incident, book: &Playbook, view: &View) -> NextAction {
             clock_stands: false,
         };
     }
-    if incident.reopened >= RETURNS && at_work.is_none() {
+    if incident.reopened >= RETURNS && at_work.is_none() && !book.comes_and_goes {
         let times = incident.reopened + 1;
         return NextAction::Escalate(format!("it is back for time {times} within minutes"));
     }

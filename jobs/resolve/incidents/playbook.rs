@@ -24,6 +24,10 @@ pub struct Playbook {
     /// Whether other servers are felt first, in case it is the observer that is
     /// blind. For remedies that many would have to suffer from.
     pub looks_round: bool,
+    /// Whether what it is about comes and goes, so that its coming back is no sign of a remedy
+    /// that does not hold.
+    #[serde(skip)]
+    pub comes_and_goes: bool,
     /// What is done, cheapest first. Empty: nothing that drover may do.
     pub remedies: &'static [Remedy],
     /// What takes back, once all is well, what a remedy has done for the time being.
@@ -165,6 +169,7 @@ impl Playbook {
             budget: Budget::new(0, 60),
             blast_radius: Blast::Nothing,
             looks_round: false,
+            comes_and_goes: false,
             remedies: &[],
             undo: None,
             escalation: Escalation::Page,

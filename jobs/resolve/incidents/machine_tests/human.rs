@@ -43,6 +43,11 @@ fn the_third_time_a_human_looks() {
         let found = next(&fresh(times), &BOOK, &holds());
         let escalates = matches!(found, NextAction::Escalate(_));
         assert_eq!(escalates, times >= 2, "{times}");
+        let tide = Playbook {
+            comes_and_goes: true,
+            ..BOOK
+        };
+        assert_eq!(next(&fresh(times), &tide, &holds()), asks(FIRST, 1));
     }
 }
 

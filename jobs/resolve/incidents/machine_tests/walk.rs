@@ -27,6 +27,7 @@ pub(super) const BOOK: Playbook = Playbook {
     },
     blast_radius: Blast::Resource,
     looks_round: true,
+    comes_and_goes: false,
     remedies: &[remedy(FIRST, 2), remedy(SECOND, 1), FAILS_OVER],
     undo: Some(remedy(UNDO, 2)),
     escalation: Escalation::Page,
