@@ -49,7 +49,7 @@ async fn list(State(web): State<Web>, params: Params) -> Result<Json<Page<Publis
 
 async fn show(State(web): State<Web>, Word(kind): Word) -> Result<Json<Published<Book>>> {
     let kind: IncidentKind = kind.parse().map_err(|known: String| {
-        ApiError::not_found(format!("there is no such kind of incident; it {known}")).field("kind")
+        ApiError::not_found(format!("no such kind; it {known}")).field("kind")
     })?;
     let mut db = web.pool.acquire().await?;
     let items = resolvers::all(&mut db).await?;
