@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use drover::model::{Attributes, Cause};
 use drover_tests::Says;
-use drover_tests::postgres::shared_empty_database;
+use drover_tests::postgres::{free_port, shared_empty_database};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -199,8 +199,9 @@ async fn a_web_process_comes_up_and_ends_at_sigterm() {
         let done = run(&["migrate"], &[("DATABASE_URL", &url)]).await;
         assert!(done.status.success(), "{done:?}");
     }
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port().to_string();
+    let port = free_port().unwrap();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let port = port.to_string();
     let settings = [
         ("DATABASE_URL", url.as_str()),
         ("DROVER_SECRET_KEY", SECRET_KEY),
@@ -209,7 +210,7 @@ async fn a_web_process_comes_up_and_ends_at_sigterm() {
     ];
     let told = failed(&run(&["web"], &settings).await, 1);
     told.says(["cannot listen on", &port]);
-    drop(free);
+    drop(taken);
     let mut web = drover(&["web"], &settings)
         .stdout(Stdio::piped())
         .spawn()

@@ -3,8 +3,10 @@
 # number of a timeline: one that bears it, or a later one, is not its leader's, whatever
 # pg_rewind makes of it, and is left as it is (4). It is
 # not to start as a leader meanwhile: nobody is let in (pg_hba.conf), and it does not start
-# by itself. PostgreSQL's own recovery comes first, since only what was shut down in good
-# order can be rewound.
+# by itself. Only what was shut down in good order can be rewound: PostgreSQL's own recovery
+# comes first at what has led. That ends with a checkpoint, so it is nothing for what was cut
+# off while it followed: the checkpoint would stand where its leader has other WAL, which it
+# would then never have. That one replays what it has received, alone, and is shut down.
 #
 # It tells `end`, LSN and length of the last record, and where it `parted`; nothing, where
 # nobody can tell.
@@ -17,7 +19,7 @@ if [ -n "$own" ] && [ "$(printf %d "0x$own")" -ge "$6" ] && [ ! -e "$HOME/.drove
   echo "it has written timeline $(printf %d "0x$own"), which is not its leader's"
   exit 4
 fi
-b=/usr/lib/postgresql/$v/bin
+b=/usr/lib/postgresql/$v/bin port=$1
 
 told() { as_owner "$b/pg_controldata" "$d" | sed -n "s/^$1: *//p"; }
 
@@ -28,12 +30,39 @@ last_record() {
     tail -n 1
 }
 
+# Nobody but its owner reaches it meanwhile.
+replay() {
+  be_standby
+  as_owner "$b/postgres" -D "$d" -c config_file="$conf/postgresql.conf" -c listen_addresses= \
+    -c unix_socket_directories="$d" -c hot_standby=on -c primary_conninfo= \
+    -c restore_command= -c archive_mode=off 7>&- &
+  i=0
+  until has_all || [ $i = 900 ]; do
+    i=$((i + 1))
+    sleep 1
+  done
+  signal INT "$(lock_line 1)"
+  gone 600
+  [ $i -lt 900 ] || { echo "it has not replayed all that it had within $i s"; exit 1; }
+}
+
+# Its startup process has found the end, and waits for more.
+has_all() {
+  for u in postgres "$o"; do
+    waits=$(as_owner "$b/psql" -XAtqw -h "$d" -p "$port" -U "$u" -d template1 -c "
+      select count(*) from pg_stat_activity where backend_type = 'startup'
+        and wait_event = 'RecoveryRetrieveRetryInterval'" </dev/null 2>/dev/null) && break
+  done
+  [ "$waits" = 1 ]
+}
+
 rewind() {
   trap be_standby EXIT
   end=$(last_record)
   [ -z "$end" ] || echo "end $end"
   case $(told "Database cluster state") in
     "shut down"*) ;;
+    "in archive recovery") replay ;;
     *)
       lead
       as_owner timeout 900 "$b/postgres" --single -F -D "$d" -c config_file="$conf/postgresql.conf" \

@@ -117,6 +117,8 @@ async fn lives_and_goes(machine: &Machine, login: Login, tag: &str) {
     made.streams(login).await;
     assert_eq!(made.root("find $C $D ! -user postgres").await, "");
 
+    follows_into_the_next_timeline((&made, &copy), login, (&behind, &pass)).await;
+
     let log = "/var/log/postgresql/postgresql-$V-$N.log.1";
     made.root(&format!(
         "install -o postgres -g adm -m 640 /dev/null {log}; echo 12345 >{log}"
@@ -141,6 +143,43 @@ async fn lives_and_goes(machine: &Machine, login: Login, tag: &str) {
         gone.root("! ls -d $C $D /var/log/postgresql/postgresql-$V-$N.log 2>/dev/null")
             .await;
     }
+}
+
+/// A follower that is cut off while it replays, and whose leader then begins another timeline,
+/// goes on from where it was. Nothing of its own stands in the way.
+async fn follows_into_the_next_timeline(
+    (follower, leader): (&Cluster<'_>, &Cluster<'_>),
+    login: Login,
+    (behind, pass): (&[&str], &str),
+) {
+    let none: &[&str] = &[];
+    let writes = async |table| {
+        let sql = format!("runuser -u postgres -- psql -p $P -qc 'create table {table} ()'");
+        leader.root(&sql).await
+    };
+    let has = async |table| {
+        let sql = format!("runuser -u postgres -- psql -p $P -qc 'table {table}'");
+        let until = format!("until {sql} 2>/dev/null; do sleep 0.1; done");
+        follower.root(&until).await
+    };
+    writes("early").await;
+    has("early").await;
+    follower
+        .root("kill -QUIT $(head -n 1 $D/postmaster.pid); while [ -e $D/postmaster.pid ]; do sleep 0.1; done")
+        .await;
+    writes("late").await;
+    leader.does(login, STOP_LEADER, none).await;
+    leader.does(login, START_CLUSTER, &[""]).await;
+    let led = leader.does(login, PROMOTE, &["4", "manual"]).await;
+    assert_eq!(led.value("timeline").unwrap(), "4");
+    follower.does(login, FENCE, none).await;
+    follower.ends(login, FOLLOW, behind, pass).await;
+    let rewind = [behind, &["again", "4"]].concat();
+    follower.does(login, REWIND, &rewind).await;
+    follower.does(login, OPEN, none).await;
+    follower.does(login, START_CLUSTER, &["follower"]).await;
+    follower.streams(login).await;
+    has("late").await;
 }
 
 /// Whoever starts a leader that was stopped, or fenced, starts a leader, if nobody has its lead.
