@@ -37,13 +37,13 @@ replay() {
     -c unix_socket_directories="$d" -c hot_standby=on -c primary_conninfo= \
     -c restore_command= -c archive_mode=off 7>&- &
   i=0
-  until has_all || [ $i = 900 ]; do
+  until has_all || [ "$i" = 900 ]; do
     i=$((i + 1))
     sleep 1
   done
   signal INT "$(lock_line 1)"
   gone 600
-  [ $i -lt 900 ] || { echo "it has not replayed all that it had within $i s"; exit 1; }
+  [ "$i" -lt 900 ] || { echo "it has not replayed all that it had within $i s"; exit 1; }
 }
 
 # Its startup process has found the end, and waits for more.
