@@ -100,9 +100,16 @@ impl Drop for Daemon {
         }
         let _ = self.process.kill();
         let _ = self.process.wait();
-        if let Ok(mut destroy) = command(&self.folder) {
-            let _ = destroy.args(["destroy", "--all"]).output();
+        let destroyed = command(&self.folder).and_then(|mut destroy| {
+            let said = destroy.args(["destroy", "--all"]).output()?;
+            ensure!(said.status.success(), "{said:?}");
+            Ok(())
+        });
+        if let Err(e) = destroyed {
+            eprintln!("machines of {} are left: {e:#}", self.folder.display());
+            return;
         }
-        let _ = std::fs::remove_dir_all(&self.folder);
+        // What is in it is root's.
+        let _ = as_root("rm").arg("-rf").arg(&self.folder).output();
     }
 }
