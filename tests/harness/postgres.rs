@@ -112,9 +112,9 @@ pub fn ssh_key(path: &Path) -> Result<()> {
 /// A port that nobody listens on right now. It is none that Linux gives to connections that
 /// go out (32768 and up), of which one could have it before who asked listens there.
 pub fn free_port() -> Result<u16> {
-    let tries = std::iter::repeat_with(|| rand::random_range(10_000..30_000)).take(100);
     let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    tries.into_iter().find(free).context("no free port")
+    let mut tries = std::iter::repeat_with(|| rand::random_range(10_000..30_000)).take(100);
+    tries.find(free).context("no free port")
 }
 
 impl Postgres {

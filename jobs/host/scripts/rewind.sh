@@ -3,10 +3,10 @@
 # number of a timeline: one that bears it, or a later one, is not its leader's, whatever
 # pg_rewind makes of it, and is left as it is (4). It is
 # not to start as a leader meanwhile: nobody is let in (pg_hba.conf), and it does not start
-# by itself. Only what was shut down in good order can be rewound: PostgreSQL's own recovery
-# comes first at what has led. That ends with a checkpoint, so it is nothing for what was cut
-# off while it followed: the checkpoint would stand where its leader has other WAL, which it
-# would then never have. That one replays what it has received, alone, and is shut down.
+# by itself. Only what was shut down in good order can be rewound. What has led finishes
+# PostgreSQL's own recovery for that, which ends with a checkpoint. What was cut off while it
+# followed must write none, for its leader has other WAL in that place: it replays what it has
+# received, alone, and is shut down.
 #
 # It tells `end`, LSN and length of the last record, and where it `parted`; nothing, where
 # nobody can tell.
@@ -30,19 +30,21 @@ last_record() {
     tail -n 1
 }
 
-# Nobody but its owner reaches it meanwhile.
+# Nobody but its owner reaches it meanwhile. It holds none of the locks: should it outlive this
+# script, a fence can stop it.
 replay() {
   be_standby
   as_owner "$b/postgres" -D "$d" -c config_file="$conf/postgresql.conf" -c listen_addresses= \
     -c unix_socket_directories="$d" -c hot_standby=on -c primary_conninfo= \
-    -c restore_command= -c archive_mode=off 7>&- &
+    -c restore_command= -c archive_mode=off 7>&- 8<&- 9>&- &
   i=0
   until has_all || [ "$i" = 900 ]; do
     i=$((i + 1))
     sleep 1
+    [ "$i" -lt 10 ] || alive || exit 1
   done
-  signal INT "$(lock_line 1)"
-  gone 600
+  p=$(lock_line 1)
+  alive && works "$p" && signal INT "$p" && gone 600
   [ "$i" -lt 900 ] || { echo "it has not replayed all that it had within $i s"; exit 1; }
 }
 
