@@ -99,6 +99,7 @@ scripts! {
     END_RECEIVER = end_receiver, Owner, Cluster, [superuser];
     CAUGHT_UP = caught_up, Owner, Nothing, [superuser];
     CHECKPOINT = checkpoint, Owner, Cluster, [superuser];
+    REVOKE = revoke, Owner, Cluster, [superuser, timeline, put];
     SET_SYNCHRONOUS_NAMES = set_synchronous_names, Owner, Cluster, [superuser, synchronous_names];
     MAKE_SLOT = make_slot, Owner, Cluster, [superuser, put];
     DROP_SLOT = drop_slot, Owner, Cluster, [superuser];

@@ -8,6 +8,7 @@ mod cut_off;
 mod list;
 mod nodes;
 mod old_record;
+mod revoked;
 mod scene;
 mod stale;
 mod while_changing;

@@ -68,7 +68,7 @@ impl Scene {
     }
 
     /// Runs a shell's words on a node's machine as root, past drover.
-    async fn at(&self, node: &Lead, script: &str) -> String {
+    pub async fn at(&self, node: &Lead, script: &str) -> String {
         let said = self.drover.at(node, script).await.unwrap();
         said.trim().to_owned()
     }

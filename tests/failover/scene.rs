@@ -148,7 +148,7 @@ impl Scene {
     }
 
     /// What the record says of all operations and incidents.
-    async fn timeline(&self) -> String {
+    pub async fn timeline(&self) -> String {
         let sql = "select to_char(e.created_at, 'HH24:MI:SS.MS') || ' ' || o.kind || ': ' || e.text
              from operation_events e join operations o on o.id = e.operation_id
              where o.kind not in ('create_server', 'create_resource', 'create_follower',

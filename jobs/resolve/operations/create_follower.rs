@@ -34,8 +34,11 @@ impl Operation for CreateFollower {
         step!("names", "have its leader's commits wait for it, if they do for any" => names),
     ];
 
-    fn also_changes(step: &str, known: Option<&Known>, _memo: &Self::Memo) -> Option<SubjectId> {
-        (step == "slot").then(|| kind::follows(known)).flatten()
+    fn also_changes(step: &str, known: Option<&Known>, _memo: &Self::Memo) -> Vec<SubjectId> {
+        match step {
+            "slot" => kind::follows(known),
+            _ => vec![],
+        }
     }
 }
 

@@ -28,8 +28,11 @@ impl Operation for DestroyResource {
         }),
     ];
 
-    fn also_changes(step: &str, known: Option<&Known>, _memo: &Self::Memo) -> Option<SubjectId> {
-        (step == "slot").then(|| kind::follows(known)).flatten()
+    fn also_changes(step: &str, known: Option<&Known>, _memo: &Self::Memo) -> Vec<SubjectId> {
+        match step {
+            "slot" => kind::follows(known),
+            _ => vec![],
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod elect;
 mod last_seen;
 mod promote;
 mod refusal;
+mod revoke;
 mod standing;
 mod wanted;
 
@@ -65,6 +66,13 @@ pub(super) struct Memo {
     fenced_by: Option<FencedBy>,
     /// When that was proved.
     fenced_at: Option<DateTime<Utc>>,
+    /// Whose word any commit of the leader's needs, and who were told to give it no more, or are
+    /// just being told.
+    voters: Vec<SubjectId>,
+    /// Since when they may have been.
+    revoked_at: Option<DateTime<Utc>>,
+    /// Whether not all of them could be, and another proof is looked for.
+    cannot_revoke: bool,
     /// Who may have been told to lead: one of these may be leading.
     told: Vec<SubjectId>,
     /// Those of them that were fenced, since another was to do better.
@@ -95,6 +103,7 @@ impl Operation for Failover {
     const STEPS: &'static [Step<Self>] = &[
         step!("choose", "see whether it is wanted, and who may lead" => choose),
         step!("fence", "prove that the leader accepts no writes any more" => fence_it),
+        step!("revoke", "have its followers confirm nothing more to it" => revoke::revoke),
         step!("elect", "choose the follower that has most" => elect::elect),
         step!("promote", "promote the follower" => promote::promote),
         step!("swap", "write down who leads" => swap),
@@ -105,11 +114,14 @@ impl Operation for Failover {
         }),
     ];
 
-    fn also_changes(step: &str, _known: Option<&Known>, memo: &Memo) -> Option<SubjectId> {
-        ["promote", "swap"]
-            .contains(&step)
-            .then_some(memo.to)
-            .flatten()
+    fn also_changes(step: &str, _known: Option<&Known>, memo: &Memo) -> Vec<SubjectId> {
+        let voters = memo.voters.iter().copied();
+        match step {
+            "revoke" | "lead_on" => voters.collect(),
+            "promote" => voters.chain(memo.to).collect(),
+            "swap" => memo.to.into_iter().collect(),
+            _ => vec![],
+        }
     }
 }
 
@@ -198,21 +210,28 @@ async fn fence_it(turn: &mut Turn<'_, Failover>) -> Work {
     let why = match fence(turn, resource, server).await {
         Ok(proof) => {
             turn.memo.fenced(proof.by, turn.context.now);
-            return Ok(Outcome::done(proof.words));
+            return Ok(Outcome::then("elect", proof.words));
         }
         Err(why) => why,
     };
     let unproved = format!("nothing proves that it accepts no writes: {why}");
+    if !why.stopping && !std::mem::take(&mut turn.memo.cannot_revoke) {
+        turn.memo.voters = revoke::voters(turn, resource).await?;
+        if !turn.memo.voters.is_empty() {
+            turn.memo.revoked_at.get_or_insert(turn.context.now);
+            return Ok(Outcome::then("revoke", unproved));
+        }
+    }
     if let Some(word) = Refusal::Unfenced.answered(&turn.params.answers) {
         let text = format!("{unproved}; it goes on by the word of {word}");
         turn.memo.overridden = Some(word);
         turn.memo.fenced(FencedBy::Override, turn.context.now);
-        return Ok(Outcome::done(text));
+        return Ok(Outcome::then("elect", text));
     }
     if plan(turn, resource).await?.failover_unfenced && turn.operation.failures > 0 {
         turn.memo.fenced(FencedBy::Nothing, turn.context.now);
         let text = format!("{unproved}; its plan goes on all the same");
-        return Ok(Outcome::done(text));
+        return Ok(Outcome::then("elect", text));
     }
     let patience = if why.stopping { STOPPING } else { PATIENCE };
     if waited(turn) < patience {
@@ -258,6 +277,11 @@ async fn lead_on(turn: &mut Turn<'_, Failover>) -> Work {
         turn.memo.called_off = true;
         let name = &server.subject.name;
         return Ok(Outcome::done(format!("it leads on once {name} is back")));
+    }
+    if matches!(turn.memo.fenced_by, Some(FencedBy::Followers)) {
+        turn.memo.called_off = true;
+        let words = revoke::give_back(turn, on).await;
+        return Ok(Outcome::done(format!("it leads on: {words}")));
     }
     nobody_else_leads(turn, resource).await?;
     match script::at_cluster(turn, on, LEAD_ON, &[], b"").await {

@@ -38,6 +38,9 @@ pub(super) enum FencedBy {
     Ssh,
     /// Its cloud says that its machine is stopped.
     Cloud,
+    /// Its followers confirm nothing to it any more: a commit that waits for them is accepted by
+    /// nobody.
+    Followers,
     /// Nothing proves it: a human's word.
     Override,
     /// Nothing proves it: its plan goes on all the same.

@@ -8,6 +8,7 @@ use drover::store::subjects::{self, Known};
 use postgres_protocol::password::scram_sha_256;
 
 use super::create_follower::REPLICATION;
+use super::follows::keeps_its_lead;
 use super::{Context, Outcome, script};
 use crate::host::scripts::{FOLLOW, MAKE_SLOT};
 
@@ -86,6 +87,7 @@ pub(super) async fn follow(
     (leader, its_server): (&Resource, &Server),
     password: &Secret,
 ) -> Result<String, Outcome> {
+    keeps_its_lead(turn, leader.subject.id).await?;
     let certificate = leader.tls_root_cert.as_deref();
     let certificate =
         certificate.ok_or_else(|| Outcome::hopeless("the leader's certificate is not known"))?;

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use super::follow::followers;
 use super::{Context, Outcome, own_role};
 
+const SOON: Duration = Duration::from_millis(500);
 /// How long those that follow by the record may take to say that they do.
 const ANSWER: Duration = Duration::from_secs(2);
 
@@ -20,6 +21,25 @@ pub(super) fn role(resource: &Resource) -> &'static str {
         (Some(_), _) => "follower",
         (None, Origin::Created) => "leader",
         (None, Origin::Adopted) => "",
+    }
+}
+
+/// Nobody is made to follow a leader, and counted by it, of whom another operation has told
+/// somebody to take its lead: that one goes by what its followers have confirmed.
+///
+/// # Errors
+/// If one has, or the record cannot be read.
+pub(super) async fn keeps_its_lead(turn: &Context<'_>, leader: SubjectId) -> Result<(), Outcome> {
+    let mut db = turn.tools.pool.acquire().await?;
+    match failover::told_to_lead(&mut db, leader, turn.operation.id).await? {
+        Some(other) => Err(Outcome::again(
+            SOON,
+            format!(
+                "{} has told another to take its leader's lead",
+                other.public()
+            ),
+        )),
+        None => Ok(()),
     }
 }
 

@@ -37,16 +37,16 @@ pub trait Operation: Send + Sync + Sized + 'static {
 
     /// Whom else than its subject this step changes: the other end of a slot, who is to
     /// lead. All of them are leased for the step, or none.
-    fn also_changes(_step: &str, _known: Option<&Known>, _memo: &Self::Memo) -> Option<SubjectId> {
-        None
+    fn also_changes(_step: &str, _known: Option<&Known>, _memo: &Self::Memo) -> Vec<SubjectId> {
+        vec![]
     }
 }
 
 /// Whom a subject follows, by the record.
-pub(super) fn follows(known: Option<&Known>) -> Option<SubjectId> {
+pub(super) fn follows(known: Option<&Known>) -> Vec<SubjectId> {
     match known {
-        Some(Known::Resource(resource, _)) => resource.leader,
-        Some(Known::Server(_)) | None => None,
+        Some(Known::Resource(resource, _)) => resource.leader.into_iter().collect(),
+        Some(Known::Server(_)) | None => vec![],
     }
 }
 
@@ -414,7 +414,7 @@ pub trait AnyOperation: Sync {
     fn steps(&self) -> Vec<StepInfo>;
 
     /// Whom a step changes besides the operation's subject ([`Operation::also_changes`]).
-    fn also_changes(&self, operation: &Asked, known: Option<&Known>) -> Option<SubjectId>;
+    fn also_changes(&self, operation: &Asked, known: Option<&Known>) -> Vec<SubjectId>;
 
     /// Does the step of this name.
     fn perform<'t>(&'t self, context: Context<'t>, step: &'t str) -> BoxFuture<'t, Did>;
@@ -446,11 +446,16 @@ impl<O: Operation> AnyOperation for Of<O> {
         O::STEPS.iter().map(info).collect()
     }
 
-    fn also_changes(&self, operation: &Asked, known: Option<&Known>) -> Option<SubjectId> {
+    fn also_changes(&self, operation: &Asked, known: Option<&Known>) -> Vec<SubjectId> {
         // A memo that cannot be read is a failure of the step, which says so.
-        let memo = serde_json::from_value(operation.memo.clone()).ok()?;
-        let also = O::also_changes(&operation.step_name, known, &memo);
-        also.filter(|id| Some(*id) != operation.subject)
+        let Ok(memo) = serde_json::from_value(operation.memo.clone()) else {
+            return vec![];
+        };
+        let mut also = O::also_changes(&operation.step_name, known, &memo);
+        also.retain(|id| Some(*id) != operation.subject);
+        also.sort_unstable();
+        also.dedup();
+        also
     }
 
     fn perform<'t>(&'t self, context: Context<'t>, step: &'t str) -> BoxFuture<'t, Did> {

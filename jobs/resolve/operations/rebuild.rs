@@ -74,8 +74,11 @@ impl Operation for Rebuild {
         await_available::step(),
     ];
 
-    fn also_changes(step: &str, known: Option<&Known>, _memo: &Self::Memo) -> Option<SubjectId> {
-        (step == "follow").then(|| kind::follows(known)).flatten()
+    fn also_changes(step: &str, known: Option<&Known>, _memo: &Self::Memo) -> Vec<SubjectId> {
+        match step {
+            "follow" => kind::follows(known),
+            _ => vec![],
+        }
     }
 }
 

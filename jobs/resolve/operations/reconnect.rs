@@ -34,10 +34,11 @@ impl Operation for Reconnect {
             .watching(),
     ];
 
-    fn also_changes(step: &str, known: Option<&Known>, _memo: &Self::Memo) -> Option<SubjectId> {
-        (step == "reconnect")
-            .then(|| kind::follows(known))
-            .flatten()
+    fn also_changes(step: &str, known: Option<&Known>, _memo: &Self::Memo) -> Vec<SubjectId> {
+        match step {
+            "reconnect" => kind::follows(known),
+            _ => vec![],
+        }
     }
 }
 

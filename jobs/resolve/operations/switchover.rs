@@ -70,12 +70,10 @@ impl Operation for Switchover {
         await_available::step(),
     ];
 
-    fn also_changes(step: &str, _known: Option<&Known>, memo: &Memo) -> Option<SubjectId> {
+    fn also_changes(step: &str, _known: Option<&Known>, memo: &Memo) -> Vec<SubjectId> {
         // Until then only the leader is changed; who is to lead is asked, and may be mended.
-        ["promote", "swap"]
-            .contains(&step)
-            .then_some(memo.to)
-            .flatten()
+        let is_changed = ["promote", "swap"].contains(&step);
+        memo.to.filter(|_| is_changed).into_iter().collect()
     }
 }
 

@@ -22,6 +22,7 @@ use drover::model::{Durability, Resource, Server, SubjectId};
 use drover::store::counted::{self, Follower};
 
 use super::follow::{Node, node};
+use super::follows::keeps_its_lead;
 use super::{Context, Outcome, script};
 use crate::host::scripts::{CONFIRMED, SET_SYNCHRONOUS_NAMES};
 
@@ -41,6 +42,8 @@ pub(super) async fn by_record(
     leader: SubjectId,
     silent: &[SubjectId],
 ) -> Result<String, Outcome> {
+    // Behind the count of who is to be in it: whoever takes its lead over asks those.
+    keeps_its_lead(turn, leader).await?;
     for _ in 0..TRIES {
         let was = wanted(turn, leader, silent).await?;
         let on = (&*was.node.0, &*was.node.1);

@@ -34,8 +34,8 @@ impl Operation for Unfollow {
         step!("names", "have nobody wait for it" => names),
     ];
 
-    fn also_changes(step: &str, _known: Option<&Known>, memo: &Memo) -> Option<SubjectId> {
-        (step == "slot").then_some(memo.leader).flatten()
+    fn also_changes(step: &str, _known: Option<&Known>, memo: &Memo) -> Vec<SubjectId> {
+        memo.leader.filter(|_| step == "slot").into_iter().collect()
     }
 }
 

@@ -19,6 +19,9 @@ use super::{Failover, PATIENCE, SOON};
 /// stuck, or nobody may have worked at it.
 const PROVED: Duration = Duration::from_secs(60);
 
+/// How long somebody is looked for while the leader may live, and its writers wait.
+const WRITERS_WAIT: Duration = Duration::from_secs(5);
+
 /// Behind the fence: what the followers have by now is all that they will have.
 pub(super) async fn elect(turn: &mut Turn<'_, Failover>) -> Work {
     let on @ (resource, _) = turn.resource()?;
@@ -110,10 +113,15 @@ async fn take_back(turn: &mut Turn<'_, Failover>) {
 fn nobody_leads(turn: &mut Turn<'_, Failover>, refused: Option<Refusal>, why: String) -> Outcome {
     let since = *turn.memo.nobody_since.get_or_insert(turn.context.now);
     let waited = (turn.now - since).to_std().unwrap_or_default();
-    if waited < PATIENCE {
+    use FencedBy::{Cloud, Followers, Ssh};
+    let patience = match turn.memo.fenced_by {
+        Some(Followers) => WRITERS_WAIT,
+        _ => PATIENCE,
+    };
+    if waited < patience {
         return Outcome::again(SOON, why);
     }
-    let fenced = matches!(turn.memo.fenced_by, Some(FencedBy::Ssh | FencedBy::Cloud));
+    let fenced = matches!(turn.memo.fenced_by, Some(Ssh | Cloud | Followers));
     if fenced && turn.memo.told.is_empty() && !turn.memo.stays_fenced {
         return Outcome::then("lead_on", format!("{why}; it leads on"));
     }

@@ -3,13 +3,13 @@
 use drover::model::{Resource, Server, SubjectId};
 use drover::store::operations::Fact;
 
-use super::super::fence::fence;
+use super::super::fence::{FencedBy, fence};
 use super::super::follow::node;
 use super::super::kind::{Outcome, Turn, Work};
 use super::super::lead;
 use super::elect::prove_again;
 use super::standing::Standing;
-use super::{Failover, PATIENCE, TRIES, waited};
+use super::{Failover, PATIENCE, TRIES, revoke, waited};
 
 pub(super) async fn promote(turn: &mut Turn<'_, Failover>) -> Work {
     if turn.operation.failures == 0 {
@@ -19,6 +19,9 @@ pub(super) async fn promote(turn: &mut Turn<'_, Failover>) -> Work {
     let (follower, server) = node(turn, to).await?;
     if turn.operation.failures > TRIES && others_may_lead(turn, to).await? {
         return give_up_on(turn, &follower, &server).await;
+    }
+    if matches!(turn.memo.fenced_by, Some(FencedBy::Followers)) {
+        revoke::has_most(turn, to).await?;
     }
     let number = turn.memo.timeline.unwrap_or_default();
     let on = (&*follower, &*server);
