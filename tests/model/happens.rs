@@ -3,7 +3,7 @@
 use stateright::{Model, Property};
 
 use super::state::{Action, N, Node, Operation, Record, State, Step, Turn, bit};
-use super::{HAS_ALL, NOTHING_ELSE, ONE_WRITES, Protocol};
+use super::{HAS_ALL, NOTHING_ELSE, ONE_WRITES, Protocol, Without};
 
 impl Model for Protocol {
     type State = State;
@@ -18,6 +18,7 @@ impl Model for Protocol {
             history: vec![],
             follows: (n != 0).then_some(0),
             list: if n == 0 { 0b110 } else { 0 },
+            revoked: false,
             word: (1, 0),
         };
         vec![State {
@@ -48,6 +49,7 @@ impl Model for Protocol {
                 Action::Start(n),
                 Action::Rebuild(n),
                 Action::Join(n),
+                Action::Reconnect(n),
             ]);
         }
         for w in 0..1 + u8::from(self.bounds.pauses > 0) {
@@ -126,6 +128,7 @@ impl Model for Protocol {
                 state.record.newest += 1;
                 state.record.operation = Some(Operation {
                     planned: true,
+                    by_followers: false,
                     step: Step::Stop,
                     to: Some(to),
                     timeline: record.newest + 1,
@@ -138,6 +141,7 @@ impl Model for Protocol {
                 state.left.failovers -= 1;
                 state.record.operation = Some(Operation {
                     planned: false,
+                    by_followers: false,
                     step: Step::Choose,
                     to: None,
                     timeline: 0,
@@ -236,7 +240,24 @@ impl Model for Protocol {
                 }
                 node.leads = false;
                 node.runs = true;
+                node.revoked = false;
                 node.follows = Some(leader);
+            }
+            Action::Reconnect(n) => {
+                // Somebody was told to take its lead.
+                let told = record
+                    .operation
+                    .is_some_and(|o| matches!(o.step, Step::Promote | Step::Swap | Step::Repoint));
+                let node = last.node(n);
+                let kept_off = told && self.without != Without::KeptOff;
+                if !node.revoked || !node.runs || node.leads || kept_off {
+                    return None;
+                }
+                self.knows_no_newer(last, n)?;
+                let node = state.node_mut(n);
+                node.word = node.word.max((record.epoch, record.lease));
+                node.revoked = false;
+                node.follows = Some(record.leader);
             }
             Action::Join(n) => {
                 let follows = last.node(n).follows == Some(record.leader) && last.node(n).runs;
@@ -261,12 +282,19 @@ impl Model for Protocol {
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always(ONE_WRITES, |_, state: &State| {
-                (0..N).filter(|n| state.is_leading(*n)).count() <= 1
+            Property::always(ONE_WRITES, |model: &Self, state: &State| {
+                let lives = |n: &u8| state.is_leading(*n) && !model.is_cut_off(*n);
+                (0..N).filter(lives).count() <= 1
             }),
             Property::always(HAS_ALL, |model: &Self, state: &State| {
+                // One that is cut off leads nobody once another was promoted, running or not.
+                let promoted = (0..N).filter(|n| state.node(*n).leads);
+                let newest = promoted.map(|n| state.node(n).timeline).max();
+                let newest =
+                    |n: &u8| !model.is_cut_off(*n) || Some(state.node(*n).timeline) == newest;
+                let leading = (0..N).filter(|n| state.is_leading(*n));
                 model.bounds.loses
-                    || (0..N).filter(|n| state.is_leading(*n)).all(|n| {
+                    || leading.filter(newest).all(|n| {
                         let log = &state.node(n).log;
                         (0..8)
                             .filter(|row| state.acknowledged & bit(*row) != 0)

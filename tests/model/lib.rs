@@ -35,6 +35,10 @@ enum Without {
     Numbers,
     /// That a node obeys only the newest word.
     Words,
+    /// That the followers' proof is given anew in the turn that promotes.
+    ProofAnew,
+    /// That nobody is made to follow a leader of whom somebody was told to take its lead.
+    KeptOff,
 }
 
 /// How often what may happen.
@@ -47,6 +51,8 @@ struct Bounds {
     pauses: u8,
     failovers: u8,
     switchovers: u8,
+    /// Nobody can fence the first leader, which lives; its followers reach it.
+    cut_off: bool,
     /// Commits wait for nobody, or a person has agreed to a loss.
     loses: bool,
 }
@@ -57,7 +63,7 @@ struct Protocol {
 }
 
 /// What is promised.
-const ONE_WRITES: &str = "one node at most takes writes";
+const ONE_WRITES: &str = "one node at most takes writes, but for one that is cut off";
 const HAS_ALL: &str = "who leads has what was acknowledged";
 const NOTHING_ELSE: &str = "who follows has nothing that its leader has not";
 
@@ -68,6 +74,7 @@ const NOTHING: Bounds = Bounds {
     pauses: 0,
     failovers: 0,
     switchovers: 0,
+    cut_off: false,
     loses: false,
 };
 
@@ -110,6 +117,23 @@ const GIVEN_UP: Bounds = Bounds {
     loses: true,
     ..TWO_DIE
 };
+/// A leader that nobody can fence.
+const CUT_OFF: Bounds = Bounds {
+    writes: 3,
+    crashes: 1,
+    deaths: 1,
+    failovers: 1,
+    cut_off: true,
+    ..NOTHING
+};
+/// The same, and workers that are paused.
+const CUT_OFF_AND_PAUSED: Bounds = Bounds {
+    writes: 2,
+    crashes: 0,
+    pauses: 1,
+    ..CUT_OFF
+};
+
 /// How many states there are, and which properties do not hold; it ends where this one does not.
 fn check(
     without: Without,
@@ -137,7 +161,15 @@ fn check(
 #[test]
 fn what_is_promised_holds_in_every_state() {
     let mut all = 0;
-    for bounds in [TWO_DIE, WORKERS_DIE, HANDED_OVER, PAUSED, GIVEN_UP] {
+    for bounds in [
+        TWO_DIE,
+        WORKERS_DIE,
+        HANDED_OVER,
+        PAUSED,
+        GIVEN_UP,
+        CUT_OFF,
+        CUT_OFF_AND_PAUSED,
+    ] {
         let (states, found) = check(Without::Nothing, bounds, None);
         assert_eq!(found, Vec::<&str>::new(), "{bounds:?}");
         all += states;
@@ -155,6 +187,9 @@ fn each_fault_is_found_where_its_mending_is_taken_out() {
         (Without::Timeline, TWO_DIE, HAS_ALL),
         (Without::Numbers, GIVEN_UP, NOTHING_ELSE),
         (Without::Words, PAUSED, ONE_WRITES),
+        (Without::Counting, CUT_OFF, HAS_ALL),
+        (Without::ProofAnew, CUT_OFF, HAS_ALL),
+        (Without::KeptOff, CUT_OFF, HAS_ALL),
     ] {
         let (_, found) = check(without, bounds, Some(finds));
         assert!(found.contains(&finds), "without {without:?}: {found:?}");

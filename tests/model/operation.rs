@@ -19,6 +19,16 @@ impl Protocol {
                     ..operation
                 }))
             }
+            Step::Fence if self.is_cut_off(leader) && state.node(leader).runs => then(Step::Revoke),
+            Step::Revoke => {
+                self.best(state)?;
+                self.revoke(state, turn)?;
+                Some(Some(Operation {
+                    step: Step::Elect,
+                    by_followers: true,
+                    ..operation
+                }))
+            }
             Step::Fence => {
                 // Over SSH, or its machine is off by its cloud's word: then it stays what it is,
                 // and nobody starts it while this is at work.
@@ -34,7 +44,12 @@ impl Protocol {
                 then(Step::Elect)
             }
             Step::Elect => {
-                let to = self.best(state)?;
+                let Some(to) = self.best(state) else {
+                    return operation
+                        .by_followers
+                        .then(|| self.give_back(state, leader, turn))
+                        .flatten();
+                };
                 let timeline = state.record.newest + 1;
                 Some(Some(Operation {
                     step: Step::Promote,
@@ -66,6 +81,15 @@ impl Protocol {
                 if operation.planned && self.without != Without::CallingOff {
                     self.stop(state, leader, turn)?;
                 }
+                if operation.by_followers
+                    && self.without != Without::ProofAnew
+                    && !state.node(to).leads
+                {
+                    self.revoke(state, turn)?;
+                    if self.best(state) != Some(to) {
+                        return then(Step::Elect);
+                    }
+                }
                 self.obeys(state, to, turn)?;
                 let planned = if operation.planned { bit(leader) } else { 0 };
                 let list = (state.record.counted & !bit(to)) | planned;
@@ -79,6 +103,7 @@ impl Protocol {
                     };
                     node.leads = true;
                     node.follows = None;
+                    node.revoked = false;
                     node.list = list;
                 }
                 let timeline = node.timeline;
@@ -95,12 +120,46 @@ impl Protocol {
                         continue;
                     }
                     if self.obeys(state, other, turn).is_some() {
-                        state.node_mut(other).follows = Some(leader);
+                        let node = state.node_mut(other);
+                        node.follows = Some(leader);
+                        node.revoked = false;
                     }
                 }
                 Some(None)
             }
         }
+    }
+
+    /// Whether drover cannot reach it, nor can its cloud stop it.
+    pub(crate) fn is_cut_off(&self, n: u8) -> bool {
+        self.bounds.cut_off && n == 0
+    }
+
+    /// Has all who are counted confirm nothing more: all of them, or none.
+    fn revoke(&self, state: &mut State, turn: &Turn) -> Option<()> {
+        let counted = state.record.counted;
+        for n in (0..N).filter(|n| counted & bit(*n) != 0) {
+            if !state.node(n).runs || state.node(n).leads {
+                if self.without == Without::Counting {
+                    continue;
+                }
+                return None;
+            }
+            self.obeys(state, n, turn)?;
+            state.node_mut(n).revoked = true;
+        }
+        Some(())
+    }
+
+    /// They follow the leader again, which leads on; that ends the operation.
+    fn give_back(&self, state: &mut State, leader: u8, turn: &Turn) -> Option<Option<Operation>> {
+        for n in (0..N).filter(|n| *n != leader) {
+            if state.node(n).runs && state.node(n).revoked {
+                self.obeys(state, n, turn)?;
+                state.node_mut(n).revoked = false;
+            }
+        }
+        Some(None)
     }
 
     /// Stops who leads, if it runs, and has it be a standby from then on.

@@ -20,6 +20,8 @@ pub(crate) struct Node {
     pub(crate) follows: Option<u8>,
     /// Whom its commits wait for, if it leads; a bit for each.
     pub(crate) list: u8,
+    /// It confirms nothing to whom it follows, until it is told anew.
+    pub(crate) revoked: bool,
     /// The newest word that it has obeyed.
     pub(crate) word: Word,
 }
@@ -33,6 +35,7 @@ pub(crate) enum Step {
     // Failover.
     Choose,
     Fence,
+    Revoke,
     Elect,
     // Switchover.
     Stop,
@@ -47,6 +50,8 @@ pub(crate) enum Step {
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
 pub(crate) struct Operation {
     pub(crate) planned: bool,
+    /// Its followers stand for the leader, which may live.
+    pub(crate) by_followers: bool,
     pub(crate) step: Step,
     pub(crate) to: Option<u8>,
     pub(crate) timeline: u8,
@@ -105,6 +110,8 @@ pub(crate) enum Action {
     Die(u8),
     Rebuild(u8),
     Join(u8),
+    /// Another operation tells a follower anew whom it follows.
+    Reconnect(u8),
     SetList,
 }
 
@@ -130,7 +137,7 @@ impl State {
     pub(crate) fn streamed(&self, f: u8) -> Option<Node> {
         let node = self.node(f);
         let from = self.node(node.follows?);
-        if !node.runs || node.leads || !from.leads || !from.runs {
+        if !node.runs || node.leads || node.revoked || !from.leads || !from.runs {
             return None;
         }
         let at = node.log.len();
