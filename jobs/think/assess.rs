@@ -123,6 +123,7 @@ fn other_kind(kind: IncidentKind, scene: &Scene, newest: &Observation) -> Option
         | IncidentKind::ArchivingStalled
         | IncidentKind::CreationStuck
         | IncidentKind::ChangeStuck
+        | IncidentKind::OldLeaderAlive
         | IncidentKind::FollowerLagging
         | IncidentKind::FollowerStalled
         | IncidentKind::FollowerFailed
@@ -195,6 +196,7 @@ fn condition(kind: IncidentKind, newest: &Observation, limits: &Limits) -> Optio
         | IncidentKind::HostKeyChanged
         | IncidentKind::CreationStuck
         | IncidentKind::ChangeStuck
+        | IncidentKind::OldLeaderAlive
         | IncidentKind::FollowerLagging
         | IncidentKind::FollowerStalled
         | IncidentKind::FollowerFailed

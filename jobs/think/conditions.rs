@@ -77,6 +77,7 @@ pub(super) fn wrong(
         | IncidentKind::HostKeyChanged
         | IncidentKind::CreationStuck
         | IncidentKind::ChangeStuck
+        | IncidentKind::OldLeaderAlive
         | IncidentKind::Blind => None,
     }
 }

@@ -51,6 +51,8 @@ named! {
         ListOutdated = "list_outdated",
         /// A resource that leads is in recovery, and takes no writes.
         LeaderInRecovery = "leader_in_recovery",
+        /// Its lead was taken from one that may live: nothing has stopped that one yet.
+        OldLeaderAlive = "old_leader_alive",
         /// Two nodes of one resource accept writes.
         SplitBrain = "split_brain",
         /// Too much fails at once: more likely the observer than the herd.
@@ -149,6 +151,10 @@ impl IncidentKind {
                 ..Is::seen_by(Evidence::Operation)
             },
             Self::ChangeStuck => Is::seen_by(Evidence::Operation),
+            Self::OldLeaderAlive => Is {
+                lane: Lane::Save,
+                ..Is::seen_by(Evidence::Operation)
+            },
             Self::Blind => Is::seen_by(Evidence::Herd),
             Self::RecordIsOld => Is {
                 lane: Lane::Save,

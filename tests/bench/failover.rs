@@ -18,6 +18,9 @@ pub struct Options {
     /// What happens to the leader.
     #[arg(long, value_enum, default_value_t = How::Unplug)]
     how: How,
+    /// How many followers it has.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
+    followers: u8,
     /// What a commit waits for: async or sync.
     #[arg(long, default_value = "async")]
     durability: String,
@@ -32,6 +35,8 @@ enum How {
     Unplug,
     /// Every process of its server is frozen by SIGSTOP.
     Freeze,
+    /// Nobody reaches its server any more, and drover knows no cloud of its: needs sync.
+    CutOff,
     /// Nothing: the lead is handed over as planned.
     Switchover,
 }
@@ -60,6 +65,13 @@ pub async fn run(options: Options, as_json: bool) -> Result<()> {
         .ask_for(&json!({"name": NAME, "plan": "premium"}))
         .await?;
     drover.all_available(4, GIVE_UP).await?;
+    for n in 1..usize::from(options.followers) {
+        let path = format!("/v1/resources/{id}/followers");
+        let body = json!({"name": format!("{NAME}-{n}")});
+        drover.post(&path, &body).await?;
+        drover.all_available(4 + 2 * n, GIVE_UP).await?;
+    }
+    let followers = usize::from(options.followers);
     if options.durability != "async" {
         let body = json!({
             "action": "set_durability", "durability": options.durability, "reason": "measured",
@@ -69,7 +81,7 @@ pub async fn run(options: Options, as_json: bool) -> Result<()> {
             .post::<Value>(&format!("/v1/resources/{id}/actions"), &body)
             .await?;
     }
-    drover.settled(1, GIVE_UP).await?;
+    drover.settled(followers, GIVE_UP).await?;
     let account = drover.account(&id).await?;
     let ledger = Ledger::open(account).map_err(anyhow::Error::msg)?;
     let mut runs = Vec::new();
@@ -98,6 +110,7 @@ pub async fn run(options: Options, as_json: bool) -> Result<()> {
     let result = json!({
         "how": format!("{:?}", options.how).to_lowercase(),
         "durability": options.durability,
+        "followers": options.followers,
         "runs": runs.len(),
         "median_s": round(seconds.get(seconds.len() / 2)),
         "worst_s": round(seconds.last()),
@@ -124,6 +137,10 @@ async fn one(drover: &Deployment, ledger: &Ledger, options: &Options) -> Result<
     match options.how {
         How::Unplug => drover.unplug(&old.instance).await?,
         How::Freeze => drover.freeze(&old.instance).await?,
+        How::CutOff => {
+            drover.knows_its_machine(&old, false).await?;
+            drover.cloud().partition(&old.instance).await?;
+        }
         How::Switchover => hand_over(drover, &old).await?,
     }
     let written = until("a write at the new leader", GIVE_UP, || async {
@@ -132,11 +149,19 @@ async fn one(drover: &Deployment, ledger: &Ledger, options: &Options) -> Result<
     });
     // One machine that dies again and again is a human's matter to drover; here it has to
     // go on.
-    let (took, _): (Duration, f64) = drover.with_help(written, &[]).await?;
-    drover.with_help(drover.settled(1, GIVE_UP), &[]).await?;
+    let written = drover.with_help(written, &[]).await;
+    if options.how == How::CutOff {
+        drover.cloud().heal(&old.instance).await?;
+        drover.knows_its_machine(&old, true).await?;
+    }
+    let (took, _): (Duration, f64) = written?;
+    let followers = usize::from(options.followers);
+    drover
+        .with_help(drover.settled(followers, GIVE_UP), &[])
+        .await?;
     let settled = moment.elapsed().as_secs_f64();
     let seconds = match options.how {
-        How::Unplug | How::Freeze => took.as_secs_f64(),
+        How::Unplug | How::Freeze | How::CutOff => took.as_secs_f64(),
         How::Switchover => ledger.longest_pause(moment).as_secs_f64(),
     };
     let memo = rebuilt(drover, &old).await?;

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use drover_tests::{Lead, PATIENCE, until, when};
+use drover_tests::{Lead, PATIENCE, sql, until, when};
 
 use crate::scene::Scene;
 
@@ -39,11 +39,20 @@ async fn a_sync_leader_that_nothing_can_fence_is_replaced_by_its_followers_word(
     println!("written again after {took:?}");
     let new = scene.another_leads(&old).await;
     assert_eq!(scene.fenced_by(&old).await, "followers");
+    let told = scene.incident(&["old_leader_alive"]).await;
+    assert!(told.contains("may live"), "{told}");
     scene.drover.cloud().heal(&old.instance).await.unwrap();
     assert!(!scene.acknowledges(&old).await);
     // Now it is fenced, and what it has beside is gone.
     scene.its_machine_is_known_again(&old).await;
     scene.settled_with_help().await;
+    let sql = "select state from incidents where kind = 'old_leader_alive'";
+    let over: String = sql::scalar(&scene.drover.pool, sql, ()).await;
+    assert_eq!(over, "resolved");
+    let sql = "select channel from outbox o join incidents i on i.id = o.incident_id
+         where i.kind = 'old_leader_alive' and o.action = 'trigger'";
+    let told: Vec<String> = sql::scalars(&scene.drover.pool, sql, ()).await;
+    assert_eq!(told, ["page"]);
     assert_eq!(scene.ledger.lost().unwrap(), Vec::<u64>::new());
     assert_eq!(scene.lead().await.id, new.id);
     let gone = scene

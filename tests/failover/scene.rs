@@ -281,17 +281,11 @@ impl Scene {
 
     /// drover can neither log in to a server nor ask its cloud about it.
     pub async fn nobody_knows_its_machine(&self, node: &Lead) {
-        self.set_machine(node, None, 1).await;
+        self.drover.knows_its_machine(node, false).await.unwrap();
     }
 
     pub async fn its_machine_is_known_again(&self, node: &Lead) {
-        self.set_machine(node, Some(&node.instance), 2222).await;
-    }
-
-    async fn set_machine(&self, node: &Lead, instance: Option<&str>, port: i32) {
-        let sql = "update servers set instance_id = $2, ssh_port = $3 where id = $1";
-        let binds = (node.server.strip_prefix("srv_").unwrap(), instance, port);
-        sql::run(&self.drover.pool, sql, binds).await;
+        self.drover.knows_its_machine(node, true).await.unwrap();
     }
 
     /// The API tells of a change of leader.

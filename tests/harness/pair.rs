@@ -152,6 +152,22 @@ impl Deployment {
         }
     }
 
+    /// Whether drover can log in to a server of the local cloud, and ask that about it.
+    pub async fn knows_its_machine(&self, node: &Lead, known: bool) -> Result<()> {
+        let id = node
+            .server
+            .strip_prefix("srv_")
+            .context("no id of a server")?;
+        let port = if known { 2222 } else { 1 };
+        sqlx::query("update servers set instance_id = $2, ssh_port = $3 where id = $1")
+            .bind(id)
+            .bind(known.then_some(&node.instance))
+            .bind(port)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
     /// Until this resource and its followers are in service and close to each other,
     /// their servers too, and nothing is open about any of them.
     pub async fn settled(&self, followers: usize, within: Duration) -> Result<f64> {

@@ -24,6 +24,7 @@ mod leader_in_recovery;
 mod list_outdated;
 pub mod machine;
 mod maintenance_scheduled;
+mod old_leader_alive;
 pub mod playbook;
 mod record_is_old;
 mod resource_down;
@@ -50,6 +51,7 @@ pub fn playbook(kind: IncidentKind) -> &'static Playbook {
         IncidentKind::HostKeyChanged => &host_key_changed::PLAYBOOK,
         IncidentKind::CreationStuck => &creation_stuck::PLAYBOOK,
         IncidentKind::ChangeStuck => &change_stuck::PLAYBOOK,
+        IncidentKind::OldLeaderAlive => &old_leader_alive::PLAYBOOK,
         IncidentKind::MaintenanceScheduled => &maintenance_scheduled::PLAYBOOK,
         IncidentKind::FollowerLagging => &follower_lagging::PLAYBOOK,
         IncidentKind::FollowerStalled => &follower_stalled::PLAYBOOK,
@@ -91,6 +93,7 @@ pub fn urgent(
         | IncidentKind::HostKeyChanged
         | IncidentKind::CreationStuck
         | IncidentKind::ChangeStuck
+        | IncidentKind::OldLeaderAlive
         | IncidentKind::FollowerLagging
         | IncidentKind::FollowerStalled
         | IncidentKind::FollowerFailed

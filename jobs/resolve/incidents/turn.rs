@@ -125,6 +125,9 @@ impl Resolve {
         let trips = self.trips(&mut db, &incident, blocker.as_ref()).await?;
         let evidence = incident.kind.profile().evidence;
         let told = match &scene {
+            Some(scene) if incident.kind == IncidentKind::OldLeaderAlive => {
+                Some(of_the_old_leader(&mut db, scene.subject.id).await?)
+            }
             Some(scene) if evidence == Evidence::Operation => {
                 Some(of_an_operation(&mut db, scene.subject.id).await?)
             }
@@ -333,6 +336,17 @@ async fn of_an_operation(
             Assessment::Holds(stuck.note.unwrap_or_else(|| "it does not go on".into()))
         }
         (Some(_), None) => Assessment::Recovering,
+    })
+}
+
+/// Whether who led before this one was stopped since.
+async fn of_the_old_leader(
+    db: &mut sqlx::PgConnection,
+    leader: SubjectId,
+) -> Result<Assessment, WorkError> {
+    Ok(match operations::failover::may_live(db, leader).await? {
+        Some(name) => Assessment::Holds(format!("{name} led before it, and may live")),
+        None => Assessment::Cleared("who led before it is stopped".into()),
     })
 }
 

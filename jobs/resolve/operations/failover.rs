@@ -252,7 +252,28 @@ async fn swap(turn: &mut Turn<'_, Failover>) -> Work {
         "override": memo.overridden,
     });
     let to = lead::chosen(memo.to)?;
-    lead::swap(turn, turn.resource()?.0, to, memo.timeline, detail).await
+    let (old, _) = turn.resource()?;
+    let swapped = lead::swap(turn, old, to, memo.timeline, detail).await?;
+    Ok(match may_live(memo) {
+        false => swapped,
+        true => {
+            let why = match memo.fenced_by {
+                Some(FencedBy::Followers) => "its followers confirm nothing to it any more",
+                _ => "its plan has it failed over all the same",
+            };
+            let reason = format!("{} led before it, and may live: {why}", old.subject.name);
+            swapped.with(Fact::OldLeaderAlive(to, reason))
+        }
+    })
+}
+
+/// Whether nothing has stopped the old leader. Where a person has said that it accepts no writes,
+/// they know.
+fn may_live(memo: &Memo) -> bool {
+    matches!(
+        memo.fenced_by,
+        Some(FencedBy::Followers | FencedBy::Nothing)
+    )
 }
 
 /// The new leader keeps WAL for the old one from now on, which comes back some time.
@@ -307,7 +328,7 @@ fn conclude(turn: &Turn<'_, Failover>) -> Work {
     let next = NewOperation {
         subject: Some(resource.subject.id),
         kind: OperationKind::Rebuild,
-        params: json!({ "how": "rewind" }),
+        params: json!({ "how": "rewind", "may_live": may_live(&turn.memo) }),
         asked_by: turn.operation.id.public(),
         reason: Some("it has lost its lead".into()),
         not_before: None,

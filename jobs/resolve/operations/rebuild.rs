@@ -30,6 +30,11 @@ pub(super) struct Params {
     /// Whether it takes writes, and is stopped whatever becomes of it then.
     #[serde(default)]
     writes: bool,
+    /// Whether another has its lead though nothing has stopped it: a human is called until
+    /// something has.
+    #[serde(default)]
+    #[expect(dead_code, reason = "for the incident, which reads it in the record")]
+    may_live: bool,
 }
 
 /// How it comes to follow again.
@@ -50,6 +55,8 @@ pub(super) struct Memo {
     leader: Option<SubjectId>,
     /// What is tried next, whatever was asked.
     how: Option<How>,
+    /// Whether it was stopped.
+    stopped: bool,
     rewound: bool,
     /// How many bytes of its own WAL are lost by that, where somebody can tell.
     lost_bytes: Option<u64>,
@@ -137,7 +144,10 @@ async fn stop(turn: &mut Turn<'_, Rebuild>) -> Work {
     let (on, _) = parts(turn)?;
     let said = script::at_cluster(turn, on, FENCE, &[], b"").await;
     match said.map_err(Outcome::from) {
-        Ok(said) => Ok(Outcome::done(said.last_words())),
+        Ok(said) => {
+            turn.memo.stopped = true;
+            Ok(Outcome::done(said.last_words()))
+        }
         // However long its server takes: it is another's to mend.
         Err(outcome) if outcome.ended == Ended::Failed => Err(Outcome::again(SOON, outcome.note)),
         Err(outcome) => Err(outcome),

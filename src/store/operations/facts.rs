@@ -5,8 +5,8 @@ use sqlx::PgConnection;
 
 use super::NewOperation;
 use crate::model::{
-    Durability, Kind, LeaderChangeKind, OperationId, OperationKind, State, SubjectId, TlsMode,
-    TransitionId,
+    Durability, IncidentKind, Kind, LeaderChangeKind, Opening, OperationId, OperationKind, State,
+    SubjectId, TlsMode, TransitionId,
 };
 use crate::store::creation::{self, DestroyError};
 use crate::store::leader_changes::{self, NewChange};
@@ -106,6 +106,9 @@ pub enum Fact {
         /// What more is to be told of it: `lost_bytes`, `fenced_by` …
         detail: Value,
     },
+    /// A lead was taken over, and nothing has stopped who had it: this one has it now. Why that
+    /// may be.
+    OldLeaderAlive(SubjectId, String),
     /// Another operation follows this one, once it has come to its end.
     Next(Box<NewOperation>),
     /// A resource that another one has taken the place of: it is destroyed.
@@ -209,6 +212,13 @@ pub async fn apply(
                 detail,
             };
             hand_over(db, &change, (customer, replication), *timeline).await?;
+        }
+        Fact::OldLeaderAlive(leader, reason) => {
+            let opening = Opening {
+                kind: IncidentKind::OldLeaderAlive,
+                reason: reason.clone(),
+            };
+            incidents::open(db, Some(*leader), &opening, worker).await?;
         }
         // Written when this one has ended: one at a time.
         Fact::Next(_) | Fact::Unneeded => {}

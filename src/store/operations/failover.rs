@@ -138,6 +138,19 @@ pub async fn told_to_lead(
     value(db, sql, (leader, but)).await
 }
 
+/// Who led before this leader and was not stopped yet, if its lead was taken over without that:
+/// its name. Nobody, once it is stopped, or gone.
+pub async fn may_live(db: &mut PgConnection, leader: SubjectId) -> sqlx::Result<Option<String>> {
+    let sql = "select s.name from operations o
+               join resources r on r.id = o.subject_id join subjects s on s.id = r.id
+               where r.leader_id = $1 and o.state = 'open' and s.forgotten_at is null
+                 and (o.kind = 'failover' or o.kind = 'rebuild'
+                      and o.params -> 'may_live' = 'true'
+                      and o.memo -> 'stopped' is distinct from 'true')
+               order by o.id limit 1";
+    value(db, sql, [leader]).await
+}
+
 /// The newest observation of a leader in service that says where its WAL ended, within a
 /// day.
 pub async fn last_in_service(
