@@ -20,6 +20,7 @@ impl Model for Protocol {
             list: if n == 0 { 0b110 } else { 0 },
             revoked: false,
             word: (1, 0),
+            knows_more: false,
         };
         vec![State {
             nodes: (0..N).map(node).collect(),
@@ -30,8 +31,10 @@ impl Model for Protocol {
                 timeline: 1,
                 counted: 0b110,
                 lease: 0,
+                restored: false,
                 operation: None,
             },
+            dump: None,
             turns: vec![None, None],
             next: 0,
             acknowledged: 0,
@@ -50,6 +53,7 @@ impl Model for Protocol {
                 Action::Rebuild(n),
                 Action::Join(n),
                 Action::Reconnect(n),
+                Action::Leave(n),
             ]);
         }
         for w in 0..1 + u8::from(self.bounds.pauses > 0) {
@@ -60,7 +64,13 @@ impl Model for Protocol {
                 Action::Die(w),
             ]);
         }
-        actions.extend([Action::AskSwitchover, Action::AskFailover, Action::SetList]);
+        actions.extend([
+            Action::AskSwitchover,
+            Action::AskFailover,
+            Action::SetList,
+            Action::Dump,
+            Action::Restore,
+        ]);
     }
 
     fn next_state(&self, last: &State, action: Action) -> Option<State> {
@@ -113,8 +123,10 @@ impl Model for Protocol {
                     return None;
                 }
                 self.knows_no_newer(last, n)?;
+                let lost = last.dump.is_some();
                 let node = state.node_mut(n);
                 node.runs = true;
+                node.knows_more |= lost;
                 if n != record.leader {
                     node.leads = false;
                 }
@@ -147,12 +159,28 @@ impl Model for Protocol {
                     timeline: 0,
                 });
             }
+            Action::Dump => {
+                if last.left.restores == 0 || last.dump.is_some() {
+                    return None;
+                }
+                state.dump = Some(record.clone());
+            }
+            Action::Restore => {
+                state.record = state.dump.take()?;
+                state.record.restored = true;
+                // It takes longer than any word that was under way is good for.
+                state.turns = vec![None, None];
+                state.left.restores -= 1;
+            }
             Action::Begin(w) => {
+                if self.is_held(last) {
+                    return None;
+                }
                 let free = last.turns[usize::from(w)].is_none();
                 let operation = record.operation.filter(|_| free)?;
                 // Whoever had the lease has been paused for too long.
                 let other = last.turns[usize::from(1 - w)].as_ref();
-                if other.is_some_and(|other| other.lease == record.lease) {
+                if other.is_some_and(|other| other.record.lease == record.lease) {
                     if last.left.pauses == 0 {
                         return None;
                     }
@@ -160,8 +188,7 @@ impl Model for Protocol {
                     state.record.lease += 1;
                 }
                 state.turns[usize::from(w)] = Some(Turn {
-                    lease: state.record.lease,
-                    epoch: record.epoch,
+                    record: state.record.clone(),
                     operation,
                     done: None,
                 });
@@ -190,7 +217,9 @@ impl Model for Protocol {
                 let turn = last.turns[usize::from(w)].clone()?;
                 let done = turn.done?;
                 state.turns[usize::from(w)] = None;
-                if turn.lease == record.lease && record.operation == Some(turn.operation) {
+                let its = &turn.record;
+                let leased = its.lease == record.lease && its.restored == record.restored;
+                if leased && record.operation == Some(turn.operation) {
                     state.record.operation = done;
                     let newest = state.record.newest;
                     state.record.newest = newest.max(done.map_or(0, |o| o.timeline));
@@ -226,8 +255,10 @@ impl Model for Protocol {
                     return None;
                 }
                 self.knows_no_newer(last, n)?;
+                let lost = last.dump.is_some();
                 let node = state.node_mut(n);
                 node.word = node.word.max((record.epoch, record.lease));
+                node.knows_more |= lost;
                 // pg_rewind compares numbers, and finds where two timelines parted.
                 if node.timeline != from.timeline {
                     let parted = from.history.iter().find(|(old, _)| *old == node.timeline);
@@ -243,6 +274,34 @@ impl Model for Protocol {
                 node.revoked = false;
                 node.follows = Some(leader);
             }
+            Action::Leave(n) => {
+                let leader = record.leader;
+                if at_work || last.left.leaves == 0 || !last.is_leading(leader) {
+                    return None;
+                }
+                self.knows_no_newer(last, leader)?;
+                let others = record.counted & !bit(n);
+                let own = last.node(leader);
+                // Another in the new list has confirmed all that there was.
+                let has_all = |f: &u8| {
+                    let one = last.node(*f);
+                    others & bit(*f) != 0
+                        && one.runs
+                        && one.follows == Some(leader)
+                        && one.timeline == own.timeline
+                        && one.log.len() >= own.log.len()
+                };
+                let confirmed = (0..N).any(|f| has_all(&f));
+                if record.counted & bit(n) == 0
+                    || others == 0
+                    || !confirmed && self.without != Without::Confirming
+                {
+                    return None;
+                }
+                state.left.leaves -= 1;
+                state.node_mut(leader).list = others;
+                state.record.counted = others;
+            }
             Action::Reconnect(n) => {
                 // Somebody was told to take its lead.
                 let told = record
@@ -254,8 +313,10 @@ impl Model for Protocol {
                     return None;
                 }
                 self.knows_no_newer(last, n)?;
+                let lost = last.dump.is_some();
                 let node = state.node_mut(n);
                 node.word = node.word.max((record.epoch, record.lease));
+                node.knows_more |= lost;
                 node.revoked = false;
                 node.follows = Some(record.leader);
             }
@@ -273,8 +334,10 @@ impl Model for Protocol {
                     return None;
                 }
                 self.knows_no_newer(last, leader)?;
-                let counted = record.counted;
-                state.node_mut(leader).list = counted;
+                let lost = last.dump.is_some();
+                let node = state.node_mut(leader);
+                node.list = record.counted;
+                node.knows_more |= lost;
             }
         }
         (state != *last).then_some(state)

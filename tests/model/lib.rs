@@ -6,7 +6,7 @@
 //! that crash; rows that customers write; failovers and switchovers. What was mended can be taken
 //! out: then the fault has to be found.
 //!
-//! Not in it: a record that is restored from a dump.
+//! Not in it: what a person adopts once the nodes know more than a record that was restored.
 
 #![cfg(test)]
 
@@ -35,6 +35,8 @@ enum Without {
     Numbers,
     /// That a node obeys only the newest word.
     Words,
+    /// That who leaves the list is counted until another has confirmed all.
+    Confirming,
     /// That the followers' proof is given anew in the turn that promotes.
     ProofAnew,
     /// That nobody is made to follow a leader of whom somebody was told to take its lead.
@@ -51,6 +53,10 @@ struct Bounds {
     pauses: u8,
     failovers: u8,
     switchovers: u8,
+    /// Of followers, from the list.
+    leaves: u8,
+    /// Of the record, from a dump.
+    restores: u8,
     /// Nobody can fence the first leader, which lives; its followers reach it.
     cut_off: bool,
     /// Commits wait for nobody, or a person has agreed to a loss.
@@ -74,6 +80,8 @@ const NOTHING: Bounds = Bounds {
     pauses: 0,
     failovers: 0,
     switchovers: 0,
+    leaves: 0,
+    restores: 0,
     cut_off: false,
     loses: false,
 };
@@ -134,6 +142,27 @@ const CUT_OFF_AND_PAUSED: Bounds = Bounds {
     ..CUT_OFF
 };
 
+/// The record is restored from a dump, at any moment.
+const RESTORED: Bounds = Bounds {
+    writes: 1,
+    crashes: 1,
+    deaths: 1,
+    failovers: 1,
+    switchovers: 1,
+    restores: 1,
+    ..NOTHING
+};
+
+/// One follower leaves the list, and the leader dies.
+const ONE_LEAVES: Bounds = Bounds {
+    writes: 2,
+    crashes: 2,
+    deaths: 1,
+    failovers: 1,
+    leaves: 1,
+    ..NOTHING
+};
+
 /// How many states there are, and which properties do not hold; it ends where this one does not.
 fn check(
     without: Without,
@@ -169,6 +198,8 @@ fn what_is_promised_holds_in_every_state() {
         GIVEN_UP,
         CUT_OFF,
         CUT_OFF_AND_PAUSED,
+        RESTORED,
+        ONE_LEAVES,
     ] {
         let (states, found) = check(Without::Nothing, bounds, None);
         assert_eq!(found, Vec::<&str>::new(), "{bounds:?}");
@@ -187,7 +218,9 @@ fn each_fault_is_found_where_its_mending_is_taken_out() {
         (Without::Timeline, TWO_DIE, HAS_ALL),
         (Without::Numbers, GIVEN_UP, NOTHING_ELSE),
         (Without::Words, PAUSED, ONE_WRITES),
+        (Without::Words, RESTORED, ONE_WRITES),
         (Without::Counting, CUT_OFF, HAS_ALL),
+        (Without::Confirming, ONE_LEAVES, HAS_ALL),
         (Without::ProofAnew, CUT_OFF, HAS_ALL),
         (Without::KeptOff, CUT_OFF, HAS_ALL),
     ] {

@@ -1,6 +1,6 @@
 //! What a worker does with a step.
 
-use super::state::{N, Operation, State, Step, Turn, bit};
+use super::state::{N, Operation, Record, State, Step, Turn, bit};
 use super::{Protocol, Without};
 
 impl Protocol {
@@ -8,11 +8,12 @@ impl Protocol {
     /// `None`: it cannot be done now.
     pub(crate) fn act(&self, state: &mut State, turn: &Turn) -> Option<Option<Operation>> {
         let operation = turn.operation;
-        let leader = state.record.leader;
+        let record = &turn.record;
+        let leader = record.leader;
         let then = |step| Some(Some(Operation { step, ..operation }));
         match operation.step {
             Step::Choose => {
-                let to = self.best(state)?;
+                let to = self.best(state, record)?;
                 Some(Some(Operation {
                     step: Step::Fence,
                     to: Some(to),
@@ -21,7 +22,7 @@ impl Protocol {
             }
             Step::Fence if self.is_cut_off(leader) && state.node(leader).runs => then(Step::Revoke),
             Step::Revoke => {
-                self.best(state)?;
+                self.best(state, record)?;
                 self.revoke(state, turn)?;
                 Some(Some(Operation {
                     step: Step::Elect,
@@ -34,7 +35,7 @@ impl Protocol {
                 // and nobody starts it while this is at work.
                 self.stop(state, leader, turn)?;
                 if self.without == Without::Election {
-                    let timeline = state.record.newest + 1;
+                    let timeline = record.newest + 1;
                     return Some(Some(Operation {
                         step: Step::Promote,
                         timeline,
@@ -44,13 +45,13 @@ impl Protocol {
                 then(Step::Elect)
             }
             Step::Elect => {
-                let Some(to) = self.best(state) else {
+                let Some(to) = self.best(state, record) else {
                     return operation
                         .by_followers
                         .then(|| self.give_back(state, leader, turn))
                         .flatten();
                 };
-                let timeline = state.record.newest + 1;
+                let timeline = record.newest + 1;
                 Some(Some(Operation {
                     step: Step::Promote,
                     to: Some(to),
@@ -86,13 +87,13 @@ impl Protocol {
                     && !state.node(to).leads
                 {
                     self.revoke(state, turn)?;
-                    if self.best(state) != Some(to) {
+                    if self.best(state, record) != Some(to) {
                         return then(Step::Elect);
                     }
                 }
                 self.obeys(state, to, turn)?;
                 let planned = if operation.planned { bit(leader) } else { 0 };
-                let list = (state.record.counted & !bit(to)) | planned;
+                let list = (record.counted & !bit(to)) | planned;
                 let numbers = self.without != Without::Numbers;
                 let node = state.node_mut(to);
                 if !node.leads {
@@ -137,7 +138,7 @@ impl Protocol {
 
     /// Has all who are counted confirm nothing more: all of them, or none.
     fn revoke(&self, state: &mut State, turn: &Turn) -> Option<()> {
-        let counted = state.record.counted;
+        let counted = turn.record.counted;
         for n in (0..N).filter(|n| counted & bit(*n) != 0) {
             if !state.node(n).runs || state.node(n).leads {
                 if self.without == Without::Counting {
@@ -183,13 +184,13 @@ impl Protocol {
     }
 
     /// The follower that has most, if all have been asked whose word may have counted.
-    fn best(&self, state: &State) -> Option<u8> {
-        let leader = state.record.leader;
+    fn best(&self, state: &State, record: &Record) -> Option<u8> {
+        let leader = record.leader;
         let followers = (0..N).filter(|n| *n != leader);
         let asked = |n: &u8| state.node(*n).runs && !state.node(*n).leads;
         let silent = followers
             .clone()
-            .filter(|n| state.record.counted & bit(*n) != 0)
+            .filter(|n| record.counted & bit(*n) != 0)
             .any(|n| !asked(&n));
         let loses = self.bounds.loses;
         if silent && !loses && self.without != Without::Counting {
@@ -197,9 +198,7 @@ impl Protocol {
         }
         // One that has not come to the leader's timeline lacks what that one took over.
         let has_all = |n: &u8| {
-            loses
-                || self.without == Without::Timeline
-                || state.node(*n).timeline >= state.record.timeline
+            loses || self.without == Without::Timeline || state.node(*n).timeline >= record.timeline
         };
         let able = followers.filter(asked).filter(has_all);
         able.max_by_key(|n| (state.node(*n).timeline, state.node(*n).log.len()))
@@ -207,18 +206,31 @@ impl Protocol {
 
     /// Whether a node obeys this worker, and keeps its word.
     fn obeys(&self, state: &mut State, n: u8, turn: &Turn) -> Option<()> {
-        let word = (turn.epoch, turn.lease);
+        let word = (turn.record.epoch, turn.record.lease);
         if self.without != Without::Words && state.node(n).word > word {
             return None;
         }
+        let words = self.without != Without::Words;
+        if words && turn.record.restored && state.node(n).knows_more {
+            return None;
+        }
+        let lost = !turn.record.restored && (state.dump.is_some() || state.record.restored);
         let node = state.node_mut(n);
         node.word = node.word.max(word);
+        node.knows_more |= lost;
         Some(())
     }
 
     /// A node that knows a newer epoch than the record obeys nothing of it.
     pub(crate) fn knows_no_newer(&self, state: &State, n: u8) -> Option<()> {
         let older = state.node(n).word.0 > state.record.epoch;
-        (self.without == Without::Words || !older).then_some(())
+        let refuses = older || state.record.restored && state.node(n).knows_more;
+        (self.without == Without::Words || !refuses && !self.is_held(state)).then_some(())
+    }
+
+    /// Whether a node that answers knows more than the record: then nothing is changed anywhere.
+    pub(crate) fn is_held(&self, state: &State) -> bool {
+        let knows_more = |n: u8| state.node(n).runs && state.node(n).knows_more;
+        self.without != Without::Words && state.record.restored && (0..N).any(knows_more)
     }
 }

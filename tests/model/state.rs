@@ -24,6 +24,8 @@ pub(crate) struct Node {
     pub(crate) revoked: bool,
     /// The newest word that it has obeyed.
     pub(crate) word: Word,
+    /// Whether it has obeyed one since the record was dumped, of the record that was lost then.
+    pub(crate) knows_more: bool,
 }
 
 /// The epoch, and the number of the lease.
@@ -69,14 +71,16 @@ pub(crate) struct Record {
     pub(crate) counted: u8,
     /// The number of the lease.
     pub(crate) lease: u8,
+    /// Whether it was restored: its leases have other nonces than those of before.
+    pub(crate) restored: bool,
     pub(crate) operation: Option<Operation>,
 }
 
 /// A worker that has begun a step.
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]
 pub(crate) struct Turn {
-    pub(crate) lease: u8,
-    pub(crate) epoch: u8,
+    /// The record as it was then.
+    pub(crate) record: Record,
     pub(crate) operation: Operation,
     /// What the step has come to, once it has been done: the operation goes on with this.
     /// `None`: it is yet to be done.
@@ -87,6 +91,8 @@ pub(crate) struct Turn {
 pub(crate) struct State {
     pub(crate) nodes: Vec<Node>,
     pub(crate) record: Record,
+    /// The record as it was once.
+    pub(crate) dump: Option<Record>,
     pub(crate) turns: Vec<Option<Turn>>,
     /// The next row, and those that were acknowledged; a bit for each.
     pub(crate) next: u8,
@@ -104,12 +110,16 @@ pub(crate) enum Action {
     Start(u8),
     AskSwitchover,
     AskFailover,
+    Dump,
+    Restore,
     Begin(u8),
     Act(u8),
     Commit(u8),
     Die(u8),
     Rebuild(u8),
     Join(u8),
+    /// It does not stream, and is taken out of the list.
+    Leave(u8),
     /// Another operation tells a follower anew whom it follows.
     Reconnect(u8),
     SetList,
