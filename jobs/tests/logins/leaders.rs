@@ -63,6 +63,8 @@ async fn lives_and_goes(machine: &Machine, login: Login, tag: &str) {
     made.does(login, SET_SYNCHRONOUS_NAMES, &[one]).await;
     made.does(login, CONFIRMED, none).await;
     made.does(login, SET_SYNCHRONOUS_NAMES, &[""]).await;
+    let to_made = [address, port.as_str(), "f_one"];
+    confirms_nothing((&copy, &made), login, (&to_made, &pass)).await;
 
     // Down in good order, and on; then by force, and behind its own copy.
     let said = made.does(login, STOP_LEADER, none).await;
@@ -143,6 +145,60 @@ async fn lives_and_goes(machine: &Machine, login: Login, tag: &str) {
         gone.root("! ls -d $C $D /var/log/postgresql/postgresql-$V-$N.log 2>/dev/null")
             .await;
     }
+}
+
+/// A follower that is told to confirm nothing more to its leader does not, though its startup
+/// process waits for who reads and has read nothing of that; nor once that goes on.
+async fn confirms_nothing(
+    (follower, leader): (&Cluster<'_>, &Cluster<'_>),
+    login: Login,
+    (to, pass): (&[&str], &str),
+) {
+    let none: &[&str] = &[];
+    let psql = "runuser -u postgres -- psql -p $P -qAtc";
+    let nobody_streams = format!("[ $({psql} 'select count(*) from pg_stat_replication') = 0 ]");
+    leader
+        .root(&format!("{psql} 'create table held as select 1'"))
+        .await;
+    follower
+        .root(&format!(
+            "until {psql} 'table held' 2>/dev/null; do sleep 0.1; done
+             {psql} 'begin; table held; select pg_sleep(1000)' >/dev/null 2>&1 </dev/null &
+             until {psql} \"select query from pg_stat_activity where state = 'active'\" |
+                 grep -q '^begin'; do sleep 0.1; done"
+        ))
+        .await;
+    leader.root(&format!("{psql} 'drop table held'")).await;
+    let waits = "select wait_event from pg_stat_activity where backend_type = 'startup'";
+    follower
+        .root(&format!(
+            "until {psql} \"{waits}\" | grep -qx relation; do sleep 0.1; done"
+        ))
+        .await;
+    let said = follower.does(login, REVOKE, none).await;
+    assert!(said.value("lsn").unwrap().contains('/'), "{said:?}");
+    leader.root(&nobody_streams).await;
+    follower
+        .root(&format!(
+            "{psql} \"select pg_terminate_backend(pid) from pg_stat_activity
+                 where query like 'begin%'\"; sleep 3"
+        ))
+        .await;
+    leader.root(&nobody_streams).await;
+    let leads = leader.run(login, REVOKE, none, "").await;
+    assert_eq!(leads.unwrap_err().0, Some(3));
+    follower.ends(login, FOLLOW, to, pass).await;
+    follower.streams(login).await;
+
+    // Who gets WAL by other ways cannot be kept from it.
+    let elsewhere = |sql| format!("{psql} \"alter system {sql}\" -c 'select pg_reload_conf()'");
+    follower
+        .root(&elsewhere("set restore_command = 'false'"))
+        .await;
+    let ended = follower.run(login, REVOKE, none, "").await.unwrap_err();
+    assert_eq!(ended.0, Some(4), "{ended:?}");
+    follower.root(&elsewhere("reset restore_command")).await;
+    follower.streams(login).await;
 }
 
 /// A follower that is cut off while it replays, and whose leader then begins another timeline,
