@@ -90,7 +90,7 @@ async fn where_one_follower_cannot_stand_for_it_all_follow_again_and_a_human_dec
     let moment = Instant::now();
     scene.written_after(moment + Duration::from_secs(2)).await;
     scene.settled_with_help().await;
-    assert_eq!(scene.lead().await.id, old.id);
+    // Once it answers it may be fenced, and led by another, before anybody has seen that it is back.
     assert_eq!(scene.ledger.lost().unwrap(), Vec::<u64>::new());
     scene.assert_one_leader().await;
 }
