@@ -12,6 +12,7 @@ use drover_jobs::cloud::Clouds;
 #[cfg(feature = "ec2")]
 use drover_jobs::cloud::ec2::{Access, Ec2};
 use drover_jobs::cloud::local::LocalCloud;
+use drover_jobs::feel::followers::Followers;
 use drover_jobs::feel::statuses::Statuses;
 use drover_jobs::feel::{FeelContext, World};
 use drover_jobs::host::helper;
@@ -208,6 +209,7 @@ async fn work(queues: &str) -> Result<(), Failure> {
             },
         },
         statuses: Some(Statuses::new(pool.clone())),
+        followers: Some(Followers::new(pool.clone(), config.secret_key.clone())),
     };
     let config = verbs::Config {
         concurrency: config.concurrency,

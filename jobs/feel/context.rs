@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use drover::model::{Cause, Secret, Server};
 
+use super::followers::Followers;
 use super::statuses::Statuses;
 use crate::cloud::Clouds;
 use crate::host::Host;
@@ -19,6 +20,8 @@ pub struct FeelContext {
     /// What clouds said of instances, as all feel workers share it; without it each
     /// one asks for itself.
     pub statuses: Option<Statuses>,
+    /// Who may be asked about the server of a leader; without it nobody but its cloud.
+    pub followers: Option<Followers>,
 }
 
 impl FeelContext {

@@ -4,6 +4,7 @@
 //! is an observation like any other.
 
 pub mod context;
+pub mod followers;
 mod lsclusters;
 mod machine;
 mod probe;
@@ -101,7 +102,7 @@ fn silence(subject: &Subject) -> Duration {
 
 impl World {
     /// What answers needs no witness. One that is silent for a while is not waited for
-    /// any longer if its server says that it is down, or the cloud that its server is.
+    /// any longer if its server says that it is down, or others that its server is.
     async fn feel_with_witness(&self, resource: &Resource, server: &Server) -> Attributes {
         let feel = resource::feel(resource, server);
         tokio::pin!(feel);
@@ -112,9 +113,9 @@ impl World {
             Ok(seen) => seen,
             Err(_) => {
                 let asked = ask();
-                let cloud = server::ask_cloud(server, &self.context);
-                tokio::pin!(asked, cloud);
-                let (mut witness, mut cloud_said) = (None, false);
+                let down = server::until_down(server, &self.context);
+                tokio::pin!(asked, down);
+                let mut witness = None;
                 loop {
                     tokio::select! {
                         seen = &mut feel => {
@@ -128,14 +129,11 @@ impl World {
                                 break Attributes { witness, ..silent(resource, waits) };
                             }
                         }
-                        (word, _) = &mut cloud, if !cloud_said => {
-                            cloud_said = true;
+                        (detail, _) = &mut down, if witness.is_none() => {
                             // Its sshd will not answer either.
-                            if let (Some(Witness::Down { detail }), None) = (word, &witness) {
-                                let cause = Cause::Timeout;
-                                witness = Some(Witness::Silent { cause, detail });
-                                break Attributes { witness, ..silent(resource, waits) };
-                            }
+                            let cause = Cause::Timeout;
+                            let witness = Some(Witness::Silent { cause, detail });
+                            break Attributes { witness, ..silent(resource, waits) };
                         }
                     }
                 }

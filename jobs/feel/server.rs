@@ -8,7 +8,7 @@ use drover::model::{
 
 use super::context::FeelContext;
 use super::sections::{Malformed, Section, Sections};
-use super::{lsclusters, machine, probe, statuses, volumes, words};
+use super::{followers, lsclusters, machine, probe, statuses, volumes, words};
 use crate::cloud::{Cloud as _, InstanceState};
 use crate::host::scripts::{FEEL_SERVER, PROBE};
 use crate::host::{self, Host, Report, ScriptError, helper};
@@ -20,7 +20,7 @@ const TIME: Duration = Duration::from_secs(10);
 const WITNESS_TIME: Duration = Duration::from_secs(5);
 
 /// Feels one server. A failure is an answer too: it comes with its cause, and
-/// with what the server's cloud says.
+/// with what others say.
 pub async fn feel(server: &Server, cx: &FeelContext) -> Attributes {
     let (looked, cloud) = tokio::join!(
         timed(look_or_ask(server, cx)),
@@ -46,7 +46,7 @@ pub async fn feel(server: &Server, cx: &FeelContext) -> Attributes {
         let newer;
         (attributes.witness, newer) = match asked {
             Some(asked) => asked,
-            None => ask_cloud(server, cx).await,
+            None => ask_others(server, cx).await,
         };
         cloud = newer.or(cloud);
     }
@@ -54,11 +54,14 @@ pub async fn feel(server: &Server, cx: &FeelContext) -> Attributes {
     attributes
 }
 
-/// What a cloud has said: as a witness, and in full.
+/// What others have said: as a witness; and in full, where it was the cloud.
 type Said = (Option<Witness>, Option<CloudFigures>);
 
-/// One that is silent for a while is not waited for any longer if its cloud says that it
-/// is down: two witnesses agree.
+/// Between two questions to others whether one is down that is silent.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// One that is silent for a while is not waited for any longer if others say that it is down:
+/// two witnesses agree.
 async fn look_or_ask(
     server: &Server,
     cx: &FeelContext,
@@ -69,17 +72,39 @@ async fn look_or_ask(
     if let Ok(looked) = tokio::time::timeout(waits, &mut look).await {
         return (looked, None);
     }
-    let ask = ask_cloud(server, cx);
-    tokio::pin!(ask);
     tokio::select! {
         looked = &mut look => (looked, None),
-        said = &mut ask => match said.0 {
-            Some(Witness::Down { .. }) => {
-                let silent = format!("{}: silent for {waits:?}", server.address);
-                (Err(SshError::new(Cause::Timeout, silent)), Some(said))
+        (detail, cloud) = until_down(server, cx) => {
+            let silent = format!("{}: silent for {waits:?}", server.address);
+            let said = (Some(Witness::Down { detail }), cloud);
+            (Err(SshError::new(Cause::Timeout, silent)), Some(said))
+        }
+    }
+}
+
+/// Asks others until they say that it is down, and ends with their words.
+pub(super) async fn until_down(
+    server: &Server,
+    cx: &FeelContext,
+) -> (String, Option<CloudFigures>) {
+    loop {
+        match ask_others(server, cx).await {
+            (Some(Witness::Down { detail }), cloud) => return (detail, cloud),
+            (Some(Witness::Up { .. } | Witness::Silent { .. }), _) => {
+                tokio::time::sleep(AGAIN).await;
             }
-            Some(Witness::Up { .. } | Witness::Silent { .. }) | None => (look.await, Some(said)),
-        },
+            (None, _) => std::future::pending().await,
+        }
+    }
+}
+
+/// The second witness of a server: its cloud; and where that does not say that it is down, the
+/// followers of its leaders, who hear from it over another network.
+async fn ask_others(server: &Server, cx: &FeelContext) -> Said {
+    let (said, heard) = tokio::join!(ask_cloud(server, cx), followers::ask(server, cx));
+    match said {
+        (Some(Witness::Down { .. }), _) => said,
+        (witness, cloud) => (heard.or(witness), cloud),
     }
 }
 
@@ -157,9 +182,9 @@ fn helper_version(section: &Section<'_>) -> Option<u32> {
     digits.then(|| number.parse().ok())?
 }
 
-/// The second witness of a server is its cloud; `None` if it has none. What it says of
-/// checks and events comes with it, if it was asked for that too.
-pub(super) async fn ask_cloud(server: &Server, cx: &FeelContext) -> Said {
+/// What its cloud says; `None` if it has none. What it says of checks and events comes with it,
+/// if it was asked for that too.
+async fn ask_cloud(server: &Server, cx: &FeelContext) -> Said {
     let asked = match server.cloud {
         Some(model::Cloud::Ec2) => statuses::of(server, cx, statuses::NOW).await,
         Some(model::Cloud::Local) => return (look_at_instance(server, cx).await, None),

@@ -23,6 +23,7 @@ fn context(cloud: &Cloud) -> FeelContext {
         ssh_key: Some(secret(key)),
         clouds: Clouds::local_only(cloud.local.clone()),
         statuses: None,
+        followers: None,
     }
 }
 

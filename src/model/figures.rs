@@ -319,6 +319,39 @@ figures! {
     }
 }
 
+/// How long a follower may have been silent that its leader calls a streaming one. It
+/// speaks once a second (`wal_receiver_status_interval`), and its leader keeps the
+/// connection of one that is cut off for a minute (`wal_sender_timeout`).
+const SILENT_S: f64 = 5.0;
+
+impl Follower {
+    /// Whether it streams, under this name. Its word bears its own server's time: one that is far
+    /// ahead says as little as one that is far behind.
+    pub fn streams_as(&self, name: &str) -> bool {
+        self.name.as_deref() == Some(name) && self.streams()
+    }
+
+    /// Whether it streams.
+    pub fn streams(&self) -> bool {
+        self.state.as_deref() == Some("streaming")
+            && self.silent_s.is_some_and(|s| s.abs() < SILENT_S)
+    }
+}
+
+impl Receiver {
+    /// A leader that a follower has heard from within so many seconds lives: its receiver asks
+    /// for a word every 2.5 s where there is nothing to send (half of `wal_receiver_timeout`).
+    pub const LATELY_S: f64 = 3.5;
+
+    /// Whether it hears from its leader; `None`: it does not say.
+    pub fn hears(&self) -> Option<bool> {
+        match self.status.as_deref()? {
+            "streaming" => Some(self.silent_s? < Self::LATELY_S),
+            _ => Some(false),
+        }
+    }
+}
+
 /// A cluster, as its server sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cluster {

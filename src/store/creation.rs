@@ -19,7 +19,8 @@ use crate::model::{
 
 pub use destruction::{DestroyError, destroy, is_left_alone, others_on, was_asked_for, was_begun};
 pub use followers::{
-    Led, Ready, WantedFollower, follow, followers, followers_of, keeps_sync, leaders_on,
+    Led, Ready, WantedFollower, follow, followers, followers_elsewhere, followers_of, keeps_sync,
+    leaders_on,
 };
 
 /// The port of a server's first resource; each further one has the next.

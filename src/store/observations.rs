@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
-use super::statement::rows;
+use super::statement::{row, rows};
 use crate::model::{Observation, ObservationId, SubjectId};
 
 /// Where a page of observations ended: the next begins before it.
@@ -35,6 +35,21 @@ pub async fn list(
                order by created_at desc, id desc
                limit $4";
     rows(db, sql, values).await
+}
+
+/// The newest observation of a leader in service that says where its WAL ended, within a
+/// day.
+pub async fn last_led(
+    db: &mut PgConnection,
+    leader: SubjectId,
+) -> sqlx::Result<Option<Observation>> {
+    let sql = "select id, created_at, worker, feelers, attributes from observations
+               where subject_id = $1 and created_at > now() - interval '1 day'
+                 and (attributes ->> 'service_available')::bool
+                 and attributes ->> 'lsn' is not null
+                 and (attributes ->> 'in_recovery')::bool is false
+               order by created_at desc, id desc limit 1";
+    row(db, sql, [leader]).await
 }
 
 /// The newest observation of each of these subjects that was seen in the last day.

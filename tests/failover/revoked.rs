@@ -41,6 +41,9 @@ async fn a_sync_leader_that_nothing_can_fence_is_replaced_by_its_followers_word(
     assert_eq!(scene.fenced_by(&old).await, "followers");
     let told = scene.incident(&["old_leader_alive"]).await;
     assert!(told.contains("may live"), "{told}");
+    // Nobody else than its followers could tell that it is gone.
+    let why = scene.incident(&["server_down"]).await;
+    assert!(why.contains("not heard any more by its followers"), "{why}");
     scene.drover.cloud().heal(&old.instance).await.unwrap();
     assert!(!scene.acknowledges(&old).await);
     // Now it is fenced, and what it has beside is gone.

@@ -78,6 +78,7 @@ impl World {
                 ssh_key: Some(secret(key)),
                 clouds: Clouds::local_only(cloud.clone()),
                 statuses: None,
+                followers: None,
             },
             pool: pool.clone(),
             secret_key: drover_tests::records::key(),

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::create_resource::plan;
-use super::fence::{FencedBy, fence, is_stopped};
+use super::fence::{FencedBy, PATIENT, fence, is_stopped};
 use super::follow::{make_slot, node, replication_password};
 use super::follows::nobody_else_leads;
 use super::kind::{Context, Operation, Outcome, Step, Turn, Work, step};
@@ -130,6 +130,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a proof is waited for that is on its way: a machine whose hardware is broken may
 /// take minutes to stop. Once a human is told, playbooks would start it again instead.
 const STOPPING: Duration = Duration::from_secs(300);
+/// How long a leader that others have seen dead, or its cloud, may take to answer where its
+/// followers can stand for it.
+const HASTE: Duration = Duration::from_millis(1500);
 /// Tries to promote before another is chosen.
 const TRIES: u32 = 2;
 /// Between two looks for somebody who could lead.
@@ -207,7 +210,16 @@ async fn fence_it(turn: &mut Turn<'_, Failover>) -> Work {
     if turn.memo.fenced_by.is_none() {
         unwanted(turn, resource).await?;
     }
-    let why = match fence(turn, resource, server).await {
+    let voters = match std::mem::take(&mut turn.memo.cannot_revoke) {
+        true => vec![],
+        false => revoke::voters(turn, resource).await?,
+    };
+    let dead = seen_dead(turn, resource).await?.is_some();
+    let patience = match dead && !voters.is_empty() {
+        true => HASTE,
+        false => PATIENT,
+    };
+    let why = match fence(turn, (resource, server), patience).await {
         Ok(proof) => {
             turn.memo.fenced(proof.by, turn.context.now);
             return Ok(Outcome::then("elect", proof.words));
@@ -215,12 +227,10 @@ async fn fence_it(turn: &mut Turn<'_, Failover>) -> Work {
         Err(why) => why,
     };
     let unproved = format!("nothing proves that it accepts no writes: {why}");
-    if !why.stopping && !std::mem::take(&mut turn.memo.cannot_revoke) {
-        turn.memo.voters = revoke::voters(turn, resource).await?;
-        if !turn.memo.voters.is_empty() {
-            turn.memo.revoked_at.get_or_insert(turn.context.now);
-            return Ok(Outcome::then("revoke", unproved));
-        }
+    if !why.stopping && !voters.is_empty() {
+        turn.memo.voters = voters;
+        turn.memo.revoked_at.get_or_insert(turn.context.now);
+        return Ok(Outcome::then("revoke", unproved));
     }
     if let Some(word) = Refusal::Unfenced.answered(&turn.params.answers) {
         let text = format!("{unproved}; it goes on by the word of {word}");

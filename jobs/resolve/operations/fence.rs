@@ -24,6 +24,8 @@ use crate::host::scripts::FENCE;
 /// So long the power is not cut to a machine that is in service, and whose sshd may
 /// still do it more gently.
 const GRACE: Duration = Duration::from_secs(2);
+/// For who answers late, and is not to be missed.
+pub(super) const PATIENT: Duration = Duration::from_secs(60);
 /// Between two questions whether an instance is stopped.
 const OFTEN: Duration = Duration::from_millis(250);
 /// How long a turn waits for that.
@@ -73,19 +75,20 @@ impl fmt::Display for Unproved {
     }
 }
 
-/// Tries every way at once; the first that proves it suffices.
+/// Tries every way at once; the first that proves it suffices. A way whose peer does not answer
+/// within `patience` is given up; once its cloud has begun to stop its machine it is waited for.
 ///
 /// # Errors
 /// What each way has said, if none has proved it.
 pub(super) async fn fence(
     turn: &Context<'_>,
-    resource: &Resource,
-    server: &Server,
+    (resource, server): (&Resource, &Server),
+    patience: Duration,
 ) -> Result<Proof, Unproved> {
     let mut ways: FuturesUnordered<BoxFuture<'_, Result<Proof, Unproved>>> =
         FuturesUnordered::new();
-    ways.push(Box::pin(over_ssh(turn, resource, server)));
-    ways.push(Box::pin(by_its_cloud(turn, resource, server)));
+    ways.push(Box::pin(over_ssh(turn, resource, server, patience)));
+    ways.push(Box::pin(by_its_cloud(turn, resource, server, patience)));
     let mut said = Vec::new();
     while let Some(way) = ways.next().await {
         match way {
@@ -107,13 +110,24 @@ async fn over_ssh(
     turn: &Context<'_>,
     resource: &Resource,
     server: &Server,
+    patience: Duration,
 ) -> Result<Proof, Unproved> {
-    let said = script::at_cluster(turn, (resource, server), FENCE, &[], b"").await;
+    let said = script::at_cluster(turn, (resource, server), FENCE, &[], b"");
+    let said = within(patience, &server.subject.name, said).await?;
     let said = said.map_err(|e| e.to_string())?;
     Ok(Proof {
         by: FencedBy::Ssh,
         words: said.last_words(),
     })
+}
+
+async fn within<T>(
+    patience: Duration,
+    who: &str,
+    answer: impl Future<Output = T>,
+) -> Result<T, String> {
+    let answer = timeout(patience, answer).await;
+    answer.map_err(|_| format!("{who}: no answer within {patience:?}"))
 }
 
 /// What its cloud says of its machine, where that is stopped already.
@@ -141,6 +155,7 @@ async fn by_its_cloud(
     turn: &Context<'_>,
     resource: &Resource,
     server: &Server,
+    patience: Duration,
 ) -> Result<Proof, Unproved> {
     let words = |outcome: Outcome| outcome.note;
     let (cloud, id) = at_its_cloud(turn, server)?;
@@ -152,7 +167,7 @@ async fn by_its_cloud(
         let by = FencedBy::Cloud;
         Ok(Proof { by, words })
     };
-    if let Some(detail) = stopped().await? {
+    if let Some(detail) = within(patience, "its cloud", stopped()).await?? {
         return proof(detail);
     }
     if server.subject.state != State::Unavailable {
@@ -162,7 +177,7 @@ async fn by_its_cloud(
         }
         tokio::time::sleep(GRACE).await;
     }
-    let cut = cloud.cut_power(id).await;
+    let cut = within(patience, "its cloud", cloud.cut_power(id)).await?;
     cut.map_err(|e| format!("its cloud does not stop it: {e}"))?;
     let deadline = tokio::time::Instant::now() + STOP;
     while tokio::time::Instant::now() < deadline {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::create_resource::{self, plan};
-use super::fence::fence;
+use super::fence::{PATIENT, fence};
 use super::follow::{follow, followers, make_slot, node, replication_password};
 use super::follows::nobody_else_leads;
 use super::kind::{Context, Operation, Outcome, Step, Turn, Work, step};
@@ -231,7 +231,7 @@ async fn promote(turn: &mut Turn<'_, Switchover>) -> Work {
         }
         Err(e) => {
             // Its server may be gone meanwhile. Then its cloud has to say so.
-            let proof = fence(turn, resource, its_server).await;
+            let proof = fence(turn, (resource, its_server), PATIENT).await;
             proof
                 .map_err(|why| Outcome::failed(format!("{e}; {why}")))?
                 .words

@@ -1,6 +1,6 @@
 //! Followers: written down with the operation that makes them.
 
-use sqlx::PgConnection;
+use sqlx::{FromRow, PgConnection};
 
 use super::{CreateError, FIRST_PORT, WantedServer, insert_subject, must_open, server};
 use crate::model::{
@@ -157,6 +157,30 @@ pub async fn followers_of(
 ) -> sqlx::Result<Vec<SubjectId>> {
     let pairs = followers(db, &[leader]).await?;
     Ok(pairs.into_iter().map(|(_, follower)| follower).collect())
+}
+
+/// A follower and its leader, on two servers.
+#[derive(Clone, Copy, Debug, FromRow)]
+pub struct Followed {
+    /// Who leads.
+    pub leader: SubjectId,
+    /// Who follows it.
+    pub follower: SubjectId,
+}
+
+/// The followers elsewhere of those leaders on this server that are not known to be down.
+pub async fn followers_elsewhere(
+    db: &mut PgConnection,
+    server: SubjectId,
+) -> sqlx::Result<Vec<Followed>> {
+    let sql = "select l.id as leader, r.id as follower
+               from resources l join subjects ls on ls.id = l.id
+               join resources r on r.leader_id = l.id join subjects s on s.id = r.id
+               where l.server_id = $1 and l.leader_id is null and r.server_id <> $1
+                 and ls.state in ('available', 'uncertain') and ls.forgotten_at is null
+                 and s.state in ('available', 'uncertain') and s.forgotten_at is null
+               order by r.id limit 20";
+    rows(db, sql, [server]).await
 }
 
 /// The live followers of these resources, each behind its leader; the oldest first.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::{NewOperation, Remedy, end, open_for, open_of};
-use crate::model::{Observation, Operation, OperationId, OperationKind, OperationState, SubjectId};
+use crate::model::{Operation, OperationId, OperationKind, OperationState, SubjectId};
 use crate::store::leases;
 use crate::store::statement::{column, only_value, row, rows, value};
 
@@ -149,21 +149,6 @@ pub async fn may_live(db: &mut PgConnection, leader: SubjectId) -> sqlx::Result<
                       and o.memo -> 'stopped' is distinct from 'true')
                order by o.id limit 1";
     value(db, sql, [leader]).await
-}
-
-/// The newest observation of a leader in service that says where its WAL ended, within a
-/// day.
-pub async fn last_in_service(
-    db: &mut PgConnection,
-    leader: SubjectId,
-) -> sqlx::Result<Option<Observation>> {
-    let sql = "select id, created_at, worker, feelers, attributes from observations
-               where subject_id = $1 and created_at > now() - interval '1 day'
-                 and (attributes ->> 'service_available')::bool
-                 and attributes ->> 'lsn' is not null
-                 and (attributes ->> 'in_recovery')::bool is false
-               order by created_at desc, id desc limit 1";
-    row(db, sql, [leader]).await
 }
 
 /// The numbers of a leader's timelines, as far as drover has given them; 0: none.

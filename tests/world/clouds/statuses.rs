@@ -137,6 +137,7 @@ impl Herd {
             statuses: Some(Statuses::new(
                 drover::store::connect(&self.url, 4).await.unwrap(),
             )),
+            followers: None,
         }
     }
 
@@ -149,6 +150,7 @@ impl Herd {
                 ..Clouds::default()
             },
             statuses: None,
+            followers: None,
         }
     }
 

@@ -223,6 +223,7 @@ impl Target {
             ssh_key: None,
             clouds: Clouds::default(),
             statuses: None,
+            followers: None,
         });
         let known = Known::Resource(Box::new(self.resource), Box::new(server));
         let began = Instant::now();

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use drover::model::{Durability, Resource, Server, SubjectId, slot_of};
+use drover::model::{Durability, Receiver, Resource, Server, SubjectId, slot_of};
 use drover::store::counted;
 use drover::store::operations::failover as record;
 use futures::StreamExt;
@@ -82,9 +82,11 @@ pub(super) struct Heard {
     pub(super) at: DateTime<Utc>,
 }
 
-/// A leader that a follower has heard from this lately lives: its receiver asks for a
-/// word every 2.5 s where there is nothing to send (half of `wal_receiver_timeout`).
-const LATELY: TimeDelta = TimeDelta::milliseconds(3500);
+impl Heard {
+    fn is_lately(self) -> bool {
+        self.ago.as_seconds_f64() < Receiver::LATELY_S
+    }
+}
 
 /// What the followers have said.
 #[derive(Clone, Debug, Default)]
@@ -116,7 +118,7 @@ impl Votes {
     /// seen to be dead, if it was.
     pub(super) fn witness(&self, seen_dead: Option<DateTime<Utc>>) -> Option<&Candidate> {
         let lives =
-            |heard: Heard| heard.ago < LATELY && seen_dead.is_none_or(|dead| heard.at > dead);
+            |heard: Heard| heard.is_lately() && seen_dead.is_none_or(|dead| heard.at > dead);
         self.able.iter().find(|one| one.heard.is_some_and(lives))
     }
 

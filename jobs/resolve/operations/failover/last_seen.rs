@@ -1,14 +1,9 @@
 //! What was last seen of a leader that is gone. It can forbid a promotion, and never
 //! allows one: who may lead says live how far it has come.
 
-use drover::model::{Follower, Observation};
+use drover::model::Observation;
 
 use super::Lsn;
-
-/// How long a follower may have been silent that its leader calls a streaming one. It
-/// speaks once a second (`wal_receiver_status_interval`), and its leader keeps the
-/// connection of one that is cut off for a minute (`wal_sender_timeout`).
-const SILENT_S: f64 = 5.0;
 
 /// How a leader was seen last while it was in service.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,16 +25,9 @@ impl LastSeen {
             timeline: u32::try_from(seen.timeline?).ok()?,
             streaming: followers
                 .iter()
-                .filter(|follower| streams(follower))
+                .filter(|follower| follower.streams())
                 .filter_map(|follower| follower.name.clone())
                 .collect(),
         })
     }
-}
-
-/// Its word bears its own server's time: one that is far ahead says as little as one
-/// that is far behind.
-fn streams(follower: &Follower) -> bool {
-    follower.state.as_deref() == Some("streaming")
-        && follower.silent_s.is_some_and(|s| s.abs() < SILENT_S)
 }

@@ -3,7 +3,7 @@
 use drover::model::{Resource, Server, SubjectId};
 use drover::store::operations::Fact;
 
-use super::super::fence::{FencedBy, fence};
+use super::super::fence::{FencedBy, PATIENT, fence};
 use super::super::follow::node;
 use super::super::kind::{Outcome, Turn, Work};
 use super::super::lead;
@@ -40,7 +40,7 @@ async fn others_may_lead(turn: &Turn<'_, Failover>, but: SubjectId) -> Result<bo
 /// may be leading by now: it is fenced like the leader before it.
 async fn give_up_on(turn: &mut Turn<'_, Failover>, follower: &Resource, server: &Server) -> Work {
     let name = &follower.subject.name;
-    match fence(turn, follower, server).await {
+    match fence(turn, (follower, server), PATIENT).await {
         Ok(proof) => {
             turn.memo.given_up.push(follower.subject.id);
             let words = proof.words;

@@ -1,6 +1,7 @@
 //! Whether the follower that has most may lead, by what all have said and was last seen.
 
 use drover::model::{Durability, Resource, Server};
+use drover::store::observations;
 use drover::store::operations::failover::{self as record, Timelines};
 
 use super::super::fence::FencedBy;
@@ -30,7 +31,7 @@ impl Standing {
     ) -> Result<Self, Outcome> {
         let (last, timelines) = {
             let mut db = turn.tools.pool.acquire().await?;
-            let last = record::last_in_service(&mut db, resource.subject.id).await?;
+            let last = observations::last_led(&mut db, resource.subject.id).await?;
             let timelines = record::timelines(&mut db, resource.subject.id).await?;
             (last, timelines)
         };
