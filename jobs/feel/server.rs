@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use drover::model::{
     self, Attributes, Cause, CloudFigures, DroverRoot, Each, Server, ServerFigures, Witness,
 };
+use futures::FutureExt;
 
 use super::context::FeelContext;
 use super::sections::{Malformed, Section, Sections};
@@ -101,7 +102,9 @@ pub(super) async fn until_down(
 /// The second witness of a server: its cloud; and where that does not say that it is down, the
 /// followers of its leaders, who hear from it over another network.
 async fn ask_others(server: &Server, cx: &FeelContext) -> Said {
-    let (said, heard) = tokio::join!(ask_cloud(server, cx), followers::ask(server, cx));
+    // Behind a pointer: the compiler gives up on a layout where too much lies in one another.
+    let heard = followers::ask(server, cx).boxed();
+    let (said, heard) = tokio::join!(ask_cloud(server, cx).boxed(), heard);
     match said {
         (Some(Witness::Down { .. }), _) => said,
         (witness, cloud) => (heard.or(witness), cloud),
