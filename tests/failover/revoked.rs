@@ -55,7 +55,9 @@ async fn a_sync_leader_that_nothing_can_fence_is_replaced_by_its_followers_word(
     let sql = "select channel from outbox o join incidents i on i.id = o.incident_id
          where i.kind = 'old_leader_alive' and o.action = 'trigger'";
     let told: Vec<String> = sql::scalars(&scene.drover.pool, sql, ()).await;
-    assert_eq!(told, ["page"]);
+    // Once more, where who was called has answered while it lived still.
+    let paged = told.iter().all(|channel| channel == "page");
+    assert!(paged && !told.is_empty(), "{told:?}");
     assert_eq!(scene.ledger.lost().unwrap(), Vec::<u64>::new());
     assert_eq!(scene.lead().await.id, new.id);
     let gone = scene
