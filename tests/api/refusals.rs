@@ -11,7 +11,7 @@ pub fn refused(what: &str, answer: &Answer, status: u16, code: &str, field: Opti
     let seen = (answer.status, seen, at);
     assert_eq!(seen, (status, Some(code), field), "{what}: {answer:?}");
     let message = error["message"].as_str().unwrap();
-    assert!((10..400).contains(&message.len()), "{what}: {message}");
+    assert!((10..500).contains(&message.len()), "{what}: {message}");
     assert!(
         !answer.text.contains("swordfish"),
         "{what}: {}",
