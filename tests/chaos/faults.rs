@@ -165,6 +165,7 @@ async fn disk(world: &World, node: &Lead, fault: DiskFault) -> Result<Begun> {
     let health = match fault {
         DiskFault::Full => Health::Full,
         DiskFault::Hanging => Health::Hanging,
+        DiskFault::ReadOnly => Health::ReadOnly,
     };
     let volumes = world.machines().show(&node.instance).await?.volumes;
     ensure!(!volumes.is_empty(), "{} has no volume", node.instance);

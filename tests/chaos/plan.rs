@@ -133,10 +133,10 @@ fn harm(rng: &mut StdRng, at_a_leader: bool) -> (What, Duration) {
         }
         80..90 => (What::Postmaster(node), Duration::ZERO),
         _ => {
-            let fault = if rng.random_bool(0.6) {
-                DiskFault::Full
-            } else {
-                DiskFault::Hanging
+            let fault = match rng.random_range(0..10) {
+                0..5 => DiskFault::Full,
+                5..8 => DiskFault::Hanging,
+                _ => DiskFault::ReadOnly,
             };
             (What::Disk(node, fault), long)
         }

@@ -129,6 +129,8 @@ pub enum NetworkFault {
 pub enum DiskFault {
     Full,
     Hanging,
+    /// Its filesystem takes no writes, as after an error of the disk.
+    ReadOnly,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,6 +172,7 @@ impl What {
             Self::Postmaster(_) => "postmaster killed",
             Self::Disk(_, DiskFault::Full) => "disk full",
             Self::Disk(_, DiskFault::Hanging) => "disk hanging",
+            Self::Disk(_, DiskFault::ReadOnly) => "disk read-only",
             Self::ControlDatabase(DatabaseFault::Kill) => "control database killed",
             Self::ControlDatabase(DatabaseFault::Freeze) => "control database frozen",
         }
