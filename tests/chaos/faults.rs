@@ -1,5 +1,6 @@
 //! How each fault begins, and how it ends. What a fault is stands in one place each.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use nix::sys::signal::Signal;
 use crate::plan::{
     Blow, DatabaseFault, DiskFault, MachineFault, NetworkFault, Node, Process, Way, What,
 };
-use crate::world::World;
+use crate::world::{KINDS, World};
 
 /// What ends a fault that has begun.
 #[derive(Clone, Debug)]
@@ -33,6 +34,10 @@ pub enum Cure {
     Repair(Vec<String>),
     StartDatabase,
     ContinueDatabase,
+    /// What was dumped into this file is put in its place.
+    RestoreDatabase(PathBuf),
+    /// Its standby takes its place.
+    FailOverDatabase,
 }
 
 /// A fault that has begun: at whom, and what ends it.
@@ -193,6 +198,17 @@ fn control_database(world: &World, fault: DatabaseFault) -> Result<Begun> {
             database.signal(Signal::SIGSTOP)?;
             Cure::ContinueDatabase
         }
+        DatabaseFault::Restore => {
+            let restores = world.restores.load(Ordering::Relaxed);
+            let file = world.drover.dir().join(format!("dump-{restores}.sql"));
+            tokio::task::block_in_place(|| database.dump("drover", &file))?;
+            Cure::RestoreDatabase(file)
+        }
+        DatabaseFault::FailOver => {
+            let standby = tokio::task::block_in_place(|| database.standby())?;
+            world.keep_standby(standby);
+            Cure::FailOverDatabase
+        }
     };
     Ok(Begun {
         at: format!("port {}", database.port),
@@ -242,6 +258,60 @@ async fn end_once(world: &World, cure: Cure) -> Result<()> {
             }
         }
         Cure::ContinueDatabase => world.drover.postgres.signal(Signal::SIGCONT)?,
+        Cure::RestoreDatabase(file) => restore(world, &file).await?,
+        Cure::FailOverDatabase => fail_over(world).await?,
+    }
+    Ok(())
+}
+
+/// Nobody works with the record while it is put in place; all of them are others then. What it
+/// knew is remembered for the laws.
+async fn restore(world: &World, file: &Path) -> Result<()> {
+    {
+        let mut processes = world.processes();
+        for kind in Process::ALL {
+            processes.kill(kind.name())?;
+        }
+    }
+    world.remember().await?;
+    let database = &world.drover.postgres;
+    tokio::task::block_in_place(|| database.restore(file, "drover"))?;
+    world.restored().await?;
+    let mut processes = world.processes();
+    for kind in KINDS {
+        processes.start(kind)?;
+    }
+    Ok(())
+}
+
+/// What is committed after the standby hears no more is lost. drover's processes are halted while
+/// the record is read for the last time, and go on with the one that is a little older.
+async fn fail_over(world: &World) -> Result<()> {
+    let standby = world.take_standby().context("there is no standby")?;
+    tokio::task::block_in_place(|| standby.pg_ctl(&["stop", "-m", "fast"]))?;
+    tokio::time::sleep(UNHEARD).await;
+    signal_all(world, Signal::SIGSTOP)?;
+    let done = async {
+        world.remember().await?;
+        let database = &world.drover.postgres;
+        database.signal(Signal::SIGKILL)?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::task::block_in_place(|| database.replace_by(&standby))?;
+        world.restored().await
+    };
+    let done = done.await;
+    signal_all(world, Signal::SIGCONT)?;
+    done
+}
+
+/// How long the standby of the control database hears nothing before it takes its place.
+const UNHEARD: Duration = Duration::from_secs(2);
+
+fn signal_all(world: &World, signal: Signal) -> Result<()> {
+    let processes = world.processes();
+    for pid in Process::ALL.iter().flat_map(|kind| processes.pids(kind.name())) {
+        // One that has ended meanwhile is started by its own fault's end.
+        let _ = processes.signal(pid, signal);
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! What has to hold once nothing is broken any more.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use crate::customers::Customer;
 use crate::laws::{self, Broken, Loss, Said};
 use crate::plan::Which;
-use crate::record::{Change, changes};
+use crate::record::Change;
 use crate::world::{World, asked};
 
 /// Within this time all is well again.
@@ -71,7 +72,8 @@ pub struct Outcome {
 pub async fn judge(world: &World, customers: &[Arc<Customer>]) -> Result<Outcome, Broken> {
     let unreadable = |e: anyhow::Error| Broken::new("what was done can be read", format!("{e:#}"));
     world.look_round().await.map_err(unreadable)?;
-    let changes = changes(world).await.map_err(unreadable)?;
+    world.remember().await.map_err(unreadable)?;
+    let changes = world.history();
     let mut parts = serde_json::Map::new();
     let (mut said, mut uncounted, mut accepted) = (0, 0, 0);
     for customer in customers {
@@ -147,7 +149,8 @@ fn reigns(world: &World, which: Which, changes: &[&Change]) -> Vec<String> {
 
 /// What a failover says of what it has lost.
 fn loss(change: &Change) -> Option<Loss> {
-    if change.kind != "failover" {
+    // What was done by a record that is forgotten is adopted.
+    if change.kind != "failover" && change.kind != "adopted" {
         return None;
     }
     // Measured at the old leader's own WAL.
@@ -169,8 +172,10 @@ fn loss(change: &Change) -> Option<Loss> {
     })
 }
 
-/// Machines and volumes are those of live servers, all of them and no others.
+/// Machines and volumes are those of live servers, all of them and no others; where the record was
+/// restored, what was made by one that is forgotten is left alone.
 async fn nothing_orphaned(world: &World) -> Result<(), Broken> {
+    let forgotten = world.restores.load(Ordering::Relaxed) > 0;
     let law = "machines and volumes are those of live servers";
     let same = until("the same machines", A_MOMENT, || async {
         let sql = "select jsonb_agg(v.instance_id order by v.instance_id)
@@ -189,10 +194,11 @@ async fn nothing_orphaned(world: &World) -> Result<(), Broken> {
         let seen = json!({
             "servers": known, "machines": there, "volume astray": astray.next().map(|v| &v.id),
         });
-        when(
-            known == there && astray.next().is_none() && seen["volume astray"].is_null(),
-            seen,
-        )
+        let at_home = seen["volume astray"].is_null();
+        if forgotten {
+            there.retain(|name| known.iter().any(|one| one == name));
+        }
+        when(known == there && at_home, seen)
     });
     same.await
         .map(drop)
@@ -209,7 +215,8 @@ async fn pages(world: &World) -> Result<usize, Broken> {
              from incidents i
              where exists (select from outbox o where o.incident_id = i.id and channel = 'page')";
         let wanted = asked(world, sql).await?;
-        let alerts = world.pager.alerts();
+        let mut alerts = world.pager.alerts();
+        alerts.retain(|key, _| !world.has_forgotten(key));
         let there: serde_json::Map<String, Value> = alerts
             .iter()
             .map(|(key, alert)| {

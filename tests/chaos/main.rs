@@ -250,6 +250,8 @@ async fn watch(world: &World, customers: &[Arc<Customer>]) -> Broken {
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
             record.look(world).await?;
+            // Where the control database does not answer, it tells of nothing new.
+            let _ = world.remember().await;
             finish::called(world).await?;
             for customer in customers {
                 customer.law_abiding(&customer.writes(world))?;

@@ -107,6 +107,12 @@ impl Person {
             if !self.is_due(id) {
                 continue;
             }
+            if kind == "record_is_old" {
+                let body = json!({"reason": "it was restored", "by": "ann"});
+                let done = world.drover.post("/v1/record/adopt", &body).await;
+                report.person(&format!("adopts the record {}", outcome(&done)));
+                continue;
+            }
             // A brake is lifted by the word that it was none; else it lasts.
             let action = if kind == "blind" { "resolve" } else { "retry" };
             let body = json!({"action": action, "reason": "looked at, and mended", "by": "ann"});

@@ -45,6 +45,8 @@ impl Fault {
 
 /// Nothing breaks before: all begin to write first.
 const LEAD_IN: Duration = Duration::from_secs(5);
+/// How long the control database is well at the least, or is being restored.
+const AFTER_DATABASE: Duration = Duration::from_secs(20);
 /// Of ten faults, so many hit a leader at least.
 const AT_LEADERS: usize = 3;
 
@@ -53,16 +55,18 @@ impl Plan {
     pub fn new(seed: u64, minutes: u64) -> Self {
         let length = Duration::from_secs(minutes * 60);
         let mut rng = StdRng::seed_from_u64(seed);
+        let restored = rng.random_bool(0.5);
         Self {
             seed,
             minutes,
-            faults: faults(&mut rng, length),
-            asks: asks(&mut rng, length),
+            faults: faults(&mut rng, length, restored),
+            asks: asks(&mut rng, length, restored),
         }
     }
 }
 
-fn faults(rng: &mut StdRng, length: Duration) -> Vec<Fault> {
+/// `restored`: the control database may be, too.
+fn faults(rng: &mut StdRng, length: Duration, restored: bool) -> Vec<Fault> {
     let mut all: Vec<Fault> = Vec::new();
     let mut at = LEAD_IN;
     let mut database_until = Duration::ZERO;
@@ -70,7 +74,7 @@ fn faults(rng: &mut StdRng, length: Duration) -> Vec<Fault> {
     while at < length {
         let at_leaders = all.iter().filter(|fault| fault.what.hits_a_leader());
         let too_few = at_leaders.count() * 10 < AT_LEADERS * (all.len() + 1);
-        let (what, lasts) = harm(rng, too_few);
+        let (what, lasts) = harm(rng, too_few, restored);
         // There is but one control database, and only what runs can be frozen.
         let database = matches!(what, What::ControlDatabase(_));
         if database && at < database_until {
@@ -78,7 +82,7 @@ fn faults(rng: &mut StdRng, length: Duration) -> Vec<Fault> {
         }
         let lasts = lasts.min(length - at);
         if database {
-            database_until = at + lasts + Duration::from_secs(5);
+            database_until = at + lasts + AFTER_DATABASE;
         }
         all.push(Fault { at, lasts, what });
         // Most come while the one before is fresh, and one in two does at the least.
@@ -92,7 +96,7 @@ fn faults(rng: &mut StdRng, length: Duration) -> Vec<Fault> {
     all
 }
 
-fn harm(rng: &mut StdRng, at_a_leader: bool) -> (What, Duration) {
+fn harm(rng: &mut StdRng, at_a_leader: bool, restored: bool) -> (What, Duration) {
     let node = node(rng, at_a_leader);
     let mut seconds = |least: u64, most: u64| Duration::from_secs(rng.random_range(least..=most));
     let (short, long) = (seconds(2, 15), seconds(5, 60));
@@ -113,10 +117,11 @@ fn harm(rng: &mut StdRng, at_a_leader: bool) -> (What, Duration) {
             (What::Process(process, blow), lasts)
         }
         24..30 => {
-            let fault = if rng.random_bool(0.5) {
-                DatabaseFault::Kill
-            } else {
-                DatabaseFault::Freeze
+            let fault = match rng.random_range(0..4) {
+                0 if restored => DatabaseFault::Restore,
+                1 if restored => DatabaseFault::FailOver,
+                0 | 2 => DatabaseFault::Kill,
+                _ => DatabaseFault::Freeze,
             };
             (What::ControlDatabase(fault), short)
         }
@@ -175,7 +180,8 @@ fn node(rng: &mut StdRng, leader: bool) -> Node {
     }
 }
 
-fn asks(rng: &mut StdRng, length: Duration) -> Vec<Planned<Ask>> {
+/// `restored`: what is made meanwhile would be in no record, and what is destroyed in a wrong one.
+fn asks(rng: &mut StdRng, length: Duration, restored: bool) -> Vec<Planned<Ask>> {
     let mut all = Vec::new();
     let mut added: Vec<Which> = Vec::new();
     let mut at = LEAD_IN + Duration::from_secs(5);
@@ -187,6 +193,7 @@ fn asks(rng: &mut StdRng, length: Duration) -> Vec<Planned<Ask>> {
             4 => Ask::Reboot(node(rng, false)),
             5..7 => Ask::Restart(node(rng, false)),
             7 => Ask::Resize(which),
+            _ if restored => Ask::Restart(Node::Leader(which)),
             // Of each, what was added is taken away before the next is.
             _ if added.contains(&which) => {
                 added.retain(|one| *one != which);

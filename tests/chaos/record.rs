@@ -1,6 +1,7 @@
 //! The laws over the record, looked at once a second: tokens, leases, epochs.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use anyhow::Result;
 use serde_json::Value;
@@ -49,6 +50,8 @@ const NOW: &str = "
 #[derive(Default)]
 pub struct Watch {
     highest: BTreeMap<String, i64>,
+    /// How often the record had been restored by then.
+    restores: usize,
     /// How often it was looked.
     pub looks: u64,
 }
@@ -59,10 +62,16 @@ impl Watch {
     /// # Errors
     /// The law that is broken.
     pub async fn look(&mut self, world: &World) -> Law {
-        match asked(world, NOW).await {
-            Ok(now) => self.judge(&now),
-            Err(_) => Ok(()),
+        let Ok(now) = asked(world, NOW).await else {
+            return Ok(());
+        };
+        // One that is restored meanwhile, or just was, begins anew.
+        let restores = world.restores.load(Ordering::Relaxed);
+        if restores != self.restores {
+            (self.restores, self.highest) = (restores, BTreeMap::new());
+            return Ok(());
         }
+        self.judge(&now)
     }
 
     fn judge(&mut self, now: &Value) -> Law {
@@ -103,6 +112,7 @@ fn none(law: &'static str, found: &Value) -> Law {
 /// A failover or a switchover, as the record has it for ever.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Change {
+    pub id: String,
     pub name: String,
     pub kind: String,
     pub old_address: String,
@@ -127,7 +137,7 @@ pub async fn changes(world: &World) -> Result<Vec<Change>> {
             select c.*, (select min(next.created_at) from leader_changes next
                          where next.new_leader_id = c.old_leader_id and next.seq > c.seq) as until
             from leader_changes c where c.kind <> 'unfollow')
-        select c.name, c.kind, c.old_address, c.new_address,
+        select c.id, c.name, c.kind, c.old_address, c.new_address,
             (o.memo ->> 'timeline')::bigint as timeline,
             o.memo ->> 'fenced_by' as fenced_by,
             (o.memo ->> 'behind_bytes')::bigint as behind_bytes,

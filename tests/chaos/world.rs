@@ -1,21 +1,26 @@
 //! What is broken: a deployment with a herd of three resources on real machines, and where each
 //! of their nodes is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use drover_machines::client::Client;
-use drover_tests::{Deployment, Lead, PATIENCE, PagerDuty, Processes};
+use drover_tests::{Deployment, Lead, PATIENCE, PagerDuty, Postgres, Processes};
 use serde_json::{Value, json};
 
 use crate::plan::{Node, Which};
+use crate::record::{self, Change};
 
 /// Followers that each leader has which has any.
 const FOLLOWERS: usize = 2;
+/// The processes that it has.
+pub const KINDS: [&str; 9] = [
+    "web", "clock", "feel", "feel", "think", "think", "resolve", "resolve", "notify",
+];
 /// How long any question to the record may take: the control database may be frozen.
 pub const QUICK: Duration = Duration::from_secs(3);
 
@@ -27,6 +32,14 @@ pub struct World {
     nodes: Mutex<BTreeMap<String, Vec<Lead>>>,
     /// How many blows processes got.
     pub blows: AtomicUsize,
+    /// How often the record became an older one.
+    pub restores: AtomicUsize,
+    /// The control database's, if it has one.
+    standby: Mutex<Option<Postgres>>,
+    /// All changes of leader that the record has ever told of, in that order.
+    history: Mutex<Vec<Change>>,
+    /// Alerts of incidents that the record has forgotten.
+    forgotten: Mutex<BTreeSet<String>>,
     /// When the customers began.
     pub zero: Instant,
 }
@@ -42,10 +55,7 @@ impl World {
         let pager = PagerDuty::start(PagerDuty::KEY).await?;
         drover.processes.set("DROVER_PAGERDUTY_KEY", PagerDuty::KEY);
         drover.processes.set("DROVER_PAGERDUTY_URL", pager.url());
-        let kinds = [
-            "web", "clock", "feel", "feel", "think", "think", "resolve", "resolve", "notify",
-        ];
-        drover.start(&kinds).await?;
+        drover.start(&KINDS).await?;
         drover.with_machines().await?;
         let made = herd(&drover).await;
         made.with_context(|| drover.processes.logs())?;
@@ -56,6 +66,10 @@ impl World {
             pager,
             nodes: Mutex::default(),
             blows: AtomicUsize::new(0),
+            restores: AtomicUsize::new(0),
+            standby: Mutex::default(),
+            history: Mutex::default(),
+            forgotten: Mutex::default(),
             zero: Instant::now(),
         };
         world.look_round().await?;
@@ -132,6 +146,57 @@ impl World {
         let own = own.next().unwrap_or_default();
         let other = own.into_iter().find(|one| one.id != node.id);
         other.context("it has no peer")
+    }
+
+    /// The control database has one from here on.
+    pub fn keep_standby(&self, standby: Postgres) {
+        *self.standby.lock().unwrap_or_else(|e| e.into_inner()) = Some(standby);
+    }
+
+    /// It has none any more.
+    pub fn take_standby(&self) -> Option<Postgres> {
+        self.standby.lock().unwrap_or_else(|e| e.into_inner()).take()
+    }
+
+    /// Takes note of what the record says of changes of leader: it may be another one soon.
+    ///
+    /// # Errors
+    /// If the control database does not say so within seconds.
+    pub async fn remember(&self) -> Result<()> {
+        let told = record::changes(self).await?;
+        let mut history = self.history.lock().unwrap_or_else(|e| e.into_inner());
+        for change in told {
+            match history.iter_mut().find(|known| known.id == change.id) {
+                Some(known) => *known = change,
+                None => history.push(change),
+            }
+        }
+        Ok(())
+    }
+
+    /// All changes of leader that were ever told of.
+    pub fn history(&self) -> Vec<Change> {
+        self.history.lock().unwrap_or_else(|e| e.into_inner()).clone()
+    }
+
+    /// The record is an old one from here on: it knows nothing of the newest alerts.
+    ///
+    /// # Errors
+    /// If the control database does not answer.
+    pub async fn restored(&self) -> Result<()> {
+        let sql = "select coalesce(jsonb_agg('drover/inc_' || id), '[]') from incidents";
+        let known: BTreeSet<String> = serde_json::from_value(asked(self, sql).await?)?;
+        let alerts = self.pager.alerts().into_keys();
+        let mut forgotten = self.forgotten.lock().unwrap_or_else(|e| e.into_inner());
+        forgotten.extend(alerts.filter(|key| !known.contains(key)));
+        self.restores.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether the record has forgotten this alert.
+    pub fn has_forgotten(&self, alert: &str) -> bool {
+        let forgotten = self.forgotten.lock().unwrap_or_else(|e| e.into_inner());
+        forgotten.contains(alert)
     }
 
     /// Since the customers began.

@@ -325,6 +325,22 @@ impl Postgres {
         Ok(standby)
     }
 
+    /// Its standby, which was stopped, takes its place and its port, now that this one was killed.
+    ///
+    /// # Errors
+    /// If it does not start there.
+    pub fn replace_by(&self, standby: &Self) -> Result<()> {
+        let dead = self.dir.join("dead");
+        if dead.exists() {
+            std::fs::remove_dir_all(&dead)?;
+        }
+        std::fs::rename(self.data(), &dead)?;
+        std::fs::rename(standby.data(), self.data())?;
+        self.configure(&[&format!("port = {}", self.port)])?;
+        self.pg_ctl(&["start"])?;
+        self.pg_ctl(&["promote"])
+    }
+
     /// Its log.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()

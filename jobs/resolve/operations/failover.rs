@@ -132,7 +132,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const STOPPING: Duration = Duration::from_secs(300);
 /// How long a leader that others have seen dead, or its cloud, may take to answer where its
 /// followers can stand for it.
-const HASTE: Duration = Duration::from_millis(1500);
+const HASTE: Duration = Duration::from_millis(700);
 /// Tries to promote before another is chosen.
 const TRIES: u32 = 2;
 /// Between two looks for somebody who could lead.

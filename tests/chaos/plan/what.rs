@@ -139,6 +139,11 @@ pub enum DatabaseFault {
     Kill,
     /// SIGSTOP to all of it.
     Freeze,
+    /// It is dumped, and becomes what was dumped when the fault ends.
+    Restore,
+    /// It gets a standby, which takes its place when the fault ends, without what was committed
+    /// last.
+    FailOver,
 }
 
 impl What {
@@ -175,6 +180,8 @@ impl What {
             Self::Disk(_, DiskFault::ReadOnly) => "disk read-only",
             Self::ControlDatabase(DatabaseFault::Kill) => "control database killed",
             Self::ControlDatabase(DatabaseFault::Freeze) => "control database frozen",
+            Self::ControlDatabase(DatabaseFault::Restore) => "control database restored",
+            Self::ControlDatabase(DatabaseFault::FailOver) => "control database failed over",
         }
     }
 }
