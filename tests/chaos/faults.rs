@@ -199,7 +199,7 @@ fn control_database(world: &World, fault: DatabaseFault) -> Result<Begun> {
             Cure::ContinueDatabase
         }
         DatabaseFault::Restore => {
-            let restores = world.restores.load(Ordering::Relaxed);
+            let restores = world.restores.load(Ordering::SeqCst);
             let file = world.drover.dir().join(format!("dump-{restores}.sql"));
             tokio::task::block_in_place(|| database.dump("drover", &file))?;
             Cure::RestoreDatabase(file)
@@ -273,7 +273,7 @@ async fn restore(world: &World, file: &Path) -> Result<()> {
             processes.kill(kind.name())?;
         }
     }
-    world.remember().await?;
+    world.before_restoring().await?;
     let database = &world.drover.postgres;
     tokio::task::block_in_place(|| database.restore(file, "drover"))?;
     world.restored().await?;
@@ -292,7 +292,7 @@ async fn fail_over(world: &World) -> Result<()> {
     tokio::time::sleep(UNHEARD).await;
     signal_all(world, Signal::SIGSTOP)?;
     let done = async {
-        world.remember().await?;
+        world.before_restoring().await?;
         let database = &world.drover.postgres;
         database.signal(Signal::SIGKILL)?;
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -309,7 +309,10 @@ const UNHEARD: Duration = Duration::from_secs(2);
 
 fn signal_all(world: &World, signal: Signal) -> Result<()> {
     let processes = world.processes();
-    for pid in Process::ALL.iter().flat_map(|kind| processes.pids(kind.name())) {
+    for pid in Process::ALL
+        .iter()
+        .flat_map(|kind| processes.pids(kind.name()))
+    {
         // One that has ended meanwhile is started by its own fault's end.
         let _ = processes.signal(pid, signal);
     }

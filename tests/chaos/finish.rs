@@ -175,7 +175,7 @@ fn loss(change: &Change) -> Option<Loss> {
 /// Machines and volumes are those of live servers, all of them and no others; where the record was
 /// restored, what was made by one that is forgotten is left alone.
 async fn nothing_orphaned(world: &World) -> Result<(), Broken> {
-    let forgotten = world.restores.load(Ordering::Relaxed) > 0;
+    let forgotten = world.restores.load(Ordering::SeqCst) > 0;
     let law = "machines and volumes are those of live servers";
     let same = until("the same machines", A_MOMENT, || async {
         let sql = "select jsonb_agg(v.instance_id order by v.instance_id)

@@ -48,6 +48,11 @@ struct Arguments {
     /// What the plan is made from; chosen at random if nobody says.
     #[arg(long)]
     seed: Option<u64>,
+    /// The control database is restored from dumps, and fails over to a standby that lacks what
+    /// was committed last; a person has the record adopted. Nobody asks for what is made or
+    /// destroyed then.
+    #[arg(long)]
+    restores: bool,
     /// Print the plan, and run nothing.
     #[arg(long)]
     plan: bool,
@@ -62,7 +67,7 @@ fn main() -> Result<ExitCode> {
     let seed = arguments
         .seed
         .unwrap_or_else(|| rand::random_range(1..1_000_000));
-    let plan = Plan::new(seed, arguments.minutes);
+    let plan = Plan::new(seed, arguments.minutes, arguments.restores);
     if arguments.plan {
         show(&plan);
         return Ok(ExitCode::SUCCESS);

@@ -51,22 +51,21 @@ const AFTER_DATABASE: Duration = Duration::from_secs(20);
 const AT_LEADERS: usize = 3;
 
 impl Plan {
-    /// The plan of this seed and length: the same each time.
-    pub fn new(seed: u64, minutes: u64) -> Self {
+    /// The plan of this seed and length: the same each time. `restores`: the record may become an
+    /// older one.
+    pub fn new(seed: u64, minutes: u64, restores: bool) -> Self {
         let length = Duration::from_secs(minutes * 60);
         let mut rng = StdRng::seed_from_u64(seed);
-        let restored = rng.random_bool(0.5);
         Self {
             seed,
             minutes,
-            faults: faults(&mut rng, length, restored),
-            asks: asks(&mut rng, length, restored),
+            faults: faults(&mut rng, length, restores),
+            asks: asks(&mut rng, length, restores),
         }
     }
 }
 
-/// `restored`: the control database may be, too.
-fn faults(rng: &mut StdRng, length: Duration, restored: bool) -> Vec<Fault> {
+fn faults(rng: &mut StdRng, length: Duration, restores: bool) -> Vec<Fault> {
     let mut all: Vec<Fault> = Vec::new();
     let mut at = LEAD_IN;
     let mut database_until = Duration::ZERO;
@@ -74,7 +73,7 @@ fn faults(rng: &mut StdRng, length: Duration, restored: bool) -> Vec<Fault> {
     while at < length {
         let at_leaders = all.iter().filter(|fault| fault.what.hits_a_leader());
         let too_few = at_leaders.count() * 10 < AT_LEADERS * (all.len() + 1);
-        let (what, lasts) = harm(rng, too_few, restored);
+        let (what, lasts) = harm(rng, too_few, restores);
         // There is but one control database, and only what runs can be frozen.
         let database = matches!(what, What::ControlDatabase(_));
         if database && at < database_until {
@@ -96,14 +95,16 @@ fn faults(rng: &mut StdRng, length: Duration, restored: bool) -> Vec<Fault> {
     all
 }
 
-fn harm(rng: &mut StdRng, at_a_leader: bool, restored: bool) -> (What, Duration) {
+fn harm(rng: &mut StdRng, at_a_leader: bool, restores: bool) -> (What, Duration) {
     let node = node(rng, at_a_leader);
     let mut seconds = |least: u64, most: u64| Duration::from_secs(rng.random_range(least..=most));
     let (short, long) = (seconds(2, 15), seconds(5, 60));
     // What hits no node comes first.
     let from = if at_a_leader { 30 } else { 0 };
+    // With more about the control database, less about the processes.
+    let processes = if restores { 12 } else { 24 };
     match rng.random_range(from..100) {
-        0..24 => {
+        at if at < processes => {
             let process = *Process::ALL.choose(rng).expect("some");
             let blow = *[Blow::Kill, Blow::Pause, Blow::Restart]
                 .choose(rng)
@@ -116,10 +117,10 @@ fn harm(rng: &mut StdRng, at_a_leader: bool, restored: bool) -> (What, Duration)
             };
             (What::Process(process, blow), lasts)
         }
-        24..30 => {
+        0..30 => {
             let fault = match rng.random_range(0..4) {
-                0 if restored => DatabaseFault::Restore,
-                1 if restored => DatabaseFault::FailOver,
+                0 if restores => DatabaseFault::Restore,
+                1 if restores => DatabaseFault::FailOver,
                 0 | 2 => DatabaseFault::Kill,
                 _ => DatabaseFault::Freeze,
             };
@@ -180,8 +181,8 @@ fn node(rng: &mut StdRng, leader: bool) -> Node {
     }
 }
 
-/// `restored`: what is made meanwhile would be in no record, and what is destroyed in a wrong one.
-fn asks(rng: &mut StdRng, length: Duration, restored: bool) -> Vec<Planned<Ask>> {
+/// `restores`: what is made meanwhile would be in no record, and what is destroyed would be in it.
+fn asks(rng: &mut StdRng, length: Duration, restores: bool) -> Vec<Planned<Ask>> {
     let mut all = Vec::new();
     let mut added: Vec<Which> = Vec::new();
     let mut at = LEAD_IN + Duration::from_secs(5);
@@ -193,7 +194,7 @@ fn asks(rng: &mut StdRng, length: Duration, restored: bool) -> Vec<Planned<Ask>>
             4 => Ask::Reboot(node(rng, false)),
             5..7 => Ask::Restart(node(rng, false)),
             7 => Ask::Resize(which),
-            _ if restored => Ask::Restart(Node::Leader(which)),
+            _ if restores => Ask::Restart(Node::Leader(which)),
             // Of each, what was added is taken away before the next is.
             _ if added.contains(&which) => {
                 added.retain(|one| *one != which);

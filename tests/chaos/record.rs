@@ -62,14 +62,17 @@ impl Watch {
     /// # Errors
     /// The law that is broken.
     pub async fn look(&mut self, world: &World) -> Law {
+        let before = world.restores.load(Ordering::SeqCst);
         let Ok(now) = asked(world, NOW).await else {
             return Ok(());
         };
-        // One that is restored meanwhile, or just was, begins anew.
-        let restores = world.restores.load(Ordering::Relaxed);
+        let restores = world.restores.load(Ordering::SeqCst);
+        // What an older one says is compared with nothing from before.
+        if restores % 2 == 1 || restores != before {
+            return Ok(());
+        }
         if restores != self.restores {
             (self.restores, self.highest) = (restores, BTreeMap::new());
-            return Ok(());
         }
         self.judge(&now)
     }

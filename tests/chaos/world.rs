@@ -32,7 +32,7 @@ pub struct World {
     nodes: Mutex<BTreeMap<String, Vec<Lead>>>,
     /// How many blows processes got.
     pub blows: AtomicUsize,
-    /// How often the record became an older one.
+    /// How often the record began to become an older one, and how often it did: odd while it does.
     pub restores: AtomicUsize,
     /// The control database's, if it has one.
     standby: Mutex<Option<Postgres>>,
@@ -155,10 +155,23 @@ impl World {
 
     /// It has none any more.
     pub fn take_standby(&self) -> Option<Postgres> {
-        self.standby.lock().unwrap_or_else(|e| e.into_inner()).take()
+        self.standby
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .take()
     }
 
-    /// Takes note of what the record says of changes of leader: it may be another one soon.
+    /// The record is to become an older one.
+    ///
+    /// # Errors
+    /// If the control database does not tell of it for the last time.
+    pub async fn before_restoring(&self) -> Result<()> {
+        self.remember().await?;
+        self.restores.fetch_or(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Takes note of what the record says of changes of leader.
     ///
     /// # Errors
     /// If the control database does not say so within seconds.
@@ -176,7 +189,10 @@ impl World {
 
     /// All changes of leader that were ever told of.
     pub fn history(&self) -> Vec<Change> {
-        self.history.lock().unwrap_or_else(|e| e.into_inner()).clone()
+        self.history
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .clone()
     }
 
     /// The record is an old one from here on: it knows nothing of the newest alerts.
@@ -189,7 +205,7 @@ impl World {
         let alerts = self.pager.alerts().into_keys();
         let mut forgotten = self.forgotten.lock().unwrap_or_else(|e| e.into_inner());
         forgotten.extend(alerts.filter(|key| !known.contains(key)));
-        self.restores.fetch_add(1, Ordering::Relaxed);
+        self.restores.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 

@@ -4,14 +4,14 @@ use super::*;
 
 #[test]
 fn the_same_seed_and_length_are_the_same_plan() {
-    assert_eq!(Plan::new(7, 5), Plan::new(7, 5));
-    assert_ne!(Plan::new(7, 5).faults, Plan::new(8, 5).faults);
+    assert_eq!(Plan::new(7, 5, false), Plan::new(7, 5, false));
+    assert_ne!(Plan::new(7, 5, false).faults, Plan::new(8, 5, false).faults);
 }
 
 #[test]
 fn every_fault_is_over_when_the_time_is() {
     for seed in 0..200 {
-        let plan = Plan::new(seed, 3);
+        let plan = Plan::new(seed, 3, false);
         let end = Duration::from_secs(180);
         assert!(
             plan.faults.iter().all(|fault| fault.ends() <= end),
@@ -26,7 +26,7 @@ fn every_fault_is_over_when_the_time_is() {
 #[test]
 fn three_of_ten_faults_hit_a_leader() {
     for seed in 0..200 {
-        let plan = Plan::new(seed, 3);
+        let plan = Plan::new(seed, 3, false);
         let hits = plan
             .faults
             .iter()
@@ -38,7 +38,7 @@ fn three_of_ten_faults_hit_a_leader() {
 #[test]
 fn some_come_within_five_seconds_of_another() {
     for seed in 0..200 {
-        let plan = Plan::new(seed, 3);
+        let plan = Plan::new(seed, 3, false);
         let near = |two: &&[Fault]| two[1].at - two[0].at < Duration::from_secs(5);
         assert!(plan.faults.windows(2).filter(near).count() > 0, "{seed}");
     }
@@ -47,7 +47,7 @@ fn some_come_within_five_seconds_of_another() {
 #[test]
 fn the_control_database_has_one_fault_at_a_time() {
     for seed in 0..200 {
-        let plan = Plan::new(seed, 10);
+        let plan = Plan::new(seed, 10, false);
         let of_it = |fault: &&Fault| matches!(fault.what, What::ControlDatabase(_));
         let all: Vec<&Fault> = plan.faults.iter().filter(of_it).collect();
         assert!(
@@ -62,7 +62,7 @@ fn a_follower_is_destroyed_only_if_one_was_added() {
     for seed in 0..200 {
         for which in Which::FOLLOWED {
             let mut more = 0;
-            for ask in Plan::new(seed, 10).asks {
+            for ask in Plan::new(seed, 10, false).asks {
                 match ask.what {
                     Ask::AddFollower(one) if one == which => more += 1,
                     Ask::DestroyFollower(one) if one == which => more -= 1,

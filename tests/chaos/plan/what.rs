@@ -60,7 +60,7 @@ pub enum Process {
 }
 
 impl Process {
-    pub(super) const ALL: [Self; 6] = [
+    pub const ALL: [Self; 6] = [
         Self::Web,
         Self::Clock,
         Self::Feel,
