@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use drover_tests::{PATIENCE, Says, sql, until, when};
+use drover_tests::{Lead, PATIENCE, Says, sql, until, when};
 use serde_json::json;
 
 use crate::at_each_step::linger_behind_each_step;
@@ -314,5 +314,48 @@ async fn one_with_fewer_connections_than_its_leader_had_is_restarted_and_leads()
     let new = scene.another_leads(&old).await;
     assert_eq!(scene.sql(&new, "show max_connections").await, "543");
     scene.settled().await;
+    scene.assert_one_leader().await;
+}
+
+impl Scene {
+    /// It is fenced, as by an operation of which the record knows nothing any more.
+    async fn fenced_by_nobody(&self, node: &Lead) {
+        self.at(
+            node,
+            "cd /etc/postgresql/*/* && sudo -n sh -c '
+                cp -p pg_hba.conf pg_hba.conf.unfenced
+                sed -n /^local/p pg_hba.conf.unfenced >pg_hba.conf' &&
+             cd / && sudo -n -u postgres sh -c '
+                cd /var/lib/postgresql/*/* && touch standby.signal &&
+                kill -QUIT $(head -n 1 postmaster.pid)'",
+        )
+        .await;
+    }
+}
+
+/// The control database was put back to before, or whoever built the fence was given up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fence_that_nobody_knows_of_is_taken_back() {
+    let scene = Scene::start("async", 1).await;
+    let (leader, follower) = scene.pair().await;
+    scene.fenced_by_nobody(&follower).await;
+    scene.seen_failing(&follower).await;
+    scene.settled().await;
+    // Nobody else leads, and nobody else is to.
+    let alone = ["drover", "mode", &follower.id, "hold", "--reason", "a test"];
+    scene.drover.run(&alone).await.unwrap();
+    let moment = Instant::now();
+    scene.fenced_by_nobody(&leader).await;
+    scene.seen_failing(&leader).await;
+    scene.written_after(moment + Duration::from_secs(3)).await;
+    scene
+        .drover
+        .run(&["drover", "mode", &follower.id, "act"])
+        .await
+        .unwrap();
+    scene.settled().await;
+    assert_eq!(scene.lead().await.id, leader.id);
+    assert_eq!(scene.resource(&leader.id).await["epoch"], 1);
+    assert_eq!(scene.ledger.lost().unwrap(), Vec::<u64>::new());
     scene.assert_one_leader().await;
 }

@@ -55,6 +55,34 @@ pub(super) async fn nobody_else_leads(
     if resource.leader.is_some() {
         return Ok(());
     }
+    none_takes_writes(turn, resource).await.map(drop)
+}
+
+/// Who was fenced leads on only where all of its followers say that they follow: somebody was to
+/// take its lead.
+///
+/// # Errors
+/// If one does not say it, or the record cannot be read.
+pub(super) async fn all_others_follow(
+    turn: &Context<'_>,
+    resource: &Resource,
+) -> Result<(), Outcome> {
+    let unknown = none_takes_writes(turn, resource).await?;
+    match unknown.is_empty() {
+        true => Ok(()),
+        false => Err(Outcome::failed(format!(
+            "{} was fenced, and {} may have taken its lead: no answer from there",
+            resource.subject.name,
+            unknown.join(", ")
+        ))),
+    }
+}
+
+/// Which of its followers do not say whether they take writes.
+async fn none_takes_writes(
+    turn: &Context<'_>,
+    resource: &Resource,
+) -> Result<Vec<String>, Outcome> {
     let told = {
         let mut db = turn.tools.pool.acquire().await?;
         failover::told_to_lead(&mut db, resource.subject.id, turn.operation.id).await?
@@ -72,15 +100,21 @@ pub(super) async fn nobody_else_leads(
         own_role::ask(session, "select pg_is_in_recovery()").await
     });
     let asked = asked.map(|asked| timeout(ANSWER, asked));
+    let mut unknown = Vec::new();
     for ((follower, _), said) in followers.iter().zip(join_all(asked).await) {
-        if matches!(said, Ok(Ok(said)) if said == "f") {
-            return Err(Outcome::hopeless(format!(
-                "{} takes writes, and follows by the record: {} is not started beside it",
-                follower.subject.name, resource.subject.name
-            )));
+        let name = &follower.subject.name;
+        match said {
+            Ok(Ok(said)) if said == "f" => {
+                return Err(Outcome::hopeless(format!(
+                    "{name} takes writes, and follows by the record: {} is not started beside it",
+                    resource.subject.name
+                )));
+            }
+            Ok(Ok(said)) if said == "t" => {}
+            Ok(_) | Err(_) => unknown.push(name.clone()),
         }
     }
-    Ok(())
+    Ok(unknown)
 }
 
 /// `None`: it leads. It is a follower by the record, or by what its cluster says.

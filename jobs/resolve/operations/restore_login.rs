@@ -5,10 +5,10 @@ use drover::model::{ExposeSecret, OperationKind, Resource, Server};
 use postgres_protocol::password::scram_sha_256;
 use serde::{Deserialize, Serialize};
 
-use super::follows::follows;
+use super::follows::{all_others_follow, follows};
 use super::kind::{Context, NoParams, Operation, Outcome, Step, Turn, Work, step};
 use super::{own_role, script};
-use crate::host::scripts::{LOOK_ROLE, RESTORE_LOGIN};
+use crate::host::scripts::{LEAD_ON, LOOK_ROLE, OPEN, RESTORE_LOGIN};
 use crate::postgres::PostgresError;
 
 /// drover's own role may log in again.
@@ -20,6 +20,8 @@ pub(super) struct RestoreLogin;
 pub(super) struct Memo {
     /// It may log in, and its password has not expired: it can only be another.
     password_only: bool,
+    /// A fence has shut everybody out, and whoever has built it is not at work any more.
+    fenced: bool,
 }
 
 impl Operation for RestoreLogin {
@@ -28,6 +30,7 @@ impl Operation for RestoreLogin {
     const KIND: OperationKind = OperationKind::RestoreLogin;
     const STEPS: &'static [Step<Self>] = &[
         step!("look", "look why the role is refused" => look).may_end(),
+        step!("open", "take a fence back that nobody needs any more" => open).may_end(),
         step!("restore", "let the role log in again" => restore).may_end(),
     ];
 }
@@ -35,6 +38,7 @@ impl Operation for RestoreLogin {
 /// What [`LOOK_ROLE`] tells of the role.
 #[derive(Debug, Deserialize)]
 struct Told {
+    fenced: bool,
     in_recovery: bool,
     there: bool,
     login: bool,
@@ -97,6 +101,10 @@ async fn look(turn: &mut Turn<'_, RestoreLogin>) -> Work {
             "there is no role {role}, and drover makes none"
         )));
     }
+    if refusal == Refusal::Entry && told.fenced {
+        turn.memo.fenced = true;
+        return Ok(Outcome::done("it was fenced, and nobody is let in"));
+    }
     // A follower's pg_hba.conf is its own; the roles are its leader's.
     if refusal == Refusal::Entry && told.login {
         return Ok(hba(role, server, &message));
@@ -120,6 +128,29 @@ fn hba(role: &str, server: &Server, message: &str) -> Outcome {
          not change it: {message}",
         server.subject.name
     ))
+}
+
+/// Who was fenced by an operation that was given up, or that the record has forgotten: it leads on
+/// where nobody else does, and follows where it follows.
+async fn open(turn: &mut Turn<'_, RestoreLogin>) -> Work {
+    let on @ (resource, server) = turn.resource()?;
+    if !turn.memo.fenced {
+        return Ok(Outcome::done("it is not fenced"));
+    }
+    let script = match resource.leader {
+        Some(_) => OPEN,
+        None => {
+            all_others_follow(turn, resource).await?;
+            LEAD_ON
+        }
+    };
+    let said = script::at_cluster(turn, on, script, &[], b"").await?;
+    let words = match resource.leader {
+        Some(_) => "who was let in before it was fenced is let in again".to_owned(),
+        None => said.last_words(),
+    };
+    let touched = format!("{} on {}", resource.subject.name, server.subject.name);
+    Ok(Outcome::done(words).touching(touched))
 }
 
 /// The least that helps: `login` if it may not, `valid until 'infinity'` if that is
