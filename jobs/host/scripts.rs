@@ -108,7 +108,7 @@ scripts! {
     STOP_LEADER = stop_leader, Root, Cluster, [clusters, owner, choose, cluster, processes, standby, ctl];
     LEAD_ON = lead_on, Root, Cluster, [clusters, owner, choose, cluster, processes, standby, let_in, ctl];
     FENCE = fence, Root, Cluster, [clusters, owner, choose, cluster, processes, standby, ctl];
-    OPEN = open, Root, Cluster, [clusters, owner, choose, cluster, superuser, let_in];
+    OPEN = open, Root, Cluster, [clusters, owner, choose, cluster, processes, let_in];
     FOLLOW = follow, Root, Cluster, [clusters, owner, choose, cluster, processes, standby, follow_arguments, put, leader];
     RESTART_FOLLOWER = restart_follower, Root, Cluster, [clusters, owner, choose, cluster, processes, put, settings, standby, ctl];
     REWIND = rewind, Root, Cluster, [background, clusters, owner, choose, cluster, processes, standby, follow_arguments, leader];

@@ -3,4 +3,7 @@
 # reads it now, another when it is started.
 
 let_in || exit 1
-sql -c 'select pg_reload_conf()' </dev/null >/dev/null 2>&1 || :
+if alive; then
+  p=$(lock_line 1)
+  ! works "$p" || signal HUP "$p"
+fi
