@@ -14,8 +14,8 @@ use tokio::time::timeout;
 use super::context::FeelContext;
 use super::resource;
 
-/// How long all of it may take.
-const TIME: Duration = Duration::from_secs(3);
+/// How long it may take to read who they are.
+const READ: Duration = Duration::from_secs(1);
 /// How long one of them may; the others are not kept waiting.
 const ANSWER: Duration = Duration::from_secs(2);
 
@@ -33,26 +33,28 @@ impl Followers {
     }
 }
 
-/// What those say of this server who streamed from it when its leaders were last seen in
-/// service: one that hears from it still knows it alive, whatever the others say. `None`: there
-/// is no such follower, or nobody can be asked.
-pub(super) async fn ask(server: &Server, cx: &FeelContext) -> Option<Witness> {
-    let record = cx.followers.as_ref()?;
-    let said = timeout(TIME, async {
-        let nodes = record.streamed_from(server.subject.id).await.ok()?;
-        let asked = nodes.iter().map(|known| async {
-            let Known::Resource(follower, its_server) = known else {
-                return None;
-            };
-            let seen = timeout(ANSWER, resource::feel(follower, its_server))
-                .await
-                .ok()?;
-            let hears = seen.resource.receiver.as_ref()?.hears()?;
-            Some((follower.subject.name.clone(), hears))
-        });
-        Some(join_all(asked).await.into_iter().flatten().collect())
+/// Those who streamed from this server when its leaders were last seen in service; nobody, where
+/// the record does not say it in time.
+pub(super) async fn of(server: &Server, cx: &FeelContext) -> Vec<Known> {
+    let Some(record) = &cx.followers else {
+        return vec![];
+    };
+    let found = timeout(READ, record.streamed_from(server.subject.id)).await;
+    found.ok().and_then(Result::ok).unwrap_or_default()
+}
+
+/// What they say of it: one that hears from it still knows it alive, whatever the others say.
+/// `None`: there is nobody, or nobody can be asked.
+pub(super) async fn ask(followers: &[Known]) -> Option<Witness> {
+    let asked = followers.iter().map(|known| async {
+        let Known::Resource(follower, its_server) = known else {
+            return None;
+        };
+        let seen = timeout(ANSWER, resource::feel(follower, its_server)).await;
+        let hears = seen.ok()?.resource.receiver.as_ref()?.hears()?;
+        Some((follower.subject.name.clone(), hears))
     });
-    testimony(said.await.ok()??)
+    testimony(join_all(asked).await.into_iter().flatten().collect())
 }
 
 fn testimony(said: Vec<(String, bool)>) -> Option<Witness> {

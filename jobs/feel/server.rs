@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use drover::model::{
     self, Attributes, Cause, CloudFigures, DroverRoot, Each, Server, ServerFigures, Witness,
 };
+use drover::store::subjects::Known;
 use futures::FutureExt;
 
 use super::context::FeelContext;
@@ -47,7 +48,10 @@ pub async fn feel(server: &Server, cx: &FeelContext) -> Attributes {
         let newer;
         (attributes.witness, newer) = match asked {
             Some(asked) => asked,
-            None => ask_others(server, cx).await,
+            None => {
+                let followers = followers::of(server, cx).boxed().await;
+                ask_others(server, &followers, cx).await
+            }
         };
         cloud = newer.or(cloud);
     }
@@ -88,8 +92,10 @@ pub(super) async fn until_down(
     server: &Server,
     cx: &FeelContext,
 ) -> (String, Option<CloudFigures>) {
+    // Read once: where a whole herd is silent, the record has other work.
+    let followers = followers::of(server, cx).boxed().await;
     loop {
-        match ask_others(server, cx).await {
+        match ask_others(server, &followers, cx).await {
             (Some(Witness::Down { detail }), cloud) => return (detail, cloud),
             (Some(Witness::Up { .. } | Witness::Silent { .. }), _) => {
                 tokio::time::sleep(AGAIN).await;
@@ -101,9 +107,9 @@ pub(super) async fn until_down(
 
 /// The second witness of a server: its cloud; and where that does not say that it is down, the
 /// followers of its leaders, who hear from it over another network.
-async fn ask_others(server: &Server, cx: &FeelContext) -> Said {
+async fn ask_others(server: &Server, followers: &[Known], cx: &FeelContext) -> Said {
     // Behind a pointer: the compiler gives up on a layout where too much lies in one another.
-    let heard = followers::ask(server, cx).boxed();
+    let heard = followers::ask(followers).boxed();
     let (said, heard) = tokio::join!(ask_cloud(server, cx).boxed(), heard);
     match said {
         (Some(Witness::Down { .. }), _) => said,

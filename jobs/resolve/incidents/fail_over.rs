@@ -63,8 +63,8 @@ pub async fn due(
     Ok(due.map(|leader| leader.id).collect())
 }
 
-/// Whether a server is dead by its cloud's or its followers' word, too. Too much that fails at once is no doubt
-/// then.
+/// Whether a server is dead by its cloud's or its followers' word, too. Too much that fails at
+/// once is no doubt then.
 pub fn is_proved(incident: &Incident, seen: Option<&Observation>) -> bool {
     incident.kind == IncidentKind::ServerDown
         && seen.is_some_and(|seen| {

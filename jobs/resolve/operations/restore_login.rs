@@ -101,7 +101,9 @@ async fn look(turn: &mut Turn<'_, RestoreLogin>) -> Work {
             "there is no role {role}, and drover makes none"
         )));
     }
-    if refusal == Refusal::Entry && told.fenced {
+    // A follower that takes writes is shut for good reason.
+    let may_open = resource.leader.is_none() || told.in_recovery;
+    if refusal == Refusal::Entry && told.fenced && may_open {
         turn.memo.fenced = true;
         return Ok(Outcome::done("it was fenced, and nobody is let in"));
     }
