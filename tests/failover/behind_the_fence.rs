@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use drover_tests::{Lead, PATIENCE, Says, sql, until, when};
 use serde_json::json;
 
-use crate::at_each_step::linger_behind_each_step;
+use crate::at_each_step::{Held, linger_behind_each_step};
 use crate::scene::Scene;
 
 /// A leader dies; so does the one that led next, with rows that nobody else has. Both have
@@ -171,25 +171,21 @@ async fn what_a_person_was_told_cannot_be_done_is_not_done_later() {
 async fn a_switchover_that_was_called_off_promotes_nobody() {
     let mut scene = Scene::start("async", 1).await;
     let (old, its) = scene.pair().await;
-    linger_behind_each_step(&scene).await;
+    let held = Held::behind(&scene, "checkpoint").await;
     let ask = json!({"action": "switchover", "now": true, "reason": "a test"});
     scene.drover.act(&old.id, &ask).await.unwrap();
-    let at = async |step: &str| {
-        let sql = "select coalesce((select step_name from operations
-                                    where kind = 'switchover' and state = 'open'), '')";
-        let pool = &scene.drover.pool;
-        sql::until(pool, step, PATIENCE, sql, |now: &String| now == step).await;
-    };
-    at("checkpoint").await;
+    held.met(&scene).await;
     // It has received all by the end, and has not replayed it.
     scene.hold_replay(&its, true).await;
-    at("lead_on").await;
+    held.release().await;
+    let held = Held::behind(&scene, "lead_on").await;
     // It has been started; nobody has written down that it was.
-    scene.answers(&old).await;
+    held.met(&scene).await;
     for pid in scene.drover.processes.pids("resolve") {
         scene.drover.processes.kill_pid(pid).unwrap();
     }
     scene.hold_replay(&its, false).await;
+    held.release().await;
     scene.drover.processes.start("resolve").unwrap();
     scene.settled().await;
     assert_eq!(scene.lead().await.id, old.id);
@@ -205,24 +201,12 @@ async fn a_switchover_whose_follower_dies_lets_the_leader_lead_on() {
     scene.larger_herd(6).await;
     let (old, its) = scene.pair().await;
     // That it has everything is written down once this lets go.
-    let pool = &scene.drover.pool;
-    for sql in [
-        "create function held() returns trigger language plpgsql as
-             'begin perform pg_advisory_xact_lock(77); return new; end'",
-        "create trigger held before update of step on operations for each row
-             when (old.step_name = 'catch_up') execute function held()",
-    ] {
-        sql::run(pool, sql, ()).await;
-    }
-    let mut holds = pool.begin().await.unwrap();
-    sql::run(&mut *holds, "select pg_advisory_xact_lock(77)", ()).await;
+    let held = Held::behind(&scene, "catch_up").await;
     let ask = json!({"action": "switchover", "now": true, "reason": "a test"});
     scene.drover.act(&old.id, &ask).await.unwrap();
-    let sql = "select count(*) from pg_locks where locktype = 'advisory' and not granted
-         and objid = 77";
-    sql::until(pool, "it has everything", PATIENCE, sql, |n: &i64| *n == 1).await;
+    held.met(&scene).await;
     scene.drover.unplug(&its.instance).await.unwrap();
-    holds.rollback().await.unwrap();
+    held.release().await;
     let died = Instant::now();
     scene.written_after(died + Duration::from_secs(1)).await;
     assert_eq!(scene.lead().await.id, old.id);

@@ -289,12 +289,14 @@ fn may_live(memo: &Memo) -> bool {
 /// The new leader keeps WAL for the old one from now on, which comes back some time.
 async fn repoint(turn: &mut Turn<'_, Failover>) -> Work {
     let (resource, _) = turn.resource()?;
-    let to = lead::chosen(turn.memo.to)?;
-    let (leader, its_server) = node(turn, to).await?;
+    let Some(leader) = resource.leader else {
+        return Ok(Outcome::done(lead::LEADS_AGAIN));
+    };
+    let (leader, its_server) = node(turn, leader).await?;
     let password = replication_password(&leader)?;
     let keep = plan(turn, resource).await?.slot_wal_mib;
     make_slot(turn, (&leader, &its_server), password, resource, keep).await?;
-    lead::repoint(turn, resource, to).await
+    lead::repoint(turn, resource).await
 }
 
 /// Takes the fence back.

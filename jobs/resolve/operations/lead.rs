@@ -19,6 +19,9 @@ const SOON: Duration = Duration::from_millis(500);
 /// The status of what has to be restarted before it can lead.
 const LACKS_SETTINGS: u32 = 6;
 
+/// What is said of an old leader that has got its lead back meanwhile.
+pub(super) const LEADS_AGAIN: &str = "it leads again";
+
 /// How long a follower may take to be told whom it follows.
 const TOLD: Duration = Duration::from_secs(5);
 
@@ -165,11 +168,15 @@ pub(super) async fn swap(
     }))
 }
 
-/// Makes slots at the new leader, and has the other followers follow it.
+/// Makes slots at the new leader, and has the other followers follow it. Once it is written down
+/// who leads, that is the one that counts: it may be dead by now, and another lead in its place.
 ///
 /// # Errors
 /// The outcome of a step that cannot.
-pub(super) async fn repoint(turn: &Context<'_>, resource: &Resource, to: SubjectId) -> Work {
+pub(super) async fn repoint(turn: &Context<'_>, resource: &Resource) -> Work {
+    let Some(to) = resource.leader else {
+        return Ok(Outcome::done(LEADS_AGAIN));
+    };
     let (leader, its_server) = node(turn, to).await?;
     // Its followers may have changed since it got its list.
     sync::if_sync(turn, to).await?;

@@ -274,13 +274,15 @@ async fn swap(turn: &mut Turn<'_, Switchover>) -> Work {
 }
 
 async fn repoint(turn: &mut Turn<'_, Switchover>) -> Work {
-    let to = lead::chosen(turn.memo.to)?;
-    lead::repoint(turn, turn.resource()?.0, to).await
+    lead::repoint(turn, turn.resource()?.0).await
 }
 
 async fn follow_it(turn: &mut Turn<'_, Switchover>) -> Work {
     let on @ (resource, _) = turn.resource()?;
-    let (leader, its_server) = node(turn, lead::chosen(turn.memo.to)?).await?;
+    let Some(leader) = resource.leader else {
+        return Ok(Outcome::done(lead::LEADS_AGAIN));
+    };
+    let (leader, its_server) = node(turn, leader).await?;
     let password = replication_password(&leader)?;
     let keep = plan(turn, resource).await?.slot_wal_mib;
     let to = (&*leader, &*its_server);
