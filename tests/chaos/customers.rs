@@ -1,4 +1,5 @@
-//! Who writes: one customer for each resource, who comes by the address of all its nodes.
+//! Who writes: one customer for each resource, who comes from a machine of the customers' by the
+//! address of all its nodes.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -29,7 +30,7 @@ pub async fn come(world: &World) -> Result<Vec<Customer>> {
     let mut all = Vec::new();
     for which in Which::ALL {
         let leader = world.drover.lead(which.name()).await?;
-        let account = world.drover.account(&leader.id).await?;
+        let account = world.account(&leader.id).await?;
         let ledger = Ledger::open_at_pace(account, BEAT).map_err(anyhow::Error::msg)?;
         all.push(Customer { which, ledger });
     }
@@ -45,7 +46,7 @@ pub async fn tell(world: &World, customers: &[std::sync::Arc<Customer>]) {
             let Some(leader) = world.nodes(customer.which).into_iter().next() else {
                 continue;
             };
-            let account = world.drover.account(&leader.id);
+            let account = world.account(&leader.id);
             if let Ok(Ok(account)) = tokio::time::timeout(OFTEN, account).await {
                 customer.ledger.tell(account);
             }
@@ -73,6 +74,13 @@ impl Customer {
         let lost = HashSet::<u64>::from_iter(lost.map_err(anyhow::Error::msg)?);
         let all = writes.iter().map(|write| write.n);
         Ok(all.filter(|n| !lost.contains(n)).collect())
+    }
+
+    /// What was accepted last.
+    pub fn last(&self, world: &World) -> Option<Write> {
+        self.writes(world)
+            .into_iter()
+            .max_by_key(|write| write.sent)
     }
 
     pub fn longest_pause(&self, world: &World) -> Duration {

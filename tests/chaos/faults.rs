@@ -38,6 +38,7 @@ pub enum Cure {
     RestoreDatabase(PathBuf),
     /// Its standby takes its place.
     FailOverDatabase,
+    CloudIsWell,
 }
 
 /// A fault that has begun: at whom, and what ends it.
@@ -67,6 +68,13 @@ pub async fn begin(world: &World, what: What) -> Result<Begun> {
         What::Postmaster(node) => postmaster(world, &world.node(node)?).await,
         What::Disk(node, fault) => disk(world, &world.node(node)?, fault).await,
         What::ControlDatabase(fault) => control_database(world, fault),
+        What::Cloud(fault) => {
+            world.cloud.set(Some(fault));
+            Ok(Begun {
+                at: "the daemon of the machines".to_owned(),
+                cure: Cure::CloudIsWell,
+            })
+        }
     }
 }
 
@@ -129,6 +137,7 @@ async fn network(world: &World, node: Node, way: Way, fault: NetworkFault) -> Re
     let other = match way {
         Way::ControlPlane => End::Host,
         Way::Everybody => End::All,
+        Way::Customers => End::Machine(world.customers.name.clone()),
         Way::Peer => End::Machine(world.peer_of(&node)?.instance),
     };
     let there = (own.clone(), other.clone());
@@ -260,6 +269,7 @@ async fn end_once(world: &World, cure: Cure) -> Result<()> {
         Cure::ContinueDatabase => world.drover.postgres.signal(Signal::SIGCONT)?,
         Cure::RestoreDatabase(file) => restore(world, &file).await?,
         Cure::FailOverDatabase => fail_over(world).await?,
+        Cure::CloudIsWell => world.cloud.set(None),
     }
     Ok(())
 }

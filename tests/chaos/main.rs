@@ -2,6 +2,7 @@
 //! machines, networks, disks, clocks, workers and the control database at random, while
 //! customers write and operators act, and checks the laws and the ledgers all the time.
 
+mod cloud;
 mod customers;
 mod evidence;
 mod faults;
@@ -168,7 +169,8 @@ async fn go_through(
     // They end with this.
     let mut beside = JoinSet::new();
     beside.spawn(tell(world.clone(), customers.to_vec()));
-    beside.spawn(help(world.clone(), report.clone(), healed.clone()));
+    let person = Person::new(customers.to_vec());
+    beside.spawn(help(person, world.clone(), report.clone(), healed.clone()));
     let breaks = async {
         break_all(plan, world, report).await?;
         healed.store(true, Ordering::Relaxed);
@@ -193,8 +195,7 @@ async fn tell(world: Arc<World>, customers: Vec<Arc<Customer>>) {
     customers::tell(&world, &customers).await;
 }
 
-async fn help(world: Arc<World>, report: Arc<Report>, healed: Arc<AtomicBool>) {
-    let mut person = Person::new();
+async fn help(mut person: Person, world: Arc<World>, report: Arc<Report>, healed: Arc<AtomicBool>) {
     loop {
         tokio::time::sleep(Duration::from_secs(3)).await;
         // drover may not answer just now.

@@ -1,11 +1,13 @@
 //! Operators: what was planned that they ask for, and what a person does whom drover calls.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use crate::customers::Customer;
 use crate::plan::{Ask, Node, Which};
 use crate::report::Report;
 use crate::world::World;
@@ -73,13 +75,16 @@ const PERSISTENCE: Duration = Duration::from_secs(150);
 
 /// A person who does what the playbooks' pages say, for ever.
 pub struct Person {
+    /// Whom they ask where nobody else knows who leads.
+    customers: Vec<Arc<Customer>>,
     /// When each incident and operation was answered last.
     answered: BTreeMap<String, tokio::time::Instant>,
 }
 
 impl Person {
-    pub fn new() -> Self {
+    pub fn new(customers: Vec<Arc<Customer>>) -> Self {
         Self {
+            customers,
             answered: BTreeMap::new(),
         }
     }
@@ -95,6 +100,31 @@ impl Person {
         due
     }
 
+    /// Who leads where the nodes do not say it: whoever accepted the customer's last write.
+    async fn unknown_leaders(&self, world: &World) -> Result<Vec<String>> {
+        let record = world.drover.get("/v1/record").await?;
+        let mut leaders = Vec::new();
+        for group in record["differences"].as_array().into_iter().flatten() {
+            if !group["leads"].is_null() {
+                continue;
+            }
+            let mut customers = self.customers.iter();
+            let customer = customers.find(|one| one.which.name() == text(group, "name"));
+            let Some((customer, last)) = customer.and_then(|one| Some((one, one.last(world)?)))
+            else {
+                continue;
+            };
+            let nodes = world.nodes(customer.which);
+            leaders.extend(
+                nodes
+                    .into_iter()
+                    .find(|n| n.address == last.by)
+                    .map(|n| n.id),
+            );
+        }
+        Ok(leaders)
+    }
+
     /// Looks once, and answers what is due. Only once nothing is broken any more may they give
     /// up what a dead leader has.
     ///
@@ -108,9 +138,11 @@ impl Person {
                 continue;
             }
             if kind == "record_is_old" {
-                let body = json!({"reason": "it was restored", "by": "ann"});
+                let leaders = self.unknown_leaders(world).await?;
+                let body = json!({"leaders": leaders, "reason": "it was restored", "by": "ann"});
                 let done = world.drover.post("/v1/record/adopt", &body).await;
-                report.person(&format!("adopts the record {}", outcome(&done)));
+                let said = leaders.join(", ");
+                report.person(&format!("adopts the record ({said}) {}", outcome(&done)));
                 continue;
             }
             // A brake is lifted by the word that it was none; else it lasts.

@@ -45,8 +45,8 @@ impl Fault {
 
 /// Nothing breaks before: all begin to write first.
 const LEAD_IN: Duration = Duration::from_secs(5);
-/// How long the control database is well at the least, or is being restored.
-const AFTER_DATABASE: Duration = Duration::from_secs(20);
+/// How long what there is but one of is well at the least, or is being restored.
+const AFTERWARDS: Duration = Duration::from_secs(20);
 /// Of ten faults, so many hit a leader at least.
 const AT_LEADERS: usize = 3;
 
@@ -68,20 +68,28 @@ impl Plan {
 fn faults(rng: &mut StdRng, length: Duration, restores: bool) -> Vec<Fault> {
     let mut all: Vec<Fault> = Vec::new();
     let mut at = LEAD_IN;
-    let mut database_until = Duration::ZERO;
+    let (mut database_until, mut cloud_until) = (Duration::ZERO, Duration::ZERO);
     let mut fresh = false;
     while at < length {
         let at_leaders = all.iter().filter(|fault| fault.what.hits_a_leader());
         let too_few = at_leaders.count() * 10 < AT_LEADERS * (all.len() + 1);
         let (what, lasts) = harm(rng, too_few, restores);
-        // There is but one control database, and only what runs can be frozen.
-        let database = matches!(what, What::ControlDatabase(_));
-        if database && at < database_until {
-            continue;
-        }
         let lasts = lasts.min(length - at);
-        if database {
-            database_until = at + lasts + AFTER_DATABASE;
+        // Of these there is but one, and only what is well can be broken.
+        let until = match what {
+            What::ControlDatabase(_) => Some(&mut database_until),
+            What::Cloud(_) => Some(&mut cloud_until),
+            What::Process(..)
+            | What::Machine(..)
+            | What::Network(..)
+            | What::Postmaster(_)
+            | What::Disk(..) => None,
+        };
+        if let Some(until) = until {
+            if at < *until {
+                continue;
+            }
+            *until = at + lasts + AFTERWARDS;
         }
         all.push(Fault { at, lasts, what });
         // Most come while the one before is fresh, and one in two does at the least.
@@ -100,7 +108,7 @@ fn harm(rng: &mut StdRng, at_a_leader: bool, restores: bool) -> (What, Duration)
     let mut seconds = |least: u64, most: u64| Duration::from_secs(rng.random_range(least..=most));
     let (short, long) = (seconds(2, 15), seconds(5, 60));
     // What hits no node comes first.
-    let from = if at_a_leader { 30 } else { 0 };
+    let from = if at_a_leader { 34 } else { 0 };
     // With more about the control database, less about the processes.
     let processes = if restores { 12 } else { 24 };
     match rng.random_range(from..100) {
@@ -117,7 +125,7 @@ fn harm(rng: &mut StdRng, at_a_leader: bool, restores: bool) -> (What, Duration)
             };
             (What::Process(process, blow), lasts)
         }
-        0..30 => {
+        0..28 => {
             let fault = match rng.random_range(0..4) {
                 0 if restores => DatabaseFault::Restore,
                 1 if restores => DatabaseFault::FailOver,
@@ -126,8 +134,19 @@ fn harm(rng: &mut StdRng, at_a_leader: bool, restores: bool) -> (What, Duration)
             };
             (What::ControlDatabase(fault), short)
         }
-        30..40 => (What::Machine(node, MachineFault::PowerOff), long),
-        40..46 => (What::Machine(node, MachineFault::Reboot), Duration::ZERO),
+        28..34 => {
+            let fault = *[
+                CloudFault::Silent,
+                CloudFault::Slow,
+                CloudFault::Refuses,
+                CloudFault::Garbles,
+            ]
+            .choose(rng)
+            .expect("some");
+            (What::Cloud(fault), long)
+        }
+        34..42 => (What::Machine(node, MachineFault::PowerOff), long),
+        42..46 => (What::Machine(node, MachineFault::Reboot), Duration::ZERO),
         46..54 => (What::Machine(node, MachineFault::Freeze), long),
         54..58 => {
             let offset = if rng.random_bool(0.5) { 3600 } else { -3600 };
@@ -150,7 +169,7 @@ fn harm(rng: &mut StdRng, at_a_leader: bool, restores: bool) -> (What, Duration)
 }
 
 fn network(rng: &mut StdRng) -> (Way, NetworkFault) {
-    let way = *[Way::ControlPlane, Way::Peer, Way::Everybody]
+    let way = *[Way::ControlPlane, Way::Peer, Way::Customers, Way::Everybody]
         .choose(rng)
         .expect("some");
     match rng.random_range(0..10) {

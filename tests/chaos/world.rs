@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use drover_machines::client::Client;
-use drover_tests::{Deployment, Lead, PATIENCE, PagerDuty, Postgres, Processes};
+use drover_machines::protocol::{Machine, Make, Power};
+use drover_tests::{Account, Deployment, Lead, PATIENCE, PagerDuty, Postgres, Processes};
 use serde_json::{Value, json};
 
+use crate::cloud::Cloud;
 use crate::plan::{Node, Which};
 use crate::record::{self, Change};
 
@@ -29,6 +31,10 @@ pub struct World {
     processes: Mutex<Processes>,
     pub drover: Deployment,
     pub pager: PagerDuty,
+    /// drover's way to its cloud.
+    pub cloud: Cloud,
+    /// The machine that customers come from.
+    pub customers: Machine,
     nodes: Mutex<BTreeMap<String, Vec<Lead>>>,
     /// How many blows processes got.
     pub blows: AtomicUsize,
@@ -55,15 +61,21 @@ impl World {
         let pager = PagerDuty::start(PagerDuty::KEY).await?;
         drover.processes.set("DROVER_PAGERDUTY_KEY", PagerDuty::KEY);
         drover.processes.set("DROVER_PAGERDUTY_URL", pager.url());
-        drover.start(&KINDS).await?;
         drover.with_machines().await?;
+        let daemon = drover.machines().client.clone();
+        let cloud = Cloud::before(&drover.local_dir().join("machines/socket"), drover.dir())?;
+        drover.processes.set("DROVER_MACHINES", cloud.socket());
+        drover.start(&KINDS).await?;
         let made = herd(&drover).await;
         made.with_context(|| drover.processes.logs())?;
+        let customers = customers(&daemon).await?;
         let none = Processes::new(BTreeMap::new(), PathBuf::new());
         let world = Self {
             processes: Mutex::new(std::mem::replace(&mut drover.processes, none)),
             drover,
             pager,
+            cloud,
+            customers,
             nodes: Mutex::default(),
             blows: AtomicUsize::new(0),
             restores: AtomicUsize::new(0),
@@ -79,6 +91,18 @@ impl World {
     /// The daemon that keeps the machines.
     pub fn machines(&self) -> &Client {
         &self.drover.machines().client
+    }
+
+    /// How a customer gets in.
+    ///
+    /// # Errors
+    /// If drover does not say so.
+    pub async fn account(&self, id: &str) -> Result<Account> {
+        let account = self.drover.account(id).await?;
+        Ok(Account {
+            network_of: self.customers.pid,
+            ..account
+        })
     }
 
     pub fn processes(&self) -> MutexGuard<'_, Processes> {
@@ -219,6 +243,19 @@ impl World {
     pub fn now(&self) -> Duration {
         self.zero.elapsed()
     }
+}
+
+/// A machine that is none of drover's.
+async fn customers(daemon: &Client) -> Result<Machine> {
+    let there = daemon.list(None).await?;
+    let like = there.first().context("no machine is there")?;
+    let make = Make {
+        name: Some("customers".to_owned()),
+        image: like.image,
+        ..Make::default()
+    };
+    daemon.make(make).await?;
+    Ok(daemon.wait_for("customers", Power::On, PATIENCE).await?)
 }
 
 async fn herd(drover: &Deployment) -> Result<()> {

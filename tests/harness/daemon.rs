@@ -77,18 +77,18 @@ impl Daemon {
 }
 
 fn command(folder: &Path) -> Result<Command> {
-    let mut command = as_root(program("drover-machines")?);
+    let mut command = as_root(program("drover-machines")?, "DROVER_MACHINES_DIR");
     command.env("DROVER_MACHINES_DIR", folder);
     Ok(command)
 }
 
-/// With root's rights, by sudo where the test has none.
-fn as_root(program: impl AsRef<std::ffi::OsStr>) -> Command {
+/// With root's rights, by sudo where the test has none; it keeps these of its environment.
+pub(crate) fn as_root(program: impl AsRef<std::ffi::OsStr>, kept: &str) -> Command {
     if nix::unistd::getuid().is_root() {
         return Command::new(program);
     }
     let mut sudo = Command::new("sudo");
-    sudo.args(["-n", "--preserve-env=DROVER_MACHINES_DIR"])
+    sudo.args(["-n", &format!("--preserve-env={kept}")])
         .arg(program);
     sudo
 }
@@ -96,7 +96,9 @@ fn as_root(program: impl AsRef<std::ffi::OsStr>) -> Command {
 impl Drop for Daemon {
     fn drop(&mut self) {
         if let Some(pid) = self.pid {
-            let _ = as_root("kill").args(["-KILL", &pid.to_string()]).output();
+            let _ = as_root("kill", "")
+                .args(["-KILL", &pid.to_string()])
+                .output();
         }
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -110,6 +112,6 @@ impl Drop for Daemon {
             return;
         }
         // What is in it is root's.
-        let _ = as_root("rm").arg("-rf").arg(&self.folder).output();
+        let _ = as_root("rm", "").arg("-rf").arg(&self.folder).output();
     }
 }

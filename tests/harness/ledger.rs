@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{JoinHandle, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::daemon::as_root;
+
 /// Where a customer writes, and how they get in.
 #[derive(Clone, Debug)]
 pub struct Account {
@@ -16,6 +18,8 @@ pub struct Account {
     pub password: String,
     /// The certificates of all nodes.
     pub root_certs: PathBuf,
+    /// The process in whose network they are; `None`: in this host's.
+    pub network_of: Option<i32>,
 }
 
 impl Account {
@@ -44,7 +48,15 @@ impl Account {
 
     /// psql; one that hangs in a dead connection is given up, as a client would.
     fn command(&self, (connect, all): Limit, sql: &str) -> Command {
-        let mut command = Command::new("timeout");
+        let mut command = match self.network_of {
+            None => Command::new("timeout"),
+            Some(pid) => {
+                let mut command = as_root("nsenter", KEPT);
+                command.arg(format!("--net=/proc/{pid}/ns/net"));
+                command.arg("timeout");
+                command
+            }
+        };
         command
             .args(["-s", "KILL", all])
             .arg(client())
@@ -56,6 +68,9 @@ impl Account {
         command
     }
 }
+
+/// What psql reads in its environment.
+const KEPT: &str = "PGPASSWORD,PGSSLROOTCERT,PGCONNECT_TIMEOUT";
 
 /// Seconds that a node may take to let somebody in, and for all of it.
 type Limit = (&'static str, &'static str);

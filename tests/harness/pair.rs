@@ -55,6 +55,7 @@ impl Deployment {
             url: told.url,
             password: credentials.password,
             root_certs,
+            network_of: None,
         })
     }
 

@@ -45,15 +45,19 @@ fn some_come_within_five_seconds_of_another() {
 }
 
 #[test]
-fn the_control_database_has_one_fault_at_a_time() {
+fn what_there_is_but_one_of_has_one_fault_at_a_time() {
+    let kinds: [fn(&What) -> bool; 2] = [
+        |what| matches!(what, What::ControlDatabase(_)),
+        |what| matches!(what, What::Cloud(_)),
+    ];
     for seed in 0..200 {
         let plan = Plan::new(seed, 10, false);
-        let of_it = |fault: &&Fault| matches!(fault.what, What::ControlDatabase(_));
-        let all: Vec<&Fault> = plan.faults.iter().filter(of_it).collect();
-        assert!(
-            all.windows(2).all(|two| two[0].ends() < two[1].at),
-            "{seed}"
-        );
+        for of_it in kinds {
+            let all = plan.faults.iter().filter(|fault| of_it(&fault.what));
+            let all: Vec<&Fault> = all.collect();
+            let one_by_one = all.windows(2).all(|two| two[0].ends() < two[1].at);
+            assert!(one_by_one, "{seed}");
+        }
     }
 }
 

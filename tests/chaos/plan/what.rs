@@ -46,6 +46,7 @@ pub enum What {
     Postmaster(Node),
     Disk(Node, DiskFault),
     ControlDatabase(DatabaseFault),
+    Cloud(CloudFault),
 }
 
 /// A process of drover's, by its line of the Procfile.
@@ -108,6 +109,8 @@ pub enum Way {
     ControlPlane,
     /// The machine and another node of its resource.
     Peer,
+    /// The machine and the customers, who are on one of their own.
+    Customers,
     /// The machine and everybody.
     Everybody,
 }
@@ -146,6 +149,19 @@ pub enum DatabaseFault {
     FailOver,
 }
 
+/// How the cloud answers drover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloudFault {
+    /// Never.
+    Silent,
+    /// After seconds.
+    Slow,
+    /// It hangs up.
+    Refuses,
+    /// With what means nothing.
+    Garbles,
+}
+
 impl What {
     /// Whether it hits a leader, its machine or its network.
     pub const fn hits_a_leader(self) -> bool {
@@ -154,7 +170,7 @@ impl What {
             | Self::Network(node, _, _)
             | Self::Postmaster(node)
             | Self::Disk(node, _) => matches!(node, Node::Leader(_)),
-            Self::Process(..) | Self::ControlDatabase(_) => false,
+            Self::Process(..) | Self::ControlDatabase(_) | Self::Cloud(_) => false,
         }
     }
 
@@ -182,6 +198,10 @@ impl What {
             Self::ControlDatabase(DatabaseFault::Freeze) => "control database frozen",
             Self::ControlDatabase(DatabaseFault::Restore) => "control database restored",
             Self::ControlDatabase(DatabaseFault::FailOver) => "control database failed over",
+            Self::Cloud(CloudFault::Silent) => "cloud silent",
+            Self::Cloud(CloudFault::Slow) => "cloud slow",
+            Self::Cloud(CloudFault::Refuses) => "cloud refuses",
+            Self::Cloud(CloudFault::Garbles) => "cloud garbles",
         }
     }
 }
@@ -229,6 +249,7 @@ impl fmt::Display for What {
                 let way = match way {
                     Way::ControlPlane => "the control plane",
                     Way::Peer => "a node of the same resource",
+                    Way::Customers => "the customers",
                     Way::Everybody => "everybody",
                 };
                 let how = match fault {
@@ -240,7 +261,7 @@ impl fmt::Display for What {
                 };
                 write!(f, "{kind}: {node} and {way}{how}")
             }
-            Self::ControlDatabase(_) => f.write_str(kind),
+            Self::ControlDatabase(_) | Self::Cloud(_) => f.write_str(kind),
         }
     }
 }
