@@ -191,6 +191,13 @@ async fn a_volume_is_full_hangs_and_takes_no_writes() {
     set(Health::Well).await;
     assert!(daemon.can("a", write).await);
 
+    // Somebody has had it go on before.
+    set(Health::Hanging).await;
+    daemon
+        .sh("a", "fsfreeze --unfreeze /var/lib/postgresql")
+        .await;
+    set(Health::Well).await;
+
     set(Health::ReadOnly).await;
     let said = daemon
         .client
