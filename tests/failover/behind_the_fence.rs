@@ -102,6 +102,29 @@ async fn the_only_one_who_can_lead_is_told_until_it_does() {
     scene.assert_one_leader().await;
 }
 
+/// Its machine loses its power when it was told to lead, and has begun to: it does not start by itself
+/// then, and is no follower any more that anybody else would start.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_told_to_lead_leads_when_its_machine_is_back() {
+    let mut scene = Scene::start("async", 1).await;
+    scene.larger_herd(6).await;
+    let (old, its) = scene.pair().await;
+    scene.hold_replay(&its, true).await;
+    scene.drover.unplug(&old.instance).await.unwrap();
+    let sql = "select coalesce(max(failures), 0) from operations
+         where kind = 'failover' and step_name = 'promote'";
+    let pool = &scene.drover.pool;
+    sql::until(pool, "it was told", PATIENCE, sql, |n: &i32| *n > 0).await;
+    let machines = &scene.drover.machines().client;
+    machines.kill(&its.instance).await.unwrap();
+    machines.start(&its.instance).await.unwrap();
+    scene.written_by_another(Instant::now(), &old).await;
+    assert_eq!(scene.another_leads(&old).await.id, its.id);
+    scene.settled_with_help().await;
+    assert_eq!(scene.ledger.lost().unwrap(), Vec::<u64>::new());
+    scene.assert_one_leader().await;
+}
+
 /// A session that reads at the follower keeps it from replaying what it has received, for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_in_the_way_of_a_promotion_is_ended() {

@@ -12,12 +12,14 @@ use super::create_resource::{customer, plan};
 use super::follow::{follow, followers, make_slot, node, replication_password};
 use super::kind::{Context, Outcome, Work};
 use super::{script, sync};
-use crate::host::scripts::{PROMOTE, RESTART_FOLLOWER};
+use crate::host::scripts::{PROMOTE, RESTART_FOLLOWER, START_CLUSTER};
 
 /// How soon one that was restarted is told to lead again.
 const SOON: Duration = Duration::from_millis(500);
 /// The status of what has to be restarted before it can lead.
 const LACKS_SETTINGS: u32 = 6;
+/// The status of what has no local socket, or one that lets nobody in.
+const NO_WAY_IN: u32 = 5;
 
 /// What is said of an old leader that has got its lead back meanwhile.
 pub(super) const LEADS_AGAIN: &str = "it leads again";
@@ -106,7 +108,15 @@ pub(super) async fn promote(
 ) -> Result<(u32, String), Outcome> {
     let number = timeline.to_string();
     let arguments: Vec<&str> = [&number, "manual"].into_iter().chain(names).collect();
-    let said = script::at_cluster(turn, on, PROMOTE, &arguments, b"").await;
+    let mut said = script::at_cluster(turn, on, PROMOTE, &arguments, b"").await;
+    if let Err(e) = &said
+        && e.status() == Some(NO_WAY_IN)
+    {
+        // Its machine may have gone down since it was told, and nobody else starts it: for the
+        // record it follows, and it may lead already.
+        script::at_cluster(turn, on, START_CLUSTER, &[""], b"").await?;
+        said = script::at_cluster(turn, on, PROMOTE, &arguments, b"").await;
+    }
     let said = match said {
         Err(e) if e.status() == Some(LACKS_SETTINGS) => {
             script::at_cluster(turn, on, RESTART_FOLLOWER, &[], b"").await?;
