@@ -82,11 +82,14 @@ pub fn advance(
             (Duration::ZERO, Some(note("step", &outcome.note)))
         }
         Goes::Waits(after) => {
-            operation.failures = 0;
             let was = operation.note.replace(outcome.note.clone());
             let said = was.as_ref() == Some(&outcome.note);
-            // What gets on may take as long as it likes: a copy of a large database.
+            // What gets on may take as long as it likes: a copy of a large database. But one that
+            // was begun again has not succeeded yet where the one before it failed.
             let goes_on = matches!(outcome.ended, Ended::GoesOn(_));
+            if !goes_on {
+                operation.failures = 0;
+            }
             if goes_on && was.is_some() && !said && !stuck {
                 let later = Some(now + patience);
                 operation.deadline = operation.deadline.max(later);
@@ -303,6 +306,21 @@ mod tests {
         operation.failures = step(&operation).tries - 1;
         let ended = ends_as(&operation, step(&operation), &Ended::Failed);
         assert_eq!(ended, Some(failed), "five in a row are one");
+    }
+
+    /// Else one that fails each time, after a while, would be begun for ever.
+    #[test]
+    fn what_is_begun_again_keeps_count_of_its_failures() {
+        let failed = after(at("rewind"), &Outcome::failed("no")).0;
+        assert_eq!(failed.failures, 3);
+        let goes_on = Outcome {
+            ended: Ended::GoesOn(Duration::from_secs(1)),
+            ..Outcome::again(Duration::from_secs(1), "half of it")
+        };
+        let begun = after(failed.clone(), &goes_on).0;
+        assert_eq!(begun.failures, 3);
+        let waits = Outcome::again(Duration::from_secs(1), "not yet");
+        assert_eq!(after(failed, &waits).0.failures, 0);
     }
 
     #[test]
