@@ -1,6 +1,6 @@
 //! Followers: made with their leader or later, close to it, parted from it, destroyed.
 
-use drover_tests::{Account, PATIENCE, Shows, until, when};
+use drover_tests::{Account, PATIENCE, Shows, sql, until, when};
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -55,6 +55,11 @@ async fn a_premium_database_has_a_follower_in_another_zone_that_clients_find() {
     .unwrap();
     let own = world.customer(&follower).await;
     own.psql("insert into t values (9)").unwrap();
+    // Its server knows by whose word: a record from before is behind that.
+    let sql = "select id from operations where kind = 'unfollow'";
+    let operation: String = sql::scalar(&world.drover.pool, sql, ()).await;
+    let knows = format!("grep -l {operation} /var/lib/drover/words/* | wc -l");
+    assert_eq!(world.drover.at(&its, &knows).await.unwrap().trim(), "1");
     let slots = |seen: &Value| seen["replication_slots"].as_array().map(Vec::len);
     world.seen(&id, |seen| slots(seen) == Some(1)).await;
 

@@ -30,6 +30,7 @@ impl Operation for Unfollow {
     const STEPS: &'static [Step<Self>] = &[
         step!("promote", "promote it" => promote),
         step!("part", "write down that it leads" => part),
+        step!("tell", "have its server know that it leads" => tell),
         step!("slot", "drop the slot that kept WAL for it" => slot),
         step!("names", "have nobody wait for it" => names),
     ];
@@ -69,6 +70,13 @@ async fn part(turn: &mut Turn<'_, Unfollow>) -> Work {
         replication: replication.transpose()?,
         by: turn.operation.id,
     }))
+}
+
+/// By a word of the record that has it so: an older record is behind what its server has obeyed
+/// then, and makes nobody's follower of it.
+async fn tell(turn: &mut Turn<'_, Unfollow>) -> Work {
+    let said = sync::write(turn, turn.resource()?, Durability::Async, &[]).await?;
+    Ok(Outcome::done(said))
 }
 
 async fn slot(turn: &mut Turn<'_, Unfollow>) -> Work {
