@@ -62,6 +62,24 @@ async fn is_understood(machine: &Machine, cluster: &Cluster<'_>, login: Login) {
     assert!(ended.is_ok() && !later, "{login:?}: {ended:?}");
 }
 
+/// After each upgrade of the system PostgreSQL says so at every login, whatever the client asks
+/// to be told.
+#[tokio::test]
+async fn what_postgresql_remarks_at_a_login_is_no_answer() {
+    let machine = Machine::trixie().await;
+    let cluster = machine.cluster("remarks").await;
+    let remarks = "cd /tmp; psql() { runuser -u postgres -- psql -p $P \"$@\"; }
+        psql -qc \"update pg_database set datcollversion = '0'\"
+        psql -c 'select 1' 2>&1";
+    let said = cluster.root(remarks).await;
+    assert!(said.contains("collation version"), "{said}");
+    for login in [Login::Root, Login::Helper] {
+        let changed = cluster.does(login, SET_READ_ONLY, &[]).await;
+        assert!(changed.obeys.is_some(), "{login:?}: {changed:?}");
+        cluster.does(login, RESET_READ_ONLY, &[""]).await;
+    }
+}
+
 #[tokio::test]
 async fn whatever_the_login_shell_is_it_means_the_same() {
     let machine = Machine::trixie().await;
