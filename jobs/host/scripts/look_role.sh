@@ -9,6 +9,7 @@ select jsonb_build_object(
     'in_recovery', pg_is_in_recovery(),
     'there', count(*) > 0,
     'login', coalesce(bool_or(rolcanlogin), false),
+    'mighty', coalesce(bool_or(rolsuper or rolreplication or rolcreaterole or rolbypassrls), false),
     'expired', coalesce(bool_or(rolvaliduntil <= now()), false))
 from pg_roles where rolname = :'role'
 SQL

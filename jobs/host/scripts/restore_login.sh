@@ -1,13 +1,15 @@
 # shellcheck shell=sh
 # Lets role $2 log in again; $3 is whether to set its password. What is read first sets
-# psql's variable `verifier`.
+# psql's variable `verifier`. A role that may more than read and write is not found.
 
 {
   cat <&3
   quiet
   cat <<'SQL'
 select rolcanlogin as may_log_in, coalesce(rolvaliduntil <= now(), false) as is_expired
-from pg_roles where rolname = :'role' \gset
+from pg_roles
+where rolname = :'role' and not (rolsuper or rolreplication or rolcreaterole or rolbypassrls)
+\gset
 \if :may_log_in
 \else
 alter role :"role" login;

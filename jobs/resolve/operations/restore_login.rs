@@ -2,6 +2,7 @@
 //! that drover knows.
 
 use drover::model::{ExposeSecret, OperationKind, Resource, Server};
+use drover::store::creation;
 use postgres_protocol::password::scram_sha_256;
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +43,7 @@ struct Told {
     in_recovery: bool,
     there: bool,
     login: bool,
+    mighty: bool,
     expired: bool,
 }
 
@@ -114,6 +116,16 @@ async fn look(turn: &mut Turn<'_, RestoreLogin>) -> Work {
     if let Some(why) = follows(resource.leader, told.in_recovery) {
         return Ok(Outcome::skipped(why));
     }
+    if told.mighty {
+        return Ok(Outcome::skipped(format!(
+            "{role} may do more than a database's own: drover gives nobody such a role's login"
+        )));
+    }
+    if another_has(turn, resource).await? {
+        return Ok(Outcome::skipped(format!(
+            "{role} is the role of another resource that drover made: it is not for this one"
+        )));
+    }
     let why = match (told.login, told.expired) {
         (true, true) => "its password has expired",
         (true, false) => "its password is another",
@@ -122,6 +134,12 @@ async fn look(turn: &mut Turn<'_, RestoreLogin>) -> Work {
     };
     turn.memo.password_only = told.login && !told.expired;
     Ok(Outcome::done(format!("{role} is refused: {why}")))
+}
+
+/// Whether drover has made this role for somebody else.
+async fn another_has(turn: &Context<'_>, resource: &Resource) -> Result<bool, Outcome> {
+    let mut db = turn.tools.pool.acquire().await?;
+    Ok(creation::made_role_for_another(&mut db, resource).await?)
 }
 
 fn hba(role: &str, server: &Server, message: &str) -> Outcome {
