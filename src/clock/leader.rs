@@ -28,11 +28,11 @@ impl Leader {
     pub(super) async fn leads(&self) -> bool {
         let mut held = self.held.lock().await;
         if let Some(connection) = held.as_mut() {
-            let alive = store::now(connection);
-            if matches!(tokio::time::timeout(LIMIT, alive).await, Ok(Ok(_))) {
+            let may_write = store::may_write(connection);
+            if matches!(tokio::time::timeout(LIMIT, may_write).await, Ok(Ok(true))) {
                 return true;
             }
-            tracing::warn!("the connection that held the lead is gone");
+            tracing::warn!("the connection that held the lead is gone, or may not write");
             *held = None;
         }
         match tokio::time::timeout(LIMIT, self.take()).await {

@@ -32,14 +32,17 @@ pub async fn run(pool: PgPool, config: ClockConfig, stop: CancellationToken) -> 
     let mut chores = tokio::task::JoinSet::new();
     for chore in Chore::ALL.iter().copied() {
         let schedule = Schedule::from_str(chore.schedule())?;
-        chores.spawn(keep_time(
-            chore,
-            schedule,
-            pool.clone(),
-            config.clone(),
-            leader.clone(),
-            stop.clone(),
-        ));
+        let (pool, config, leader) = (pool.clone(), config.clone(), leader.clone());
+        let stop = stop.clone();
+        chores.spawn(async move {
+            let first = tokio::time::sleep(chore.first_after());
+            if stop.run_until_cancelled(first).await.is_none() {
+                return;
+            }
+            let does = || once(chore, &pool, &config, &leader);
+            stop.run_until_cancelled(keep_time(chore, schedule, does))
+                .await;
+        });
     }
     while let Some(ended) = chores.join_next().await {
         ended?;
@@ -48,35 +51,22 @@ pub async fn run(pool: PgPool, config: ClockConfig, stop: CancellationToken) -> 
     Ok(())
 }
 
-/// Does one chore at the start and at every tick of its schedule.
-async fn keep_time(
-    chore: Chore,
-    schedule: Schedule,
-    pool: PgPool,
-    config: ClockConfig,
-    leader: Arc<Leader>,
-    stop: CancellationToken,
-) {
-    let first = tokio::time::sleep(chore.first_after());
-    if stop.run_until_cancelled(first).await.is_none() {
-        return;
-    }
-    let mut ticks = std::pin::pin!(CronScheduler::new(schedule).into_stream());
+/// Does one chore at the start and at every tick of its schedule. A tick that went by while it
+/// was at it is skipped.
+async fn keep_time<D: Future<Output = ()>>(chore: Chore, schedule: Schedule, does: impl Fn() -> D) {
     loop {
-        tokio::select! {
-            () = once(chore, &pool, &config, &leader) => {}
-            () = stop.cancelled() => return,
-        }
-        tokio::select! {
-            tick = ticks.next() => match tick {
+        // The schedule keeps a tick that it has missed, and can never give another.
+        let mut ticks = std::pin::pin!(CronScheduler::new(schedule.clone()).into_stream());
+        loop {
+            does().await;
+            match ticks.next().await {
                 Some(Ok(_)) => {}
                 Some(Err(e)) => {
-                    tracing::warn!(%chore, error = %e, "the schedule stumbled");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    tracing::debug!(%chore, error = %e, "a tick was missed");
+                    break;
                 }
                 None => return,
-            },
-            () = stop.cancelled() => return,
+            }
         }
     }
 }
@@ -89,5 +79,27 @@ async fn once(chore: Chore, pool: &PgPool, config: &ClockConfig, leader: &Leader
         Ok(Ok(())) => {}
         Ok(Err(e)) => tracing::warn!(%chore, error = %e, "a chore failed"),
         Err(_) => tracing::warn!(%chore, limit = ?LIMIT, "a chore took too long"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// Else it would never be done again.
+    #[tokio::test]
+    async fn a_chore_that_is_longer_than_its_period_skips_ticks() {
+        let schedule = Schedule::from_str("* * * * * *").unwrap();
+        let done = AtomicU32::new(0);
+        let does = || async {
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+            done.fetch_add(1, Ordering::Relaxed);
+        };
+        let keeps = keep_time(Chore::ALL[0], schedule, does);
+        let _ = tokio::time::timeout(Duration::from_secs(15), keeps).await;
+        let done = done.load(Ordering::Relaxed);
+        assert!((4..=10).contains(&done), "{done}");
     }
 }

@@ -113,14 +113,16 @@ pub async fn connect(url: &str, size: u32) -> Result<PgPool, ConnectError> {
     Ok(pool)
 }
 
-/// Whether a connection that comes back to the pool is in no transaction; one that is gets
-/// closed. Whoever is dropped while it begins a transaction (a client hangs up, a time limit
+/// Whether a connection that comes back to the pool is in no transaction and may write; one
+/// that is not gets closed. What a session was told when it began it is told for as long as it
+/// lives, also where the control database takes writes again. Whoever is dropped while it begins a transaction (a client hangs up, a time limit
 /// passes, a worker stops while apalis claims for it) leaves it open in sqlx 0.9.0
 /// (<https://github.com/transact-rs/sqlx/issues/4393>): what the next one writes on that
 /// connection would be lost.
 async fn is_at_rest(db: &mut PgConnection) -> sqlx::Result<bool> {
     // In the simple protocol, a statement and the transaction it is alone in begin at once.
-    let sql = "select now() = statement_timestamp()";
+    let sql = "select now() = statement_timestamp()
+                      and current_setting('transaction_read_only') = 'off'";
     sqlx::raw_sql(sql).fetch_one(db).await?.try_get(0)
 }
 
@@ -139,7 +141,20 @@ fn options(url: &str) -> Result<PgConnectOptions, ConnectError> {
         // Every statement of drover's is a short one. Where the planner takes it for a
         // long one, as it does of a table without statistics, compiling it takes a
         // hundred times as long as running it, at each execution.
-        .options([("jit", "off")])
+        //
+        // Whatever the role or the database have set: names are ours, and so are time limits.
+        // A host that falls silent is given up by its own side too, and what a session of ours
+        // held there, such as the clock's lead, is free then.
+        .options([
+            ("jit", "off"),
+            ("search_path", "public"),
+            ("default_transaction_isolation", "read committed"),
+            ("statement_timeout", "0"),
+            ("tcp_keepalives_idle", "10"),
+            ("tcp_keepalives_interval", "5"),
+            ("tcp_keepalives_count", "3"),
+            ("tcp_user_timeout", "20000"),
+        ])
         .log_slow_statements(tracing::log::LevelFilter::Off, Duration::from_secs(1)))
 }
 
@@ -206,6 +221,13 @@ async fn make_ready(pool: &PgPool) -> anyhow::Result<()> {
         .await
         .context("creating the days' partitions")?;
     Ok(())
+}
+
+/// Whether this connection may write: where the control database became a standby, or read-only,
+/// it may not.
+pub async fn may_write(db: &mut PgConnection) -> sqlx::Result<bool> {
+    let sql = "select current_setting('transaction_read_only') = 'off'";
+    only_value(db, sql, ()).await
 }
 
 /// What the control database's clock says: when this transaction began.
