@@ -42,10 +42,17 @@ pub fn optional(
     text.map(|text| check(field, text)).transpose()
 }
 
+/// Whether a person who reads it sees something else than what is there: a control character, or
+/// one that turns the direction in which others are read.
+pub fn is_odd(character: char) -> bool {
+    let turns = matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    character.is_control() || turns
+}
+
 /// One line of text without control characters, such as a database's name.
 pub fn line(field: &str, text: &str, most: usize) -> Result<String> {
     let length = text.chars().count();
-    if (1..=most).contains(&length) && !text.chars().any(char::is_control) {
+    if (1..=most).contains(&length) && !text.chars().any(is_odd) {
         return Ok(text.to_owned());
     }
     let message =

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 
+use super::check::is_odd;
 use super::error::{ApiError, Result};
 use crate::api::Prefixed;
 use crate::model::{IdError, Kind, PublicId};
@@ -26,7 +27,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
             .map_err(|_| {
                 ApiError::bad_request("invalid_query", "the query of this address cannot be read")
             })?;
-        Ok(Self(pairs))
+        // No name or id of ours has one, and PostgreSQL takes no NUL.
+        match pairs.iter().find(|(_, text)| text.chars().any(is_odd)) {
+            Some((name, _)) => Err(wrong(name, "must have no control characters")),
+            None => Ok(Self(pairs)),
+        }
     }
 }
 

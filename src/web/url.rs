@@ -19,7 +19,7 @@ use crate::store::subjects::{self, Known};
 /// do where there is no follower).
 const fn session(role: Role) -> &'static str {
     match role {
-        Role::Leader => "read-write",
+        Role::Leader => "primary",
         Role::Follower => "prefer-standby",
     }
 }

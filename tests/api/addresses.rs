@@ -46,7 +46,7 @@ async fn clients_find_all_nodes_that_are_there_in_one_address() {
     for resource in [&shop, &reader] {
         let both = drover.url(resource, "?role=leader").await;
         let hosts = format!("postgresql://{user}@10.0.0.9:5432,[fd00::10]:5432/{database}");
-        let writes = format!("{hosts}?sslmode=verify-full&target_session_attrs=read-write");
+        let writes = format!("{hosts}?sslmode=verify-full&target_session_attrs=primary");
         assert_eq!(both["url"], writes);
         let reads = drover.url(resource, "?role=follower").await;
         let reads = reads["url"].as_str().unwrap();

@@ -109,6 +109,16 @@ pub async fn adopt_server(
     if let Some(id) = same {
         return Err(AdoptError::Duplicate(id));
     }
+    if let Some((cloud, instance)) = &new.instance {
+        // What is done to it would be done to another.
+        one_at_a_time(db, &format!("instance {cloud}:{instance}")).await?;
+        let sql = "select v.id from servers v join subjects s using (id)
+                   where s.forgotten_at is null and v.cloud = $1 and v.instance_id = $2";
+        let same: Option<SubjectId> = value(db, sql, (cloud, instance)).await?;
+        if let Some(id) = same {
+            return Err(AdoptError::Duplicate(id));
+        }
+    }
     let id = insert_subject(db, Kind::Server, &new.name, &new.tier).await?;
     let ssh_key = match &new.ssh_key {
         Some(plain) => Some(key.seal(plain, &format!("{id}/ssh_key"))?),
