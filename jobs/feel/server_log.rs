@@ -11,6 +11,7 @@ pub(crate) const PATTERN: &str = "(ready to accept connections|starting PostgreS
     database system is shut down|received (fast|smart|immediate) shutdown)";
 
 const LONGEST: usize = 200;
+const SHUT_DOWN: &str = "database system is shut down";
 
 /// The last reason since the last start: what stood there before that start
 /// explains nothing.
@@ -23,7 +24,11 @@ pub(crate) fn reason(log: &str) -> Option<String> {
         if message.starts_with("starting PostgreSQL") || message.contains("ready to accept") {
             reason = None;
         } else if explains(severity, message) {
-            reason = Some(clean(message, LONGEST));
+            // What comes of a cause explains less than that.
+            let comes_of_it = message == SHUT_DOWN && reason.is_some();
+            if !comes_of_it {
+                reason = Some(clean(message, LONGEST));
+            }
         }
     }
     reason
@@ -60,8 +65,8 @@ fn message(line: &str) -> Option<(&'static str, &str)> {
 fn explains(severity: &str, message: &str) -> bool {
     // `server process (PID 4711) was terminated by signal 9: Killed`
     let signal = message.contains(" (PID ") && message.contains(") was terminated by signal ");
-    let stopped = message == "database system is shut down"
-        || (message.starts_with("received ") && message.contains(" shutdown"));
+    let stopped =
+        message == SHUT_DOWN || (message.starts_with("received ") && message.contains(" shutdown"));
     match severity {
         "PANIC:  " => true,
         "LOG:  " => signal || stopped,
@@ -94,6 +99,18 @@ mod tests {
         assert_eq!(
             reason("PANIC:  no checkpoint").as_deref(),
             Some("no checkpoint")
+        );
+    }
+
+    #[test]
+    fn that_it_is_shut_down_hides_no_cause() {
+        let log = "FATAL:  could not write to file \"pg_wal/x\": No space left on device\n\
+            LOG:  database system is shut down\n";
+        assert!(reason(log).unwrap().ends_with("No space left on device"));
+        let asked = "LOG:  received fast shutdown request\nLOG:  database system is shut down\n";
+        assert_eq!(
+            reason(asked).as_deref(),
+            Some("received fast shutdown request")
         );
     }
 

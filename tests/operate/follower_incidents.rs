@@ -74,6 +74,17 @@ impl Pair {
         said.unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
+    /// At once: drover stops it as soon as it has seen that.
+    async fn promoted_and_written_to(&self) {
+        let cluster = self.cluster(&self.follower).await;
+        let database = cluster.split('/').nth(1).unwrap();
+        let both = format!(
+            "sudo -n -u postgres psql -U postgres -XAtq --cluster {cluster} -d {database} \
+             -c 'select pg_promote()' -c 'insert into ledger values (666)'"
+        );
+        self.at(&self.follower, &both).await;
+    }
+
     async fn tried_as_superuser(&self, id: &str, sql: &str) -> Result<String, String> {
         let cluster = self.cluster(id).await;
         let database = cluster.split('/').nth(1).unwrap();
@@ -209,9 +220,7 @@ async fn a_follower_that_was_promoted_by_hand_is_stopped_paged_for_and_rewound()
     let pair = Pair::start().await;
     pair.write("insert into ledger values (1)").await;
     pair.are_alike("1").await;
-    pair.superuser(&pair.follower, "select pg_promote()").await;
-    let beside = "insert into ledger values (666)";
-    pair.superuser(&pair.follower, beside).await;
+    pair.promoted_and_written_to().await;
     pair.write("insert into ledger values (2)").await;
     pair.opened_and_over(IncidentKind::SplitBrain).await;
     pair.streams().await;

@@ -28,7 +28,7 @@ select format('create database %I owner %I', :'database', :'role')
 where not exists (select from pg_database where datname = :'database')
 \gexec
 revoke all on database :"database" from public;
-revoke connect on database postgres from public;
+revoke connect on database postgres, template1 from public;
 SQL
 } | sql -o /dev/null || exit 1
 

@@ -392,7 +392,11 @@ fn ask(incident: &Incident, book: &Playbook) -> NextAction {
             attempt: attempt + 1,
         };
     }
-    NextAction::Escalate("every remedy was tried".into())
+    let why = match incident.attempts {
+        0 => "each of its remedies was passed over",
+        _ => "every remedy was tried",
+    };
+    NextAction::Escalate(why.into())
 }
 
 fn owes_undo(incident: &Incident, book: &Playbook) -> bool {
