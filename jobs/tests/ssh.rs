@@ -327,7 +327,7 @@ async fn a_local_server_lives_dies_and_comes_back() {
     local.stop(&one).await.unwrap();
     let down = witness::ask_server(&subject, at, &cx).await;
     assert!(
-        matches!(&down, Witness::Down { detail } if detail.contains("shut down")),
+        matches!(&down, Witness::Down { detail } if detail.contains("received fast shutdown")),
         "{down:?}"
     );
     local.start(&one).await.unwrap();

@@ -141,7 +141,8 @@ async fn a_frozen_machine_takes_connections_and_says_nothing() {
     let daemon = Daemon::start().await;
     let machine = daemon.up(daemon.plain("a")).await;
     let tick =
-        "nohup sh -c 'while :; do date +%s.%N >/tmp/tick; sleep 0.1; done' >/dev/null 2>&1 &";
+        "nohup sh -c 'while :; do date +%s.%N >/root/tick; sleep 0.1; done' >/dev/null 2>&1 &
+         until [ -s /root/tick ]; do sleep 0.1; done";
     daemon.sh("a", tick).await;
     daemon.client.freeze("a").await.unwrap();
     assert_eq!(daemon.client.show("a").await.unwrap().power, Power::Frozen);
@@ -156,10 +157,10 @@ async fn a_frozen_machine_takes_connections_and_says_nothing() {
     );
     assert!(word.await.is_err());
     daemon.client.thaw("a").await.unwrap();
-    let first = daemon.sh("a", "cat /tmp/tick").await;
+    let first = daemon.sh("a", "cat /root/tick").await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_ne!(
-        daemon.sh("a", "cat /tmp/tick").await,
+        daemon.sh("a", "cat /root/tick").await,
         first,
         "its processes go on"
     );
