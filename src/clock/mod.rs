@@ -51,22 +51,20 @@ pub async fn run(pool: PgPool, config: ClockConfig, stop: CancellationToken) -> 
     Ok(())
 }
 
-/// Does one chore at the start and at every tick of its schedule. A tick that went by while it
-/// was at it is skipped.
+/// Does one chore at the start and at every tick of its schedule. A tick that goes by while it
+/// is at it is skipped.
 async fn keep_time<D: Future<Output = ()>>(chore: Chore, schedule: Schedule, does: impl Fn() -> D) {
     loop {
-        // The schedule keeps a tick that it has missed, and can never give another.
+        does().await;
+        // A new one each time: one that has missed a tick keeps it, and never gives another.
         let mut ticks = std::pin::pin!(CronScheduler::new(schedule.clone()).into_stream());
-        loop {
-            does().await;
-            match ticks.next().await {
-                Some(Ok(_)) => {}
-                Some(Err(e)) => {
-                    tracing::debug!(%chore, error = %e, "a tick was missed");
-                    break;
-                }
-                None => return,
+        match ticks.next().await {
+            Some(Ok(_)) => {}
+            Some(Err(e)) => {
+                tracing::warn!(%chore, error = %e, "the schedule stumbled");
+                tokio::time::sleep(Duration::from_secs(1)).await;
             }
+            None => return,
         }
     }
 }

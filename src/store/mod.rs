@@ -114,11 +114,11 @@ pub async fn connect(url: &str, size: u32) -> Result<PgPool, ConnectError> {
 }
 
 /// Whether a connection that comes back to the pool is in no transaction and may write; one
-/// that is not gets closed. What a session was told when it began it is told for as long as it
-/// lives, also where the control database takes writes again. Whoever is dropped while it begins a transaction (a client hangs up, a time limit
-/// passes, a worker stops while apalis claims for it) leaves it open in sqlx 0.9.0
+/// that is not gets closed. Whoever is dropped while it begins a transaction (a client hangs up,
+/// a time limit passes, a worker stops while apalis claims for it) leaves it open in sqlx 0.9.0
 /// (<https://github.com/transact-rs/sqlx/issues/4393>): what the next one writes on that
-/// connection would be lost.
+/// connection would be lost. And a session that began while the control database took no writes
+/// takes none for as long as it lives.
 async fn is_at_rest(db: &mut PgConnection) -> sqlx::Result<bool> {
     // In the simple protocol, a statement and the transaction it is alone in begin at once.
     let sql = "select now() = statement_timestamp()

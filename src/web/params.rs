@@ -27,18 +27,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
             .map_err(|_| {
                 ApiError::bad_request("invalid_query", "the query of this address cannot be read")
             })?;
-        // No name or id of ours has one, and PostgreSQL takes no NUL.
-        match pairs.iter().find(|(_, text)| text.chars().any(is_odd)) {
-            Some((name, _)) => Err(wrong(name, "must have no control characters")),
-            None => Ok(Self(pairs)),
-        }
+        Ok(Self(pairs))
     }
 }
 
 impl Params {
-    /// Refuses every parameter that is not among these, or is there twice.
+    /// Refuses every parameter that is not among these, is there twice, or has what no name or id
+    /// of ours has: PostgreSQL takes no NUL.
     pub fn only(&self, known: &[&str]) -> Result<()> {
-        for (at, (name, _)) in self.0.iter().enumerate() {
+        for (at, (name, text)) in self.0.iter().enumerate() {
             let field: String = name.chars().take(63).collect();
             if !known.contains(&name.as_str()) {
                 let message = format!(
@@ -49,6 +46,9 @@ impl Params {
             }
             if self.0[..at].iter().any(|(earlier, _)| earlier == name) {
                 return Err(wrong(name, "may be given only once"));
+            }
+            if text.chars().any(is_odd) {
+                return Err(wrong(name, "must have no control characters"));
             }
         }
         Ok(())

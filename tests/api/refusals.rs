@@ -300,6 +300,8 @@ servers?limit=0                           invalid_parameter limit
 servers?limit=501                         invalid_parameter limit
 servers?limit=ten                         invalid_parameter limit
 servers?limit=1&limit=2                   invalid_parameter limit
+servers?name=%00                          invalid_parameter name
+servers?name=a%E2%80%AEb                  invalid_parameter name
 servers?cursor=x                          invalid_cursor cursor
 servers?cursor=DB                         invalid_cursor cursor
 servers?server=SERVER                     unknown_parameter server
