@@ -36,6 +36,23 @@ async fn without_a_host_key_the_first_contact_s_is_shown_and_pinned() {
     server.shows(json!({"state": "uncertain", "origin": "adopted"}));
 }
 
+/// What is done to an instance is done to one server.
+#[tokio::test]
+async fn an_instance_is_one_live_servers() {
+    let drover = Deployment::start().await;
+    let server = |name: &str, address: &str, cloud: &str| json!({"name": name, "address": address, "cloud": cloud, "instance_id": "i-123"});
+    let path = "/v1/servers?wait=false";
+    let first = drover.post(path, &server("one", "10.1.2.3", "ec2")).await;
+    let first = first.is(201).json()["id"].clone();
+    let second = drover.post(path, &server("two", "10.1.2.4", "ec2")).await;
+    let error = second.is(409).json()["error"].clone();
+    error.shows(json!({"code": "already_adopted"}));
+    error["message"].says([first.as_str().unwrap()]);
+    // Another cloud's is another.
+    let local = drover.post(path, &server("two", "10.1.2.4", "local")).await;
+    local.is(201);
+}
+
 #[tokio::test]
 async fn a_host_key_that_does_not_match_takes_the_adoption_back() {
     let drover = Deployment::start().await;

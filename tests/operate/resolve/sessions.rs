@@ -208,6 +208,23 @@ async fn a_role_that_is_gone_is_not_made() {
     assert_eq!(superuser(&server, &cluster, there).await, "0");
 }
 
+/// Else whoever may adopt could have drover set a superuser's password.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_given_the_login_of_a_mighty_role() {
+    let world = World::new("mighty", &json!({})).await;
+    let (server, cluster, _, resource) = world.pair(None).await;
+    let another = "alter role drover superuser password 'another'";
+    superuser(&server, &cluster, another).await;
+    let password = "select rolpassword from pg_authid where rolname = 'drover'";
+    let before = superuser(&server, &cluster, password).await;
+
+    let mut case = world.incident(resource, CredentialsRefused).await;
+    let story = case.calls_a_human().await;
+    assert!(story.contains("nobody such a role's login"), "{story}");
+    assert!(case.touched().is_empty(), "{story}");
+    assert_eq!(superuser(&server, &cluster, password).await, before);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_pg_hba_forbids_is_said_and_left_alone() {
     let world = World::new("hba", &json!({})).await;
