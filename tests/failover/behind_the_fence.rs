@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use drover_tests::{Lead, PATIENCE, Says, sql, until, when};
+use drover_tests::{Held, Lead, PATIENCE, Says, sql, until, when};
 use serde_json::json;
 
-use crate::at_each_step::{Held, linger_behind_each_step};
+use crate::at_each_step::linger_behind_each_step;
 use crate::scene::Scene;
 
 /// A leader dies; so does the one that led next, with rows that nobody else has. Both have
@@ -68,7 +68,7 @@ async fn where_nobody_can_lead_the_leader_is_let_out_of_its_fence() {
     scene.drover.unplug(&its.instance).await.unwrap();
     let fenced = Instant::now();
     scene.written_after(fenced + Duration::from_secs(5)).await;
-    assert_eq!(scene.lead().await.id, old.id);
+    scene.assert_leads(&old).await;
     assert_eq!(scene.resource(&old.id).await["epoch"], 1);
     let sql = "select text from operation_events e join operations o on o.id = e.operation_id
          where o.kind = 'failover' order by e.id";
@@ -76,7 +76,11 @@ async fn where_nobody_can_lead_the_leader_is_let_out_of_its_fence() {
     told.join("\n").as_str().says(["leads on"]);
     scene.mend_configuration(&its).await;
     scene.settled_with_help().await;
-    assert_eq!(scene.lead().await.id, old.id);
+    // Whatever came of it since on a machine that has much to do: it was called off.
+    let sql = "select count(*) from leader_changes join operations o on o.id = operation_id
+         where o.kind = 'switchover'";
+    let changes: i64 = sql::scalar(&scene.drover.pool, sql, ()).await;
+    assert_eq!(changes, 0, "{}", scene.timeline().await);
     assert_eq!(scene.ledger.lost().unwrap(), Vec::<u64>::new());
     scene.assert_one_leader().await;
 }
@@ -178,7 +182,7 @@ async fn what_a_person_was_told_cannot_be_done_is_not_done_later() {
         sql::run(pool, sql, [operation]).await;
         tokio::time::sleep(Duration::from_secs(3)).await;
     }
-    assert_eq!(scene.lead().await.id, old.id);
+    scene.assert_leads(&old).await;
     let cancel = json!({"action": "cancel", "reason": "it serves"});
     scene.drover.act(&id, &cancel).await.unwrap();
     // Asked again, it is done, and then it cannot be called off any more.
@@ -194,16 +198,16 @@ async fn what_a_person_was_told_cannot_be_done_is_not_done_later() {
 async fn a_switchover_that_was_called_off_promotes_nobody() {
     let mut scene = Scene::start("async", 1).await;
     let (old, its) = scene.pair().await;
-    let held = Held::behind(&scene, "checkpoint").await;
+    let held = Held::behind(&scene.drover.pool, "checkpoint").await;
     let ask = json!({"action": "switchover", "now": true, "reason": "a test"});
     scene.drover.act(&old.id, &ask).await.unwrap();
-    held.met(&scene).await;
+    held.met(&scene.drover.pool).await;
     // It has received all by the end, and has not replayed it.
     scene.hold_replay(&its, true).await;
     held.release().await;
-    let held = Held::behind(&scene, "lead_on").await;
+    let held = Held::behind(&scene.drover.pool, "lead_on").await;
     // It has been started; nobody has written down that it was.
-    held.met(&scene).await;
+    held.met(&scene.drover.pool).await;
     for pid in scene.drover.processes.pids("resolve") {
         scene.drover.processes.kill_pid(pid).unwrap();
     }
@@ -211,7 +215,7 @@ async fn a_switchover_that_was_called_off_promotes_nobody() {
     held.release().await;
     scene.drover.processes.start("resolve").unwrap();
     scene.settled().await;
-    assert_eq!(scene.lead().await.id, old.id);
+    scene.assert_leads(&old).await;
     assert_eq!(scene.resource(&old.id).await["epoch"], 1);
     scene.assert_one_leader().await;
     assert_eq!(scene.ledger.lost().unwrap(), Vec::<u64>::new());
@@ -224,17 +228,17 @@ async fn a_switchover_whose_follower_dies_lets_the_leader_lead_on() {
     scene.larger_herd(6).await;
     let (old, its) = scene.pair().await;
     // That it has everything is written down once this lets go.
-    let held = Held::behind(&scene, "catch_up").await;
+    let held = Held::behind(&scene.drover.pool, "catch_up").await;
     let ask = json!({"action": "switchover", "now": true, "reason": "a test"});
     scene.drover.act(&old.id, &ask).await.unwrap();
-    held.met(&scene).await;
+    held.met(&scene.drover.pool).await;
     scene.drover.unplug(&its.instance).await.unwrap();
     held.release().await;
     let died = Instant::now();
     scene.written_after(died + Duration::from_secs(1)).await;
-    assert_eq!(scene.lead().await.id, old.id);
+    scene.assert_leads(&old).await;
     scene.settled_with_help().await;
-    assert_eq!(scene.lead().await.id, old.id);
+    scene.assert_leads(&old).await;
     assert_eq!(scene.ledger.lost().unwrap(), Vec::<u64>::new());
     scene.assert_one_leader().await;
 }

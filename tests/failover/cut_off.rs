@@ -46,7 +46,7 @@ async fn a_control_plane_without_a_network_takes_no_lead_from_anybody() {
         scene.drover.processes.start(kind).unwrap();
     }
     scene.settled_with_help().await;
-    assert_eq!(scene.lead().await.id, old.id);
+    scene.assert_leads(&old).await;
     assert_eq!(scene.resource(&old.id).await["epoch"], 1);
     assert_eq!(scene.ledger.lost().unwrap(), Vec::<u64>::new());
 }

@@ -152,7 +152,7 @@ async fn who_lets_drover_in_no_more_but_serves_keeps_its_lead() {
     println!("{opened}");
     tokio::time::sleep(Duration::from_secs(25)).await;
     assert_eq!(scene.count_operations("failover").await, 0);
-    assert_eq!(scene.lead().await.id, old.id);
+    scene.assert_leads(&old).await;
     let moment = Instant::now();
     scene.written_after(moment).await;
     scene

@@ -147,6 +147,12 @@ impl Scene {
         }
     }
 
+    /// Whoever it is, what led to it is told.
+    pub async fn assert_leads(&self, node: &Lead) {
+        let leads = self.lead().await.id;
+        assert!(leads == node.id, "{leads}\n{}", self.timeline().await);
+    }
+
     /// What the record says of all operations and incidents.
     pub async fn timeline(&self) -> String {
         let sql = "select to_char(e.created_at, 'HH24:MI:SS.MS') || ' ' || o.kind || ': ' || e.text

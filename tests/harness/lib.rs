@@ -9,6 +9,7 @@ pub mod aws;
 pub mod daemon;
 pub mod deployment;
 pub mod flood;
+mod held;
 pub mod ledger;
 pub mod machines;
 pub mod moto;
@@ -26,6 +27,7 @@ pub mod zendesk;
 
 pub use daemon::Daemon;
 pub use deployment::Deployment;
+pub use held::Held;
 pub use ledger::{Account, Ledger};
 pub use machines::Machines;
 pub use moto::Moto;

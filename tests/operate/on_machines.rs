@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use drover_machines::protocol::Health;
 use drover_tests::machines::Check;
-use drover_tests::{Account, Lead, Ledger, PATIENCE, Says, Shows, sql, until, when};
+use drover_tests::{Account, Held, Lead, Ledger, PATIENCE, Says, Shows, sql, until, when};
 use serde_json::{Value, json};
 
 use crate::ec2::{Ec2, Setting};
@@ -90,6 +90,32 @@ impl Ec2 {
         let told = self.moto.ask("DescribeInstances", &which).await.unwrap();
         let (_, state) = told.split_once("<instanceState>").unwrap();
         drover_tests::aws::text(state, "name").unwrap().to_owned()
+    }
+
+    /// Somebody who does not tell drover stops its instance, and starts it.
+    async fn is_moved(&self, node: &Lead) {
+        let which = [("InstanceId.1", node.instance.as_str())];
+        for (action, then) in [("StopInstances", "stopped"), ("StartInstances", "running")] {
+            self.moto.ask(action, &which).await.unwrap();
+            let done = until(then, PATIENCE, || async {
+                let state = self.state(&node.instance).await;
+                when(state == then, state)
+            });
+            self.explained(done.await).await;
+        }
+    }
+
+    /// Until the record, and what customers are told, go by its new address.
+    async fn is_followed(&self, id: &str, before: &Lead) {
+        let again = until("it is followed", PATIENCE, || async {
+            let now = self.lead().await;
+            when(now.address != before.address, now)
+        });
+        self.explained(again.await).await;
+        let settled = self.drover.settled(0, PATIENCE).await;
+        self.explained(settled).await;
+        let account = self.drover.account(id).await.unwrap();
+        assert_eq!(account.psql("select 1").unwrap(), "1");
     }
 
     /// Until the newest observation is like this.
@@ -305,6 +331,9 @@ async fn one_that_comes_back_at_another_address_is_followed_there() {
     ec2.available(&id).await;
     let before = ec2.lead().await;
     before.address.as_str().says(["198.19."]);
+    // Its server's creation too is at its end.
+    let settled = ec2.drover.settled(0, PATIENCE).await;
+    ec2.explained(settled).await;
 
     // By drover.
     let move_it = json!({"action": "stop_start", "now": true, "reason": "a test"});
@@ -317,23 +346,20 @@ async fn one_that_comes_back_at_another_address_is_followed_there() {
     assert_eq!(account.psql("select 1").unwrap(), "1");
 
     // And by somebody who does not tell drover.
-    let which = [("InstanceId.1", moved.instance.as_str())];
-    ec2.moto.ask("StopInstances", &which).await.unwrap();
-    let stopped = until("it is stopped", PATIENCE, || async {
-        let state = ec2.state(&moved.instance).await;
-        when(state == "stopped", state)
-    });
-    ec2.explained(stopped.await).await;
-    ec2.moto.ask("StartInstances", &which).await.unwrap();
-    let again = until("it is followed", PATIENCE, || async {
-        let now = ec2.lead().await;
-        when(now.address != moved.address, now)
-    });
-    ec2.explained(again.await).await;
-    let settled = ec2.drover.settled(0, PATIENCE).await;
-    ec2.explained(settled).await;
-    let account = ec2.drover.account(&id).await.unwrap();
-    assert_eq!(account.psql("select 1").unwrap(), "1");
+    ec2.is_moved(&moved).await;
+    ec2.is_followed(&id, &moved).await;
+
+    // Also while it is rebooted: before that, and behind it.
+    for step in ["look", "reboot"] {
+        let moved = ec2.lead().await;
+        let held = Held::behind(&ec2.drover.pool, step).await;
+        let reboot = json!({"action": "reboot", "now": true, "reason": "a test"});
+        ec2.drover.act(&moved.server, &reboot).await.unwrap();
+        held.met(&ec2.drover.pool).await;
+        ec2.is_moved(&moved).await;
+        held.release().await;
+        ec2.is_followed(&id, &moved).await;
+    }
     println!("{}", ec2.timeline().await);
     ec2.destroy(&id, "orders").await;
     ec2.until_nothing_is_left().await;

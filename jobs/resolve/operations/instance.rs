@@ -228,6 +228,12 @@ impl Machine<'_> {
         })
     }
 
+    /// Whether it is at another address than the record's since it was marked: then it has
+    /// been stopped and started, whoever did it.
+    pub(super) fn has_moved(&self, instance: &Instance, marked: &Marked) -> bool {
+        self.its_own(instance, marked.address.as_deref()).is_some()
+    }
+
     /// The address that its cloud gave it, where the record has one of its cloud's too, and
     /// another. A host name, or an address of a person's own choice, is left alone; what
     /// drover made has none but its cloud's.

@@ -70,6 +70,9 @@ async fn look(turn: &mut Turn<'_, Reboot>) -> Work {
 async fn mark(turn: &mut Turn<'_, Reboot>) -> Work {
     let machine = machine(turn)?;
     let instance = machine.there().await?;
+    if let Some(moved) = machine.moved(&instance) {
+        return Ok(moved);
+    }
     turn.memo.running = instance.state == InstanceState::Running;
     turn.memo.boot_id = match instance.boot {
         None if turn.memo.running => boot_id(turn, &machine).await,
@@ -90,7 +93,7 @@ async fn boot_id(turn: &Context<'_>, machine: &Machine<'_>) -> Option<String> {
 
 /// Whether it is in another boot than the marked one; `None`: nobody can tell yet.
 /// One that did not run when it was marked, or did not answer, is in another as soon
-/// as it does.
+/// as it does; so is one that is at another address by now, where nobody asks it yet.
 async fn has_booted(
     turn: &Turn<'_, Reboot>,
     machine: &Machine<'_>,
@@ -100,7 +103,7 @@ async fn has_booted(
     if instance.state != InstanceState::Running {
         return None;
     }
-    if !memo.running {
+    if !memo.running || machine.has_moved(instance, &memo.marked) {
         return Some(true);
     }
     if let (Some(marked), Some(now)) = (&memo.boot, &instance.boot) {
@@ -119,7 +122,7 @@ async fn reboot(turn: &mut Turn<'_, Reboot>) -> Work {
     // none twice. Of another one's, the server's own word is asked for first; where it
     // had none, nobody can tell.
     let carries_on = memo.boot.is_some();
-    let told = memo.boot_id.is_some();
+    let told = memo.boot_id.is_some() || machine.has_moved(&instance, &memo.marked);
     if told && has_booted(turn, &machine, &instance).await == Some(true) {
         return Ok(machine.touched(Outcome::done(format!("{name} has booted since"))));
     }
