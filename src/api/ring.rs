@@ -48,6 +48,8 @@ pub struct Ring {
     /// How many tiers and subjects were set to a mode of their own: by `tier` and
     /// `subject`, then by mode.
     pub modes: Counts,
+    /// Whether a clock leads: without one, nothing that is lost in the ring is mended.
+    pub clock_leads: bool,
     /// What the clouds have that is nobody's, by region and sort, noughts included.
     pub orphans: Vec<OrphanCount>,
 }

@@ -9,7 +9,7 @@ use super::{Failure, say};
 
 /// Connections of a web process: its requests are short, and wait for one.
 const WEB_POOL: u32 = 10;
-/// Connections of a clock: one of them holds the leader's lock.
+/// Connections of a clock.
 const CLOCK_POOL: u32 = 4;
 
 /// `drover migrate`.

@@ -167,6 +167,7 @@ pub fn ring(ring: &Ring) -> String {
             oldest.map_or("none yet".into(), |s| format!("{s:.1} s")),
         ),
         ("mode".into(), text(ring.mode)),
+        ("a clock leads".into(), text(ring.clock_leads)),
     ];
     let mut count = |counts: &Counts, name: fn(&str, &str) -> String| {
         for (first, by_second) in counts {

@@ -1,47 +1,51 @@
-//! Which of the clocks does the chores: the one that holds an advisory lock.
+//! Which of the clocks does the chores: the one that has the lead.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::PgPool;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
+use ulid::Ulid;
 
-use crate::store::{self, lead, old_record};
+use crate::store::{lead, old_record};
 
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Holds the lock on a connection of its own; if the connection dies, so does
-/// the lock, and whoever asks first is the next leader.
+/// Holds the lead under a name of its own, and says so before each chore.
 pub(super) struct Leader {
     pool: PgPool,
-    held: Mutex<Option<PgConnection>>,
+    name: String,
+    held: Mutex<bool>,
 }
 
 impl Leader {
     pub(super) fn new(pool: PgPool) -> Self {
+        let host = gethostname::gethostname();
         Self {
             pool,
-            held: Mutex::new(None),
+            name: format!(
+                "clock@{}:{}:{}",
+                host.to_string_lossy(),
+                std::process::id(),
+                Ulid::generate()
+            ),
+            held: Mutex::new(false),
         }
     }
 
-    /// Whether this clock leads now; takes the lead if nobody has it.
-    pub(super) async fn leads(&self) -> bool {
+    /// Whether this clock leads now; takes the lead if nobody has it. It is not cut off with
+    /// whoever asks: what it has begun to say must not come behind its resignation.
+    pub(super) async fn leads(self: &Arc<Self>) -> bool {
+        let this = self.clone();
+        let says = tokio::spawn(async move { this.says_so().await });
+        says.await.unwrap_or_default()
+    }
+
+    async fn says_so(&self) -> bool {
         let mut held = self.held.lock().await;
-        if let Some(connection) = held.as_mut() {
-            let may_write = store::may_write(connection);
-            if matches!(tokio::time::timeout(LIMIT, may_write).await, Ok(Ok(true))) {
-                return true;
-            }
-            tracing::warn!("the connection that held the lead is gone, or may not write");
-            *held = None;
-        }
-        match tokio::time::timeout(LIMIT, self.take()).await {
-            Ok(Ok(Some(connection))) => {
-                tracing::info!("this clock leads");
-                *held = Some(connection);
-                true
-            }
-            Ok(Ok(None)) => false,
+        let leads = match timeout(LIMIT, self.take(*held)).await {
+            Ok(Ok(leads)) => leads,
             Ok(Err(e)) => {
                 tracing::warn!(error = %e, "cannot ask who leads");
                 false
@@ -50,30 +54,34 @@ impl Leader {
                 tracing::warn!("cannot ask who leads: no answer in time");
                 false
             }
+        };
+        match (*held, leads) {
+            (false, true) => tracing::info!("this clock leads"),
+            (true, false) => tracing::warn!("this clock leads no longer"),
+            (true, true) | (false, false) => {}
         }
+        *held = leads;
+        leads
     }
 
-    /// Never back into the pool, wherever this is cut off: the lock must not
-    /// outlive the lead.
-    async fn take(&self) -> sqlx::Result<Option<PgConnection>> {
-        let mut connection = self.pool.acquire().await?.detach();
-        if lead::take(&mut connection).await? {
-            old_record::recognise(&mut connection).await?;
-            return Ok(Some(connection));
+    async fn take(&self, held: bool) -> sqlx::Result<bool> {
+        let mut db = self.pool.acquire().await?;
+        let leads = lead::take(&mut db, &self.name).await?;
+        if leads && !held {
+            old_record::recognise(&mut db).await?;
         }
-        connection.close().await?;
-        Ok(None)
+        Ok(leads)
     }
 
-    /// Gives the lead up, so that another clock need not wait.
+    /// Gives the lead up, so that another clock need not wait for its end.
     pub(super) async fn resign(&self) {
-        if let Some(connection) = self.held.lock().await.take()
-            && !matches!(
-                tokio::time::timeout(LIMIT, connection.close()).await,
-                Ok(Ok(()))
-            )
-        {
-            tracing::debug!("the connection that held the lead was already gone");
+        let _held = self.held.lock().await;
+        let resigned = timeout(LIMIT, async {
+            let mut db = self.pool.acquire().await?;
+            lead::resign(&mut db, &self.name).await
+        });
+        if !matches!(resigned.await, Ok(Ok(()))) {
+            tracing::debug!("the lead could not be given up; it ends by itself");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The clock: keeps time, and keeps the ring.
 //!
-//! Any number of clocks may run; one leads, by an advisory lock, and only the
+//! Any number of clocks may run; one leads, by a row that it renews, and only the
 //! leader does chores. Every chore may be done twice without harm.
 
 mod chore;
@@ -69,7 +69,7 @@ async fn keep_time<D: Future<Output = ()>>(chore: Chore, schedule: Schedule, doe
     }
 }
 
-async fn once(chore: Chore, pool: &PgPool, config: &ClockConfig, leader: &Leader) {
+async fn once(chore: Chore, pool: &PgPool, config: &ClockConfig, leader: &Arc<Leader>) {
     if !leader.leads().await {
         return;
     }

@@ -114,6 +114,6 @@ const A_FEEL: Duration = Duration::from_secs(3);
 /// twice a handler's limit (waiting its turn, then at work) and a margin.
 pub const STUCK_AFTER: Duration = Duration::from_secs(120);
 
-fn millis(duration: Duration) -> i64 {
+pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -6,7 +6,7 @@ use sqlx::{PgConnection, PgPool};
 
 use super::operations::{self, AtWork};
 use super::statement::only_value;
-use super::{incidents, modes, orphans, outbox, queue, subjects};
+use super::{incidents, lead, modes, orphans, outbox, queue, subjects};
 use crate::api::{self, Counts};
 use crate::model::Mode;
 
@@ -64,6 +64,7 @@ pub async fn numbers(db: &mut PgConnection) -> sqlx::Result<Ring> {
         operations: by_two(operations::count_open(db).await?),
         mode: mode.unwrap_or(Mode::Act),
         modes,
+        clock_leads: lead::is_held(db).await?,
         orphans: orphans::count(db).await?,
     };
     let at_work = operations::at_work(db, AT_WORK).await?;

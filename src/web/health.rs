@@ -88,6 +88,9 @@ pub fn complaints(ring: &Ring) -> Vec<String> {
 /// What somebody should see to, though the ring's promise is kept.
 pub fn worries(ring: &Ring) -> Vec<String> {
     let mut why = Vec::new();
+    if !ring.clock_leads {
+        why.push("no clock leads; is `drover clock` running?".into());
+    }
     let messages = &ring.messages;
     if messages.dead > 0 {
         let error = messages.last_error.as_deref().unwrap_or("no reason given");

@@ -124,6 +124,12 @@ fn register(registry: &mut Registry, ring: &Ring) {
     );
     gauge(
         registry,
+        "clock_leads",
+        "1 if a clock leads",
+        ring.clock_leads.into(),
+    );
+    gauge(
+        registry,
         "laps_last_minute",
         "Observations written in the last minute",
         ring.laps_last_minute,

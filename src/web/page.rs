@@ -118,6 +118,7 @@ fn herd(ring: &Ring) -> Markup {
                         (number("lost or extra tokens", &ring.astray.to_string()))
                         (number("laps in the last minute", &ring.laps_last_minute.to_string()))
                         (number("oldest observation", &oldest(ring)))
+                        (number("clock", clock(ring)))
                     }
                 }
             }
@@ -126,6 +127,13 @@ fn herd(ring: &Ring) -> Markup {
             (operations(ring))
             (time())
         }
+    }
+}
+
+fn clock(ring: &Ring) -> &'static str {
+    match ring.clock_leads {
+        true => "leads",
+        false => "none leads",
     }
 }
 

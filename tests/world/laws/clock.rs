@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use drover::config::ClockConfig;
-use drover::store::partitions;
 use drover::store::queue::{self, Mended, Queue};
+use drover::store::{lead, partitions};
 use drover_tests::{sql, until, when};
 use tokio_util::sync::CancellationToken;
 
@@ -66,13 +66,33 @@ async fn a_clock_that_is_stopped_as_it_takes_the_lead_does_not_keep_it() {
     }
 }
 
-/// In this herd's database: other tests' are in the same cluster. PostgreSQL
-/// lets go a moment after the connection was closed.
 async fn assert_nobody_leads(herd: &Herd) {
-    let locks = "select count(*) from pg_locks where locktype = 'advisory'
-               and database = (select oid from pg_database where datname = current_database())";
-    let what = "the lead given up";
-    sql::until(&herd.pool, what, SOON, locks, |n: &i64| *n == 0).await;
+    let leads = "select count(*) from clock_lead";
+    let nobody = |n: &i64| *n == 0;
+    sql::until(&herd.pool, "the lead given up", SOON, leads, nobody).await;
+}
+
+/// As one that is frozen, or cut off: nobody hears of it, and nobody can tell it anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_silent_leads_no_longer_than_it_said() {
+    let herd = Herd::of(0).await;
+    let mut db = herd.pool.acquire().await.unwrap();
+    assert!(!lead::is_held(&mut db).await.unwrap());
+    assert!(lead::take(&mut db, "silent").await.unwrap());
+    assert!(lead::is_held(&mut db).await.unwrap());
+    assert!(!lead::take(&mut db, "another").await.unwrap());
+    assert!(lead::take(&mut db, "silent").await.unwrap(), "it keeps it");
+    let past = "update clock_lead set leads_until = now() - interval '1 ms'";
+    sql::run(&mut *db, past, ()).await;
+    assert!(!lead::is_held(&mut db).await.unwrap());
+    assert!(lead::take(&mut db, "another").await.unwrap());
+    assert!(!lead::take(&mut db, "silent").await.unwrap(), "too late");
+    lead::resign(&mut db, "silent").await.unwrap();
+    assert!(lead::is_held(&mut db).await.unwrap(), "it was another's");
+    // The database's own clock was set back.
+    let ahead = "update clock_lead set leads_until = now() + interval '1 hour'";
+    sql::run(&mut *db, ahead, ()).await;
+    assert!(lead::take(&mut db, "silent").await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
