@@ -74,7 +74,9 @@ select jsonb_build_object(
             'latest_end_lsn', latest_end_lsn,
             'lag_bytes', pg_wal_lsn_diff(latest_end_lsn, pg_last_wal_replay_lsn()),
             'silent_s', round(extract(epoch from clock_timestamp() - last_msg_receipt_time)::numeric, 3))
-        from pg_stat_wal_receiver), jsonb_build_object('status', 'not running'))
+        from pg_stat_wal_receiver), jsonb_build_object('status', case
+            when exists (select from pg_settings where name = 'primary_conninfo' and setting = '')
+            then 'follows nobody' else 'not running' end))
         || jsonb_build_object('replay_lsn', pg_last_wal_replay_lsn(),
             'last_replay_s', round(extract(epoch from
                 clock_timestamp() - pg_last_xact_replay_timestamp())::numeric, 3)) end,

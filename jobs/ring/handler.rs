@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use apalis::prelude::Task;
 use drover::model::SubjectId;
+use drover::store;
 use drover::store::queue::{self, Lock, PutBack, STUCK_AFTER, Token};
 use futures::FutureExt;
 use sqlx::PgPool;
@@ -77,8 +78,9 @@ async fn put_back(pool: &PgPool, step: PutBack) {
     let mut rest = Duration::from_millis(200);
     loop {
         let tried = async {
-            let mut db = pool.acquire().await?;
-            queue::put_back(&mut db, std::slice::from_ref(&step)).await
+            let mut tx = store::hurried(pool).await?;
+            queue::put_back(&mut tx, std::slice::from_ref(&step)).await?;
+            tx.commit().await
         };
         let Err(e) = tried.await else { return };
         if began.elapsed() + rest > STUCK_AFTER {

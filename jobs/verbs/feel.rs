@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use drover::model::SubjectId;
 use drover::model::{Attributes, Cause, ObservationId, SecretKey};
+use drover::store;
 use drover::store::queue::{self, FeelStep, Lock};
 use drover::store::subjects::{self, SubjectRow};
 use sqlx::PgPool;
@@ -45,8 +46,9 @@ impl<F: Feeler> Feel<F> {
             commits: Batcher::spawn(BATCH, LINGER, move |steps: Vec<FeelStep>| {
                 let pool = pool.clone();
                 async move {
-                    let mut db = pool.acquire().await?;
-                    let moved = queue::commit_feels(&mut db, &steps).await?;
+                    let mut tx = store::hurried(&pool).await?;
+                    let moved = queue::commit_feels(&mut tx, &steps).await?;
+                    tx.commit().await?;
                     report_lost(steps.len() - moved.len());
                     Ok(steps.iter().map(|_| ()).collect())
                 }

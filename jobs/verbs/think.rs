@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drover::model::{State, SubjectId, TransitionId};
+use drover::store;
 use drover::store::queue::{self, Change, Lock, ThinkStep};
 use drover::store::scenes::{self, Scene};
 use serde_json::Value;
@@ -32,7 +33,7 @@ impl Think {
             commits: Batcher::spawn(BATCH, LINGER, move |steps: Vec<ThinkStep>| {
                 let pool = pool.clone();
                 async move {
-                    let mut tx = pool.begin().await?;
+                    let mut tx = store::hurried(&pool).await?;
                     let moved = queue::commit_thinks(&mut tx, &steps).await?;
                     tx.commit().await?;
                     report_lost(steps.len() - moved.len());

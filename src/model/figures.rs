@@ -343,9 +343,10 @@ impl Receiver {
     /// for a word every 2.5 s where there is nothing to send (half of `wal_receiver_timeout`).
     pub const LATELY_S: f64 = 3.5;
 
-    /// Whether it hears from its leader; `None`: it does not say.
+    /// Whether it hears from its leader; `None`: it does not say, or was told to follow nobody.
     pub fn hears(&self) -> Option<bool> {
         match self.status.as_deref()? {
+            "follows nobody" => None,
             "streaming" => Some(self.silent_s? < Self::LATELY_S),
             _ => Some(false),
         }
@@ -398,6 +399,16 @@ mod tests {
 
     fn read(attributes: Value) -> Attributes {
         serde_json::from_value(attributes).unwrap()
+    }
+
+    #[test]
+    fn who_was_told_to_follow_nobody_is_no_witness() {
+        let hears = |status: &str| {
+            let seen = read(json!({"service_available": true, "receiver": {"status": status}}));
+            seen.resource.receiver.unwrap().hears()
+        };
+        assert_eq!(hears("follows nobody"), None);
+        assert_eq!(hears("not running"), Some(false));
     }
 
     #[test]

@@ -143,13 +143,14 @@ fn options(url: &str) -> Result<PgConnectOptions, ConnectError> {
         // hundred times as long as running it, at each execution.
         //
         // Whatever the role or the database have set: names are ours, and so are time limits.
-        // A host that falls silent is given up by its own side too, and what a session of ours
-        // held there, such as the clock's lead, is free then.
+        // A host that falls silent is given up by its own side too, and so is a process that
+        // stops in the middle of a transaction: what others wait for is free then.
         .options([
             ("jit", "off"),
             ("search_path", "public"),
             ("default_transaction_isolation", "read committed"),
             ("statement_timeout", "0"),
+            ("idle_in_transaction_session_timeout", "60000"),
             ("tcp_keepalives_idle", "10"),
             ("tcp_keepalives_interval", "5"),
             ("tcp_keepalives_count", "3"),
@@ -223,11 +224,10 @@ async fn make_ready(pool: &PgPool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether this connection may write: where the control database became a standby, or read-only,
-/// it may not.
-pub async fn may_write(db: &mut PgConnection) -> sqlx::Result<bool> {
-    let sql = "select current_setting('transaction_read_only') = 'off'";
-    only_value(db, sql, ()).await
+/// Begins a transaction that many others stand behind: it waits for no lock longer than a second.
+pub async fn hurried(pool: &PgPool) -> sqlx::Result<Transaction> {
+    pool.begin_with("begin; set local lock_timeout = '1s'")
+        .await
 }
 
 /// What the control database's clock says: when this transaction began.

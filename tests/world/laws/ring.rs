@@ -113,6 +113,38 @@ async fn workers_come_through_a_restart_of_the_database() {
     herd.assert_whole().await;
 }
 
+/// Somebody has locked a token that is at work, and does not go on: that one waits, and nobody
+/// else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_locked_keeps_no_other_waiting() {
+    let herd = Herd::of(20).await;
+    let turning = turn(&herd, &Puppet::slow(1), Duration::from_millis(50));
+    laps(&herd, 1).await;
+    let lock = || async {
+        let mut tx = herd.pool.begin().await?;
+        let sql = "select id from apalis.jobs where status = 'Queued' limit 1
+             for update skip locked";
+        let found: Option<(String,)> = sql::first(&mut *tx, sql, ()).await;
+        Ok(found
+            .map(|(id,)| (id, tx))
+            .ok_or("nobody is at work".to_owned()))
+    };
+    let locked = until("a token locked", Duration::from_secs(10), lock).await;
+    let ((id, tx), _) = locked.unwrap();
+    let stale = "select count(*) from subjects s where id <> $1 and not exists
+             (select from observations o where o.subject_id = s.id
+                 and o.created_at > now() - interval '10 s')";
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let others: i64 = sql::scalar(&herd.pool, stale, [&id]).await;
+        assert_eq!(others, 0);
+    }
+    tx.rollback().await.unwrap();
+    laps(&herd, 20).await;
+    turning.end().await;
+    herd.assert_whole().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn stopping_waits_for_what_is_at_work() {
     let herd = Herd::of(10).await;
