@@ -12,6 +12,7 @@
 
 mod keep;
 mod steps;
+mod storable;
 mod tokens;
 
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::model::{Cadence, IncidentId, MessageId, OperationId, SubjectId, named
 
 pub use keep::*;
 pub use steps::*;
+pub use storable::LARGEST;
 pub use tokens::*;
 
 named! {

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::PgConnection;
 
+use super::storable::storable;
 use super::tokens::due_now;
 use super::{DEAD_AFTER, Lock, Token, bring_forward, millis, wake_incidents};
 use crate::model::{
@@ -103,22 +104,6 @@ fn of_changes<T>(steps: &[ThinkStep], column: fn(&Change) -> Option<T>) -> Vec<O
 /// What is seen at one subject may be wrong with the herd.
 fn whose(seen_at: SubjectId, opening: &Opening) -> Option<SubjectId> {
     (opening.kind.profile().evidence != Evidence::Herd).then_some(seen_at)
-}
-
-/// jsonb cannot hold the NUL character; a server that sends one is odd, and must
-/// not keep its observation from being written.
-fn storable(attributes: &Attributes) -> Value {
-    fn strip(value: &mut Value) {
-        match value {
-            Value::String(text) if text.contains('\0') => *text = text.replace('\0', "\u{fffd}"),
-            Value::Array(values) => values.iter_mut().for_each(strip),
-            Value::Object(entries) => entries.values_mut().for_each(strip),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-        }
-    }
-    let mut stored = json!(attributes);
-    strip(&mut stored);
-    stored
 }
 
 /// Commits finished feels: each observation and the move of its token to
