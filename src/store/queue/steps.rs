@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 
 use super::storable::storable;
 use super::tokens::due_now;
-use super::{DEAD_AFTER, Lock, Token, bring_forward, millis, wake_incidents};
+use super::{AHEAD_OF_NOW, DEAD_AFTER, Lock, Token, bring_forward, millis, wake_incidents};
 use crate::model::{
     Attributes, ClusterIdentity, Evidence, IncidentKind, ObservationId, Opening, State, SubjectId,
     TransitionId,
@@ -119,13 +119,15 @@ pub async fn commit_feels(db: &mut PgConnection, steps: &[FeelStep]) -> sqlx::Re
         observations,
         attributes,
         millis(DEAD_AFTER),
+        millis(AHEAD_OF_NOW),
     );
     let sql = "with step as (
              select * from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::jsonb[])
                  as s (id, lock_by, lock_at, observation, attributes)),
          feelers as (
              select least(count(*), 32767)::smallint as alive from apalis.workers
-             where worker_type = 'feel' and last_seen > now() - $6 * interval '1 ms'),
+             where worker_type = 'feel' and last_seen > now() - $6 * interval '1 ms'
+               and last_seen < now() + $7 * interval '1 ms'),
          moved as (
              update apalis.jobs j
              set job_type = 'think', status = 'Pending', run_at = now(), done_at = now(),
