@@ -25,6 +25,10 @@ pub struct Ring {
     pub tokens: i64,
     /// Live subjects without a token, plus tokens without a live subject: 0.
     pub astray: i64,
+    /// Tokens of subjects that are due later than any cadence lets them be, because the
+    /// control database's clock was set back: 0.
+    #[serde(default)]
+    pub ahead: i64,
     /// Tokens by queue, then by status (`Pending`, `Queued`).
     pub queues: Counts,
     /// Observations written in the last minute: one for each lap.

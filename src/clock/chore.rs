@@ -85,8 +85,9 @@ async fn keep_ring(pool: &PgPool) -> sqlx::Result<()> {
             missing,
             gone,
             stuck,
+            ahead,
         } = mended;
-        tracing::warn!(missing, gone, stuck, "the ring had to be mended");
+        tracing::warn!(missing, gone, stuck, ahead, "the ring had to be mended");
     }
     Ok(())
 }

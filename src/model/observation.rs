@@ -115,6 +115,13 @@ pub struct Attributes {
         skip_serializing_if = "Option::is_none"
     )]
     pub witness: Option<Witness>,
+    /// What was too large to be stored: texts that were cut short, and figures that were left out.
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub cut: Option<Vec<String>>,
     /// What a server's feeler reads beyond that.
     #[serde(flatten)]
     pub server: Box<ServerFigures>,

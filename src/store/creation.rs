@@ -13,8 +13,8 @@ use super::queue;
 use super::statement::{only_value, run, value};
 use super::subjects::{self, Inserted};
 use crate::model::{
-    Cloud, Durability, Kind, OperationId, OperationKind, Origin, PublicId, Resource, Secret,
-    SecretKey, State, SubjectId, TlsMode, Window,
+    Cloud, Durability, Kind, OperationId, OperationKind, Origin, PublicId, Secret, SecretKey,
+    State, SubjectId, TlsMode, Window,
 };
 
 pub use destruction::{DestroyError, destroy, is_left_alone, others_on, was_asked_for, was_begun};
@@ -345,26 +345,4 @@ pub async fn host_private_key(
     let sql = "select host_private_key from servers where id = $1";
     let found: Option<Option<Vec<u8>>> = value(db, sql, [server]).await?;
     Ok(found.flatten())
-}
-
-/// Whether drover has made this resource's role for another one, or for that one's customer, in
-/// the same cluster.
-///
-/// # Errors
-/// What the database said.
-pub async fn made_role_for_another(
-    db: &mut PgConnection,
-    resource: &Resource,
-) -> sqlx::Result<bool> {
-    let sql = "select exists (
-                   select from resources r join subjects s using (id)
-                   where s.forgotten_at is null and s.origin = 'created' and r.id <> $1
-                     and r.server_id = $2 and r.port = $3 and $4 in (r.role, r.customer_role))";
-    let values = (
-        resource.subject.id,
-        resource.server_id,
-        i32::from(resource.port),
-        &resource.role,
-    );
-    only_value(db, sql, values).await
 }

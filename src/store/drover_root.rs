@@ -18,6 +18,7 @@ pub async fn renew_old(db: &mut PgConnection) -> sqlx::Result<Vec<PublicId>> {
          cross join lateral (
              select o.attributes -> 'drover_root' as felt from observations o
              where o.subject_id = s.id and o.created_at > now() - interval '5 minutes'
+               and o.created_at < now() + interval '5 seconds'
              order by o.created_at desc, o.id desc limit 1) o
          where s.kind = 'server' and s.state = 'available' and s.forgotten_at is null
            and jsonb_typeof(felt -> 'version') = 'number'

@@ -18,6 +18,7 @@ pub mod lead;
 pub mod leader_changes;
 pub mod leases;
 pub mod letters;
+pub mod logins;
 pub mod modes;
 pub mod observations;
 pub mod old_record;

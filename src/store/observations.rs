@@ -1,5 +1,6 @@
 //! Observations: append-only, written by the queue's own step (`queue.rs`), read
-//! here.
+//! here. The newest is the newest that is not still to come: one that is was written before the
+//! database's clock was set back.
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
@@ -45,6 +46,7 @@ pub async fn last_led(
 ) -> sqlx::Result<Option<Observation>> {
     let sql = "select id, created_at, worker, feelers, attributes from observations
                where subject_id = $1 and created_at > now() - interval '1 day'
+                 and created_at < now() + interval '5 seconds'
                  and (attributes ->> 'service_available')::bool
                  and attributes ->> 'lsn' is not null
                  and (attributes ->> 'in_recovery')::bool is false
@@ -68,6 +70,7 @@ pub async fn newest(
                cross join lateral (
                    select o.id, o.created_at, o.worker, o.feelers, o.attributes from observations o
                    where o.subject_id = w.id and o.created_at > now() - interval '1 day'
+                     and o.created_at < now() + interval '5 seconds'
                    order by o.created_at desc, o.id desc
                    limit 1) o";
     let rows: Vec<Newest> = rows(db, sql, [subjects]).await?;

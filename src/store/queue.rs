@@ -12,6 +12,7 @@
 
 mod keep;
 mod steps;
+mod storable;
 mod tokens;
 
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::model::{Cadence, IncidentId, MessageId, OperationId, SubjectId, named
 
 pub use keep::*;
 pub use steps::*;
+pub use storable::LARGEST;
 pub use tokens::*;
 
 named! {
@@ -113,6 +115,17 @@ const A_FEEL: Duration = Duration::from_secs(3);
 /// Longer than any token can be locked by a worker that works as it should:
 /// twice a handler's limit (waiting its turn, then at work) and a margin.
 pub const STUCK_AFTER: Duration = Duration::from_secs(120);
+
+/// No subject's token is due later than this: the longest cadence, its jitter, and a margin. One
+/// that is was put there before the control database's clock was set back, and would wait
+/// for that clock to come round again.
+pub const AHEAD: Duration = Duration::from_millis(Cadence::LONGEST.as_secs() * 1_100 + 5_000);
+
+/// The same of the tokens of incidents and operations, which look once a minute at least.
+const RESOLVE_AHEAD: Duration = Duration::from_secs(300);
+
+/// How far ahead a worker's word or a lock may be dated: likewise.
+const AHEAD_OF_NOW: Duration = Duration::from_secs(5);
 
 pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)

@@ -48,12 +48,15 @@ pub async fn numbers(db: &mut PgConnection) -> sqlx::Result<Ring> {
     let of_herd = modes.remove("herd").unwrap_or_default();
     let mode = of_herd.keys().find_map(|mode| mode.parse().ok());
     let tokens = queue::token_census(db).await?;
-    let sql = "select count(*) from observations where created_at > now() - interval '1 minute'";
+    let sql = "select count(*) from observations
+               where created_at > now() - interval '1 minute'
+                 and created_at < now() + interval '5 seconds'";
     let laps_last_minute: i64 = only_value(db, sql, ()).await?;
     let numbers = api::Ring {
         live_subjects: tokens.subjects,
         tokens: tokens.tokens,
         astray: tokens.astray,
+        ahead: tokens.ahead,
         queues,
         laps_last_minute,
         oldest_observation_s: tokens.oldest_observation_s,

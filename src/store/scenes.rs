@@ -70,8 +70,9 @@ struct Row {
 
 /// Reads the scenes of these subjects; those that are gone are left out.
 ///
-/// The window's end lies ahead, so that the days to come need not be looked at, and an
-/// observation of before the database's clock was set back is not lost.
+/// What was written more than five seconds ahead is left out: the database's clock was set back
+/// since. If it counted, it would be the newest for as long, and nothing that is seen would. The
+/// window's end also keeps the days to come from being looked at.
 pub async fn load(pool: &PgPool, ids: &[SubjectId]) -> sqlx::Result<Vec<Scene>> {
     let mut tx = snapshot_by_index(pool).await?;
     let sql = "select s.id, s.kind, s.name, s.state, s.state_since, s.origin, s.tier, s.created_at,
@@ -90,7 +91,7 @@ pub async fn load(pool: &PgPool, ids: &[SubjectId]) -> sqlx::Result<Vec<Scene>> 
                        from observations o
                        where o.subject_id = s.id
                          and o.created_at > now() - interval '1 hour'
-                         and o.created_at < now() + interval '1 hour'
+                         and o.created_at < now() + interval '5 seconds'
                        order by o.created_at desc, o.id desc
                        limit case
                            when s.state <> 'available'

@@ -12,7 +12,9 @@ use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use serde_json::{Map, Value};
 
+use super::check;
 use super::error::{ApiError, Result};
+use super::json::{self, Unreadable};
 
 /// The largest body, in bytes.
 pub const LARGEST: usize = 1024 * 1024;
@@ -35,13 +37,19 @@ impl Body {
     /// # Errors
     /// If it is none.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        // A syntax error's message has a place and what was expected there, and
-        // nothing of the text.
-        let value = serde_json::from_slice(bytes).map_err(|e| {
-            ApiError::bad_request("invalid_json", format!("the body is not JSON: {e}"))
+        let value = json::read(bytes).map_err(|unreadable| match unreadable {
+            // A syntax error's message has a place and what was expected there, and
+            // nothing of the text.
+            Unreadable::Syntax(e) => {
+                ApiError::bad_request("invalid_json", format!("the body is not JSON: {e}"))
+            }
+            Unreadable::Twice(key) => {
+                let message = "the body has this key twice, and it is not said which counts";
+                ApiError::bad_request("duplicate_key", message).field(shown(&key))
+            }
         })?;
         match value {
-            Value::Object(fields) => Ok(Self(fields)),
+            Value::Object(fields) => read_as_it_is(&fields).map(|()| Self(fields)),
             Value::Null
             | Value::Bool(_)
             | Value::Number(_)
@@ -60,9 +68,8 @@ impl Body {
         let Some((field, _)) = unknown.next() else {
             return Ok(());
         };
-        let field: String = field.chars().take(63).collect();
         let message = format!("there is no such field; there are: {}", known.join(", "));
-        Err(ApiError::unprocessable("unknown_field", message).field(field))
+        Err(ApiError::unprocessable("unknown_field", message).field(shown(field)))
     }
 
     /// A field's value; null is the same as absent.
@@ -129,6 +136,40 @@ impl Body {
             )),
         }
     }
+}
+
+/// Refuses texts that a person would read as something else than is there. A password is read by
+/// nobody, and keys and certificates have lines.
+fn read_as_it_is(fields: &Map<String, Value>) -> Result<()> {
+    fn is_odd(value: &Value) -> bool {
+        let is_odd_text = |text: &str| {
+            let mut characters = text.chars().filter(|c| !matches!(c, '\t' | '\n' | '\r'));
+            characters.any(check::is_odd)
+        };
+        match value {
+            Value::String(text) => is_odd_text(text),
+            Value::Array(values) => values.iter().any(is_odd),
+            Value::Object(entries) => entries
+                .iter()
+                .any(|(key, value)| is_odd_text(key) || is_odd(value)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        }
+    }
+    let mut texts = fields.iter().filter(|(field, _)| *field != "password");
+    match texts.find(|(_, value)| is_odd(value)) {
+        None => Ok(()),
+        Some((field, _)) => {
+            let field = shown(field);
+            let message = format!("{field} must have no control characters");
+            Err(ApiError::invalid(&field, message))
+        }
+    }
+}
+
+/// A key that a caller made up, as it may be shown.
+fn shown(key: &str) -> String {
+    let as_it_is = |c| if check::is_odd(c) { '\u{fffd}' } else { c };
+    key.chars().take(63).map(as_it_is).collect()
 }
 
 /// A request's whole body.

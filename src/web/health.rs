@@ -1,5 +1,5 @@
 //! Whether drover keeps its promise: the database answers, every live subject
-//! was seen within the minute, and no token is lost or extra.
+//! was seen within the minute, and no token is lost, extra or due too late.
 
 use std::time::Duration;
 
@@ -80,6 +80,13 @@ pub fn complaints(ring: &Ring) -> Vec<String> {
         why.push(format!(
             "{} tokens are lost or extra ({} live subjects, {} tokens); the clock mends this: is it running?",
             ring.astray, ring.live_subjects, ring.tokens
+        ));
+    }
+    if ring.ahead != 0 {
+        why.push(format!(
+            "{} tokens are due later than any cadence lets them be: the control database's clock \
+             was set back; drover's clock mends this: is it running?",
+            ring.ahead
         ));
     }
     why

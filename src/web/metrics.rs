@@ -130,6 +130,12 @@ fn register(registry: &mut Registry, ring: &Ring) {
     );
     gauge(
         registry,
+        "tokens_ahead",
+        "Tokens of subjects that are due later than any cadence lets them be; 0 in a healthy ring",
+        ring.ahead,
+    );
+    gauge(
+        registry,
         "laps_last_minute",
         "Observations written in the last minute",
         ring.laps_last_minute,

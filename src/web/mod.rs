@@ -23,6 +23,7 @@ mod idempotency;
 mod incident_views;
 mod incidents;
 mod jobs;
+mod json;
 mod messages;
 mod metrics;
 mod modes;

@@ -132,6 +132,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Word {
             .map_err(|_| {
                 ApiError::bad_request("invalid_path", "the path of this address cannot be read")
             })?;
+        if text.chars().any(is_odd) {
+            let message = "the path of this address has control characters";
+            return Err(ApiError::bad_request("invalid_path", message));
+        }
         Ok(Self(text))
     }
 }

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use drover::model::{Attributes, Cause, DroverRoot};
+use drover::model::{Attributes, Cause, DroverRoot, PublicId};
+use drover::store::logins;
 use drover_tests::{Says, Shows, sql};
 use serde_json::{Value, json};
 
-use crate::world::{Deployment, key_pair, resource, well};
+use crate::made;
+use crate::refusals::refused;
+use crate::world::{Answer, Deployment, key_pair, resource, well};
 
 #[tokio::test]
 async fn without_a_host_key_the_first_contact_s_is_shown_and_pinned() {
@@ -173,6 +176,107 @@ async fn the_same_place_cannot_be_adopted_twice_at_once() {
     let resources = (0..5).map(on).collect();
     let statuses = all_at_once(&drover, "resources", "/v1/resources", resources).await;
     assert_eq!(statuses, [201, 409, 409, 409, 409]);
+}
+
+impl Deployment {
+    /// Asks to adopt a database, with this changed.
+    async fn adopts(&self, server: &str, name: &str, change: Value) -> Answer {
+        let mut body = resource(server, name);
+        body.as_object_mut()
+            .unwrap()
+            .extend(change.as_object().unwrap().clone());
+        self.post("/v1/resources", &body).await
+    }
+
+    /// Adopts a server at this address, beside whatever is there.
+    async fn beside(&self, name: &str, at: Value) -> String {
+        let mut body = json!({"name": name, "ssh_port": 2222});
+        body.as_object_mut()
+            .unwrap()
+            .extend(at.as_object().unwrap().clone());
+        let answer = self.post("/v1/servers?wait=false", &body).await.is(201);
+        answer.json()["id"].as_str().unwrap().to_owned()
+    }
+}
+
+/// drover works there as superuser: who adopts what it made could take a customer's login.
+#[tokio::test]
+async fn nothing_is_adopted_on_a_server_that_drover_made() {
+    let (drover, shop) = Deployment::with_a_resource("starter").await;
+    let made = shop["server"].as_str().unwrap();
+    let (_, key) = key_pair("ed25519", "");
+    let key = key.rsplit_once(" a comment").unwrap().0;
+    let sql = "update servers set host_key = $2 where id = $1";
+    sql::run(&drover.pool, sql, (&made[4..], key)).await;
+    let address = drover
+        .beside("address", json!({"address": "10.0.0.9"}))
+        .await;
+    let alias = json!({"address": "alias.example", "host_key": key});
+    let alias = drover.beside("alias", alias).await;
+    let another = drover
+        .beside("another", json!({"address": "10.0.0.10"}))
+        .await;
+    let before = drover.record().await;
+    for server in [made, &address, &alias] {
+        for role in ["postgres", "drover", "u_of_a_customer"] {
+            let change = json!({"user": role, "port": 5433});
+            let answer = drover.adopts(server, "mine", change).await;
+            refused(role, &answer, 409, "made_by_drover", Some("server"));
+            answer.text.says([made]);
+        }
+    }
+    assert_eq!(drover.record().await, before);
+    drover.adopts(&another, "mine", json!({})).await.is(201);
+}
+
+#[tokio::test]
+async fn a_role_has_one_password_and_so_one_owner() {
+    let (drover, server, db) = Deployment::with_app().await;
+    let same = drover
+        .beside("same", json!({"address": "there.example"}))
+        .await;
+    let another = json!({"password": "swordfish-of-another"});
+    for server in [&server, &same] {
+        let before = drover.record().await;
+        let answer = drover.adopts(server, "mine", another.clone()).await;
+        refused("role", &answer, 409, "role_taken", Some("user"));
+        answer.text.says([&*db]);
+        assert_eq!(drover.record().await, before);
+    }
+    // More of the same cluster: by the one who knows the password, or as another role.
+    drover.adopts(&server, "second", json!({})).await.is(201);
+    let reader = json!({"password": "swordfish-of-another", "user": "reader"});
+    drover.adopts(&server, "third", reader).await.is(201);
+    let port = json!({"password": "swordfish-of-another", "port": 5433});
+    drover.adopts(&server, "fourth", port).await.is(201);
+}
+
+/// What `restore_login` asks before it sets a password.
+#[tokio::test]
+async fn only_a_password_that_has_worked_counts_as_one_of_drover_s() {
+    let (drover, shop) = Deployment::with_a_resource("starter").await;
+    let server = drover.server("there").await;
+    let app = drover.resource(&server, "app").await;
+    let id = app.parse::<PublicId>().unwrap().id;
+    let mut db = drover.pool.acquire().await.unwrap();
+    let refusal = Attributes::failed(Cause::Authentication, "password authentication failed");
+    let seen = drover.feel(&app, refusal).await;
+    drover.turns(&app, "uncertain", "unavailable", seen).await;
+    assert!(!logins::was_let_in(&mut db, id).await.unwrap());
+    let seen = drover.feel(&app, well()).await;
+    drover.turns(&app, "unavailable", "available", seen).await;
+    assert!(logins::was_let_in(&mut db, id).await.unwrap());
+    // What drover made has a password of drover's own.
+    let made = made::id(&shop).id;
+    assert!(logins::was_let_in(&mut db, made).await.unwrap());
+
+    // It turns out to be in the very cluster that drover made for the shop.
+    let elsewhere = !logins::in_anothers_cluster(&mut db, id).await.unwrap();
+    assert!(elsewhere);
+    let sql = "update resources set system_identifier = '7000000000000000001' where id = any($1)";
+    sql::run(&drover.pool, sql, [vec![id, made]]).await;
+    assert!(logins::in_anothers_cluster(&mut db, id).await.unwrap());
+    assert!(!logins::in_anothers_cluster(&mut db, made).await.unwrap());
 }
 
 #[tokio::test]

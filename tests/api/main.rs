@@ -26,3 +26,4 @@ mod operations;
 mod orphans;
 mod reading;
 mod refusals;
+mod set_back;

@@ -174,7 +174,8 @@ async fn credentials_are_shown_for_what_drover_made_and_has_an_address() {
     url.says(["@[2001:db8::9]:5432/"]);
     assert!(url.ends_with("sslmode=verify-full"), "{url}");
 
-    let adopted = drover.resource(server["id"].as_str().unwrap(), "app").await;
+    let there = drover.server("there").await;
+    let adopted = drover.resource(&there, "app").await;
     let of = |id: &str| format!("/v1/resources/{id}/credentials");
     let answer = drover.get(&of(&adopted)).await;
     refused("adopted", &answer, 409, "adopted", None);

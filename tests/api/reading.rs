@@ -1,6 +1,7 @@
 //! Lists, pages, histories, jobs and tiers.
 
-use drover::model::{Attributes, Cause};
+use drover::model::{Attributes, Cause, Each, Slot};
+use drover::store::queue;
 use drover_tests::Shows;
 use serde_json::{Value, json};
 
@@ -159,4 +160,26 @@ async fn a_tier_is_made_changed_and_used() {
     let body = json!({"name": "new", "address": "10.1.2.3", "tier": "gold"});
     let answer = drover.post("/v1/servers?wait=false", &body).await.is(201);
     assert_eq!(answer.json()["tier"], "gold");
+}
+
+/// A server can say whatever it likes, and as much.
+#[tokio::test]
+async fn an_observation_is_stored_whatever_a_server_says() {
+    let (drover, _, db) = Deployment::with_app().await;
+    let mut seen = Attributes::failed(Cause::Error, "x".repeat(100_000));
+    seen.resource.xid_age = Some(7);
+    seen.resource.server_version = Some("15\0".into());
+    let slot = |n| Slot {
+        name: Some(format!("slot_of_a_stranger_{n}")),
+        ..Slot::default()
+    };
+    seen.resource.replication_slots = Some(Each((0..1000).map(slot).collect()));
+    drover.feel(&db, seen).await;
+    let path = format!("/v1/resources/{db}/observations");
+    let stored = drover.get(&path).await.json()["items"][0]["attributes"].clone();
+    assert!(stored.to_string().len() <= queue::LARGEST, "{stored}");
+    stored.shows(json!({"service_available": false, "cause": "error", "xid_age": 7}));
+    stored.shows(json!({"message": "x".repeat(200), "server_version": "15\u{fffd}"}));
+    assert_eq!(stored["cut"], json!(["message", "replication_slots"]));
+    assert_eq!(stored.get("replication_slots"), None);
 }

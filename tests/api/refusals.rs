@@ -1,5 +1,6 @@
 //! Every wrong request gets a 4xx that says what to do, and changes nothing.
 
+use drover::config::GamedayMark;
 use serde_json::{Value, json};
 
 use crate::world::{Answer, Deployment, TOKEN, key_pair, resource};
@@ -200,6 +201,11 @@ async fn a_wrong_resource_is_refused() {
 {"plan": "Big Plan"}                            422 invalid_field plan
 {"tier": "gold"}                                422 unknown_tier tier
 {"role": "swordfish"}                           422 unknown_field role
+{"database": "a\u202eb"}                         422 invalid_field database
+{"user": "a\u2066b"}                             422 invalid_field user
+{"tls_mode": "verify-full", "tls_root_cert": "\u202d"} 422 invalid_field tls_root_cert
+{"leaders": ["a\u2069"]}                         422 invalid_field leaders
+{"more": {"a\u202c": 1}}                         422 invalid_field more
 "#;
     refuse_all(&drover, "/v1/resources", &good, &values, table).await;
     let taken = r#"
@@ -241,6 +247,80 @@ async fn what_is_no_json_object_is_refused() {
         refused(path, &answer, 413, "body_too_large", None);
     }
     assert_eq!(drover.record().await, before);
+}
+
+/// Whoever checks a request may read the first, and whoever does it the last.
+#[tokio::test]
+async fn a_body_that_says_something_twice_is_refused_everywhere() {
+    let drover = Deployment::with(|config| config.gameday = GamedayMark::Allowed).await;
+    let server = drover.server("there").await;
+    let before = drover.record().await;
+    let paths = [
+        "POST /v1/servers",
+        "POST /v1/resources",
+        "POST /v1/resources/ID/followers",
+        "POST /v1/servers/SERVER/actions",
+        "POST /v1/resources/ID/actions",
+        "POST /v1/incidents/inc_01J8ZC0T3YQ5V7N2M4K6H9D1XB/actions",
+        "POST /v1/operations/op_01J8ZC0T3YQ5V7N2M4K6H9D1XB/actions",
+        "POST /v1/messages/msg_01J8ZC0T3YQ5V7N2M4K6H9D1XB/actions",
+        "POST /v1/jobs",
+        "POST /v1/record/adopt",
+        "POST /v1/gameday",
+        "PUT /v1/tiers/gold",
+        "PUT /v1/modes/herd",
+        "PUT /v1/modes/tiers/standard",
+        "PUT /v1/modes/subjects/SERVER",
+    ];
+    let bodies = [
+        (
+            r#"{"name": "a", "password": "swordfish", "name": "a"}"#,
+            "name",
+        ),
+        (r#"{"reason": null, "re\u0061son": "swordfish"}"#, "reason"),
+        (
+            r#"{"rules": {"cadence": {"creating": "1s", "creating": "2s"}}}"#,
+            "creating",
+        ),
+        ("{\"a\u{202e}\": 1, \"a\u{202e}\": 2}", "a\u{fffd}"),
+    ];
+    for line in paths {
+        let (method, path) = line.split_once(' ').unwrap();
+        let path = path.replace("SERVER", &server);
+        let path = path.replace("ID", "db_01J8ZC0T3YQ5V7N2M4K6H9D1XB");
+        for (body, key) in bodies {
+            let answer = drover.raw(method, &path, body).await;
+            refused(line, &answer, 400, "duplicate_key", Some(key));
+        }
+    }
+    assert_eq!(drover.record().await, before);
+    // The same key in two places is said once in each.
+    let rules = r#"{"rules": {"cadence": {"creating": "1s"}, "patience": {"creation": "1s"}}}"#;
+    drover.raw("PUT", "/v1/tiers/gold", rules).await.is(200);
+}
+
+#[tokio::test]
+async fn a_reason_reads_as_it_is_and_a_password_may_be_anything() {
+    let drover = Deployment::start().await;
+    let server = drover.server("there").await;
+    let before = drover.record().await;
+    let table = r#"
+{"mode": "hold", "reason": "it \u2067is\u2069 down"} 422 invalid_field reason
+{"mode": "hold", "reason": "a\u0007"}            422 invalid_field reason
+{"mode": "hold", "reason": "a\nb"}               422 invalid_field reason
+"#;
+    for line in table.trim().lines() {
+        let (body, _) = line.split_once(" 422").unwrap();
+        let answer = drover.raw("PUT", "/v1/modes/herd", body.to_owned()).await;
+        refused(line, &answer, 422, "invalid_field", Some("reason"));
+    }
+    let mode = r#"{"mode": "act"}"#;
+    let answer = drover.raw("PUT", "/v1/modes/tiers/a%E2%80%AEb", mode).await;
+    refused("path", &answer, 400, "invalid_path", None);
+    assert_eq!(drover.record().await, before);
+    let mut body = resource(&server, "app");
+    body["password"] = "\u{202e}\u{7}anything".into();
+    drover.post("/v1/resources", &body).await.is(201);
 }
 
 #[tokio::test]

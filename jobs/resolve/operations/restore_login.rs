@@ -2,7 +2,7 @@
 //! that drover knows.
 
 use drover::model::{ExposeSecret, OperationKind, Resource, Server};
-use drover::store::creation;
+use drover::store::logins;
 use postgres_protocol::password::scram_sha_256;
 use serde::{Deserialize, Serialize};
 
@@ -121,10 +121,8 @@ async fn look(turn: &mut Turn<'_, RestoreLogin>) -> Work {
             "{role} may do more than a database's own: drover gives nobody such a role's login"
         )));
     }
-    if another_has(turn, resource).await? {
-        return Ok(Outcome::skipped(format!(
-            "{role} is the role of another resource that drover made: it is not for this one"
-        )));
+    if let Some(why) = not_to_be_set(turn, resource).await? {
+        return Ok(Outcome::skipped(why));
     }
     let why = match (told.login, told.expired) {
         (true, true) => "its password has expired",
@@ -136,10 +134,24 @@ async fn look(turn: &mut Turn<'_, RestoreLogin>) -> Work {
     Ok(Outcome::done(format!("{role} is refused: {why}")))
 }
 
-/// Whether drover has made this role for somebody else.
-async fn another_has(turn: &Context<'_>, resource: &Resource) -> Result<bool, Outcome> {
+/// Why the record says that drover must give nobody this login, if it does: who adopted the
+/// database could get a role by it that is not theirs.
+async fn not_to_be_set(turn: &Context<'_>, resource: &Resource) -> Result<Option<String>, Outcome> {
+    let (role, name) = (&resource.role, &resource.subject.name);
     let mut db = turn.tools.pool.acquire().await?;
-    Ok(creation::made_role_for_another(&mut db, resource).await?)
+    if logins::in_anothers_cluster(&mut db, resource.subject.id).await? {
+        return Ok(Some(format!(
+            "drover made this cluster for another resource: it gives {name} no login there"
+        )));
+    }
+    if !logins::was_let_in(&mut db, resource.subject.id).await? {
+        return Ok(Some(format!(
+            "drover was never let in as {role} with the password that {name} was adopted with, \
+             and sets none but one that has worked: set it yourself, or forget {name} and adopt \
+             it again with the right one"
+        )));
+    }
+    Ok(None)
 }
 
 fn hba(role: &str, server: &Server, message: &str) -> Outcome {
@@ -180,6 +192,10 @@ async fn restore(turn: &mut Turn<'_, RestoreLogin>) -> Work {
     let role = resource.role.as_str();
     if refused(turn, (resource, server)).await?.is_none() {
         return Ok(Outcome::done(format!("{role} is let in already")));
+    }
+    // Where it was fenced, the first look has not come to this.
+    if let Some(why) = not_to_be_set(turn, resource).await? {
+        return Ok(Outcome::skipped(why));
     }
     let tries: &[bool] = match turn.memo.password_only {
         true => &[true],

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
 
-use super::{DEAD_AFTER, Queue, STUCK_AFTER, millis};
+use super::{AHEAD, AHEAD_OF_NOW, DEAD_AFTER, Queue, RESOLVE_AHEAD, STUCK_AFTER, millis};
 use crate::model::{IncidentKind, Lane};
 use crate::store::statement::{only_row, only_value, rows, run, touched};
 
@@ -78,12 +78,15 @@ pub struct Mended {
     pub missing: u64,
     /// Tokens taken out because their subject is gone.
     pub gone: u64,
-    /// Tokens freed that a living worker had held for too long.
+    /// Tokens freed that a living worker had held for too long, or since a time to come.
     pub stuck: u64,
+    /// Tokens made due now that were due later than any cadence lets them be.
+    pub ahead: u64,
 }
 
 /// Puts in missing tokens (of subjects, open incidents, open operations and unsent messages), takes
-/// out those whose owner is gone, and frees the stuck.
+/// out those whose owner is gone, frees the stuck, and makes due those that are due too late: the
+/// clock was set back.
 pub async fn keep(db: &mut PgConnection) -> sqlx::Result<Mended> {
     let sql = "delete from apalis.jobs j
                where j.job_type in ('feel', 'silent', 'think')
@@ -127,16 +130,27 @@ pub async fn keep(db: &mut PgConnection) -> sqlx::Result<Mended> {
     let sql = "with stuck as (
                    select id from apalis.jobs
                    where status in ('Queued', 'Running')
-                     and lock_at < now() - $1 * interval '1 ms'
+                     and (lock_at < now() - $1 * interval '1 ms'
+                          or lock_at > now() + $2 * interval '1 ms')
                    for update skip locked)
                update apalis.jobs j
                set status = 'Pending', lock_by = null, lock_at = null, attempts = attempts + 1
                from stuck where j.id = stuck.id";
-    let stuck = touched(db, sql, [millis(STUCK_AFTER)]).await?;
+    let stuck = touched(db, sql, [millis(STUCK_AFTER), millis(AHEAD_OF_NOW)]).await?;
+    let sql = "with ahead as (
+                   select id from apalis.jobs
+                   where status = 'Pending'
+                     and (job_type in ('feel', 'silent', 'think')
+                          and run_at > now() + $1 * interval '1 ms'
+                          or job_type = 'resolve' and run_at > now() + $2 * interval '1 ms')
+                   for update skip locked)
+               update apalis.jobs j set run_at = now() from ahead where j.id = ahead.id";
+    let ahead = touched(db, sql, [millis(AHEAD), millis(RESOLVE_AHEAD)]).await?;
     Ok(Mended {
         missing,
         gone,
         stuck,
+        ahead,
     })
 }
 
@@ -174,8 +188,10 @@ pub async fn count_tokens(db: &mut PgConnection) -> sqlx::Result<Vec<(String, St
 /// Workers that have said within [`DEAD_AFTER`] that they live, by queue.
 pub async fn count_workers(db: &mut PgConnection) -> sqlx::Result<Vec<(String, i64)>> {
     let sql = "select worker_type, count(*) from apalis.workers
-               where last_seen > now() - $1 * interval '1 ms' group by 1 order by 1";
-    rows(db, sql, [millis(DEAD_AFTER)]).await
+               where last_seen > now() - $1 * interval '1 ms'
+                 and last_seen < now() + $2 * interval '1 ms'
+               group by 1 order by 1";
+    rows(db, sql, [millis(DEAD_AFTER), millis(AHEAD_OF_NOW)]).await
 }
 
 /// Bytes of the queue's table, with its indexes.
@@ -192,6 +208,8 @@ pub struct Census {
     pub tokens: i64,
     /// Subjects without a token, and tokens without a live subject.
     pub astray: i64,
+    /// Tokens of subjects that are due later than any cadence lets them be.
+    pub ahead: i64,
     /// Age in seconds of the oldest newest observation.
     pub oldest_observation_s: Option<f64>,
 }
@@ -199,23 +217,28 @@ pub struct Census {
 /// Counts live subjects against tokens, and finds the oldest observation.
 ///
 /// `done_at` is when the token's last feel was committed; only where apalis's own
-/// rescue wiped it out is the observation itself looked up.
+/// rescue wiped it out, or it is still to come, is the observation itself looked up.
 pub async fn token_census(db: &mut PgConnection) -> sqlx::Result<Census> {
     let sql = "with live as (
              select id, created_at from subjects
              where forgotten_at is null and state <> 'destroyed'),
          token as (
-             select id, done_at from apalis.jobs where job_type in ('feel', 'silent', 'think'))
+             select id,
+                    case when done_at < now() + $2 * interval '1 ms' then done_at end as done_at,
+                    status = 'Pending' and run_at > now() + $1 * interval '1 ms' as is_ahead
+             from apalis.jobs where job_type in ('feel', 'silent', 'think'))
          select count(live.id) as subjects,
                 count(token.id) as tokens,
                 count(*) filter (where live.id is null or token.id is null) as astray,
+                count(*) filter (where is_ahead) as ahead,
                 extract(epoch from now() - min(
                     case when live.id is not null then coalesce(
                         token.done_at,
                         (select max(o.created_at) from observations o
                          where o.subject_id = live.id
-                           and o.created_at > now() - interval '1 day'),
+                           and o.created_at > now() - interval '1 day'
+                           and o.created_at < now() + $2 * interval '1 ms'),
                         live.created_at) end))::float8 as oldest_observation_s
          from live full join token using (id)";
-    only_row(db, sql, ()).await
+    only_row(db, sql, [millis(AHEAD), millis(AHEAD_OF_NOW)]).await
 }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::PgConnection;
 
+use super::storable::storable;
 use super::tokens::due_now;
-use super::{DEAD_AFTER, Lock, Token, bring_forward, millis, wake_incidents};
+use super::{AHEAD_OF_NOW, DEAD_AFTER, Lock, Token, bring_forward, millis, wake_incidents};
 use crate::model::{
     Attributes, ClusterIdentity, Evidence, IncidentKind, ObservationId, Opening, State, SubjectId,
     TransitionId,
@@ -105,22 +106,6 @@ fn whose(seen_at: SubjectId, opening: &Opening) -> Option<SubjectId> {
     (opening.kind.profile().evidence != Evidence::Herd).then_some(seen_at)
 }
 
-/// jsonb cannot hold the NUL character; a server that sends one is odd, and must
-/// not keep its observation from being written.
-fn storable(attributes: &Attributes) -> Value {
-    fn strip(value: &mut Value) {
-        match value {
-            Value::String(text) if text.contains('\0') => *text = text.replace('\0', "\u{fffd}"),
-            Value::Array(values) => values.iter_mut().for_each(strip),
-            Value::Object(entries) => entries.values_mut().for_each(strip),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-        }
-    }
-    let mut stored = json!(attributes);
-    strip(&mut stored);
-    stored
-}
-
 /// Commits finished feels: each observation and the move of its token to
 /// `think`, fenced. Returns the subjects whose step took effect.
 pub async fn commit_feels(db: &mut PgConnection, steps: &[FeelStep]) -> sqlx::Result<Vec<String>> {
@@ -134,13 +119,15 @@ pub async fn commit_feels(db: &mut PgConnection, steps: &[FeelStep]) -> sqlx::Re
         observations,
         attributes,
         millis(DEAD_AFTER),
+        millis(AHEAD_OF_NOW),
     );
     let sql = "with step as (
              select * from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::jsonb[])
                  as s (id, lock_by, lock_at, observation, attributes)),
          feelers as (
              select least(count(*), 32767)::smallint as alive from apalis.workers
-             where worker_type = 'feel' and last_seen > now() - $6 * interval '1 ms'),
+             where worker_type = 'feel' and last_seen > now() - $6 * interval '1 ms'
+               and last_seen < now() + $7 * interval '1 ms'),
          moved as (
              update apalis.jobs j
              set job_type = 'think', status = 'Pending', run_at = now(), done_at = now(),

@@ -125,7 +125,7 @@ pub(super) async fn followings(
                        from observations o
                        where o.subject_id = r.id
                          and o.created_at > now() - $3 * interval '1 minute'
-                         and o.created_at < now() + interval '1 hour'
+                         and o.created_at < now() + interval '5 seconds'
                        order by o.created_at desc, o.id desc limit $4) x) own
                cross join lateral (
                    select array_agg(x.created_at) as at, array_agg(x.lsn) as lsn
@@ -134,7 +134,7 @@ pub(super) async fn followings(
                        from observations o
                        where o.subject_id = r.leader_id
                          and o.created_at > now() - $3 * interval '1 minute'
-                         and o.created_at < now() + interval '1 hour'
+                         and o.created_at < now() + interval '5 seconds'
                        order by o.created_at desc, o.id desc limit $4) x) its";
     let rows: Vec<Row> = rows(db, sql, (followers, newest, POSITIONS_MINUTES, POSITIONS)).await?;
     Ok(rows

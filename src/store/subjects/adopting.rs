@@ -3,9 +3,11 @@
 use sqlx::PgConnection;
 
 use super::{Inserted, insert, resources_on};
-use crate::model::{Cloud, Kind, Origin, Secret, SecretKey, State, SubjectId, TlsMode};
+use crate::model::{
+    Cloud, ExposeSecret, Kind, Origin, Secret, SecretKey, State, SubjectId, TlsMode,
+};
 use crate::store::statement::{run, value};
-use crate::store::{incidents, modes, one_at_a_time, operations, queue};
+use crate::store::{incidents, logins, modes, one_at_a_time, operations, queue};
 
 /// A server to be adopted.
 #[derive(Clone, Debug)]
@@ -67,6 +69,12 @@ pub enum AdoptError {
     /// There is no such live server.
     #[error("no such server")]
     NoServer,
+    /// drover made this server, and all that is on it.
+    #[error("drover made this server")]
+    Made(SubjectId),
+    /// Another live resource has the role there, with another password.
+    #[error("the role is another resource's")]
+    RoleTaken(SubjectId),
     /// There is no such tier.
     #[error("no such tier")]
     NoTier,
@@ -157,19 +165,28 @@ pub async fn adopt_resource(
     new: &NewResource,
 ) -> Result<SubjectId, AdoptError> {
     // The lock keeps the server from being forgotten until this commits.
-    let sql = "select 1 from subjects
-               where id = $1 and kind = 'server' and forgotten_at is null
-                 and state <> 'destroying' for key share";
-    let server: Option<i32> = value(db, sql, [new.server_id]).await?;
-    server.ok_or(AdoptError::NoServer)?;
-    let place = format!("resource {}:{}/{}", new.server_id, new.port, new.database);
-    one_at_a_time(db, &place).await?;
+    let sql = "select v.address from subjects s join servers v using (id)
+               where s.id = $1 and s.forgotten_at is null and s.state <> 'destroying'
+               for key share of s";
+    let address: Option<String> = value(db, sql, [new.server_id]).await?;
+    let address = address.ok_or(AdoptError::NoServer)?;
+    one_at_a_time(db, &format!("cluster {address}:{}", new.port)).await?;
     let sql = "select r.id from resources r join subjects s using (id)
          where s.forgotten_at is null and r.server_id = $1 and r.port = $2 and r.database = $3";
     let same: Option<SubjectId> =
         value(db, sql, (new.server_id, i32::from(new.port), &new.database)).await?;
     if let Some(id) = same {
         return Err(AdoptError::Duplicate(id));
+    }
+    if let Some(made) = logins::made_server(db, new.server_id).await? {
+        return Err(AdoptError::Made(made));
+    }
+    let holder = logins::holder(db, new.server_id, new.port, &new.role).await?;
+    if let Some(holder) = holder {
+        let known = key.open(&holder.password, &format!("{}/password", holder.id))?;
+        if known.expose_secret() != new.password.expose_secret() {
+            return Err(AdoptError::RoleTaken(holder.id));
+        }
     }
     let id = insert_subject(db, Kind::Resource, &new.name, &new.tier).await?;
     let values = (

@@ -72,7 +72,7 @@ impl World {
         server.mount_volume().await.unwrap();
         let mut tx = self.pool.begin().await.unwrap();
         let sql = "insert into subjects (id, kind, name, state, origin, tier)
-             values ($1, 'server', $2, 'uncertain', 'created', 'standard')";
+             values ($1, 'server', $2, 'uncertain', 'adopted', 'standard')";
         sql::run(&mut *tx, sql, (id, &server.name)).await;
         let sql =
             "insert into servers (id, address, ssh_port, ssh_user, host_key, cloud, instance_id,
@@ -96,6 +96,9 @@ impl World {
         let tail = id.to_string().to_ascii_lowercase();
         let cluster = server.create(&format!("db-{}", &tail[20..])).await.unwrap();
         let resource = self.adopt_cluster(id, &cluster).await;
+        // Only now: nobody adopts what is on a server that drover made.
+        let sql = "update subjects set origin = 'created' where id = $1";
+        sql::run(&self.pool, sql, [id]).await;
         (server, cluster, id, resource)
     }
 

@@ -11,6 +11,7 @@ use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
 use super::driver::{Cut, World, holds, session, superuser};
+use crate::changes::driver::EYES;
 
 /// What a command says on the server, as root.
 pub async fn shell(server: &LocalServer, command: &str) -> String {
@@ -151,7 +152,10 @@ async fn nothing_is_told(server: &LocalServer, cluster: &Cluster, story: &str) {
 
 async fn refused(name: &str, harm: &str, kind_of_harm: &str) {
     let world = World::new(name, &json!({})).await;
-    let (server, cluster, _, resource) = world.pair(None).await;
+    let (server, cluster, on, resource) = world.pair(None).await;
+    let ring = world.ring(EYES);
+    world.in_service(&[on, resource]).await;
+    drop(ring);
     for sql in [
         "alter system set log_statement = 'all'",
         "alter system set log_min_duration_statement = 0",
@@ -206,6 +210,22 @@ async fn a_role_that_is_gone_is_not_made() {
     assert!(story.contains("there is no role drover"), "{story}");
     let there = "select count(*) from pg_roles where rolname = 'drover'";
     assert_eq!(superuser(&server, &cluster, there).await, "0");
+}
+
+/// Else whoever may adopt could name anybody's role, and have it given a password of theirs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_never_worked_is_set_for_nobody() {
+    let world = World::new("never", &json!({})).await;
+    let (server, cluster, _, resource) = world.pair(None).await;
+    superuser(&server, &cluster, "alter role drover password 'another'").await;
+    let password = "select rolpassword from pg_authid where rolname = 'drover'";
+    let before = superuser(&server, &cluster, password).await;
+
+    let mut case = world.incident(resource, CredentialsRefused).await;
+    let story = case.calls_a_human().await;
+    assert!(story.contains("never let in as drover"), "{story}");
+    assert!(case.touched().is_empty(), "{story}");
+    assert_eq!(superuser(&server, &cluster, password).await, before);
 }
 
 /// Else whoever may adopt could have drover set a superuser's password.
