@@ -34,7 +34,7 @@ mod turn;
 mod volume_stuck;
 mod xid_wraparound;
 
-use drover::model::{Incident, IncidentKind, Mode, Observation, Rules};
+use drover::model::{Incident, IncidentKind, IncidentState, Mode, Observation, Rules};
 pub use playbook::Playbook;
 use serde_json::{Value, json};
 pub use turn::stands;
@@ -106,6 +106,13 @@ pub fn urgent(
     }
 }
 
+/// Whether it got worse since a human was called, so that what guards others is tried again.
+pub fn worsens(incident: &Incident, recent: &[Observation], rules: &Rules) -> bool {
+    incident.state == IncidentState::NeedsHuman
+        && incident.kind == IncidentKind::DiskCritical
+        && disk_critical::worsens(incident, recent, rules)
+}
+
 /// Every playbook as data, for the catalogue: with the steps of what it asks for.
 pub fn catalogue() -> Vec<(String, Value)> {
     IncidentKind::ALL
@@ -115,6 +122,9 @@ pub fn catalogue() -> Vec<(String, Value)> {
             let remedies = playbook(*kind).remedies.iter().enumerate();
             for (place, remedy) in remedies {
                 book["remedies"][place]["steps"] = steps(remedy);
+            }
+            if let Some(guard) = &playbook(*kind).guard {
+                book["guard"]["steps"] = steps(guard);
             }
             if let Some(undo) = &playbook(*kind).undo {
                 book["undo"]["steps"] = steps(undo);
@@ -141,7 +151,7 @@ mod tests {
         for kind in IncidentKind::ALL.iter().copied() {
             let book = playbook(kind);
             assert_eq!(book.kind, kind);
-            let remedies: Vec<_> = book.remedies.iter().chain(&book.undo).collect();
+            let remedies: Vec<_> = book.all().collect();
             for (n, remedy) in remedies.iter().enumerate() {
                 let name = remedy.name;
                 assert!(
