@@ -75,6 +75,7 @@ pub(super) fn wrong(
         | IncidentKind::ServerDown
         | IncidentKind::CredentialsRefused
         | IncidentKind::AnotherCluster
+        | IncidentKind::DatabaseGone
         | IncidentKind::HostKeyChanged
         | IncidentKind::CreationStuck
         | IncidentKind::ChangeStuck

@@ -13,6 +13,7 @@ mod commits_wait;
 mod connections_exhausted;
 mod creation_stuck;
 mod credentials_refused;
+mod database_gone;
 mod disk_critical;
 pub mod fail_over;
 mod follower_failed;
@@ -67,6 +68,7 @@ pub fn playbook(kind: IncidentKind) -> &'static Playbook {
         IncidentKind::ArchivingStalled => &archiving_stalled::PLAYBOOK,
         IncidentKind::CredentialsRefused => &credentials_refused::PLAYBOOK,
         IncidentKind::AnotherCluster => &another_cluster::PLAYBOOK,
+        IncidentKind::DatabaseGone => &database_gone::PLAYBOOK,
     }
 }
 
@@ -90,6 +92,7 @@ pub fn urgent(
         | IncidentKind::ArchivingStalled
         | IncidentKind::CredentialsRefused
         | IncidentKind::AnotherCluster
+        | IncidentKind::DatabaseGone
         | IncidentKind::HostKeyChanged
         | IncidentKind::CreationStuck
         | IncidentKind::ChangeStuck

@@ -51,6 +51,7 @@ fn service_is_back_only_when_the_state_says_so() {
         (IncidentKind::ResourceDown, Kind::Resource),
         (IncidentKind::CredentialsRefused, Kind::Resource),
         (IncidentKind::AnotherCluster, Kind::Resource),
+        (IncidentKind::DatabaseGone, Kind::Resource),
         (IncidentKind::ServerDown, Kind::Server),
         (IncidentKind::HostKeyChanged, Kind::Server),
     ] {
