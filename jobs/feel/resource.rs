@@ -21,11 +21,29 @@ const GRACE: Duration = Duration::from_millis(500);
 /// PostgreSQL's.
 const OPTIONS: &str = "-c statement_timeout=5000 -c search_path=pg_catalog";
 
+/// The same, with the customer's database, which the details are about.
+fn options(resource: &Resource) -> String {
+    let Some(customer) = &resource.customer else {
+        return OPTIONS.to_owned();
+    };
+    let mut options = format!("{OPTIONS} -c drover.database=");
+    for c in customer.database.chars() {
+        // As PostgreSQL takes options apart.
+        if c.is_whitespace() || c == '\\' {
+            options.push('\\');
+        }
+        options.push(c);
+    }
+    options
+}
+
 /// Each of these has its field in [`ResourceFigures`]; what has none is lost. Sizes in
 /// bytes, ages in seconds, xid ages in transactions. `allowed` connections
 /// are those that ordinary sessions may have: what is kept back (for superusers, and
 /// since PostgreSQL 16 for `pg_use_reserved_connections`) is out of their reach.
-/// `oldest_transaction_s` is that of the oldest transaction other than ours. A
+/// `oldest_transaction_s` is that of the oldest transaction other than ours.
+/// `drover.database` is the customer's database, where that is another than drover's own; one
+/// whose `drop database` was cut off has -2 connections. A
 /// role without pg_monitor sees that there are other sessions, but not of what
 /// type they are nor since when they are in a transaction, and cannot count the
 /// segments that wait to be archived.
@@ -57,7 +75,10 @@ select jsonb_build_object(
     'synchronous_standby_names', case when not pg_is_in_recovery()
         then nullif(current_setting('synchronous_standby_names'), '') end,
     'xid_age', (select max(age(datfrozenxid)) from pg_database),
-    'database_bytes', pg_database_size(current_database()),
+    'database_gone', not exists (select from pg_database where datconnlimit <> -2
+        and datname = coalesce(current_setting('drover.database', true), current_database())),
+    'database_bytes', (select pg_database_size(oid) from pg_database
+        where datname = coalesce(current_setting('drover.database', true), current_database())),
     'timeline', (select timeline_id from pg_control_checkpoint()),
     'followers', case when not pg_is_in_recovery() then coalesce((
         select jsonb_agg(jsonb_build_object(
@@ -103,6 +124,7 @@ const READY: &str = "select count(*) from pg_ls_archive_statusdir() where name l
 /// Feels a resource. It is in service if it lets us in and answers `select 1`.
 pub(super) async fn feel(resource: &Resource, server: &Server) -> Attributes {
     let began = Instant::now();
+    let options = options(resource);
     let login = Login {
         address: &server.address,
         port: resource.port,
@@ -111,7 +133,7 @@ pub(super) async fn feel(resource: &Resource, server: &Server) -> Attributes {
         password: &resource.password,
         tls_mode: resource.tls_mode,
         tls_root_cert: resource.tls_root_cert.as_deref(),
-        options: OPTIONS,
+        options: &options,
     };
     let connect = super::connect_limit(&resource.subject, CONNECT);
     let mut session = match timeout(connect, Session::open(&login)).await {
@@ -127,7 +149,12 @@ pub(super) async fn feel(resource: &Resource, server: &Server) -> Attributes {
             let latency_ms = began.elapsed().as_secs_f64() * 1000.0;
             let mut figures = figures(&mut session).await;
             let known = resource.cluster.as_ref();
+            let gone = figures.database_gone.take() == Some(true);
             let told = match told_apart(known, &mut figures) {
+                Ok(()) if gone => {
+                    figures.database_gone = Some(true);
+                    Attributes::failed(Cause::DatabaseGone, is_gone(resource))
+                }
                 Ok(()) => Attributes::available((latency_ms * 100.0).round() / 100.0),
                 Err(words) => Attributes::failed(Cause::AnotherCluster, words),
             };
@@ -149,6 +176,15 @@ pub(super) async fn feel(resource: &Resource, server: &Server) -> Attributes {
     // Politely if it can be done at once; the socket closes either way.
     let _ = timeout(Duration::from_millis(500), session.close()).await;
     seen
+}
+
+/// What a person is told of a database that is not there.
+fn is_gone(resource: &Resource) -> String {
+    let customer = resource.customer.as_ref();
+    let name = customer.map_or(&resource.database, |customer| &customer.database);
+    short(&format!(
+        "the cluster answers, and has no database {name} any more"
+    ))
 }
 
 /// Whether it may be the cluster that is known: one that does not say who it is may. What is
@@ -248,6 +284,7 @@ fn by_sqlstate(code: &str, message: &str) -> Cause {
         "53300" => Cause::TooManyConnections,
         "53100" => Cause::DiskFull,
         "25006" => Cause::ReadOnly,
+        "3D000" => Cause::DatabaseGone,
         "XX001" | "XX002" => Cause::Corrupt,
         _ if code.starts_with("28") => Cause::Authentication,
         _ => Cause::Error,
@@ -298,7 +335,11 @@ mod tests {
         assert_eq!(cause("53100", "could not extend file"), Cause::DiskFull);
         assert_eq!(cause("25006", "cannot execute"), Cause::ReadOnly);
         assert_eq!(cause("XX001", "invalid page"), Cause::Corrupt);
-        assert_eq!(cause("3D000", "database does not exist"), Cause::Error);
+        assert_eq!(
+            cause("3D000", "database does not exist"),
+            Cause::DatabaseGone
+        );
+        assert_eq!(cause("42P01", "relation does not exist"), Cause::Error);
     }
 
     #[test]

@@ -58,12 +58,12 @@ scripts! {
     DROP_SLOT_IF_UNREAD = drop_slot_if_unread, Owner, Cluster, [superuser, unread_slots];
     TRY_CHECKPOINT = try_checkpoint, Owner, Cluster, [superuser];
     LOOK_READ_ONLY = look_read_only, Owner, Nothing, [superuser];
-    SET_READ_ONLY = set_read_only, Owner, Cluster, [superuser];
-    RESET_READ_ONLY = reset_read_only, Owner, Cluster, [superuser];
+    SET_READ_ONLY = set_read_only, Owner, Cluster, [superuser, reserve];
+    RESET_READ_ONLY = reset_read_only, Owner, Cluster, [superuser, reserve];
 
     // A cluster that is made, and goes.
-    MAKE_CLUSTER = make_cluster, Root, Cluster, [background, make_cluster_arguments, owner, put, certify, new_cluster];
-    COPY_CLUSTER = copy_cluster, Root, Cluster, [background, copy_cluster_arguments, owner, put, standby, leader, certify, new_cluster];
+    MAKE_CLUSTER = make_cluster, Root, Cluster, [background, make_cluster_arguments, owner, put, certify, reserve, new_cluster];
+    COPY_CLUSTER = copy_cluster, Root, Cluster, [background, copy_cluster_arguments, owner, put, standby, leader, certify, reserve, new_cluster];
     VERSION = version, Anyone, Nothing, [clusters, owner, choose];
     CERTIFICATE = certificate, Owner, Nothing, [];
     RENEW_CERTIFICATE = renew_certificate, Owner, Cluster, [processes, put, certify];

@@ -102,7 +102,8 @@ fn other_kind(kind: IncidentKind, scene: &Scene, newest: &Observation) -> Option
         IncidentKind::ResourceDown
         | IncidentKind::ConnectionsExhausted
         | IncidentKind::CredentialsRefused
-        | IncidentKind::AnotherCluster => {
+        | IncidentKind::AnotherCluster
+        | IncidentKind::DatabaseGone => {
             let now = resource::incident(newest);
             let opened = scene.subject.kind == Kind::Resource
                 && scene.subject.state == State::Unavailable
@@ -193,6 +194,7 @@ fn condition(kind: IncidentKind, newest: &Observation, limits: &Limits) -> Optio
         | IncidentKind::ServerDown
         | IncidentKind::CredentialsRefused
         | IncidentKind::AnotherCluster
+        | IncidentKind::DatabaseGone
         | IncidentKind::HostKeyChanged
         | IncidentKind::CreationStuck
         | IncidentKind::ChangeStuck

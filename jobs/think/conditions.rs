@@ -1,6 +1,7 @@
 //! What can be wrong with a subject that is in service. The table is in
 //! docs/deciding.md.
 
+use chrono::{DateTime, Utc};
 use drover::model::{
     Fsync, IncidentKind, Kind, Limits, ObeyedWord, Observation, Opening, Origin, Rules, Volume,
 };
@@ -74,6 +75,7 @@ pub(super) fn wrong(
         | IncidentKind::ServerDown
         | IncidentKind::CredentialsRefused
         | IncidentKind::AnotherCluster
+        | IncidentKind::DatabaseGone
         | IncidentKind::HostKeyChanged
         | IncidentKind::CreationStuck
         | IncidentKind::ChangeStuck
@@ -148,6 +150,34 @@ fn disk_critical(newest: &Observation, limits: &Limits) -> Option<String> {
         .map(fill)
         .collect();
     (!full.is_empty()).then(|| full.join("; "))
+}
+
+/// So many bytes less than before are no chance: logs are written all the time.
+const FILLS: u64 = 1 << 20;
+
+/// Whether a data volume that has next to nothing free has less by now than it had at first
+/// since then.
+pub(crate) fn fills(recent: &[Observation], since: DateTime<Utc>, limits: &Limits) -> bool {
+    let later = |seen: &&Observation| seen.created_at >= since;
+    let (Some(newest), Some(oldest)) = (recent.first(), recent.iter().filter(later).last()) else {
+        return false;
+    };
+    let before = figures::data_volumes(&oldest.attributes).unwrap_or_default();
+    let had = |mount: &str| {
+        let volume = before
+            .iter()
+            .find(|volume| figures::mount(volume) == mount)?;
+        volume.available_bytes
+    };
+    let now = figures::data_volumes(&newest.attributes).unwrap_or_default();
+    now.into_iter().any(|volume| {
+        let has = volume.available_bytes;
+        let tight = volume
+            .used_ratio
+            .is_some_and(|used| 1.0 - used < limits.disk_read_only_free_ratio);
+        let less = |(has, had): (u64, u64)| has.saturating_add(FILLS) < had;
+        tight && has.zip(had(mount(volume))).is_some_and(less)
+    })
 }
 
 /// How full a volume is, for people.

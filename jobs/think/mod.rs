@@ -23,6 +23,7 @@ use evidence::{Weight, cause, weigh};
 
 pub(crate) use assess::DISK_MARGIN;
 pub use assess::{Assessment, assess};
+pub(crate) use conditions::fills;
 use drover::model::{
     Cause, IncidentKind, Kind, Observation, ObservationId, Opening, Rules, State, SubjectId,
 };

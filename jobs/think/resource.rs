@@ -106,6 +106,7 @@ pub(super) fn incident(failure: &Observation) -> IncidentKind {
         Some(Cause::TooManyConnections) => IncidentKind::ConnectionsExhausted,
         Some(Cause::Authentication) => IncidentKind::CredentialsRefused,
         Some(Cause::AnotherCluster) => IncidentKind::AnotherCluster,
+        Some(Cause::DatabaseGone) => IncidentKind::DatabaseGone,
         Some(
             Cause::Refused
             | Cause::Timeout

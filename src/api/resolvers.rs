@@ -35,6 +35,9 @@ pub struct Playbook {
     pub looks_round: bool,
     /// What is done, cheapest first.
     pub remedies: Vec<Remedy>,
+    /// What keeps worse from others, whatever calls a human.
+    #[serde(default)]
+    pub guard: Option<Remedy>,
     /// What takes back what a remedy has done for the time being, once all is well.
     pub undo: Option<Remedy>,
     /// Whom to tell when the remedies have run out: `page`, `page_at_once`, `ticket`,

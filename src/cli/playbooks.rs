@@ -62,6 +62,9 @@ fn one(published: &Published) -> String {
     if book.remedies.is_empty() {
         line("remedies", "none: nothing that drover may do".into());
     }
+    if let Some(guard) = &book.guard {
+        line("before a human", does(guard));
+    }
     if let Some(undo) = &book.undo {
         line("once all is well", does(undo));
     }

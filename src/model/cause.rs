@@ -45,7 +45,7 @@ impl Cause {
                 its_own_word: true,
                 ..NOTHING
             },
-            Self::Authentication | Self::Error => CauseProfile {
+            Self::Authentication | Self::DatabaseGone | Self::Error => CauseProfile {
                 answered: true,
                 not_silent: true,
                 its_own_word: true,

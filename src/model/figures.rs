@@ -214,8 +214,10 @@ figures! {
         synchronous_standby_names: String,
         /// Age of the oldest transaction id.
         xid_age: u64,
-        /// Size of the database.
+        /// Size of the database; of the customer's, where drover made it.
         database_bytes: u64,
+        /// Whether that one is not there; told only of one that is not in service.
+        database_gone: bool,
         /// The timeline of its last checkpoint.
         timeline: u64,
         /// Whoever streams from it; of a leader only.

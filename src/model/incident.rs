@@ -33,6 +33,8 @@ named! {
         HostKeyChanged = "host_key_changed",
         /// Another cluster answers at a resource's port.
         AnotherCluster = "another_cluster",
+        /// A resource's database is not in its cluster any more.
+        DatabaseGone = "database_gone",
         /// What was asked for is not being made.
         CreationStuck = "creation_stuck",
         /// A change that was asked for does not come to its end; destroying too.
@@ -124,7 +126,9 @@ impl IncidentKind {
                 covers_databases: true,
                 ..Is::seen_by(Evidence::Service)
             },
-            Self::CredentialsRefused | Self::AnotherCluster => Is::seen_by(Evidence::Service),
+            Self::CredentialsRefused | Self::AnotherCluster | Self::DatabaseGone => {
+                Is::seen_by(Evidence::Service)
+            }
             Self::ConnectionsExhausted => Is::seen_by(Evidence::Connections),
             Self::VolumeStuck => Is {
                 covers_databases: true,

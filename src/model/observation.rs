@@ -43,6 +43,8 @@ named! {
         HostKeyUnknown = "host_key_unknown",
         /// Another cluster answers than the one that is pinned.
         AnotherCluster = "another_cluster",
+        /// The cluster answers, and the customer's database is not in it any more.
+        DatabaseGone = "database_gone",
         /// It is being made, and there is nothing to look at yet.
         Creating = "creating",
         /// It is being taken away.

@@ -6,5 +6,6 @@ mod clusters;
 mod disk;
 mod driver;
 mod freezing;
+mod full_disk;
 mod servers;
 mod sessions;

@@ -57,5 +57,10 @@ for d in /var/lib/postgresql/*/"$n"; do
   as_owner rm -rf -- "$d"
   forget_word
 done
+# Where nothing else is, nothing needs room in need.
+debians_owner
+for d in /var/lib/postgresql/*/drover-reserve; do
+  [ "$(ls -A -- "${d%/*}" 2>/dev/null)" != drover-reserve ] || as_owner rm -f -- "$d"
+done
 rm -f -- "$j/cluster-$n.lock" "$j/cluster-$n.log" "$j/cluster-$n.rc"
 echo "cluster $n is gone"

@@ -1,7 +1,8 @@
 # shellcheck shell=sh
-# Lets the cluster be written to again. $2 is what is to stand there again; empty: nothing.
+# Lets the cluster be written to again, and puts the reserve back. $2 is what is to stand there again; empty: nothing.
 # Where it is not on any more, somebody has changed it since, and it is his.
 
+keep_reserve
 on=$(sql <<'SQL'
 select coalesce((select setting::bool from pg_file_settings
     where name = 'default_transaction_read_only' and error is null

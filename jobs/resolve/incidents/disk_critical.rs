@@ -3,15 +3,17 @@
 //! The order: with next to nothing free, the databases are made read-only before
 //! anything else, for what follows takes time and PostgreSQL without room stops
 //! altogether. Then what is nobody's loss goes first. If nothing made room and it
-//! has become too little meanwhile, read-only is also the last resort. The first
-//! step of each remedy looks whether there is room by now, and skips it.
+//! has become too little meanwhile, read-only is also what guards the other databases
+//! there: it is tried whatever calls a human, and while one is needed. The first step of
+//! each remedy looks whether there is room by now, and skips it.
 
 use std::time::Duration;
 
-use drover::model::{Incident, IncidentKind, OperationKind, Severity};
+use drover::model::{Incident, IncidentKind, Observation, OperationKind, Rules, Severity};
 use serde_json::{Value, json};
 
 use super::playbook::{Blast, Budget, Escalation, Playbook, Remedy};
+use crate::think;
 
 pub const PLAYBOOK: Playbook = Playbook {
     title: "a data volume is almost full",
@@ -44,11 +46,11 @@ pub const PLAYBOOK: Playbook = Playbook {
         )
         .tried(2)
         .settling(Duration::from_secs(30)),
-        read_only(
-            "read_only_at_last",
-            "make the databases read-only, if next to nothing is free by now",
-        ),
     ],
+    guard: Some(read_only(
+        "read_only_at_last",
+        "make the databases read-only, if next to nothing is free by now",
+    )),
     undo: Some(
         Remedy::new(
             "read_write",
@@ -68,6 +70,11 @@ const fn read_only(name: &'static str, does: &'static str) -> Remedy {
     Remedy::new(name, does, OperationKind::SetReadOnly)
         .settling(Duration::from_secs(1))
         .asking(owed)
+}
+
+/// Whether a volume with next to nothing free has filled further since a human was called.
+pub fn worsens(incident: &Incident, recent: &[Observation], rules: &Rules) -> bool {
+    think::fills(recent, incident.state_since, &rules.limits)
 }
 
 /// What was made read-only before, and what stood there.

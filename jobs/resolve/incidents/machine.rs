@@ -15,14 +15,16 @@
 //! Architecture Invariant: everything here is a pure function of the incident, its
 //! playbook and the [`View`]. A test walks every state and every event.
 
+mod extra;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use drover::model::{Evidence, Incident, IncidentId, IncidentState, Mode};
-use serde_json::Value;
 use std::time::Duration;
 
 use super::fail_over;
 use super::playbook::{Escalation, On, Playbook, Remedy};
 use crate::think::Assessment;
+use extra::{guard, owes_undo, undo};
 
 /// Times that an incident may come back before a human has to look: the third
 /// time it is there, no remedy is believed any more.
@@ -59,6 +61,8 @@ pub struct View {
     pub proved: bool,
     /// Why a human is needed before the remedies run out, if so.
     pub urgent: Option<String>,
+    /// Whether it gets worse while a human is needed.
+    pub worsens: bool,
     /// The control database's clock.
     pub now: DateTime<Utc>,
 }
@@ -155,8 +159,17 @@ pub enum NextAction {
     Escalate(String),
 }
 
-/// Decides.
+/// Decides. Before a human is called, what keeps worse from others has its turn: whatever
+/// calls them, others must not suffer until they come.
 pub fn next(incident: &Incident, book: &Playbook, view: &View) -> NextAction {
+    let found = decide(incident, book, view);
+    match (&found, guard(incident, book, view)) {
+        (NextAction::Escalate(_), Some(guard)) => guard,
+        _ => found,
+    }
+}
+
+fn decide(incident: &Incident, book: &Playbook, view: &View) -> NextAction {
     let state = incident.state;
     if state == IncidentState::Resolved {
         return NextAction::Gone;
@@ -203,7 +216,7 @@ pub fn next(incident: &Incident, book: &Playbook, view: &View) -> NextAction {
         };
     }
     if state == IncidentState::NeedsHuman {
-        return rest(waits_for_a_human(incident));
+        return guard(incident, book, view).unwrap_or(rest(waits_for_a_human(incident, book)));
     }
     // However often it has come back, and whatever was tried.
     let holds = matches!(view.seen, Assessment::Holds(_));
@@ -213,6 +226,7 @@ pub fn next(incident: &Incident, book: &Playbook, view: &View) -> NextAction {
             && view.mode == Mode::Act
             && at_work != Some(AtWork::OnItsOwn)
             && incident.remedy.as_deref() != Some(fail_over.name)
+            && !book.guards(incident.remedy.as_deref())
     });
     let unheard = book.escalation == Escalation::PageAtOnce && incident.paged_at.is_none();
     if let (Some(fail_over), Some(Blocker::Blind(_))) = (takes_over, &view.blocker)
@@ -308,8 +322,11 @@ fn too_late(incident: &Incident, view: &View) -> Option<NextAction> {
 }
 
 /// When an incident that waits for a human is looked at again: thinking wakes those that
-/// are seen by observations.
-fn waits_for_a_human(incident: &Incident) -> Duration {
+/// are seen by observations when they are over, and not when they get worse.
+fn waits_for_a_human(incident: &Incident, book: &Playbook) -> Duration {
+    if book.guard.is_some() {
+        return LOOK_AGAIN;
+    }
     match incident.kind.profile().evidence {
         Evidence::Service | Evidence::Connections | Evidence::Figures | Evidence::Followers => {
             LOOK_SELDOM
@@ -373,10 +390,11 @@ fn ask(incident: &Incident, book: &Playbook) -> NextAction {
     let last = |remedy: &Remedy| incident.remedy.as_deref() == Some(remedy.name);
     // All of it begins anew behind one that is not in the list, since it was to take something
     // back, which is needed; and behind a lead that was to be taken over, since that goes before
-    // others have had their turn.
+    // others have had their turn. Behind what comes last of all, nothing does.
     let turns = book.remedies.iter().filter(|it| it.on != On::Leaders);
     let from = turns.clone().position(last).unwrap_or(0);
-    for remedy in turns.skip(from) {
+    let guarded = book.guards(incident.remedy.as_deref());
+    for remedy in turns.skip(from).filter(|_| !guarded) {
         let attempt = if last(remedy) { incident.attempt } else { 0 };
         if attempt >= remedy.attempts {
             continue;
@@ -397,35 +415,6 @@ fn ask(incident: &Incident, book: &Playbook) -> NextAction {
         _ => "every remedy was tried",
     };
     NextAction::Escalate(why.into())
-}
-
-fn owes_undo(incident: &Incident, book: &Playbook) -> bool {
-    book.undo.is_some() && incident.memo.get("undo") == Some(&Value::Bool(true))
-}
-
-fn undo(incident: &Incident, book: &Playbook) -> NextAction {
-    let Some(undo) = book.undo else {
-        return NextAction::Escalate("there is no way to take it back".into());
-    };
-    let attempt = match incident.remedy.as_deref() == Some(undo.name) {
-        true => incident.attempt,
-        false => 0,
-    };
-    if attempt < undo.attempts {
-        return NextAction::Ask {
-            remedy: undo.name,
-            attempt: attempt + 1,
-        };
-    }
-    match incident.state {
-        IncidentState::NeedsHuman => rest(waits_for_a_human(incident)),
-        IncidentState::Triggered
-        | IncidentState::Resolving
-        | IncidentState::Waiting
-        | IncidentState::Resolved => {
-            NextAction::Escalate("what was done for the time being cannot be taken back".into())
-        }
-    }
 }
 
 /// A remedy is asked for: where the incident stands from then on.

@@ -1,5 +1,7 @@
 //! Every state that can be reached, and every event in each.
 
+#[path = "machine_tests/guard.rs"]
+mod guard;
 #[path = "machine_tests/human.rs"]
 mod human;
 #[path = "machine_tests/lead.rs"]
@@ -24,6 +26,7 @@ fn plain(seen: Assessment) -> View {
         fails_over: false,
         proved: false,
         urgent: None,
+        worsens: false,
         now: at(0),
     }
 }
@@ -80,7 +83,7 @@ fn comes_to_an_end(incident: &Incident, book: &Playbook, view: &View, turns: u8)
 
 #[test]
 fn every_path_ends_in_resolved_or_needs_human_when_its_time_is_up() {
-    for book in [BOOK, IN_FRONT, LOUD, NOTHING] {
+    for book in [BOOK, IN_FRONT, LOUD, NOTHING, GUARDED] {
         let all = reachable(&book);
         let least = if book.undo.is_some() { 500 } else { 5 };
         assert!(all.len() > least, "{}", all.len());
@@ -103,7 +106,7 @@ fn every_path_ends_in_resolved_or_needs_human_when_its_time_is_up() {
                             fails_over,
                             ..plain(seen.clone())
                         };
-                        comes_to_an_end(&late, &book, &view, 6);
+                        comes_to_an_end(&late, &book, &view, 8);
                     }
                 }
             }

@@ -13,6 +13,7 @@ mod commits_wait;
 mod connections_exhausted;
 mod creation_stuck;
 mod credentials_refused;
+mod database_gone;
 mod disk_critical;
 pub mod fail_over;
 mod follower_failed;
@@ -34,7 +35,7 @@ mod turn;
 mod volume_stuck;
 mod xid_wraparound;
 
-use drover::model::{Incident, IncidentKind, Mode, Observation, Rules};
+use drover::model::{Incident, IncidentKind, IncidentState, Mode, Observation, Rules};
 pub use playbook::Playbook;
 use serde_json::{Value, json};
 pub use turn::stands;
@@ -67,6 +68,7 @@ pub fn playbook(kind: IncidentKind) -> &'static Playbook {
         IncidentKind::ArchivingStalled => &archiving_stalled::PLAYBOOK,
         IncidentKind::CredentialsRefused => &credentials_refused::PLAYBOOK,
         IncidentKind::AnotherCluster => &another_cluster::PLAYBOOK,
+        IncidentKind::DatabaseGone => &database_gone::PLAYBOOK,
     }
 }
 
@@ -90,6 +92,7 @@ pub fn urgent(
         | IncidentKind::ArchivingStalled
         | IncidentKind::CredentialsRefused
         | IncidentKind::AnotherCluster
+        | IncidentKind::DatabaseGone
         | IncidentKind::HostKeyChanged
         | IncidentKind::CreationStuck
         | IncidentKind::ChangeStuck
@@ -106,6 +109,13 @@ pub fn urgent(
     }
 }
 
+/// Whether it got worse since a human was called, so that what guards others is tried again.
+pub fn worsens(incident: &Incident, recent: &[Observation], rules: &Rules) -> bool {
+    incident.state == IncidentState::NeedsHuman
+        && incident.kind == IncidentKind::DiskCritical
+        && disk_critical::worsens(incident, recent, rules)
+}
+
 /// Every playbook as data, for the catalogue: with the steps of what it asks for.
 pub fn catalogue() -> Vec<(String, Value)> {
     IncidentKind::ALL
@@ -115,6 +125,9 @@ pub fn catalogue() -> Vec<(String, Value)> {
             let remedies = playbook(*kind).remedies.iter().enumerate();
             for (place, remedy) in remedies {
                 book["remedies"][place]["steps"] = steps(remedy);
+            }
+            if let Some(guard) = &playbook(*kind).guard {
+                book["guard"]["steps"] = steps(guard);
             }
             if let Some(undo) = &playbook(*kind).undo {
                 book["undo"]["steps"] = steps(undo);
@@ -141,7 +154,7 @@ mod tests {
         for kind in IncidentKind::ALL.iter().copied() {
             let book = playbook(kind);
             assert_eq!(book.kind, kind);
-            let remedies: Vec<_> = book.remedies.iter().chain(&book.undo).collect();
+            let remedies: Vec<_> = book.all().collect();
             for (n, remedy) in remedies.iter().enumerate() {
                 let name = remedy.name;
                 assert!(

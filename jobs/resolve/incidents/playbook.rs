@@ -30,6 +30,10 @@ pub struct Playbook {
     pub comes_and_goes: bool,
     /// What is done, cheapest first. Empty: nothing that drover may do.
     pub remedies: &'static [Remedy],
+    /// What keeps worse from others. It is tried once before a human is called, whatever the
+    /// reason: because of the time, the budget, or how often the incident came back; and again
+    /// while a human is needed, if it gets worse.
+    pub guard: Option<Remedy>,
     /// What takes back, once all is well, what a remedy has done for the time being.
     pub undo: Option<Remedy>,
     /// Whom to tell when the remedies have run out.
@@ -171,6 +175,7 @@ impl Playbook {
             looks_round: false,
             comes_and_goes: false,
             remedies: &[],
+            guard: None,
             undo: None,
             escalation: Escalation::Page,
         }
@@ -178,8 +183,17 @@ impl Playbook {
 
     /// The remedy of this name; the first, if none was begun.
     pub fn remedy(&self, name: &str) -> Option<&Remedy> {
-        let mut all = self.remedies.iter().chain(&self.undo);
-        all.find(|remedy| remedy.name == name)
+        self.all().find(|remedy| remedy.name == name)
+    }
+
+    /// Whatever it may ask for, in this order.
+    pub fn all(&self) -> impl Iterator<Item = &Remedy> {
+        self.remedies.iter().chain(&self.guard).chain(&self.undo)
+    }
+
+    /// Whether this is the name of what keeps worse from others.
+    pub fn guards(&self, remedy: Option<&str>) -> bool {
+        self.guard.is_some_and(|guard| remedy == Some(guard.name))
     }
 
     /// Whether this is what takes back.

@@ -3,7 +3,7 @@
 use drover::model::{IncidentKind, Severity};
 
 use super::followers::FENCE;
-use super::playbook::{Blast, Budget, Escalation, Playbook};
+use super::playbook::{Blast, Budget, Escalation, Playbook, Remedy};
 
 /// Each moment more is more that is written at two places, of which one is lost: it is
 /// stopped first, and a human is called whatever comes of it.
@@ -14,6 +14,14 @@ pub const PLAYBOOK: Playbook = Playbook {
     budget: Budget::new(2, 600),
     blast_radius: Blast::Resource,
     remedies: &[FENCE],
+    // However often it comes back: whoever writes there loses what they write.
+    guard: Some(
+        Remedy {
+            name: "fence_at_last",
+            ..FENCE
+        }
+        .tried(1),
+    ),
     escalation: Escalation::PageAtOnce,
     ..Playbook::of(IncidentKind::SplitBrain)
 };

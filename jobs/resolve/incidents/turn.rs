@@ -150,6 +150,8 @@ impl Resolve {
         let at_work = at_work.map(|operation| operation.step_name.as_str());
         let stuck = asked::stuck(&asked);
         let urgent = playbooks::urgent(&incident, seen, &rules, mode, at_work).or(stuck);
+        let recent = scene.as_ref().map_or(&[][..], |scene| &scene.recent);
+        let worsens = playbooks::worsens(&incident, recent, &rules);
         Ok(Some(Case {
             view: View {
                 seen: assessed,
@@ -159,6 +161,7 @@ impl Resolve {
                 fails_over: !due.is_empty(),
                 proved: fail_over::is_proved(&incident, seen),
                 urgent,
+                worsens,
                 now,
             },
             asked,

@@ -3,6 +3,7 @@
 //! first whether there is room by now.
 
 mod logs;
+mod offender;
 mod read_only;
 pub(super) mod room;
 mod slots;

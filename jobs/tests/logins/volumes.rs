@@ -67,6 +67,64 @@ async fn a_full_volume_is_felt_fenced_and_grown() {
         .await;
 }
 
+/// The bytes of what is kept for when there is no room.
+async fn reserve(cluster: &Cluster<'_>) -> u64 {
+    let size = cluster.root("stat -c '%s %U' $D/../drover-reserve").await;
+    let (size, owner) = size.split_once(' ').unwrap();
+    assert_eq!(owner, "postgres");
+    size.parse().unwrap()
+}
+
+#[tokio::test]
+async fn writes_are_refused_on_a_full_volume_by_what_was_kept_for_that() {
+    let machine = Machine::with_volume("400M").await;
+    let volume = machine.volume();
+    machine
+        .does(Login::Helper, MOUNT_VOLUME, &[&volume], "")
+        .await;
+    let (address, version) = (machine.address(), machine.version().await);
+    let cluster = machine.made("d_kept", &version);
+    let port = cluster.port.to_string();
+    let arguments = [&*version, &*cluster.name, &port, address, "30", ""];
+    machine
+        .does(Login::Helper, MAKE_CLUSTER, &arguments, "")
+        .await;
+    cluster.does(Login::Helper, START_CLUSTER, &[]).await;
+    // A hundredth of a volume so small, less what its filesystem takes.
+    let whole = reserve(&cluster).await;
+    assert!((3 << 20..=4 << 20).contains(&whole), "{whole}");
+    is_written_to(&cluster).await;
+
+    let auto = "cat $D/postgresql.auto.conf";
+    for login in Login::MIGHTY {
+        machine.make_volume("full");
+        cluster.does(login, SET_READ_ONLY, &[]).await;
+        let set = cluster.root(auto).await;
+        assert!(set.contains("default_transaction_read_only"), "{set}");
+        assert!(reserve(&cluster).await < whole, "{login:?}");
+        machine.make_volume("well");
+        let reset = cluster.does(login, RESET_READ_ONLY, &[""]).await;
+        assert_eq!(reset.last_words(), "can be written to", "{login:?}");
+        assert_eq!(reserve(&cluster).await, whole, "{login:?}");
+    }
+    // Without it PostgreSQL cannot even be told.
+    cluster.root("rm $D/../drover-reserve").await;
+    machine.make_volume("full");
+    let ended = cluster.run(Login::Helper, SET_READ_ONLY, &[], "").await;
+    let full = |words: &str| words.contains("No space left on device");
+    assert!(
+        matches!(&ended, Err((Some(5), words)) if full(words)),
+        "{ended:?}"
+    );
+    machine.make_volume("well");
+    machine
+        .does(Login::Helper, DROP_CLUSTER, &[&cluster.name], "")
+        .await;
+    machine
+        .root("! ls /var/lib/postgresql/*/drover-reserve 2>/dev/null")
+        .await;
+}
+
 #[tokio::test]
 async fn a_volume_that_has_turned_read_only_is_felt_and_no_fence_there_is_proved() {
     let machine = Machine::with_volume("400M").await;

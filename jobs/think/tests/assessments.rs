@@ -22,11 +22,36 @@ fn cleared(sight: &Assessment) -> bool {
 }
 
 #[test]
+fn a_volume_fills_if_next_to_nothing_is_free_and_less_than_at_first() {
+    let limits = Rules::default().limits;
+    let has =
+        |ratio: f64, bytes: u64| volume(json!({"used_ratio": ratio, "available_bytes": bytes}));
+    let fills = |seen: [Attributes; 3], since| {
+        let [first, second, third] = seen;
+        let play = play(Kind::Server, State::Available);
+        let play = play.seen(1.0, "a", first).seen(2.0, "a", second);
+        let scene = play.seen(3.0, "a", third).scene();
+        super::super::fills(&scene.recent, at(since), &limits)
+    };
+    let all = |last| [has(0.96, 4 * GIB), has(0.98, 2 * GIB), last];
+    assert!(fills(all(has(0.99, GIB)), 0.0));
+    assert!(fills(all(has(0.99, GIB)), 2.0), "since a human was called");
+    assert!(!fills(all(has(0.98, 2 * GIB)), 2.0), "no less since then");
+    assert!(
+        !fills(all(has(0.98, 2 * GIB - 1)), 2.0),
+        "by a line of a log"
+    );
+    assert!(!fills(all(has(0.96, GIB)), 0.0), "there is room");
+    assert!(!fills(all(has(0.99, GIB)), 4.0), "nothing is seen yet");
+}
+
+#[test]
 fn service_is_back_only_when_the_state_says_so() {
     for (kind, of) in [
         (IncidentKind::ResourceDown, Kind::Resource),
         (IncidentKind::CredentialsRefused, Kind::Resource),
         (IncidentKind::AnotherCluster, Kind::Resource),
+        (IncidentKind::DatabaseGone, Kind::Resource),
         (IncidentKind::ServerDown, Kind::Server),
         (IncidentKind::HostKeyChanged, Kind::Server),
     ] {

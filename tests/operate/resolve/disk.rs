@@ -17,16 +17,16 @@ const CUTS: [Cut; 3] = [
     Cut::Midway(Duration::from_millis(400)),
 ];
 
-struct Disk {
-    world: World,
-    server: LocalServer,
-    cluster: Cluster,
-    id: SubjectId,
+pub(super) struct Disk {
+    pub(super) world: World,
+    pub(super) server: LocalServer,
+    pub(super) cluster: Cluster,
+    pub(super) id: SubjectId,
     resource: SubjectId,
 }
 
 /// A server with a volume of 400 MiB, which has too little room with 30 MiB free.
-async fn disk(name: &str) -> Disk {
+pub(super) async fn disk(name: &str) -> Disk {
     disk_of(name, 400).await
 }
 
@@ -49,7 +49,7 @@ async fn disk_of(name: &str, mib: u32) -> Disk {
 }
 
 impl Disk {
-    async fn case(&self, cut: Cut) -> Case<'_> {
+    pub(super) async fn case(&self, cut: Cut) -> Case<'_> {
         let case = self.world.incident(self.id, IncidentKind::DiskCritical);
         case.await.cut(cut)
     }

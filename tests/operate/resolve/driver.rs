@@ -111,6 +111,7 @@ impl Case<'_> {
                 fails_over: false,
                 proved: false,
                 urgent: None,
+                worsens: false,
                 now: self.now,
             };
             match (

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use drover::model::{Cause, TlsMode};
-use drover_tests::Says;
+use drover_tests::{Says, sql};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
+use sqlx::{Connection as _, PgConnection};
 
 use super::world::{at, cluster, own_cluster, session};
 
@@ -56,6 +57,33 @@ async fn another_cluster_than_the_one_that_is_known_is_told() {
         message.contains(at_home) && message.contains("/srv/old"),
         "{message}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_customers_database_is_felt_and_not_drovers_own() {
+    let cluster = own_cluster(&[]).await;
+    let mut db = session(&cluster).await;
+    let name = r"web \shop";
+    sql::batch(&mut db, &format!("create database \"{name}\"")).await;
+    let url = cluster.url("web%20%5Cshop");
+    let mut inside = PgConnection::connect(&url).await.unwrap();
+    let large = "create table t as select repeat('x', 900) from generate_series(1, 20000)";
+    sql::batch(&mut inside, large).await;
+    inside.close().await.unwrap();
+
+    let shop = || at(cluster.port).customers(name);
+    let own = at(cluster.port).feel().await.available();
+    let seen = shop().feel().await.available();
+    let bytes = |seen: &serde_json::Value| seen["database_bytes"].as_u64().unwrap();
+    assert!(bytes(&seen) > bytes(&own) + 15_000_000, "{seen}");
+    assert_eq!(seen.get("database_gone"), None, "{seen}");
+
+    sql::batch(&mut db, &format!("drop database \"{name}\"")).await;
+    let message = shop().feel().await.failed(Cause::DatabaseGone);
+    message.says([&*format!("no database {name} any more")]);
+    at(cluster.port).feel().await.available();
+    let none = at(cluster.port).database("nowhere");
+    none.feel().await.failed(Cause::DatabaseGone);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use drover::model::{
-    Attributes, Cause, ClusterIdentity, Durability, Kind, Origin, Resource, Server, State, Subject,
-    SubjectId, TlsMode, Witness, secret,
+    Attributes, Cause, ClusterIdentity, Customer, Durability, Kind, Origin, Resource, Server,
+    State, Subject, SubjectId, TlsMode, Witness, secret,
 };
 use drover::store::subjects::Known;
 use drover_jobs::cloud::Clouds;
@@ -186,6 +186,16 @@ impl Target {
 
     pub fn database(mut self, database: &str) -> Self {
         self.resource.database = database.into();
+        self
+    }
+
+    /// Drover made it, with this database for its customer.
+    pub fn customers(mut self, database: &str) -> Self {
+        self.resource.customer = Some(Customer {
+            role: "customer".into(),
+            database: database.into(),
+            password: secret(PASSWORD),
+        });
         self
     }
 

@@ -30,6 +30,7 @@ create_cluster() {
 
 # The file that is written last of all tells that a cluster is whole.
 finish() {
+  keep_reserve
   in_conf mkdir -p conf.d
   printf '%s\n' "# Written by drover, last of all: what it made is whole." \
     "listen_addresses = '*'" \

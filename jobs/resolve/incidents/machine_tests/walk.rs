@@ -13,6 +13,7 @@ use crate::resolve::incidents::playbook::{Blast, Budget};
 pub(super) const FIRST: &str = "first";
 pub(super) const SECOND: &str = "second";
 pub(super) const LEADS: &str = "leads";
+pub(super) const GUARD: &str = "guard";
 pub(super) const UNDO: &str = "undo";
 
 /// Two remedies, one by which a follower takes the lead, and something to take back.
@@ -29,8 +30,15 @@ pub(super) const BOOK: Playbook = Playbook {
     looks_round: true,
     comes_and_goes: false,
     remedies: &[remedy(FIRST, 2), remedy(SECOND, 1), FAILS_OVER],
+    guard: None,
     undo: Some(remedy(UNDO, 2)),
     escalation: Escalation::Page,
+};
+
+/// The same with what guards others.
+pub(super) const GUARDED: Playbook = Playbook {
+    guard: Some(remedy(GUARD, 1)),
+    ..BOOK
 };
 
 /// The same with the lead's in front, as a server's playbook has it.
@@ -201,6 +209,7 @@ pub(super) fn views(incident: &Incident) -> Vec<View> {
                             fails_over,
                             proved: fails_over,
                             urgent: urgent.then(String::new),
+                            worsens: false,
                             now: at(0),
                         });
                     }

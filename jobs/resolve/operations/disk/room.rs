@@ -27,7 +27,7 @@ pub(in crate::resolve::operations) struct Volume {
     /// What PostgreSQL may still write.
     pub(super) available: u64,
     /// Ports of the clusters whose data is there.
-    ports: Vec<u16>,
+    pub(super) ports: Vec<u16>,
 }
 
 /// Every volume that holds clusters, as it is now.
@@ -57,7 +57,7 @@ pub(in crate::resolve::operations) async fn volumes(
     Ok(volumes.into_values().collect())
 }
 
-fn read(line: &str) -> Option<(u16, Volume)> {
+pub(super) fn read(line: &str) -> Option<(u16, Volume)> {
     let mut words = line.split_ascii_whitespace();
     let port = words.next()?.parse().ok()?;
     let device = words.next()?.to_owned();

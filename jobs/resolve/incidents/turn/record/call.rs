@@ -19,7 +19,13 @@ impl Resolve {
         case: &mut Case,
     ) -> Result<(), WorkError> {
         let mut tx = self.held(lock).await?;
-        for (place, remedy) in case.book.remedies.iter().enumerate() {
+        for (place, remedy) in case
+            .book
+            .remedies
+            .iter()
+            .chain(&case.book.guard)
+            .enumerate()
+        {
             let text = match case.forbidden(remedy) {
                 None => format!("{}. would {}", place + 1, remedy.does),
                 Some(why) => format!("{}. would not {}: {why}", place + 1, remedy.does),
