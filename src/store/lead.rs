@@ -33,6 +33,7 @@ pub async fn resign(db: &mut PgConnection, holder: &str) -> sqlx::Result<()> {
 
 /// Whether a clock leads.
 pub async fn is_held(db: &mut PgConnection) -> sqlx::Result<bool> {
-    let sql = "select exists (select from clock_lead where leads_until > now())";
-    only_value(db, sql, ()).await
+    let sql = "select exists (select from clock_lead
+                   where leads_until between now() and now() + $1 * interval '1 ms')";
+    only_value(db, sql, [millis(LEADS_FOR)]).await
 }
