@@ -64,7 +64,7 @@ async fn the_customers_database_is_felt_and_not_drovers_own() {
     let cluster = own_cluster(&[]).await;
     let mut db = session(&cluster).await;
     let name = r"web \shop";
-    sql::batch(&mut db, &format!("create database \"{name}\"")).await;
+    sql::batch(&mut db, r#"create database "web \shop""#).await;
     let url = cluster.url("web%20%5Cshop");
     let mut inside = PgConnection::connect(&url).await.unwrap();
     let large = "create table t as select repeat('x', 900) from generate_series(1, 20000)";
@@ -78,7 +78,7 @@ async fn the_customers_database_is_felt_and_not_drovers_own() {
     assert!(bytes(&seen) > bytes(&own) + 15_000_000, "{seen}");
     assert_eq!(seen.get("database_gone"), None, "{seen}");
 
-    sql::batch(&mut db, &format!("drop database \"{name}\"")).await;
+    sql::batch(&mut db, r#"drop database "web \shop""#).await;
     let message = shop().feel().await.failed(Cause::DatabaseGone);
     message.says([&*format!("no database {name} any more")]);
     at(cluster.port).feel().await.available();
