@@ -135,6 +135,8 @@ pub struct Limits {
     pub disk_free_bytes: u64,
     /// With less than this free, databases on it are made read-only.
     pub disk_read_only_free_ratio: f64,
+    /// An incident has a data volume grow up to so many GiB.
+    pub volume_max_gib: u32,
     /// A data volume is stuck if a small write with fsync takes this long.
     #[serde(with = "duration")]
     pub fsync: Duration,
@@ -173,6 +175,7 @@ impl Default for Limits {
             disk_used_ratio: 0.90,
             disk_free_bytes: GIB,
             disk_read_only_free_ratio: 0.03,
+            volume_max_gib: 1024,
             fsync: Duration::from_secs(5),
             connections_ratio: 0.95,
             idle_in_transaction: Duration::from_secs(600),
@@ -242,6 +245,9 @@ impl Limits {
         }
         if self.xid_page_age < self.xid_age {
             return Err("rules: limits.xid_page_age must not be below limits.xid_age".into());
+        }
+        if !(1..=65_536).contains(&self.volume_max_gib) {
+            return Err("rules: limits.volume_max_gib must be from 1 to 65536".into());
         }
         if !(1..=1_000_000).contains(&self.archive_ready) {
             return Err("rules: limits.archive_ready must be from 1 to 1000000".into());

@@ -67,6 +67,47 @@ async fn a_full_volume_is_felt_fenced_and_grown() {
         .await;
 }
 
+#[tokio::test]
+async fn no_query_fills_the_volume_with_temporary_files() {
+    let machine = Machine::with_volume("400M").await;
+    let volume = machine.volume();
+    machine
+        .does(Login::Helper, MOUNT_VOLUME, &[&volume], "")
+        .await;
+    let (address, version) = (machine.address(), machine.version().await);
+    let cluster = machine.made("d_temp", &version);
+    let port = cluster.port.to_string();
+    let arguments = [&*version, &*cluster.name, &port, address, "30", ""];
+    machine
+        .does(Login::Helper, MAKE_CLUSTER, &arguments, "")
+        .await;
+    cluster.does(Login::Helper, START_CLUSTER, &[]).await;
+    let roles = "\\set own drover\n\\set own_verifier x\n\\set role customer\n\
+                 \\set role_verifier x\n\\set database app\n\\set most 5\n";
+    cluster
+        .ends(Login::Helper, MAKE_ROLES, &["app"], roles)
+        .await;
+    let as_customer = async |sql: &str| {
+        let psql = format!(
+            "runuser -u postgres -- psql -XAtq -p $P -d app -c 'set role customer' -c \"{sql}\" 2>&1 || :"
+        );
+        cluster.root(&psql).await
+    };
+    let said = as_customer(
+        "select count(*) from (select generate_series(1, 9000000) g order by g desc) s",
+    );
+    let said = said.await;
+    assert!(said.contains("temporary file size exceeds"), "{said}");
+    for reset in [
+        "set temp_file_limit = -1",
+        "alter role customer set temp_file_limit = -1",
+        "alter database app set temp_file_limit = -1",
+    ] {
+        let said = as_customer(reset).await;
+        assert!(said.contains("permission denied"), "{reset}: {said}");
+    }
+}
+
 /// The bytes of what is kept for when there is no room.
 async fn reserve(cluster: &Cluster<'_>) -> u64 {
     let size = cluster.root("stat -c '%s %U' $D/../drover-reserve").await;

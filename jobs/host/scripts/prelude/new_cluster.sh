@@ -28,13 +28,18 @@ create_cluster() {
     "hostnossl all all all reject" | put pg_hba.conf 640
 }
 
-# The file that is written last of all tells that a cluster is whole.
+# The file that is written last of all tells that a cluster is whole. A session may fill a
+# tenth of the volume with temporary files, in kB, which no customer can change.
 finish() {
   keep_reserve
+  size=$(as_owner df -B1K --output=size -- "$d" 2>/dev/null | tail -n 1)
+  temp=$((${size:-0} / 10))
+  [ "$temp" -gt 0 ] || temp=-1
   in_conf mkdir -p conf.d
   printf '%s\n' "# Written by drover, last of all: what it made is whole." \
     "listen_addresses = '*'" \
     "max_connections = $most" \
+    "temp_file_limit = $temp" \
     "password_encryption = 'scram-sha-256'" \
     "ssl = on" \
     "hot_standby = on" \

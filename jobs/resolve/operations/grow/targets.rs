@@ -19,13 +19,16 @@ pub(super) struct Target {
     to: u64,
 }
 
-/// A quarter more, and at least 1 GiB; a tiny one doubles.
-fn larger(size: u64) -> u64 {
-    size.saturating_add((size / 4).max(size.min(GIB)))
+/// A quarter more, and at least 1 GiB; a tiny one doubles. `None`: it is as large as it may
+/// become, or larger.
+fn larger(size: u64, most: u64) -> Option<u64> {
+    let larger = size.saturating_add((size / 4).max(size.min(GIB)));
+    (size < most).then_some(larger.min(most))
 }
 
 pub(super) async fn target(turn: &mut Turn<'_, Grow>) -> Work {
     let machine = machine(turn)?;
+    let most_gib = turn.context.rules.limits.volume_max_gib;
     let seen = &mut turn.memo.room_seen;
     let tight = room::tight(&turn.context, machine.server, seen).await?;
     let volumes = machine.cloud.volumes(machine.id).await?;
@@ -40,7 +43,19 @@ pub(super) async fn target(turn: &mut Turn<'_, Grow>) -> Work {
         let grown = volume.size_bytes > full.size.saturating_add(full.size / 8);
         let to = match grown {
             true => volume.size_bytes,
-            false => larger(volume.size_bytes),
+            false => match larger(volume.size_bytes, u64::from(most_gib) * GIB) {
+                Some(to) => to,
+                None => {
+                    words.push(format!(
+                        "{} ({}) has {}, and drover lets volumes grow to {most_gib} GiB by \
+                         itself (limits.volume_max_gib); a person may let it grow further",
+                        volume.id,
+                        full.mount,
+                        amount(volume.size_bytes)
+                    ));
+                    continue;
+                }
+            },
         };
         let (now, then) = (amount(volume.size_bytes), amount(to));
         words.push(format!(
@@ -134,8 +149,15 @@ mod tests {
     fn volumes_grow_by_a_quarter_and_by_no_less_than_a_gibibyte_unless_tiny() {
         let cases = [(100, 125), (8, 10), (2, 3), (1, 2)];
         for (from, to) in cases {
-            assert_eq!(larger(from * GIB), to * GIB);
+            assert_eq!(larger(from * GIB, u64::MAX), Some(to * GIB));
         }
-        assert_eq!(larger(64 << 20), 128 << 20);
+        assert_eq!(larger(64 << 20, GIB), Some(128 << 20));
+    }
+
+    #[test]
+    fn no_volume_grows_over_its_ceiling() {
+        assert_eq!(larger(100 * GIB, 110 * GIB), Some(110 * GIB));
+        assert_eq!(larger(110 * GIB, 110 * GIB), None);
+        assert_eq!(larger(200 * GIB, 110 * GIB), None);
     }
 }
