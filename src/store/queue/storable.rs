@@ -26,10 +26,10 @@ const STAYS: [&str; 5] = [
 
 /// The attributes as they are stored.
 pub(super) fn storable(attributes: &Attributes) -> Value {
-    let stored = match json!(attributes) {
-        Value::Object(fields) => fit(fields),
-        other => other,
-    };
+    let mut stored = json!(attributes);
+    if let Some(fields) = stored.as_object_mut() {
+        fit(fields);
+    }
     without_nul(stored)
 }
 
@@ -53,9 +53,9 @@ fn without_nul(value: Value) -> Value {
 
 /// Cuts texts for people short, then leaves figures out, the largest first, until it is no larger
 /// than [`LARGEST`]. A figure goes as a whole: half a list would say that the rest is not there.
-fn fit(mut fields: Map<String, Value>) -> Value {
+fn fit(fields: &mut Map<String, Value>) {
     let mut cut = Vec::new();
-    while size(&fields) > LARGEST {
+    while size(fields) > LARGEST {
         let texts = FOR_PEOPLE
             .iter()
             .filter_map(|name| fields.get_key_value(*name));
@@ -80,7 +80,6 @@ fn fit(mut fields: Map<String, Value>) -> Value {
         }
         fields.insert(CUT.to_owned(), json!(cut));
     }
-    Value::Object(fields)
 }
 
 /// The field that says what was cut.
