@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drover_tests::{Says, sql};
+use drover_tests::{Says, Shows, sql};
 use serde_json::{Value, json};
 
 use crate::world::{Answer, Deployment, well};
@@ -26,6 +26,12 @@ async fn health_says_why_it_fails() {
     // An empty herd is well.
     let answer = open(&drover, "/healthz").await.is(200);
     assert_eq!(answer.json()["status"], "ok");
+    drover
+        .run("update clock_lead set leads_until = now() - interval '1 s'")
+        .await;
+    let answer = open(&drover, "/healthz").await.is(200);
+    answer.json().shows(json!({"status": "degraded"}));
+    answer.text.says(["no clock leads"]);
     let server = drover.server("there").await;
     drover.feel(&server, well()).await;
     let answer = open(&drover, "/healthz").await.is(200);

@@ -136,7 +136,7 @@ async fn the_ring_s_numbers_fit_the_herd() {
     drover.feel(&server, well()).await;
     let ring = drover.get("/v1/ring").await.json();
     ring.shows(json!({"live_subjects": 2, "tokens": 2}));
-    ring.shows(json!({"astray": 0, "laps_last_minute": 1, "clock_leads": false}));
+    ring.shows(json!({"astray": 0, "laps_last_minute": 1, "clock_leads": true}));
     let queues = json!({"feel": {"Pending": 1}, "think": {"Pending": 1}});
     assert_eq!(ring["queues"], queues);
     assert_eq!(ring["workers"], json!({"feel": 1}));

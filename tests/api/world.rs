@@ -6,8 +6,8 @@ use drover::config::{GamedayMark, Quotas, WebConfig};
 use drover::model::{
     Attributes, Cloud, IncidentId, ObservationId, PublicId, SecretKey, TransitionId, secret,
 };
-use drover::store::places;
 use drover::store::queue::{self, Change, FeelStep, Lock, Pin, ThinkStep, Token};
+use drover::store::{lead, places};
 use drover::web::{Web, serve};
 use drover_tests::sql;
 use serde_json::{Value, json};
@@ -70,6 +70,10 @@ impl Deployment {
     pub async fn with(change: impl FnOnce(&mut WebConfig)) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (_, pool) = drover_tests::postgres::shared_database().await.unwrap();
+        // A clock that has just said that it leads, and says nothing more.
+        let mut db = pool.acquire().await.unwrap();
+        assert!(lead::take(&mut db, "a test's").await.unwrap());
+        drop(db);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let listen = listener.local_addr().unwrap().to_string();
         let mut config = WebConfig {
