@@ -159,7 +159,7 @@ const FILLS: u64 = 1 << 20;
 /// since then.
 pub(crate) fn fills(recent: &[Observation], since: DateTime<Utc>, limits: &Limits) -> bool {
     let later = |seen: &&Observation| seen.created_at >= since;
-    let (Some(newest), Some(oldest)) = (recent.first(), recent.iter().filter(later).next_back()) else {
+    let (Some(newest), Some(oldest)) = (recent.first(), recent.iter().rfind(later)) else {
         return false;
     };
     let before = figures::data_volumes(&oldest.attributes).unwrap_or_default();
