@@ -16,7 +16,8 @@ const LIMIT: Duration = Duration::from_secs(5);
 pub(super) struct Leader {
     pool: PgPool,
     name: String,
-    held: Mutex<bool>,
+    /// `None`: it has resigned for good.
+    held: Mutex<Option<bool>>,
 }
 
 impl Leader {
@@ -30,7 +31,7 @@ impl Leader {
                 std::process::id(),
                 Ulid::generate()
             ),
-            held: Mutex::new(false),
+            held: Mutex::new(Some(false)),
         }
     }
 
@@ -44,7 +45,8 @@ impl Leader {
 
     async fn says_so(&self) -> bool {
         let mut held = self.held.lock().await;
-        let leads = match timeout(LIMIT, self.take(*held)).await {
+        let Some(led) = *held else { return false };
+        let leads = match timeout(LIMIT, self.take(led)).await {
             Ok(Ok(leads)) => leads,
             Ok(Err(e)) => {
                 tracing::warn!(error = %e, "cannot ask who leads");
@@ -55,19 +57,19 @@ impl Leader {
                 false
             }
         };
-        match (*held, leads) {
+        match (led, leads) {
             (false, true) => tracing::info!("this clock leads"),
             (true, false) => tracing::warn!("this clock leads no longer"),
             (true, true) | (false, false) => {}
         }
-        *held = leads;
+        *held = Some(leads);
         leads
     }
 
-    async fn take(&self, held: bool) -> sqlx::Result<bool> {
+    async fn take(&self, led: bool) -> sqlx::Result<bool> {
         let mut db = self.pool.acquire().await?;
         let leads = lead::take(&mut db, &self.name).await?;
-        if leads && !held {
+        if leads && !led {
             old_record::recognise(&mut db).await?;
         }
         Ok(leads)
@@ -75,7 +77,7 @@ impl Leader {
 
     /// Gives the lead up, so that another clock need not wait for its end.
     pub(super) async fn resign(&self) {
-        let _held = self.held.lock().await;
+        *self.held.lock().await = None;
         let resigned = timeout(LIMIT, async {
             let mut db = self.pool.acquire().await?;
             lead::resign(&mut db, &self.name).await

@@ -3,11 +3,12 @@
 # what has begun before would go on. Where there is no room to write that down, the reserve
 # gives some.
 
-until said=$(sql -c 'alter system set default_transaction_read_only = on' 2>&1); do
+until said=$(sql -v VERBOSITY=verbose -c 'alter system set default_transaction_read_only = on' 2>&1); do
+  # Whatever language it speaks.
   case $said in
-    *'No space left on device'*) give_room && continue ;;
+    *' 53100: '*) give_room && continue ;;
   esac
-  printf '%s\n' "$said"
+  printf '%s\n' "$said" | head -n 1
   exit 5
 done
 sql -c 'select pg_reload_conf()' 2>&1 || exit 5

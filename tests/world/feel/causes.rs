@@ -122,13 +122,13 @@ async fn a_password_is_not_told_in_the_clear_without_tls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_database_is_an_error_that_names_it() {
+async fn a_missing_database_is_named() {
     let cluster = cluster().await;
     let message = at(cluster.port)
         .database("not_there")
         .feel()
         .await
-        .failed(Cause::Error);
+        .failed(Cause::DatabaseGone);
     message.says(["not_there", "3D000"]);
 }
 

@@ -4,19 +4,24 @@ use std::time::Duration;
 
 use drover::config::WebConfig;
 use drover::model::{Deed, IncidentKind, MessageState, secret};
+use drover::store::lead;
 use drover::web::{Web, serve};
 use drover_tests::{AlertState, PagerDuty, Says, Shows, program, sql};
 use serde_json::{Value, json};
+use sqlx::PgPool;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::world::{World, dedup_key, key, pages, pages_to};
 
 const TOKEN: &str = "a-token-for-tests-only";
+/// It says that it leads whenever somebody asks for health.
+const CLOCK: &str = "clock@test";
 const WRONG: &str = "swordfishswordfishswordfishsword";
 
 struct Api {
     url: String,
     http: reqwest::Client,
+    pool: PgPool,
     _stop: DropGuard,
 }
 
@@ -39,6 +44,7 @@ impl Api {
         Self {
             url: format!("http://{listen}"),
             http: reqwest::Client::new(),
+            pool: world.pool.clone(),
             _stop: stop.drop_guard(),
         }
     }
@@ -64,6 +70,9 @@ impl Api {
 
     /// The numbers are read once a second.
     async fn health(&self) -> Value {
+        let mut db = self.pool.acquire().await.unwrap();
+        assert!(lead::take(&mut db, CLOCK).await.unwrap());
+        drop(db);
         tokio::time::sleep(Duration::from_millis(1100)).await;
         self.get("/healthz").await
     }
@@ -93,7 +102,7 @@ async fn a_refused_key_is_seen_and_the_page_goes_out_when_it_is_mended() {
     let world = World::new().await;
     let pagerduty = PagerDuty::start(PagerDuty::KEY).await.unwrap();
     let api = Api::start(&world).await;
-    assert_eq!(api.get("/healthz").await["status"], "ok");
+    assert_eq!(api.health().await["status"], "ok");
     let incident = world.incident(IncidentKind::ResourceDown).await;
     let id = world.page(incident, Deed::Trigger).await;
     let workers = world.work(pages_to(&pagerduty.url(), WRONG));
