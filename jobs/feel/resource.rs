@@ -77,8 +77,6 @@ select jsonb_build_object(
     'xid_age', (select max(age(datfrozenxid)) from pg_database),
     'database_gone', not exists (select from pg_database where datconnlimit <> -2
         and datname = coalesce(current_setting('drover.database', true), current_database())),
-    'database_bytes', (select pg_database_size(oid) from pg_database
-        where datname = coalesce(current_setting('drover.database', true), current_database())),
     'timeline', (select timeline_id from pg_control_checkpoint()),
     'followers', case when not pg_is_in_recovery() then coalesce((
         select jsonb_agg(jsonb_build_object(
@@ -119,6 +117,10 @@ select jsonb_build_object(
 
 /// WAL segments that wait to be archived. Asked for alone: PostgreSQL refuses the
 /// whole statement to a role that may not call this function, called or not.
+/// Takes long where a database has very many files: of its own, so that it costs no other figure.
+const SIZE: &str = "select pg_database_size(oid) from pg_database
+    where datname = coalesce(current_setting('drover.database', true), current_database())";
+
 const READY: &str = "select count(*) from pg_ls_archive_statusdir() where name like '%.ready'";
 
 /// Feels a resource. It is in service if it lets us in and answers `select 1`.
@@ -219,10 +221,20 @@ fn told_apart(
 
 /// How the cluster is. That it cannot be told does not make it unavailable.
 async fn figures(session: &mut Session) -> ResourceFigures {
-    let mut figures = known(session).await.unwrap_or_else(|why| ResourceFigures {
-        details_missing: Some(why),
-        ..ResourceFigures::default()
-    });
+    let mut figures = match known(session).await {
+        Ok(figures) => figures,
+        Err(why) => {
+            return ResourceFigures {
+                details_missing: Some(why),
+                ..ResourceFigures::default()
+            };
+        }
+    };
+    match timeout(STATEMENT + GRACE, session.ask(SIZE)).await {
+        Ok(size) => figures.database_bytes = size.ok().and_then(|text| text.parse().ok()),
+        // What it may still say would be taken for the next answer.
+        Err(_) => return figures,
+    }
     let Some(archiver) = &mut figures.archiver else {
         return figures;
     };

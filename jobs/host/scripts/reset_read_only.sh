@@ -1,5 +1,6 @@
 # shellcheck shell=sh
-# Lets the cluster be written to again, and puts the reserve back. $2 is what is to stand there again; empty: nothing.
+# Lets the cluster be written to again, and puts the reserve back. $2 is what is to stand there
+# again; empty: nothing.
 # Where it is not on any more, somebody has changed it since, and it is his.
 
 keep_reserve

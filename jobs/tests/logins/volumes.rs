@@ -67,21 +67,27 @@ async fn a_full_volume_is_felt_fenced_and_grown() {
         .await;
 }
 
-#[tokio::test]
-async fn no_query_fills_the_volume_with_temporary_files() {
-    let machine = Machine::with_volume("400M").await;
+/// A cluster that runs, as drover makes one on a server of its own.
+async fn made_on_its_volume<'m>(machine: &'m Machine, name: &str) -> Cluster<'m> {
     let volume = machine.volume();
     machine
         .does(Login::Helper, MOUNT_VOLUME, &[&volume], "")
         .await;
     let (address, version) = (machine.address(), machine.version().await);
-    let cluster = machine.made("d_temp", &version);
+    let cluster = machine.made(name, &version);
     let port = cluster.port.to_string();
     let arguments = [&*version, &*cluster.name, &port, address, "30", ""];
     machine
         .does(Login::Helper, MAKE_CLUSTER, &arguments, "")
         .await;
     cluster.does(Login::Helper, START_CLUSTER, &[]).await;
+    cluster
+}
+
+#[tokio::test]
+async fn no_query_fills_the_volume_with_temporary_files() {
+    let machine = Machine::with_volume("400M").await;
+    let cluster = made_on_its_volume(&machine, "d_temp").await;
     let roles = "\\set own drover\n\\set own_verifier x\n\\set role customer\n\
                  \\set role_verifier x\n\\set database app\n\\set most 5\n";
     cluster
@@ -119,18 +125,7 @@ async fn reserve(cluster: &Cluster<'_>) -> u64 {
 #[tokio::test]
 async fn writes_are_refused_on_a_full_volume_by_what_was_kept_for_that() {
     let machine = Machine::with_volume("400M").await;
-    let volume = machine.volume();
-    machine
-        .does(Login::Helper, MOUNT_VOLUME, &[&volume], "")
-        .await;
-    let (address, version) = (machine.address(), machine.version().await);
-    let cluster = machine.made("d_kept", &version);
-    let port = cluster.port.to_string();
-    let arguments = [&*version, &*cluster.name, &port, address, "30", ""];
-    machine
-        .does(Login::Helper, MAKE_CLUSTER, &arguments, "")
-        .await;
-    cluster.does(Login::Helper, START_CLUSTER, &[]).await;
+    let cluster = made_on_its_volume(&machine, "d_kept").await;
     // A hundredth of a volume so small, less what its filesystem takes.
     let whole = reserve(&cluster).await;
     assert!((3 << 20..=4 << 20).contains(&whole), "{whole}");
