@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use drover_tests::{Deployment, Lead, Ledger, PATIENCE, sql, until, when};
+use drover_tests::{Deployment, Lead, Ledger, PATIENCE, records, sql, until, when};
 use serde_json::{Value, json};
 
 pub struct Scene {
@@ -61,6 +61,7 @@ impl Scene {
         self.drover.local(&size).await.unwrap();
         let subjects = 2 * (1 + self.followers) + servers;
         self.drover.all_available(subjects, PATIENCE).await.unwrap();
+        self.settled().await;
     }
 
     pub async fn lead(&self) -> Lead {
@@ -155,16 +156,7 @@ impl Scene {
 
     /// What the record says of all operations and incidents.
     pub async fn timeline(&self) -> String {
-        let sql = "select to_char(e.created_at, 'HH24:MI:SS.MS') || ' ' || o.kind || ': ' || e.text
-             from operation_events e join operations o on o.id = e.operation_id
-             where o.kind not in ('create_server', 'create_resource', 'create_follower',
-                                  'reconcile')
-             union all
-             select to_char(e.created_at, 'HH24:MI:SS.MS') || ' ' || i.kind || ': ' || e.text
-             from incident_events e join incidents i on i.id = e.incident_id
-             order by 1";
-        let lines: Vec<String> = sql::scalars(&self.drover.pool, sql, ()).await;
-        lines.join("\n")
+        records::timeline(&self.drover.pool).await
     }
 
     /// What is known of how a node was made to follow again.

@@ -2,7 +2,7 @@
 
 use sqlx::{PgPool, Postgres, Transaction};
 
-use crate::{PATIENCE, sql};
+use crate::{PATIENCE, records, sql, until, when};
 
 /// As long as it lives, nothing is written down of a step that has ended.
 pub struct Held {
@@ -27,8 +27,10 @@ impl Held {
             sql::run(pool, sql, ()).await;
         }
         let mut transaction = pool.begin().await.unwrap();
-        let sql = "select pg_advisory_xact_lock(77)";
-        sql::run(&mut *transaction, sql, ()).await;
+        // It stands for as long as a scene wants, which is longer than drover lets its own.
+        let sql = "set local idle_in_transaction_session_timeout = 0;
+             select pg_advisory_xact_lock(77)";
+        sql::batch(&mut *transaction, sql).await;
         let sql = "insert into held_steps values ($1)";
         sql::run(pool, sql, [step]).await;
         Self { transaction }
@@ -36,9 +38,15 @@ impl Held {
 
     /// Until it has ended.
     pub async fn met(&self, pool: &PgPool) {
-        let sql = "select count(*) from pg_locks where locktype = 'advisory' and not granted
-             and objid = 77";
-        sql::until(pool, "a step has ended", PATIENCE, sql, |n: &i64| *n > 0).await;
+        let met = until("a step has ended", PATIENCE, || async {
+            let sql = "select count(*) from pg_locks where locktype = 'advisory' and not granted
+                 and objid = 77";
+            let waiting: i64 = sql::scalar(pool, sql, ()).await;
+            when(waiting > 0, waiting)
+        });
+        if let Err(e) = met.await {
+            panic!("{e}\n{}", records::timeline(pool).await);
+        }
     }
 
     /// It is written down.

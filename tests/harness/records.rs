@@ -10,6 +10,8 @@ use drover::store::subjects::{self, NewResource, NewServer};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
+use crate::sql;
+
 /// The key of these tests.
 pub const SECRET_KEY: &str = "dGhlIHRlc3RzIGtleSwgdGhpcnR5LXR3byBieXRlcyE=";
 
@@ -126,4 +128,18 @@ pub async fn handed_over(
     tx.commit().await.expect("committed");
     ended(pool, operation).await;
     operation
+}
+
+/// What the record says of all operations and incidents, as it happened.
+pub async fn timeline(pool: &PgPool) -> String {
+    let sql = "select to_char(e.created_at, 'HH24:MI:SS.MS') || ' ' || o.kind || ': ' || e.text
+         from operation_events e join operations o on o.id = e.operation_id
+         where o.kind not in ('create_server', 'create_resource', 'create_follower',
+                              'reconcile')
+         union all
+         select to_char(e.created_at, 'HH24:MI:SS.MS') || ' ' || i.kind || ': ' || e.text
+         from incident_events e join incidents i on i.id = e.incident_id
+         order by 1";
+    let lines: Vec<String> = sql::scalars(pool, sql, ()).await;
+    lines.join("\n")
 }

@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2154  # v, c, d: prelude/cluster.sh; conf, slot: follow_arguments.sh; j, job: background.sh
 # Rewinds the cluster to where it parted from its leader; $5 is the name of the job. $6 is the
 # number of a timeline: one that bears it, or a later one, is not its leader's, whatever
-# pg_rewind makes of it, and is left as it is (4). It is
+# pg_rewind makes of it, and is left as it is (78). It is
 # not to start as a leader meanwhile: nobody is let in (pg_hba.conf), and it does not start
 # by itself. Only what was shut down in good order can be rewound. What has led finishes
 # PostgreSQL's own recovery for that, which ends with a checkpoint. What was cut off while it
@@ -17,7 +17,7 @@
 own=$(in_data sh -c 'ls pg_wal' | sed -n 's/^\([0-9A-F]\{8\}\)[0-9A-F]\{16\}$/\1/p' | sort | tail -n 1)
 if [ -n "$own" ] && [ "$(printf %d "0x$own")" -ge "$6" ] && [ ! -e "$HOME/.drover-jobs/$5.lock" ]; then
   echo "it has written timeline $(printf %d "0x$own"), which is not its leader's"
-  exit 4
+  exit 78
 fi
 b=/usr/lib/postgresql/$v/bin port=$1
 
@@ -37,15 +37,32 @@ replay() {
   as_owner "$b/postgres" -D "$d" -c config_file="$conf/postgresql.conf" -c listen_addresses= \
     -c unix_socket_directories="$d" -c hot_standby=on -c primary_conninfo= \
     -c restore_command= -c archive_mode=off 7>&- 8<&- 9>&- &
-  i=0
+  i=0 before=0
   until has_all || [ "$i" = 900 ]; do
     i=$((i + 1))
     sleep 1
     [ "$i" -lt 10 ] || alive || exit 1
+    p=$(lock_line 1)
+    if [ $((i % 30)) = 0 ]; then
+      used=$(ticks)
+      if [ -z "$waits" ] && [ "$used" -le $((before + 3)) ]; then
+        alive && works "$p" && signal QUIT "$p" && gone 600
+        echo "what it has of its WAL ends before it is consistent"
+        exit 78
+      fi
+      before=$used
+    fi
   done
-  p=$(lock_line 1)
   alive && works "$p" && signal INT "$p" && gone 600
   [ "$i" -lt 900 ] || { echo "it has not replayed all that it had within $i s"; exit 1; }
+}
+
+# What its processes have computed, in ticks of the kernel's clock. Before it is consistent it
+# lets nobody in, and where its WAL ends by then, it waits for more of it for ever: they use
+# hardly one a minute.
+ticks() {
+  cat /proc/[0-9]*/stat 2>/dev/null | sed 's/^.*) //' |
+    awk -v p="$p" '$2 == p { used += $12 + $13 } END { print used + 0 }'
 }
 
 # Its startup process has found the end, and waits for more.

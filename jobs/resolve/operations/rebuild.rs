@@ -14,6 +14,7 @@ use super::follow::{Node, follow, make_slot, node, replication_password};
 use super::kind::{self, Ended, Operation, Outcome, Step, Turn, Work, step};
 use super::reconnect::follower;
 use super::{await_available, script, switchover, sync};
+use crate::host::ScriptError;
 use crate::host::scripts::{
     COPY_LEADER, FENCE, LEADERS_TIMELINE, OPEN, REACHES, REWIND, STREAMS_FROM,
 };
@@ -93,8 +94,6 @@ impl Operation for Rebuild {
 const SOON: Duration = Duration::from_secs(1);
 /// How long one that was rewound may take to stream before it is copied.
 const STREAMS: Duration = Duration::from_secs(45);
-/// The status of what bears a timeline of its leader's number.
-const ANOTHER_TIMELINE: u32 = 4;
 /// Starts that fail before it is copied.
 const TRIES: u32 = 2;
 
@@ -207,7 +206,7 @@ async fn rewind(turn: &mut Turn<'_, Rebuild>) -> Work {
     let arguments = [host.as_str(), &port, &slot, &job, &older_than];
     let said = script::at_cluster(turn, on, REWIND, &arguments, b"").await;
     if let Err(e) = &said
-        && e.status() == Some(ANOTHER_TIMELINE)
+        && e.status() == Some(ScriptError::HOPELESS)
     {
         return Ok(Outcome::then("copy", format!("{e}; it is copied")));
     }

@@ -98,7 +98,7 @@ async fn lives_and_goes(machine: &Machine, login: Login, tag: &str) {
     // What bears a timeline of its leader's number is not its leader's.
     let another = [&behind[..], &["another", "1"]].concat();
     let another = made.run(login, REWIND, &another, "").await;
-    assert_eq!(another.unwrap_err().0, Some(4));
+    assert_eq!(another.unwrap_err().0, Some(78));
     made.does(login, REWIND, &[&behind[..], &["rewind", "3"]].concat())
         .await;
     // Who follows starts as a standby, whatever it was.
@@ -120,6 +120,7 @@ async fn lives_and_goes(machine: &Machine, login: Login, tag: &str) {
     assert_eq!(made.root("find $C $D ! -user postgres").await, "");
 
     follows_into_the_next_timeline((&made, &copy), login, (&behind, &pass)).await;
+    is_never_consistent((&made, &copy), login, (&behind, &pass)).await;
 
     let log = "/var/log/postgresql/postgresql-$V-$N.log.1";
     made.root(&format!(
@@ -236,6 +237,39 @@ async fn follows_into_the_next_timeline(
     follower.does(login, START_CLUSTER, &["follower"]).await;
     follower.streams(login).await;
     has("late").await;
+}
+
+/// A follower that has lost the end of its WAL, which it had replayed: with what is left it
+/// never lets anybody in, and it is told from one that is slow.
+async fn is_never_consistent(
+    (follower, leader): (&Cluster<'_>, &Cluster<'_>),
+    login: Login,
+    (behind, pass): (&[&str], &str),
+) {
+    let none: &[&str] = &[];
+    let psql = "runuser -u postgres -- psql -p $P -qAt";
+    leader
+        .root(&format!(
+            "{psql} -c checkpoint -c 'select pg_switch_wal()' -c 'create table end_of_wal ()'"
+        ))
+        .await;
+    follower
+        .root(&format!(
+            "until {psql} -c 'table end_of_wal' 2>/dev/null; do sleep 0.1; done
+             {psql} -c checkpoint
+             kill -QUIT $(head -n 1 $D/postmaster.pid)
+             while [ -e $D/postmaster.pid ]; do sleep 0.1; done
+             cd $D/pg_wal
+             rm $(ls | grep -E '^[0-9A-F]{{24}}$' | sort | tail -n +2)"
+        ))
+        .await;
+    follower.does(login, FENCE, none).await;
+    follower.ends(login, FOLLOW, behind, pass).await;
+    let rewind = [behind, &["never", "5"]].concat();
+    let ended = follower.ended(login, REWIND, &rewind).await.unwrap_err();
+    assert_eq!(ended.0, Some(78), "{ended:?}");
+    assert!(ended.1.contains("before it is consistent"), "{ended:?}");
+    follower.root("[ ! -e $D/postmaster.pid ]").await;
 }
 
 /// Whoever starts a leader that was stopped, or fenced, starts a leader, if nobody has its lead.

@@ -51,6 +51,18 @@ impl Cluster<'_> {
             .await
     }
 
+    /// The same; what goes on by itself is waited for.
+    pub async fn ended(
+        &self,
+        login: Login,
+        script: &'static Script,
+        arguments: &[&str],
+    ) -> Ended {
+        self.machine
+            .ended(login, script, Some(self.at()), arguments, "")
+            .await
+    }
+
     /// Runs a script at it that has to succeed; what goes on by itself is waited for.
     pub async fn does(&self, login: Login, script: &'static Script, arguments: &[&str]) -> Report {
         self.ends(login, script, arguments, "").await

@@ -184,12 +184,23 @@ impl Machine {
         arguments: &[&str],
         input: &str,
     ) -> Report {
+        let ended = self.ended(login, script, cluster, arguments, input).await;
+        ended.unwrap_or_else(|e| panic!("{} as {login:?}: {e:?}", script.name))
+    }
+
+    /// As [`Self::run`]; what goes on by itself is waited for.
+    async fn ended(
+        &self,
+        login: Login,
+        script: &'static Script,
+        cluster: Option<AtPort<'_>>,
+        arguments: &[&str],
+        input: &str,
+    ) -> Ended {
         loop {
             match self.run(login, script, cluster, arguments, input).await {
                 Err((Some(ScriptError::GOES_ON), _)) => tokio::time::sleep(SOON).await,
-                said => {
-                    return said.unwrap_or_else(|e| panic!("{} as {login:?}: {e:?}", script.name));
-                }
+                ended => return ended,
             }
         }
     }
