@@ -69,6 +69,7 @@ pub(super) async fn resource(
         password: cluster.password.expose_secret().to_owned(),
         tls_mode: Some(TlsMode::Prefer),
         tls_root_cert: None,
+        require_auth: None,
         plan: Some("standard".into()),
         tier: None,
     };

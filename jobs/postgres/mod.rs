@@ -19,7 +19,7 @@ mod wire;
 
 use std::io;
 
-use drover::model::{Secret, TlsMode};
+use drover::model::{RequireAuth, Secret, TlsMode};
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::backend::{DataRowBody, Message};
 use postgres_protocol::message::frontend;
@@ -44,6 +44,8 @@ pub(crate) struct Login<'a> {
     pub(crate) tls_mode: TlsMode,
     /// PEM of the authorities `verify-full` trusts; `None`: the system's.
     pub(crate) tls_root_cert: Option<&'a str>,
+    /// What the server may ask for.
+    pub(crate) require_auth: RequireAuth,
     /// Settings of the session, as `-c name=value`.
     pub(crate) options: &'a str,
 }
@@ -102,7 +104,7 @@ impl Session {
         stream.set_nodelay(true)?;
         let (stream, encrypted) = tls::wrap(stream, login).await?;
         let mut wire = Wire::new(stream);
-        login::log_in(&mut wire, login, encrypted).await?;
+        login::log_in(&mut wire, login, &encrypted).await?;
         Ok(Self { wire })
     }
 

@@ -3,6 +3,8 @@
 
 use std::sync::{Arc, LazyLock};
 
+use der::asn1::AnyRef;
+use der::{Reader, SliceReader};
 use drover::model::TlsMode;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_name;
@@ -11,6 +13,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use sha2::{Digest, Sha256, Sha384, Sha512};
+use spki::AlgorithmIdentifierRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -51,9 +55,12 @@ static SYSTEM: LazyLock<Result<Arc<ClientConfig>, rustls::Error>> = LazyLock::ne
 });
 
 /// Whether others on the network can read along.
-#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encrypted {
-    Yes,
+    Yes {
+        /// What a login is bound to (RFC 5929, tls-server-end-point); `None`: the certificate
+        /// is signed in a way that has no hash for it.
+        end: Option<Vec<u8>>,
+    },
     No,
 }
 
@@ -84,13 +91,42 @@ pub(super) async fn wrap(
         .map_err(|e| PostgresError::Tls(e.to_string()))?;
     let stream = TlsConnector::from(config).connect(name, stream).await;
     match stream {
-        Ok(stream) => Ok((Box::new(stream), Encrypted::Yes)),
+        Ok(stream) => {
+            let (_, session) = stream.get_ref();
+            let shown = session.peer_certificates().and_then(<[_]>::first);
+            let end = shown.and_then(end_point);
+            Ok((Box::new(stream), Encrypted::Yes { end }))
+        }
         // rustls wraps its own errors in those of I/O.
         Err(e) if e.get_ref().is_some_and(|e| e.is::<rustls::Error>()) => {
             Err(PostgresError::Tls(e.to_string()))
         }
         Err(e) => Err(e.into()),
     }
+}
+
+/// The hash of a certificate, by the hash that its signature uses; SHA-256 in place of those
+/// that are broken.
+fn end_point(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
+    let mut reader = SliceReader::new(certificate).ok()?;
+    let algorithm = reader.sequence(|parts| {
+        let _signed: AnyRef<'_> = parts.decode()?;
+        let algorithm: AlgorithmIdentifierRef<'_> = parts.decode()?;
+        let _signature: AnyRef<'_> = parts.decode()?;
+        Ok::<_, der::Error>(algorithm.oid.to_string())
+    });
+    let hash = match algorithm.ok()?.as_str() {
+        // RSA and ECDSA with MD5, SHA-1 or SHA-256.
+        "1.2.840.113549.1.1.4"
+        | "1.2.840.113549.1.1.5"
+        | "1.2.840.10045.4.1"
+        | "1.2.840.113549.1.1.11"
+        | "1.2.840.10045.4.3.2" => Sha256::digest(certificate).to_vec(),
+        "1.2.840.113549.1.1.12" | "1.2.840.10045.4.3.3" => Sha384::digest(certificate).to_vec(),
+        "1.2.840.113549.1.1.13" | "1.2.840.10045.4.3.4" => Sha512::digest(certificate).to_vec(),
+        _ => return None,
+    };
+    Some(hash)
 }
 
 /// Whether the server answers the request for TLS with yes.

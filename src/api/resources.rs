@@ -4,7 +4,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{Public, Standing, SubjectCore};
-use crate::model::{Cloud, Durability, LeaderChangeId, LeaderChangeKind, PublicId, State, TlsMode};
+use crate::model::{
+    Cloud, Durability, LeaderChangeId, LeaderChangeKind, PublicId, RequireAuth, State, TlsMode,
+};
 
 /// A resource.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,6 +24,8 @@ pub struct Resource {
     pub user: String,
     /// How connections use TLS.
     pub tls_mode: TlsMode,
+    /// What it may ask for before it lets drover in.
+    pub require_auth: RequireAuth,
     /// What was bought.
     pub plan: String,
     /// When it may be disturbed; null: in the deployment's own window.
@@ -128,10 +132,12 @@ pub struct AdoptResource {
     pub user: String,
     /// Its password.
     pub password: String,
-    /// How connections use TLS; `prefer` if nobody says.
+    /// How connections use TLS; `require` if nobody says.
     pub tls_mode: Option<TlsMode>,
     /// PEM of the authorities that `verify-full` trusts.
     pub tls_root_cert: Option<String>,
+    /// What it may ask for before it lets drover in; `scram-sha-256` if nobody says.
+    pub require_auth: Option<RequireAuth>,
     /// What was bought.
     pub plan: Option<String>,
     /// Whose rules it goes by.

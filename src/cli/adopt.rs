@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use drover::api::{AdoptResource, AdoptServer, AdoptedServer, Subject};
 use drover::config::Env;
-use drover::model::{Cloud, PublicId, TlsMode};
+use drover::model::{Cloud, PublicId, RequireAuth, TlsMode};
 
 use super::table::plain;
 use super::who::Who;
@@ -86,11 +86,15 @@ pub struct Resource {
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
     /// How connections use TLS: disable, prefer, require or verify-full.
-    #[arg(long, default_value = "prefer")]
+    #[arg(long, default_value = "require")]
     tls_mode: TlsMode,
     /// PEM file of the authorities that verify-full trusts.
     #[arg(long, value_name = "FILE")]
     tls_root_cert_file: Option<PathBuf>,
+    /// What it may ask for before it lets drover in: scram-sha-256, or any (MD5 and, under
+    /// TLS, the password itself too).
+    #[arg(long, default_value = "scram-sha-256")]
+    require_auth: RequireAuth,
     /// What was bought.
     #[arg(long, default_value = "standard")]
     plan: String,
@@ -174,6 +178,7 @@ impl Resource {
             password,
             tls_mode: Some(self.tls_mode),
             tls_root_cert,
+            require_auth: Some(self.require_auth),
             plan: Some(self.plan),
             tier: Some(self.tier),
         }

@@ -92,6 +92,7 @@ fn of_resource(resource: &Resource, now: DateTime<Utc>) -> Rows {
         ("port", text(resource.port)),
         ("server", text(resource.server)),
         ("tls_mode", text(resource.tls_mode)),
+        ("require_auth", text(resource.require_auth)),
         ("user", text(&resource.user)),
     ]));
     rows

@@ -41,8 +41,8 @@ pub use rules::{Cadence, Limits, Patience, Rules};
 pub use secret::{ExposeSecret, SealError, Secret, SecretKey, secret};
 pub(crate) use subject::named;
 pub use subject::{
-    Cloud, ClusterIdentity, Customer, DataVolume, Durability, Kind, Origin, Resource, Server,
-    State, Subject, TlsMode, slot_of,
+    Cloud, ClusterIdentity, Customer, DataVolume, Durability, Kind, Origin, RequireAuth, Resource,
+    Server, State, Subject, TlsMode, slot_of,
 };
 pub(crate) use text_column::text_column;
 pub use window::{NoWindow, WINDOW_HOURS, Window};

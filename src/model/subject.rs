@@ -120,6 +120,17 @@ named! {
     }
 }
 
+named! {
+    /// What a resource may ask for before it lets drover in; libpq's words.
+    RequireAuth {
+        /// SCRAM, and under TLS bound to it, so that nobody can stand in between. The server
+        /// shows that it knows the password, and learns nothing of it.
+        ScramSha256 = "scram-sha-256",
+        /// Whatever it asks for: MD5, and under TLS the password itself, too.
+        Any = "any",
+    }
+}
+
 /// What servers and resources have in common.
 #[derive(Clone, Debug, FromRow)]
 pub struct Subject {
@@ -220,6 +231,8 @@ pub struct Resource {
     pub tls_mode: TlsMode,
     /// PEM of the authorities `verify-full` trusts; `None`: the system's.
     pub tls_root_cert: Option<String>,
+    /// What it may ask for before it lets drover in.
+    pub require_auth: RequireAuth,
     /// What was bought.
     pub plan: String,
     /// What is the customer's, if drover made it; what stands above is then

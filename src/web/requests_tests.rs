@@ -18,7 +18,8 @@ use crate::api::{
     AskForJob, BreakOnPurpose, CreateFollower, CreateResource, CreateServer, PutTier, SetMode,
 };
 use crate::model::{
-    Action, Cloud, Durability, Harm, Kind, Mode, OperationAction, PublicId, SubjectId, TlsMode,
+    Action, Cloud, Durability, Harm, Kind, Mode, OperationAction, PublicId, RequireAuth, SubjectId,
+    TlsMode,
 };
 use crate::store::plans::Plan;
 
@@ -74,6 +75,7 @@ fn what_is_adopted_comes_through() {
         password: "swordfish".into(),
         tls_mode: Some(TlsMode::VerifyFull),
         tls_root_cert: some("-----BEGIN CERTIFICATE-----"),
+        require_auth: Some(RequireAuth::Any),
         plan: some("standard"),
         tier: some("gold"),
     };

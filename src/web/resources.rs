@@ -10,7 +10,7 @@ use super::error::{ApiError, Result};
 use super::params::public_id;
 use super::{Web, adopt, check, create, credentials, followers, subjects, url};
 use crate::api::{self, AdoptResource};
-use crate::model::{Kind, PublicId, TlsMode, secret};
+use crate::model::{Kind, PublicId, RequireAuth, TlsMode, secret};
 use crate::store;
 use crate::store::subjects::NewResource;
 
@@ -57,6 +57,7 @@ pub fn read(body: &Body) -> Result<AdoptResource> {
         "password",
         "tls_mode",
         "tls_root_cert",
+        "require_auth",
         "plan",
         "tier",
     ])?;
@@ -71,13 +72,14 @@ pub fn read(body: &Body) -> Result<AdoptResource> {
         password: check::password("password", body.required("password")?)?,
         tls_mode,
         tls_root_cert: body.owned("tls_root_cert")?,
+        require_auth: body.word("require_auth")?,
         plan: check::optional(check::name, "plan", body.text("plan")?)?,
         tier: check::optional(check::name, "tier", body.text("tier")?)?,
     })
 }
 
 fn checked(asked: AdoptResource) -> Result<NewResource> {
-    let tls_mode = asked.tls_mode.unwrap_or(TlsMode::Prefer);
+    let tls_mode = asked.tls_mode.unwrap_or(TlsMode::Require);
     Ok(NewResource {
         server_id: asked.server.id,
         name: asked.name,
@@ -87,6 +89,7 @@ fn checked(asked: AdoptResource) -> Result<NewResource> {
         password: secret(asked.password),
         tls_root_cert: root_cert(asked.tls_root_cert, tls_mode)?,
         tls_mode,
+        require_auth: asked.require_auth.unwrap_or(RequireAuth::ScramSha256),
         plan: asked.plan.unwrap_or_else(|| "standard".into()),
         tier: asked.tier.unwrap_or_else(|| "standard".into()),
     })

@@ -112,6 +112,7 @@ fn resource(
         database,
         user,
         tls_mode: resource.tls_mode,
+        require_auth: resource.require_auth,
         plan: resource.plan,
         maintenance_window: resource.window.map(|window| window.to_string()),
         leader: resource.leader.as_ref().map(of_resource),

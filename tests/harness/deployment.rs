@@ -205,6 +205,7 @@ impl Deployment {
                 password: cluster.password.expose_secret().to_owned(),
                 tls_mode: Some(TlsMode::Prefer),
                 tls_root_cert: None,
+                require_auth: None,
                 plan: None,
                 tier: None,
             };

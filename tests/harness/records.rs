@@ -3,7 +3,7 @@
 
 use drover::model::{
     Evidence, IncidentId, IncidentKind, Kind, Opening, OperationId, OperationKind, OperationState,
-    SecretKey, SubjectId, TlsMode, secret,
+    RequireAuth, SecretKey, SubjectId, TlsMode, secret,
 };
 use drover::store::operations::{self, Fact, NewOperation};
 use drover::store::subjects::{self, NewResource, NewServer};
@@ -47,6 +47,7 @@ pub fn new_resource(server_id: SubjectId, name: &str) -> NewResource {
         password: secret("not a password of anything"),
         tls_mode: TlsMode::Prefer,
         tls_root_cert: None,
+        require_auth: RequireAuth::ScramSha256,
         plan: "standard".into(),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use drover::config::LocalConfig;
-use drover::model::{self, ExposeSecret, Rules, SubjectId, TlsMode, secret};
+use drover::model::{self, ExposeSecret, RequireAuth, Rules, SubjectId, TlsMode, secret};
 use drover::store::subjects::{self, Known};
 use drover_jobs::cloud::Clouds;
 use drover_jobs::cloud::local::{self, Cluster, LocalCloud, LocalServer, SSH_PORT};
@@ -150,6 +150,7 @@ impl World {
             password: cluster.password.clone(),
             tls_mode: TlsMode::Prefer,
             tls_root_cert: None,
+            require_auth: RequireAuth::ScramSha256,
             plan: "standard".into(),
         };
         let mut db = self.pool.acquire().await.unwrap();

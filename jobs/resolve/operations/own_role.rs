@@ -35,6 +35,7 @@ pub(super) async fn log_in(
         password: &resource.password,
         tls_mode: resource.tls_mode,
         tls_root_cert: resource.tls_root_cert.as_deref(),
+        require_auth: resource.require_auth,
         options: &options,
     };
     timeout(CONNECT, Session::open(&login))

@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 
 use super::{Inserted, insert, resources_on};
 use crate::model::{
-    Cloud, ExposeSecret, Kind, Origin, Secret, SecretKey, State, SubjectId, TlsMode,
+    Cloud, ExposeSecret, Kind, Origin, RequireAuth, Secret, SecretKey, State, SubjectId, TlsMode,
 };
 use crate::store::statement::{run, value};
 use crate::store::{incidents, logins, modes, one_at_a_time, operations, queue};
@@ -53,6 +53,8 @@ pub struct NewResource {
     pub tls_mode: TlsMode,
     /// PEM of the authorities `verify-full` trusts.
     pub tls_root_cert: Option<String>,
+    /// What it may ask for before it lets drover in.
+    pub require_auth: RequireAuth,
     /// What was bought.
     pub plan: String,
 }
@@ -198,11 +200,12 @@ pub async fn adopt_resource(
         key.seal(&new.password, &format!("{id}/password"))?,
         new.tls_mode,
         &new.tls_root_cert,
+        new.require_auth,
         &new.plan,
     );
-    let sql = "insert into resources
-                   (id, server_id, port, database, role, password, tls_mode, tls_root_cert, plan)
-               values ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    let sql = "insert into resources (id, server_id, port, database, role, password, tls_mode,
+                                      tls_root_cert, require_auth, plan)
+               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
     run(db, sql, values).await?;
     queue::insert_token(db, id).await?;
     Ok(id)

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
 use crate::model::{
-    Cloud, ClusterIdentity, Customer, DataVolume, Durability, Kind, Origin, Resource, Secret,
-    SecretKey, Server, State, Subject, SubjectId, TlsMode, Window,
+    Cloud, ClusterIdentity, Customer, DataVolume, Durability, Kind, Origin, RequireAuth, Resource,
+    Secret, SecretKey, Server, State, Subject, SubjectId, TlsMode, Window,
 };
 
 /// A subject with its server (itself, or the one it is on), as the database
@@ -45,6 +45,7 @@ pub struct SubjectRow {
     password: Option<Vec<u8>>,
     tls_mode: Option<TlsMode>,
     tls_root_cert: Option<String>,
+    require_auth: Option<RequireAuth>,
     plan: Option<String>,
     customer_role: Option<String>,
     customer_database: Option<String>,
@@ -68,8 +69,8 @@ pub(super) const COLUMNS: &str =
          where coalesce(i.subject_id, '') = v.id and i.kind = 'host_key_changed'
            and i.state <> 'resolved') as host_key_changed_at,
         r.port, r.system_identifier,
-        r.data_directory, r.database, r.role, r.password, r.tls_mode, r.tls_root_cert, r.plan,
-        r.customer_role, r.customer_database, r.customer_password, r.maintenance_window,
+        r.data_directory, r.database, r.role, r.password, r.tls_mode, r.tls_root_cert,
+        r.require_auth, r.plan, r.customer_role, r.customer_database, r.customer_password, r.maintenance_window,
         r.leader_id, r.epoch, r.durability, r.max_lag_bytes, r.replication_password
     from subjects s
     left join resources r on r.id = s.id
@@ -195,6 +196,7 @@ impl SubjectRow {
                     password: secrets.password.ok_or_else(missing)?,
                     tls_mode: self.tls_mode.ok_or_else(missing)?,
                     tls_root_cert: self.tls_root_cert,
+                    require_auth: self.require_auth.ok_or_else(missing)?,
                     plan: self.plan.ok_or_else(missing)?,
                     customer: match (self.customer_role, self.customer_database) {
                         (Some(role), Some(database)) => Some(Customer {

@@ -102,6 +102,7 @@ async fn credentials_that_are_not_accepted_are_told_apart() {
             .role(role)
             .password(password)
             .tls(TlsMode::Require)
+            .letting_it_ask()
             .feel()
             .await
             .failed(Cause::Authentication);
@@ -115,10 +116,24 @@ async fn a_password_is_not_told_in_the_clear_without_tls() {
     let message = at(cluster.port)
         .role("clear")
         .tls(TlsMode::Disable)
+        .letting_it_ask()
         .feel()
         .await
         .failed(Cause::Authentication);
     assert!(message.contains("without TLS"), "{message}");
+}
+
+/// Whatever TLS there is: who asks so may be anybody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_is_told_by_scram_alone() {
+    let cluster = cluster().await;
+    for role in ["clear", "hashed"] {
+        for mode in [TlsMode::Disable, TlsMode::Prefer, TlsMode::Require] {
+            let target = at(cluster.port).role(role).tls(mode);
+            let message = target.feel().await.failed(Cause::Authentication);
+            message.says(["SCRAM-SHA-256 alone", "require_auth"]);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,13 +2,19 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use drover::model::{Cause, TlsMode};
 use drover_tests::{sql, until};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
 use super::world::{HOLD_DETAILS, Target, at, cluster, own_cluster, session};
 
@@ -130,6 +136,73 @@ async fn a_password_goes_through_tls_too() {
         .feel()
         .await
         .failed(Cause::Authentication);
+}
+
+/// Somebody with a certificate of their own, who passes on what both say: with TLS behind them,
+/// or without.
+async fn between(port: u16, tls_behind: bool) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = listener.local_addr().unwrap().port();
+    let Identity { certificate, key } = Authority::new().identity();
+    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    drover_tests::init();
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let accepts = TlsAcceptor::from(Arc::new(config));
+    tokio::spawn(async move {
+        while let Ok((mut guest, _)) = listener.accept().await {
+            let accepts = accepts.clone();
+            tokio::spawn(async move {
+                guest.read_exact(&mut [0; 8]).await?;
+                guest.write_all(b"S").await?;
+                let mut guest = accepts.accept(guest).await?;
+                if !tls_behind {
+                    let mut behind = TcpStream::connect(("127.0.0.1", port)).await?;
+                    copy_bidirectional(&mut guest, &mut behind).await?;
+                    return Ok(());
+                }
+                let mut behind = tokio::process::Command::new("openssl")
+                    .args(["s_client", "-quiet", "-starttls", "postgres", "-connect"])
+                    .arg(format!("127.0.0.1:{port}"))
+                    .stdin(Stdio::piped())
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::null())
+                    .kill_on_drop(true)
+                    .spawn()?;
+                let (Some(says), Some(hears)) = (behind.stdout.take(), behind.stdin.take()) else {
+                    unreachable!("both are pipes");
+                };
+                copy_bidirectional(&mut guest, &mut tokio::io::join(says, hears)).await?;
+                std::io::Result::Ok(())
+            });
+        }
+    });
+    own
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_stands_between_drover_and_a_server_that_knows_its_password() {
+    let cluster = cluster().await;
+    for tls_behind in [true, false] {
+        let port = between(cluster.port, tls_behind).await;
+        let through = || at(port).role("watcher").tls(TlsMode::Require);
+        let message = through().feel().await.failed(Cause::Authentication);
+        let why = if tls_behind {
+            "channel binding"
+        } else {
+            "SCRAM-SHA-256-PLUS"
+        };
+        assert!(message.contains(why), "{message}");
+        let felt = through().letting_it_ask().feel().await;
+        if tls_behind {
+            felt.failed(Cause::Authentication);
+        } else {
+            felt.available();
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use drover::model::{
-    Attributes, Cause, ClusterIdentity, Customer, Durability, Kind, Origin, Resource, Server,
-    State, Subject, SubjectId, TlsMode, Witness, secret,
+    Attributes, Cause, ClusterIdentity, Customer, Durability, Kind, Origin, RequireAuth, Resource,
+    Server, State, Subject, SubjectId, TlsMode, Witness, secret,
 };
 use drover::store::subjects::Known;
 use drover_jobs::cloud::Clouds;
@@ -128,6 +128,7 @@ pub fn at(port: u16) -> Target {
             password: secret(PASSWORD),
             tls_mode: TlsMode::Disable,
             tls_root_cert: None,
+            require_auth: RequireAuth::ScramSha256,
             plan: "standard".into(),
             customer: None,
             window: None,
@@ -176,6 +177,12 @@ impl Target {
 
     pub fn role(mut self, role: &str) -> Self {
         self.resource.role = role.into();
+        self
+    }
+
+    /// It may ask for whatever it likes before it lets anybody in.
+    pub fn letting_it_ask(mut self) -> Self {
+        self.resource.require_auth = RequireAuth::Any;
         self
     }
 
