@@ -75,6 +75,7 @@ select jsonb_build_object(
     'synchronous_standby_names', case when not pg_is_in_recovery()
         then nullif(current_setting('synchronous_standby_names'), '') end,
     'xid_age', (select max(age(datfrozenxid)) from pg_database),
+    'mxid_age', (select max(mxid_age(datminmxid)) from pg_database),
     'database_gone', not exists (select from pg_database where datconnlimit <> -2
         and datname = coalesce(current_setting('drover.database', true), current_database())),
     'timeline', (select timeline_id from pg_control_checkpoint()),
@@ -135,6 +136,7 @@ pub(super) async fn feel(resource: &Resource, server: &Server) -> Attributes {
         password: &resource.password,
         tls_mode: resource.tls_mode,
         tls_root_cert: resource.tls_root_cert.as_deref(),
+        require_auth: resource.require_auth,
         options: &options,
     };
     let connect = super::connect_limit(&resource.subject, CONNECT);

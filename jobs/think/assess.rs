@@ -145,14 +145,14 @@ fn condition(kind: IncidentKind, newest: &Observation, limits: &Limits) -> Optio
         IncidentKind::DiskCritical => disk(newest, limits),
         IncidentKind::VolumeStuck => stuck(newest, limits),
         IncidentKind::XidWraparound => {
-            let age = seen.resource.xid_age?;
+            let age = seen.resource.oldest_id()?;
             if figures::in_recovery(seen) {
                 return Some(Assessment::Cleared(
                     "it follows another, which freezes".into(),
                 ));
             }
             let text = format!(
-                "the oldest transaction id is {} million transactions old",
+                "the oldest transaction or multixact id is {} million old",
                 age / 1_000_000
             );
             Some(either(age < limits.xid_age / 5 * 4, text))

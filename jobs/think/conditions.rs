@@ -241,14 +241,14 @@ fn connections_exhausted(newest: &Observation, limits: &Limits) -> Option<String
 }
 
 fn xid_wraparound(newest: &Observation, limits: &Limits) -> Option<String> {
-    let age = newest.attributes.resource.xid_age?;
+    let age = newest.attributes.resource.oldest_id()?;
     // A follower has its leader's ids, and cannot freeze: its leader's incident tells.
     if figures::in_recovery(&newest.attributes) {
         return None;
     }
     (age > limits.xid_age).then(|| {
         format!(
-            "the oldest transaction id is {} million transactions old; at 2100 writes stop",
+            "the oldest transaction or multixact id is {} million old; at 2100 writes stop",
             age / 1_000_000
         )
     })

@@ -214,6 +214,8 @@ figures! {
         synchronous_standby_names: String,
         /// Age of the oldest transaction id.
         xid_age: u64,
+        /// Age of the oldest multixact id, by which several transactions lock one row.
+        mxid_age: u64,
         /// Size of the database; of the customer's, where drover made it.
         database_bytes: u64,
         /// Whether that one is not there; told only of one that is not in service.
@@ -325,6 +327,14 @@ figures! {
 /// speaks once a second (`wal_receiver_status_interval`), and its leader keeps the
 /// connection of one that is cut off for a minute (`wal_sender_timeout`).
 const SILENT_S: f64 = 5.0;
+
+impl ResourceFigures {
+    /// The age of the oldest id that has to be frozen before PostgreSQL takes no writes.
+    #[must_use]
+    pub fn oldest_id(&self) -> Option<u64> {
+        self.xid_age.max(self.mxid_age)
+    }
+}
 
 impl Follower {
     /// Whether it streams, under this name. Its word bears its own server's time: one that is far

@@ -28,15 +28,19 @@ select format('vacuum (freeze%s) %I.%I',
 from pg_class c
 join pg_namespace n on n.oid = c.relnamespace
 left join pg_class t on t.oid = c.reltoastrelid
+cross join lateral (
+    select greatest(age(c.relfrozenxid), age(nullif(t.relfrozenxid, '0')),
+        mxid_age(c.relminmxid), mxid_age(nullif(t.relminmxid, '0'))) as age) ids
 where c.relkind in ('r', 'm') and c.relpersistence <> 't'
-    and greatest(age(c.relfrozenxid), age(nullif(t.relfrozenxid, '0'))) > :old
-order by greatest(age(c.relfrozenxid), age(nullif(t.relfrozenxid, '0'))) desc
+    and ids.age > :old
+order by ids.age desc
 \gexec
 SQL
 }
 
 run "$b" <<'SQL' | while IFS= read -r name; do oldest_tables | run "$name"; done
 select datname from pg_database
-where datallowconn and age(datfrozenxid) > :old and datname !~ '[\r\n]'
-order by age(datfrozenxid) desc;
+where datallowconn and greatest(age(datfrozenxid), mxid_age(datminmxid)) > :old
+    and datname !~ '[\r\n]'
+order by greatest(age(datfrozenxid), mxid_age(datminmxid)) desc;
 SQL

@@ -30,7 +30,9 @@ with holds as (
     where coalesce(backend_xid, backend_xmin) is not null and pid <> pg_backend_pid()
         and application_name <> 'drover_freeze' and backend_type <> 'autovacuum worker'
 ), databases as (
-    select datname, datallowconn, age(datfrozenxid) as age from pg_database
+    select datname, datallowconn,
+        greatest(age(datfrozenxid), mxid_age(datminmxid)) as age
+    from pg_database
 )
 select jsonb_build_object(
     'in_recovery', pg_is_in_recovery(),

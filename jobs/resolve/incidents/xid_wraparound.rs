@@ -10,7 +10,7 @@ use super::playbook::{Blast, Budget, Playbook, Remedy};
 
 pub const PLAYBOOK: Playbook = Playbook {
     title: "the transaction ids of a database run out",
-    opened_when: "the oldest transaction id is older than limits.xid_age",
+    opened_when: "the oldest transaction or multixact id is older than limits.xid_age",
     severity: Severity::Error,
     budget: Budget::new(3, 4 * 3600),
     blast_radius: Blast::Resource,
@@ -40,7 +40,7 @@ pub fn urgent(
     at_work: Option<&str>,
 ) -> Option<String> {
     let seen = seen?;
-    let age = seen.attributes.resource.xid_age?;
+    let age = seen.attributes.resource.oldest_id()?;
     let limit = rules.limits.xid_page_age;
     let since = (seen.created_at - incident.state_since).to_std();
     let late = since.is_ok_and(|since| since > BEGUN_WITHIN);
@@ -50,6 +50,6 @@ pub fn urgent(
         IncidentState::Waiting | IncidentState::NeedsHuman | IncidentState::Resolved => true,
     };
     (age > limit && begun).then(|| {
-        format!("the oldest transaction id is {age} transactions old, more than {limit}; at 2100 million writes stop")
+        format!("the oldest transaction or multixact id is {age} old, more than {limit}; at 2100 million writes stop")
     })
 }

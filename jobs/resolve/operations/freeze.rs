@@ -71,7 +71,7 @@ impl Told {
     }
 
     fn oldest(&self) -> String {
-        format!("{} is {} transactions old", self.database, self.age)
+        format!("the oldest id of {} is {} old", self.database, self.age)
     }
 }
 
@@ -127,7 +127,7 @@ async fn start(turn: &mut Turn<'_, Freeze>) -> Work {
     // Whether it holds its lock by now is for the next step to see.
     script::ask::<Map<String, Value>>(turn, on, START_FREEZING, &arguments).await?;
     Ok(Outcome::done(format!(
-        "began to freeze tables older than {age} transactions, for at most {seconds} s"
+        "began to freeze tables with ids older than {age}, for at most {seconds} s"
     ))
     .touching(format!(
         "tables of {} on {}",

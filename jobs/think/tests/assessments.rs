@@ -4,7 +4,9 @@ use drover::model::{Attributes, Cause, Evidence, IncidentKind, Kind, Rules, Stat
 use serde_json::json;
 
 use super::super::{Assessment, assess};
-use super::found::{FAILED, GIB, archiver, connections, events, following, volume, with, xid};
+use super::found::{
+    FAILED, GIB, archiver, connections, events, following, mxid, volume, with, xid,
+};
 use super::{Play, at, bad, down, good, play, witnessed};
 
 /// What an open incident looks like after one observation.
@@ -199,6 +201,9 @@ fn a_limit_that_was_passed_is_left_with_a_margin() {
     );
 
     let age = |n| of(IncidentKind::XidWraparound, xid(n));
+    assert!(holds(&age(960_000_000)));
+    assert!(cleared(&age(959_999_999)));
+    let age = |n| of(IncidentKind::XidWraparound, mxid(n));
     assert!(holds(&age(960_000_000)));
     assert!(cleared(&age(959_999_999)));
 

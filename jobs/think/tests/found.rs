@@ -35,7 +35,11 @@ pub(super) fn connections(used: u64) -> Attributes {
 }
 
 pub(super) fn xid(age: u64) -> Attributes {
-    with(json!({"xid_age": age}))
+    with(json!({"xid_age": age, "mxid_age": 7}))
+}
+
+pub(super) fn mxid(age: u64) -> Attributes {
+    with(json!({"xid_age": 7, "mxid_age": age}))
 }
 
 pub(super) fn archiver(change: Value) -> Attributes {
@@ -122,6 +126,11 @@ fn the_figures_of_a_resource_open_what_they_say() {
     assert_eq!(resource(&[xid(1_200_000_000)]), []);
     assert_eq!(
         resource(&[xid(1_200_000_001)]),
+        [IncidentKind::XidWraparound]
+    );
+    assert_eq!(resource(&[mxid(1_200_000_000)]), []);
+    assert_eq!(
+        resource(&[mxid(1_200_000_001)]),
         [IncidentKind::XidWraparound]
     );
     let stalled = [IncidentKind::ArchivingStalled];

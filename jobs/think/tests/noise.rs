@@ -132,7 +132,7 @@ fn any_details() -> impl Strategy<Value = Map<String, Value>> {
             let Value::Object(details) = json!({
                 "volumes": [{"mount": "/data", "data": true, "used_ratio": ratio,
                     "available_bytes": free, "writable": writable, "fsync": "ok", "fsync_ms": ms}],
-                "connections": {"used": used, "allowed": 100}, "xid_age": age,
+                "connections": {"used": used, "allowed": 100}, "xid_age": age, "mxid_age": age,
                 "archiver": {"mode": "on", "ready": ready, "last_failed_at": failed,
                     "last_archived_at": "2026-01-01T00:00:00+00:00"},
             }) else {
@@ -147,6 +147,7 @@ fn any_details() -> impl Strategy<Value = Map<String, Value>> {
             "volumes",
             "connections",
             "xid_age",
+            "mxid_age",
             "archiver",
             "in_recovery",
             "lsn",
