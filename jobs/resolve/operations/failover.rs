@@ -295,8 +295,10 @@ async fn repoint(turn: &mut Turn<'_, Failover>) -> Work {
     let (leader, its_server) = node(turn, leader).await?;
     let password = replication_password(&leader)?;
     let keep = plan(turn, resource).await?.slot_wal_mib;
+    // Its commits may wait for one who follows it by now; the old leader has time.
+    let repointed = lead::repoint(turn, resource).await?;
     make_slot(turn, (&leader, &its_server), password, resource, keep).await?;
-    lead::repoint(turn, resource).await
+    Ok(repointed)
 }
 
 /// Takes the fence back.

@@ -188,8 +188,6 @@ pub(super) async fn repoint(turn: &Context<'_>, resource: &Resource) -> Work {
         return Ok(Outcome::done(LEADS_AGAIN));
     };
     let (leader, its_server) = node(turn, to).await?;
-    // Its followers may have changed since it got its list.
-    sync::if_sync(turn, to).await?;
     let password = replication_password(&leader)?;
     let keep = plan(turn, resource).await?.slot_wal_mib;
     let to = (&*leader, &*its_server);
@@ -208,6 +206,9 @@ pub(super) async fn repoint(turn: &Context<'_>, resource: &Resource) -> Work {
         Err(format!("{}: {why}", follower.subject.name))
     });
     let told = join_all(told).await;
+    // Its followers may have changed since it got its list. Not before: its commits wait for
+    // one who follows it.
+    sync::if_sync(turn, leader.subject.id).await?;
     let count = told.iter().filter(|told| told.is_ok()).count();
     let missed: Vec<String> = told.into_iter().filter_map(Result::err).collect();
     if missed.is_empty() {
