@@ -23,6 +23,9 @@ async fn lives_and_goes(machine: &Machine, login: Login, tag: &str) {
     // Whoever follows looks whether it is shown.
     let renewed = made.does(login, RENEW_CERTIFICATE, &[address]).await;
     let pem = renewed.text().to_owned();
+    let names = "openssl x509 -in $C/server.crt -noout -ext subjectAltName | tail -n 1";
+    let named = format!("IP Address:{address}, DNS:{address}");
+    assert_eq!(made.root(names).await, named);
     let roles = "\\set own drover\n\\set own_verifier x\n\\set role customer\n\
                  \\set role_verifier x\n\\set database app\n\\set most 5\n";
     made.ends(login, MAKE_ROLES, &["app", "pgcrypto"], roles)

@@ -52,12 +52,7 @@ impl Cluster<'_> {
     }
 
     /// The same; what goes on by itself is waited for.
-    pub async fn ended(
-        &self,
-        login: Login,
-        script: &'static Script,
-        arguments: &[&str],
-    ) -> Ended {
+    pub async fn ended(&self, login: Login, script: &'static Script, arguments: &[&str]) -> Ended {
         self.machine
             .ended(login, script, Some(self.at()), arguments, "")
             .await

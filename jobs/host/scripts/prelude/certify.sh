@@ -6,7 +6,8 @@ certify() {
   case $address in
     *:*) san=IP:$address ;;
     *[!0-9.]*) san=DNS:$address ;;
-    *) san=IP:$address ;;
+    # Up to version 14, libpq looks for an address among the names alone.
+    *) san=IP:$address,DNS:$address ;;
   esac
   k=$(mktemp -d)
   trap 'rm -rf "$k"' EXIT
