@@ -11,7 +11,6 @@
 # It tells `end`, LSN and length of the last record, and where it `parted`; nothing, where
 # nobody can tell.
 
-! alive || { echo "cluster $v/$c runs"; exit 1; }
 # What it wrote last tells, before a checkpoint does.
 # shellcheck disable=SC2016  # the owner's shell expands it
 own=$(in_data sh -c 'ls pg_wal' | sed -n 's/^\([0-9A-F]\{8\}\)[0-9A-F]\{16\}$/\1/p' | sort | tail -n 1)
@@ -34,9 +33,12 @@ last_record() {
 # script, a fence can stop it.
 replay() {
   be_standby
-  as_owner "$b/postgres" -D "$d" -c config_file="$conf/postgresql.conf" -c listen_addresses= \
-    -c unix_socket_directories="$d" -c hot_standby=on -c primary_conninfo= \
-    -c restore_command= -c archive_mode=off 7>&- 8<&- 9>&- &
+  (
+    exec 7>&- 8<&- 9>&-
+    as_owner "$b/postgres" -D "$d" -c config_file="$conf/postgresql.conf" -c listen_addresses= \
+      -c unix_socket_directories="$d" -c hot_standby=on -c primary_conninfo= \
+      -c restore_command= -c archive_mode=off
+  ) &
   i=0 before=0
   until has_all || [ "$i" = 900 ]; do
     i=$((i + 1))
@@ -76,6 +78,7 @@ has_all() {
 }
 
 rewind() {
+  ! alive || { echo "cluster $v/$c runs"; exit 1; }
   trap be_standby EXIT
   end=$(last_record)
   [ -z "$end" ] || echo "end $end"

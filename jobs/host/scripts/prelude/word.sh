@@ -36,9 +36,13 @@ obey() {
   ! late || exit 76
   may_root || return 0
   word_pipe=$(mktemp -d) && mkfifo -- "$word_pipe/in" "$word_pipe/out" || exit 1
-  drover_root word "$1" "$word_known" "$word_deployment" "$word_epoch" "$word_by" \
-    "$word_fences" "$word_boot" "$word_latest" \
-    <"$word_pipe/in" >"$word_pipe/out" 2>&1 3<&- &
+  # A shell that runs a function under a redirection keeps what it had open for afterwards: the
+  # session's own output, for as long as there is a keeper, and a job's lock.
+  (
+    exec <"$word_pipe/in" >"$word_pipe/out" 2>&1 3<&- 7>&-
+    drover_root word "$1" "$word_known" "$word_deployment" "$word_epoch" "$word_by" \
+      "$word_fences" "$word_boot" "$word_latest"
+  ) &
   word_keeper=$!
   exec 9>"$word_pipe/in" 8<"$word_pipe/out"
   rm -rf -- "$word_pipe"
