@@ -7,6 +7,8 @@ mod claims;
 #[path = "logins/clock.rs"]
 mod clock;
 mod daemon;
+#[path = "logins/followers.rs"]
+mod followers;
 #[path = "logins/helper.rs"]
 mod helper;
 #[path = "logins/leaders.rs"]

@@ -329,7 +329,7 @@ figures! {
 const SILENT_S: f64 = 5.0;
 
 impl ResourceFigures {
-    /// The age of the oldest id that has to be frozen before PostgreSQL takes no writes.
+    /// The age of the oldest id that has to be frozen before PostgreSQL stops taking writes.
     #[must_use]
     pub fn oldest_id(&self) -> Option<u64> {
         self.xid_age.max(self.mxid_age)

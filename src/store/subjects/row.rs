@@ -70,8 +70,8 @@ pub(super) const COLUMNS: &str =
            and i.state <> 'resolved') as host_key_changed_at,
         r.port, r.system_identifier,
         r.data_directory, r.database, r.role, r.password, r.tls_mode, r.tls_root_cert,
-        r.require_auth, r.plan, r.customer_role, r.customer_database, r.customer_password, r.maintenance_window,
-        r.leader_id, r.epoch, r.durability, r.max_lag_bytes, r.replication_password
+        r.require_auth, r.plan, r.customer_role, r.customer_database, r.customer_password,
+        r.maintenance_window, r.leader_id, r.epoch, r.durability, r.max_lag_bytes, r.replication_password
     from subjects s
     left join resources r on r.id = s.id
     join servers v on v.id = coalesce(r.server_id, s.id)

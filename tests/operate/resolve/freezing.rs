@@ -20,7 +20,8 @@ fn rules() -> Value {
     json!({"limits": {"xid_age": 12_000, "xid_page_age": 1_000_000, "vacuum": "60s"}})
 }
 
-/// Uses up transaction ids, and multixact ids, one for each row that two of them lock.
+/// Uses up transaction ids, and multixact ids: what handles an exception is a transaction within
+/// the other, and both lock the row.
 async fn burn(server: &LocalServer, cluster: &Cluster) {
     for sql in [
         "create table if not exists public.old as select 1 as one",
