@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use drover_tests::{PATIENCE, sql};
+use drover_machines::network::{End, Fault};
+use drover_tests::{Held, PATIENCE, sql, until, when};
 use serde_json::json;
 
 use crate::scene::Scene;
@@ -73,5 +74,41 @@ async fn a_database_that_no_restart_brings_back_is_taken_over_from() {
     scene.written_by_another(moment, &old).await;
     scene.mend_configuration(&old).await;
     scene.settled_with_help().await;
+    scene.assert_one_leader().await;
+}
+
+/// A switchover has shut the leader down, and drover does not reach its server for a while. That
+/// its follower hears nothing of it is no second witness then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_a_switchover_has_shut_down_is_not_taken_for_dead() {
+    let scene = Scene::start("async", 1).await;
+    let (old, its) = scene.pair().await;
+    let pool = &scene.drover.pool;
+    let held = Held::behind(pool, "stop").await;
+    let ask = json!({"action": "switchover", "now": true, "reason": "a test"});
+    scene.drover.act(&old.id, &ask).await.unwrap();
+    held.met(pool).await;
+    let machines = &scene.drover.machines().client;
+    let (drover, leader) = (End::Host, End::Machine(old.instance.clone()));
+    let cut = Fault::cut(drover.clone(), leader.clone());
+    machines.break_network(cut).await.unwrap();
+    let looked = until("it was looked at twice", PATIENCE, || async {
+        let sql = "select count(*) from observations where subject_id = $1
+             and not (attributes ->> 'service_available')::bool
+             and created_at > (select opened_at from operations where kind = 'switchover')";
+        let server = old.server.strip_prefix("srv_").unwrap();
+        let times: i64 = sql::scalar(pool, sql, [server]).await;
+        when(times >= 2, times)
+    });
+    looked.await.unwrap();
+    machines.heal(drover, leader).await.unwrap();
+    held.release().await;
+    assert_eq!(scene.another_leads(&old).await.id, its.id);
+    scene.settled_with_help().await;
+    assert_eq!(scene.count_operations("failover").await, 0);
+    let sql = "select count(*) from incidents where kind = 'server_down'";
+    let down: i64 = sql::scalar(pool, sql, ()).await;
+    assert_eq!(down, 0, "{}", scene.timeline().await);
+    assert_eq!(scene.ledger.lost().unwrap(), Vec::<u64>::new());
     scene.assert_one_leader().await;
 }
