@@ -78,7 +78,9 @@ select jsonb_build_object(
     'mxid_age', (select max(mxid_age(datminmxid)) from pg_database),
     'database_gone', not exists (select from pg_database where datconnlimit <> -2
         and datname = coalesce(current_setting('drover.database', true), current_database())),
-    'timeline', (select timeline_id from pg_control_checkpoint()),
+    'timeline', case when pg_is_in_recovery()
+        then (select timeline_id from pg_control_checkpoint())
+        else ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int end,
     'followers', case when not pg_is_in_recovery() then coalesce((
         select jsonb_agg(jsonb_build_object(
             'name', application_name, 'state', state, 'sync_state', sync_state,

@@ -101,7 +101,7 @@ scripts! {
     CHECKPOINT = checkpoint, Owner, Cluster, [superuser];
     REVOKE = revoke, Owner, Cluster, [superuser, timeline, put];
     SET_SYNCHRONOUS_NAMES = set_synchronous_names, Owner, Cluster, [superuser, synchronous_names];
-    MAKE_SLOT = make_slot, Owner, Cluster, [superuser, put];
+    MAKE_SLOTS = make_slots, Owner, Cluster, [superuser, put];
     DROP_SLOT = drop_slot, Owner, Cluster, [superuser];
     TIDY_SLOTS = tidy_slots, Owner, Cluster, [superuser];
     PROMOTE = promote, Root, Cluster, [clusters, owner, choose, cluster, superuser, synchronous_names, timeline, let_in, put, settings];

@@ -19,14 +19,29 @@ if [ -n "$own" ] && [ "$(printf %d "0x$own")" -ge "$6" ] && [ ! -e "$HOME/.drove
   exit 78
 fi
 b=/usr/lib/postgresql/$v/bin port=$1
+# A checkpoint throws away what lies before it, and pg_rewind goes back to the one before the
+# fork.
+if [ "${v%%.*}" -ge 13 ]; then keep=wal_keep_size=1000000; else keep=wal_keep_segments=60000; fi
 
 told() { as_owner "$b/pg_controldata" "$d" | sed -n "s/^$1: *//p"; }
 
+# One that was promoted, and has made no checkpoint since, has gone on in files of another
+# timeline.
 last_record() {
-  as_owner timeout 20 "$b/pg_waldump" -p "$d/pg_wal" -t "$(told "Latest checkpoint.s TimeLineID")" \
-    -s "$(told "Latest checkpoint.s REDO location")" 2>/dev/null |
+  set -- -t "$(told "Latest checkpoint.s TimeLineID")" -s "$(told "Latest checkpoint.s REDO location")"
+  [ "$((0x${own:-0}))" -le "$2" ] || set -- -t "$((0x$own))" -s "$(begins)"
+  as_owner timeout 20 "$b/pg_waldump" -p "$d/pg_wal" "$@" 2>/dev/null |
     sed -n 's/^.*len (rec\/tot): *[0-9]*\/ *\([0-9]*\),.* lsn: \([0-9A-F/]*\),.*$/\2 \1/p' |
     tail -n 1
+}
+
+# Where the first of its files of the timeline $own begins.
+begins() {
+  # shellcheck disable=SC2016  # the owner's shell expands it
+  first=$(in_data sh -c 'ls pg_wal' | grep -E "^${own}[0-9A-F]{16}\$" | sort | head -n 1)
+  size=$(told "Bytes per WAL segment")
+  low=${first#????????????????}
+  printf '%X/%X' "$((0x$(echo "$first" | cut -c 9-16)))" "$((0x$low * size))"
 }
 
 # Nobody but its owner reaches it meanwhile. It holds none of the locks: should it outlive this
@@ -37,7 +52,7 @@ replay() {
     exec 7>&- 8<&- 9>&-
     as_owner "$b/postgres" -D "$d" -c config_file="$conf/postgresql.conf" -c listen_addresses= \
       -c unix_socket_directories="$d" -c hot_standby=on -c primary_conninfo= \
-      -c restore_command= -c archive_mode=off
+      -c restore_command= -c archive_mode=off -c "$keep"
   ) &
   i=0 before=0
   until has_all || [ "$i" = 900 ]; do
@@ -88,7 +103,7 @@ rewind() {
     *)
       lead
       as_owner timeout 900 "$b/postgres" --single -F -D "$d" -c config_file="$conf/postgresql.conf" \
-        template1 </dev/null >/dev/null
+        -c "$keep" template1 </dev/null >/dev/null
       ;;
   esac
   # shellcheck disable=SC2046  # an option, or none

@@ -9,7 +9,7 @@ use drover::store::subjects::Known;
 use super::create_resource::{
     await_server, certificate, customer, libraries, most_connections, plan, start,
 };
-use super::follow::{make_slot, node, pass_line, replication_password};
+use super::follow::{make_slots, node, pass_line, replication_password};
 use super::kind::{self, Context, NoMemo, NoParams, Operation, Outcome, Step, Turn, Work, step};
 use super::{enter, script, sync};
 use crate::host::scripts::{COPY_CLUSTER, VERSION};
@@ -94,7 +94,7 @@ async fn slot(turn: &mut Turn<'_, CreateFollower>) -> Work {
     let (leader, server) = leader_of(turn, resource).await?;
     let password = replication_password(&leader)?;
     let keep = plan(turn, resource).await?.slot_wal_mib;
-    let said = make_slot(turn, (&leader, &server), password, resource, keep).await?;
+    let said = make_slots(turn, (&leader, &server), password, &[resource], keep).await?;
     Ok(Outcome::done(said))
 }
 

@@ -27,7 +27,6 @@ use serde_json::json;
 
 use super::create_resource::plan;
 use super::fence::{FencedBy, PATIENT, fence, is_stopped};
-use super::follow::{make_slot, node, replication_password};
 use super::follows::nobody_else_leads;
 use super::kind::{Context, Operation, Outcome, Step, Turn, Work, step};
 use super::{lead, script};
@@ -286,19 +285,8 @@ fn may_live(memo: &Memo) -> bool {
     )
 }
 
-/// The new leader keeps WAL for the old one from now on, which comes back some time.
 async fn repoint(turn: &mut Turn<'_, Failover>) -> Work {
-    let (resource, _) = turn.resource()?;
-    let Some(leader) = resource.leader else {
-        return Ok(Outcome::done(lead::LEADS_AGAIN));
-    };
-    let (leader, its_server) = node(turn, leader).await?;
-    let password = replication_password(&leader)?;
-    let keep = plan(turn, resource).await?.slot_wal_mib;
-    // Its commits may wait for one who follows it by now; the old leader has time.
-    let repointed = lead::repoint(turn, resource).await?;
-    make_slot(turn, (&leader, &its_server), password, resource, keep).await?;
-    Ok(repointed)
+    lead::repoint(turn, turn.resource()?.0).await
 }
 
 /// Takes the fence back.

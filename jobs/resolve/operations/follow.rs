@@ -10,7 +10,7 @@ use postgres_protocol::password::scram_sha_256;
 use super::create_follower::REPLICATION;
 use super::follows::keeps_its_lead;
 use super::{Context, Outcome, script};
-use crate::host::scripts::{FOLLOW, MAKE_SLOT};
+use crate::host::scripts::{FOLLOW, MAKE_SLOTS};
 
 /// A resource with its server.
 pub(super) type Node = (Box<Resource>, Box<Server>);
@@ -55,25 +55,24 @@ pub(super) fn replication_password(leader: &Resource) -> Result<&Secret, Outcome
     password.ok_or_else(|| Outcome::hopeless("there is no password for followers"))
 }
 
-/// Makes the slot of a follower at a leader, and the role that it logs in as.
+/// Makes the slots of followers at a leader, and the role that they log in as.
 ///
 /// # Errors
 /// The outcome of a step that cannot.
-pub(super) async fn make_slot(
+pub(super) async fn make_slots(
     turn: &Context<'_>,
     (leader, server): (&Resource, &Server),
     password: &Secret,
-    follower: &Resource,
+    followers: &[&Resource],
     keep_mib: i32,
 ) -> Result<String, Outcome> {
-    let slot = slot_of(follower.subject.id);
     let verifier = scram_sha_256(password.expose_secret().as_bytes());
-    let input = format!(
-        "\\set replication '{REPLICATION}'\n\\set verifier '{verifier}'\n\\set slot '{slot}'\n"
-    );
-    let arguments = [slot.as_str(), &keep_mib.to_string()];
+    let input = format!("\\set replication '{REPLICATION}'\n\\set verifier '{verifier}'\n");
+    let slots = followers.iter().map(|one| slot_of(one.subject.id));
+    let arguments: Vec<String> = [keep_mib.to_string()].into_iter().chain(slots).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let on = (leader, server);
-    let said = script::at_cluster(turn, on, MAKE_SLOT, &arguments, input.as_bytes()).await?;
+    let said = script::at_cluster(turn, on, MAKE_SLOTS, &arguments, input.as_bytes()).await?;
     Ok(said.last_words())
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::create_resource::{customer, plan};
-use super::follow::{follow, followers, make_slot, node, replication_password};
+use super::follow::{follow, followers, make_slots, node, replication_password};
 use super::kind::{Context, Outcome, Work};
 use super::{script, sync};
 use crate::host::scripts::{PROMOTE, RESTART_FOLLOWER, START_CLUSTER};
@@ -178,8 +178,12 @@ pub(super) async fn swap(
     }))
 }
 
-/// Makes slots at the new leader, and has the other followers follow it. Once it is written down
-/// who leads, that is the one that counts: it may be dead by now, and another lead in its place.
+/// Makes slots at the new leader, one for the old leader too, and has the other followers follow
+/// it. Once it is written down who leads, that is the one that counts: it may be dead by now, and
+/// another lead in its place.
+///
+/// They are told while their slots are made, since its commits may wait for one of them: one
+/// that finds none asks again a second later.
 ///
 /// # Errors
 /// The outcome of a step that cannot.
@@ -193,9 +197,9 @@ pub(super) async fn repoint(turn: &Context<'_>, resource: &Resource) -> Work {
     let to = (&*leader, &*its_server);
     let mut others = followers(turn, leader.subject.id).await?;
     others.retain(|(follower, _)| follower.subject.id != resource.subject.id);
-    for (follower, _) in &others {
-        make_slot(turn, to, password, follower, keep).await?;
-    }
+    let nodes = others.iter().map(|(follower, _)| &**follower);
+    let nodes: Vec<&Resource> = nodes.chain([resource]).collect();
+    let made = make_slots(turn, to, password, &nodes, keep);
     let told = others.iter().map(|(follower, server)| async {
         let told = timeout(TOLD, follow(turn, (&**follower, &**server), to, password)).await;
         let why = match told {
@@ -205,7 +209,8 @@ pub(super) async fn repoint(turn: &Context<'_>, resource: &Resource) -> Work {
         };
         Err(format!("{}: {why}", follower.subject.name))
     });
-    let told = join_all(told).await;
+    let (made, told) = tokio::join!(made, join_all(told));
+    made?;
     // Its followers may have changed since it got its list. Not before: its commits wait for
     // one who follows it.
     sync::if_sync(turn, leader.subject.id).await?;

@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use super::create_resource::{self, plan};
 use super::failover::Lsn;
-use super::follow::{Node, follow, make_slot, node, replication_password};
+use super::follow::{Node, follow, make_slots, node, replication_password};
 use super::kind::{self, Ended, Operation, Outcome, Step, Turn, Work, step};
 use super::reconnect::follower;
 use super::{await_available, script, switchover, sync};
 use crate::host::ScriptError;
 use crate::host::scripts::{
-    COPY_LEADER, FENCE, LEADERS_TIMELINE, OPEN, REACHES, REWIND, STREAMS_FROM,
+    COPY_LEADER, FENCE, LEADERS_TIMELINE, OPEN, REACHES, REWIND, STREAMS_FROM, TRY_CHECKPOINT,
 };
 
 /// A node is made to follow again.
@@ -159,7 +159,10 @@ async fn follow_it(turn: &mut Turn<'_, Rebuild>) -> Work {
     let password = replication_password(&leader)?;
     let keep = plan(turn, resource).await?.slot_wal_mib;
     let to = (&*leader, &*its_server);
-    make_slot(turn, to, password, resource, keep).await?;
+    make_slots(turn, to, password, &[resource], keep).await?;
+    // It has none on its timeline before its first checkpoint, which PostgreSQL takes minutes
+    // over. It is rewound when its leader has one.
+    script::at_cluster(turn, to, TRY_CHECKPOINT, &[], b"").await?;
     let said = follow(turn, on, to, password).await?;
     turn.memo.leader = Some(leader.subject.id);
     Ok(match turn.memo.how.or(turn.params.how) {

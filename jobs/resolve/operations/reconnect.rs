@@ -8,7 +8,7 @@ use drover::store::subjects::Known;
 use serde::{Deserialize, Serialize};
 
 use super::create_resource::plan;
-use super::follow::{follow, make_slot, node};
+use super::follow::{follow, make_slots, node};
 use super::kind::{self, Context, NoParams, Operation, Outcome, Step, Turn, Work, step};
 use super::script;
 use crate::host::scripts::{END_RECEIVER, RECEIVER_STATUS};
@@ -72,7 +72,7 @@ async fn reconnect(turn: &mut Turn<'_, Reconnect>) -> Work {
     }
     let keep = plan(turn, &leader).await?.slot_wal_mib;
     let to = (&*leader, &*its_server);
-    make_slot(turn, to, password, resource, keep).await?;
+    make_slots(turn, to, password, &[resource], keep).await?;
     follow(turn, (resource, server), to, password).await?;
     let on = (resource, server);
     let said = script::at_cluster(turn, on, END_RECEIVER, &[], b"").await;

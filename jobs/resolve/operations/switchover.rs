@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::create_resource::{self, plan};
+use super::create_resource;
 use super::fence::{PATIENT, fence};
-use super::follow::{follow, followers, make_slot, node, replication_password};
+use super::follow::{follow, followers, node, replication_password};
 use super::follows::nobody_else_leads;
 use super::kind::{Context, Operation, Outcome, Step, Turn, Work, step};
 use super::rebuild::Timeline;
@@ -85,8 +85,8 @@ pub(super) const HARMLESS: [&str; 3] = ["choose", "names", "checkpoint"];
 const SOON: Duration = Duration::from_millis(100);
 /// How long it may take to answer: nobody writes meanwhile.
 const ANSWER: Duration = Duration::from_secs(2);
-/// How long one that has everything may be silent before the old leader leads on: it does so
-/// before a failover would find that it is down.
+/// How long it may be silent before the old leader leads on: it does so before a failover would
+/// find that it is down.
 const SILENT: Duration = Duration::from_secs(3);
 /// How long it is waited for before the old leader leads on.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -174,25 +174,24 @@ async fn stop(turn: &mut Turn<'_, Switchover>) -> Work {
     Ok(done)
 }
 
-async fn catch_up(turn: &mut Turn<'_, Switchover>) -> Work {
-    Ok(Outcome::done(caught_up(turn, PATIENCE).await?))
-}
-
 /// Whom to tell to lead; where nobody can be told in time, the old leader leads on.
-async fn caught_up(turn: &mut Turn<'_, Switchover>, patience: Duration) -> Result<String, Outcome> {
+async fn catch_up(turn: &mut Turn<'_, Switchover>) -> Work {
     let (follower, its_server) = node(turn, lead::chosen(turn.memo.to)?).await?;
     let lsn = turn.memo.lsn.as_deref().unwrap_or_default();
     let on = (&*follower, &*its_server);
     let name = &follower.subject.name;
     let arguments = [lsn];
     let asked = script::at_cluster(turn, on, CAUGHT_UP, &arguments, b"");
-    let why = match timeout(ANSWER, asked).await {
+    let (why, patience) = match timeout(ANSWER, asked).await {
         Ok(Ok(said)) if said.text() == "t" => {
-            return Ok(format!("{name} has everything up to {lsn}"));
+            let words = format!("{name} has everything up to {lsn}");
+            // In the record before it is told: until then the leader may lead on.
+            turn.memo.told = true;
+            return Ok(Outcome::done(words));
         }
-        Ok(Ok(_)) => format!("{name} has not replayed {lsn} yet"),
-        Ok(Err(e)) => e.to_string(),
-        Err(_) => format!("{name} does not answer within {ANSWER:?}"),
+        Ok(Ok(_)) => (format!("{name} has not replayed {lsn} yet"), PATIENCE),
+        Ok(Err(e)) => (e.to_string(), SILENT),
+        Err(_) => (format!("{name} does not answer within {ANSWER:?}"), SILENT),
     };
     if turn.waited() < patience {
         return Err(Outcome::again(SOON, why));
@@ -211,13 +210,6 @@ async fn promote(turn: &mut Turn<'_, Switchover>) -> Work {
     let on @ (resource, its_server) = turn.resource()?;
     if turn.memo.called_off.is_some() {
         return Ok(Outcome::then("lead_on", "it was called off"));
-    }
-    if !turn.memo.told {
-        // It may have died since. In the record before it is told: until then the leader may
-        // lead on.
-        let words = caught_up(turn, SILENT).await?;
-        turn.memo.told = true;
-        return Ok(Outcome::then("promote", words));
     }
     let down = match script::at_cluster(turn, on, STOP_LEADER, &[], b"").await {
         Ok(said) => {
@@ -284,9 +276,7 @@ async fn follow_it(turn: &mut Turn<'_, Switchover>) -> Work {
     };
     let (leader, its_server) = node(turn, leader).await?;
     let password = replication_password(&leader)?;
-    let keep = plan(turn, resource).await?.slot_wal_mib;
     let to = (&*leader, &*its_server);
-    make_slot(turn, to, password, resource, keep).await?;
     let said = follow(turn, on, to, password).await?;
     Ok(Outcome::done(said))
 }

@@ -88,6 +88,7 @@ pub async fn follows_into_the_next_timeline(
     leader.does(login, START_CLUSTER, &[""]).await;
     let led = leader.does(login, PROMOTE, &["4", "manual"]).await;
     assert_eq!(led.value("timeline").unwrap(), "4");
+    leader.does(login, TRY_CHECKPOINT, none).await;
     follower.does(login, FENCE, none).await;
     follower.ends(login, FOLLOW, behind, pass).await;
     let rewind = [behind, &["again", "4"]].concat();

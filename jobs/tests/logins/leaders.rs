@@ -31,8 +31,8 @@ async fn lives_and_goes(machine: &Machine, login: Login, tag: &str) {
                  \\set role_verifier x\n\\set database app\n\\set most 5\n";
     made.ends(login, MAKE_ROLES, &["app", "pgcrypto"], roles)
         .await;
-    let slot = "\\set replication drover_replication\n\\set slot f_one\n\\set verifier secret\n";
-    made.ends(login, MAKE_SLOT, &["f_one", "64"], slot).await;
+    let role = "\\set replication drover_replication\n\\set verifier secret\n";
+    made.ends(login, MAKE_SLOTS, &["64", "f_one"], role).await;
 
     let copy = machine.made(&format!("d_{tag}_copy"), &version);
     let pass = format!("{address}:{port}:*:drover_replication:secret\n{pem}\n");
@@ -91,9 +91,14 @@ async fn lives_and_goes(machine: &Machine, login: Login, tag: &str) {
     assert_eq!(led.value("timeline").unwrap(), "3");
     assert_eq!(copy.root("cat $C/start.conf").await, "manual");
     let led = copy.does(login, LEADERS_TIMELINE, none).await;
+    assert_eq!(led.text(), r#"{"writes" : 3, "bears" : 1}"#);
+    copy.does(login, TRY_CHECKPOINT, none).await;
+    let led = copy.does(login, LEADERS_TIMELINE, none).await;
     assert_eq!(led.text(), r#"{"writes" : 3, "bears" : 3}"#);
-    let back = "\\set replication drover_replication\n\\set slot f_two\n\\set verifier secret\n";
-    copy.ends(login, MAKE_SLOT, &["f_two", "64"], back).await;
+    copy.ends(login, MAKE_SLOTS, &["64", "f_two", "f_three"], role)
+        .await;
+    let slots = "runuser -u postgres -- psql -p $P -qAtc 'select slot_name from pg_replication_slots order by 1'";
+    assert_eq!(copy.root(slots).await, "f_three\nf_two");
     let pem = copy.does(login, CERTIFICATE, none).await.text().to_owned();
     let pass = format!("{address}:{to}:*:drover_replication:secret\n{pem}\n");
     let behind = [address, to.as_str(), "f_two"];

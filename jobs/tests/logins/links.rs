@@ -50,9 +50,9 @@ async fn a_link_gives_nobody_what_is_roots() {
         let follow = [machine.address(), "5999", "f_x"];
         let steps: &[(&'static Script, &[&str], &str)] = &[
             (
-                MAKE_SLOT,
-                &["f_y", "64"],
-                "\\set replication r\n\\set slot f_y\n\\set verifier x\n",
+                MAKE_SLOTS,
+                &["64", "f_y"],
+                "\\set replication r\n\\set verifier x\n",
             ),
             (FEEL_SERVER, &[PROBE], ""),
             (ROTATED_LOGS, &["remove", "", "/"], ""),

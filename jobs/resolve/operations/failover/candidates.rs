@@ -146,6 +146,16 @@ impl Votes {
         follow.chain(self.lead.iter().map(|(_, timeline)| *timeline))
     }
 
+    /// One of those that have answered has come as far as this meanwhile; whether it has.
+    pub(super) fn stands_at(&mut self, id: SubjectId, timeline: u32, lsn: Lsn) -> bool {
+        let mut all = self.able.iter_mut().chain(&mut self.others);
+        let Some(one) = all.find(|one| one.id == id) else {
+            return false;
+        };
+        (one.timeline, one.lsn) = (timeline, lsn);
+        true
+    }
+
     /// Takes what one of them has answered; `why` it may not lead, if it may not; whether it
     /// is `counted`.
     fn take(

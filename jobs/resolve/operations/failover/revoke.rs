@@ -19,6 +19,7 @@ use super::super::follow::{follow, node, replication_password};
 use super::super::kind::{Context, Outcome, Turn, Work};
 use super::super::script;
 use super::candidates::Lsn;
+use super::elect::elected;
 use super::standing::Standing;
 use super::wanted::unwanted;
 use super::{Failover, FencedBy};
@@ -66,9 +67,9 @@ pub(super) async fn revoke(turn: &mut Turn<'_, Failover>) -> Work {
         return Err(outcome);
     }
     let why = match all_revoked_for_a_reason(turn, on).await? {
-        Ok(words) => {
+        Ok((stand, said)) => {
             turn.memo.fenced(FencedBy::Followers, turn.context.now);
-            return Ok(Outcome::then("elect", words));
+            return elect_of(turn, stand, &said);
         }
         Err(why) => why,
     };
@@ -80,12 +81,34 @@ pub(super) async fn revoke(turn: &mut Turn<'_, Failover>) -> Work {
     ))
 }
 
+/// Who of them has most by now, where that is known: they get no more. Its writers wait.
+fn elect_of(turn: &mut Turn<'_, Failover>, mut stand: Standing, said: &[Said]) -> Work {
+    let words = match said.len() {
+        1 => "its one follower confirms nothing to it any more".to_owned(),
+        n => format!("its {n} followers confirm nothing to it any more"),
+    };
+    let follow = said.iter().all(|one| match one {
+        Said::Revoked(one) => stand.votes.stands_at(one.id, one.timeline, one.lsn),
+        Said::Leads(_) => false,
+    });
+    let best = stand.votes.best().filter(|_| follow);
+    let best = best.filter(|best| stand.may_lack_acknowledged(best).is_none());
+    match best {
+        Some(best) if turn.memo.told.is_empty() => {
+            let behind = stand.behind(best);
+            let (leads, fact) = elected(turn, &stand, best, (behind, None))?;
+            Ok(Outcome::then("promote", format!("{words}; {leads}")).with(fact))
+        }
+        Some(_) | None => Ok(Outcome::then("elect", words)),
+    }
+}
+
 /// Nobody is told anything while one of them hears from the leader, or where nobody could lead
 /// behind it.
 async fn all_revoked_for_a_reason(
     turn: &mut Turn<'_, Failover>,
     on: (&Resource, &Server),
-) -> Result<Result<String, String>, Outcome> {
+) -> Result<Result<(Standing, Vec<Said>), String>, Outcome> {
     all_are_leased(turn).await?;
     let stand = Standing::read(turn, on).await?;
     let votes = &stand.votes;
@@ -99,10 +122,7 @@ async fn all_revoked_for_a_reason(
         return Ok(Err(why));
     }
     let said = ask_all(turn, turn.memo.voters.clone()).await;
-    Ok(said.map(|said| match said.len() {
-        1 => "its one follower confirms nothing to it any more".to_owned(),
-        n => format!("its {n} followers confirm nothing to it any more"),
-    }))
+    Ok(said.map(|said| (stand, said)))
 }
 
 /// Who is counted by now has to be among those that this turn has leases on.
