@@ -5,6 +5,7 @@
 //! package and of no other.
 
 pub mod cloud;
+mod dial;
 pub mod feel;
 pub mod host;
 pub mod local;

@@ -23,10 +23,11 @@ use drover::model::{RequireAuth, Secret, TlsMode};
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::backend::{DataRowBody, Message};
 use postgres_protocol::message::frontend;
-use tokio::net::{TcpStream, lookup_host};
 
 pub(crate) use tls::is_for;
 use wire::Wire;
+
+use crate::dial::{Unreached, dial};
 
 /// Where to log in, and as whom.
 pub(crate) struct Login<'a> {
@@ -96,12 +97,11 @@ pub(crate) struct Session {
 impl Session {
     /// Connects and logs in. Has no time limit of its own.
     pub(crate) async fn open(login: &Login<'_>) -> Result<Self, PostgresError> {
-        let addresses: Vec<_> = lookup_host((login.address, login.port))
-            .await
-            .map_err(PostgresError::NoAddress)?
-            .collect();
-        let stream = TcpStream::connect(&addresses[..]).await?;
-        stream.set_nodelay(true)?;
+        let stream = dial(login.address, login.port).await;
+        let stream = stream.map_err(|why| match why {
+            Unreached::NoAddress(why) => PostgresError::NoAddress(why),
+            Unreached::NotConnected(why) => why.into(),
+        })?;
         let (stream, encrypted) = tls::wrap(stream, login).await?;
         let mut wire = Wire::new(stream);
         login::log_in(&mut wire, login, &encrypted).await?;

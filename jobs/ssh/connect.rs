@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 
 use super::{SshError, host_key};
+use crate::dial::{Unreached, dial};
 
 /// An SSH connection whose server has proved that it holds the pinned key.
 pub(super) struct Session {
@@ -111,29 +112,21 @@ impl Session {
 }
 
 async fn connect(address: &str, port: u16) -> Result<TcpStream, (Cause, String)> {
-    let found: Vec<_> = tokio::net::lookup_host((address, port))
-        .await
-        .map_err(|e| (Cause::NoRoute, e.to_string()))?
-        .collect();
-    let socket = TcpStream::connect(found.as_slice()).await.map_err(|e| {
-        let known = [
-            (io::ErrorKind::ConnectionRefused, Cause::Refused),
-            (io::ErrorKind::TimedOut, Cause::Timeout),
-            (io::ErrorKind::ConnectionReset, Cause::Disconnected),
-        ];
-        let cause = known.iter().find(|(kind, _)| *kind == e.kind());
-        // What else can be said of a connection that was not made: unreachable
-        // hosts and networks, firewalls that prohibit.
-        (
-            cause.map_or(Cause::NoRoute, |(_, cause)| *cause),
-            e.to_string(),
-        )
-    })?;
-    // Without it a lone command waits some 50 ms for a delayed acknowledgement.
-    socket
-        .set_nodelay(true)
-        .map_err(|e| (Cause::Disconnected, e.to_string()))?;
-    Ok(socket)
+    let e = match dial(address, port).await {
+        Ok(socket) => return Ok(socket),
+        Err(Unreached::NoAddress(why)) => return Err((Cause::NoRoute, why.to_string())),
+        Err(Unreached::NotConnected(why)) => why,
+    };
+    let known = [
+        (io::ErrorKind::ConnectionRefused, Cause::Refused),
+        (io::ErrorKind::TimedOut, Cause::Timeout),
+        (io::ErrorKind::ConnectionReset, Cause::Disconnected),
+    ];
+    let cause = known.iter().find(|(kind, _)| *kind == e.kind());
+    // What else can be said of a connection that was not made: unreachable hosts and networks,
+    // firewalls that prohibit.
+    let cause = cause.map_or(Cause::NoRoute, |(_, cause)| *cause);
+    Err((cause, e.to_string()))
 }
 
 fn error(at: &str, e: russh::Error, when: &str) -> SshError {

@@ -1,6 +1,7 @@
 //! The words of the record, as types.
 
 mod action;
+mod address;
 mod cause;
 mod figures;
 mod gameday;
@@ -18,6 +19,7 @@ mod text_column;
 mod window;
 
 pub use action::{OperationAction, SubjectAction};
+pub use address::is_no_servers;
 pub use cause::CauseProfile;
 pub use figures::{
     Archiver, CloudEvent, CloudFigures, Cluster, Connections, DroverRoot, Each, Follower, Fsync,

@@ -8,6 +8,7 @@ use rustls::pki_types::pem::PemObject;
 use ssh_key::{Algorithm, PrivateKey, PublicKey};
 
 use super::error::{ApiError, Result};
+use crate::model::is_no_servers;
 
 /// A name of drover's own: of a subject, a tier, a plan.
 pub fn name(field: &str, text: &str) -> Result<String> {
@@ -80,10 +81,17 @@ pub fn password(field: &str, text: &str) -> Result<String> {
     Err(ApiError::invalid(field, message))
 }
 
-/// An IP address or a host name, in the one form that duplicates are found by.
+/// An IP address or a host name, in the one form that duplicates are found by. Where a name leads
+/// is looked at by whoever connects.
 pub fn address(field: &str, text: &str) -> Result<String> {
     if let Ok(ip) = text.parse::<IpAddr>() {
-        return Ok(ip.to_string());
+        return match is_no_servers(ip) {
+            None => Ok(ip.to_string()),
+            Some(what) => {
+                let message = format!("{field} must be a server's: this is {what}");
+                Err(ApiError::invalid(field, message))
+            }
+        };
     }
     let host = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
     let label = |label: &str| {

@@ -130,6 +130,10 @@ async fn a_wrong_server_is_refused() {
 {"address": "a b"}                              422 invalid_field address
 {"address": "-oProxyCommand=x"}                 422 invalid_field address
 {"address": "10.0.0.300"}                       422 invalid_field address
+{"address": "169.254.169.254"}                  422 invalid_field address | must be a server's
+{"address": "::ffff:169.254.169.254"}           422 invalid_field address | must be a server's
+{"address": "fd00:ec2::254"}                    422 invalid_field address | must be a server's
+{"address": "0.0.0.0"}                          422 invalid_field address | must be a server's
 {"ssh_port": 0}                                 422 invalid_field ssh_port
 {"ssh_port": 65536}                             422 invalid_field ssh_port
 {"ssh_port": -1}                                422 invalid_field ssh_port
