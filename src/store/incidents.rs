@@ -11,9 +11,12 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::brake::{self, Trip};
+use super::modes;
 use super::queue;
 use super::statement::{column, row, rows, run, touched, value};
-use crate::model::{Incident, IncidentId, IncidentKind, IncidentState, Note, Opening, SubjectId};
+use crate::model::{
+    Incident, IncidentId, IncidentKind, IncidentState, Mode, Note, Opening, SubjectId,
+};
 
 pub use actions::{ActError, Asked, act};
 pub use listing::{Listed, MOST_EVENTS, Open, Page, Wanted, events, find, list, messages, open_of};
@@ -104,7 +107,7 @@ async fn open_one(
         row(db, sql, (owner.0, opening.kind, owner.1)).await?;
     match last {
         Some((_, true, _, _)) | Some((_, _, _, true)) => Ok(None),
-        Some((id, false, true, false)) => reopen(db, id, opening, actor).await,
+        Some((id, false, true, false)) => reopen(db, (owner.0, id), opening, actor).await,
         Some((_, false, false, false)) | None => insert(db, owner, opening, actor).await,
     }
 }
@@ -129,25 +132,32 @@ async fn insert(
     Ok(Some(id))
 }
 
+/// What comes back while nobody is to mend it says nothing against its remedies, and is not
+/// counted.
 async fn reopen(
     db: &mut PgConnection,
-    id: IncidentId,
+    (subject, id): (Option<SubjectId>, IncidentId),
     opening: &Opening,
     actor: &str,
 ) -> sqlx::Result<Option<IncidentId>> {
     let sql = "update incidents
                set state = 'triggered', state_since = now(), revision = revision + 1, reason = $2,
                    deadline = null, remedy = null, attempt = 0, attempts = 0,
-                   wait_until = null, acted_at = null, resting = null, reopened = reopened + 1,
+                   wait_until = null, acted_at = null, resting = null, reopened = reopened + $3,
                    -- what was done for the time being is still owed
                    memo = case when memo -> 'undo' = 'true' then memo else '{}' end,
                    acknowledged_at = null, acknowledged_by = null, held_at = null,
                    paged_at = null, ticketed_at = null, resolved_at = null, resolved_by = null
                where id = $1 and state = 'resolved'
                returning reopened";
-    let again: Option<i16> = value(db, sql, (id, &opening.reason)).await?;
+    let counts = modes::effective(db, subject).await? == Mode::Act;
+    let values = (id, &opening.reason, i16::from(counts));
+    let again: Option<i16> = value(db, sql, values).await?;
     let Some(again) = again else { return Ok(None) };
-    let text = format!("back for time {}: {}", again + 1, opening.reason);
+    let text = match counts {
+        true => format!("back for time {}: {}", again + 1, opening.reason),
+        false => format!("back, while it is not to be mended: {}", opening.reason),
+    };
     note(db, id, actor, &Note::new("reopened", text)).await?;
     queue::insert_incident_token(db, id, opening.kind.profile().lane).await?;
     Ok(Some(id))

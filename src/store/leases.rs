@@ -105,6 +105,23 @@ pub async fn end_turn(
     Ok(touched == 1)
 }
 
+/// No lease is given for longer: a step's limit, or the time between two of its turns.
+const LONGEST: Duration = Duration::from_secs(120);
+
+/// Has those end in time that would last longer than any is given for: the control database's
+/// clock was set back since, and they would stand in the way until it has come round again. Whoever
+/// has one goes by a clock of its own, and has it for no longer than this from now.
+pub(super) async fn shorten(db: &mut PgConnection) -> sqlx::Result<u64> {
+    let sql = "with too_long as (
+                   select id from subjects
+                   where lock_until > clock_timestamp() + ($1 + 5000) * interval '1 ms'
+                   for update skip locked)
+               update subjects s set lock_until = clock_timestamp() + $1 * interval '1 ms'
+               from too_long where s.id = too_long.id";
+    let most = i64::try_from(LONGEST.as_millis()).unwrap_or(i64::MAX);
+    touched(db, sql, [most]).await
+}
+
 /// Whether a turn has all of these leases still.
 pub async fn still_had(db: &mut PgConnection, leases: &[(SubjectId, Fence)]) -> sqlx::Result<bool> {
     let (subjects, fences): (Vec<SubjectId>, Vec<i64>) =

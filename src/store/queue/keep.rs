@@ -5,6 +5,7 @@ use sqlx::{PgConnection, PgPool};
 
 use super::{AHEAD, AHEAD_OF_NOW, DEAD_AFTER, Queue, RESOLVE_AHEAD, STUCK_AFTER, millis};
 use crate::model::{IncidentKind, Lane};
+use crate::store::leases;
 use crate::store::statement::{only_row, only_value, rows, run, touched};
 
 /// Frees every token that a worker which is no more still holds.
@@ -80,13 +81,14 @@ pub struct Mended {
     pub gone: u64,
     /// Tokens freed that a living worker had held for too long, or since a time to come.
     pub stuck: u64,
-    /// Tokens made due now that were due later than any cadence lets them be.
+    /// Tokens made due now that were due later than any cadence lets them be, and leases that were
+    /// to last for longer than any is given for.
     pub ahead: u64,
 }
 
 /// Puts in missing tokens (of subjects, open incidents, open operations and unsent messages), takes
-/// out those whose owner is gone, frees the stuck, and makes due those that are due too late: the
-/// clock was set back.
+/// out those whose owner is gone, frees the stuck, and makes due those that are due too late, and
+/// shortens leases: the clock was set back.
 pub async fn keep(db: &mut PgConnection) -> sqlx::Result<Mended> {
     let sql = "delete from apalis.jobs j
                where j.job_type in ('feel', 'silent', 'think')
@@ -146,6 +148,7 @@ pub async fn keep(db: &mut PgConnection) -> sqlx::Result<Mended> {
                    for update skip locked)
                update apalis.jobs j set run_at = now() from ahead where j.id = ahead.id";
     let ahead = touched(db, sql, [millis(AHEAD), millis(RESOLVE_AHEAD)]).await?;
+    let ahead = ahead + leases::shorten(db).await?;
     Ok(Mended {
         missing,
         gone,

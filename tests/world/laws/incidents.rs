@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use drover::model::{IncidentId, IncidentKind, Kind, Opening, OperationId, SubjectId};
+use drover::model::{IncidentId, IncidentKind, Kind, Mode, Opening, OperationId, SubjectId};
 use drover::store::queue::{self, Queue};
-use drover::store::{incidents, leases, subjects};
+use drover::store::{incidents, leases, modes, subjects};
 use drover_tests::{records, sql};
 use sqlx::PgPool;
 
@@ -100,6 +100,21 @@ async fn what_returns_within_ten_minutes_is_the_same_and_counted() {
     sql::run(&herd.pool, sql, ()).await;
     let new = open(&herd.pool, herd.ids[1]).await.unwrap();
     assert_ne!(new, first, "later it is another one");
+}
+
+/// Else a human would be called at once when the hold is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_returns_during_a_hold_is_not_counted() {
+    let herd = Herd::of(1).await;
+    let id = open(&herd.pool, herd.ids[1]).await.unwrap();
+    let mut db = herd.pool.acquire().await.unwrap();
+    for (mode, counted) in [(Mode::Hold, 0), (Mode::Advise, 0), (Mode::Act, 1)] {
+        modes::set(&mut db, "herd", mode, "a test").await.unwrap();
+        close(&herd.pool, id, "observation").await;
+        assert_eq!(open(&herd.pool, herd.ids[1]).await, Some(id));
+        let again = incidents::load(&mut db, id).await.unwrap().unwrap();
+        assert_eq!(again.reopened, counted, "{mode}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -232,6 +247,27 @@ async fn a_lease_goes_on_to_the_incidents_next_turn_and_to_nobody_else_before_it
     assert!(after > next, "a lease that has run out is anybody's");
     let stale = leases::end_turn(&mut db, subject, next, None).await;
     assert!(!stale.unwrap());
+}
+
+/// The control database's clock was set back by an hour since one was taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_would_last_for_an_hour_ends_in_time() {
+    let herd = Herd::of(2).await;
+    for id in &herd.ids[1..] {
+        take(&herd.pool, *id, OperationId::generate(), "a", LONG).await;
+    }
+    let hour = "update subjects set lock_until = lock_until + interval '1 hour' where id = $1";
+    sql::run(&herd.pool, hour, [herd.ids[1]]).await;
+    let left = "select extract(epoch from lock_until - clock_timestamp())::float8
+         from subjects where id = $1";
+    let before: f64 = sql::scalar(&herd.pool, left, [herd.ids[2]]).await;
+    let mut db = herd.pool.acquire().await.unwrap();
+    assert_eq!(queue::keep(&mut db).await.unwrap().ahead, 1);
+    let shortened: f64 = sql::scalar(&herd.pool, left, [herd.ids[1]]).await;
+    assert!((60.0..=120.0).contains(&shortened), "{shortened}");
+    let other: f64 = sql::scalar(&herd.pool, left, [herd.ids[2]]).await;
+    assert!(other <= before, "{other}, {before} before");
+    assert_eq!(queue::keep(&mut db).await.unwrap().ahead, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
