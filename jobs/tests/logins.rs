@@ -11,6 +11,8 @@ mod daemon;
 mod followers;
 #[path = "logins/helper.rs"]
 mod helper;
+#[path = "logins/hosts.rs"]
+mod hosts;
 #[path = "logins/leaders.rs"]
 mod leaders;
 #[path = "logins/links.rs"]

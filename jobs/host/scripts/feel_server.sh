@@ -30,17 +30,34 @@ probed() {
   done
 }
 
+# A line for each filesystem, however many clusters are on it.
+filesystems() {
+  timeout 3 df --output=fstype,size,used,avail,itotal,iused,target -B1 / "$@" | awk '!seen[$0]++'
+}
+
+# Of all mounts, those of the filesystems that $1 names: a host may have hundreds. What they are
+# called is escaped, so that a name with blanks is one word.
+mounted() {
+  printf '%s\n' "$1" | awk '
+    from == "df" {
+      for (i = 0; i < 6; i++) sub(/^ *[^ ]+ +/, "")
+      wanted[$0] = 1
+      next
+    }
+    {
+      at = $2
+      gsub(/\\040/, " ", at)
+      gsub(/\\134/, "\\", at)
+      if (at in wanted) print substr($4, 1, 2), $1, $2
+    }' from=df - from=mounts /proc/mounts
+}
+
 probe=$1
 say clock 0 "$clock"
 take boot cat /proc/sys/kernel/random/boot_id
 take uptime cat /proc/uptime
 take load cat /proc/loadavg
 take memory grep -E '^(MemTotal|MemAvailable|SwapTotal|SwapFree):' /proc/meminfo
-# shellcheck disable=SC2016  # awk's
-take mounts awk '
-  $2 == "/" || ($3 != "overlay" && $2 !~ "^/(proc|sys|dev|run)(/|$)") {
-    print substr($4, 1, 2), $2
-  }' /proc/mounts
 if command -v pg_lsclusters >/dev/null; then
   j=$(clusters)
   say clusters $? "$j"
@@ -59,8 +76,10 @@ set -f
 IFS='
 '
 # shellcheck disable=SC2086
-take df timeout 3 df --output=source,fstype,size,used,avail,itotal,iused,target -B1 / $d
-if [ -n "$d" ] && [ -n "$r" ]; then
+take df filesystems $d
+found=$r
+take mounts mounted "$found"
+if [ -n "$d" ] && [ -n "$found" ]; then
   take probe probed
 else
   say probe 0 ''
