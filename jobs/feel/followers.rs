@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use drover::model::{Cause, SecretKey, Server, SubjectId, Witness, slot_of};
+use drover::model::{SecretKey, Server, SubjectId, Witness, slot_of};
 use drover::store::creation;
 use drover::store::observations;
 use drover::store::subjects::{self, Known};
@@ -33,9 +33,8 @@ impl Followers {
     }
 }
 
-/// Those who streamed from this server when its leaders were last seen in service, and whose
-/// leaders have not answered without service since; nobody, where the record does not say it in
-/// time.
+/// Those who streamed from this server when its leaders were last seen in service; nobody, where
+/// the record does not say it in time.
 pub(super) async fn of(server: &Server, cx: &FeelContext) -> Vec<Known> {
     let Some(record) = &cx.followers else {
         return vec![];
@@ -79,16 +78,6 @@ impl Followers {
         let mut leaders: Vec<SubjectId> = pairs.iter().map(|pair| pair.leader).collect();
         leaders.sort_unstable();
         leaders.dedup();
-        let newest = observations::newest(&mut db, &leaders).await?;
-        let alive = |leader: &SubjectId| {
-            let mut of = newest.iter().filter(|(id, _)| id == leader);
-            of.any(|(_, seen)| {
-                seen.attributes
-                    .cause
-                    .is_some_and(|cause| !is_silence(cause))
-            })
-        };
-        leaders.retain(|leader| !alive(leader));
         let mut streamed = Vec::new();
         for leader in leaders {
             let Some(seen) = observations::last_led(&mut db, leader).await? else {
@@ -111,12 +100,6 @@ impl Followers {
         };
         Ok(nodes?.into_iter().filter(trusted).collect())
     }
-}
-
-/// Whether a database that fails so may have no machine any more. What has answered has one: its
-/// followers hear nothing because it starts up, or is shut down.
-fn is_silence(cause: Cause) -> bool {
-    matches!(cause, Cause::Timeout | Cause::NoRoute | Cause::Disconnected)
 }
 
 #[cfg(test)]

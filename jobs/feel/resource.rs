@@ -98,7 +98,9 @@ select jsonb_build_object(
             'silent_s', round(extract(epoch from clock_timestamp() - last_msg_receipt_time)::numeric, 3))
         from pg_stat_wal_receiver), jsonb_build_object('status', case
             when exists (select from pg_settings where name = 'primary_conninfo' and setting = '')
-            then 'follows nobody' else 'not running' end))
+            then 'follows nobody'
+            when exists (select from pg_stat_activity where backend_type = 'walreceiver')
+            then 'connecting' else 'not running' end))
         || jsonb_build_object('replay_lsn', pg_last_wal_replay_lsn(),
             'last_replay_s', round(extract(epoch from
                 clock_timestamp() - pg_last_xact_replay_timestamp())::numeric, 3)) end,

@@ -266,7 +266,7 @@ figures! {
 
     /// How a follower receives WAL.
     Receiver {
-        /// `streaming`, `not running` …
+        /// `streaming`, `connecting`, `not running` …
         status: String,
         /// The slot that it uses.
         slot: String,
@@ -355,10 +355,11 @@ impl Receiver {
     /// for a word every 2.5 s where there is nothing to send (half of `wal_receiver_timeout`).
     pub const LATELY_S: f64 = 3.5;
 
-    /// Whether it hears from its leader; `None`: it does not say, or was told to follow nobody.
+    /// Whether it hears from its leader; `None`: it does not say, was told to follow nobody, or its
+    /// connection was ended or is refused: there is a machine that does so.
     pub fn hears(&self) -> Option<bool> {
         match self.status.as_deref()? {
-            "follows nobody" => None,
+            "follows nobody" | "not running" => None,
             "streaming" => Some(self.silent_s? < Self::LATELY_S),
             _ => Some(false),
         }
@@ -414,13 +415,14 @@ mod tests {
     }
 
     #[test]
-    fn who_was_told_to_follow_nobody_is_no_witness() {
+    fn who_was_told_that_nobody_leads_there_is_no_witness() {
         let hears = |status: &str| {
             let seen = read(json!({"service_available": true, "receiver": {"status": status}}));
             seen.resource.receiver.unwrap().hears()
         };
         assert_eq!(hears("follows nobody"), None);
-        assert_eq!(hears("not running"), Some(false));
+        assert_eq!(hears("not running"), None);
+        assert_eq!(hears("connecting"), Some(false));
     }
 
     #[test]

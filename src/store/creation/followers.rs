@@ -168,9 +168,7 @@ pub struct Followed {
     pub follower: SubjectId,
 }
 
-/// The followers elsewhere of those leaders on this server that are not known to be down, and
-/// that nothing is being done with which keeps them from answering: that a follower of a leader
-/// that drover has stopped hears nothing says nothing of the server.
+/// The followers elsewhere of those leaders on this server that are not known to be down.
 pub async fn followers_elsewhere(
     db: &mut PgConnection,
     server: SubjectId,
@@ -181,14 +179,8 @@ pub async fn followers_elsewhere(
                where l.server_id = $1 and l.leader_id is null and r.server_id <> $1
                  and ls.state in ('available', 'uncertain') and ls.forgotten_at is null
                  and s.state in ('available', 'uncertain') and s.forgotten_at is null
-                 and not exists (select from operations o
-                                 where o.subject_id in (l.id, l.server_id)
-                                   and o.state = 'open' and o.kind = any($2)
-                                   -- its first turn has been
-                                   and o.deadline is not null and o.stuck_at is null)
                order by r.id limit 20";
-    let disturb = OperationKind::names_where(|kind| kind.disturbs);
-    rows(db, sql, (server, disturb)).await
+    rows(db, sql, [server]).await
 }
 
 /// The live followers of these resources, each behind its leader; the oldest first.
