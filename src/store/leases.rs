@@ -106,7 +106,7 @@ pub async fn end_turn(
 }
 
 /// No lease is given for longer: a step's limit, or the time between two of its turns.
-const LONGEST: Duration = Duration::from_secs(120);
+pub const LONGEST: Duration = Duration::from_secs(120);
 
 /// Has those end in time that would last longer than any is given for: the control database's
 /// clock was set back since, and they would stand in the way until it has come round again. Whoever

@@ -52,7 +52,11 @@ async fn a_leader_without_a_follower_that_would_do_goes_down_with_its_server() {
     // Its follower answers, and gets nothing: that is found out, and waited for.
     let its = world.drover.node(&follower).await.unwrap();
     world.drover.lead_astray(&its).await.unwrap();
-    let stands = |seen: &Value| seen["receiver"]["status"] != "streaming";
+    let stands = |seen: &Value| {
+        ["not running", "connecting"]
+            .iter()
+            .any(|status| seen["receiver"]["status"] == *status)
+    };
     world.seen(&follower, stands).await;
     let reboot = json!({"action": "reboot", "now": true, "reason": "a test"});
     let done = world.act(&world.server_of(&id).await, reboot).await;

@@ -136,9 +136,10 @@ pub fn ends_as(operation: &Operation, step: StepInfo, ended: &Ended) -> Option<O
 #[cfg(test)]
 mod tests {
     use drover::model::{IncidentId, OperationId, OperationKind};
+    use drover::store::leases::LONGEST;
 
     use super::*;
-    use crate::resolve::operations;
+    use crate::resolve::{OVER, operations};
 
     const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -195,6 +196,16 @@ mod tests {
         assert_eq!(note.unwrap().text, "it is stopped");
         let (operation, ..) = after(at("start"), &Outcome::then("stop", "it runs"));
         assert_eq!((operation.step_name.as_str(), operation.step), ("stop", 2));
+    }
+
+    /// Else the clock would end one that is at work ([`LONGEST`]).
+    #[test]
+    fn no_step_is_at_work_for_longer_than_a_lease_may_last() {
+        for kind in OperationKind::ALL {
+            for step in operations::of(*kind).steps() {
+                assert!(step.limit + OVER <= LONGEST, "{kind}: {}", step.name);
+            }
+        }
     }
 
     #[test]
